@@ -1,0 +1,14 @@
+"""The pipeline's stages. Before any library is imported: no telemetry, no bars in logs, one pool of threads."""
+
+import os
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DVC_STUDIO_OFFLINE": "true",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,11 @@
+"""How models are opened, and quantized: a folder a backend, with runner.py and, where it quantizes, quantizer.py."""
+
+RUNNERS = {
+    "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",
+    "pytorch": "stages.backends.pytorch.runner:open_runner",
+    "tfidf": "stages.backends.tfidf.runner:open_runner",
+}
+
+QUANTIZERS = {
+    "onnxruntime_int8": "stages.backends.onnxruntime_int8.quantizer:quantize",
+}

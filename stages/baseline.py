@@ -1,0 +1,51 @@
+"""Stage `baseline`: TF-IDF and logistic regression, the honest floor that a transformer must beat."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from safetensors.numpy import save_file
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from stages.entry import run_stage
+from stages.files import publish, write_json
+from stages.model_folder import seal
+from stages.params import Params
+from stages.paths import Paths
+from stages.rows import read_split
+
+log = logging.getLogger("winnow")
+
+
+def baseline(params: Params, paths: Paths) -> None:
+    """Fit the baseline to the training rows; write its folder (JSON and safetensors, no pickle)."""
+    train = read_split(paths.clean, "train")
+    labels = sorted(set(train["label"].to_pylist()))
+    vectorizer = TfidfVectorizer(ngram_range=(1, params.baseline.max_ngram), sublinear_tf=True)
+    features = vectorizer.fit_transform(train["text"].to_pylist())
+    model = LogisticRegression(C=params.baseline.inverse_regularization, max_iter=1000, random_state=params.seed)
+    model.fit(features, train["label"].to_pylist())
+    coefficients_CV, intercept_C = one_row_a_label(model.coef_, model.intercept_)
+    log.info("fitted: %d rows, %d n-grams, %d labels", features.shape[0], features.shape[1], len(labels))
+    with publish(paths.model("baseline")) as folder:
+        folder.mkdir()
+        write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
+        weights = {"coefficients": coefficients_CV, "intercept": intercept_C, "idf": vectorizer.idf_}
+        save_file(
+            {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()},
+            folder / "weights.safetensors",
+        )
+        seal(folder, backend="tfidf", task=params.task, labels=labels, max_ngram=params.baseline.max_ngram)
+
+
+def one_row_a_label(coefficients: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn keeps one row for two labels, that of the second; a softmax wants one row each."""
+    if len(coefficients) > 1:
+        return coefficients, intercept
+    return np.vstack([np.zeros_like(coefficients), coefficients]), np.concatenate([[0.0], intercept])
+
+
+if __name__ == "__main__":
+    run_stage(baseline)

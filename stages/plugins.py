@@ -1,0 +1,27 @@
+"""Lazy look-up of plug-ins: a name table maps a name to "module:ATTRIBUTE", loaded when asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+
+def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
+    """The plug-in that `table` holds under `name`.
+
+    `key` is the parameter that gave the name, for the message. Raises ValueError for a name not in the table.
+    """
+    check(table, name, key=key)
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def check(table: Mapping[str, str], name: str, *, key: str) -> None:
+    """Raise ValueError, with what is allowed and the nearest guess, where `table` has no `name`."""
+    if name in table:
+        return
+    near = difflib.get_close_matches(name, table, n=1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    raise ValueError(f"params.yaml: {key} is '{name}'. Allowed: {', '.join(sorted(table))}.{guess}")

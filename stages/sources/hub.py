@@ -1,0 +1,112 @@
+"""Source `hub`: a dataset of the Hub at a pinned commit, or a local folder in the Hub's layout.
+
+Both go through `datasets.load_dataset`, which runs no code of the dataset's. Its cache is a temporary folder:
+DVC is the only cache.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+from huggingface_hub import HfApi
+
+from stages.contracts import RawRow
+from stages.params import IngestParams
+from stages.paths import SPLITS
+
+ANSWER_WITHIN = 10  # seconds, for the Hub's first answer
+ROWS_AT_A_TIME = 1_000
+
+
+def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (every source is called so)
+    """Rows by split, in the order of the dataset, with origins such as "train:17" (rows count from 1).
+
+    Splits named train, validation and test are kept; a lone `train` is no split. Raises ValueError where the
+    dataset, its configuration or a column is not there, ConnectionError where the Hub is out of reach.
+    """
+    with tempfile.TemporaryDirectory(prefix="winnow-hub-") as cache:
+        splits = _load(params, cache)
+        names = [name for name in SPLITS if name in splits]
+        if not names:
+            raise ValueError(f"{_where(params)} has splits {', '.join(splits)}. Known: {', '.join(SPLITS)}.")
+        for name in names:
+            split = None if names == ["train"] else name
+            for number, (text, label) in enumerate(_pairs(splits[name], params), start=1):
+                yield RawRow(text, label, f"{name}:{number}", split)
+
+
+def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
+    """The dataset, every split of it, with "NA" and its like left as texts where it is made of csv files."""
+    hub = params.hub
+    if hub.dataset is None:
+        if not Path(params.path).is_dir():
+            raise FileNotFoundError(
+                f"params.yaml: ingest.path is '{params.path}': no such folder, and ingest.hub.dataset "
+                "is null. Name a dataset's folder, or a dataset's id on the Hub."
+            )
+    else:
+        _check_reach(hub.dataset, hub.revision)
+    source = hub.dataset or str(Path(params.path).resolve())
+    options: dict[str, Any] = {"name": hub.config, "cache_dir": cache}
+    if hub.dataset:
+        options["revision"] = hub.revision
+    datasets.disable_progress_bars()
+    try:
+        builder = datasets.load_dataset_builder(source, **options)
+        if hasattr(builder.config, "keep_default_na"):
+            options["keep_default_na"] = False
+        return datasets.load_dataset(source, **options)
+    except ConnectionError as error:
+        raise _out_of_reach(source, error) from None
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise ValueError(f"{_where(params)} cannot be loaded: {_one_line(error)}") from None
+
+
+def _check_reach(dataset: str, revision: str | None) -> None:
+    """One quick question to the Hub, because `load_dataset` itself retries for half a minute."""
+    try:
+        HfApi().dataset_info(dataset, revision=revision, timeout=ANSWER_WITHIN)
+    except Exception as error:  # the client's kinds of errors change between releases
+        if getattr(error, "response", None) is None:
+            raise _out_of_reach(dataset, error) from None
+        found = f"params.yaml: ingest.hub is '{dataset}' at {revision}, which the Hub refuses"
+        raise ValueError(f"{found}: {_one_line(error)}") from None
+
+
+def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
+    return ConnectionError(
+        f"the Hub is out of reach for '{dataset}' ({_one_line(error)}). Where there is a network, run "
+        f"`hf download {dataset} --repo-type dataset --local-dir FOLDER`; then set ingest.path to that "
+        "FOLDER and ingest.hub.dataset to null."
+    )
+
+
+def _pairs(split: datasets.Dataset, params: IngestParams) -> Iterator[tuple[str | None, str | None]]:
+    for key, column in (("text_column", params.text_column), ("label_column", params.label_column)):
+        if column not in split.column_names:
+            found = ", ".join(split.column_names)
+            raise ValueError(f"{_where(params)}: no column '{column}' (ingest.{key}). Found: {found}.")
+    name_of = _label_names(split.features[params.label_column])
+    for batch in split.select_columns([params.text_column, params.label_column]).iter(ROWS_AT_A_TIME):
+        for text, label in zip(batch[params.text_column], batch[params.label_column], strict=True):
+            yield None if text is None else str(text), name_of(label)
+
+
+def _label_names(feature: Any) -> Callable[[Any], str | None]:
+    """From a stored label to its text: a ClassLabel's name (-1 is a missing one), or the value itself."""
+    if not isinstance(feature, datasets.ClassLabel):
+        return lambda label: None if label is None else str(label)
+    return lambda label: None if label is None or label < 0 else str(feature.int2str(label))
+
+
+def _where(params: IngestParams) -> str:
+    hub = params.hub
+    return f"the dataset '{hub.dataset}'" if hub.dataset else f"the dataset folder {params.path}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
