@@ -1,0 +1,11 @@
+"""Orchestration: the graph of dvc.yaml run by Prefect, and the `winnow` command. Nothing here loads torch."""
+
+import os
+
+# Prefect reads these when it is imported; importing any module of this package comes before that.
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # the first start makes a database
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,247 @@
+"""The `winnow` command. Each command loads what it needs when it is called: `predict` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from stages.params import Params
+
+BATCH = 64  # texts that are answered together
+DEFAULT_MODEL = "artifacts/models/quantized"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="winnow", prog_name="winnow", message="%(prog)s %(version)s")
+def cli() -> None:
+    """From raw text to small, fast, trustworthy language models, reproducibly."""
+
+
+@cli.command()
+def check() -> None:
+    """Check params.yaml.
+
+    Silent where it is right; otherwise a line a mistake, and exit code 1. Plug-ins and the path of the data must
+    exist.
+    """
+    _checked_root()
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="An object: each stage that would run, and its reasons.")
+def plan(as_json: bool) -> None:
+    """Say what would run, and why.
+
+    A stage that only follows another is skipped in the end where what it reads comes out as it was.
+    """
+    from flows import dvc_project
+
+    reasons = dvc_project.plan(_checked_root()).reasons
+    if as_json:
+        _print_json(reasons)
+    elif not reasons:
+        click.echo("Nothing to do: every stage is up to date.")
+    else:
+        width = max(map(len, reasons))
+        for stage, why in reasons.items():
+            for position, reason in enumerate(why):
+                click.echo(f"{stage if position == 0 else '':{width}}  {reason}")
+
+
+@cli.command()
+def reproduce() -> None:
+    """Bring every stage up to date.
+
+    Prefect runs the graph of dvc.yaml and shows each stage; the table of models is printed at the end. It uses
+    the server at PREFECT_API_URL, or a temporary one.
+    """
+    root = _checked_root()
+    from flows import metrics
+    from flows.reproduce import run
+
+    if message := run(root):
+        raise click.ClickException(message)
+    click.echo(metrics.as_text(metrics.rows(root)))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="A list of objects; fractions and numbers as measured.")
+@click.option("--markdown", is_flag=True, help="As the README has it.")
+def metrics(as_json: bool, markdown: bool) -> None:
+    """Print the table of models."""
+    from flows import metrics as table
+
+    rows = table.rows(_root())
+    if not any(row.measured for row in rows):
+        raise click.ClickException("no metrics yet. Run `winnow reproduce` or `dvc repro` first.")
+    if as_json:
+        _print_json(table.as_records(rows))
+    else:
+        click.echo(table.as_markdown(rows) if markdown else table.as_text(rows))
+
+
+@cli.command()
+@click.argument("texts", metavar="[TEXT]...", nargs=-1)
+@click.option("--file", "file", metavar="FILE", help="A text a line, UTF-8; - is the standard input.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with the probability of every label.")
+@click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
+@click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
+def predict(texts: tuple[str, ...], file: str | None, as_json: bool, model: str | None, threads: int | None) -> None:
+    """Label each TEXT, or each line of a file.
+
+    Prints a line a text, in their order: label, probability and text, with tabs between. Each run of white
+    space inside a text is printed as one space. An empty text or line is an error that names it, so that
+    answers and lines never shift.
+    """
+    if bool(texts) == (file is not None):
+        raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to label: give TEXT or --file.")
+    folder = Path(model) if model is not None else _root() / DEFAULT_MODEL
+    if model is None and not folder.is_dir():
+        raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
+    given = _not_empty(texts, "text") if file is None else _lines_of(file)
+    from stages.model_folder import open_runner
+
+    runner = open_runner(folder, threads=threads or _cores())
+    while batch := list(islice(given, BATCH)):
+        for text, probabilities in zip(batch, runner.predict(batch).tolist(), strict=True):
+            click.echo(_answer(text, runner.labels, probabilities, as_json))
+
+
+def _answer(text: str, labels: Sequence[str], probabilities: list[float], as_json: bool) -> str:
+    best = max(range(len(labels)), key=probabilities.__getitem__)
+    if not as_json:
+        return f"{labels[best]}\t{probabilities[best]:.4f}\t{' '.join(text.split())}"
+    import json
+
+    return json.dumps(
+        {
+            "text": text,
+            "label": labels[best],
+            "probability": probabilities[best],
+            "probabilities": dict(zip(labels, probabilities, strict=True)),
+        },
+        ensure_ascii=False,
+    )
+
+
+def _lines_of(file: str) -> Iterator[str]:
+    if file == "-":
+        yield from _not_empty(_decoded(sys.stdin.buffer, "the standard input"), "line")
+    else:
+        with Path(file).open("rb") as stream:
+            yield from _not_empty(_decoded(stream, file), "line")
+
+
+def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            # A byte order mark is no part of the text.
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}, line {number}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from None
+
+
+def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise ValueError(f"{unit} {number} is empty. Give every {unit} something to label.")
+        yield text
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _root() -> Path:
+    from flows.root import find_root
+
+    return find_root(Path.cwd())
+
+
+def _checked_root() -> Path:
+    """The project's root, where its params.yaml is right. Raises ValueError with a line a mistake."""
+    root = _root()
+    from stages.params import load_params
+
+    mistakes = list(_mistakes(root, load_params(root / "params.yaml")))
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return root
+
+
+def _mistakes(root: Path, params: Params) -> Iterator[str]:
+    """What a look at params.yaml alone does not show: plug-ins and files that do not exist."""
+    from stages import plugins
+    from stages.backends import QUANTIZERS
+    from stages.models import FAMILIES
+    from stages.sources import SOURCES
+    from stages.tasks import TASKS
+
+    for table, name, key in (
+        (TASKS, params.task, "task"),
+        (SOURCES, params.ingest.source, "ingest.source"),
+        (FAMILIES, params.model.family, "model.family"),
+        (QUANTIZERS, params.quantize.backend, "quantize.backend"),
+    ):
+        try:
+            plugins.check(table, name, key=key)
+        except ValueError as error:
+            yield str(error)
+    if not (root / params.ingest.path).exists():
+        yield (
+            f"params.yaml: ingest.path is '{params.ingest.path}'. There is no such file or folder. "
+            "Give a path from the project's folder, or an absolute one."
+        )
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `winnow`. Errors are lines on stderr and exit code 1; WINNOW_DEBUG=1 shows the traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="winnow", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader left (`winnow predict ... | head`) before the last flush; Python's own must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1  # as click has it where the reader leaves earlier
+    except (click.Abort, KeyboardInterrupt):
+        _complain(sys.stderr, "interrupted")
+        code = 130
+    except Exception as error:
+        if os.environ.get("WINNOW_DEBUG"):
+            raise
+        _complain(sys.stderr, _message(error))
+        code = 1
+    sys.exit(code)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, ValueError | OSError | RuntimeError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}. WINNOW_DEBUG=1 shows where."
+
+
+def _complain(stream: TextIO, message: str) -> None:
+    for line in message.splitlines():
+        click.echo(f"winnow: {line}", file=stream)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,424 @@
+"""The one place that runs DVC: always its command line in a child process, never its Python interface.
+
+Threads of one process do not exclude each other in DVC, and a `dvc repro` that gets SIGTERM leaves its stage
+running. So every stage is a child in a process group of its own, and the group ends as one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import psutil
+import yaml
+
+log = logging.getLogger("winnow")
+
+GRACE_SECONDS = 10.0
+LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
+
+Graph = dict[str, tuple[str, ...]]
+State = Literal["ran", "unchanged", "restored"]
+
+
+class DvcError(RuntimeError):
+    """DVC, or a stage that it ran, failed; the message is theirs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `reproduce` did with a stage, and DVC's reason."""
+
+    stage: str
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The graph, and the reasons of each stage that would run; both in topological order."""
+
+    graph: Graph = field(repr=False)
+    reasons: dict[str, tuple[str, ...]]
+
+
+def graph(root: Path) -> Graph:
+    """Each stage with the stages that it follows: in topological order, and else in that of dvc.yaml."""
+    names: list[str] = []
+    upstream: dict[str, list[str]] = {}
+    for line in _read(root, "dag", "--dot").splitlines():
+        if edge := re.fullmatch(r'"(.+)" -> "(.+)";', line):
+            upstream[edge[2]].append(edge[1])
+        elif node := re.fullmatch(r'"(.+)";', line):
+            names.append(node[1])
+            upstream[node[1]] = []
+    ordered: Graph = {}
+    while len(ordered) < len(names):
+        ready = next(n for n in names if n not in ordered and all(up in ordered for up in upstream[n]))
+        ordered[ready] = tuple(sorted(upstream[ready], key=names.index))
+    return ordered
+
+
+def status(root: Path) -> dict[str, tuple[str, ...]]:
+    """The stages that are not up to date by themselves, each with the reasons in plain words."""
+    _mend_rwlock(root)
+    found = json.loads(_read(root, "--wait-for-lock", "status", "--json"))
+    locked = _yaml(root / "dvc.lock").get("stages", {})
+    return {stage: tuple(_reasons(root, locked.get(stage), changes)) for stage, changes in found.items()}
+
+
+def plan(root: Path) -> Plan:
+    """What `reproduce` would run, and why: stages that changed, and those that follow ("after finetune").
+
+    A stage that follows is skipped in the end where the outs before it come out as they were.
+    """
+    order, changed = graph(root), status(root)
+    reasons: dict[str, tuple[str, ...]] = {}
+    for stage, upstream in order.items():
+        after = [up for up in upstream if up in reasons]
+        why = (*changed.get(stage, ()), *([f"after {', '.join(after)}"] if after else []))
+        if why:
+            reasons[stage] = why
+    return Plan(order, reasons)
+
+
+def _reasons(root: Path, locked: dict[str, Any] | None, changes: Iterable[Any]) -> Iterator[str]:
+    if locked is None:
+        yield "it has never run"
+        return
+    for change in changes:
+        if change == "changed command":
+            yield f"its command changed (it was: {locked.get('cmd')})"
+        elif isinstance(change, str):
+            yield change
+        else:
+            for path, state in change.get("changed deps", {}).items():
+                yield from _dependency(root, locked, path, state)
+            for path, state in change.get("changed outs", {}).items():
+                yield f"{path} {_OUT_WORDS.get(state, f'is {state}')}"
+
+
+_OUT_WORDS = {
+    "modified": "is not what the stage wrote",
+    "deleted": "is missing",
+    "new": "is a new out",
+    "not in cache": "is not in DVC's cache",
+}
+_DEPENDENCY_WORDS = {"modified": "changed", "deleted": "is missing", "new": "is a new dependency"}
+
+
+def _dependency(root: Path, locked: dict[str, Any], path: str, state: str | dict[str, str]) -> Iterator[str]:
+    if isinstance(state, str):
+        yield f"{path} {_DEPENDENCY_WORDS.get(state, f'is {state}')}"
+        return
+    before, now = locked.get("params", {}).get(path, {}), _parameters(root / path)
+    for key, how in state.items():
+        if how == "modified":
+            differences = list(_differences(key, before.get(key), _value(now, key)))
+            yield from differences or [f"{key} changed"]
+        else:
+            yield f"{key} {'is no longer in ' + path if how == 'deleted' else 'is a new parameter'}"
+
+
+def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
+    """The values below `key` that differ, as "finetune.epochs: 3 -> 4"."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*now, *before]):
+            yield from _differences(f"{key}.{name}", before.get(name), now.get(name))
+    elif not _same(before, now):
+        yield f"{key}: {_shown(before)} -> {_shown(now)}"
+
+
+def _same(before: Any, now: Any) -> bool:
+    # DVC writes YAML 1.2, where 2e-05 is a number; PyYAML reads YAML 1.1, where it is a text.
+    if isinstance(before, str) != isinstance(now, str):
+        with contextlib.suppress(TypeError, ValueError):
+            return float(before) == float(now)
+    return bool(before == now)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _parameters(path: Path) -> dict[str, Any]:
+    return _yaml(path) if path.suffix in {".yaml", ".yml", ".json"} else {}
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise DvcError(f"{path.name}: not YAML: {str(error).splitlines()[0]}. Restore it with git.") from None
+
+
+class Children:
+    """The child processes of one run: started together, ended together, and none started after that."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._alive: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    @contextlib.contextmanager
+    def child(self, command: list[str], root: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """`command` as a child with a process group of its own, which is ended when the block is left."""
+        with self._lock:
+            if self._ended:
+                raise DvcError("not started: the run is being ended")
+            process = subprocess.Popen(
+                command,
+                cwd=root,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._alive.add(process)
+        try:
+            with process:
+                try:
+                    yield process
+                finally:
+                    end_group(process)
+        finally:
+            with self._lock:
+                self._alive.discard(process)
+
+    def end(self) -> None:
+        """End every child with all that it started, and let no other start."""
+        with self._lock:
+            self._ended = True
+            alive = list(self._alive)
+        for process in alive:
+            end_group(process)
+
+
+def end_group(process: subprocess.Popen[bytes], grace: float = GRACE_SECONDS) -> None:
+    """End the process group that `process` leads, and its descendants; after `grace` seconds by SIGKILL.
+
+    What the leader started goes first. DVC then takes back its locks and ends by itself; a signal amid that
+    would leave them torn, so it gets one only where it is slow, or has nothing running.
+    """
+    now = time.monotonic()
+    deadline, patience = now + grace, now
+    signalled: set[psutil.Process] = set()
+    try:
+        while (members := _members(process, signalled)) and time.monotonic() < deadline:
+            started = {member for member in members if member.pid != process.pid}
+            _send(started - signalled, signal.SIGTERM)
+            signalled |= started
+            if started:
+                patience = time.monotonic() + grace / 4
+            elif time.monotonic() >= patience:
+                # An interrupt lets DVC clean up, but jobs in the background ignore it: hence the second.
+                _send(members, signal.SIGTERM if members <= signalled else signal.SIGINT)
+                signalled |= members
+                patience = time.monotonic() + grace / 4
+            process.poll()
+            time.sleep(0.05)
+    finally:
+        # Also where a second Ctrl-C cuts the grace period short.
+        _send(_members(process, signalled), signal.SIGKILL)
+
+
+def _members(process: subprocess.Popen[bytes], known: set[psutil.Process]) -> set[psutil.Process]:
+    """What runs of `known` and in the group of `process`, and the descendants: they may have left the group.
+
+    One that left (torchrun's do) is lost from sight when its parent ends, unless it is `known`.
+    """
+    found = {member for member in known if _runs(member)}
+    for candidate in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(candidate.pid) == process.pid and _runs(candidate):
+                found.add(candidate)
+    for member in list(found):
+        with contextlib.suppress(psutil.Error):
+            found.update(child for child in member.children(recursive=True) if _runs(child))
+    return found
+
+
+def _runs(member: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(member.is_running() and member.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _send(members: Iterable[psutil.Process], number: int) -> None:
+    for member in members:
+        with contextlib.suppress(psutil.Error):
+            member.send_signal(number)
+
+
+@contextlib.contextmanager
+def ending_signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise SystemExit(128 + number) inside, so that cleaning up is done.
+
+    Only in the main thread, and only where nobody else handles them.
+    """
+    replaced: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _raise_exit)
+                replaced.append(number)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def reproduce(root: Path, stage: str, on_line: Callable[[str], object], *, children: Children | None = None) -> Outcome:
+    """Bring one stage up to date; what comes before it must be so already.
+
+    `on_line` gets what DVC and the stage print, a line at a time, in this thread. Raises DvcError with their
+    own words where the stage fails. Where this thread is interrupted, all that the child started is ended.
+    """
+    outcome: Outcome | None = None
+    tail: deque[str] = deque(maxlen=50)
+    _mend_rwlock(root)
+    command = [*_DVC, "--wait-for-lock", "repro", "--single-item", stage]
+    with ending_signals_raise(), (children or Children()).child(command, root) as process:
+        for line in _lines(process):
+            # DVC speaks first: what the stage prints later cannot change what is said here.
+            outcome = outcome or _outcome(stage, line)
+            tail.append(line)
+            on_line(line)
+        code = process.wait()
+    if code != 0:
+        raise DvcError(_failure(stage, list(tail), code))
+    if outcome is None:
+        raise DvcError(f"{stage}: DVC did not say what it did. Its last line: {tail[-1] if tail else 'none'}")
+    return outcome
+
+
+_DVC = [sys.executable, "-P", "-m", "dvc"]  # -P: no file of the project can stand in for a module of DVC's
+
+
+def _outcome(stage: str, line: str) -> Outcome | None:
+    """What one line of DVC's says about `stage`; the texts are those of DVC 3."""
+    if line in (f"Stage '{stage}' didn't change, skipping", f"'{stage}' didn't change, skipping"):
+        return Outcome(stage, "unchanged", "nothing that it depends on has changed")
+    if line == f"Stage '{stage}' is cached - skipping run, checking out outputs":
+        return Outcome(stage, "restored", "the same inputs have run before: its outs come from DVC's cache")
+    if line == f"Running stage '{stage}':" or line.startswith("Verifying data sources in stage: "):
+        return Outcome(stage, "ran", "it ran")
+    return None
+
+
+def _mend_rwlock(root: Path) -> None:
+    """Remove DVC's list of files in use where it is torn: DVC writes it in place, and then refuses to run.
+
+    A torn list keeps nobody out, and each stage has a lock of its own.
+    """
+    rwlock = root / ".dvc/tmp/rwlock"
+    if not rwlock.is_file():
+        return
+    with rwlock.with_name("rwlock.lock").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # DVC holds it while it writes
+        try:
+            json.loads(rwlock.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            log.warning("%s was torn by a run that was killed. It is removed.", rwlock)
+            rwlock.unlink()
+
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What the child prints, a line at a time; of a progress bar only its last state."""
+    assert process.stdout is not None
+    pending = b""
+    selector = selectors.DefaultSelector()
+    selector.register(process.stdout, selectors.EVENT_READ)
+    while True:
+        if selector.select(timeout=1.0):
+            chunk = os.read(process.stdout.fileno(), 65_536)
+            if not chunk:
+                break
+            *complete, pending = (pending + chunk).split(b"\n")
+            yield from filter(None, map(_shortened, complete))
+            if b"\r" in pending[:-1]:  # a bar under way: what it showed before is gone
+                pending = pending[pending.rindex(b"\r", 0, -1) :]
+        elif process.poll() is not None:
+            break  # it ended, and something that it left behind still holds its output
+    selector.close()
+    if last := _shortened(pending):
+        yield last
+
+
+def _shortened(raw: bytes) -> str:
+    shown = raw.decode("utf-8", errors="replace").rstrip("\r").rsplit("\r", 1)[-1]
+    text = _ANSI.sub("", shown).rstrip()
+    return text if len(text) <= LINE_LIMIT else f"{text[: LINE_LIMIT - 3]}..."
+
+
+def _failure(stage: str, lines: list[str], code: int) -> str:
+    """The lines that matter: the stage's own ("clean: ..."), else the last it said; then DVC's."""
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    name = stage.rpartition(":")[2]
+    own = [line for line in lines if line.startswith((f"{name}: ", f"{name.partition('@')[0]}: "))]
+    if not own:
+        said = [line for line in lines if not line.startswith(("ERROR: ", "Running stage ", "> "))]
+        own = said[-1:] if errors and any("failed to run" in error for error in errors) else []
+    dvc = "; ".join(errors) or f"dvc repro {stage} ended with exit code {code}: {lines[-1] if lines else 'no output'}"
+    if re.search(r"exited with -9\b|exited with 137\b", dvc):
+        dvc += " (killed; out of memory, perhaps)"
+    return "\n".join([*own[-10:], dvc])
+
+
+def _read(root: Path, *arguments: str) -> str:
+    """What a DVC command that only reads prints. Raises DvcError with its message where it fails."""
+    done = subprocess.run(
+        [*_DVC, *arguments], cwd=root, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = [line.removeprefix("ERROR: ").strip() for line in done.stderr.splitlines() if line.strip()]
+        raise DvcError(f"dvc {arguments[-2]}: {' '.join(said) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _environment() -> Mapping[str, str]:
+    """The child's: this Python first on PATH, lines as they are printed, and the same shell on every host."""
+    folder = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "SHELL": "/bin/sh",
+    }

@@ -1,0 +1,105 @@
+"""Write the generated parts of README.md again: `python -m flows.readme`; --check only says what is stale."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from flows import dvc_project, metrics
+from flows.dvc_project import Graph
+from flows.root import find_root
+
+
+def generated(root: Path) -> dict[str, str]:
+    """The text of each generated part, by the name in its markers."""
+    stages = _collapsed(dvc_project.graph(root))
+    definitions = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {
+        "stages": stage_table(stages, definitions),
+        "graph": flowchart(stages),
+        "models": metrics.as_markdown(metrics.rows(root)),
+    }
+
+
+def _collapsed(graph: Graph) -> Graph:
+    """The graph with every foreach stage as one node."""
+    collapsed: dict[str, dict[str, None]] = {}
+    for stage, upstream in graph.items():
+        name = stage.partition("@")[0]
+        ups = (up.partition("@")[0] for up in upstream)
+        collapsed.setdefault(name, {}).update((up, None) for up in ups if up != name)
+    return {name: tuple(ups) for name, ups in collapsed.items()}
+
+
+def stage_table(stages: Graph, definitions: dict[str, Any]) -> str:
+    """A Markdown table of what each stage does, from the `desc:` in dvc.yaml."""
+    lines = ["| stage | what it does |", "| --- | --- |"]
+    for stage in stages:
+        definition = definitions.get(stage, {})
+        text = definition.get("desc") or definition.get("do", {}).get("desc") or "-"
+        lines.append(f"| `{stage}` | {' '.join(text.split()).replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
+
+
+def flowchart(stages: Graph) -> str:
+    """A Mermaid flowchart. An edge that a longer way implies is left out, so that the picture can be read."""
+    lines = ["```mermaid", "flowchart LR", *(f"    {_node(stage)}" for stage in stages)]
+    for stage, upstream in stages.items():
+        implied = {above for up in upstream for above in _ancestors(stages, up)}
+        lines.extend(f"    {_identifier(up)} --> {_identifier(stage)}" for up in upstream if up not in implied)
+    return "\n".join([*lines, "```"])
+
+
+def _ancestors(stages: Graph, stage: str) -> set[str]:
+    return {above for up in stages[stage] for above in (up, *_ancestors(stages, up))}
+
+
+def _identifier(stage: str) -> str:
+    return "stage_" + re.sub(r"\W", "_", stage)  # the prefix: Mermaid takes a bare "end" for a keyword
+
+
+def _node(stage: str) -> str:
+    return f'{_identifier(stage)}["{stage}"]'
+
+
+def renewed(readme: str, parts: dict[str, str]) -> tuple[str, list[str]]:
+    """`readme` with its parts written again, and the names of those that were stale.
+
+    Raises ValueError where a part's markers are missing.
+    """
+    stale = []
+    for name, text in parts.items():
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        before, found_begin, rest = readme.partition(begin)
+        old, found_end, after = rest.partition(end)
+        if not (found_begin and found_end):
+            raise ValueError(f"README.md: no part between '{begin}' and '{end}'. Put these two lines where it belongs.")
+        new = f"\n{text}\n"
+        if old != new:
+            stale.append(name)
+        readme = f"{before}{begin}{new}{end}{after}"
+    return readme, stale
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where README.md is stale.")
+def main(check: bool) -> None:
+    """Write the generated parts of README.md again, from dvc.yaml and metrics/."""
+    try:
+        root = find_root(Path.cwd())
+        path = root / "README.md"
+        text, stale = renewed(path.read_text(encoding="utf-8"), generated(root))
+    except (ValueError, OSError, dvc_project.DvcError) as error:
+        raise click.ClickException(str(error)) from None
+    if stale and check:
+        raise click.ClickException(f"README.md is stale: {', '.join(stale)}. Run `make readme`.")
+    if stale:
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
