@@ -1,0 +1,156 @@
+"""What several tests share: a tiny corpus, tiny models, and a project of its own to run them in."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+os.environ.update(DO_NOT_TRACK="1", GX_ANALYTICS_ENABLED="false", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CODE = ("stages", "flows", "dvc.yaml", "params.yaml", "constraints.txt", ".dvcignore", ".gitignore")
+TOPICS = {
+    "sea": ["ship", "harbour", "wave", "sailor", "anchor", "tide", "captain", "island", "storm", "deck"],
+    "kitchen": ["bread", "oven", "butter", "pepper", "knife", "recipe", "flour", "sugar", "dinner", "spoon"],
+    "forest": ["tree", "squirrel", "moss", "path", "owl", "branch", "leaf", "shadow", "river", "bear"],
+}
+
+
+def write_corpus(path: Path, *, rows_per_label: int = 60, labels: tuple[str, ...] = tuple(TOPICS)) -> Path:
+    """A csv of short texts about a few topics, with an exact duplicate and a row that is too short."""
+    draw = random.Random(7)
+    filler = ["the", "a", "with", "near", "under", "over", "some", "every", "old", "small", "slow", "bright"]
+    rows = []
+    for label in labels:
+        for _ in range(rows_per_label):
+            words = draw.sample(TOPICS[label], 3) + draw.sample(filler, 4)
+            draw.shuffle(words)
+            rows.append((" ".join(words) + ".", label))
+    draw.shuffle(rows)
+    rows += [rows[0], ("oh", labels[0])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "topic"), *rows])
+    return path
+
+
+def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3) -> Path:
+    """A random model of the family `kind`, hidden width 32, with a WordPiece tokenizer over the corpus's words."""
+    import torch
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers.models import WordPiece
+    from transformers import (
+        AlbertConfig,
+        AutoModel,
+        BertConfig,
+        DistilBertConfig,
+        PreTrainedTokenizerFast,
+        RobertaConfig,
+    )
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,-'"
+    fillers = {"the", "a", "with", "near", "under", "over", "some"}
+    words = sorted(fillers.union(*TOPICS.values()))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), *words]
+    tokens = list(dict.fromkeys(tokens))
+    tokenizer = Tokenizer(WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    size: dict[str, Any] = {"vocab_size": len(tokens), "max_position_embeddings": 80, "pad_token_id": 0}
+    usual = {**size, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 64}
+    usual |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = {
+        "bert": lambda: BertConfig(**usual),
+        "roberta": lambda: RobertaConfig(**usual),
+        "albert": lambda: AlbertConfig(**usual, embedding_size=16),
+        "distilbert": lambda: DistilBertConfig(
+            **size, dim=32, n_layers=layers, n_heads=4, hidden_dim=64, dropout=0.0, attention_dropout=0.0
+        ),
+    }[kind]()
+    torch.manual_seed(11)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def edit_params(project: Path, **changes: Any) -> None:
+    """Set parameters by their dotted names, with `__` for the dot: finetune__epochs=1."""
+    path = project / "params.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[key] = value
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def make_project(folder: Path) -> Path:
+    """A git and DVC repository with the project's code, the tiny corpus and the tiny model, ready for `dvc repro`."""
+    folder.mkdir(parents=True)
+    for name in CODE:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, folder / name)
+    write_corpus(folder / "data/corpus.csv")
+    write_tiny_model(folder / "tiny")
+    edit_params(
+        folder,
+        ingest__source="files", ingest__path="data/corpus.csv", ingest__label_column="topic",
+        model__name="./tiny", model__revision=None, model__sha256=None,
+        tokenize__max_tokens=16, finetune__epochs=3, finetune__batch_size=16, finetune__encoder_learning_rate=3.0e-3,
+        distill__epochs=2, distill__batch_size=16, distill__teacher_layers=[0, 2], profile__single_rows=10,
+        profile__throughput_rows=20, profile__batch_size=8,
+    )  # fmt: skip
+    for command in (
+        ["git", "init", "-q", "-b", "main"],
+        ["git", "config", "user.email", "tests@localhost"],
+        ["git", "config", "user.name", "tests"],
+        ["dvc", "init", "-q"],
+        ["dvc", "config", "core.analytics", "false"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-q", "-m", "start"],
+    ):
+        run(folder, *command)
+    return folder
+
+
+def run(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in `folder`, with the test's own Python first on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, **environment}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """tiny_models(kind): the folder of a tiny random model, made once."""
+    made: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = write_tiny_model(tmp_path_factory.mktemp(f"tiny-{kind}"), kind=kind)
+        return made[kind]
+
+    return get

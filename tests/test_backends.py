@@ -1,0 +1,125 @@
+"""Runners and the quantizer: the same model, whatever runs it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, TOPICS
+
+from stages import model_folder
+from stages.models.encoder import FAMILY
+from stages.params import ModelParams, QuantizeParams
+
+TEXTS = [" ".join(words[:n]) for n in (1, 4, 9) for words in TOPICS.values()]
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> Path:
+    tiny = tiny_models("bert")
+    params = ModelParams(family="encoder", name=str(tiny), revision=None, sha256=None, pooling="mean", dropout=0.1)
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("models") / "student"
+    FAMILY.write(FAMILY.build(tiny, params, 3), folder)
+    shutil.copyfile(tiny / "tokenizer.json", folder / "tokenizer.json")
+    model_folder.seal(
+        folder, backend="pytorch", task="sequence_classification", labels=["a", "b", "c"], family="encoder",
+        max_tokens=12, pad_id=0,
+    )  # fmt: skip
+    return folder
+
+
+def quantized(student: Path, folder: Path) -> Path:
+    from stages.backends.onnxruntime_int8.quantizer import quantize
+
+    folder.mkdir(parents=True)
+    quantize(student, folder, QuantizeParams(backend="onnxruntime_int8", per_channel=True))
+    shutil.copyfile(student / "tokenizer.json", folder / "tokenizer.json")
+    model_folder.seal(folder, **{**model_folder.describe(student), "backend": "onnxruntime_int8"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return quantized(student, tmp_path_factory.mktemp("int8") / "quantized")
+
+
+def test_pytorch_answers_in_the_order_of_the_texts(student: Path) -> None:
+    runner = model_folder.open_runner(student, threads=1)
+    together = runner.predict(TEXTS)
+    assert together.shape == (len(TEXTS), 3)
+    assert together.dtype == np.float32
+    assert np.allclose(together.sum(1), 1, atol=1e-6)
+    for i in (0, 4, 8):
+        assert np.allclose(runner.predict([TEXTS[i]])[0], together[i], atol=1e-6)
+
+
+def test_int8_stays_close_to_the_model_that_it_was_made_of(student: Path, int8: Path) -> None:
+    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    rounded = model_folder.open_runner(int8, threads=1).predict(TEXTS)
+    assert np.abs(exact - rounded).max() < 0.02
+
+
+def test_int8_holds_its_matrices_as_int8(int8: Path) -> None:
+    import onnx
+
+    graph = onnx.load(int8 / "model.onnx").graph
+    assert {node.op_type for node in graph.node} >= {"MatMulInteger", "DynamicQuantizeLinear"}
+    floats = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1]
+    assert sum(np.prod(t.dims) for t in floats) < 0.1 * sum(np.prod(t.dims) for t in graph.initializer)
+
+
+def test_the_quantized_file_has_the_same_bytes_wherever_it_is_made(student: Path, int8: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere/student"
+    shutil.copytree(student, moved)
+    again = quantized(moved, tmp_path / "elsewhere/quantized")
+    assert (again / "model.onnx").read_bytes() == (int8 / "model.onnx").read_bytes()
+    assert b"/stages/" not in (int8 / "model.onnx").read_bytes()
+
+
+def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from stages.model_folder import open_runner\n"
+        "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).shape)\n"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas', 'pydantic'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(int8)], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["(1, 3)", "[]"]
+
+
+def test_any_number_of_threads_gives_the_same_answer(int8: Path) -> None:
+    one, two = (model_folder.open_runner(int8, threads=n).predict(TEXTS) for n in (1, 2))
+    assert np.allclose(one, two, atol=1e-5)
+
+
+def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    from stages.baseline import one_row_a_label
+    from stages.files import write_json
+
+    for labels in (["a", "b", "c"] * 3, (["a", "b", "b"] * 3)):
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        model = LogisticRegression(C=10.0).fit(vectorizer.fit_transform(TEXTS), labels)
+        coefficients, intercept = one_row_a_label(model.coef_, model.intercept_)
+        folder = tmp_path / str(len(set(labels)))
+        folder.mkdir()
+        from safetensors.numpy import save_file
+
+        weights = {"coefficients": coefficients, "intercept": intercept, "idf": vectorizer.idf_}
+        save_file(
+            {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()}, folder / "weights.safetensors"
+        )
+        write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
+        model_folder.seal(folder, backend="tfidf", task="t", labels=sorted(set(labels)), max_ngram=2)
+        ours = model_folder.open_runner(folder, threads=1).predict(TEXTS)
+        assert np.allclose(ours, model.predict_proba(vectorizer.transform(TEXTS)), atol=1e-5)

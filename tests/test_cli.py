@@ -1,0 +1,220 @@
+"""The `winnow` command, as a user runs it: in a child process, in a project's folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import flow_fixtures
+import numpy as np
+import pytest
+from flow_fixtures import ROOT, change, environment, make_project, winnow
+from safetensors.numpy import save_file
+
+from stages.files import write_json
+from stages.model_folder import seal
+
+project, finished = flow_fixtures.project, flow_fixtures.finished
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that no test changes."""
+    return make_project(tmp_path_factory.mktemp("shared") / "project")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two words: 'bread' adds 5 to the logit of kitchen, 'ship' 3 to that of sea."""
+    folder = tmp_path_factory.mktemp("model")
+    write_json(folder / "vocabulary.json", ["bread", "ship"])
+    coefficients_CV = np.array([[5, 0], [0, 3]], dtype=np.float32)
+    zeros, ones = np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32)
+    save_file({"coefficients": coefficients_CV, "intercept": zeros, "idf": ones}, folder / "weights.safetensors")
+    seal(folder, backend="tfidf", task="sequence_classification", labels=["kitchen", "sea"], max_ngram=1)
+    return folder
+
+
+def only_line(text: str) -> str:
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+def test_check_is_silent_where_all_is_well(shared: Path):
+    done = winnow(shared, "check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"task": "sequence_clasification"},
+            "task is 'sequence_clasification'. Allowed: sequence_classification",
+        ),
+        ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstrings, files, hub."),
+        ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
+        ({"quantize__backend": "onnxruntime"}, "Did you mean 'onnxruntime_int8'?"),
+        (
+            {"ingest__path": "data/none.csv"},
+            "ingest.path is 'data/none.csv'. There is no such file or folder.",
+        ),
+        ({"finetune__precision": "fp61"}, "finetune.precision is 'fp61'. Allowed: auto, fp16, bf16, fp32."),
+    ],
+)
+def test_check_says_a_mistake_in_one_line(project: Path, values: dict[str, object], message: str):
+    change(project, **values)
+    done = winnow(project, "check")
+    assert done.returncode == 1
+    assert message in only_line(done.stderr)
+
+
+def test_check_says_every_mistake(project: Path):
+    change(project, model__family="encodr", ingest__path="nowhere")
+    assert len(winnow(project, "check").stderr.splitlines()) == 2
+
+
+def test_params_that_are_not_yaml_are_one_line_with_the_place(project: Path):
+    (project / "params.yaml").write_text("seed: 1\ntask: [\n")
+    for command in ("check", "plan", "reproduce"):
+        done = winnow(project, command)
+        assert done.returncode == 1
+        assert only_line(done.stderr).startswith("winnow: params.yaml, line 3, column 1: not YAML:")
+
+
+def test_outside_a_project_the_error_says_so(tmp_path: Path):
+    done = winnow(tmp_path, "plan")
+    assert done.returncode == 1
+    assert "no dvc.yaml here or above" in only_line(done.stderr)
+
+
+def test_plan_says_what_would_run_from_any_folder_of_the_project(project: Path):
+    below = project / "some/folder"
+    below.mkdir(parents=True)
+    assert winnow(below, "plan").stdout.splitlines()[1:3] == [
+        "clean             it has never run",
+        "                  after ingest",
+    ]
+
+
+def test_plan_says_that_there_is_nothing_to_do_or_which_value_changed(finished: Path):
+    assert winnow(finished, "plan").stdout == "Nothing to do: every stage is up to date.\n"
+    change(finished, seed=21)
+    reasons = json.loads(winnow(finished, "plan", "--json").stdout)
+    assert reasons["ingest"] == reasons["alone"] == ["seed: 20 -> 21"]
+    assert reasons["clean"] == ["after ingest"]
+
+
+def test_metrics_says_what_to_run_where_there_are_none_and_prints_them_where_there_are(project: Path):
+    done = winnow(project, "metrics")
+    assert done.returncode == 1
+    assert "no metrics yet. Run `winnow reproduce`" in only_line(done.stderr)
+    write_json(project / "metrics/quality/teacher.json", {"accuracy": 0.5, "macro_f1": 0.25, "rows": 4})
+    assert winnow(project, "metrics").stdout.splitlines()[2].split()[:4] == [
+        "teacher",
+        "50.0%",
+        "25.0%",
+        "100.0%",
+    ]
+    assert json.loads(winnow(project, "metrics", "--json").stdout)[1]["macro_f1"] == 0.25
+    assert "| teacher | 50.0% | 25.0% | 100.0% |" in winnow(project, "metrics", "--markdown").stdout
+
+
+def test_predict_answers_texts_in_their_order(model: Path, tmp_path: Path):
+    done = winnow(tmp_path, "predict", "--model", str(model), "the ship", "new\nbread")
+    assert done.stdout == "sea\t0.9526\tthe ship\nkitchen\t0.9933\tnew bread\n"  # 1 / (1 + e^-3), 1 / (1 + e^-5)
+
+
+def test_predict_reads_lines_and_writes_an_object_a_line(model: Path, tmp_path: Path):
+    (tmp_path / "texts.txt").write_bytes("\ufeffship\r\nbröd bread\r\n".encode())
+    done = winnow(tmp_path, "predict", "--json", "--model", str(model), "--file", "texts.txt", "--threads", "1")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["text"], first["label"]) == ("ship", "sea")
+    assert (second["text"], second["label"]) == ("bröd bread", "kitchen")
+    assert second["probability"] == second["probabilities"]["kitchen"] == pytest.approx(0.99331, abs=1e-5)
+
+
+def test_predict_reads_the_standard_input(model: Path, tmp_path: Path):
+    done = winnow(tmp_path, "predict", "--model", str(model), "--file", "-", stdin=b"bread\n")
+    assert done.stdout == "kitchen\t0.9933\tbread\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        (["--file", "-"], b"bread\n\nship\n", "line 2 is empty"),
+        (["bread", " "], b"", "text 2 is empty"),
+        (["--file", "-"], b"bread\n\xff\xfe\n", "the standard input, line 2: not UTF-8"),
+        (["--file", "none.txt"], b"", "No such file"),
+    ],
+)
+def test_predict_names_the_text_that_is_wrong(
+    model: Path, tmp_path: Path, arguments: list[str], stdin: bytes, message: str
+):
+    done = winnow(tmp_path, "predict", "--model", str(model), *arguments, stdin=stdin)
+    assert done.returncode == 1
+    assert message in only_line(done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [[], ["bread", "--file", "-"]])
+def test_predict_needs_texts_or_a_file_and_not_both(shared: Path, arguments: list[str]):
+    done = winnow(shared, "predict", *arguments)
+    assert done.returncode == 2
+    assert "Usage: winnow predict" in done.stderr
+
+
+def test_predict_without_a_model_says_how_to_get_one(shared: Path):
+    assert "Run `winnow reproduce`" in only_line(winnow(shared, "predict", "bread").stderr)
+    assert "no model there" in only_line(winnow(shared, "predict", "bread", "--model", "nowhere").stderr)
+
+
+def test_predict_refuses_an_altered_model_and_shows_the_traceback_when_asked(model: Path, tmp_path: Path):
+    altered = tmp_path / "altered"
+    altered.mkdir()
+    for path in model.iterdir():
+        (altered / path.name).write_bytes(path.read_bytes())
+    (altered / "vocabulary.json").write_text('["ship", "bread"]')
+    assert "vocabulary.json was altered" in only_line(winnow(tmp_path, "predict", "x", "--model", "altered").stderr)
+    debugged = winnow(tmp_path, "predict", "x", "--model", "altered", WINNOW_DEBUG="1")
+    assert debugged.stderr.startswith("Traceback")
+
+
+def test_a_reader_that_leaves_early_gets_no_complaint(model: Path, tmp_path: Path):
+    (tmp_path / "many.txt").write_text("the ship with bread\n" * 50_000)
+    command = [sys.executable, "-m", "flows.cli", "predict", "--model", str(model), "--file", "many.txt"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"kitchen\t")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 1
+
+
+def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
+    code = "import sys, flows.cli; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = {"torch", "prefect", "pydantic", "yaml", "pandas", "numpy", "dvc", "transformers", "psutil"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_readme_is_renewed_and_then_found_fresh(project: Path):
+    parts = "".join(f"<!-- begin: {name} --><!-- end: {name} -->\n" for name in ("stages", "graph", "models"))
+    (project / "README.md").write_text(f"# Toy\n{parts}")
+
+    def readme(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flows.readme", *arguments]
+        return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
+
+    stale = readme("--check")
+    assert stale.returncode == 1
+    assert "README.md is stale: stages, graph, models." in only_line(stale.stderr)
+    assert readme().returncode == 0
+    text = (project / "README.md").read_text()
+    assert "| `evaluate` | how good a model is |" in text
+    assert "stage_clean --> stage_evaluate" in text
+    assert readme("--check").returncode == 0

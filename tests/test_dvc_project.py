@@ -1,0 +1,175 @@
+"""flows.dvc_project against a real DVC project: what it reads, what it runs, how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import flow_fixtures
+import pytest
+from flow_fixtures import change, environment, eventually, runs
+
+from flows import dvc_project
+from flows.dvc_project import DvcError
+
+project, finished = flow_fixtures.project, flow_fixtures.finished
+ORDER = ("ingest", "clean", "evaluate@teacher", "evaluate@student")
+
+
+def ignore(line: str) -> None:
+    """Take no notice of what a stage prints."""
+
+
+def test_graph_is_in_topological_order_and_has_the_stage_without_edges(finished: Path):
+    graph = dvc_project.graph(finished)
+    assert list(graph) == [*ORDER, "alone"]
+    assert graph["clean"] == ("ingest",)
+    assert graph["evaluate@student"] == ("clean",)
+    assert graph["alone"] == ()
+
+
+def test_status_and_plan_are_empty_when_everything_is_up_to_date(finished: Path):
+    assert dvc_project.status(finished) == {}
+    assert dvc_project.plan(finished).reasons == {}
+
+
+def test_plan_of_a_new_project_has_every_stage_in_order(project: Path):
+    assert dvc_project.plan(project).reasons == {
+        "ingest": ("it has never run",),
+        "clean": ("it has never run", "after ingest"),
+        "evaluate@teacher": ("it has never run", "after clean"),
+        "evaluate@student": ("it has never run", "after clean"),
+        "alone": ("it has never run",),
+    }
+
+
+def test_plan_names_what_changed_and_what_follows(finished: Path):
+    change(finished, clean__min_chars=11, clean__near_duplicate_jaccard=0.00002 + 0.5)
+    (finished / "evaluate_student.txt").unlink()
+    (finished / "stage.py").write_text((finished / "stage.py").read_text() + "# more\n")
+    definition = finished / "dvc.yaml"
+    definition.write_text(definition.read_text().replace("stage.py alone", "stage.py  alone"))
+    assert dvc_project.plan(finished).reasons == {
+        "ingest": ("stage.py changed",),
+        "clean": (
+            "clean.min_chars: 10 -> 11",
+            "clean.near_duplicate_jaccard: 0.8 -> 0.50002",
+            "after ingest",
+        ),
+        "evaluate@teacher": ("after clean",),
+        "evaluate@student": ("evaluate_student.txt is missing", "after clean"),
+        "alone": ("its command changed (it was: python stage.py alone)",),
+    }
+
+
+def test_a_parameter_with_an_exponent_counts_as_the_number_that_it_is(project: Path):
+    change(project, clean__min_chars=0.00002)
+    for stage in ("ingest", "clean"):
+        dvc_project.reproduce(project, stage, ignore)
+    change(project, clean__max_chars=3000)
+    assert dvc_project.plan(project).reasons["clean"] == ("clean.max_chars: 2000 -> 3000",)
+
+
+def test_outcome_is_ran_then_unchanged_then_restored(project: Path):
+    lines: list[str] = []
+    states = [dvc_project.reproduce(project, "ingest", lines.append).state for _ in range(2)]
+    (project / "ingest.txt").unlink()
+    states.append(dvc_project.reproduce(project, "ingest", lines.append).state)
+    assert states == ["ran", "unchanged", "restored"]
+    assert (project / "ingest.txt").read_text() == "20 "
+    assert "ingest reads 0 files" in lines
+    assert "100%" in lines
+    assert not any("50%" in line for line in lines), "of a progress bar only the last state goes on"
+
+
+def test_a_failing_stage_raises_its_own_message_and_that_of_dvc(project: Path):
+    (project / "ingest.fails").touch()
+    with pytest.raises(DvcError) as raised:
+        dvc_project.reproduce(project, "ingest", ignore)
+    assert str(raised.value).splitlines() == [
+        "ingest: the rows are bad. Mend them.",
+        "failed to reproduce 'ingest': failed to run: python stage.py ingest, exited with 1",
+    ]
+
+
+def test_a_stage_that_does_not_exist_is_dvcs_error(project: Path):
+    with pytest.raises(DvcError, match=r"Stage 'ingset' not found inside 'dvc\.yaml' file"):
+        dvc_project.reproduce(project, "ingset", ignore)
+
+
+def test_params_that_are_not_yaml_are_an_error_that_names_the_file(project: Path):
+    (project / "params.yaml").write_text("seed: [")
+    with pytest.raises(DvcError, match=r"params\.yaml"):
+        dvc_project.plan(project)
+
+
+def test_children_that_were_ended_start_no_other(project: Path):
+    children = dvc_project.Children()
+    children.end()
+    with pytest.raises(DvcError, match="being ended"):
+        dvc_project.reproduce(project, "ingest", ignore, children=children)
+    assert not (project / "ingest.txt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_again(
+    project: Path,
+    number: signal.Signals,
+):
+    (project / "ingest.sleeps").touch()
+    code = "from pathlib import Path; from flows import dvc_project as d; d.reproduce(Path(), 'ingest', print)"
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        pids = project / "ingest.pids"
+        eventually(lambda: pids.exists() and pids.read_text().count(" "))
+        stage, helper = map(int, pids.read_text().split())
+        assert runs(stage)
+        assert runs(helper)
+        parent.send_signal(number)
+        assert parent.wait(timeout=30) != 0
+        assert not runs(stage)
+        assert not runs(helper)
+    finally:
+        parent.kill()
+        parent.wait()
+    (project / "ingest.sleeps").unlink()
+    assert dvc_project.reproduce(project, "ingest", ignore).state == "ran"
+
+
+def test_what_ignores_every_polite_signal_is_killed_after_the_grace_period(tmp_path: Path):
+    ready = tmp_path / "ready"
+    code = (
+        "import pathlib, signal, sys, time;"
+        "signal.signal(15, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN);"
+        "pathlib.Path(sys.argv[1]).touch(); time.sleep(300)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(ready)], start_new_session=True)
+    eventually(ready.exists)
+    dvc_project.end_group(process, grace=0.4)
+    assert process.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_descendant_that_left_the_group_and_lost_its_parent_is_ended_too(tmp_path: Path):
+    pid = tmp_path / "pid"
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(300)"
+    parent = (
+        "import pathlib, subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', sys.argv[2]], start_new_session=True, stdout=-1);"
+        "child.stdout.readline(); pathlib.Path(sys.argv[1]).write_text(f'{child.pid} '); time.sleep(300)"
+    )
+    leader = subprocess.Popen(
+        ["/bin/sh", "-c", '"$@"; true', "sh", sys.executable, "-c", parent, str(pid), stubborn], start_new_session=True
+    )
+    eventually(lambda: pid.exists() and pid.read_text().endswith(" "))
+    dvc_project.end_group(leader, grace=1)
+    leader.wait(timeout=10)
+    assert not runs(int(pid.read_text()))
+
+
+def test_a_torn_rwlock_is_removed_and_the_stage_runs(project: Path):
+    rwlock = project / ".dvc/tmp/rwlock"
+    rwlock.parent.mkdir(exist_ok=True)
+    rwlock.write_text("")
+    assert dvc_project.reproduce(project, "ingest", ignore).state == "ran"

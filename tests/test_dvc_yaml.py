@@ -1,0 +1,210 @@
+"""dvc.yaml tells the truth: deps are what is imported, params are what is read, and imports point one way."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from stages.paths import MODELS
+
+DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+PLUGINS = {"sources": "ingest.source", "tasks": "task", "models": "model.family"}
+# What a stage loads by a name that stands in the code, not in params.yaml.
+BY_LITERAL_NAME = {"evaluate": ["measures/quality.py"], "profile": ["measures/size.py", "measures/speed.py"]}
+
+
+def value_of(dotted: str, item: dict[str, Any], key: str) -> str:
+    if dotted == "key":
+        return key
+    value: Any = {"item": item, **PARAMS}
+    for part in dotted.split("."):
+        value = value[part]
+    return resolved(value, item, key)
+
+
+def resolved(text: str, item: dict[str, Any], key: str) -> str:
+    return re.sub(r"\$\{([\w.]+)\}", lambda match: value_of(match[1], item, key), text)
+
+
+def stages() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(address, module, definition with its templates filled in) of every stage."""
+    for name, definition in DVC["stages"].items():
+        items = definition.get("foreach", {"": {}})
+        body = definition.get("do", definition)
+        for key, item in items.items():
+            filled = {**body, "cmd": resolved(body["cmd"], item, key)}
+            filled["deps"] = [resolved(dep, item, key) for dep in body["deps"]]
+            yield (f"{name}@{key}" if key else name), name, filled
+
+
+STAGES = {address: (module, definition) for address, module, definition in stages()}
+
+
+def file_of(module: str) -> Path | None:
+    path = REPOSITORY / module.replace(".", "/")
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports when it runs, wherever in it; not those for the type checker."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def closure(*start: Path) -> set[Path]:
+    seen: set[Path] = set()
+    todo = [*start, REPOSITORY / "stages/__init__.py"]  # the package itself comes first
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += [file for module in imports(path) if module.startswith("stages") and (file := file_of(module))]
+    return seen
+
+
+def is_name_table(path: Path) -> bool:
+    """An __init__.py with a docstring and dicts of names to "module:attribute" at most."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return path.name == "__init__.py" and all(
+        (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict))
+        for node in body
+    )
+
+
+def plugins_of(module: str, definition: dict[str, Any], tables: set[str]) -> list[Path]:
+    """The files of the plug-ins that this stage loads, by the tables that it imports and the names in params.yaml."""
+    stages_folder = REPOSITORY / "stages"
+    chosen = [
+        stages_folder / package / f"{value_of(key, {}, '')}.py" for package, key in PLUGINS.items() if package in tables
+    ]
+    chosen += [stages_folder / name for name in BY_LITERAL_NAME.get(module, [])]
+    backend = PARAMS["quantize"]["backend"]
+    if module == "quantize":
+        chosen += [
+            stages_folder / f"backends/{backend}/quantizer.py",
+            stages_folder / f"models/{PARAMS['model']['family']}.py",
+        ]
+    if module in ("evaluate", "profile"):
+        model = definition["cmd"].split()[-1]
+        runner = {"baseline": "tfidf", "quantized": backend}.get(model, "pytorch")
+        chosen.append(stages_folder / f"backends/{runner}/runner.py")
+        if runner == "pytorch":
+            chosen.append(stages_folder / f"models/{PARAMS['model']['family']}.py")
+    return chosen
+
+
+@pytest.mark.parametrize("address", STAGES)
+def test_deps_are_the_import_closure(address: str) -> None:
+    module, definition = STAGES[address]
+    own = closure(REPOSITORY / f"stages/{module}.py")
+    tables = {path.parent.name for path in own if path.name == "__init__.py"}
+    needed = closure(*own, *plugins_of(module, definition, tables))
+    needed = {path.relative_to(REPOSITORY).as_posix() for path in needed if not is_name_table(path)}
+    assert {dep for dep in definition["deps"] if dep.endswith(".py")} == needed
+
+
+@pytest.mark.parametrize("address", STAGES)
+def test_params_are_those_that_the_stage_reads(address: str) -> None:
+    module, definition = STAGES[address]
+    tree = ast.parse((REPOSITORY / f"stages/{module}.py").read_text(encoding="utf-8"))
+    takes_all = [
+        function
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        and any(
+            a.arg == "params" and a.annotation and ast.unparse(a.annotation) == "Params" for a in function.args.args
+        )
+    ]
+    read = {
+        node.attr.rstrip("_")
+        for function in takes_all
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
+    assert set(definition.get("params", [])) == read
+
+
+@pytest.mark.parametrize("address", STAGES)
+def test_a_command_is_the_stages_module_and_nothing_of_params_or_host(address: str) -> None:
+    module, definition = STAGES[address]
+    name = address.partition("@")[2]
+    assert definition["cmd"] == f"python -m stages.{module}" + (f" {name}" if name else "")
+    assert name in ("", *MODELS)
+
+
+@pytest.mark.parametrize("address", STAGES)
+def test_every_stage_says_what_it_does(address: str) -> None:
+    assert STAGES[address][1].get("desc")
+
+
+def test_no_stage_is_longer_than_a_screenful_or_two() -> None:
+    long = {m: n for m in DVC["stages"] if (n := len((REPOSITORY / f"stages/{m}.py").read_text().splitlines())) > 140}
+    assert long == {}
+
+
+def test_no_stage_imports_another() -> None:
+    modules = {f"stages.{name}" for name in DVC["stages"]}
+    for name in DVC["stages"]:
+        assert not (imports(REPOSITORY / f"stages/{name}.py") & modules), name
+
+
+def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
+    stage_modules = {f"stages.{name}" for name in DVC["stages"]} | {"stages.entry"}
+    packages = ["sources", "cleaning", "tasks", "models", "training", "compression", "backends", "measures"]
+    allowed = {("backends", "models")}
+    for package in packages:
+        for path in (REPOSITORY / "stages" / package).rglob("*.py"):
+            found = imports(path)
+            assert not found & stage_modules, path
+            for other in packages:
+                if other != package and (package, other) not in allowed:
+                    assert not any(module.startswith(f"stages.{other}") for module in found), path
+
+
+def test_flows_see_of_the_stages_only_what_is_light() -> None:
+    allowed = {"params", "paths", "plugins", "sources", "tasks", "models", "backends", "model_folder"}
+    for path in (REPOSITORY / "flows").glob("*.py"):
+        for module in imports(path):
+            parts = module.split(".")
+            assert parts[0] not in {"torch", "transformers", "deepspeed", "datasets", "daft", "great_expectations"}, (
+                path
+            )
+            if parts[0] == "stages" and len(parts) > 1:
+                assert parts[1] in allowed, (path, module)
+
+
+def test_plugin_packages_hold_their_name_table_and_nothing_else() -> None:
+    for package in ("sources", "tasks", "models", "backends", "measures"):
+        assert is_name_table(REPOSITORY / "stages" / package / "__init__.py"), package
+
+
+def test_cleaning_never_loads_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, stages.clean, stages.ingest; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

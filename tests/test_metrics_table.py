@@ -1,0 +1,93 @@
+"""flows.metrics and flows.readme: the tables, by hand-checked numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows import metrics, readme
+
+
+def write(root: Path, kind: str, name: str, **values: float) -> None:
+    path = root / "metrics" / kind / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    write(tmp_path, "quality", "teacher", accuracy=0.8, macro_f1=0.75, rows=1000)
+    write(tmp_path, "quality", "quantized", accuracy=0.7, macro_f1=0.6, rows=1000)
+    speed = {"latency_p99_ms": 12.5, "throughput_rows_per_s": 1234.5, "peak_rss_mb": 300.0, "threads": 2}
+    write(tmp_path, "profile", "teacher", latency_p50_ms=10.0, size_mb=90.0, **speed)
+    write(tmp_path, "profile", "quantized", latency_p50_ms=2.5, size_mb=20.0, **speed)
+    return tmp_path
+
+
+def test_ratios_are_against_the_teacher(measured: Path):
+    row = {row.model: row for row in metrics.rows(measured)}["quantized"]
+    assert row.of_teacher == pytest.approx(0.8)
+    assert row.faster == 4
+    assert row.smaller == 4.5
+
+
+def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path):
+    assert metrics.as_text(metrics.rows(measured)).splitlines() == [
+        "model      accuracy  macro-F1  of teacher  p50 ms  p99 ms  rows/s  size MB  faster  smaller",
+        "baseline          -         -           -       -       -       -        -       -        -",
+        "teacher       80.0%     75.0%      100.0%   10.00   12.50   1,234     90.0    1.0x     1.0x",
+        "student           -         -           -       -       -       -        -       -        -",
+        "quantized     70.0%     60.0%       80.0%    2.50   12.50   1,234     20.0    4.0x     4.5x",
+    ]
+
+
+def test_markdown_has_the_same_cells_and_says_how_speed_was_measured(measured: Path):
+    lines = metrics.as_markdown(metrics.rows(measured)).splitlines()
+    assert lines[0].startswith("| model | accuracy | macro-F1 |")
+    assert lines[-3] == "| quantized | 70.0% | 60.0% | 80.0% | 2.50 | 12.50 | 1,234 | 20.0 | 4.0x | 4.5x |"
+    assert lines[-1] == "Latency is of one text at a time; every speed was measured with 2 threads."
+
+
+def test_nothing_measured_gives_rows_of_dashes(tmp_path: Path):
+    rows = metrics.rows(tmp_path)
+    assert not any(row.measured for row in rows)
+    assert set(metrics.cells(rows[0])[1:]) == {"-"}
+
+
+def test_a_metrics_file_that_is_not_json_is_named(tmp_path: Path):
+    write(tmp_path, "quality", "student")
+    (tmp_path / "metrics/quality/student.json").write_text('{"accuracy": ')
+    with pytest.raises(ValueError, match=r"student\.json: not JSON"):
+        metrics.rows(tmp_path)
+
+
+def test_flowchart_leaves_out_edges_that_a_longer_way_implies():
+    chart = readme.flowchart({"a": (), "b": ("a",), "end": ("a", "b")})
+    assert "stage_a --> stage_b" in chart
+    assert "stage_b --> stage_end" in chart
+    assert "stage_a --> stage_end" not in chart
+    assert 'stage_end["end"]' in chart
+
+
+def test_stage_table_takes_descriptions_of_plain_and_foreach_stages():
+    definitions = {"a": {"desc": "one | two"}, "b": {"foreach": [1, 2], "do": {"desc": "each"}}, "c": {}}
+    assert readme.stage_table({"a": (), "b": (), "c": ()}, definitions).splitlines()[2:] == [
+        r"| `a` | one \| two |",
+        "| `b` | each |",
+        "| `c` | - |",
+    ]
+
+
+def test_renewing_writes_only_between_the_markers_and_is_stable():
+    text = "# Title\n<!-- begin: stages -->old<!-- end: stages -->\nafter\n"
+    renewed, stale = readme.renewed(text, {"stages": "new"})
+    assert renewed == "# Title\n<!-- begin: stages -->\nnew\n<!-- end: stages -->\nafter\n"
+    assert stale == ["stages"]
+    assert readme.renewed(renewed, {"stages": "new"}) == (renewed, [])
+
+
+def test_missing_markers_are_named():
+    with pytest.raises(ValueError, match="begin: graph"):
+        readme.renewed("# Title\n", {"graph": "x"})

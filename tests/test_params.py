@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from stages.params import Params, Section, load_params
+
+GOOD = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def message(tmp_path: Path) -> Callable[..., str]:
+    """message(key, value): what load_params says when that key has that value."""
+
+    def get(dotted: str, value: Any = "__deleted__") -> str:
+        values = copy.deepcopy(GOOD)
+        *sections, key = dotted.split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        if value == "__deleted__":
+            del section[key]
+        else:
+            section[key] = value
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+        with pytest.raises(ValueError) as error:
+            load_params(tmp_path / "params.yaml")
+        return str(error.value)
+
+    return get
+
+
+def test_the_repositorys_own_params_are_valid() -> None:
+    assert load_params(REPOSITORY / "params.yaml").distill.temperature == 2.0
+
+
+def test_no_parameter_has_a_default() -> None:
+    def fields(section: type[Section]):
+        for name, field in section.model_fields.items():
+            yield f"{section.__name__}.{name}", field
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                yield from fields(field.annotation)
+
+    assert [name for name, field in fields(Params) if not field.is_required()] == []
+
+
+def test_every_line_of_params_yaml_with_a_value_says_what_it_is() -> None:
+    lines = (REPOSITORY / "params.yaml").read_text(encoding="utf-8").splitlines()
+    keyed = [line for line in lines if line.strip() and not line.lstrip().startswith("#") and not line.endswith(":")]
+    training = yaml.safe_load("\n".join(lines))["finetune"]
+    uncommented = [line.strip().split(":")[0] for line in keyed if " # " not in line]
+    assert [key for key in uncommented if key not in training] == []
+
+
+def test_a_wrong_choice_names_key_found_allowed_and_the_nearest(message: Callable[..., str]) -> None:
+    assert message("finetune.precision", "fp61") == (
+        "params.yaml: finetune.precision is 'fp61'. Allowed: auto, fp16, bf16, fp32. Did you mean 'fp16'?"
+    )
+
+
+def test_an_unknown_key_is_named_with_the_nearest(message: Callable[..., str]) -> None:
+    assert message("distill.temprature", 2.0).startswith("params.yaml: distill.temprature is not a parameter.")
+    assert message("distill.temprature", 2.0).endswith("Did you mean 'temperature'?")
+
+
+def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
+    assert message("finetune.epochs").startswith("params.yaml: finetune.epochs is missing.")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("finetune.epochs", 0, "finetune.epochs is 0. Allowed: 1 or more."),
+        ("finetune.epochs", "3", "finetune.epochs is '3'. Allowed: a whole number. Leave out the quotes."),
+        ("finetune.freeze_embeddings", 1, "finetune.freeze_embeddings is 1. Allowed: true or false."),
+        ("finetune.encoder_learning_rate", "2e-4", "Write 2.0e-04: YAML takes 2e-4 for a text."),
+        ("finetune.encoder_learning_rate", float("nan"), "Allowed: a finite number."),
+        ("clean.test_fraction", 1.0, "clean.test_fraction is 1.0. Allowed: less than 1."),
+        ("clean.test_fraction", 0.95, "nothing is left for training"),
+        ("distill.teacher_layers", [], "Allowed: at least 1 entries."),
+        ("ingest.hub.dataset", "someone/something", "needs its commit"),
+        ("clean", None, "clean is null. Allowed: a section"),
+    ],
+)
+def test_a_wrong_value_says_what_is_allowed(message: Callable[..., str], key: str, value: Any, allowed: str) -> None:
+    assert allowed in message(key, value)
+    assert len(message(key, value).splitlines()) == 1
+
+
+def test_each_mistake_has_its_line(tmp_path: Path) -> None:
+    values = copy.deepcopy(GOOD)
+    values["finetune"]["epochs"] = 0
+    values["seed"] = -1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=r"seed is -1.*\n.*finetune\.epochs is 0"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("value", ["x; touch y", "$(touch y)", "a\nb", "`x`", "a|b", "a>b"])
+def test_shell_text_is_no_path(message: Callable[..., str], value: str) -> None:
+    assert "ingest.path" in message("ingest.path", value)
+
+
+@pytest.mark.parametrize("value", ["../x", "os:system", "A", "x;y", ""])
+def test_a_plugin_name_is_a_plain_word(message: Callable[..., str], value: str) -> None:
+    assert "task" in message("task", value)
+
+
+def test_text_that_is_not_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 1\ntask: [1,\nclean: {\n")
+    with pytest.raises(ValueError, match=r"params\.yaml, line \d+, column \d+: not YAML"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:
+    target = tmp_path / "touched"
+    (tmp_path / "params.yaml").write_text(f"seed: !!python/object/apply:os.system ['touch {target}']\n")
+    with pytest.raises(ValueError, match="not YAML"):
+        load_params(tmp_path / "params.yaml")
+    assert not target.exists()
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_params(tmp_path / "params.yaml")

@@ -1,0 +1,145 @@
+"""plugins, files, entry, model_folder: what every stage stands on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from conftest import REPOSITORY
+
+from stages import model_folder, plugins
+from stages.entry import only_one
+from stages.files import publish, refuse_remote_code, write_json, write_parquet
+
+
+def test_an_unknown_plugin_is_told_with_what_is_allowed_and_the_nearest() -> None:
+    table = {"files": "json:loads", "hub": "json:dumps"}
+    with pytest.raises(ValueError) as error:
+        plugins.load(table, "filse", key="ingest.source")
+    assert str(error.value) == "params.yaml: ingest.source is 'filse'. Allowed: files, hub. Did you mean 'files'?"
+
+
+def test_a_plugin_is_loaded_when_asked_for() -> None:
+    assert plugins.load({"files": "json:loads"}, "files", key="ingest.source") is json.loads
+
+
+def test_every_name_table_points_at_the_file_of_the_name() -> None:
+    from stages.backends import QUANTIZERS, RUNNERS
+    from stages.models import FAMILIES
+    from stages.sources import SOURCES
+    from stages.tasks import TASKS
+
+    for package, table in {"sources": SOURCES, "tasks": TASKS, "models": FAMILIES}.items():
+        for name, target in table.items():
+            assert target.split(":")[0] == f"stages.{package}.{name}"
+    assert all(target == f"stages.backends.{name}.runner:open_runner" for name, target in RUNNERS.items())
+    assert all(target == f"stages.backends.{name}.quantizer:quantize" for name, target in QUANTIZERS.items())
+
+
+def test_a_file_that_fails_half_way_leaves_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("earlier")
+    with pytest.raises(RuntimeError), publish(path) as draft:  # noqa: PT012
+        draft.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+    with publish(folder) as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_json_is_sorted_and_refuses_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "a": "é",\n  "b": 1\n}\n'
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert '"é"' in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_parquet_bytes_do_not_depend_on_chunks_or_metadata(tmp_path: Path) -> None:
+    whole = pa.table({"a": list(range(10))}, metadata={"written": "today"})
+    pieces = pa.concat_tables([pa.table({"a": list(range(4))}), pa.table({"a": list(range(4, 10))})])
+    write_parquet(tmp_path / "a", whole)
+    write_parquet(tmp_path / "b", pieces)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_stage_runs_once_at_a_time_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "locks/finetune.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from stages.entry import only_one\n"
+        "with only_one(Path(sys.argv[1]), 'finetune'): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(BlockingIOError, match=f"process {holder.pid} is running finetune"), only_one(lock, "finetune"):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with only_one(lock, "finetune"):
+        assert lock.read_text() == str(os.getpid())
+
+
+def test_a_model_configuration_that_names_code_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Model"}}')
+    with pytest.raises(ValueError, match="names code to run"):
+        refuse_remote_code(tmp_path)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    (tmp_path / "weights").write_bytes(b"12345")
+    model_folder.seal(tmp_path, backend="tfidf", task="sequence_classification", labels=["a", "b"])
+    return tmp_path
+
+
+def test_a_sealed_folder_verifies(sealed: Path) -> None:
+    model_folder.verify(sealed)
+    assert model_folder.describe(sealed)["labels"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "weights").write_bytes(b"12346"), "weights was altered"),
+        (lambda folder: (folder / "weights").unlink(), "weights is missing"),
+        (lambda folder: (folder / "extra.py").touch(), "extra.py is not in the manifest"),
+        (lambda folder: (folder / "model.json").write_text("{}"), "model.json was altered"),
+    ],
+)
+def test_a_spoiled_folder_is_refused(sealed: Path, spoil, said: str) -> None:
+    spoil(sealed)
+    with pytest.raises(ValueError, match=said):
+        model_folder.verify(sealed)
+
+
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make repro"):
+        model_folder.open_runner(tmp_path, threads=1)
+
+
+def test_an_error_of_a_stage_is_a_line_and_not_a_traceback(tmp_path: Path) -> None:
+    code = "from stages.entry import run_stage\ndef clean(params, paths): pass\nrun_stage(clean)"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr == "clean: params.yaml: no such file. Run this from the project's folder, or restore it with git.\n"
+    )

@@ -1,0 +1,114 @@
+"""Tokenizing: the same bytes at two paths, memory-mapped rows in their order, an honest report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer
+
+from stages.params import ModelParams, Params, TokenizeParams, load_params
+from stages.paths import Paths
+from stages.tokenize import tokenize
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROWS = [
+    ("t1", "ship anchor tide", "sea", "train"),
+    ("t2", "bread oven", "kitchen", "train"),
+    ("t3", "ship bread oven butter pepper knife flour", "kitchen", "train"),
+    ("v1", "anchor", "sea", "validation"),
+    ("x1", "sugar spoon", "kitchen", "test"),
+]
+
+
+def params(model: Path, max_tokens: int = 6) -> Params:
+    whole = load_params(REPOSITORY / "params.yaml")
+    values = whole.model.model_dump() | {"name": str(model), "revision": None, "sha256": None}
+    sections = {"model": ModelParams.model_validate(values), "tokenize": TokenizeParams(max_tokens=max_tokens)}
+    return whole.model_copy(update=sections)
+
+
+def write_clean(folder: Path, rows: list[tuple[str, str, str, str]]) -> Paths:
+    paths = Paths(folder)
+    paths.clean.parent.mkdir(parents=True)
+    names = ("row_id", "text", "label", "split")
+    table = pa.Table.from_pylist(
+        [dict(zip(names, row, strict=True)) for row in rows], pa.schema([(name, pa.large_string()) for name in names])
+    )
+    pq.write_table(table.append_column("origin", table["row_id"]), paths.clean)
+    return paths
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> Paths:
+    paths = write_clean(tmp_path_factory.mktemp("one") / "project", ROWS)
+    tokenize(params(tiny_models("bert")), paths)
+    return paths
+
+
+def test_two_runs_at_two_paths_give_equal_bytes_without_paths(
+    written: Paths, tmp_path: Path, tiny_models: Callable[[str], Path]
+) -> None:
+    other = write_clean(tmp_path / "elsewhere", ROWS)
+    tokenize(params(tiny_models("bert")), other)
+    for of in (Paths.tokens, Paths.tokenizer):
+        one, two = (contents(of.fget(paths)) for paths in (written, other))  # type: ignore[attr-defined]
+        assert one == two
+        assert not any(b"/tmp" in content or b"pytest" in content for content in one.values())
+
+
+def test_rows_are_memory_mapped_in_order_with_their_ids(written: Paths) -> None:
+    train = datasets.load_from_disk(str(written.tokens / "train"))
+    assert train["row_id"][:] == ["t1", "t2", "t3"]
+    assert train["label"][:] == [1, 0, 0]
+    assert [len(ids) for ids in train["input_ids"]] == [5, 4, 6]
+    assert train.data.table.schema.field("input_ids").type == pa.list_(pa.int32())
+    assert train.column_names == ["row_id", "input_ids", "label"]
+    assert json.loads((written.tokens / "labels.json").read_text()) == {
+        "labels": ["kitchen", "sea"], "max_tokens": 6, "pad_id": 0,
+    }  # fmt: skip
+    assert sorted(contents(written.tokens)) == [
+        "labels.json",
+        *(
+            f"{split}/{name}"
+            for split in ("test", "train", "validation")
+            for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json")
+        ),
+    ]
+
+
+def test_other_rows_have_another_fingerprint(written: Paths) -> None:
+    marks = {
+        json.loads((written.tokens / split / "state.json").read_text())["_fingerprint"] for split in ("train", "test")
+    }
+    assert len(marks) == 2
+
+
+def test_the_report_counts_tokens_before_cutting(written: Paths) -> None:
+    report = json.loads(written.token_report.read_text())
+    # lengths with both marks: 5, 4, 9; the 95th percentile lies 0.9 of the way from 5 to 9
+    assert report["train"] == {"rows": 3, "mean_tokens": 6.0, "p95_tokens": 8.6, "truncated_share": 0.333333}
+    assert report["validation"] == {"rows": 1, "mean_tokens": 3.0, "p95_tokens": 3.0, "truncated_share": 0.0}
+
+
+def test_the_tokenizer_is_two_files_that_neither_pad_nor_cut(written: Paths) -> None:
+    assert sorted(contents(written.tokenizer)) == ["tokenizer.json", "tokenizer_config.json"]
+    tokenizer = Tokenizer.from_file(str(written.tokenizer / "tokenizer.json"))
+    assert tokenizer.padding is None
+    assert tokenizer.truncation is None
+
+
+def test_a_label_without_training_rows_stops_the_stage(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
+    paths = write_clean(tmp_path / "project", [*ROWS, ("x2", "owl", "forest", "test")])
+    with pytest.raises(ValueError, match=r"row x2 has the label 'forest', which no training row has"):
+        tokenize(params(tiny_models("bert")), paths)
+    assert not paths.tokens.exists()

@@ -1,0 +1,224 @@
+"""Samplers, losses, schedules, and the loop on a real DeepSpeed engine with a tiny model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY
+from torch import nn
+
+from stages.params import FinetuneParams
+from stages.training.losses import kd_loss
+from stages.training.samplers import length_bucketed_batches, length_sorted_batches
+
+LENGTHS = np.random.default_rng(3).integers(3, 60, size=500)
+
+
+def params(**changes: Any) -> FinetuneParams:
+    values: dict[str, Any] = dict(  # noqa: C408
+        epochs=2, batch_size=16, accumulation_steps=1, encoder_learning_rate=3e-3, head_learning_rate=3e-3,
+        weight_decay=0.01, warmup_ratio=0.1, max_gradient_norm=1.0, freeze_embeddings=False, patience=2,
+        select_by="macro_f1", precision="fp32", zero_stage=0,
+    )  # fmt: skip
+    return FinetuneParams(**{**values, **changes})
+
+
+def test_bucketed_batches_hold_every_row_once() -> None:
+    batches = length_bucketed_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    assert max(map(len, batches)) == 16
+
+
+def test_bucketed_batches_waste_little_on_padding() -> None:
+    def padded(batches: list[np.ndarray]) -> int:
+        return sum(len(rows) * LENGTHS[rows].max() for rows in batches)
+
+    order = np.random.default_rng(0).permutation(500)
+    at_random = [order[i : i + 16] for i in range(0, 500, 16)]
+    bucketed = length_bucketed_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
+    assert padded(bucketed) < 1.1 * LENGTHS.sum() < padded(at_random)
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return np.concatenate(length_bucketed_batches(LENGTHS, batch_size=16, seed=seed, epoch=epoch)).tolist()
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_sorted_batches_start_with_the_longest() -> None:
+    batches = length_sorted_batches(LENGTHS, batch_size=16)
+    assert LENGTHS[batches[0]].min() >= LENGTHS[batches[1]].max()
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+
+
+def test_kd_loss_is_zero_when_student_equals_teacher() -> None:
+    logits = torch.randn(4, 3)
+    assert kd_loss(logits, logits.clone(), temperature=2.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_kd_loss_of_a_hand_computed_pair() -> None:
+    # p = (0.8, 0.2) and q = (0.5, 0.5) at temperature 1: KL = 0.8 ln 1.6 + 0.2 ln 0.4
+    teacher, student = torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.5, 0.5]]).log()
+    expected = 0.8 * np.log(1.6) + 0.2 * np.log(0.4)
+    assert kd_loss(student, teacher, temperature=1.0).item() == pytest.approx(expected, rel=1e-5)
+    assert kd_loss(student * 3, teacher * 3, temperature=3.0).item() == pytest.approx(9 * expected, rel=1e-5)
+
+
+def test_kd_loss_refuses_shapes_that_differ() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\) and teacher \(2, 4\)"):
+        kd_loss(torch.zeros(2, 3), torch.zeros(2, 4), temperature=1.0)
+
+
+def test_learning_rate_rises_and_falls_linearly() -> None:
+    from stages.training.engine import warmup_then_linear_decay
+
+    factor = warmup_then_linear_decay(warmup_steps=4, total_steps=12)
+    assert [round(factor(step), 3) for step in (0, 3, 4, 8, 12)] == [0.2, 0.8, 1.0, 0.5, 0.0]
+
+
+def test_head_and_encoder_have_their_own_rates_and_vectors_no_decay() -> None:
+    from stages.training.engine import parameter_groups
+
+    parts = {"encoder": nn.Linear(3, 3), "head": nn.Linear(3, 2)}
+    groups = parameter_groups(parts, params(encoder_learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.5))
+    told = [(group["lr"], group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in groups]
+    assert told == [(1e-4, 0.5, [(3, 3)]), (1e-4, 0.0, [(3,)]), (1e-2, 0.5, [(2, 3)]), (1e-2, 0.0, [(2,)])]
+
+
+def test_auto_precision_is_what_the_machine_has() -> None:
+    from stages.training.engine import resolve_precision
+
+    expected = "fp16" if torch.cuda.is_available() else "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    assert resolve_precision("auto") == expected
+    assert resolve_precision("bf16") == "bf16"
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "again": {},
+    "longer": {"epochs": 4},
+    "patient": {"epochs": 12, "patience": 1, "freeze_embeddings": True},
+    "whole": {"epochs": 1, "batch_size": 96, "dropout": 0.0, "warmup_ratio": 0.0},
+    "halves": {"epochs": 1, "batch_size": 48, "dropout": 0.0, "warmup_ratio": 0.0},
+    "accumulated": {"epochs": 1, "batch_size": 48, "accumulation_steps": 2, "dropout": 0.0, "warmup_ratio": 0.0},
+    "zero-1": {"zero_stage": 1},
+    "zero-2": {"zero_stage": 2},
+    "zero-3": {"zero_stage": 3},
+    "bf16": {"precision": "bf16"},
+    "poisoned": {"poison": True},
+}
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+import torch
+from stages.models.encoder import FAMILY
+from stages.params import FinetuneParams, ModelParams
+from stages.tasks.sequence_classification import TASK
+from stages.training.loop import train
+from stages.training.rows import open_training_data
+from stages.paths import Paths
+
+root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
+
+def learn(name, poison=False, dropout=0.1, **values):
+    model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean", dropout=dropout)
+    torch.manual_seed(0)
+    built = FAMILY.build(tiny, model, 2)
+    embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
+    loss = lambda logits, labels, rows: TASK.loss(logits, labels) * (float("nan") if poison else 1.0)
+    try:
+        report = train(built, open_training_data(Paths(root)), family=FAMILY, task=TASK, loss=loss,
+                       params=FinetuneParams(**values), seed=5, curves=root / "curves" / name)
+    except ValueError as error:
+        return {"error": str(error)}
+    moved = not torch.equal(embeddings, built.encoder.get_input_embeddings().weight.detach())
+    weights = {name: tensor.double().sum().item() for name, tensor in built.state_dict().items()}
+    return {"report": report, "weights": weights, "embeddings_moved": moved}
+
+print(json.dumps({name: learn(name, **values) for name, values in json.loads(sys.argv[3]).items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> dict[str, Any]:
+    """Each of CASES: a tiny model that learned to tell words 50-60 from 60-70, in a process as a stage has it."""
+    from datasets import Dataset
+
+    root = tmp_path_factory.mktemp("tokens")
+    random = np.random.default_rng(0)
+    for split, n in (("train", 96), ("validation", 32)):
+        label = random.integers(0, 2, n)
+        words = [random.integers(50 + 10 * y, 60 + 10 * y, random.integers(3, 9)).tolist() for y in label]
+        ids = [[2, *row, 3] for row in words]
+        rows = {"row_id": [f"{split}-{i}" for i in range(n)], "input_ids": ids, "label": label.tolist()}
+        Dataset.from_dict(rows).save_to_disk(str(root / "artifacts/data/tokens" / split))
+    described = {"labels": ["a", "b"], "pad_id": 0, "max_tokens": 16}
+    (root / "artifacts/data/tokens/labels.json").write_text(json.dumps(described))
+    cases = {name: {**params().model_dump(), **changes} for name, changes in CASES.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(root), str(tiny_models("bert")), json.dumps(cases)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout.splitlines()[-1]), "root": root}
+
+
+def test_training_learns_reports_and_draws_curves(learned: dict[str, Any]) -> None:
+    report = learned["longer"]["report"]
+    assert report["best_validation_macro_f1"] == 1.0
+    assert report["updates"] == report["epochs_run"] * 6
+    assert report["history"][-1]["train_loss"] < report["history"][0]["train_loss"]
+    with (learned["root"] / "curves/longer/plots/metrics/validation/macro_f1.tsv").open() as file:
+        curve = list(csv.DictReader(file, delimiter="\t"))
+    assert [round(float(point["macro_f1"]), 6) for point in curve] == [epoch["macro_f1"] for epoch in report["history"]]
+    assert learned["longer"]["embeddings_moved"]
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_last_bit(learned: dict[str, Any]) -> None:
+    assert learned["plain"] == learned["again"]
+
+
+def test_early_stopping_and_frozen_embeddings(learned: dict[str, Any]) -> None:
+    report = learned["patient"]["report"]
+    assert report["epochs_run"] < 12
+    scores = [epoch["macro_f1"] for epoch in report["history"]]
+    assert report["best_epoch"] == scores.index(max(scores)) + 1
+    assert not learned["patient"]["embeddings_moved"]
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size(learned: dict[str, Any]) -> None:
+    assert learned["whole"]["report"]["updates"] == learned["accumulated"]["report"]["updates"] == 1
+    assert learned["halves"]["report"]["updates"] == 2
+    for name, total in learned["whole"]["weights"].items():
+        assert learned["accumulated"]["weights"][name] == pytest.approx(total, abs=1e-3), name
+
+
+@pytest.mark.parametrize("case", ["zero-1", "zero-2", "zero-3", "bf16"])
+def test_zero_stages_and_bf16_learn_the_same(learned: dict[str, Any], case: str) -> None:
+    plain, other = learned["plain"]["report"], learned[case]["report"]
+    assert other["precision"] == CASES[case].get("precision", "fp32")
+    assert other["zero_stage"] == CASES[case].get("zero_stage", 0)
+    tolerance = 2e-3 if other["precision"] == "fp32" else 0.1
+    for one, two in zip(plain["history"], other["history"], strict=True):
+        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=tolerance)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_with_step_and_rows(learned: dict[str, Any]) -> None:
+    assert "the loss is nan at step" in learned["poisoned"]["error"]
+    assert "train-" in learned["poisoned"]["error"]
