@@ -43,8 +43,8 @@ def distill(params: Params, paths: Paths) -> None:
     torch.manual_seed(params.seed)
     student = family.student(family.open(paths.model("teacher")), params.distill.teacher_layers)
     report = train(
-        student, data, family=family, task=task, params=params.distill, seed=params.seed, curves=paths.curves("student"),
-        loss=loss,
+        student, data, family=family, task=task, loss=loss, params=params.distill, seed=params.seed,
+        curves=paths.curves("student"),
     )  # fmt: skip
     description = describe(paths.model("teacher"))
     with publish(paths.model("student")) as folder:

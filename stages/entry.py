@@ -25,7 +25,7 @@ log = logging.getLogger("winnow")
 
 
 def run_stage(stage: Callable[..., None], *arguments: str) -> None:
-    """Run `stage(params, paths, *arguments)` in the current folder's project; where it fails, say why and exit with 1."""
+    """Run `stage(params, paths, *arguments)` in the current folder; where it fails, say why and exit with 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     name = "@".join((stage.__name__, *arguments))

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.clean import REASONS, clean
+from stages.clean import clean
 from stages.cleaning import duplicates, rules
+from stages.cleaning.reasons import REASONS
 from stages.cleaning.splits import assign_splits
 from stages.params import CleanParams, Params, load_params
 from stages.paths import Paths

@@ -214,7 +214,8 @@ def broken_yaml(project: Path) -> str:
 
 
 BROKEN = [
-    broken_missing_file, broken_unknown_column, broken_empty_file, broken_one_class, broken_task, broken_model, broken_yaml,
+    broken_missing_file, broken_unknown_column, broken_empty_file, broken_one_class, broken_task, broken_model,
+    broken_yaml,
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Where rows come from. A source is `read(params: IngestParams, seed: int) -> Iterator[RawRow]`, in a file of its own here."""
+"""Where rows come from. A source is `read(params, seed)`, which yields RawRows, in a file here."""
 
 SOURCES = {
     "docstrings": "stages.sources.docstrings:read",
