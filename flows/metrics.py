@@ -139,4 +139,4 @@ def machine(table: Sequence[Row]) -> str:
         return "Speed and size have not been measured yet."
     word = "thread" if threads == [1] else "threads"
     count = " or ".join(map(str, threads))
-    return f"Latency is of one text at a time; every speed was measured with {count} {word}."
+    return f"Latency is of one text at a time; every model was given {count} {word}."

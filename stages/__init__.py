@@ -10,5 +10,6 @@ for _name, _value in {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "DVC_STUDIO_OFFLINE": "true",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # else some matrix products on a GPU differ from run to run
 }.items():
     os.environ.setdefault(_name, _value)

@@ -1,6 +1,7 @@
 """Stage `clean`: texts normalised, faulty rows and duplicates dropped with a counted reason, splits made.
 
-No near-duplicate ends up on both sides of a split, and a test split that the data brings stays as it is.
+Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split, and a test split that
+the data brings stays as it is.
 """
 
 from __future__ import annotations

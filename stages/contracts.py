@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,23 @@ class RawRow(NamedTuple):
     label: str | None
     origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
     split: str | None = None  # train, validation, test, or None where the source brings no splits
+
+
+def as_text(value: Any) -> str | None:
+    """A cell of a source as a text: 1.0 is "1", True "true"; None and NaN are missing; bytes must be UTF-8."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return None if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    return (
+        json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+        if isinstance(value, dict | list)
+        else str(value)
+    )
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def distill(params: Params, paths: Paths) -> None:
 
     torch.manual_seed(params.seed)
     student = family.student(family.open(paths.model("teacher")), params.distill.teacher_layers)
-    report = train(
+    student, report = train(
         student, data, family=family, task=task, loss=loss, params=params.distill, seed=params.seed,
         curves=paths.curves("student"),
     )  # fmt: skip

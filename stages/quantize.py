@@ -33,7 +33,7 @@ def card(description: dict, params: Params, training: dict) -> str:
     score = f"best_validation_{params.distill.select_by}"
     return f"""# A {len(description["labels"])}-label text classifier
 
-int8, made with Winnow: {params.model.name}, fine-tuned, distilled to its layers
+int8, made with Winnow: {description["pretrained"]}, fine-tuned, distilled to its layers
 {", ".join(map(str, params.distill.teacher_layers))}, quantized with `{params.quantize.backend}`.
 
 - Task: {description["task"]}; texts of up to {description["max_tokens"]} tokens, longer ones are cut.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import random
 import shutil
@@ -44,8 +45,11 @@ def write_corpus(path: Path, *, rows_per_label: int = 60, labels: tuple[str, ...
     return path
 
 
-def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3) -> Path:
-    """A random model of the family `kind`, hidden width 32, with a WordPiece tokenizer over the corpus's words."""
+def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3, wide: bool = False) -> Path:
+    """A random model of the family `kind`, hidden width 32, with a WordPiece tokenizer over the corpus's words.
+
+    `wide`: some of its matrices have over 100,000 weights, which ZeRO-3 then really takes apart.
+    """
     import torch
     from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
     from tokenizers.models import WordPiece
@@ -73,7 +77,13 @@ def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3) -> Pa
         tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
     ).save_pretrained(folder)
     size: dict[str, Any] = {"vocab_size": len(tokens), "max_position_embeddings": 80, "pad_token_id": 0}
-    usual = {**size, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 64}
+    usual = {
+        **size,
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 4096 if wide else 64,
+    }
     usual |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = {
         "bert": lambda: BertConfig(**usual),
@@ -115,7 +125,8 @@ def make_project(folder: Path) -> Path:
     edit_params(
         folder,
         ingest__source="files", ingest__path="data/corpus.csv", ingest__label_column="topic",
-        model__name="./tiny", model__revision=None, model__sha256=None,
+        model__name="./tiny", model__revision=None,
+        model__sha256=hashlib.sha256((folder / "tiny/model.safetensors").read_bytes()).hexdigest(),
         tokenize__max_tokens=16, finetune__epochs=3, finetune__batch_size=16, finetune__encoder_learning_rate=3.0e-3,
         distill__epochs=2, distill__batch_size=16, distill__teacher_layers=[0, 2], profile__single_rows=10,
         profile__throughput_rows=20, profile__batch_size=8,

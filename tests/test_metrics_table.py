@@ -47,7 +47,7 @@ def test_markdown_has_the_same_cells_and_says_how_speed_was_measured(measured: P
     lines = metrics.as_markdown(metrics.rows(measured)).splitlines()
     assert lines[0].startswith("| model | accuracy | macro-F1 |")
     assert lines[-3] == "| quantized | 70.0% | 60.0% | 80.0% | 2.50 | 12.50 | 1,234 | 20.0 | 4.0x | 4.5x |"
-    assert lines[-1] == "Latency is of one text at a time; every speed was measured with 2 threads."
+    assert lines[-1] == "Latency is of one text at a time; every model was given 2 threads."
 
 
 def test_nothing_measured_gives_rows_of_dashes(tmp_path: Path):

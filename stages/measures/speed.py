@@ -10,7 +10,7 @@ import numpy as np
 from stages.contracts import Runner
 from stages.params import ProfileParams
 
-WARM_UP = 20  # rows, and then batches, that are not counted
+WARM_UP = 20  # rows that are not counted; of the batches it is one
 
 
 def measure(runner: Runner, texts: Sequence[str], params: ProfileParams) -> dict[str, float]:

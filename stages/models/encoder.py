@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from stages.params import ModelParams
 
 
+# Deterministic everywhere, no slower on short rows, and the form that ONNX Runtime knows how to fuse.
+ATTENTION = "eager"
+# What the kinds of encoders call the dropouts of their own.
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+
+
 class EncoderClassifier(nn.Module):
     """Token vectors pooled into one, and a linear layer on it. B examples, T tokens, C classes, H hidden width."""
 
@@ -47,8 +53,18 @@ class EncoderClassifier(nn.Module):
 def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
     """The pretrained encoder in `folder`, with a new head. The caller has set torch's seed."""
     try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        for name in DROPOUTS:
+            if hasattr(config, name):
+                setattr(config, name, model.encoder_dropout)
         encoder = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            folder,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation=ATTENTION,
         )
     except (KeyError, OSError, ValueError) as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {str(error).splitlines()[0]}") from None
@@ -57,7 +73,7 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
             f"params.yaml: model.name is '{model.name}', a {encoder.config.model_type} model. Allowed for"
             " model.family 'encoder': BERT-like encoders (bert, distilbert, albert, roberta, ...)."
         )
-    return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.dropout, n_labels=n_labels)
+    return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.head_dropout, n_labels=n_labels)
 
 
 def parts(model: Any) -> Mapping[str, nn.Module]:
@@ -88,7 +104,7 @@ def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
 
 def _layer_stack(encoder: Any) -> nn.ModuleList | None:
     """The list of the encoder's layers; None where all layers are one (ALBERT)."""
-    for name in ("encoder.layer", "transformer.layer", "layers"):
+    for name in ("encoder.layer", "transformer.layer"):
         try:
             found = encoder.get_submodule(name)
         except AttributeError:
@@ -117,7 +133,7 @@ def open_model(folder: Path) -> nn.Module:
     refuse_remote_code(folder)
     ours = read_json(folder / "config.json")["winnow"]
     config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
+    encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=ATTENTION)
     model = EncoderClassifier(encoder, pooling=ours["pooling"], dropout=ours["dropout"], n_labels=ours["n_labels"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()

@@ -1,7 +1,8 @@
 """Source `docstrings`: the first paragraph of every docstring of installed libraries, labelled by library.
 
 The sources are parsed, never imported or run. A library's own names are masked, so that a model has to learn
-what it is about. Which rows are drawn hangs on the seed and on where a docstring stands, on nothing else.
+what it is about. Which rows are drawn hangs on the seed and on where a docstring stands, on nothing else: one of
+each file, then a second, so that no module's words stand for a whole library.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import importlib.metadata
 import importlib.util
 import logging
 import multiprocessing
-import os
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.contracts import RawRow
+from stages.machine import cores
 from stages.params import IngestParams
 
 log = logging.getLogger("winnow")
@@ -55,6 +57,7 @@ class _Library(NamedTuple):
     name: str
     rows: int
     min_chars: int
+    max_chars: int
     seed: int
 
 
@@ -72,8 +75,10 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow]:
     names = sorted(set(params.docstrings.libraries))
     check_versions(names, Path(params.path))
     settings = params.docstrings
-    libraries = [_Library(name, settings.rows_per_library, settings.min_chars, seed) for name in names]
-    workers = min(os.cpu_count() or 1, len(libraries))
+    libraries = [
+        _Library(name, settings.rows_per_library, settings.min_chars, settings.max_chars, seed) for name in names
+    ]
+    workers = min(cores(), len(libraries))
     yield from _read_all(libraries, workers)
 
 
@@ -162,25 +167,27 @@ def _source_bytes(library: str) -> int:
 
 
 def _draw(library: _Library) -> _Drawn:
-    """The rows of one library: no text twice, the smallest hashes of seed and origin, sorted by origin."""
+    """The rows of one library, no text twice: one of each file, in an order by hash, then a second, until enough."""
+    files, unparsable = _candidates(library)
+    rounds = chain.from_iterable(zip_longest(*files))
+    drawn = islice((row for row in rounds if row is not None), library.rows)
+    return _Drawn(sorted(drawn, key=lambda row: row.origin), unparsable)
+
+
+def _hash(seed: int, place: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{place}".encode()).digest()
+
+
+def _candidates(library: _Library) -> tuple[list[list[RawRow]], int]:
+    """The rows to draw from, a list a file, files and rows in an order by hash; and how many files did not parse.
+
+    Reading stops where as many files as rows are wanted have given one.
+    """
     mask = own_names(library.name)
-    candidates, unparsable = _candidates(library.name)
-    candidates.sort(key=lambda one: hashlib.sha256(f"{library.seed}:{one[0]}".encode()).digest())
-    drawn: dict[str, str] = {}
-    for origin, paragraph in candidates:
-        text = mask.sub(MASK, paragraph)
-        if len(text) >= library.min_chars and text not in drawn:
-            drawn[text] = origin
-            if len(drawn) == library.rows:
-                break
-    rows = [RawRow(text, library.name, origin) for text, origin in drawn.items()]
-    return _Drawn(sorted(rows, key=lambda row: row.origin), unparsable)
-
-
-def _candidates(library: str) -> tuple[list[tuple[str, str]], int]:
-    """Origin and first paragraph of every docstring, and how many files could not be parsed."""
-    root, files = _source_files(library)
-    found: list[tuple[str, str]] = []
+    root, files = _source_files(library.name)
+    files.sort(key=lambda file: _hash(library.seed, file.relative_to(root).as_posix()))
+    by_file: list[list[RawRow]] = []
+    known: set[str] = set()
     unparsable = 0
     gc.disable()  # syntax trees hold no cycles, and the collector would walk them again and again
     try:
@@ -189,12 +196,25 @@ def _candidates(library: str) -> tuple[list[tuple[str, str]], int]:
             if b'"""' not in source and b"'''" not in source:
                 continue
             try:
-                found.extend(paragraphs(source, file.relative_to(root).as_posix()))
+                found = sorted(
+                    paragraphs(source, file.relative_to(root).as_posix()), key=lambda one: _hash(library.seed, one[0])
+                )
             except (SyntaxError, ValueError, RecursionError):
                 unparsable += 1
+                continue
+            texts: dict[str, str] = {}
+            for origin, paragraph in found:
+                texts.setdefault(mask.sub(MASK, paragraph), origin)
+            fits = [text for text in texts if library.min_chars <= len(text) <= library.max_chars]
+            new = [text for text in fits if text not in known]
+            known.update(new)
+            if new:
+                by_file.append([RawRow(text, library.name, texts[text]) for text in new])
+            if len(by_file) == library.rows:
+                break
     finally:
         gc.enable()
-    return found, unparsable
+    return by_file, unparsable
 
 
 def paragraphs(source: bytes, path: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.contracts import RawRow
+from stages.contracts import RawRow, as_text
 from stages.params import IngestParams
 from stages.paths import SPLITS
 
@@ -38,7 +38,7 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (
         found = False
         for number, text, label in READERS[file.suffix.lower()](file, params.text_column, params.label_column):
             found = True
-            yield RawRow(_as_text(text), _as_text(label), f"{file.name}:{number}", split)
+            yield RawRow(as_text(text), as_text(label), f"{file.name}:{number}", split)
         if not found:
             raise ValueError(f"{file} has no rows. Check that it was written to the end, or remove it.")
 
@@ -192,19 +192,6 @@ def _columns(found: Sequence[str], wanted: tuple[str, str], path: Path, line: in
         if found.count(column) > 1:
             raise ValueError(f"{where}: the column '{column}' (ingest.{key}) is there more than once. Rename one.")
     return [found.index(column) for column in wanted]
-
-
-def _as_text(value: Any) -> str | None:
-    """Numbers and booleans become texts, as JSON would write them; a missing value stays missing."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, int | float):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
 READERS: dict[str, Callable[[Path, str, str], Iterator[Record]]] = {

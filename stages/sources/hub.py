@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 from huggingface_hub import HfApi
 
-from stages.contracts import RawRow
+from stages.contracts import RawRow, as_text
 from stages.params import IngestParams
 from stages.paths import SPLITS
 
@@ -93,13 +93,13 @@ def _pairs(split: datasets.Dataset, params: IngestParams) -> Iterator[tuple[str 
     name_of = _label_names(split.features[params.label_column])
     for batch in split.select_columns([params.text_column, params.label_column]).iter(ROWS_AT_A_TIME):
         for text, label in zip(batch[params.text_column], batch[params.label_column], strict=True):
-            yield None if text is None else str(text), name_of(label)
+            yield as_text(text), name_of(label)
 
 
 def _label_names(feature: Any) -> Callable[[Any], str | None]:
     """From a stored label to its text: a ClassLabel's name (-1 is a missing one), or the value itself."""
     if not isinstance(feature, datasets.ClassLabel):
-        return lambda label: None if label is None else str(label)
+        return as_text
     return lambda label: None if label is None or label < 0 else str(feature.int2str(label))
 
 

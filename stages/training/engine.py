@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -31,17 +32,28 @@ class Engine:
     precision: str  # fp16, bf16 or fp32: what is really used
     zero_stage: int
 
+    frozen: Mapping[str, torch.Tensor]  # the weights that are not trained, as they were before any rounding
+
     def weights(self) -> dict[str, torch.Tensor]:
-        """A copy of the model's weights on the CPU, in float32, whole under every ZeRO stage."""
+        """A copy of the model's weights on the CPU, in float32: whole under ZeRO-3, unrounded under fp16 and bf16."""
         module = self.deepspeed.module
         with deepspeed.zero.GatheredParameters(list(module.parameters()), enabled=self.zero_stage == 3):
             weights = {name: tensor.detach().float().cpu().clone() for name, tensor in module.state_dict().items()}
+        masters = self._masters()
         for name, parameter in module.named_parameters():
-            if self.precision != "fp32" and parameter.requires_grad:
+            master = masters.get(id(parameter))
+            if master is None and self.zero_stage > 0 and parameter.requires_grad:
                 master = deepspeed.utils.safe_get_full_fp32_param(parameter)
-                if master is not None:
-                    weights[name] = master.detach().float().cpu().clone()
-        return weights
+            if master is not None:
+                weights[name] = master.detach().float().cpu().clone()
+        return {**weights, **self.frozen}
+
+    def _masters(self) -> dict[int, torch.Tensor]:
+        """float32 copies that fp16 without ZeRO keeps, by the id of their float16 parameter."""
+        optimizer = self.deepspeed.optimizer
+        halves, masters = getattr(optimizer, "fp16_groups", []), getattr(optimizer, "fp32_groups", [])
+        pairs = zip(itertools.chain.from_iterable(halves), itertools.chain.from_iterable(masters), strict=True)
+        return {id(half): master for half, master in pairs}
 
 
 def resolve_precision(precision: str) -> str:
@@ -62,6 +74,7 @@ def start_engine(model: nn.Module, parts: Mapping[str, nn.Module], params: Train
     if params.freeze_embeddings:
         parts["embeddings"].requires_grad_(False)
     precision = resolve_precision(params.precision)
+    frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
     optimizer = torch.optim.AdamW(parameter_groups(parts, params), fused=params.zero_stage == 0)
     schedule = warmup_then_linear_decay(warmup_steps=round(params.warmup_ratio * total_steps), total_steps=total_steps)
     engine, *_ = deepspeed.initialize(
@@ -70,7 +83,7 @@ def start_engine(model: nn.Module, parts: Mapping[str, nn.Module], params: Train
         lr_scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, schedule),
         config=deepspeed_config(params, precision),
     )
-    return Engine(engine, engine.device, precision, params.zero_stage)
+    return Engine(engine, engine.device, precision, params.zero_stage, frozen)
 
 
 def parameter_groups(parts: Mapping[str, nn.Module], params: TrainingParams) -> list[dict[str, Any]]:
@@ -121,8 +134,9 @@ def _join_process_group() -> None:
     if torch.distributed.is_initialized():
         return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        deepspeed.init_distributed()
-        return
+        raise ValueError(
+            "training: WORLD_SIZE is more than 1. Allowed: one process, as yet; start the stage by itself."
+        )
     os.environ.update({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
     vars(deepspeed.ops)["__compatible_ops__"] = {}  # else it compiles an op for talking to other processes
     backend = "nccl" if torch.cuda.is_available() else "gloo"

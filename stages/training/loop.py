@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -39,18 +40,20 @@ def train(
     params: TrainingParams,
     seed: int,
     curves: Path,
-) -> dict[str, Any]:
-    """Train `model` in place, leave it with the weights that were best on validation, and report the run.
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A copy of `model` with the weights that were best on validation, and a report of the run.
 
     DVCLive's curves go to the folder `curves`. Raises ValueError where the loss stops being a finite number, or where
     no update was made. The report holds nothing that depends on the clock.
     """
     torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     epochs = [
         length_bucketed_batches(data.train.lengths, batch_size=params.batch_size, seed=seed, epoch=epoch)
         for epoch in range(params.epochs)
     ]
     total_steps = max(1, sum(map(len, epochs)) // params.accumulation_steps)
+    trained = copy.deepcopy(model)  # the engine takes the other apart: ZeRO-3 leaves its tensors empty
     engine = start_engine(model, family.parts(model), params, total_steps)
     best_score, best_epoch, best_weights = -1.0, -1, engine.weights()
     history: list[dict[str, float]] = []
@@ -86,8 +89,8 @@ def train(
             f"training: no update was made in {engine.deepspeed.global_steps} steps: the loss scaler skipped them all."
             " Set precision to bf16 or fp32, or lower the learning rates."
         )
-    model.cpu().float().load_state_dict(best_weights)
-    return {
+    trained.load_state_dict(best_weights)
+    return trained, {
         "precision": engine.precision,
         "zero_stage": engine.zero_stage,
         "processes": engine.deepspeed.world_size,

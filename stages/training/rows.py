@@ -1,4 +1,4 @@
-"""Tokenized rows as flat, memory-mapped arrays."""
+"""Tokenized rows as flat arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.paths import Paths
 
 
 class TokenRows:
-    """The rows of one split: `row_id`, `input_ids` (T,) int32 and `label`, read from Arrow without copies.
+    """The rows of one split: `row_id`, `input_ids` (T,) int32 and `label`, read from Arrow.
 
     `lengths` (N,) int64 holds the number of tokens of each row.
     """

@@ -37,14 +37,17 @@ def quantize(source: Path, folder: Path, params: QuantizeParams) -> None:
     description = read_json(source / "model.json")
     family: Family = plugins.load(FAMILIES, description["family"], key=f"{source}: family")
     model: Any = family.open(source)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _quiet():
         exported, fused, quantized = (Path(scratch) / name for name in ("exported.onnx", "fused.onnx", "int8.onnx"))
         export(model, exported)
         fuse(exported, fused, model.encoder.config)
         quantize_dynamic(
-            fused, quantized, weight_type=QuantType.QInt8, per_channel=params.per_channel,
+            fused,
+            quantized,
+            weight_type=QuantType.QInt8,
+            per_channel=params.per_channel,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused operators have no shape inference
-        )  # fmt: skip
+        )
         onnx.save(without_traces(onnx.load(quantized)), folder / "model.onnx")
 
 
@@ -52,12 +55,11 @@ def export(model: torch.nn.Module, path: Path) -> None:
     """Write `model` as an ONNX graph in which the number of rows and of tokens are free."""
     ids = torch.ones(2, EXAMPLE_TOKENS, dtype=torch.int64)
     batch, tokens = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("tokens", min=2, max=512)
-    with _quiet():
-        program = torch.onnx.export(
-            model, (ids, torch.ones_like(ids)), dynamo=True, external_data=False, opset_version=OPSET,
-            input_names=["input_ids", "attention_mask"], output_names=["logits"],
-            dynamic_shapes={"input_ids": {0: batch, 1: tokens}, "attention_mask": {0: batch, 1: tokens}},
-        )  # fmt: skip
+    program = torch.onnx.export(
+        model, (ids, torch.ones_like(ids)), dynamo=True, external_data=False, opset_version=OPSET,
+        input_names=["input_ids", "attention_mask"], output_names=["logits"],
+        dynamic_shapes={"input_ids": {0: batch, 1: tokens}, "attention_mask": {0: batch, 1: tokens}},
+    )  # fmt: skip
     assert program is not None
     graph = program.model_proto
     del graph.graph.value_info[:]  # their shapes contradict those that the quantizer infers
@@ -66,11 +68,10 @@ def export(model: torch.nn.Module, path: Path) -> None:
 
 def fuse(source: Path, target: Path, config: Any) -> None:
     """Fuse attention, layer norms, GELU and embeddings to single operators where ONNX Runtime knows the pattern."""
-    with _quiet():
-        optimized = optimize_model(
-            str(source), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size,
-            opt_level=0, use_gpu=False,
-        )  # fmt: skip
+    optimized = optimize_model(
+        str(source), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size,
+        opt_level=0, use_gpu=False,
+    )  # fmt: skip
     graph = optimized.model
     del graph.graph.value_info[:]
     if not any(opset.domain == "com.microsoft" for opset in graph.opset_import):
@@ -97,8 +98,10 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Exporter and optimizer write progress to stdout and warn of things that are so by design."""
-    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
