@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
+from stages.files import sha256
 from stages.params import ModelParams, Params, TokenizeParams, load_params
 from stages.paths import Paths
 from stages.tokenize import tokenize
@@ -28,7 +29,8 @@ ROWS = [
 
 def params(model: Path, max_tokens: int = 6) -> Params:
     whole = load_params(REPOSITORY / "params.yaml")
-    values = whole.model.model_dump() | {"name": str(model), "revision": None, "sha256": None}
+    values = whole.model.model_dump() | {"name": str(model), "revision": None}
+    values["sha256"] = sha256(model / "model.safetensors")
     sections = {"model": ModelParams.model_validate(values), "tokenize": TokenizeParams(max_tokens=max_tokens)}
     return whole.model_copy(update=sections)
 
