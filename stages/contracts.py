@@ -24,6 +24,7 @@ class RawRow(NamedTuple):
     label: str | None
     origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
     split: str | None = None  # train, validation, test, or None where the source brings no splits
+    group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
 
 
 def as_text(value: Any) -> str | None:

@@ -21,7 +21,7 @@ class Paths:
 
     @property
     def raw(self) -> Path:
-        """Parquet: row_id, text, label, origin, split (null where the source brings none)."""
+        """Parquet: row_id, text, label, origin, split and group (null where the source brings none)."""
         return self.root / "artifacts/data/raw.parquet"
 
     @property

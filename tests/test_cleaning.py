@@ -259,3 +259,29 @@ def test_given_splits_are_kept_and_only_what_lacks_is_drawn() -> None:
     drawn = assign_splits(rows, validation_fraction=0.08, test_fraction=0.16, seed=20)
     assert drawn.value_counts().to_dict() == {"train": 92, "validation": 10, "test": 8}
     assert (drawn[rows["split"] == "train"] == "train").all()
+
+
+def test_rows_of_a_group_stay_on_one_side_of_a_split() -> None:
+    frame = pd.DataFrame(
+        {
+            "row_id": [f"r{i}" for i in range(200)],
+            "label": ["a", "b"] * 100,
+            "split": pd.Series([None] * 200, dtype="str"),
+            "group": [f"{'ab'[i % 2]}{i // 8}" for i in range(160)] + [None] * 40,
+        }
+    )
+    splits = assign_splits(frame, validation_fraction=0.1, test_fraction=0.2, seed=1)
+    assert frame[frame["group"].notna()].assign(drawn=splits).groupby("group")["drawn"].nunique().max() == 1
+    for label in "ab":
+        counts = splits[frame["label"] == label].value_counts()
+        assert counts["test"] == 20
+        assert counts["validation"] == 10
+    shuffled = frame.sample(frac=1, random_state=3)
+    again = assign_splits(shuffled, validation_fraction=0.1, test_fraction=0.2, seed=1)
+    assert again.sort_index().tolist() == splits.tolist()
+
+
+def test_a_label_of_few_rows_keeps_one_for_training() -> None:
+    frame = pd.DataFrame({"row_id": list("wxyz"), "label": "a", "split": pd.Series([None] * 4, dtype="str")})
+    splits = assign_splits(frame, validation_fraction=0.45, test_fraction=0.45, seed=1)
+    assert sorted(splits) == ["test", "test", "train", "validation"]

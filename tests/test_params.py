@@ -37,7 +37,7 @@ def message(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_the_repositorys_own_params_are_valid() -> None:
-    assert load_params(REPOSITORY / "params.yaml").distill.temperature == 2.0
+    assert load_params(REPOSITORY / "params.yaml").distill.temperature == 4.0
 
 
 def test_no_parameter_has_a_default() -> None:

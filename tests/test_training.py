@@ -123,6 +123,7 @@ CASES: dict[str, dict[str, Any]] = {
     "zero-3": {"zero_stage": 3},
     "bf16": {"precision": "bf16"},
     "bf16-zero-2": {"precision": "bf16", "zero_stage": 2},
+    "fp16": {"precision": "fp16"},
     "poisoned": {"poison": True},
 }
 
@@ -149,11 +150,12 @@ def learn(name, poison=False, dropout=0.1, **values):
     try:
         trained, report = train(built, open_training_data(Paths(root)), family=FAMILY, task=TASK, loss=loss,
                        params=FinetuneParams(**values), seed=5, curves=root / "curves" / name)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         return {"error": str(error)}
     moved = not torch.equal(embeddings, trained.encoder.get_input_embeddings().weight.detach())
     weights = {name: tensor.double().sum().item() for name, tensor in trained.state_dict().items()}
-    return {"report": report, "weights": weights, "embeddings_moved": moved}
+    rounded = all(torch.equal(tensor, tensor.half().float()) for tensor in trained.state_dict().values())
+    return {"report": report, "weights": weights, "embeddings_moved": moved, "rounded": rounded}
 
 print(json.dumps({name: learn(name, **values) for name, values in json.loads(sys.argv[3]).items()}))
 """
@@ -228,6 +230,16 @@ def test_zero_stages_and_bf16_learn_the_same_and_hand_over_the_same_weights(lear
     assert plain["weights"].keys() == other["weights"].keys()
     for name, total in plain["weights"].items():
         assert other["weights"][name] == pytest.approx(total, abs=0.05 if exact else 3.0), name
+
+
+def test_fp16_hands_over_weights_that_are_not_rounded_to_it(learned: dict[str, Any]) -> None:
+    case = learned["fp16"]
+    if "report" not in case:
+        pytest.skip(f"this machine does not train in fp16: {case['error']}")
+    assert case["report"]["precision"] == "fp16"
+    assert case["report"]["updates"] > 0
+    assert case["report"]["history"][-1]["train_loss"] < case["report"]["history"][0]["train_loss"]
+    assert not case["rounded"]
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_with_step_and_rows(learned: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -10,11 +11,11 @@ SMALLEST_SPLIT_LABEL = 3  # a label with so many rows has one in every split
 
 
 def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> pd.Series:
-    """`train`, `validation` or `test` for each row of a frame with row_id, label and split (missing: none).
+    """`train`, `validation` or `test` for each row of a frame with row_id, label, split and group (missing: none).
 
     Test and validation rows are drawn only where the data brings none: from the rows without a split, or,
-    where every row has one, from the training rows. Within a label the smallest hashes of seed and row_id are
-    drawn, so that neither order nor rows of other labels matter.
+    where every row has one, from the training rows. Within a label, groups (a row without one is its own) go by the
+    hash of seed and group to the first split that has room, so that neither order nor rows of other labels matter.
     """
     free = rows["split"].isna()
     pool = rows[free] if free.any() else rows[rows["split"] == "train"]
@@ -22,14 +23,28 @@ def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fracti
     shares = {"test": test_fraction, "validation": validation_fraction}
     wanted = {split: share for split, share in shares.items() if split not in given}
     splits = rows["split"].fillna("train")
-    for _, ids in pool.groupby("label")["row_id"]:
-        drawn = sorted(ids.items(), key=lambda item: hashlib.sha256(f"{seed}:{item[1]}".encode()).digest())
-        start = 0
-        for split, share in wanted.items():
-            stop = min(start + _quota(len(drawn), share), len(drawn) - 1)  # one is left for training
-            splits.loc[[index for index, _ in drawn[start:stop]]] = split
-            start = stop
+    groups = pool["group"].fillna(pool["row_id"]) if "group" in pool else pool["row_id"]
+    for _, of_label in groups.groupby(pool["label"]):
+        for split, index in _draw(of_label, wanted, seed):
+            splits.loc[index] = split
     return splits
+
+
+def _draw(groups: pd.Series, wanted: Mapping[str, float], seed: int) -> Iterator[tuple[str, pd.Index]]:
+    """The rows of each group that goes to a split of `wanted` (split -> share of the rows); the others are left."""
+    total = len(groups)
+    left = total - 1  # one row at least stays for training
+    room = {}
+    for split, share in wanted.items():
+        room[split] = min(_quota(total, share), left)
+        left -= room[split]
+    members = groups.groupby(groups).groups
+    for group in sorted(members, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest()):
+        for split in room:
+            if len(members[group]) <= room[split]:
+                room[split] -= len(members[group])
+                yield split, members[group]
+                break
 
 
 def _quota(rows: int, share: float) -> int:

@@ -2,7 +2,8 @@
 
 The sources are parsed, never imported or run. A library's own names are masked, so that a model has to learn
 what it is about. Which rows are drawn hangs on the seed and on where a docstring stands, on nothing else: one of
-each file, then a second, so that no module's words stand for a whole library.
+each file, then a second, so that no module's words stand for a whole library. The rows of a file are one group: a
+split that had a module's words on both sides would flatter every model.
 """
 
 from __future__ import annotations
@@ -196,9 +197,8 @@ def _candidates(library: _Library) -> tuple[list[list[RawRow]], int]:
             if b'"""' not in source and b"'''" not in source:
                 continue
             try:
-                found = sorted(
-                    paragraphs(source, file.relative_to(root).as_posix()), key=lambda one: _hash(library.seed, one[0])
-                )
+                path = file.relative_to(root).as_posix()
+                found = sorted(paragraphs(source, path), key=lambda one: _hash(library.seed, one[0]))
             except (SyntaxError, ValueError, RecursionError):
                 unparsable += 1
                 continue
@@ -209,7 +209,7 @@ def _candidates(library: _Library) -> tuple[list[list[RawRow]], int]:
             new = [text for text in fits if text not in known]
             known.update(new)
             if new:
-                by_file.append([RawRow(text, library.name, texts[text]) for text in new])
+                by_file.append([RawRow(text, library.name, texts[text], group=path) for text in new])
             if len(by_file) == library.rows:
                 break
     finally:

@@ -50,6 +50,8 @@ class Engine:
 
     def _masters(self) -> dict[int, torch.Tensor]:
         """float32 copies that fp16 without ZeRO keeps, by the id of their float16 parameter."""
+        if self.zero_stage > 0:  # there the masters are sharded, and DeepSpeed gathers them
+            return {}
         optimizer = self.deepspeed.optimizer
         halves, masters = getattr(optimizer, "fp16_groups", []), getattr(optimizer, "fp32_groups", [])
         pairs = zip(itertools.chain.from_iterable(halves), itertools.chain.from_iterable(masters), strict=True)
