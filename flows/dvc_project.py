@@ -31,6 +31,7 @@ import yaml
 log = logging.getLogger("winnow")
 
 GRACE_SECONDS = 10.0
+KILL_SECONDS = 2.0  # that the kernel gets to end what was killed
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
 
 Graph = dict[str, tuple[str, ...]]
@@ -245,7 +246,11 @@ def end_group(process: subprocess.Popen[bytes], grace: float = GRACE_SECONDS) ->
             time.sleep(0.05)
     finally:
         # Also where a second Ctrl-C cuts the grace period short.
-        _send(_members(process, signalled), signal.SIGKILL)
+        killed = _members(process, signalled)
+        _send(killed, signal.SIGKILL)
+        dead_by = time.monotonic() + KILL_SECONDS
+        while any(map(_runs, killed)) and time.monotonic() < dead_by:
+            time.sleep(0.01)  # the kernel takes its time, and the caller relies on them being gone
 
 
 def _members(process: subprocess.Popen[bytes], known: set[psutil.Process]) -> set[psutil.Process]:

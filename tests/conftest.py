@@ -127,9 +127,10 @@ def make_project(folder: Path) -> Path:
         ingest__source="files", ingest__path="data/corpus.csv", ingest__label_column="topic",
         model__name="./tiny", model__revision=None,
         model__sha256=hashlib.sha256((folder / "tiny/model.safetensors").read_bytes()).hexdigest(),
-        tokenize__max_tokens=16, finetune__epochs=3, finetune__batch_size=16, finetune__encoder_learning_rate=3.0e-3,
-        distill__epochs=2, distill__batch_size=16, distill__teacher_layers=[0, 2], profile__single_rows=10,
-        profile__throughput_rows=20, profile__batch_size=8,
+        tokenize__max_tokens=16, finetune__epochs=8, finetune__batch_size=16, finetune__encoder_learning_rate=5.0e-3,
+        finetune__head_learning_rate=2.0e-2, finetune__freeze_embeddings=False, distill__epochs=4,
+        distill__batch_size=16, distill__encoder_learning_rate=3.0e-3, distill__teacher_layers=[0, 2],
+        profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8,
     )  # fmt: skip
     for command in (
         ["git", "init", "-q", "-b", "main"],

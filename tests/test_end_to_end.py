@@ -223,7 +223,7 @@ BROKEN = [
 def test_bad_input_ends_in_a_clear_line_and_earlier_artifacts_stay(again: Path, break_it) -> None:
     before = fingerprint(again)
     names = break_it(again)
-    done = run(again, "dvc", "repro", check=False)
+    done = run(again, "sh", "-c", "winnow check && dvc repro", check=False)  # as `make repro` does
     assert done.returncode != 0
     assert names in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
