@@ -119,7 +119,10 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
     number: signal.Signals,
 ):
     (project / "ingest.sleeps").touch()
-    code = "from pathlib import Path; from flows import dvc_project as d; d.reproduce(Path(), 'ingest', print)"
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # under nohup it would be ignored, rightly
+        "from pathlib import Path; from flows import dvc_project as d; d.reproduce(Path(), 'ingest', print)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
     try:
         pids = project / "ingest.pids"
