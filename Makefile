@@ -28,7 +28,7 @@ repro: .venv/.ready  ## reproduce every result: data, models, metrics; then prin
 	@$(BIN)/winnow metrics
 
 test: .venv/.ready  ## run the tests
-	$(BIN)/python -m pytest -m "not slow" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
 test-slow: .venv/.ready  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests
