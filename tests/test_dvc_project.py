@@ -120,7 +120,9 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
 ):
     (project / "ingest.sleeps").touch()
     code = (
-        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # under nohup it would be ignored, rightly
+        # Under nohup, or in a shell's background, these are ignored from the start, and rightly.
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from pathlib import Path; from flows import dvc_project as d; d.reproduce(Path(), 'ingest', print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
