@@ -21,7 +21,7 @@ from stages.files import write_json, write_parquet
 from stages.params import CleanParams, Params
 from stages.paths import SPLITS, Paths
 
-CLEAN = ("row_id", "text", "label", "origin", "split")
+CLEAN = ("row_id", "text", "label", "origin", "split", "kept")
 QUARANTINE = ("row_id", "text", "label", "origin", "reason")
 
 

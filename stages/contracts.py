@@ -25,6 +25,15 @@ class RawRow(NamedTuple):
     origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
     split: str | None = None  # train, validation, test, or None where the source brings no splits
     group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
+    kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
+
+
+def as_kept(columns: Sequence[str], values: Sequence[Any]) -> str | None:
+    """The `kept` of a row: its values of `columns`; None where there are no columns."""
+    if not columns:
+        return None
+    texts = [as_text(value) for value in values]
+    return json.dumps(dict(zip(columns, texts, strict=True)), ensure_ascii=False, sort_keys=True)
 
 
 def as_text(value: Any) -> str | None:
@@ -86,3 +95,19 @@ class Runner:
     labels: tuple[str, ...]
     predict: Callable[[Sequence[str]], np.ndarray]
     """predict(texts): probabilities (N, C), float32, in the order of the texts."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model said of the test rows, for the measures. N rows, C labels."""
+
+    runner: Runner
+    texts: Sequence[str]
+    columns: Mapping[str, Sequence[str | None]]
+    """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` carries along."""
+    truth_N: np.ndarray
+    """Positions in `runner.labels` of the true labels."""
+    predicted_N: np.ndarray
+    """Positions in `runner.labels` of the labels given."""
+    probabilities_NC: np.ndarray
+    seed: int

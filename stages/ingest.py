@@ -19,7 +19,7 @@ from stages.params import Params
 from stages.paths import Paths
 from stages.sources import SOURCES
 
-SCHEMA = pa.schema([(name, pa.large_string()) for name in ("row_id", "text", "label", "origin", "split", "group")])
+SCHEMA = pa.schema([(name, pa.large_string()) for name in ("row_id", *RawRow._fields)])
 
 
 def ingest(params: Params, paths: Paths) -> None:

@@ -30,6 +30,7 @@ Pooling = Literal["mean", "cls"]
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 ZeroStage = Literal[0, 1, 2, 3]
 Selection = Literal["macro_f1", "accuracy"]
+ReleasedModel = Literal["baseline", "teacher", "student", "quantized"]
 CleaningRule = Literal[
     "unicode_nfc", "unicode_nfkc", "invisible_characters", "html_markup", "white_space", "lower_case"
 ]
@@ -67,6 +68,7 @@ class IngestParams(Section):
     path: RelativeOrAbsolutePath
     text_column: Annotated[str, Field(min_length=1)]
     label_column: Annotated[str, Field(min_length=1)]
+    keep_columns: list[Annotated[str, Field(min_length=1)]]
     docstrings: DocstringsParams
     hub: HubParams
 
@@ -145,6 +147,24 @@ class DistillParams(TrainingParams):
 class QuantizeParams(Section):
     backend: PluginName
     per_channel: bool
+    temperature_scaling: bool
+
+
+class EvaluateParams(Section):
+    confidence: ProperFraction
+    resamples: Annotated[int, Field(ge=100)]
+    calibration_bins: Annotated[int, Field(ge=2)]
+    slices: list[Annotated[str, Field(min_length=1)]]
+    group_column: str | None
+    identity_swaps: list[Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2, max_length=2)]]
+    perturbed_rows: PositiveInt
+
+    @model_validator(mode="after")
+    def _a_word_has_one_other(self) -> EvaluateParams:
+        words = [word.lower() for pair in self.identity_swaps for word in pair]
+        if repeated := sorted({word for word in words if words.count(word) > 1}):
+            raise ValueError(f"identity_swaps has '{repeated[0]}' more than once: what it is swapped for is unclear")
+        return self
 
 
 class ProfileParams(Section):
@@ -152,6 +172,22 @@ class ProfileParams(Section):
     single_rows: PositiveInt
     throughput_rows: PositiveInt
     batch_size: PositiveInt
+    batch_sizes: list[PositiveInt]
+    thread_counts: list[PositiveInt]
+
+
+class PromotionParams(Section):
+    model: ReleasedModel
+    measure: Selection
+    margin: ProperFraction
+    confidence: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]
+    slice_margin: ProperFraction
+    min_slice_rows: PositiveInt
+    max_ece: UnitInterval | None
+    max_identity_flip_rate: UnitInterval | None
+    max_group_gap: UnitInterval | None
+    max_latency_p50_ms: PositiveFloat | None
+    max_size_mb: PositiveFloat | None
 
 
 class Params(Section):
@@ -166,7 +202,9 @@ class Params(Section):
     finetune: FinetuneParams
     distill: DistillParams
     quantize: QuantizeParams
+    evaluate: EvaluateParams
     profile: ProfileParams
+    promotion: PromotionParams
 
 
 def load_params(path: Path) -> Params:

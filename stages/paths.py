@@ -21,12 +21,12 @@ class Paths:
 
     @property
     def raw(self) -> Path:
-        """Parquet: row_id, text, label, origin, split and group (null where the source brings none)."""
+        """Parquet: row_id, text, label, origin, split, group and kept (null where the source brings none)."""
         return self.root / "artifacts/data/raw.parquet"
 
     @property
     def clean(self) -> Path:
-        """Parquet: row_id, text, label, origin, split; sorted by split and row_id."""
+        """Parquet: row_id, text, label, origin, split, kept (a JSON object of other columns); by split and row_id."""
         return self.root / "artifacts/data/clean.parquet"
 
     @property
@@ -80,12 +80,20 @@ class Paths:
         return self.root / "metrics/training" / f"{name}.json"
 
     def predictions(self, name: str) -> Path:
-        """Parquet: row_id, label, predicted, and one probability column a label."""
+        """Parquet: row_id, label, predicted, `slice: COLUMN` of each slice, and `p_LABEL` of each label."""
         return self.root / "artifacts/predictions" / f"{name}.parquet"
 
     def confusion(self, name: str) -> Path:
         """CSV: actual, predicted; a line a test row."""
         return self.root / "artifacts/confusion" / f"{name}.csv"
+
+    def reliability(self, name: str) -> Path:
+        """CSV: low, high, rows, confidence, accuracy; a line a bin of the highest probability."""
+        return self.root / "artifacts/reliability" / f"{name}.csv"
+
+    @property
+    def comparison(self) -> Path:
+        return self.root / "metrics/comparison.json"
 
     def quality(self, name: str) -> Path:
         return self.root / "metrics/quality" / f"{name}.json"

@@ -1,4 +1,4 @@
-"""Stage `profile`: what one model costs on this machine: latency, throughput, size, memory."""
+"""Stage `profile`: what one model costs on this machine: latency, throughput, start-up, energy, size, memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from stages import plugins
 from stages.entry import run_stage
 from stages.files import write_json
-from stages.measures import MEASURES
+from stages.machine import processor
+from stages.measures import COSTS
 from stages.model_folder import open_runner
 from stages.params import Params
 from stages.paths import Paths
@@ -17,10 +18,12 @@ from stages.rows import read_split
 def profile(params: Params, paths: Paths, name: str) -> None:
     """Measure the model `name`; write metrics/profile/NAME.json. The figures are this machine's."""
     texts = read_split(paths.clean, "test")["text"].to_pylist()
-    runner = open_runner(paths.model(name), threads=params.profile.threads)
-    speed = plugins.load(MEASURES, "speed", key="measure")(runner, texts, params.profile)
-    size = plugins.load(MEASURES, "size", key="measure")(paths.model(name))
-    write_json(paths.profile(name), {**speed, **size, "threads": params.profile.threads})
+    folder = paths.model(name)
+    speed = plugins.load(COSTS, "speed", key="measure")(
+        lambda threads: open_runner(folder, threads=threads), texts, params.profile
+    )
+    size = plugins.load(COSTS, "size", key="measure")(folder)
+    write_json(paths.profile(name), {**speed, **size, "threads": params.profile.threads, "processor": processor()})
 
 
 if __name__ == "__main__":

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+
+import numpy as np
 
 from stages import plugins
 from stages.backends import QUANTIZERS
 from stages.entry import run_stage
 from stages.files import publish, read_json
-from stages.model_folder import describe, seal
+from stages.machine import cores
+from stages.measures.calibration import fit_temperature
+from stages.model_folder import describe, open_runner, seal
 from stages.params import Params
 from stages.paths import Paths
+from stages.rows import read_split
 
 
 def quantize(params: Params, paths: Paths) -> None:
@@ -25,7 +31,18 @@ def quantize(params: Params, paths: Paths) -> None:
         (folder / "README.md").write_text(
             card(description, params, read_json(paths.training("student"))), encoding="utf-8"
         )
-        seal(folder, **{**description, "backend": params.quantize.backend})
+        sealed = {**description, "backend": params.quantize.backend, "temperature": 1.0}
+        seal(folder, **sealed)
+        if params.quantize.temperature_scaling:
+            seal(folder, **{**sealed, "temperature": temperature(folder, paths)})
+
+
+def temperature(folder: Path, paths: Paths) -> float:
+    """The temperature that makes the probabilities of the model in `folder` fit the validation rows."""
+    rows = read_split(paths.clean, "validation")
+    runner = open_runner(folder, threads=cores())
+    truth = np.array([runner.labels.index(label) for label in rows["label"].to_pylist()])
+    return fit_temperature(truth, runner.predict(rows["text"].to_pylist()))
 
 
 def card(description: dict, params: Params, training: dict) -> str:

@@ -130,7 +130,8 @@ def make_project(folder: Path) -> Path:
         tokenize__max_tokens=16, finetune__epochs=8, finetune__batch_size=16, finetune__encoder_learning_rate=5.0e-3,
         finetune__head_learning_rate=2.0e-2, finetune__freeze_embeddings=False, distill__epochs=4,
         distill__batch_size=16, distill__encoder_learning_rate=3.0e-3, distill__teacher_layers=[0, 2],
-        profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8,
+        profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8, profile__batch_sizes=[1, 8],
+        profile__thread_counts=[1], evaluate__resamples=200, evaluate__perturbed_rows=10,
     )  # fmt: skip
     for command in (
         ["git", "init", "-q", "-b", "main"],

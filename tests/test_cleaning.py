@@ -23,7 +23,7 @@ from stages.paths import Paths
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = "<lambda> a < b > c <type> List<T> <object at 0x7f>"
-COLUMNS = ("row_id", "text", "label", "origin", "split")
+COLUMNS = ("row_id", "text", "label", "origin", "split", "kept")
 
 
 Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
@@ -31,7 +31,7 @@ Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
 
 def cleaned(folder: Path, rows: list[tuple[Any, Any, Any]], **changes: object) -> Outcome:
     """Run the stage on (text, label, split) rows; their ids are row-0, row-1, ... Returns kept, report, dropped."""
-    table = [(f"row-{i}", text, label, f"made:{i}", split) for i, (text, label, split) in enumerate(rows)]
+    table = [(f"row-{i}", text, label, f"made:{i}", split, None) for i, (text, label, split) in enumerate(rows)]
     return run_clean(folder, table, **changes)
 
 
@@ -199,7 +199,7 @@ def test_a_threshold_of_one_keeps_near_duplicates(tmp_path: Path) -> None:
 def test_order_and_partitions_never_change_a_byte(tmp_path: Path) -> None:
     exact, near = planted(sentences(40))
     texts = sentences(40) + exact + near
-    table = [(f"{at:04}", text, "ab"[at % 2], f"made:{at}", None) for at, text in enumerate(texts)]
+    table = [(f"{at:04}", text, "ab"[at % 2], f"made:{at}", None, None) for at, text in enumerate(texts)]
     run_clean(tmp_path / "one", table)
     random.Random(1).shuffle(table)
     with daft.execution_config_ctx(default_morsel_size=7):

@@ -12,13 +12,17 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
+from stages.measures import ANSWERS, COSTS
 from stages.paths import MODELS
 
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 PLUGINS = {"sources": "ingest.source", "tasks": "task", "models": "model.family"}
 # What a stage loads by a name that stands in the code, not in params.yaml.
-BY_LITERAL_NAME = {"evaluate": ["measures/quality.py"], "profile": ["measures/size.py", "measures/speed.py"]}
+BY_LITERAL_NAME = {
+    "evaluate": [f"measures/{name}.py" for name in ANSWERS],
+    "profile": [f"measures/{name}.py" for name in COSTS],
+}
 
 
 def value_of(dotted: str, item: dict[str, Any], key: str) -> str:
@@ -106,6 +110,7 @@ def plugins_of(module: str, definition: dict[str, Any], tables: set[str]) -> lis
     if module == "quantize":
         chosen += [
             stages_folder / f"backends/{backend}/quantizer.py",
+            stages_folder / f"backends/{backend}/runner.py",
             stages_folder / f"models/{PARAMS['model']['family']}.py",
         ]
     if module in ("evaluate", "profile"):
@@ -186,7 +191,7 @@ def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
 
 
 def test_flows_see_of_the_stages_only_what_is_light() -> None:
-    allowed = {"params", "paths", "plugins", "sources", "tasks", "models", "backends", "model_folder"}
+    allowed = {"params", "paths", "plugins", "sources", "tasks", "models", "backends", "model_folder", "measures"}
     for path in (REPOSITORY / "flows").glob("*.py"):
         for module in imports(path):
             parts = module.split(".")

@@ -18,7 +18,7 @@ from conftest import edit_params, make_project, run, write_corpus
 
 MODELS = ("baseline", "teacher", "student", "quantized")
 STAGES = [
-    "ingest", "clean", "validate", "tokenize", "baseline", "finetune", "cache_logits", "distill", "quantize",
+    "ingest", "clean", "validate", "tokenize", "baseline", "finetune", "cache_logits", "distill", "quantize", "compare",
     *(f"{stage}@{model}" for stage in ("evaluate", "profile") for model in MODELS),
 ]  # fmt: skip
 
@@ -83,10 +83,17 @@ def test_every_model_has_quality_and_profile(project: Path) -> None:
         assert {"accuracy", "macro_f1", "rows"} <= quality.keys()
         assert quality["rows"] == pq.read_table(project / f"artifacts/predictions/{model}.parquet").num_rows > 0
         profile = json.loads((project / f"metrics/profile/{model}.json").read_text())
-        assert profile.keys() == {
-            "latency_p50_ms", "latency_p99_ms", "throughput_rows_per_s", "size_mb", "peak_rss_mb", "threads",
-        }  # fmt: skip
-        assert all(value > 0 for value in profile.values())
+        assert {
+            "latency_p50_ms",
+            "latency_p99_ms",
+            "throughput_rows_per_s",
+            "start_up_ms",
+            "size_mb",
+            "peak_rss_mb",
+        } <= {key for key, value in profile.items() if isinstance(value, float) and value > 0}
+        assert profile["throughput"]["threads_1"].keys() == {"batch_1", "batch_8"}
+        assert "cores" in profile["processor"]
+        assert {"ece", "brier", "slices", "worst_slice", "robustness", "fairness", "intervals"} <= quality.keys()
 
 
 def test_models_learned_the_topics(project: Path) -> None:
@@ -96,6 +103,21 @@ def test_models_learned_the_topics(project: Path) -> None:
     assert scores["baseline"] > 0.9  # each topic has words of its own
     assert scores["teacher"] > 0.9
     assert scores["quantized"] > 0.8
+
+
+def test_the_step_from_student_to_int8_is_compared_row_by_row(project: Path) -> None:
+    found = json.loads((project / "metrics/comparison.json").read_text())["quantized_and_student"]
+    tables = [
+        pq.read_table(project / f"artifacts/predictions/{m}.parquet").to_pandas() for m in ("quantized", "student")
+    ]
+    assert found["agreement"] == pytest.approx((tables[0]["predicted"] == tables[1]["predicted"]).mean(), abs=1e-6)
+    assert found["accuracy"]["low"] <= found["accuracy"]["difference"] <= found["accuracy"]["high"]
+
+
+def test_the_released_model_is_calibrated_on_validation_rows(project: Path) -> None:
+    description = json.loads((project / "artifacts/models/quantized/model.json").read_text())
+    assert 0.05 <= description["temperature"] <= 20
+    assert description["temperature"] != 1
 
 
 def test_metrics_agree_with_the_predictions_kept(project: Path) -> None:
@@ -146,7 +168,7 @@ def test_a_new_temperature_reruns_distill_and_what_follows_only(again: Path) -> 
     edit_params(again, distill__temperature=3.0)
     ran = stages_run(run(again, "dvc", "repro"))
     followers = [f"{stage}@{model}" for stage in ("evaluate", "profile") for model in ("student", "quantized")]
-    assert sorted(ran) == sorted(["distill", "quantize", *followers])
+    assert sorted(ran) == sorted(["distill", "quantize", "compare", *followers])
 
 
 def test_a_comment_in_another_tasks_file_reruns_nothing(again: Path) -> None:

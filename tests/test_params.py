@@ -85,6 +85,9 @@ def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
         ("clean.test_fraction", 0.95, "nothing is left for training"),
         ("distill.teacher_layers", [], "Allowed: at least 1 entries."),
         ("ingest.hub.dataset", "someone/something", "needs its commit"),
+        ("promotion.confidence", 0.5, "promotion.confidence is 0.5. Allowed: more than 0.5."),
+        ("evaluate.identity_swaps", [["he", "she"], ["He", "they"]], "has 'he' more than once"),
+        ("evaluate.identity_swaps", [["he"]], "Allowed: at least 2 entries."),
         ("clean", None, "clean is null. Allowed: a section"),
     ],
 )

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +27,7 @@ def settings(path: Path | str, **changes: object) -> IngestParams:
         "path": str(path),
         "text_column": "text",
         "label_column": "label",
+        "keep_columns": [],
         "docstrings": DocstringsParams(
             libraries=["redis", "dulwich"], rows_per_library=40, min_chars=30, max_chars=2000
         ),
@@ -238,6 +240,18 @@ def test_without_a_network_the_hub_says_what_to_do() -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
+def test_other_columns_are_carried_along_as_texts(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"text": ["x"], "region": ["north"], "label": ["a"], "age": [41], "more": ["not asked for"]})
+    write = {"csv": frame.to_csv, "parquet": frame.to_parquet}.get(name.partition(".")[2])
+    path = tmp_path / name
+    write(path, index=False) if write else frame.to_json(path, orient="records", lines=True)
+    (row,) = files.read(settings(path, keep_columns=["region", "age"]), seed=0)
+    assert json.loads(row.kept or "") == {"age": "41", "region": "north"}
+    with pytest.raises(ValueError, match=r"no column 'regoin' \(ingest\.keep_columns\).*Did you mean 'region'"):
+        list(files.read(settings(path, keep_columns=["regoin"]), seed=0))
+
+
 # the stage
 
 
@@ -246,10 +260,11 @@ def test_ingest_writes_every_row_with_a_stable_id(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "project")
     ingest_stage.ingest(project_params(settings(tmp_path / "rows.csv")), paths)
     table = pq.read_table(paths.raw)
-    assert table.column_names == ["row_id", "text", "label", "origin", "split", "group"]
+    assert table.column_names == ["row_id", "text", "label", "origin", "split", "group", "kept"]
     assert table["row_id"].to_pylist()[0] == "04221d7fdb925c2d"  # printf rows.csv:2 | sha256sum
     assert table.to_pylist()[1] | {"row_id": ""} == {
         "row_id": "", "text": "y", "label": "", "origin": "rows.csv:3", "split": None, "group": None,
+        "kept": None,
     }  # fmt: skip
 
 

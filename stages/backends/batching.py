@@ -26,10 +26,11 @@ def probabilities(
     *,
     n_labels: int,
     pad_id: int,
+    temperature: float = 1.0,
 ) -> np.ndarray:
     """Probabilities (N, C) float32 in the order of `texts`.
 
-    run(input_ids, attention_mask), both (B, T) int64, gives logits (B, C).
+    run(input_ids, attention_mask), both (B, T) int64, gives logits (B, C), which are divided by `temperature`.
     """
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
@@ -42,7 +43,7 @@ def probabilities(
             input_ids[i, : len(encoded[row])] = encoded[row]
             attention_mask[i, : len(encoded[row])] = 1
         logits[rows] = run(input_ids, attention_mask)
-    return softmax(logits)
+    return softmax(logits / np.float32(temperature))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,7 +1,13 @@
 """What is measured of a model: a `measure(...)` -> dict of numbers, in a file of its own here."""
 
-MEASURES = {
+ANSWERS = {
     "quality": "stages.measures.quality:measure",
+    "calibration": "stages.measures.calibration:measure",
+    "slices": "stages.measures.slices:measure",
+    "fairness": "stages.measures.fairness:measure",
+    "robustness": "stages.measures.robustness:measure",
+}
+COSTS = {
     "speed": "stages.measures.speed:measure",
     "size": "stages.measures.size:measure",
 }

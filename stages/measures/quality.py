@@ -1,37 +1,53 @@
-"""How often a model is right."""
+"""How often a model is right, with the uncertainty of so many rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
+
+from stages.contracts import Answers
+from stages.measures.paired import bootstrap
+from stages.params import EvaluateParams
 
 
-def measure(
-    labels: Sequence[str], predicted: Sequence[str], probabilities_NC: np.ndarray, known: Sequence[str]
-) -> dict[str, Any]:
-    """Accuracy, macro-F1, log loss, and precision, recall and F1 of each label; N rows, C known labels.
+def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
+    """Accuracy, macro precision, recall and F1, log loss, intervals, and the same of each label.
 
-    Shares are in [0, 1]; `log_loss` is in nats. Macro-F1 is over the labels present in `labels` or `predicted`.
+    Shares are in [0, 1]; `log_loss` is in nats. Macro means are over the labels that are true of a row or given to
+    one. `intervals` hold the ends of percentile bootstrap intervals, rows resampled.
     """
-    names = sorted(set(labels) | set(predicted))
+    truth_N, predicted_N, names = answers.truth_N, answers.predicted_N, answers.runner.labels
+    present = np.union1d(truth_N, predicted_N)
     precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=names, average=None, zero_division=0
+        truth_N, predicted_N, labels=present, average=None, zero_division=0
     )
+    probabilities_NC = answers.probabilities_NC.astype(np.float64)
+    probabilities_NC /= probabilities_NC.sum(1, keepdims=True)  # float32 sums to 1 but for rounding
+    loss = log_loss(truth_N, probabilities_NC, labels=range(len(names)))
+    intervals = {}
+    for name in ("accuracy", "macro_f1"):
+        interval = bootstrap(
+            truth_N, predicted_N, measure=name, confidence=params.confidence,
+            resamples=params.resamples, seed=answers.seed,
+        )  # fmt: skip
+        intervals[name] = {"low": round(interval.low, 6), "high": round(interval.high, 6)}
     return {
-        "accuracy": round(float(accuracy_score(labels, predicted)), 6),
-        "macro_f1": round(float(f1_score(labels, predicted, average="macro", zero_division=0)), 6),
-        "log_loss": round(float(log_loss(labels, probabilities_NC, labels=list(known))), 4),
-        "rows": len(labels),
+        "accuracy": round(float(accuracy_score(truth_N, predicted_N)), 6),
+        "macro_precision": round(float(precision.mean()), 6),
+        "macro_recall": round(float(recall.mean()), 6),
+        "macro_f1": round(float(f1.mean()), 6),
+        "log_loss": round(float(loss), 4),
+        "rows": len(truth_N),
+        "intervals": intervals,
         "per_label": {
-            name: {
+            names[label]: {
                 "precision": round(float(precision[i]), 6),
                 "recall": round(float(recall[i]), 6),
                 "f1": round(float(f1[i]), 6),
                 "rows": int(support[i]),
             }
-            for i, name in enumerate(names)
+            for i, label in enumerate(present)
         },
     }

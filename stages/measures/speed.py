@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,27 +13,71 @@ from stages.contracts import Runner
 from stages.params import ProfileParams
 
 WARM_UP = 20  # rows that are not counted; of the batches it is one
+PERCENTILES = (50, 90, 99)
+RAPL = Path("/sys/class/powercap")  # Intel's and AMD's energy counters, where Linux shows them
 
 
-def measure(runner: Runner, texts: Sequence[str], params: ProfileParams) -> dict[str, float]:
-    """Latency of single rows of natural length (milliseconds), and throughput in batches (rows a second)."""
-    single = list(texts[: params.single_rows])
-    for text in single[:WARM_UP]:
+def measure(open_runner: Callable[[int], Runner], texts: Sequence[str], params: ProfileParams) -> dict[str, Any]:
+    """The latency of single rows of natural length, throughput in batches, start-up, and energy where it is known.
+
+    `open_runner(threads)` opens the model. Latencies and `start_up_ms` (from the files to the first answer, what
+    Python loads being loaded) are in milliseconds; throughputs in rows a second; energy in joules a 1,000 rows, of
+    all that the processor did meanwhile.
+    """
+    started = time.perf_counter()
+    runner = open_runner(params.threads)
+    runner.predict(texts[:1])
+    start_up = (time.perf_counter() - started) * 1000
+    milliseconds = latencies(runner, list(texts[: params.single_rows]))
+    many = list(texts[: params.throughput_rows])
+    before = joules()
+    throughput = rows_per_second(runner, many, params.batch_size)
+    after = joules()
+    energy = {} if before is None or after is None or after < before else {
+        "energy_j_per_1000_rows": round((after - before) / len(many) * 1000, 2)
+    }  # fmt: skip
+    return {
+        **{f"latency_p{p}_ms": round(float(np.percentile(milliseconds, p)), 3) for p in PERCENTILES},
+        "latency_mean_ms": round(float(np.mean(milliseconds)), 3),
+        "start_up_ms": round(start_up, 1),
+        "throughput_rows_per_s": round(throughput, 1),
+        "throughput": {
+            f"threads_{threads}": {
+                f"batch_{size}": round(rows_per_second(open_runner(threads), many, size), 1)
+                for size in params.batch_sizes
+            }
+            for threads in params.thread_counts
+        },
+        **energy,
+    }
+
+
+def latencies(runner: Runner, texts: Sequence[str]) -> list[float]:
+    """Milliseconds of each text, asked alone."""
+    for text in texts[:WARM_UP]:
         runner.predict([text])
     milliseconds = []
-    for text in single:
+    for text in texts:
         started = time.perf_counter()
         runner.predict([text])
         milliseconds.append((time.perf_counter() - started) * 1000)
-    many = list(texts[: params.throughput_rows])
-    batches = [many[i : i + params.batch_size] for i in range(0, len(many), params.batch_size)]
+    return milliseconds
+
+
+def rows_per_second(runner: Runner, texts: Sequence[str], batch_size: int) -> float:
+    """The throughput in batches of so many rows, after one that is not counted."""
+    batches = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
     runner.predict(batches[0])
     started = time.perf_counter()
     for batch in batches:
         runner.predict(batch)
-    seconds = time.perf_counter() - started
-    return {
-        "latency_p50_ms": round(float(np.percentile(milliseconds, 50)), 3),
-        "latency_p99_ms": round(float(np.percentile(milliseconds, 99)), 3),
-        "throughput_rows_per_s": round(len(many) / seconds, 1),
-    }
+    return len(texts) / (time.perf_counter() - started)
+
+
+def joules(root: Path = RAPL) -> float | None:
+    """What the processors have used since some time, over all packages; None where this process may not know."""
+    try:
+        counters = [path / "energy_uj" for path in sorted(root.glob("*-rapl:*")) if path.name.count(":") == 1]
+        return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
+    except OSError:
+        return None

@@ -16,14 +16,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.contracts import RawRow, as_text
+from stages.contracts import RawRow, as_kept, as_text
 from stages.params import IngestParams
 from stages.paths import SPLITS
 
 BLOCK = 1 << 20  # bytes looked at in one go when a file is checked
 LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small for long documents
 
-Record = tuple[int, Any, Any]  # line or row, text, label
+Record = tuple[int, list[Any]]  # line or row, the values of the wanted columns
+Wanted = Sequence[tuple[str, str]]  # column, and the parameter that names it
 
 
 def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (every source is called so)
@@ -34,11 +35,15 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (
     unknown column, an empty file, no rows, text that is not UTF-8, NUL bytes and ragged rows.
     """
     files = _files(Path(params.path))
+    kept = params.keep_columns
+    wanted = [(params.text_column, "text_column"), (params.label_column, "label_column")]
+    wanted += [(column, "keep_columns") for column in kept]
     for file, split in files:
         found = False
-        for number, text, label in READERS[file.suffix.lower()](file, params.text_column, params.label_column):
+        for number, (text, label, *others) in READERS[file.suffix.lower()](file, wanted):
             found = True
-            yield RawRow(as_text(text), as_text(label), f"{file.name}:{number}", split)
+            origin = f"{file.name}:{number}"
+            yield RawRow(as_text(text), as_text(label), origin, split, kept=as_kept(kept, others))
         if not found:
             raise ValueError(f"{file} has no rows. Check that it was written to the end, or remove it.")
 
@@ -70,14 +75,14 @@ def _of_split(folder: Path, split: str) -> list[Path]:
     return files
 
 
-def _read_csv(path: Path, text_column: str, label_column: str) -> Iterator[Record]:
+def _read_csv(path: Path, wanted: Wanted) -> Iterator[Record]:
     _check_bytes(path)
     csv.field_size_limit(LARGEST_FIELD)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         records = _numbered(reader, path)
         header = next(records, (1, []))[1]
-        text_at, label_at = _columns(header, (text_column, label_column), path)
+        places = _columns(header, wanted, path)
         for line, record in records:
             if not record:
                 continue  # an empty line
@@ -86,7 +91,7 @@ def _read_csv(path: Path, text_column: str, label_column: str) -> Iterator[Recor
                     f"{path}, line {line}: {len(record)} fields, expected {len(header)} as in the header. "
                     "Put fields that hold commas or newlines in double quotes."
                 )
-            yield line, record[text_at], record[label_at]
+            yield line, [record[place] for place in places]
 
 
 def _numbered(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -103,15 +108,15 @@ def _numbered(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
             ) from None
 
 
-def _read_jsonl(path: Path, text_column: str, label_column: str) -> Iterator[Record]:
+def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[Record]:
     _check_bytes(path)
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for line, content in enumerate(file, start=1):
             if not content.strip():
                 continue
             record = _json_record(content, path, line)
-            _columns(list(record), (text_column, label_column), path, line)
-            yield line, record[text_column], record[label_column]
+            _columns(list(record), wanted, path, line)
+            yield line, [record[column] for column, _ in wanted]
 
 
 def _json_record(content: str, path: Path, line: int) -> dict[str, Any]:
@@ -126,17 +131,17 @@ def _json_record(content: str, path: Path, line: int) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(path: Path, text_column: str, label_column: str) -> Iterator[Record]:
+def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Record]:
     _check_not_empty(path)
     try:
         with pq.ParquetFile(path) as file:
-            _columns(file.schema_arrow.names, (text_column, label_column), path)
+            names = [column for column, _ in wanted]
+            _columns(file.schema_arrow.names, wanted, path)
             row = 0
-            for batch in file.iter_batches(columns=[text_column, label_column]):
-                labels = batch.column(label_column).to_pylist()
-                for text, label in zip(batch.column(text_column).to_pylist(), labels, strict=True):
+            for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
+                for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
                     row += 1
-                    yield row, text, label
+                    yield row, list(values)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is not a whole Parquet file: {error}. Write it again.") from None
 
@@ -180,10 +185,10 @@ def _check_not_empty(path: Path) -> None:
         raise ValueError(f"{path} is empty (0 bytes). Check that it was written, or point ingest.path elsewhere.")
 
 
-def _columns(found: Sequence[str], wanted: tuple[str, str], path: Path, line: int | None = None) -> list[int]:
+def _columns(found: Sequence[str], wanted: Wanted, path: Path, line: int | None = None) -> list[int]:
     """Where the wanted columns stand. Raises ValueError, with those found and a guess, where one lacks."""
     where = f"{path}, line {line}" if line else str(path)
-    for key, column in zip(("text_column", "label_column"), wanted, strict=True):
+    for column, key in wanted:
         if column not in found:
             near = difflib.get_close_matches(column, found, n=1)
             guess = f" Did you mean '{near[0]}'?" if near else ""
@@ -191,10 +196,10 @@ def _columns(found: Sequence[str], wanted: tuple[str, str], path: Path, line: in
             raise ValueError(f"{where}: no column '{column}' (ingest.{key}). Found: {columns}.{guess}")
         if found.count(column) > 1:
             raise ValueError(f"{where}: the column '{column}' (ingest.{key}) is there more than once. Rename one.")
-    return [found.index(column) for column in wanted]
+    return [found.index(column) for column, _ in wanted]
 
 
-READERS: dict[str, Callable[[Path, str, str], Iterator[Record]]] = {
+READERS: dict[str, Callable[[Path, Wanted], Iterator[Record]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
     ".json": _read_jsonl,

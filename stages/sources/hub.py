@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 from huggingface_hub import HfApi
 
-from stages.contracts import RawRow, as_text
+from stages.contracts import RawRow, as_kept, as_text
 from stages.params import IngestParams
 from stages.paths import SPLITS
 
@@ -35,8 +35,8 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (
             raise ValueError(f"{_where(params)} has splits {', '.join(splits)}. Known: {', '.join(SPLITS)}.")
         for name in names:
             split = None if names == ["train"] else name
-            for number, (text, label) in enumerate(_pairs(splits[name], params), start=1):
-                yield RawRow(text, label, f"{name}:{number}", split)
+            for number, (text, label, kept) in enumerate(_records(splits[name], params), start=1):
+                yield RawRow(text, label, f"{name}:{number}", split, kept=kept)
 
 
 def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
@@ -85,15 +85,20 @@ def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
     )
 
 
-def _pairs(split: datasets.Dataset, params: IngestParams) -> Iterator[tuple[str | None, str | None]]:
-    for key, column in (("text_column", params.text_column), ("label_column", params.label_column)):
+def _records(split: datasets.Dataset, params: IngestParams) -> Iterator[tuple[str | None, str | None, str | None]]:
+    """Text, label, and `kept` of each row."""
+    columns = params.keep_columns
+    wanted = [("text_column", params.text_column), ("label_column", params.label_column)]
+    wanted += [("keep_columns", column) for column in columns]
+    for key, column in wanted:
         if column not in split.column_names:
             found = ", ".join(split.column_names)
             raise ValueError(f"{_where(params)}: no column '{column}' (ingest.{key}). Found: {found}.")
     name_of = _label_names(split.features[params.label_column])
-    for batch in split.select_columns([params.text_column, params.label_column]).iter(ROWS_AT_A_TIME):
-        for text, label in zip(batch[params.text_column], batch[params.label_column], strict=True):
-            yield as_text(text), name_of(label)
+    names = [column for _, column in wanted]
+    for batch in split.select_columns(list(dict.fromkeys(names))).iter(ROWS_AT_A_TIME):
+        for text, label, *others in zip(*(batch[name] for name in names), strict=True):
+            yield as_text(text), name_of(label), as_kept(columns, others)
 
 
 def _label_names(feature: Any) -> Callable[[Any], str | None]:

@@ -26,7 +26,5 @@ def open_runner(folder: Path, threads: int) -> Runner:
     def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         return session.run(["logits"], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
 
-    return Runner(
-        labels=labels,
-        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels), pad_id=description["pad_id"]),
-    )
+    shape = {"n_labels": len(labels), "pad_id": description["pad_id"], "temperature": description["temperature"]}
+    return Runner(labels=labels, predict=lambda texts: probabilities(texts, tokenizer, run, **shape))

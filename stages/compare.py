@@ -1,0 +1,52 @@
+"""Stage `compare`: how the models differ on the same test rows: what each step from teacher to int8 cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from stages.entry import run_stage
+from stages.files import write_json
+from stages.measures.paired import bootstrap_difference, mcnemar
+from stages.params import EvaluateParams, Params
+from stages.paths import Paths
+
+PAIRS = (("student", "teacher"), ("quantized", "teacher"), ("quantized", "student"), ("teacher", "baseline"))
+
+
+def compare(params: Params, paths: Paths) -> None:
+    """Write `paths.comparison`. Raises ValueError where two models were not asked the same rows."""
+    write_json(
+        paths.comparison,
+        {f"{one}_and_{other}": difference(paths, one, other, params.evaluate, params.seed) for one, other in PAIRS},
+    )
+
+
+def difference(paths: Paths, one: str, other: str, params: EvaluateParams, seed: int) -> dict[str, Any]:
+    """What `one` does differently from `other`.
+
+    `agreement` is the share of rows with the same answer. Differences are of `one` minus `other`, each with the
+    ends of a paired bootstrap interval; `p_value` is McNemar's exact test of their accuracy.
+    """
+    tables = [pq.read_table(paths.predictions(name), columns=["row_id", "label", "predicted"]) for name in (one, other)]
+    if not tables[0]["row_id"].equals(tables[1]["row_id"]):
+        raise ValueError(f"{one} and {other} were evaluated on different rows. Run `dvc repro` again.")
+    labels = np.array(tables[0]["label"].to_pylist())
+    ours, theirs = (np.array(table["predicted"].to_pylist()) for table in tables)
+    found: dict[str, Any] = {"agreement": round(float((ours == theirs).mean()), 6), "rows": len(labels)}
+    for measure in ("accuracy", "macro_f1"):
+        interval = bootstrap_difference(
+            labels, theirs, ours, measure=measure, confidence=params.confidence, resamples=params.resamples, seed=seed
+        )
+        found[measure] = {
+            "difference": round(interval.estimate, 6), "low": round(interval.low, 6), "high": round(interval.high, 6)
+        }  # fmt: skip
+    lost = int(((theirs == labels) & (ours != labels)).sum())
+    won = int(((theirs != labels) & (ours == labels)).sum())
+    return {**found, "right_to_wrong": lost, "wrong_to_right": won, "p_value": round(mcnemar(lost, won), 6)}
+
+
+if __name__ == "__main__":
+    run_stage(compare)

@@ -1,0 +1,207 @@
+"""Two models on the same N test rows: is one better, by how much, and how sure is that?
+
+Rows are compared in pairs, because two models share most of their mistakes: the pairs say far more than two separate
+intervals. Works on arrays alone; labels may be texts or numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.sparse import csr_array
+from scipy.stats import binomtest, norm
+
+Measure = Literal["accuracy", "macro_f1"]
+CHUNK = 4_000_000  # counts drawn at once, 8 bytes each
+
+
+class Interval(NamedTuple):
+    """Fractions, not percent; two-sided."""
+
+    low: float
+    high: float
+    estimate: float
+
+
+def mcnemar(
+    right_to_wrong: int, wrong_to_right: int, *, alternative: Literal["different", "worse"] = "different"
+) -> float:
+    """p of so uneven a split of the rows that only one model has right, if both were equally good.
+
+    Exact; 1.0 where there are no such rows. `worse` is one-sided: more rows right to wrong than chance would give.
+    Source: McNemar 1947, doi:10.1007/BF02295996.
+    """
+    discordant = right_to_wrong + wrong_to_right
+    if discordant == 0:
+        return 1.0
+    sides = {"different": "two-sided", "worse": "greater"}
+    return float(binomtest(right_to_wrong, discordant, alternative=sides[alternative]).pvalue)
+
+
+def measured(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure) -> float:
+    """The measure of one model on all rows, in [0, 1]; labels and answers are (N,).
+
+    Macro-F1 is the mean over the labels that are true of a row or given to one, as metrics/quality has it.
+    Raises ValueError where the lengths differ, and where there are no rows.
+    """
+    cells = _cells(labels, predicted)
+    return float(_scores(cells, cells.counts_K[None], measure)[0, 0])
+
+
+def bootstrap(
+    labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, confidence: float, resamples: int, seed: int
+) -> Interval:
+    """Percentile interval of one model's measure; labels and answers are (N,).
+
+    Macro-F1 keeps the labels of the full data in every resample; one that a resample has no row of counts as zero.
+    Raises ValueError where the lengths differ, and where there are no rows.
+    Source: Efron and Tibshirani 1993, chapter 13.
+    """
+    estimate_M, scores_RM = _resampled(_cells(labels, predicted), measure, resamples, seed)
+    return _percentiles(estimate_M[0], scores_RM[:, 0], confidence)
+
+
+def bootstrap_difference(
+    labels: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    measure: Measure,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """Percentile interval of measure(after) - measure(before), rows drawn in pairs; all are (N,). See `bootstrap`.
+
+    Each model has its own labels in macro-F1: the true ones, and those that it gives itself.
+    """
+    estimate_M, scores_RM = _resampled(_cells(labels, before, after), measure, resamples, seed)
+    return _percentiles(estimate_M[1] - estimate_M[0], scores_RM[:, 1] - scores_RM[:, 0], confidence)
+
+
+def score_interval(right_to_wrong: int, wrong_to_right: int, rows: int, *, confidence: float) -> Interval:
+    """Interval of accuracy after - before, which holds for few rows and where no answer differs.
+
+    Its ends are the differences whose score statistic is as large as `confidence` allows.
+    Raises ValueError for counts that cannot be.
+    Source: Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B.
+    """
+    lost, won = right_to_wrong, wrong_to_right
+    if rows < 1 or min(lost, won) < 0 or lost + won > rows:
+        raise ValueError(f"{lost} rows right to wrong and {won} wrong to right of {rows} rows: that cannot be.")
+    z, estimate = _z((1 + confidence) / 2), (won - lost) / rows
+
+    def statistic(difference: float) -> float:
+        if difference == estimate:
+            return 0.0  # with no discordant row this is 0 / 0
+        variance = restricted_variance(lost / rows, won / rows, difference)
+        return (estimate - difference) * math.sqrt(rows) / math.sqrt(max(variance, 1e-18))
+
+    low = -1.0 if lost == rows else brentq(lambda at: statistic(at) - z, -1.0, estimate, xtol=1e-14)
+    high = 1.0 if won == rows else brentq(lambda at: statistic(at) + z, estimate, 1.0, xtol=1e-14)
+    return Interval(float(low), float(high), estimate)
+
+
+def restricted_variance(lost: float, won: float, difference: float) -> float:
+    """Of one row's difference (-1, 0 or 1), at the likeliest shares whose difference is `difference`.
+
+    `lost` and `won` are the shares found. The likelihood's only root in range, from Tango 1998, section 3.
+    """
+    b = (2 - won + lost) * difference - won - lost
+    c = -lost * difference * (1 - difference)
+    root = math.sqrt(max(b * b - 8 * c, 0.0))
+    # The usual form loses all digits where b is large and positive.
+    share_lost = -2 * c / (b + root) if b > 0 else (root - b) / 4
+    return 2 * share_lost + difference * (1 - difference)
+
+
+def rows_needed(discordant_share: float, *, margin: float, confidence: float, power: float = 0.8) -> int:
+    """Rows with which `score_interval` shows, one-sided, that an equal model loses less than `margin` of accuracy.
+
+    For a model that is as good and differs in `discordant_share` of the rows; it succeeds in a share `power` of
+    test sets. Never less than it takes where no answer differs.
+    Raises ValueError for shares out of range.
+    Source: Nam 1997, doi:10.2307/2533508.
+    """
+    if not (0 <= discordant_share <= 1 and 0 < margin < 1 and 0.5 < confidence < 1 and 0 < power < 1):
+        found = f"{discordant_share=}, {margin=}, {confidence=}, {power=}"
+        raise ValueError(f"{found}. Allowed: 0 to 1, and confidence more than 0.5.")
+    half = discordant_share / 2
+    at_margin = _z(confidence) * math.sqrt(restricted_variance(half, half, -margin))
+    at_zero = max(_z(power), 0.0) * math.sqrt(discordant_share)
+    return math.floor(((at_margin + at_zero) / margin) ** 2) + 1  # the bound must be inside, not on the margin
+
+
+def _z(quantile: float) -> float:
+    return float(norm.ppf(quantile))
+
+
+class _Cells(NamedTuple):
+    """The K distinct combinations of true label and answers, with their counts; C labels, M models."""
+
+    labels_K: np.ndarray
+    answers_MK: np.ndarray
+    counts_K: np.ndarray
+    names: int  # C
+
+
+def _cells(labels: np.ndarray, *predictions: np.ndarray) -> _Cells:
+    columns = [np.asarray(column) for column in (labels, *predictions)]
+    rows = len(columns[0])
+    if not rows or any(column.shape != (rows,) for column in columns):
+        found = ", ".join(str(column.shape) for column in columns)
+        raise ValueError(f"labels and answers have the shapes {found}: they need one length, 1 or more.")
+    names, codes = np.unique(np.concatenate(columns), return_inverse=True)
+    shape = (len(names),) * len(columns)
+    cells_K, counts_K = np.unique(
+        np.ravel_multi_index(tuple(codes.reshape(len(columns), rows)), shape), return_counts=True
+    )
+    labels_K, *answers_MK = np.unravel_index(cells_K, shape)
+    return _Cells(labels_K, np.stack(answers_MK), counts_K, len(names))
+
+
+def _resampled(cells: _Cells, measure: Measure, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The measure of each model on all rows, (M,), and on each resample, (R, M).
+
+    Drawing N rows is drawing how many come from each of the K cells, so the cost does not grow with N.
+    """
+    draw, rows = np.random.default_rng(seed), int(cells.counts_K.sum())
+    shares_K, step = cells.counts_K / rows, max(1, CHUNK // len(cells.counts_K))
+    parts = [
+        _scores(cells, draw.multinomial(rows, shares_K, size=min(step, resamples - start)), measure)
+        for start in range(0, resamples, step)
+    ]
+    return _scores(cells, cells.counts_K[None], measure)[0], np.concatenate(parts)
+
+
+def _scores(cells: _Cells, counts_RK: np.ndarray, measure: Measure) -> np.ndarray:
+    """(R, M): the measure of each model where the cells have such counts."""
+    score = {"accuracy": _accuracy, "macro_f1": _macro_f1}[measure]
+    return np.column_stack([score(cells, answers_K, counts_RK) for answers_K in cells.answers_MK])
+
+
+def _accuracy(cells: _Cells, answers_K: np.ndarray, counts_RK: np.ndarray) -> np.ndarray:
+    return counts_RK @ (answers_K == cells.labels_K) / counts_RK.sum(1)
+
+
+def _macro_f1(cells: _Cells, answers_K: np.ndarray, counts_RK: np.ndarray) -> np.ndarray:
+    """2 * hits / (rows that have the label + rows that are given it), a mean over the labels of the full data."""
+    right_K, counts_KR = answers_K == cells.labels_K, counts_RK.T
+    true_CK, given_CK = _one_hot(cells.labels_K, cells.names), _one_hot(answers_K, cells.names)
+    hits_CR = _one_hot(cells.labels_K, cells.names, right_K) @ counts_KR
+    either_CR = (true_CK + given_CK) @ counts_KR
+    f1_CR = 2 * hits_CR / np.maximum(either_CR, 1)  # no row: no hit, so zero
+    return f1_CR.sum(0) / len(np.union1d(cells.labels_K, answers_K))
+
+
+def _one_hot(codes_K: np.ndarray, names: int, kept_K: np.ndarray | bool = True) -> csr_array:
+    columns = np.flatnonzero(np.broadcast_to(kept_K, codes_K.shape))
+    return csr_array((np.ones(len(columns)), (codes_K[columns], columns)), shape=(names, len(codes_K)))
+
+
+def _percentiles(estimate: float, values_R: np.ndarray, confidence: float) -> Interval:
+    low, high = np.quantile(values_R, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return Interval(float(low), float(high), float(estimate))

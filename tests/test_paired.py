@@ -1,0 +1,212 @@
+"""The statistics of two models on the same rows, against scikit-learn, scipy, and what can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import accuracy_score, f1_score
+
+from stages.measures.paired import bootstrap, bootstrap_difference, mcnemar, measured, rows_needed, score_interval
+
+COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]
+
+
+def _rows(rows: int, *, seed: int, names: tuple[str, ...] = ("cat", "dog", "eel")) -> tuple[np.ndarray, ...]:
+    """Labels, and the answers of two models that share most of their mistakes."""
+    draw = np.random.default_rng(seed)
+    labels, guess = draw.choice(names, rows), draw.choice(names, rows)
+    before = np.where(draw.random(rows) < 0.7, labels, guess)
+    return labels, before, np.where(draw.random(rows) < 0.8, before, draw.choice(names, rows))
+
+
+def _sklearn_macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return f1_score(labels, predicted, labels=np.union1d(labels, predicted), average="macro", zero_division=0)
+
+
+def test_mcnemar_by_hand() -> None:
+    assert mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert mcnemar(5, 1, alternative="worse") == pytest.approx((1 + 6) / 2**6)
+    assert mcnemar(1, 5, alternative="worse") == pytest.approx(1 - 1 / 2**6)
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 1), (3, 8), (10, 10), (100, 60)])
+def test_mcnemar_does_not_care_which_model_comes_first(lost: int, won: int) -> None:
+    assert mcnemar(lost, won) == mcnemar(won, lost)
+    lower_tail = sum(math.comb(lost + won, k) for k in range(min(lost, won) + 1)) / 2 ** (lost + won)
+    assert mcnemar(lost, won) == pytest.approx(min(1.0, 2 * lower_tail))
+
+
+def test_mcnemar_says_nothing_where_no_row_differs() -> None:
+    assert mcnemar(0, 0) == mcnemar(0, 0, alternative="worse") == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_estimates_are_those_of_sklearn(seed: int) -> None:
+    labels, before, after = _rows(200, seed=seed, names=tuple("abcdefgh"))
+    after[0] = "given by one model, true of no row"
+    for measure, exact in (("accuracy", accuracy_score), ("macro_f1", _sklearn_macro_f1)):
+        options = {"measure": measure, "confidence": 0.9, "resamples": 100, "seed": 0}
+        assert measured(labels, after, measure=measure) == pytest.approx(exact(labels, after), abs=1e-12)
+        assert bootstrap(labels, after, **options).estimate == pytest.approx(exact(labels, after), abs=1e-12)
+        difference = exact(labels, after) - exact(labels, before)
+        assert bootstrap_difference(labels, before, after, **options).estimate == pytest.approx(difference, abs=1e-12)
+
+
+def test_labels_may_be_numbers() -> None:
+    names, codes = np.unique(np.stack(_rows(100, seed=1)), return_inverse=True)
+    codes = codes.reshape(3, 100)
+    options = {"measure": "macro_f1", "confidence": 0.9, "resamples": 100, "seed": 0}
+    assert bootstrap_difference(*codes, **options) == bootstrap_difference(*names[codes], **options)
+
+
+def test_interval_of_accuracy_is_that_of_scipy() -> None:
+    labels, before, after = _rows(120, seed=2)
+    expected = stats.bootstrap(
+        (before == labels, after == labels),
+        lambda old, new, axis: new.mean(axis) - old.mean(axis),
+        paired=True, vectorized=True, method="percentile", confidence_level=0.9, n_resamples=20_000, rng=0,
+    ).confidence_interval  # fmt: skip
+    found = bootstrap_difference(labels, before, after, measure="accuracy", confidence=0.9, resamples=20_000, seed=1)
+    # Differences are multiples of 1 / 120: the quantiles are equal, or neighbours.
+    assert found[:2] == pytest.approx((expected.low, expected.high), abs=1 / 120 + 1e-9)
+
+
+@pytest.mark.parametrize("rare_rows", [0, 2])
+def test_interval_of_macro_f1_is_that_of_drawing_rows(rare_rows: int) -> None:
+    labels, before, after = _rows(60, seed=3)
+    labels[:rare_rows] = before[:rare_rows] = "rare"
+    drawn_RN = np.random.default_rng(5).integers(60, size=(40_000, 60))
+
+    def macro_f1(predicted: np.ndarray) -> np.ndarray:
+        true_RN, given_RN, names = labels[drawn_RN], predicted[drawn_RN], np.union1d(labels, predicted)
+        hits = [((true_RN == name) & (given_RN == name)).sum(1) for name in names]
+        either = [(true_RN == name).sum(1) + (given_RN == name).sum(1) for name in names]
+        return sum(2 * h / np.maximum(e, 1) for h, e in zip(hits, either, strict=True)) / len(names)
+
+    expected_R = macro_f1(after) - macro_f1(before)
+    for confidence in (0.5, 0.9):
+        found = bootstrap_difference(
+            labels, before, after, measure="macro_f1", confidence=confidence, resamples=40_000, seed=0
+        )
+        ends = np.quantile(expected_R, ((1 - confidence) / 2, (1 + confidence) / 2))
+        assert found[:2] == pytest.approx(ends, abs=0.05 * expected_R.std())
+
+
+def test_interval_of_one_model_is_that_of_drawing_rows() -> None:
+    labels, predicted, _ = _rows(80, seed=4)
+    right = int((labels == predicted).sum())
+    found = bootstrap(labels, predicted, measure="accuracy", confidence=0.95, resamples=20_000, seed=0)
+    expected = stats.binom.ppf((0.025, 0.975), 80, right / 80) / 80  # the bootstrap's own distribution
+    assert found[:2] == pytest.approx(expected, abs=1 / 80 + 1e-9)
+
+
+def test_bootstrap_gives_the_same_interval_for_the_same_seed_in_any_order_of_rows() -> None:
+    rows = np.stack(_rows(300, seed=6))
+    shuffled = rows[:, np.random.default_rng(0).permutation(300)]
+    options = {"measure": "macro_f1", "confidence": 0.95, "resamples": 500}
+    assert bootstrap_difference(*rows, **options, seed=1) == bootstrap_difference(*shuffled, **options, seed=1)
+    assert bootstrap_difference(*rows, **options, seed=1) != bootstrap_difference(*rows, **options, seed=2)
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
+def test_a_model_against_itself_differs_by_nothing(measure: str) -> None:
+    labels, before, _ = _rows(50, seed=7)
+    assert bootstrap_difference(
+        labels, before, before, measure=measure, confidence=0.95, resamples=200, seed=0
+    ) == (0, 0, 0)  # fmt: skip
+
+
+def test_rows_that_do_not_match_are_an_error() -> None:
+    labels, before, after = _rows(10, seed=0)
+    options = {"measure": "accuracy", "confidence": 0.9, "resamples": 100, "seed": 0}
+    with pytest.raises(ValueError, match=r"\(10,\), \(9,\)"):
+        bootstrap(labels, before[1:], **options)
+    with pytest.raises(ValueError, match=r"\(0,\), \(0,\), \(0,\)"):
+        bootstrap_difference(labels[:0], before[:0], after[:0], **options)
+
+
+def _score_statistic(lost: int, won: int, rows: int, difference: float) -> float:
+    """Tango's, with the likeliest shares found by search: won - lost = difference is all that is fixed."""
+
+    def unlikelihood(share_lost: float) -> float:
+        shares = (share_lost, share_lost + difference, 1 - 2 * share_lost - difference)
+        counts = (lost, won, rows - lost - won)
+        return -sum(count * math.log(share) for count, share in zip(counts, shares, strict=True) if count)
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    share = minimize_scalar(unlikelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-13}).x
+    return (won - lost - rows * difference) / math.sqrt(rows * (2 * share + difference - difference**2))
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.99])
+@pytest.mark.parametrize(("lost", "won", "rows"), COUNTS)
+def test_score_interval_ends_where_the_score_statistic_is_z(lost: int, won: int, rows: int, confidence: float) -> None:
+    z = stats.norm.ppf((1 + confidence) / 2)
+    low, high, estimate = score_interval(lost, won, rows, confidence=confidence)
+    assert estimate == (won - lost) / rows
+    assert _score_statistic(lost, won, rows, low) == pytest.approx(z, abs=1e-6)
+    assert _score_statistic(lost, won, rows, high) == pytest.approx(-z, abs=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 30, 100_000])
+def test_score_interval_of_models_that_never_differ(rows: int) -> None:
+    z_squared = stats.norm.ppf(0.95) ** 2
+    found = score_interval(0, 0, rows, confidence=0.9)
+    end = z_squared / (rows + z_squared)
+    assert found == pytest.approx((-end, end, 0.0), abs=1e-9)
+
+
+def test_score_interval_mirrors_when_the_models_change_places() -> None:
+    for lost, won, rows in [*COUNTS, (7, 0, 7)]:
+        low, high, estimate = score_interval(lost, won, rows, confidence=0.9)
+        assert score_interval(won, lost, rows, confidence=0.9) == pytest.approx((-high, -low, -estimate), abs=1e-12)
+
+
+def test_score_interval_stays_within_range_where_all_is_lost() -> None:
+    low, high, estimate = score_interval(7, 0, 7, confidence=0.9)
+    assert (low, estimate) == (-1, -1)
+    assert -1 < high < 0
+
+
+def test_score_interval_holds_the_truth_as_often_as_it_says() -> None:
+    draw, shares = np.random.default_rng(0), (0.03, 0.05, 0.92)
+    found = [score_interval(*counts[:2], 300, confidence=0.9) for counts in draw.multinomial(300, shares, size=2000)]
+    inside = np.mean([low <= 0.02 <= high for low, high, _ in found])
+    assert 0.88 <= inside <= 0.92  # three standard errors are 0.02
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (-1, 0, 5), (3, 3, 5)])
+def test_score_interval_refuses_counts_that_cannot_be(counts: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="cannot be"):
+        score_interval(*counts, confidence=0.9)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.06, 0.2])
+@pytest.mark.parametrize("power", [0.8, 0.9])
+def test_rows_needed_are_enough_and_not_far_too_many(share: float, power: float) -> None:
+    rows = rows_needed(share, margin=0.02, confidence=0.95, power=power)
+    counts = np.random.default_rng(1).multinomial(rows, (share / 2, share / 2, 1 - share), size=1500)
+    shown = np.mean([score_interval(lost, won, rows, confidence=0.9).low > -0.02 for lost, won, _ in counts])
+    assert power - 0.03 <= shown <= power + 0.06
+
+
+@pytest.mark.parametrize("margin", [0.005, 0.02, 0.1])
+def test_rows_needed_without_a_differing_answer_are_the_least_that_can_show_it(margin: float) -> None:
+    rows = rows_needed(0.0, margin=margin, confidence=0.95)
+    assert score_interval(0, 0, rows, confidence=0.9).low > -margin
+    assert score_interval(0, 0, rows - 1, confidence=0.9).low <= -margin
+
+
+def test_rows_needed_grow_with_the_share_that_differs() -> None:
+    needed = [rows_needed(share, margin=0.02, confidence=0.95) for share in (0, 0.001, 0.01, 0.1, 1)]
+    assert needed == sorted(set(needed))
+    assert needed[0] == 133  # 1.645 ** 2 * 0.98 / 0.02 = 132.6
+
+
+def test_rows_needed_refuses_shares_out_of_range() -> None:
+    with pytest.raises(ValueError, match=r"discordant_share=1\.5"):
+        rows_needed(1.5, margin=0.02, confidence=0.95)
