@@ -1,0 +1,165 @@
+"""What a review is made of: plain records, filled by `flows.comparison`, judged by `flows.promotion`, shown by
+`flows.review` (Markdown) and `flows.page` (HTML)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Results:
+    """One model on its test rows; N rows, sorted by row_id."""
+
+    labels: np.ndarray
+    """(N,) the true labels, texts."""
+    predicted: np.ndarray
+    """(N,) the labels that the model gave."""
+    row_ids: np.ndarray
+    """(N,) texts, each once."""
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Name -> (N,) bool, such as "length: short"."""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    """metrics/quality/NAME.json."""
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    """metrics/profile/NAME.json."""
+    names: tuple[str, ...] = ()
+    """The C labels that the model knows."""
+    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """(N, C), in the order of `names`."""
+
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of the gate: what was asked, what was found, in words a reviewer can repeat."""
+
+    name: str  # "quality", "slices", "calibration", "identity terms", "groups", "latency", "size"
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """May it ship? `fail` where a check fails, else `inconclusive` where one is, else `pass`."""
+
+    outcome: Outcome
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Revision:
+    name: str  # as it was asked for: "main", "HEAD", "the working tree"
+    commit: str | None  # short hash; None: the working tree, with changes that are not committed
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class ParamChange:
+    key: str  # "distill.temperature"
+    before: Any  # None: was not there
+    after: Any  # None: is no longer there
+
+
+Unit = Literal["share", "ms", "MB", "rows/s", "nats", ""]
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """A number before and after. Fractions stay fractions (0.561); the unit says how to show it."""
+
+    model: str
+    metric: str  # "accuracy", "macro_f1", "ece", "latency_p50_ms", "size_mb", ...
+    unit: Unit
+    better: Literal["higher", "lower"]
+    before: float | None
+    after: float | None
+    low: float | None = None  # of after - before; from the same rows, paired
+    high: float | None = None
+    confidence: float | None = None  # of that interval
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.before is None or self.after is None else self.after - self.before
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "no clear change", "unchanged", "unknown"]:
+        """`better` and `worse` only where the interval leaves out zero, or where there is none and it is exact."""
+        if self.difference is None:
+            return "unknown"
+        if self.difference == 0:
+            return "unchanged"
+        if self.low is not None and self.high is not None and self.low <= 0 <= self.high:
+            return "no clear change"
+        return "better" if (self.difference > 0) == (self.better == "higher") else "worse"
+
+
+@dataclass(frozen=True)
+class StageChange:
+    stage: str
+    reasons: tuple[str, ...]  # "distill.temperature: 4 -> 3", "stages/distill.py changed", "after distill"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A test row that a model answered differently before."""
+
+    model: str
+    row_id: str
+    text: str
+    label: str
+    before: str
+    after: str
+
+    @property
+    def kind(self) -> Literal["right to wrong", "wrong to right", "wrong to wrong"]:
+        if self.before == self.label:
+            return "right to wrong"
+        return "wrong to right" if self.after == self.label else "wrong to wrong"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One model, before and after, on the test rows that both have."""
+
+    model: str
+    rows: int
+    right_to_wrong: int
+    wrong_to_right: int
+    p_value: float  # McNemar's exact test, two-sided
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What is drawn of one model at one revision. Empty where the files are not there."""
+
+    name: str
+    quality: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    confusion: Sequence[tuple[str, str, int]]  # (actual, predicted, rows), of the pairs that occur
+    reliability: Sequence[Mapping[str, float]]  # a bin each: low, high, rows, confidence, accuracy
+
+
+@dataclass(frozen=True)
+class Review:
+    """All that a reviewer sees of a change; every number comes from a file that git or DVC tracks."""
+
+    base: Revision
+    head: Revision
+    params: tuple[ParamChange, ...]
+    metrics: tuple[MetricChange, ...]
+    stages: tuple[StageChange, ...]
+    paired: tuple[Paired, ...]
+    flips: tuple[Flip, ...]
+    decision: Decision | None  # None: nothing to decide on, see notes
+    candidate: str  # the model that the decision is about
+    before: tuple[ModelView, ...]
+    after: tuple[ModelView, ...]
+    curves: Mapping[str, Sequence[tuple[str, float, float]]]  # curve, as "train/loss" -> (model, step, value)
+    head_params: str  # the text of params.yaml that made the numbers
+    notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
