@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test test-slow check format readme clean
+.PHONY: help setup browser repro review test test-slow check format readme clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,15 @@ repro: .venv/.ready  ## reproduce every result: data, models, metrics; then prin
 	@$(BIN)/dvc repro
 	@$(BIN)/winnow metrics
 
+# Without the data of a stage, what matches dvc.lock counts as done: so does CI. BASE is a branch, a tag or a commit.
+review: .venv/.ready  ## what this branch changes: artifacts/review (BASE=main, say), and does dvc.lock match the code?
+	@if [ -n "$$($(BIN)/dvc remote list)" ]; then $(BIN)/dvc pull --quiet || echo "review: not all data is in the remote"; fi
+	@$(BIN)/winnow review $${BASE:+--base "$$BASE"}
+	@$(BIN)/winnow plan --check
+
+browser:  ## install Chromium for the tests of pages (Debian, as root); without it they are skipped
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+
 test: .venv/.ready  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
@@ -42,7 +51,7 @@ format: .venv/.ready  ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-readme: .venv/.ready  ## write the README's generated tables again, from dvc.yaml and metrics/
+readme: .venv/.ready  ## write the README's tables and the cards again, from dvc.yaml, params.yaml and metrics/
 	$(BIN)/python -m flows.readme
 
 clean:  ## remove artifacts and caches; .venv and the DVC cache stay

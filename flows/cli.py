@@ -36,14 +36,23 @@ def check() -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="An object: each stage that would run, and its reasons.")
-def plan(as_json: bool) -> None:
+@click.option("--check", is_flag=True, help="Only check that dvc.lock is of this code; exit with 1 where it is not.")
+def plan(as_json: bool, check: bool) -> None:
     """Say what would run, and why.
 
     A stage that only follows another is skipped in the end where what it reads comes out as it was.
     """
     from flows import dvc_project
 
-    reasons = dvc_project.plan(_checked_root()).reasons
+    root = _checked_root()
+    if check:
+        if stale := dvc_project.stale(root):
+            raise click.ClickException(
+                f"dvc.lock does not match params.yaml, the code or the data: {', '.join(stale)} would run. "
+                "Run `dvc repro`, and commit dvc.lock and metrics/."
+            )
+        return
+    reasons = dvc_project.plan(root).reasons
     if as_json:
         _print_json(reasons)
     elif not reasons:
@@ -85,6 +94,32 @@ def metrics(as_json: bool, markdown: bool) -> None:
         _print_json(table.as_records(rows))
     else:
         click.echo(table.as_markdown(rows) if markdown else table.as_text(rows))
+
+
+@cli.command()
+@click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
+@click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
+@click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail.")
+def review(base: str | None, output: str | None, check: bool) -> None:
+    """Show what the working tree changes against a base.
+
+    Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first.
+    """
+    root = _checked_root()
+    from flows.comparison import gather
+    from flows.page import render
+    from flows.review import as_markdown
+
+    found = gather(root, base)
+    folder = Path(output) if output is not None else root / "artifacts/review"
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown = as_markdown(found)
+    (folder / "review.md").write_text(markdown, encoding="utf-8")
+    (folder / "review.html").write_text(render(found), encoding="utf-8")
+    click.echo(markdown)
+    click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
+    if check and found.decision and found.decision.outcome == "fail":
+        raise click.ClickException("the gate says fail; the review says why.")
 
 
 @cli.command()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
+import hashlib
 import json
 import logging
 import os
@@ -16,6 +18,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -82,6 +85,40 @@ def status(root: Path) -> dict[str, tuple[str, ...]]:
     found = json.loads(_read(root, "--wait-for-lock", "status", "--json"))
     locked = _yaml(root / "dvc.lock").get("stages", {})
     return {stage: tuple(_reasons(root, locked.get(stage), changes)) for stage, changes in found.items()}
+
+
+def stale(root: Path) -> tuple[str, ...]:
+    """The stages whose entry in dvc.lock is not of this code, these parameters and this data.
+
+    Outs that are not here count as what dvc.lock says they are, so that a clone without the data can be checked.
+    """
+    said = _read(root, "--wait-for-lock", "repro", "--dry", "--allow-missing")
+    return tuple(re.findall(r"^Running stage '(.+?)':$", said, re.MULTILINE))
+
+
+def content(root: Path, path: str, md5: str, *, revision: str | None) -> bytes:
+    """The bytes of the out `path` of one file, as dvc.lock has it at `revision` (None: the working tree).
+
+    From DVC's cache, where its hash is checked, or from the working tree; else by `dvc get`, from the cache of
+    this clone or the default remote. Raises DvcError with DVC's words where nobody has it.
+    """
+    cache = _cache_folder(root)
+    for candidate in (cache / "files/md5" / md5[:2] / md5[2:], root / path):
+        if (
+            candidate.is_file()
+            and hashlib.md5(found := candidate.read_bytes(), usedforsecurity=False).hexdigest() == md5
+        ):
+            return found
+    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+        target = Path(folder, "out")
+        at = ["--rev", revision] if revision else []
+        _read(root, "get", ".", path, *at, "--out", str(target))
+        return target.read_bytes()
+
+
+@functools.lru_cache(maxsize=8)
+def _cache_folder(root: Path) -> Path:
+    return Path(_read(root, "cache", "dir").strip())
 
 
 def plan(root: Path) -> Plan:

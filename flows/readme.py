@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md again: `python -m flows.readme`; --check only says what is stale."""
+"""Write the generated parts of README.md and the cards again: `python -m flows.readme`; --check says what is stale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 import yaml
 
 from flows import dvc_project, metrics
+from flows.cards import cards_of
 from flows.dvc_project import Graph
 from flows.root import find_root
 
@@ -88,13 +89,21 @@ def renewed(readme: str, parts: dict[str, str]) -> tuple[str, list[str]]:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 where README.md is stale.")
 def main(check: bool) -> None:
-    """Write the generated parts of README.md again, from dvc.yaml and metrics/."""
+    """Write the generated parts of README.md and the cards again, from dvc.yaml, params.yaml and metrics/."""
     try:
         root = find_root(Path.cwd())
         path = root / "README.md"
         text, stale = renewed(path.read_text(encoding="utf-8"), generated(root))
+        made = cards_of(root)
     except (ValueError, OSError, dvc_project.DvcError) as error:
         raise click.ClickException(str(error)) from None
+    cards = {
+        path: text for path, text in made.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
+    if cards and check:
+        raise click.ClickException(f"{', '.join(path.name for path in cards)}: stale. Run `make readme`.")
+    for path, text in cards.items():
+        path.write_text(text, encoding="utf-8")
     if stale and check:
         raise click.ClickException(f"README.md is stale: {', '.join(stale)}. Run `make readme`.")
     if stale:

@@ -1,0 +1,293 @@
+"""What changed between two revisions: gathered from git and from DVC's cache, nothing computed twice.
+
+The base is a commit; the other side is the working tree. What cannot be had becomes a note of the review, never an
+end of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+
+from flows import changes, dvc_project
+from flows.evidence import Decision, Flip, ModelView, Paired, Results, Review, Revision
+from flows.promotion import decide
+from stages.measures.paired import mcnemar
+from stages.params import Params, load_params
+from stages.paths import MODELS, Paths
+
+WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
+
+
+@dataclass(frozen=True)
+class Side:
+    """One revision's files. `commit` None: the working tree."""
+
+    root: Path
+    commit: str | None
+    notes: list[str] = field(default_factory=list, repr=False)
+
+    def text(self, path: Path) -> str | None:
+        """A file that git has; None where it has not."""
+        if self.commit is None:
+            return path.read_text(encoding="utf-8") if path.is_file() else None
+        done = _git(self.root, "show", f"{self.commit}:./{path.relative_to(self.root).as_posix()}")
+        return done.stdout if done.returncode == 0 else None
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """The object in a JSON file; empty, with a note, where there is none."""
+        content = self.text(path)
+        with contextlib.suppress(ValueError):
+            if content is not None and isinstance(found := json.loads(content), dict):
+                return found
+        self.notes.append(f"{self._name(path)} {'is missing' if content is None else 'is no JSON object'}.")
+        return {}
+
+    def yaml(self, path: Path) -> dict[str, Any]:
+        try:
+            found = yaml.safe_load(self.text(path) or "")
+        except yaml.YAMLError:
+            found = None
+            self.notes.append(f"{self._name(path)} is not YAML.")
+        return found if isinstance(found, dict) else {}
+
+    def artifact(self, path: Path) -> bytes | None:
+        """An out that DVC has, by the hash in this side's dvc.lock; None, with a note, where it cannot be had."""
+        name = path.relative_to(self.root).as_posix()
+        outs = [out for stage in self._locked() for out in stage.get("outs", []) if out.get("path") == name]
+        try:
+            if not outs:
+                raise FileNotFoundError("dvc.lock does not know it")
+            return dvc_project.content(self.root, name, outs[0]["md5"], revision=self.commit)
+        except (OSError, dvc_project.DvcError) as error:
+            self.notes.append(f"{self._name(path)} cannot be had: {error}.")
+            return None
+
+    def _locked(self) -> Iterator[dict[str, Any]]:
+        stages = self.yaml(self.root / "dvc.lock").get("stages")
+        yield from (stages if isinstance(stages, dict) else {}).values()
+
+    def _name(self, path: Path) -> str:
+        return f"{path.relative_to(self.root).as_posix()} of {self.commit or 'the working tree'}"
+
+
+def gather(root: Path, base: str | None = None) -> Review:
+    """The review of the working tree at `root` against `base` (see `default_base`).
+
+    Raises ValueError for a revision that git does not know, and for parameters that are wrong.
+    """
+    params = load_params(root / "params.yaml")
+    name = base or default_base(root)
+    notes: list[str] = []
+    before, after = Side(root, _commit(root, name), notes), Side(root, None, notes)
+    old = {model: _results(before, model) for model in MODELS}
+    new = {model: _results(after, model) for model in MODELS}
+    pairs = {model: pair for model in MODELS if (pair := _pair(model, old[model], new[model], notes))}
+    texts = _texts(after) if pairs else {}
+    candidate = params.promotion.model
+    return Review(
+        base=Revision(name, before.commit, _subject(root, str(before.commit))),
+        head=_head(root),
+        params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
+        metrics=tuple(
+            change
+            for model in MODELS
+            for change in changes.metrics(model, old[model], new[model], params.evaluate, notes)
+        ),
+        stages=tuple(changes.stages(before.yaml(root / "dvc.lock"), after.yaml(root / "dvc.lock"))),
+        paired=tuple(_paired(model, *pair) for model, pair in pairs.items()),
+        flips=tuple(flip for model, pair in pairs.items() for flip in _flips(model, *pair, texts)),
+        decision=_decision(old[candidate], new[candidate], params, notes),
+        candidate=candidate,
+        before=tuple(_view(before, model, old[model]) for model in MODELS),
+        after=tuple(_view(after, model, new[model]) for model in MODELS),
+        curves=_curves(Paths(root)),
+        head_params=after.text(root / "params.yaml") or "",
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def default_base(root: Path) -> str:
+    """Where this branch left the main one; on the main one itself HEAD, or the commit before it where nothing changed.
+
+    Raises ValueError where there is no commit to compare with.
+    """
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    for main in ("origin/HEAD", "origin/main", "origin/master", "main", "master"):
+        fork = _git(root, "merge-base", "HEAD", main).stdout.strip()
+        if fork and fork != head:
+            return fork
+        if fork:
+            break
+    if _changed(root):
+        return "HEAD"
+    if _git(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
+        return "HEAD~1"
+    raise ValueError("there is no commit to compare with. Name one: winnow review --base REV.")
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+    )
+
+
+def _commit(root: Path, name: str) -> str:
+    done = _git(root, "rev-parse", "--verify", "--quiet", "--short", "--end-of-options", f"{name}^{{commit}}")
+    if done.returncode != 0:
+        raise ValueError(
+            f"git knows no revision '{name}'. Allowed: a branch, a tag or a commit. `git fetch` gets more."
+        )
+    return done.stdout.strip()
+
+
+def _changed(root: Path) -> bool:
+    return bool(_git(root, "status", "--porcelain", "--", *WATCHED).stdout.strip())
+
+
+def _head(root: Path) -> Revision:
+    if _changed(root):
+        return Revision("the working tree", None, "changes that are not committed")
+    branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD").stdout.strip()
+    return Revision(branch, _commit(root, "HEAD"), _subject(root, "HEAD"))
+
+
+def _subject(root: Path, commit: str) -> str:
+    return _git(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
+
+
+def _results(side: Side, model: str) -> Results:
+    """What is known of a model; without its predictions, no rows."""
+    paths = Paths(side.root)
+    quality, profile = side.json(paths.quality(model)), side.json(paths.profile(model))
+    content = side.artifact(paths.predictions(model))
+    if content is None:
+        return Results(np.array([]), np.array([]), np.array([]), quality=quality, profile=profile)
+    table = pq.read_table(io.BytesIO(content))
+    names = tuple(name.removeprefix("p_") for name in table.column_names if name.startswith("p_"))
+    columns = {name: np.array(table[name].to_pylist()) for name in table.column_names if not name.startswith("p_")}
+    return Results(
+        labels=columns["label"],
+        predicted=columns["predicted"],
+        row_ids=columns["row_id"],
+        slices={
+            f"{name.removeprefix('slice: ')}: {value}": values == value
+            for name, values in columns.items()
+            if name.startswith("slice: ")
+            for value in np.unique(values)
+        },
+        names=names,
+        probabilities=np.column_stack([table[f"p_{name}"].to_numpy() for name in names]),
+        quality=quality,
+        profile=profile,
+    )
+
+
+def _pair(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Results, Results] | None:
+    """Both on the rows that both have, in one order; None where there are none."""
+    if not len(old.row_ids) or not len(new.row_ids):
+        return None
+    common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
+    if len(common) < max(len(old.row_ids), len(new.row_ids)):
+        notes.append(
+            f"{model}: the test rows are not the same: {len(old.row_ids):,} before, {len(new.row_ids):,} now, "
+            f"{len(common):,} in both. Pairs are of those; differences of other numbers are between the two sets."
+        )
+    if not len(common):
+        return None
+    if relabelled := int((old.labels[at_old] != new.labels[at_new]).sum()):
+        notes.append(f"{model}: {relabelled:,} of {len(common):,} test rows have another label than before.")
+    if set(old.names) != set(new.names):
+        gone, added = sorted(set(old.names) - set(new.names)), sorted(set(new.names) - set(old.names))
+        words = [f"{word} {', '.join(names[:5])}" for word, names in (("without", gone), ("with", added)) if names]
+        notes.append(f"{model}: the labels are not the same: now {' and '.join(words)}.")
+    return _rows(old, at_old), _rows(new, at_new)
+
+
+def _rows(results: Results, at: np.ndarray) -> Results:
+    return dataclasses.replace(
+        results,
+        labels=results.labels[at],
+        predicted=results.predicted[at],
+        row_ids=results.row_ids[at],
+        slices={name: mask[at] for name, mask in results.slices.items()},
+        probabilities=results.probabilities[at],
+    )
+
+
+def _paired(model: str, old: Results, new: Results) -> Paired:
+    was_right, is_right = old.predicted == new.labels, new.predicted == new.labels
+    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+    return Paired(model, len(new.labels), lost, won, mcnemar(lost, won))
+
+
+def _texts(side: Side) -> dict[str, str]:
+    content = side.artifact(Paths(side.root).clean)
+    if content is None:
+        return {}
+    table = pq.read_table(io.BytesIO(content), columns=["row_id", "text"])
+    return dict(zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True))
+
+
+def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str]) -> Iterator[Flip]:
+    """The rows with another answer, those that were right first."""
+    changed = np.flatnonzero(old.predicted != new.predicted)
+    order = {"right to wrong": 0, "wrong to right": 1, "wrong to wrong": 2}
+    flips = [
+        Flip(
+            model,
+            row_id=str(new.row_ids[i]),
+            text=texts.get(str(new.row_ids[i]), ""),
+            label=str(new.labels[i]),
+            before=str(old.predicted[i]),
+            after=str(new.predicted[i]),
+        )
+        for i in changed
+    ]
+    yield from sorted(flips, key=lambda flip: order[flip.kind])
+
+
+def _decision(old: Results, new: Results, params: Params, notes: list[str]) -> Decision | None:
+    if not len(new.row_ids):
+        notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
+        return None
+    return decide(new, old if len(old.row_ids) else None, params.promotion)
+
+
+def _view(side: Side, model: str, results: Results) -> ModelView:
+    pairs = Counter(zip(results.labels.tolist(), results.predicted.tolist(), strict=True))
+    content = side.artifact(Paths(side.root).reliability(model)) if len(results.row_ids) else None
+    bins = csv.DictReader(io.StringIO((content or b"").decode("utf-8")))
+    return ModelView(
+        model,
+        results.quality,
+        results.profile,
+        confusion=[(actual, predicted, rows) for (actual, predicted), rows in sorted(pairs.items())],
+        reliability=[{key: float(value) for key, value in entry.items()} for entry in bins],
+    )
+
+
+def _curves(paths: Paths) -> dict[str, list[tuple[str, float, float]]]:
+    """Curve -> (model, step, value), from DVCLive's tables."""
+    curves: dict[str, list[tuple[str, float, float]]] = {}
+    for model in MODELS:
+        folder = paths.curves(model) / "plots/metrics"
+        for path in sorted(folder.rglob("*.tsv")):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file, delimiter="\t"):
+                    curves.setdefault(name, []).append((model, float(row["step"]), float(row[path.stem])))
+    return curves

@@ -1,0 +1,237 @@
+"""The review of a change as Markdown, for a pull request: five answers first, the details folded. Pure."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flows.evidence import Decision, Flip, MetricChange, Review, Revision
+
+MARK = "<!-- winnow: review -->"  # by which the comment is found again
+OUTCOMES = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
+VERDICTS = {"better": "▲ better", "worse": "▼ worse", "no clear change": "no clear change", "unchanged": "="}
+NAMES = {
+    "macro_f1": "macro-F1", "log_loss": "log loss", "ece": "calibration error", "brier": "Brier score",
+    "latency_p50_ms": "latency p50", "latency_p99_ms": "latency p99", "throughput_rows_per_s": "throughput",
+    "start_up_ms": "start-up", "peak_rss_mb": "peak memory", "size_mb": "size",
+}  # fmt: skip
+FLIPS_SHOWN = 10
+TEXT_SHOWN = 160  # characters of a text
+LIST_SHOWN = 3  # parameters named in the first table
+
+
+def as_markdown(review: Review) -> str:
+    """The whole comment. GitHub's limit of 65,536 characters is far: tables are of models, ten rows are shown."""
+    parts = [
+        MARK,
+        f"## {_title(review)}",
+        table(("question", "answer"), _answers(review)),
+        *([_list(review.notes)] if review.notes else []),
+        _folded("The gate, check by check", _gate(review.decision)),
+        _folded(f"Parameters ({len(review.params)})", _params(review)),
+        _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
+        _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
+        _folded("Test rows with another answer", _flips(review)),
+        f"Every number is from a file that git or DVC tracks: {_revision(review.head)} against "
+        f"{_revision(review.base)}. Intervals are of the same test rows, in pairs; times within 10% count as equal.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(review: Review) -> str:
+    outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
+    return f"Winnow review: {outcome}"
+
+
+def _revision(revision: Revision) -> str:
+    commit = f" (`{revision.commit}`)" if revision.commit and revision.commit != revision.name else ""
+    return f"{escape(revision.name)}{commit}"
+
+
+def _answers(review: Review) -> Iterator[tuple[str, str]]:
+    yield "What changed?", _what(review)
+    yield "Better or worse?", _better(review)
+    yield "Is that real?", _real(review)
+    yield "What does it cost?", _cost(review)
+    yield "May it ship?", _ship(review.decision)
+
+
+def _what(review: Review) -> str:
+    named = [f"`{change.key}` {shown(change.before)} → {shown(change.after)}" for change in review.params[:LIST_SHOWN]]
+    more = len(review.params) - len(named)
+    parts = [", ".join(named) + (f" and {more} more" if more else "") if named else "no parameter"]
+    names = [change.stage for change in review.stages]
+    parts.append(
+        f"{len(names)} stages: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "no stage"
+    )
+    return "; ".join(parts)
+
+
+def _of(review: Review, metric: str) -> MetricChange | None:
+    return next((c for c in review.metrics if c.model == review.candidate and c.metric == metric), None)
+
+
+def _better(review: Review) -> str:
+    found = [change for name in ("macro_f1", "accuracy") if (change := _of(review, name)) and change.after is not None]
+    if not found:
+        return f"not known: {review.candidate} has no metrics"
+    return f"{review.candidate}: " + "; ".join(
+        f"{NAMES.get(change.metric, change.metric)} {value(change.before, change.unit)} → "
+        f"{value(change.after, change.unit)} ({difference(change)})"
+        for change in found
+    )
+
+
+def _real(review: Review) -> str:
+    change = _of(review, "macro_f1")
+    paired = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    if change is None or change.difference is None:
+        return "not known: there is nothing to compare with"
+    words = {"better": "yes", "worse": "yes", "no clear change": "not shown", "unchanged": "no difference"}
+    parts = [words.get(change.verdict, "not known")]
+    if (ends := interval(change)) != "-":
+        parts.append(f"the difference is between {ends} ({change.confidence:.0%} interval)")
+    if paired:
+        parts.append(
+            f"of {paired.rows:,} test rows {paired.wrong_to_right:,} became right, {paired.right_to_wrong:,} wrong "
+            f"(McNemar p = {paired.p_value:.2g})"
+        )
+    return "; ".join(parts)
+
+
+def _cost(review: Review) -> str:
+    shown_changes = [change for name in ("latency_p50_ms", "size_mb") if (change := _of(review, name))]
+    known = [change for change in shown_changes if change.after is not None]
+    if not known:
+        return "not measured"
+    return "; ".join(
+        f"{NAMES[change.metric]} {value(change.before, change.unit)} → {value(change.after, change.unit)}"
+        + (f" ({_factor(change)}, {VERDICTS[change.verdict]})" if change.difference else "")
+        for change in known
+    )
+
+
+def _factor(change: MetricChange) -> str:
+    assert change.before is not None
+    assert change.after is not None
+    return f"{change.after / change.before - 1:+.0%}" if change.before else "from 0"
+
+
+def _ship(decision: Decision | None) -> str:
+    if decision is None:
+        return "not known: nothing was judged"
+    reasons = [check.reason for check in decision.checks if check.outcome == decision.outcome]
+    if decision.outcome == "pass":
+        reasons = [check.reason for check in decision.checks if check.name == "quality"]
+    return f"**{OUTCOMES[decision.outcome]}**. " + escape(" ".join(reasons))
+
+
+def _gate(decision: Decision | None) -> str:
+    if decision is None:
+        return "Nothing was judged; the notes say why."
+    rows = [(check.name, OUTCOMES[check.outcome], escape(check.reason)) for check in decision.checks]
+    return table(("check", "outcome", "why"), rows)
+
+
+def _params(review: Review) -> str:
+    rows = [(f"`{c.key}`", shown(c.before), shown(c.after)) for c in review.params]
+    return table(("parameter", "before", "after"), rows) if rows else "None differs."
+
+
+def _numbers(changes: Sequence[MetricChange]) -> str:
+    known = [change for change in changes if change.before is not None or change.after is not None]
+    if not known:
+        return "There are no metrics."
+    same = sum(change.verdict == "unchanged" for change in known)
+    known = [change for change in known if change.verdict != "unchanged"]
+    if not known:
+        return f"All {same} are the same."
+    rows = [
+        (
+            change.model,
+            NAMES.get(change.metric, change.metric),
+            value(change.before, change.unit),
+            value(change.after, change.unit),
+            difference(change),
+            interval(change),
+            VERDICTS.get(change.verdict, "-"),
+        )
+        for change in known
+    ]
+    listed = table(("model", "number", "before", "after", "difference", "between", ""), rows)
+    return f"{listed}\n\n{same} more are the same." if same else listed
+
+
+def _stages(review: Review) -> str:
+    rows = [(f"`{c.stage}`", escape("; ".join(c.reasons))) for c in review.stages]
+    return table(("stage", "why"), rows) if rows else "None: dvc.lock is the same but for its outs."
+
+
+def _flips(review: Review) -> str:
+    flips = [flip for flip in review.flips if flip.model == review.candidate]
+    if not flips:
+        return f"{review.candidate} gives the same answers, or there is nothing to compare with."
+    counts = {
+        kind: sum(flip.kind == kind for flip in flips)
+        for kind in ("right to wrong", "wrong to right", "wrong to wrong")
+    }
+    total = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    rows = [_flip(flip) for flip in flips[:FLIPS_SHOWN]]
+    return f"{review.candidate}: {total}. The first {len(rows)}:\n\n" + table(
+        ("text", "label", "before", "after", ""), rows
+    )
+
+
+def _flip(flip: Flip) -> tuple[str, ...]:
+    text = " ".join(flip.text.split())
+    cut = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 3]}..."
+    return escape(cut) or f"row {flip.row_id}", escape(flip.label), escape(flip.before), escape(flip.after), flip.kind
+
+
+def value(number: float | None, unit: str, *, signed: bool = False) -> str:
+    """A number as people read it: a share in percent, three significant digits of the rest; "-" for None."""
+    if number is None or not math.isfinite(number):
+        return "-"
+    sign = "+" if signed else ""
+    if unit == "share":
+        return f"{number * 100:{sign}.1f}{' points' if signed else '%'}"
+    digits = f"{number:{sign},.0f}" if abs(number) >= 100 else f"{number:{sign}.3g}"
+    return f"{digits} {unit}".rstrip()
+
+
+def difference(change: MetricChange) -> str:
+    return value(change.difference, change.unit, signed=True)
+
+
+def interval(change: MetricChange) -> str:
+    """The ends of the difference; "-" where they are not known, or are but the noise of times."""
+    if change.low is None or change.high is None or change.confidence is None or not math.isfinite(change.high):
+        return "-"
+    return f"{value(change.low, change.unit, signed=True)} and {value(change.high, change.unit, signed=True)}"
+
+
+def shown(parameter: Any) -> str:
+    text = "none" if parameter is None else str(parameter)
+    return f"`{escape(text if len(text) <= 60 else text[:57] + '...')}`"
+
+
+def escape(text: str) -> str:
+    """Text of anybody's as itself in a Markdown table: no markup, no mention, no link, no new cell."""
+    safe = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))
+    return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
+
+
+def table(header: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- Note: {escape(line)}" for line in lines)
