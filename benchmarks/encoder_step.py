@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModel
 
+from stages import machine
 from stages.params import load_params
 from stages.pretrained import locate
 
@@ -75,11 +75,10 @@ def tokens_per_second(folder: Path, choice: Choice) -> float:
 
 
 def processor() -> str:
-    """The processor's name and the features that matter here."""
+    """The processor's name, and the features that matter here."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
     features = [feature for feature in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {feature}" in text]
-    return f"{name or platform.processor()}, {torch.get_num_threads()} threads, {' '.join(features)}"
+    return f"{machine.processor()}, {torch.get_num_threads()} threads, {' '.join(features)}"
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""What `evaluate` adds to the time of predicting 100,000 rows: `python benchmarks/evaluation_overhead.py`.
+
+The rows are the default corpus's, repeated; the model is the int8 one. Needs `make repro` first. Writes
+evaluation_overhead.json beside this file: seconds, and each part as a ratio of the time of predicting.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages import plugins
+from stages.evaluate import ask, predictions
+from stages.files import write_parquet
+from stages.machine import cores, processor
+from stages.measures import ANSWERS
+from stages.model_folder import open_runner
+from stages.params import load_params
+from stages.paths import Paths
+
+ROWS = 100_000
+
+
+def main() -> None:
+    params, paths = load_params(Path("params.yaml")), Paths(Path())
+    clean = pq.read_table(paths.clean)
+    rows = clean.take(pa.array(np.arange(ROWS) % len(clean)))
+    runner = open_runner(paths.model("quantized"), threads=cores())
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+    answers = ask(runner, rows, params.seed)
+    seconds["predict"] = time.perf_counter() - started
+    for name in ANSWERS:
+        started = time.perf_counter()
+        plugins.load(ANSWERS, name, key="measure")(answers, params.evaluate)
+        seconds[name] = time.perf_counter() - started
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        write_parquet(Path(folder, "predictions.parquet"), predictions(answers, rows, params.evaluate.slices))
+    seconds["write"] = time.perf_counter() - started
+    added = sum(seconds.values()) - seconds["predict"]
+    for name, value in seconds.items():
+        print(f"{name:12}{value:8.2f} s{value / seconds['predict']:8.1%}")
+    print(f"{'added':12}{added:8.2f} s{added / seconds['predict']:8.1%}")
+    report = {
+        "rows": ROWS,
+        "processor": processor(),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "added_share": round(added / seconds["predict"], 4),
+    }
+    target = Path(__file__).with_suffix(".json")
+    target.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
