@@ -22,9 +22,12 @@ GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not ed
 
 def cards_of(root: Path) -> dict[Path, str]:
     """The text of each card, by its path; none before there are metrics."""
-    params, paths = load_params(root / "params.yaml"), Paths(root)
+    paths = Paths(root)
+    if not paths.cleaning_report.is_file():
+        return {}
+    params = load_params(root / "params.yaml")
     released = params.promotion.model
-    if not paths.quality(released).is_file() or not paths.cleaning_report.is_file():
+    if not paths.quality(released).is_file():
         return {}
     return {
         root / "docs/model-card.md": model_card(params, root, _json(paths.quality(released))),
@@ -42,9 +45,9 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
     head = {"pipeline_tag": "text-classification", "base_model": params.model.name, "license": "apache-2.0"}
     sections = {
         "What it is": f"A classifier of texts into {len(labels)} labels, in int8: {params.model.name}, fine-tuned, "
-        f"distilled to {len(params.distill.teacher_layers)} layers, quantized by `{params.quantize.backend}`. It always "
-        "answers, and knows no other labels, languages or kinds of text than those of its [data](data-card.md). Texts "
-        f"are cut at {params.tokenize.max_tokens} tokens."
+        f"distilled to {len(params.distill.teacher_layers)} layers, quantized by `{params.quantize.backend}`. "
+        "It always answers, and knows no other labels, languages or kinds of text than those of its "
+        f"[data](data-card.md). Texts are cut at {params.tokenize.max_tokens} tokens."
         if params.promotion.model == "quantized"
         else f"The {params.promotion.model} model, a classifier of texts into {len(labels)} labels.",
         "How good it is": "\n\n".join([_quality(quality), metrics.as_markdown(metrics.rows(root))]),
@@ -112,7 +115,7 @@ def _fairness_lines(fairness: Mapping[str, Any]) -> Iterator[str]:
     swaps = fairness["identity_swaps"]
     if swaps["rows"]:
         yield (
-            f"{swaps['rows']:,} test rows hold words such as he or she; with those swapped, "
+            f"{swaps['rows']:,} of the test rows hold words such as he or she; with those swapped, "
             f"{value(swaps['flip_rate'], 'share')} of the answers change."
         )
     else:

@@ -107,7 +107,7 @@ def metrics(
         if before is not None and after is not None:
             ends = _paired(shown.key, old, new, settings) if same_rows else _unpaired(shown.key, old, new)
         yield _change(model, shown, before, after, ends, settings.confidence)
-    machines = {str(results.profile.get("processor")) for results in (old, new) if results.profile}
+    machines = {str(results.profile.get("processor", "one not known")) for results in (old, new) if results.profile}
     if len(machines) > 1:
         notes.append(f"{model}: times are of two machines and cannot be compared: {' and '.join(sorted(machines))}.")
     for shown in COST:

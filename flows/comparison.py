@@ -190,7 +190,7 @@ def _results(side: Side, model: str) -> Results:
             for value in np.unique(values)
         },
         names=names,
-        probabilities=np.column_stack([table[f"p_{name}"].to_numpy() for name in names]),
+        probabilities=np.array([table[f"p_{name}"].to_numpy() for name in names]).reshape(len(names), len(table)).T,
         quality=quality,
         profile=profile,
     )

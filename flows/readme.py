@@ -97,15 +97,12 @@ def main(check: bool) -> None:
         made = cards_of(root)
     except (ValueError, OSError, dvc_project.DvcError) as error:
         raise click.ClickException(str(error)) from None
-    cards = {
-        path: text for path, text in made.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
-    }
-    if cards and check:
-        raise click.ClickException(f"{', '.join(path.name for path in cards)}: stale. Run `make readme`.")
-    for path, text in cards.items():
-        path.write_text(text, encoding="utf-8")
-    if stale and check:
-        raise click.ClickException(f"README.md is stale: {', '.join(stale)}. Run `make readme`.")
+    cards = {card: new for card, new in made.items() if not card.is_file() or card.read_text(encoding="utf-8") != new}
+    if (cards or stale) and check:
+        raise click.ClickException(f"stale: {', '.join([*stale, *(card.name for card in cards)])}. Run `make readme`.")
+    for card, new in cards.items():
+        card.parent.mkdir(exist_ok=True)
+        card.write_text(new, encoding="utf-8")
     if stale:
         path.write_text(text, encoding="utf-8")
 

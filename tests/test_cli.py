@@ -212,7 +212,7 @@ def test_readme_is_renewed_and_then_found_fresh(project: Path):
 
     stale = readme("--check")
     assert stale.returncode == 1
-    assert "README.md is stale: stages, graph, models." in only_line(stale.stderr)
+    assert "stale: stages, graph, models." in only_line(stale.stderr)
     assert readme().returncode == 0
     text = (project / "README.md").read_text()
     assert "| `evaluate` | how good a model is |" in text

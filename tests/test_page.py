@@ -1,0 +1,283 @@
+"""The review page in a real browser, opened as a file, with no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from review_fixtures import HOSTILE, confusion, empty_review, example_review, label_names
+
+from flows.evidence import Decision, Flip, MetricChange, ModelView, Review
+from flows.page import FLIPS_SHOWN, render
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser to drive")
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+METRICS, FLIPS = "#t-metrics", "#t-flips"
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no chromium, chromium-browser or google-chrome on the PATH; `make browser` gets one")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(example_review(), tmp_path_factory.mktemp("page"))
+
+
+def write(review: Review, folder: Path) -> Path:
+    path = folder / "review.html"
+    path.write_text(render(review), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    """Opens a page; at the end, it must have asked for nothing but itself, and have said nothing to the console."""
+    opened: list[tuple[Any, list[str], list[str]]] = []
+
+    def open_(path: Path, *, ready: bool = True, **settings: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context.route("**/*", lambda route: route.continue_() if route.request.url == path.as_uri() else route.abort())
+        page, requests, said = context.new_page(), [], []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        opened.append((context, requests, said))
+        page.goto(path.as_uri())
+        if ready:
+            page.wait_for_selector("html[data-ready]", state="attached", timeout=20_000)
+        requests[:] = [url for url in requests if url != path.as_uri()]
+        return page
+
+    yield open_
+    for context, requests, said in opened:
+        context.close()
+        assert requests == []
+        assert said == []
+
+
+def column(page: Any, table: str, index: int) -> list[str]:
+    """The texts of a column, of the rows that are shown."""
+    rows = page.locator(f"{table} tbody tr:not([hidden])")
+    return rows.evaluate_all("(rows, i) => rows.map(row => row.cells[i].innerText.trim())", index)
+
+
+def test_every_chart_is_drawn_with_marks(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    shown = page.locator(".chart:visible")
+    assert shown.count() == 8  # scatter, two matrices, two of calibration, three curves
+    for i in range(shown.count()):
+        assert shown.nth(i).locator("svg .mark-symbol path, svg .mark-rect path, svg .mark-line path").count() > 1
+
+
+def test_matrices_of_another_model_are_drawn_when_it_is_chosen(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    assert page.locator(".panel:visible h3").all_inner_texts() == ["quantized"]
+    page.select_option("#panel-select", label="teacher")
+    page.wait_for_function("document.querySelectorAll('.panel:not([hidden]) svg .mark-rect path').length > 64")
+    assert page.locator(".panel:visible h3").all_inner_texts() == ["teacher"]
+
+
+def test_a_click_on_a_heading_sorts_by_number_and_another_turns_it_round(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    heading = page.locator("#t-models thead th", has_text="Size")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert column(page, "#t-models", 0) == ["baseline", "quantized", "student", "teacher"]
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert column(page, "#t-models", 0) == ["teacher", "student", "quantized", "baseline"]
+
+
+def test_the_keyboard_sorts_too(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    page.locator("#t-models thead th button").nth(0).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.locator("#t-models thead th").nth(1).get_attribute("aria-sort") == "ascending"
+    assert column(page, "#t-models", 0) == ["baseline", "quantized", "student", "teacher"]
+
+
+def test_what_is_not_known_is_sorted_last_in_both_directions(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    button = page.locator(METRICS).get_by_role("button", name="Before")
+    for _ in range(2):
+        button.click()
+        assert column(page, METRICS, 2)[-1] == "–"
+
+
+def test_filters_show_the_rows_of_a_model_and_of_a_kind(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    assert set(column(page, METRICS, 0)) == {"quantized"}
+    page.select_option("[data-filters=t-metrics] select", label="student")
+    assert set(column(page, METRICS, 0)) == {"student"}
+    page.select_option("[data-filters=t-flips] [data-filter=model]", value="")
+    assert len(column(page, FLIPS, 0)) == 60
+    page.select_option("[data-filters=t-flips] [data-filter=kind]", label="wrong to right")
+    assert set(column(page, FLIPS, 0)) == {"✓ wrong to right"}
+    assert page.locator("[data-filters=t-flips] output").inner_text() == "20 of 60 rows"
+
+
+def test_rows_that_were_right_come_first(open_page: Open, example: Path) -> None:
+    kinds = column(open_page(example), FLIPS, 0)
+    assert kinds == sorted(kinds, key=["✗ right to wrong", "✓ wrong to right", "≈ wrong to wrong"].index)
+
+
+def colours(page: Any) -> tuple[str, str]:
+    """Of the page behind, and of the letters in the first chart."""
+    behind = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+    return behind, page.locator(".chart svg text").first.evaluate("text => getComputedStyle(text).fill")
+
+
+def test_dark_colours_follow_the_system_and_the_button(open_page: Open, example: Path) -> None:
+    light = open_page(example, color_scheme="light")
+    dark = open_page(example, color_scheme="dark")
+    assert colours(light) != colours(dark)
+    assert all(a != b for a, b in zip(colours(light), colours(dark), strict=True))
+    light.get_by_role("button", name="Dark colours").press("Enter")
+    assert colours(light) == colours(dark)
+    assert light.get_by_role("button", name="Light colours").is_visible()
+
+
+def test_a_phone_scrolls_tables_but_not_the_page(open_page: Open, example: Path) -> None:
+    page = open_page(example, viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(f".scroll[tabindex='0']:has({METRICS})").count() == 1
+
+
+def test_texts_that_attack_the_page_are_shown_and_never_run(open_page: Open, tmp_path: Path) -> None:
+    attack = HOSTILE[0] + HOSTILE[1]
+    names = (attack, '"><b>', "a & b")
+    review = example_review()
+    views = tuple(dataclasses.replace(view, confusion=confusion(names, 0.6, 1)) for view in review.after)
+    flips = (*review.flips, Flip("quantized", "x", attack, attack, attack, "\ud800 half a pair"))
+    review = dataclasses.replace(
+        review, after=views, before=(), flips=flips, head_params=attack, candidate="quantized",
+        base=dataclasses.replace(review.base, subject=attack, name=attack), notes=(attack,),
+        curves={attack: [(attack, 0.0, 1.0), (attack, 1.0, float("nan"))]},
+    )  # fmt: skip
+    page = open_page(write(review, tmp_path))
+    assert page.evaluate("window.__pwned") is None
+    assert page.locator("main img, main b, main script").count() == 0
+    texts = column(page, FLIPS, 1)
+    assert all(any(hostile.split("\u2028")[0] in text for text in texts) for hostile in HOSTILE)
+    assert attack in page.locator(".notes").inner_text()
+
+
+def test_the_page_forbids_itself_everything_but_its_two_scripts(example: Path) -> None:
+    text = example.read_text(encoding="utf-8")
+    policy = text.partition('Policy" content="')[2].partition('"')[0]
+    policy = html.unescape(policy)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.count("sha256-") == 2
+    assert "unsafe-eval" not in policy
+
+
+def test_a_review_of_nothing_says_so_in_every_section(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(write(empty_review(), tmp_path))
+    assert "No verdict" in page.locator(".gate").inner_text()
+    for section in page.locator("main > section").all():
+        assert section.locator(".nothing").count() >= 1
+    assert page.locator("table, svg").count() == 0
+
+
+def test_files_of_an_odd_shape_are_passed_over(open_page: Open, tmp_path: Path) -> None:
+    odd = ModelView(
+        "quantized",
+        {"slices": {"length": {"short": 3, "long": {}}}, "robustness": [], "fairness": {"groups": {"a": {"rows": 2}}},
+         "worst_slice": None, "macro_f1": "high", "accuracy": float("nan")},
+        {"latency_p50_ms": 0.0, "size_mb": True}, [], [{"confidence": 0.5, "accuracy": 0.4, "rows": 3.0}],
+    )  # fmt: skip
+    endless = MetricChange("quantized", "log_loss", "nats", "lower", 1.0, 0.9, float("-inf"), float("inf"), 0.95)
+    review = dataclasses.replace(
+        empty_review(), after=(odd,), candidate="quantized", decision=Decision("inconclusive", ()), metrics=(endless,)
+    )
+    page = open_page(write(review, tmp_path))
+    assert column(page, METRICS, 5) == ["–"]
+    assert page.locator("[data-chart=reliability] svg").count() == 1
+
+
+@pytest.mark.parametrize(("outcome", "words"), [("pass", "Pass"), ("fail", "Fail"), ("inconclusive", "Inconclusive")])
+def test_the_verdict_is_in_words_and_a_sign(open_page: Open, tmp_path: Path, outcome: Any, words: str) -> None:
+    review = dataclasses.replace(empty_review(), decision=Decision(outcome, ()))
+    badge = open_page(write(review, tmp_path)).locator(".badge")
+    assert words in badge.inner_text()
+    assert badge.locator(".sign").inner_text() in "✓✗?"
+
+
+@pytest.mark.parametrize("labels", [2, 77])
+def test_matrices_of_few_and_of_many_labels_are_drawn_at_once(open_page: Open, tmp_path: Path, labels: int) -> None:
+    path = write(example_review(labels), tmp_path)
+    started = time.perf_counter()
+    page = open_page(path)
+    assert time.perf_counter() - started < 3 * 2  # three seconds, on a machine that does something else too
+    cells = page.locator(".panel:visible .chart").nth(1).locator("svg g.mark-rect > path")
+    assert cells.count() == sum(rows > 0 for *_, rows in confusion(label_names(labels), 0.563, 12))
+
+
+def test_shares_are_of_the_rows_of_a_label_and_numbers_are_in_their_unit(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    accuracy = page.locator(f"{METRICS} tbody tr:visible").first.locator("td, th").all_inner_texts()
+    assert accuracy[2:6] == ["56.1%", "56.7%", "+0.6 points", "−0.6 to +1.8 points"]
+    assert accuracy[6].split() == ["≈", "no", "clear", "change"]
+    assert "1.67 ms" in column(page, METRICS, 2)
+
+
+def test_no_more_than_the_first_rows_are_in_the_page_and_the_candidates_stay(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(write(example_review(flipped=700), tmp_path))
+    assert page.locator(f"{FLIPS} tbody tr").count() == FLIPS_SHOWN
+    assert f"{FLIPS_SHOWN} of 700 rows" in page.locator("section:has(#flips)").inner_text()
+    assert set(column(page, FLIPS, 5)) == {"quantized"}
+    assert len(column(page, FLIPS, 5)) == FLIPS_SHOWN
+
+
+def test_everything_that_can_be_used_is_reached_by_tab_and_shows_its_focus(open_page: Open, example: Path) -> None:
+    page = open_page(example, reduced_motion="reduce")
+    usable = page.locator("a, button, select, summary, [tabindex='0']").locator("visible=true")
+    reached = []
+    for _ in range(usable.count()):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(
+            "() => { const e = document.activeElement; e.dataset.reached = ''; const s = getComputedStyle(e);"
+            " return [e.tagName, s.outlineStyle, parseFloat(s.outlineWidth)]; }"
+        ))  # fmt: skip
+    assert reached[0][0] == "A"  # past the header, to the review
+    assert [entry for entry in reached if entry[1] == "none" or entry[2] < 2] == []
+    assert usable.and_(page.locator(":not([data-reached])")).count() == 0
+
+
+def test_headings_are_in_order_and_tables_have_captions(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip([0, *levels], levels, strict=False))
+    assert page.locator("table:not(:has(caption))").count() == 0
+    assert page.evaluate(
+        "[...document.querySelectorAll('[id]')].map(e => e.id).every((id, i, all) => all.indexOf(id) === i)"
+    )
+
+
+def test_without_javascript_tables_and_texts_are_there_and_charts_say_why_not(open_page: Open, example: Path) -> None:
+    page = open_page(example, ready=False, java_script_enabled=False)
+    assert page.locator(f"{METRICS} tbody tr:visible").count() == 36
+    assert page.locator(".panel:visible").count() == 4
+    assert "JavaScript" in page.locator(".chart").first.inner_text()
+    assert page.locator("#theme:visible, .filters:visible").count() == 0
