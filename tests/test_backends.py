@@ -43,19 +43,28 @@ def student(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str
     return make_student(tiny_models("bert"), tmp_path_factory.mktemp("models") / "student")
 
 
-def quantized(student: Path, folder: Path) -> Path:
+def quantized(student: Path, folder: Path, temperature: float = 1.0) -> Path:
     from stages.backends.onnxruntime_int8.quantizer import quantize
 
     folder.mkdir(parents=True)
-    quantize(student, folder, QuantizeParams(backend="onnxruntime_int8", per_channel=True))
+    quantize(student, folder, QuantizeParams(backend="onnxruntime_int8", per_channel=True, temperature_scaling=False))
     shutil.copyfile(student / "tokenizer.json", folder / "tokenizer.json")
-    model_folder.seal(folder, **{**model_folder.describe(student), "backend": "onnxruntime_int8"})
+    description = {**model_folder.describe(student), "backend": "onnxruntime_int8", "temperature": temperature}
+    model_folder.seal(folder, **description)
     return folder
 
 
 @pytest.fixture(scope="module")
 def int8(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return quantized(student, tmp_path_factory.mktemp("int8") / "quantized")
+
+
+def test_the_temperature_in_the_folder_softens_the_probabilities(student: Path, int8: Path, tmp_path: Path) -> None:
+    softer = quantized(student, tmp_path / "softer", temperature=2.0)
+    texts = ["the ship near the harbour", "bread and butter"]
+    before, after = (model_folder.open_runner(folder, threads=1).predict(texts) for folder in (int8, softer))
+    expected = np.sqrt(before) / np.sqrt(before).sum(1, keepdims=True)  # logits halved
+    np.testing.assert_allclose(after, expected, rtol=1e-4)
 
 
 def test_pytorch_answers_in_the_order_of_the_texts(student: Path) -> None:

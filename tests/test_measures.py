@@ -142,9 +142,9 @@ def test_a_slice_of_an_unknown_column_says_which_are_there() -> None:
 
 
 def test_identity_words_are_swapped_whole_and_keep_their_case() -> None:
-    pairs = [["he", "she"], ["king", "queen"]]
-    assert fairness.swap("He met the KING; the theme is kingdom.", pairs) == "She met the QUEEN; the theme is kingdom."
-    assert fairness.swap(fairness.swap("She is he, King", pairs), pairs) == "She is he, King"
+    swap = fairness.swapper([["he", "she"], ["king", "queen"]])
+    assert swap("He met the KING; the theme is kingdom.") == "She met the QUEEN; the theme is kingdom."
+    assert swap(swap("She is he, King")) == "She is he, King"
 
 
 def test_flips_of_swapped_identity_words_are_counted_among_the_rows_that_hold_one() -> None:

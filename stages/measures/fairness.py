@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> d
     """`rows` that hold such a word, at most `most` of them, the `flip_rate` of their answers when each is swapped, and
     `mean_change`, of the probability of the answer given first. Rates are None where no row holds one.
     """
-    swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := swap(text, swaps)) != text]
+    swap = swapper(swaps)
+    swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := swap(text)) != text]
     if len(swapped) > most:
         swapped = sorted(random.Random(answers.seed).sample(swapped, most))
     if not swapped:
@@ -42,13 +43,13 @@ def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> d
     }
 
 
-def swap(text: str, swaps: Sequence[Sequence[str]]) -> str:
-    """The text with every whole word of a pair replaced by the other one, its case kept."""
+def swapper(swaps: Sequence[Sequence[str]]) -> Callable[[str], str]:
+    """A function that replaces every whole word of a pair by the other one, its case kept."""
     others = {a.lower(): b for a, b in swaps} | {b.lower(): a for a, b in swaps}
     if not others:
-        return text
-    pattern = rf"(?<!\w)({'|'.join(map(re.escape, sorted(others, key=len, reverse=True)))})(?!\w)"
-    return re.sub(pattern, lambda match: _like(match[0], others[match[0].lower()]), text, flags=re.IGNORECASE)
+        return str
+    pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, others))})(?!\w)", flags=re.IGNORECASE)
+    return lambda text: pattern.sub(lambda match: _like(match[0], others[match[0].lower()]), text)
 
 
 def _like(word: str, other: str) -> str:

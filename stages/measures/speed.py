@@ -20,9 +20,9 @@ RAPL = Path("/sys/class/powercap")  # Intel's and AMD's energy counters, where L
 def measure(open_runner: Callable[[int], Runner], texts: Sequence[str], params: ProfileParams) -> dict[str, Any]:
     """The latency of single rows of natural length, throughput in batches, start-up, and energy where it is known.
 
-    `open_runner(threads)` opens the model. Latencies and `start_up_ms` (from the files to the first answer, what
-    Python loads being loaded) are in milliseconds; throughputs in rows a second; energy in joules a 1,000 rows, of
-    all that the processor did meanwhile.
+    `open_runner(threads)` opens the model. Latencies and `start_up_ms` (from the files to the first answer, loading
+    the libraries that the model needs included) are in milliseconds; throughputs in rows a second; energy in joules a
+    1,000 rows, of all that the processor did meanwhile.
     """
     started = time.perf_counter()
     runner = open_runner(params.threads)
