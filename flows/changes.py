@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from flows.evidence import MetricChange, ParamChange, Results, StageChange, Unit
-from stages.measures.paired import bootstrap_difference
+from stages.measures.paired import difference_interval
 from stages.params import EvaluateParams, Selection
 
 TIMING_NOISE = 0.1  # two runs of the same code on the same machine differ by so much of a time, or of a peak of memory
@@ -141,7 +141,7 @@ def _number(values: Mapping[str, Any], key: str) -> float | None:
 
 def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> tuple[float, float] | None:
     if key in ("accuracy", "macro_f1"):
-        interval = bootstrap_difference(
+        interval = difference_interval(
             new.labels, old.predicted, new.predicted, measure=cast(Selection, key), confidence=settings.confidence,
             resamples=settings.resamples, seed=0,
         )  # fmt: skip

@@ -197,7 +197,7 @@ def _results(side: Side, model: str) -> Results:
 
 
 def _pair(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Results, Results] | None:
-    """Both on the rows that both have, in one order; None where there are none."""
+    """Both on the rows that both have with the same label, in one order; None where there are none."""
     if not len(old.row_ids) or not len(new.row_ids):
         return None
     common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
@@ -206,15 +206,18 @@ def _pair(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Res
             f"{model}: the test rows are not the same: {len(old.row_ids):,} before, {len(new.row_ids):,} now, "
             f"{len(common):,} in both. Pairs are of those; differences of other numbers are between the two sets."
         )
-    if not len(common):
-        return None
-    if relabelled := int((old.labels[at_old] != new.labels[at_new]).sum()):
-        notes.append(f"{model}: {relabelled:,} of {len(common):,} test rows have another label than before.")
+    same = old.labels[at_old] == new.labels[at_new]
+    if relabelled := int((~same).sum()):
+        notes.append(
+            f"{model}: {relabelled:,} of {len(common):,} test rows have another true label than before, and are left "
+            "out of the pairs."
+        )
+        at_old, at_new = at_old[same], at_new[same]
     if set(old.names) != set(new.names):
         gone, added = sorted(set(old.names) - set(new.names)), sorted(set(new.names) - set(old.names))
         words = [f"{word} {', '.join(names[:5])}" for word, names in (("without", gone), ("with", added)) if names]
         notes.append(f"{model}: the labels are not the same: now {' and '.join(words)}.")
-    return _rows(old, at_old), _rows(new, at_new)
+    return (_rows(old, at_old), _rows(new, at_new)) if len(at_new) else None
 
 
 def _rows(results: Results, at: np.ndarray) -> Results:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flows.evidence import Check, Decision, Outcome, Results
-from stages.measures.paired import Interval, bootstrap_difference, mcnemar, measured, rows_needed, score_interval
+from stages.measures.paired import Interval, Measure, difference_interval, mcnemar, measured, rows_needed
 from stages.params import PromotionParams
 
 SEED = 0
@@ -93,22 +93,16 @@ def _quality(pairs: Pairs, limits: PromotionParams) -> Check:
 
 
 def _differences(pairs: Pairs, limits: PromotionParams) -> tuple[Interval, Interval]:
-    """Of the measure and of accuracy, both ends one-sided at `limits.confidence`.
+    """Of the measure and of accuracy, both ends one-sided at `limits.confidence`."""
 
-    With few rows a bootstrap says too little (nothing, where no answer differs): the interval of macro-F1 is never
-    narrower, to either side, than that of accuracy.
-    """
-    two_sided = 2 * limits.confidence - 1
-    accuracy = score_interval(int(pairs.lost.sum()), int(pairs.won.sum()), len(pairs.labels), confidence=two_sided)
-    if limits.measure == "accuracy":
-        return accuracy, accuracy
-    drawn = bootstrap_difference(
-        pairs.labels, pairs.before, pairs.after,
-        measure=limits.measure, confidence=two_sided, resamples=RESAMPLES, seed=SEED,
-    )  # fmt: skip
-    below, above = accuracy.estimate - accuracy.low, accuracy.high - accuracy.estimate
-    low, high = min(drawn.low, drawn.estimate - below), max(drawn.high, drawn.estimate + above)
-    return Interval(low, high, drawn.estimate), accuracy
+    def interval(measure: Measure) -> Interval:
+        return difference_interval(
+            pairs.labels, pairs.before, pairs.after,
+            measure=measure, confidence=2 * limits.confidence - 1, resamples=RESAMPLES, seed=SEED,
+        )  # fmt: skip
+
+    accuracy = interval("accuracy")
+    return (accuracy if limits.measure == "accuracy" else interval(limits.measure)), accuracy
 
 
 def _what_it_takes(pairs: Pairs, limits: PromotionParams, difference: Interval, accuracy: Interval) -> str:

@@ -36,7 +36,8 @@ def as_markdown(review: Review) -> str:
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
         _folded("Test rows with another answer", _flips(review)),
         f"Every number is from a file that git or DVC tracks: {_revision(review.head)} against "
-        f"{_revision(review.base)}. Intervals are of the same test rows, in pairs; times within 10% count as equal.",
+        f"{_revision(review.base)}. Intervals are of the same test rows in pairs, where there are such; times within "
+        "10% count as equal.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from stages.entry import run_stage
 from stages.files import write_json
-from stages.measures.paired import bootstrap_difference, mcnemar
+from stages.measures.paired import difference_interval, mcnemar
 from stages.params import EvaluateParams, Params
 from stages.paths import Paths
 
@@ -28,7 +28,7 @@ def difference(paths: Paths, one: str, other: str, params: EvaluateParams, seed:
     """What `one` does differently from `other`.
 
     `agreement` is the share of rows with the same answer. Differences are of `one` minus `other`, each with the
-    ends of a paired bootstrap interval; `p_value` is McNemar's exact test of their accuracy.
+    ends of its interval, rows in pairs; `p_value` is McNemar's exact test of their accuracy.
     """
     tables = [pq.read_table(paths.predictions(name), columns=["row_id", "label", "predicted"]) for name in (one, other)]
     if not tables[0]["row_id"].equals(tables[1]["row_id"]):
@@ -37,7 +37,7 @@ def difference(paths: Paths, one: str, other: str, params: EvaluateParams, seed:
     ours, theirs = (np.array(table["predicted"].to_pylist()) for table in tables)
     found: dict[str, Any] = {"agreement": round(float((ours == theirs).mean()), 6), "rows": len(labels)}
     for measure in ("accuracy", "macro_f1"):
-        interval = bootstrap_difference(
+        interval = difference_interval(
             labels, theirs, ours, measure=measure, confidence=params.confidence, resamples=params.resamples, seed=seed
         )
         found[measure] = {

@@ -15,6 +15,7 @@ MAKE = '''
 import csv, json, random, sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq, yaml
+from scipy.stats import binomtest
 
 name = sys.argv[1]
 made = yaml.safe_load(Path("made.yaml").read_text())
@@ -46,8 +47,8 @@ reliability = Path(f"artifacts/reliability/{name}.csv")
 reliability.parent.mkdir(parents=True, exist_ok=True)
 with reliability.open("w", newline="") as file:
     csv.writer(file).writerows([("low", "high", "rows", "confidence", "accuracy"), (0.8, 0.867, rows, high, accuracy)])
-half = 1.96 * (accuracy * (1 - accuracy) / rows) ** 0.5
-ends = {"low": accuracy - half, "high": accuracy + half}
+wilson = binomtest(round(accuracy * rows), rows).proportion_ci(0.95, method="wilson")
+ends = {"low": wilson.low, "high": wilson.high}
 quality = {"accuracy": accuracy, "macro_f1": accuracy, "log_loss": 0.5, "brier": 0.2, "ece": abs(high - accuracy),
            "rows": rows, "intervals": {"accuracy": ends, "macro_f1": ends}, "per_label": {},
            "slices": {}, "robustness": {}, "fairness": {"identity_swaps": {"rows": 0, "flip_rate": None}}}

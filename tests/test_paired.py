@@ -10,7 +10,17 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, f1_score
 
-from stages.measures.paired import bootstrap, bootstrap_difference, mcnemar, measured, rows_needed, score_interval
+from stages.measures.paired import (
+    Measure,
+    bootstrap,
+    bootstrap_difference,
+    difference_interval,
+    interval,
+    mcnemar,
+    measured,
+    rows_needed,
+    score_interval,
+)
 
 COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]
 
@@ -210,3 +220,25 @@ def test_rows_needed_grow_with_the_share_that_differs() -> None:
 def test_rows_needed_refuses_shares_out_of_range() -> None:
     with pytest.raises(ValueError, match=r"discordant_share=1\.5"):
         rows_needed(1.5, margin=0.02, confidence=0.95)
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
+def test_few_rows_prove_nothing_even_where_all_are_right(measure: Measure) -> None:
+    settings = {"measure": measure, "confidence": 0.95, "resamples": 500, "seed": 0}
+    labels = np.array(["a", "b", "a"])
+    one = interval(labels, labels, **settings)
+    assert one.estimate == one.high == 1
+    assert one.low == pytest.approx(3 / (3 + 1.959964**2), abs=1e-6)  # Wilson's, of 3 of 3
+    both = difference_interval(labels, labels, labels, **settings)
+    assert both.estimate == 0
+    assert both.high == -both.low == pytest.approx(1.959964**2 / (3 + 1.959964**2), abs=1e-6)
+
+
+def test_of_many_rows_the_interval_of_macro_f1_is_the_bootstraps_or_a_little_wider() -> None:
+    draw = np.random.default_rng(5)
+    labels = draw.integers(4, size=2_000)
+    predicted = np.where(draw.random(2_000) < 0.8, labels, draw.integers(4, size=2_000))
+    settings = {"measure": "macro_f1", "confidence": 0.95, "resamples": 2_000, "seed": 0}
+    drawn, given = bootstrap(labels, predicted, **settings), interval(labels, predicted, **settings)
+    assert given.low <= drawn.low < drawn.high <= given.high
+    assert given.high - given.low < 1.15 * (drawn.high - drawn.low)

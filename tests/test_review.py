@@ -143,7 +143,9 @@ def test_other_test_rows_and_labels_are_said_and_the_review_still_comes_out(proj
     notes = " ".join(found.notes)
     assert "600 before, 900 now, 300 in both" in notes
     assert "now without forest and with desert" in notes
-    assert "have another label than before" in notes
+    assert "another true label than before" in notes
+    pair = next(pair for pair in found.paired if pair.model == "quantized")
+    assert 0 < pair.rows < 300  # those whose label stayed
     assert "times are of two machines" in notes
     latency = next(c for c in found.metrics if (c.model, c.metric) == ("quantized", "latency_p50_ms"))
     assert latency.verdict in ("no clear change", "unchanged")
@@ -157,6 +159,15 @@ def test_three_test_rows_are_too_few_to_tell(project: Path) -> None:
     text = review(project, "--base", "HEAD~1").stdout
     assert "❔ inconclusive" in text
     assert re.search(r"rows", text)
+
+
+def test_a_test_set_of_one_row_makes_nothing_real(project: Path) -> None:
+    change(project, "one", rows=1)
+    found = gather(project, "main")
+    accuracy = next(c for c in found.metrics if (c.model, c.metric) == ("quantized", "accuracy"))
+    assert accuracy.verdict in ("no clear change", "unchanged")
+    assert found.decision is not None
+    assert found.decision.outcome != "pass"
 
 
 def test_what_was_never_pushed_is_noted(project: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
 from stages.contracts import Answers
-from stages.measures.paired import bootstrap
+from stages.measures.paired import interval
 from stages.params import EvaluateParams
 
 
@@ -16,7 +16,7 @@ def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
     """Accuracy, macro precision, recall and F1, log loss, intervals, and the same of each label.
 
     Shares are in [0, 1]; `log_loss` is in nats. Macro means are over the labels that are true of a row or given to
-    one. `intervals` hold the ends of percentile bootstrap intervals, rows resampled.
+    one. `intervals` hold the ends of each interval: Wilson's of accuracy, the bootstrap's of macro-F1.
     """
     truth_N, predicted_N, names = answers.truth_N, answers.predicted_N, answers.runner.labels
     present = np.union1d(truth_N, predicted_N)
@@ -28,11 +28,11 @@ def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
     loss = log_loss(truth_N, probabilities_NC, labels=range(len(names)))
     intervals = {}
     for name in ("accuracy", "macro_f1"):
-        interval = bootstrap(
+        ends = interval(
             truth_N, predicted_N, measure=name, confidence=params.confidence,
             resamples=params.resamples, seed=answers.seed,
         )  # fmt: skip
-        intervals[name] = {"low": round(interval.low, 6), "high": round(interval.high, 6)}
+        intervals[name] = {"low": round(ends.low, 6), "high": round(ends.high, 6)}
     return {
         "accuracy": round(float(accuracy_score(truth_N, predicted_N)), 6),
         "macro_precision": round(float(precision.mean()), 6),
