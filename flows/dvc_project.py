@@ -92,6 +92,7 @@ def stale(root: Path) -> tuple[str, ...]:
 
     Outs that are not here count as what dvc.lock says they are, so that a clone without the data can be checked.
     """
+    _mend_rwlock(root)
     said = _read(root, "--wait-for-lock", "repro", "--dry", "--allow-missing")
     return tuple(re.findall(r"^Running stage '(.+?)':$", said, re.MULTILINE))
 
