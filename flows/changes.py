@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from scipy import stats
 
-from flows.evidence import MetricChange, ParamChange, Results, StageChange, Unit
+from flows.evidence import MetricChange, ParamChange, Results, StageChange, Unit, number
 from stages.measures.paired import difference_interval
 from stages.params import EvaluateParams, Selection
 
@@ -102,7 +102,7 @@ def metrics(
     """
     same_rows = np.array_equal(old.row_ids, new.row_ids) and np.array_equal(old.labels, new.labels) and len(new.labels)
     for shown in QUALITY:
-        before, after = _number(old.quality, shown.key), _number(new.quality, shown.key)
+        before, after = number(old.quality, shown.key), number(new.quality, shown.key)
         ends = None
         if before is not None and after is not None:
             ends = _paired(shown.key, old, new, settings) if same_rows else _unpaired(shown.key, old, new)
@@ -111,7 +111,7 @@ def metrics(
     if len(machines) > 1:
         notes.append(f"{model}: times are of two machines and cannot be compared: {' and '.join(sorted(machines))}.")
     for shown in COST:
-        before, after = _number(old.profile, shown.key), _number(new.profile, shown.key)
+        before, after = number(old.profile, shown.key), number(new.profile, shown.key)
         comparable = len(machines) == 1 or shown.key == "size_mb"
         ends = None
         if before is not None and after is not None and shown.key != "size_mb":
@@ -132,11 +132,6 @@ def _change(
     return MetricChange(
         model, shown.key, shown.unit, shown.better, before, after, low, high, confidence if ends else None
     )
-
-
-def _number(values: Mapping[str, Any], key: str) -> float | None:
-    value = values.get(key)
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import json
 import subprocess
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from flows import changes, dvc_project
-from flows.evidence import Decision, Flip, ModelView, Paired, Results, Review, Revision
+from flows.evidence import KINDS, Decision, Flip, ModelView, Paired, Results, Review, Revision
 from flows.promotion import decide
 from stages.measures.paired import mcnemar
 from stages.params import Params, load_params
@@ -67,18 +68,23 @@ class Side:
     def artifact(self, path: Path) -> bytes | None:
         """An out that DVC has, by the hash in this side's dvc.lock; None, with a note, where it cannot be had."""
         name = path.relative_to(self.root).as_posix()
-        outs = [out for stage in self._locked() for out in stage.get("outs", []) if out.get("path") == name]
         try:
-            if not outs:
+            if name not in self._hashes:
                 raise FileNotFoundError("dvc.lock does not know it")
-            return dvc_project.content(self.root, name, outs[0]["md5"], revision=self.commit)
+            return dvc_project.content(self.root, name, self._hashes[name], revision=self.commit)
         except (OSError, dvc_project.DvcError) as error:
             self.notes.append(f"{self._name(path)} cannot be had: {error}.")
             return None
 
-    def _locked(self) -> Iterator[dict[str, Any]]:
-        stages = self.yaml(self.root / "dvc.lock").get("stages")
-        yield from (stages if isinstance(stages, dict) else {}).values()
+    @functools.cached_property
+    def lock(self) -> dict[str, Any]:
+        """dvc.lock; empty where there is none."""
+        return self.yaml(self.root / "dvc.lock")
+
+    @functools.cached_property
+    def _hashes(self) -> dict[str, str]:
+        stages = (self.lock.get("stages") or {}).values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
     def _name(self, path: Path) -> str:
         return f"{path.relative_to(self.root).as_posix()} of {self.commit or 'the working tree'}"
@@ -107,7 +113,7 @@ def gather(root: Path, base: str | None = None) -> Review:
             for model in MODELS
             for change in changes.metrics(model, old[model], new[model], params.evaluate, notes)
         ),
-        stages=tuple(changes.stages(before.yaml(root / "dvc.lock"), after.yaml(root / "dvc.lock"))),
+        stages=tuple(changes.stages(before.lock, after.lock)),
         paired=tuple(_paired(model, *pair) for model, pair in pairs.items()),
         flips=tuple(flip for model, pair in pairs.items() for flip in _flips(model, *pair, texts)),
         decision=_decision(old[candidate], new[candidate], params, notes),
@@ -248,7 +254,6 @@ def _texts(side: Side) -> dict[str, str]:
 def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str]) -> Iterator[Flip]:
     """The rows with another answer, those that were right first."""
     changed = np.flatnonzero(old.predicted != new.predicted)
-    order = {"right to wrong": 0, "wrong to right": 1, "wrong to wrong": 2}
     flips = [
         Flip(
             model,
@@ -260,7 +265,7 @@ def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str]) -> 
         )
         for i in changed
     ]
-    yield from sorted(flips, key=lambda flip: order[flip.kind])
+    yield from sorted(flips, key=lambda flip: KINDS.index(flip.kind))
 
 
 def _decision(old: Results, new: Results, params: Params, notes: list[str]) -> Decision | None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -30,6 +31,14 @@ class Results:
     """The C labels that the model knows."""
     probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     """(N, C), in the order of `names`."""
+
+
+def number(values: Any, *keys: str) -> float | None:
+    """The finite number at values[key][key]... of a metrics file; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    usable = isinstance(values, int | float) and not isinstance(values, bool) and math.isfinite(values)
+    return float(values) if usable else None
 
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -105,6 +114,10 @@ class StageChange:
     reasons: tuple[str, ...]  # "distill.temperature: 4 -> 3", "stages/distill.py changed", "after distill"
 
 
+Kind = Literal["right to wrong", "wrong to right", "wrong to wrong"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
 @dataclass(frozen=True)
 class Flip:
     """A test row that a model answered differently before."""
@@ -117,7 +130,7 @@ class Flip:
     after: str
 
     @property
-    def kind(self) -> Literal["right to wrong", "wrong to right", "wrong to wrong"]:
+    def kind(self) -> Kind:
         if self.before == self.label:
             return "right to wrong"
         return "wrong to right" if self.after == self.label else "wrong to wrong"

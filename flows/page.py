@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from flows.evidence import Flip, MetricChange, ModelView, ParamChange, Review, Revision
+from flows.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, Revision, number
 from flows.review import NAMES, value
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,7 +31,6 @@ CONFUSIONS_SHOWN = 12  # of a model, below its matrices
 STAGES_OPEN = 6  # more of them are folded
 NOT_KNOWN = "–"
 IDENTITY = "he, she and the like"
-KINDS = ("right to wrong", "wrong to right", "wrong to wrong")
 OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 VERDICTS = {"better": "✓", "worse": "✗", "no clear change": "≈", "unchanged": "=", "unknown": "?"}
 KIND_MARKS = {"right to wrong": "✗", "wrong to right": "✓", "wrong to wrong": "≈"}
@@ -44,7 +43,6 @@ MODEL_COLUMNS = (  # where, key, title, unit
     ("profile", "size_mb", "Size", "MB"),
     ("profile", "peak_rss_mb", "Peak memory", "MB"),
     ("profile", "start_up_ms", "Start-up", "ms"),
-    ("profile", "start_up_s", "Start-up", "s"),
     ("profile", "energy_j_per_1000_rows", "Energy, 1,000 rows", "J"),
 )
 
@@ -137,13 +135,6 @@ def _finite(content: Any) -> Any:
 # ---- numbers and sentences
 
 
-def _number(values: Any, key: str) -> float | None:
-    """A number of a metrics file; None where there is none."""
-    found = values.get(key) if isinstance(values, Mapping) else None
-    usable = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
-    return float(found) if usable and found is not None else None
-
-
 def _mapping(values: Any, key: str) -> Mapping[str, Any]:
     found = values.get(key) if isinstance(values, Mapping) else None
     return found if isinstance(found, Mapping) else {}
@@ -210,8 +201,8 @@ def _worst(review: Review) -> str:
     parts = []
     for word, view in (("before", _view(review.before, review)), ("after", _view(review.after, review))):
         worst = _mapping(view.quality, "worst_slice") if view else {}
-        if (accuracy := _number(worst, "accuracy")) is not None:
-            rows = int(_number(worst, "rows") or 0)
+        if (accuracy := number(worst, "accuracy")) is not None:
+            rows = int(number(worst, "rows") or 0)
             parts.append(f"{word} “{worst.get('name')}” ({_shown(accuracy, 'share')} of {rows:,} rows right)")
     return f"The weakest slice: {'; '.join(parts)}." if parts else ""
 
@@ -303,7 +294,7 @@ def _models(review: Review) -> Table:
         column
         for column in MODEL_COLUMNS
         if any(
-            view and _number(getattr(view, column[0]), column[1]) is not None for _, *views in sides for view in views
+            view and number(getattr(view, column[0]), column[1]) is not None for _, *views in sides for view in views
         )
     ]
     rows = tuple(
@@ -319,7 +310,7 @@ def _models(review: Review) -> Table:
 
 
 def _cost(before: ModelView | None, after: ModelView | None, where: str, key: str, unit: str) -> Cell:
-    old, new = (_number(getattr(view, where), key) if view else None for view in (before, after))
+    old, new = (number(getattr(view, where), key) if view else None for view in (before, after))
     return _cell(new, unit, note="" if old is None or old == new else f"was {_shown(old, unit)}")
 
 
@@ -400,16 +391,16 @@ def _sided(
 ) -> Table:
     """A row a name; of each number before, after, and the difference. Names without any number are left out."""
     before, after = sides
-    counted = any(_number(part, "rows") is not None for side in sides for part in side.values())
+    counted = any(number(part, "rows") is not None for side in sides for part in side.values())
     rows = []
     for name in dict.fromkeys([*after, *before]):
         old, new = before.get(name), after.get(name)
-        if all(_number(side, field) is None for side in (old, new) for field, _, _ in shown):
+        if all(number(side, field) is None for side in (old, new) for field, _, _ in shown):
             continue
-        count = _number(new, "rows") if _number(new, "rows") is not None else _number(old, "rows")
+        count = number(new, "rows") if number(new, "rows") is not None else number(old, "rows")
         cells = [Cell(NOT_KNOWN if count is None else f"{count:,.0f}", count, "number")] if counted else []
         for field, _, unit in shown:
-            was, now = _number(old, field), _number(new, field)
+            was, now = number(old, field), number(new, field)
             change = None if was is None or now is None else now - was
             note = _ends(new) if field == "accuracy" else ""
             cells += [_cell(was, unit), _cell(now, unit, note=note), _cell(change, unit, signed=True)]
@@ -419,7 +410,7 @@ def _sided(
 
 
 def _ends(values: Any) -> str:
-    low, high = _number(values, "low"), _number(values, "high")
+    low, high = number(values, "low"), number(values, "high")
     return "" if low is None or high is None else f"{_shown(low, 'share')} to {_shown(high, 'share')}"
 
 
@@ -525,12 +516,12 @@ def _lines(x: Any, y: Any, names: Sequence[str], tips: list[Any]) -> list[Any]:
 def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     """Latency against quality: before hollow, after filled, a line between."""
     points = [
-        {"model": name, "when": word, "latency": latency, "score": score, "size": _number(view.profile, "size_mb")}
+        {"model": name, "when": word, "latency": latency, "score": score, "size": number(view.profile, "size_mb")}
         for name, *views in _sides(review)
         for word, view in zip(("before", "after"), views, strict=True)
         if view
-        and (latency := _number(view.profile, "latency_p50_ms") or 0) > 0
-        and (score := _number(view.quality, "macro_f1")) is not None
+        and (latency := number(view.profile, "latency_p50_ms") or 0) > 0
+        and (score := number(view.quality, "macro_f1")) is not None
     ]
     if not points:
         return

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flows.evidence import Check, Decision, Outcome, Results
+from flows.evidence import Check, Decision, Outcome, Results, number
 from stages.measures.paired import Interval, Measure, difference_interval, mcnemar, measured, rows_needed
 from stages.params import PromotionParams
 
@@ -166,17 +166,17 @@ def _within(candidate: Results, limits: PromotionParams) -> Iterator[Check]:
     """The checks of one model alone; a limit that is null is not checked."""
     quality, profile = candidate.quality, candidate.profile
     if limits.max_ece is not None:
-        yield _at_most("calibration", "calibration error", _number(quality, "ece"), limits.max_ece, "")
+        yield _at_most("calibration", "calibration error", number(quality, "ece"), limits.max_ece, "")
     if limits.max_identity_flip_rate is not None:
         yield _identity(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
-    gap = _number(quality, "fairness", "groups", "accuracy_gap")
+    gap = number(quality, "fairness", "groups", "accuracy_gap")
     if limits.max_group_gap is not None and gap is not None:  # without a group column there are no groups
         yield _at_most("groups", "accuracy gap between groups, in points", 100 * gap, 100 * limits.max_group_gap, "")
     if limits.max_latency_p50_ms is not None:
-        found = _number(profile, "latency_p50_ms")
+        found = number(profile, "latency_p50_ms")
         yield _at_most("latency", "median latency of one row", found, limits.max_latency_p50_ms, " ms")
     if limits.max_size_mb is not None:
-        yield _at_most("size", "size of the model folder", _number(profile, "size_mb"), limits.max_size_mb, " MB")
+        yield _at_most("size", "size of the model folder", number(profile, "size_mb"), limits.max_size_mb, " MB")
 
 
 def _at_most(name: str, what: str, found: float | None, allowed: float, unit: str) -> Check:
@@ -187,8 +187,8 @@ def _at_most(name: str, what: str, found: float | None, allowed: float, unit: st
 
 
 def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Check:
-    rows = _number(quality, "fairness", "identity_swaps", "rows")
-    rate = _number(quality, "fairness", "identity_swaps", "flip_rate")
+    rows = number(quality, "fairness", "identity_swaps", "rows")
+    rate = number(quality, "fairness", "identity_swaps", "flip_rate")
     what = "identity terms"
     at_most = f"at most {_plain(100 * allowed)}% is allowed"
     if rows is None:
@@ -201,14 +201,6 @@ def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Chec
     if rows < min_rows:
         return Check(what, "inconclusive", f"{found}, but fewer than {min_rows} rows have such words.")
     return Check(what, "fail", f"{found}.")
-
-
-def _number(values: Mapping[str, Any], *keys: str) -> float | None:
-    """The finite number at values[key][key]...; None where there is none."""
-    found: Any = values
-    for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
 
 def _points(share: float) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flows.evidence import Decision, Flip, MetricChange, Review, Revision
+from flows.evidence import KINDS, Decision, Flip, MetricChange, Review, Revision
 
 MARK = "<!-- winnow: review -->"  # by which the comment is found again
 OUTCOMES = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
@@ -175,11 +175,7 @@ def _flips(review: Review) -> str:
     flips = [flip for flip in review.flips if flip.model == review.candidate]
     if not flips:
         return f"{review.candidate} gives the same answers, or there is nothing to compare with."
-    counts = {
-        kind: sum(flip.kind == kind for flip in flips)
-        for kind in ("right to wrong", "wrong to right", "wrong to wrong")
-    }
-    total = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    total = ", ".join(f"{sum(flip.kind == kind for flip in flips)} {kind}" for kind in KINDS)
     rows = [_flip(flip) for flip in flips[:FLIPS_SHOWN]]
     return f"{review.candidate}: {total}. The first {len(rows)}:\n\n" + table(
         ("text", "label", "before", "after", ""), rows
