@@ -7,6 +7,7 @@ running. So every stage is a child in a process group of its own, and the group 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import functools
 import hashlib
@@ -15,26 +16,23 @@ import logging
 import os
 import re
 import selectors
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
-import psutil
 import yaml
+
+from flows.masking import masked
+from flows.processes import Children, ending_signals_raise
 
 log = logging.getLogger("winnow")
 
-GRACE_SECONDS = 10.0
-KILL_SECONDS = 2.0  # that the kernel gets to end what was killed
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
 
 Graph = dict[str, tuple[str, ...]]
@@ -122,12 +120,18 @@ def _cache_folder(root: Path) -> Path:
     return Path(_read(root, "cache", "dir").strip())
 
 
-def plan(root: Path) -> Plan:
+def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
     """What `reproduce` would run, and why: stages that changed, and those that follow ("after finetune").
 
-    A stage that follows is skipped in the end where the outs before it come out as they were.
+    With `stages`, of these and all before them; a foreach stage's name stands for all of its stages. A stage that
+    follows is skipped in the end where the outs before it come out as they were. Raises DvcError for a stage that
+    dvc.yaml does not have.
     """
-    order, changed = graph(root), status(root)
+    with ThreadPoolExecutor() as threads:  # two children of DVC's, of which each takes the better part of a second
+        whole, changes = threads.submit(graph, root), threads.submit(status, root)
+        order, changed = whole.result(), changes.result()
+    if stages:
+        order = _up_to(order, stages)
     reasons: dict[str, tuple[str, ...]] = {}
     for stage, upstream in order.items():
         after = [up for up in upstream if up in reasons]
@@ -135,6 +139,33 @@ def plan(root: Path) -> Plan:
         if why:
             reasons[stage] = why
     return Plan(order, reasons)
+
+
+def _up_to(order: Graph, stages: Sequence[str]) -> Graph:
+    kept: set[str] = set()
+    for name in stages:
+        named = {stage for stage in order if name in (stage, stage.partition("@")[0])}
+        if not named:
+            close = difflib.get_close_matches(name, order, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise DvcError(f"dvc.yaml has no stage '{name}'. Allowed: {', '.join(order)}.{hint}")
+        kept |= named
+    for stage in reversed(order):
+        if stage in kept:
+            kept.update(order[stage])
+    return {stage: upstream for stage, upstream in order.items() if stage in kept}
+
+
+def cores_wanted(root: Path) -> dict[str, int]:
+    """The stages that do not use the whole machine, with the cores that they use: `meta: {cores: 1}` in dvc.yaml."""
+    wanted: dict[str, int] = {}
+    for name, definition in (_yaml(root / "dvc.yaml").get("stages") or {}).items():
+        loop = definition.get("foreach") or definition.get("matrix")
+        count = ((definition.get("do") or definition).get("meta") or {}).get("cores")
+        if isinstance(count, int):
+            items = loop if isinstance(loop, list | dict) else []
+            wanted |= {name: count} | {f"{name}@{item}": count for item in items}
+    return wanted
 
 
 def _reasons(root: Path, locked: dict[str, Any] | None, changes: Iterable[Any]) -> Iterator[str]:
@@ -216,144 +247,31 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise DvcError(f"{path.name}: not YAML: {str(error).splitlines()[0]}. Restore it with git.") from None
 
 
-class Children:
-    """The child processes of one run: started together, ended together, and none started after that."""
+def reproduce(
+    root: Path,
+    stage: str,
+    on_line: Callable[[str], object],
+    *,
+    children: Children | None = None,
+    force: bool = False,
+    on_bar: Callable[[str], object] | None = None,
+) -> Outcome:
+    """Bring one stage up to date; what comes before it must be so already. By `force` it runs in any case.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._alive: set[subprocess.Popen[bytes]] = set()
-        self._ended = False
-
-    @contextlib.contextmanager
-    def child(self, command: list[str], root: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """`command` as a child with a process group of its own, which is ended when the block is left."""
-        with self._lock:
-            if self._ended:
-                raise DvcError("not started: the run is being ended")
-            process = subprocess.Popen(
-                command,
-                cwd=root,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._alive.add(process)
-        try:
-            with process:
-                try:
-                    yield process
-                finally:
-                    end_group(process)
-        finally:
-            with self._lock:
-                self._alive.discard(process)
-
-    def end(self) -> None:
-        """End every child with all that it started, and let no other start."""
-        with self._lock:
-            self._ended = True
-            alive = list(self._alive)
-        for process in alive:
-            end_group(process)
-
-
-def end_group(process: subprocess.Popen[bytes], grace: float = GRACE_SECONDS) -> None:
-    """End the process group that `process` leads, and its descendants; after `grace` seconds by SIGKILL.
-
-    What the leader started goes first. DVC then takes back its locks and ends by itself; a signal amid that
-    would leave them torn, so it gets one only where it is slow, or has nothing running.
+    `on_line` gets what DVC and the stage print, a line at a time, in this thread; `on_bar` the states of a progress
+    bar. Raises DvcError with their own words where the stage fails, and EndedError where `children` were ended.
+    Where this thread is interrupted, all that the child started is ended.
     """
-    now = time.monotonic()
-    deadline, patience = now + grace, now
-    signalled: set[psutil.Process] = set()
-    try:
-        while (members := _members(process, signalled)) and time.monotonic() < deadline:
-            started = {member for member in members if member.pid != process.pid}
-            _send(started - signalled, signal.SIGTERM)
-            signalled |= started
-            if started:
-                patience = time.monotonic() + grace / 4
-            elif time.monotonic() >= patience:
-                # An interrupt lets DVC clean up, but jobs in the background ignore it: hence the second.
-                _send(members, signal.SIGTERM if members <= signalled else signal.SIGINT)
-                signalled |= members
-                patience = time.monotonic() + grace / 4
-            process.poll()
-            time.sleep(0.05)
-    finally:
-        # Also where a second Ctrl-C cuts the grace period short.
-        killed = _members(process, signalled)
-        _send(killed, signal.SIGKILL)
-        dead_by = time.monotonic() + KILL_SECONDS
-        while any(map(_runs, killed)) and time.monotonic() < dead_by:
-            time.sleep(0.01)  # the kernel takes its time, and the caller relies on them being gone
-
-
-def _members(process: subprocess.Popen[bytes], known: set[psutil.Process]) -> set[psutil.Process]:
-    """What runs of `known` and in the group of `process`, and the descendants: they may have left the group.
-
-    One that left (torchrun's do) is lost from sight when its parent ends, unless it is `known`.
-    """
-    found = {member for member in known if _runs(member)}
-    for candidate in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getpgid(candidate.pid) == process.pid and _runs(candidate):
-                found.add(candidate)
-    for member in list(found):
-        with contextlib.suppress(psutil.Error):
-            found.update(child for child in member.children(recursive=True) if _runs(child))
-    return found
-
-
-def _runs(member: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return bool(member.is_running() and member.status() != psutil.STATUS_ZOMBIE)
-    return False
-
-
-def _send(members: Iterable[psutil.Process], number: int) -> None:
-    for member in members:
-        with contextlib.suppress(psutil.Error):
-            member.send_signal(number)
-
-
-@contextlib.contextmanager
-def ending_signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise SystemExit(128 + number) inside, so that cleaning up is done.
-
-    Only in the main thread, and only where nobody else handles them.
-    """
-    replaced: list[signal.Signals] = []
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, _raise_exit)
-                replaced.append(number)
-    try:
-        yield
-    finally:
-        for number in replaced:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _raise_exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-def reproduce(root: Path, stage: str, on_line: Callable[[str], object], *, children: Children | None = None) -> Outcome:
-    """Bring one stage up to date; what comes before it must be so already.
-
-    `on_line` gets what DVC and the stage print, a line at a time, in this thread. Raises DvcError with their
-    own words where the stage fails. Where this thread is interrupted, all that the child started is ended.
-    """
+    if children is None:
+        with Children() as own:
+            return reproduce(root, stage, on_line, children=own, force=force, on_bar=on_bar)
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
     _mend_rwlock(root)
-    command = [*_DVC, "--wait-for-lock", "repro", "--single-item", stage]
-    with ending_signals_raise(), (children or Children()).child(command, root) as process:
-        for line in _lines(process):
+    command = [*_DVC, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    environment = _environment() | ({"WINNOW_PROGRESS": "1"} if on_bar else {})
+    with ending_signals_raise(), children.child(command, root, environment) as process:
+        for line in _lines(process, on_bar):
             # DVC speaks first: what the stage prints later cannot change what is said here.
             outcome = outcome or _outcome(stage, line)
             tail.append(line)
@@ -402,8 +320,8 @@ def _mend_rwlock(root: Path) -> None:
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """What the child prints, a line at a time; of a progress bar only its last state."""
+def _lines(process: subprocess.Popen[bytes], on_bar: Callable[[str], object] | None) -> Iterator[str]:
+    """What the child prints, a line at a time; of a progress bar only its last state, the others go to `on_bar`."""
     assert process.stdout is not None
     pending = b""
     selector = selectors.DefaultSelector()
@@ -417,6 +335,8 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
             yield from filter(None, map(_shortened, complete))
             if b"\r" in pending[:-1]:  # a bar under way: what it showed before is gone
                 pending = pending[pending.rindex(b"\r", 0, -1) :]
+            if on_bar and b"\r" in pending and (bar := _shortened(pending)):
+                on_bar(bar)
         elif process.poll() is not None:
             break  # it ended, and something that it left behind still holds its output
     selector.close()
@@ -426,7 +346,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 def _shortened(raw: bytes) -> str:
     shown = raw.decode("utf-8", errors="replace").rstrip("\r").rsplit("\r", 1)[-1]
-    text = _ANSI.sub("", shown).rstrip()
+    text = masked(_ANSI.sub("", shown).rstrip())
     return text if len(text) <= LINE_LIMIT else f"{text[: LINE_LIMIT - 3]}..."
 
 
@@ -451,11 +371,11 @@ def _read(root: Path, *arguments: str) -> str:
     )
     if done.returncode != 0:
         said = [line.removeprefix("ERROR: ").strip() for line in done.stderr.splitlines() if line.strip()]
-        raise DvcError(f"dvc {arguments[-2]}: {' '.join(said) or f'exit code {done.returncode}'}")
+        raise DvcError(masked(f"dvc {arguments[-2]}: {' '.join(said) or f'exit code {done.returncode}'}"))
     return done.stdout
 
 
-def _environment() -> Mapping[str, str]:
+def _environment() -> dict[str, str]:
     """The child's: this Python first on PATH, lines as they are printed, and the same shell on every host."""
     folder = str(Path(sys.executable).parent)
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 
 from flows import dvc_project, metrics
 from flows.cards import cards_of
+from flows.charts import flowchart
 from flows.dvc_project import Graph
 from flows.root import find_root
 
@@ -44,27 +44,6 @@ def stage_table(stages: Graph, definitions: dict[str, Any]) -> str:
         text = definition.get("desc") or definition.get("do", {}).get("desc") or "-"
         lines.append(f"| `{stage}` | {' '.join(text.split()).replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
-
-
-def flowchart(stages: Graph) -> str:
-    """A Mermaid flowchart. An edge that a longer way implies is left out, so that the picture can be read."""
-    lines = ["```mermaid", "flowchart LR", *(f"    {_node(stage)}" for stage in stages)]
-    for stage, upstream in stages.items():
-        implied = {above for up in upstream for above in _ancestors(stages, up)}
-        lines.extend(f"    {_identifier(up)} --> {_identifier(stage)}" for up in upstream if up not in implied)
-    return "\n".join([*lines, "```"])
-
-
-def _ancestors(stages: Graph, stage: str) -> set[str]:
-    return {above for up in stages[stage] for above in (up, *_ancestors(stages, up))}
-
-
-def _identifier(stage: str) -> str:
-    return "stage_" + re.sub(r"\W", "_", stage)  # the prefix: Mermaid takes a bare "end" for a keyword
-
-
-def _node(stage: str) -> str:
-    return f'{_identifier(stage)}["{stage}"]'
 
 
 def renewed(readme: str, parts: dict[str, str]) -> tuple[str, list[str]]:

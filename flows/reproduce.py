@@ -5,71 +5,165 @@ Without a server (PREFECT_API_URL) Prefect starts a temporary one, which ends wi
 
 from __future__ import annotations
 
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import dvc_project, metrics
-from flows.dvc_project import Children, DvcError
+from flows.budget import Budget, cores
+from flows.charts import flowchart
+from flows.dvc_project import DvcError, Plan
+from flows.locks import lock_file, one_at_a_time
+from flows.masking import masked
+from flows.processes import Children, EndedError, ending_signals_raise
+
+WATCH_SECONDS = 2.0  # between two looks at whether somebody cancelled
+BAR_SECONDS = 2.0  # between two updates of a progress artifact
+
+# Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
+STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages of one run share."""
+
+    root: Path
+    children: Children
+    budget: Budget
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: str, root: Path, children: Children, why: str) -> State:
+def run_stage(stage: str, run: Run, why: str, wanted: int | None, force: bool) -> State:
     """One DVC stage: shown as Cached where DVC had nothing to run; a failure has the stage's own message."""
-    log = get_run_logger()
+    if not why and not force:  # DVC was asked about all of them at once: another look would only cost its start
+        return Completed(name="Cached", message="nothing that it depends on has changed")
+    log, bar = get_run_logger(), Bar(stage)
     try:
-        outcome = dvc_project.reproduce(root, stage, log.info, children=children)
-    except DvcError as error:
+        with run.budget.taking(wanted):
+            outcome = dvc_project.reproduce(
+                run.root, stage, log.info, children=run.children, force=force, on_bar=bar.show
+            )
+    except (DvcError, EndedError) as error:
         return Failed(message=str(error))
+    bar.finish()
     if outcome.state == "ran":
-        return Completed(message=why or outcome.reason)
+        return Completed(message=why or "by force")
     return Completed(name="Cached", message=outcome.reason)
 
 
-# One worker: two heavy stages at once are slower than one after the other.
-@flow(
-    name="reproduce",
-    task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]  # Prefect's types are invariant
-    persist_result=False,
-)
-def reproduce(root: Path) -> State:
-    """Bring every stage of the project at `root` up to date; a failure stops only what depends on it."""
-    children = Children()
+class Bar:
+    """A stage's progress bar, as a progress artifact of its task run; made when the first state comes."""
+
+    def __init__(self, stage: str) -> None:
+        self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")
+        self._artifact: Any = None
+        self._shown = 0.0
+
+    def show(self, line: str) -> None:
+        """Take one state, such as "epoch 2:  40%|####      | 12/30"."""
+        found = re.match(r"(.*?):?\s*(\d+)%\|[^|]*\|\s*(.*)", line)
+        if found is None or time.monotonic() - self._shown < BAR_SECONDS:
+            return
+        self._put(float(found[2]), f"{found[1]}: {found[3]}")
+
+    def finish(self) -> None:
+        """The stage has ended well."""
+        if self._artifact is not None:
+            self._put(100.0, "done")
+
+    def _put(self, percent: float, description: str) -> None:
+        self._shown = time.monotonic()
+        with contextlib.suppress(Exception):  # a server that is away must not end the stage
+            if self._artifact is None:
+                self._artifact = create_progress_artifact(percent, key=self._key, description=description)
+            else:
+                update_progress_artifact(self._artifact, percent, description=description)
+
+
+@flow(name="reproduce", task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
+def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> State:
+    """Bring the project at `root` up to date: `stages` with all before them, or every stage.
+
+    A failure stops only what depends on it. By `force` the named stages run in any case; without names, all. A
+    second run in the same clone waits for the first.
+    """
+    log = get_run_logger()
     try:
-        plan = dvc_project.plan(root)
-        runs: dict[str, PrefectFuture[State]] = {}
-        for stage, upstream in plan.graph.items():
-            why = "; ".join(plan.reasons.get(stage, ()))
-            first = [runs[up] for up in upstream]
-            runs[stage] = run_stage.submit(stage, root, children, why, wait_for=first, return_state=False)
-        for run in runs.values():
-            run.wait()
-        return _conclude(root, {stage: run.state for stage, run in runs.items()})
+        with (
+            one_at_a_time(lock_file(root, "reproduce"), lambda who: log.info("waiting: %s reproduces here", who)),
+            Children() as children,
+            ended_when_cancelled(children) as cancelled,
+        ):
+            states = run_stages(root, children, stages=stages, force=force)
+            if cancelled():
+                return Cancelled(message="cancelled; what had run is in DVC's cache")
+            return conclude(states)
     except (DvcError, ValueError) as error:
         return Failed(message=str(error))
-    finally:
-        # Where the flow is cancelled or killed this ends what runs, and lets no queued stage start.
-        children.end()
 
 
-def _conclude(root: Path, states: dict[str, State]) -> State:
-    """Publish the tables, and say in one message how the run went."""
-    create_table_artifact(
-        key="models",
-        table=[dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in metrics.rows(root)],
-        description="Quality, speed and size of each model.",
-    )
-    create_table_artifact(
-        key="stages",
-        table=[{"stage": stage, "state": _word(state), "why": state.message or ""} for stage, state in states.items()],
-        description="What became of each stage.",
-    )
+def run_stages(root: Path, children: Children, *, stages: Sequence[str] = (), force: bool = False) -> dict[str, State]:
+    """Run what is not up to date of `stages` and all before them (none named: every stage) as tasks of this flow.
+
+    Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that is not there.
+    """
+    plan = dvc_project.plan(root, stages)
+    forced = set(stages or plan.graph) if force else set()
+    run, wanted = Run(root, children, Budget(cores())), dvc_project.cores_wanted(root)
+    runs: dict[str, PrefectFuture[State]] = {}
+    for stage, upstream in plan.graph.items():
+        why = "; ".join(plan.reasons.get(stage, ()))
+        if not why and forced.intersection(_before(plan, stage)):
+            why = "what it follows runs by force"
+        first = [runs[up] for up in upstream]
+        runs[stage] = run_stage.submit(
+            stage, run, why, wanted.get(stage), stage in forced, wait_for=first, return_state=False
+        )
+    for future in runs.values():
+        future.wait()
+    states = {stage: future.state for stage, future in runs.items()}
+    publish(root, plan, states)
+    return states
+
+
+def _before(plan: Plan, stage: str) -> set[str]:
+    return {above for up in plan.graph[stage] for above in (up, *_before(plan, up))}
+
+
+def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
+    """Artifacts of the run: the graph with its states, the stages, the models."""
+    words = {stage: _word(state) for stage, state in states.items()}
+    rows = [{"stage": stage, "state": words[stage], "why": state.message or ""} for stage, state in states.items()]
+    create_markdown_artifact(flowchart(plan.graph, words), key="graph", description="The graph, by state.")
+    create_table_artifact(rows, key="stages", description="What became of each stage.")
+    models = [dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in metrics.rows(root)]
+    create_table_artifact(models, key="models", description="Quality, speed and size of each model.")
+
+
+def conclude(states: Mapping[str, State]) -> State:
+    """In one state and message, how the stages went."""
     failed = {stage: state for stage, state in states.items() if state.is_failed() or state.is_crashed()}
     if failed:
         skipped = [stage for stage, state in states.items() if not state.is_final()]
@@ -83,8 +177,36 @@ def _word(state: State) -> str:
     return (state.name or state.type.value) if state.is_final() else "not run"
 
 
-def run(root: Path) -> str | None:
+@contextlib.contextmanager
+def ended_when_cancelled(children: Children) -> Iterator[Callable[[], bool]]:
+    """End `children` where somebody cancels this flow run at the server; gives what says whether that was so."""
+    context = FlowRunContext.get()
+    over, cancelled = threading.Event(), threading.Event()
+
+    def watch(flow_run: UUID) -> None:
+        with get_client(sync_client=True) as client:
+            while not over.wait(WATCH_SECONDS):
+                with contextlib.suppress(Exception):  # the server may be away for a while
+                    state = client.read_flow_run(flow_run).state
+                    if state and (state.is_cancelling() or state.is_cancelled()):
+                        cancelled.set()
+                        children.end()
+                        return
+
+    watcher = None
+    if context is not None and context.flow_run is not None:
+        watcher = threading.Thread(target=watch, args=(context.flow_run.id,), daemon=True, name="watch for cancelling")
+        watcher.start()
+    try:
+        yield cancelled.is_set
+    finally:
+        over.set()
+        if watcher is not None:
+            watcher.join()
+
+
+def run(root: Path, stages: Sequence[str] = (), *, force: bool = False) -> str | None:
     """Run the flow in this process. Returns None where all went well, else the message of what failed."""
-    with dvc_project.ending_signals_raise():
-        state: State = reproduce(root, return_state=True)
-    return None if state.is_completed() else state.message or f"the flow ended as {state.name}"
+    with ending_signals_raise():
+        state: State = reproduce(root, stages, force, return_state=True)
+    return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")

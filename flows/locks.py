@@ -1,0 +1,45 @@
+"""One at a time across processes, by a file that the kernel unlocks when its holder dies, however that happens."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+POLL_SECONDS = 0.5
+
+
+def lock_file(root: Path, name: str) -> Path:
+    """The file of the lock `name` of the clone at `root`: git and DVC both ignore it."""
+    return root / ".dvc/tmp/winnow" / f"{name}.lock"
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path, on_wait: Callable[[str], object], *, wait: bool = True) -> Iterator[None]:
+    """Hold `lock` inside; `on_wait` hears once who holds it, as "process 4711".
+
+    Raises BlockingIOError with that where it is held and this is not to `wait`.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as file:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                holder = f"process {file.read().strip() or '(unknown)'}"
+                if not wait:
+                    raise BlockingIOError(holder) from None
+                if not told:
+                    on_wait(holder)
+                    told = True
+                time.sleep(POLL_SECONDS)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,47 @@
+"""Secrets taken out of what is shown or kept: log lines, errors, reports, messages.
+
+A secret is the value of an environment variable whose name says so, and what a URL carries as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+
+MASK = "***"
+MIN_LENGTH = 6  # a shorter value would mask words that only look like it
+
+_SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH_STRING|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|WEBHOOK", re.I
+)
+# https://TOKEN@host and scheme://user:password@host; in ssh://git@host there is nothing to hide.
+_USER = re.compile(r"\b(https?://)[^\s/@]+@|\b([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.I)
+_QUERY = re.compile(
+    r"([?&][\w.-]*(?:token|secret|password|signature|credential|api_?key|accesskeyid)[\w.-]*=)[^\s&#'\"]+", re.I
+)
+
+
+def masked(text: str) -> str:
+    """`text` with *** where a secret stood."""
+    if pattern := _pattern(_secrets()):
+        text = pattern.sub(MASK, text)
+    text = _USER.sub(lambda found: f"{found[1] or found[2]}{MASK}@", text)
+    return _QUERY.sub(rf"\g<1>{MASK}", text)
+
+
+def holds_a_secret(text: str) -> bool:
+    """Whether a URL in `text` carries one."""
+    return bool(_USER.search(text) or _QUERY.search(text))
+
+
+def _secrets() -> tuple[str, ...]:
+    found = {value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    # Of "user:password" the second part may be shown alone.
+    found |= {value.partition(":")[2] for value in found if "://" not in value}
+    return tuple(sorted((value for value in found if len(value) >= MIN_LENGTH), key=len, reverse=True))
+
+
+@functools.lru_cache(maxsize=4)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(re.escape, secrets))) if secrets else None
