@@ -12,9 +12,8 @@ import dataclasses
 import functools
 import io
 import json
-import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from flows import changes, dvc_project
+from flows import changes, dvc_project, dvc_storage, git
 from flows.evidence import KINDS, Decision, Flip, ModelView, Paired, Results, Review, Revision
 from flows.promotion import decide
 from stages.measures.paired import mcnemar
@@ -45,7 +44,7 @@ class Side:
         """A file that git has; None where it has not."""
         if self.commit is None:
             return path.read_text(encoding="utf-8") if path.is_file() else None
-        done = _git(self.root, "show", f"{self.commit}:./{path.relative_to(self.root).as_posix()}")
+        done = git.attempt(self.root, "show", f"{self.commit}:./{path.relative_to(self.root).as_posix()}")
         return done.stdout if done.returncode == 0 else None
 
     def json(self, path: Path) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class Side:
         try:
             if name not in self._hashes:
                 raise FileNotFoundError("dvc.lock does not know it")
-            return dvc_project.content(self.root, name, self._hashes[name], revision=self.commit)
+            return dvc_storage.content(self.root, name, self._hashes[name], revision=self.commit)
         except (OSError, dvc_project.DvcError) as error:
             self.notes.append(f"{self._name(path)} cannot be had: {error}.")
             return None
@@ -90,17 +89,20 @@ class Side:
         return f"{path.relative_to(self.root).as_posix()} of {self.commit or 'the working tree'}"
 
 
-def gather(root: Path, base: str | None = None) -> Review:
+def gather(
+    root: Path, base: str | None = None, *, released: Callable[[Results], Results | None] | None = None
+) -> Review:
     """The review of the working tree at `root` against `base` (see `default_base`).
 
+    The gate compares with the base's model; with `released`, which gets the candidate's results, with what it gives.
     Raises ValueError for a revision that git does not know, and for parameters that are wrong.
     """
     params = load_params(root / "params.yaml")
     name = base or default_base(root)
     notes: list[str] = []
-    before, after = Side(root, _commit(root, name), notes), Side(root, None, notes)
-    old = {model: _results(before, model) for model in MODELS}
-    new = {model: _results(after, model) for model in MODELS}
+    before, after = Side(root, git.commit_of(root, name, short=True), notes), Side(root, None, notes)
+    old = {model: results(before, model) for model in MODELS}
+    new = {model: results(after, model) for model in MODELS}
     pairs = {model: pair for model in MODELS if (pair := _pair(model, old[model], new[model], notes))}
     texts = _texts(after) if pairs else {}
     candidate = params.promotion.model
@@ -116,7 +118,7 @@ def gather(root: Path, base: str | None = None) -> Review:
         stages=tuple(changes.stages(before.lock, after.lock)),
         paired=tuple(_paired(model, *pair) for model, pair in pairs.items()),
         flips=tuple(flip for model, pair in pairs.items() for flip in _flips(model, *pair, texts)),
-        decision=_decision(old[candidate], new[candidate], params, notes),
+        decision=_decision(released or (lambda _: old[candidate]), new[candidate], params, notes),
         candidate=candidate,
         before=tuple(_view(before, model, old[model]) for model in MODELS),
         after=tuple(_view(after, model, new[model]) for model in MODELS),
@@ -131,51 +133,36 @@ def default_base(root: Path) -> str:
 
     Raises ValueError where there is no commit to compare with.
     """
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    head = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
     for main in ("origin/HEAD", "origin/main", "origin/master", "main", "master"):
-        fork = _git(root, "merge-base", "HEAD", main).stdout.strip()
+        fork = git.attempt(root, "merge-base", "HEAD", main).stdout.strip()
         if fork and fork != head:
             return fork
         if fork:
             break
     if _changed(root):
         return "HEAD"
-    if _git(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
+    if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
         return "HEAD~1"
     raise ValueError("there is no commit to compare with. Name one: winnow review --base REV.")
 
 
-def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
-    )
-
-
-def _commit(root: Path, name: str) -> str:
-    done = _git(root, "rev-parse", "--verify", "--quiet", "--short", "--end-of-options", f"{name}^{{commit}}")
-    if done.returncode != 0:
-        raise ValueError(
-            f"git knows no revision '{name}'. Allowed: a branch, a tag or a commit. `git fetch` gets more."
-        )
-    return done.stdout.strip()
-
-
 def _changed(root: Path) -> bool:
-    return bool(_git(root, "status", "--porcelain", "--", *WATCHED).stdout.strip())
+    return bool(git.attempt(root, "status", "--porcelain", "--", *WATCHED).stdout.strip())
 
 
 def _head(root: Path) -> Revision:
     if _changed(root):
         return Revision("the working tree", None, "changes that are not committed")
-    branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD").stdout.strip()
-    return Revision(branch, _commit(root, "HEAD"), _subject(root, "HEAD"))
+    branch = git.attempt(root, "rev-parse", "--abbrev-ref", "HEAD").stdout.strip()
+    return Revision(branch, git.commit_of(root, "HEAD", short=True), _subject(root, "HEAD"))
 
 
 def _subject(root: Path, commit: str) -> str:
-    return _git(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
+    return git.attempt(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
 
 
-def _results(side: Side, model: str) -> Results:
+def results(side: Side, model: str) -> Results:
     """What is known of a model; without its predictions, no rows."""
     paths = Paths(side.root)
     quality, profile = side.json(paths.quality(model)), side.json(paths.profile(model))
@@ -268,11 +255,14 @@ def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str]) -> 
     yield from sorted(flips, key=lambda flip: KINDS.index(flip.kind))
 
 
-def _decision(old: Results, new: Results, params: Params, notes: list[str]) -> Decision | None:
+def _decision(
+    released: Callable[[Results], Results | None], new: Results, params: Params, notes: list[str]
+) -> Decision | None:
     if not len(new.row_ids):
         notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
         return None
-    return decide(new, old if len(old.row_ids) else None, params.promotion)
+    old = released(new)
+    return decide(new, old if old is not None and len(old.row_ids) else None, params.promotion)
 
 
 def _view(side: Side, model: str, results: Results) -> ModelView:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fcntl
-import functools
-import hashlib
 import json
 import logging
 import os
@@ -18,7 +16,6 @@ import re
 import selectors
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +61,7 @@ def graph(root: Path) -> Graph:
     """Each stage with the stages that it follows: in topological order, and else in that of dvc.yaml."""
     names: list[str] = []
     upstream: dict[str, list[str]] = {}
-    for line in _read(root, "dag", "--dot").splitlines():
+    for line in read(root, "dag", "--dot").splitlines():
         if edge := re.fullmatch(r'"(.+)" -> "(.+)";', line):
             upstream[edge[2]].append(edge[1])
         elif node := re.fullmatch(r'"(.+)";', line):
@@ -80,8 +77,8 @@ def graph(root: Path) -> Graph:
 def status(root: Path) -> dict[str, tuple[str, ...]]:
     """The stages that are not up to date by themselves, each with the reasons in plain words."""
     _mend_rwlock(root)
-    found = json.loads(_read(root, "--wait-for-lock", "status", "--json"))
-    locked = _yaml(root / "dvc.lock").get("stages", {})
+    found = json.loads(read(root, "--wait-for-lock", "status", "--json"))
+    locked = lock_of(root).get("stages", {})
     return {stage: tuple(_reasons(root, locked.get(stage), changes)) for stage, changes in found.items()}
 
 
@@ -91,33 +88,15 @@ def stale(root: Path) -> tuple[str, ...]:
     Outs that are not here count as what dvc.lock says they are, so that a clone without the data can be checked.
     """
     _mend_rwlock(root)
-    said = _read(root, "--wait-for-lock", "repro", "--dry", "--allow-missing")
-    return tuple(re.findall(r"^Running stage '(.+?)':$", said, re.MULTILINE))
-
-
-def content(root: Path, path: str, md5: str, *, revision: str | None) -> bytes:
-    """The bytes of the out `path` of one file, as dvc.lock has it at `revision` (None: the working tree).
-
-    From DVC's cache, where its hash is checked, or from the working tree; else by `dvc get`, from the cache of
-    this clone or the default remote. Raises DvcError with DVC's words where nobody has it.
-    """
-    cache = _cache_folder(root)
-    for candidate in (cache / "files/md5" / md5[:2] / md5[2:], root / path):
-        if (
-            candidate.is_file()
-            and hashlib.md5(found := candidate.read_bytes(), usedforsecurity=False).hexdigest() == md5
-        ):
-            return found
-    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-        target = Path(folder, "out")
-        at = ["--rev", revision] if revision else []
-        _read(root, "get", ".", path, *at, "--out", str(target))
-        return target.read_bytes()
-
-
-@functools.lru_cache(maxsize=8)
-def _cache_folder(root: Path) -> Path:
-    return Path(_read(root, "cache", "dir").strip())
+    # With the run cache, a dry run takes what it would bring back for granted, and then misses it.
+    command = ["--wait-for-lock", "repro", "--dry", "--allow-missing", "--no-run-cache", "--keep-going"]
+    done = _attempt(root, *command)
+    # A stage that would run, but whose inputs are not here, fails even in a dry run.
+    missed = r"^ERROR: failed to reproduce (?:stages: )?(.+)$" if "No such file" in done.stderr else r"(?!)"
+    failed = re.findall(r"'([^']+)'", " ".join(re.findall(missed, done.stderr, re.MULTILINE)))
+    if done.returncode != 0 and not failed:
+        raise _error(command, done)
+    return (*re.findall(r"^Running stage '(.+?)':$", done.stdout, re.MULTILINE), *failed)
 
 
 def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
@@ -154,6 +133,11 @@ def _up_to(order: Graph, stages: Sequence[str]) -> Graph:
         if stage in kept:
             kept.update(order[stage])
     return {stage: upstream for stage, upstream in order.items() if stage in kept}
+
+
+def forced(order: Graph, stages: Sequence[str]) -> set[str]:
+    """The stages that `--force` is about: the named ones, or all."""
+    return {stage for stage in order if not stages or stage in stages or stage.partition("@")[0] in stages}
 
 
 def cores_wanted(root: Path) -> dict[str, int]:
@@ -238,6 +222,11 @@ def _parameters(path: Path) -> dict[str, Any]:
     return _yaml(path) if path.suffix in {".yaml", ".yml", ".json"} else {}
 
 
+def lock_of(root: Path) -> dict[str, Any]:
+    """What dvc.lock says; empty where there is none."""
+    return _yaml(root / "dvc.lock")
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
@@ -275,7 +264,8 @@ def reproduce(
             # DVC speaks first: what the stage prints later cannot change what is said here.
             outcome = outcome or _outcome(stage, line)
             tail.append(line)
-            on_line(line)
+            if not line.strip().startswith(_ADVICE):
+                on_line(line)
         code = process.wait()
     if code != 0:
         raise DvcError(_failure(stage, list(tail), code))
@@ -284,7 +274,31 @@ def reproduce(
     return outcome
 
 
+_ADVICE = (  # of DVC's to somebody who sits before a terminal
+    "Updating lock file", "To track the changes with git", "git add ", "To enable auto staging",
+    "dvc config core.autostage", "Use `dvc push`",
+)  # fmt: skip
 _DVC = [sys.executable, "-P", "-m", "dvc"]  # -P: no file of the project can stand in for a module of DVC's
+
+
+def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children | None) -> None:
+    """Run a DVC command that takes long; `on_line` gets what it prints. Raises DvcError with DVC's words."""
+    if children is None:
+        with Children() as own:
+            return stream(root, arguments, on_line, own)
+    tail: deque[str] = deque(maxlen=20)
+    with (
+        ending_signals_raise(),
+        children.child([*_DVC, "--wait-for-lock", *arguments], root, _environment()) as process,
+    ):
+        for line in _lines(process, None):
+            tail.append(line)
+            on_line(line)
+        code = process.wait()
+    if code != 0:
+        said = "; ".join(line.removeprefix("ERROR: ") for line in tail if line.startswith("ERROR: "))
+        raise DvcError(f"dvc {arguments[0]}: {said or (tail[-1] if tail else f'exit code {code}')}")
+    return None
 
 
 def _outcome(stage: str, line: str) -> Outcome | None:
@@ -364,15 +378,23 @@ def _failure(stage: str, lines: list[str], code: int) -> str:
     return "\n".join([*own[-10:], dvc])
 
 
-def _read(root: Path, *arguments: str) -> str:
+def read(root: Path, *arguments: str) -> str:
     """What a DVC command that only reads prints. Raises DvcError with its message where it fails."""
-    done = subprocess.run(
-        [*_DVC, *arguments], cwd=root, env=_environment(), capture_output=True, text=True, check=False
-    )
+    done = _attempt(root, *arguments)
     if done.returncode != 0:
-        said = [line.removeprefix("ERROR: ").strip() for line in done.stderr.splitlines() if line.strip()]
-        raise DvcError(masked(f"dvc {arguments[-2]}: {' '.join(said) or f'exit code {done.returncode}'}"))
+        raise _error(arguments, done)
     return done.stdout
+
+
+def _attempt(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*_DVC, *arguments]
+    return subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+
+
+def _error(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> DvcError:
+    said = [line.removeprefix("ERROR: ").strip() for line in done.stderr.splitlines() if line.strip()]
+    name = next(argument for argument in arguments if not argument.startswith("-"))
+    return DvcError(masked(f"dvc {name}: {' '.join(said) or f'exit code {done.returncode}'}"))
 
 
 def _environment() -> dict[str, str]:

@@ -130,7 +130,7 @@ def run_stages(root: Path, children: Children, *, stages: Sequence[str] = (), fo
     Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that is not there.
     """
     plan = dvc_project.plan(root, stages)
-    forced = set(stages or plan.graph) if force else set()
+    forced = dvc_project.forced(plan.graph, stages) if force else set()
     run, wanted = Run(root, children, Budget(cores())), dvc_project.cores_wanted(root)
     runs: dict[str, PrefectFuture[State]] = {}
     for stage, upstream in plan.graph.items():

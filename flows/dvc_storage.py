@@ -1,0 +1,151 @@
+"""DVC's cache and remotes: what is in them, whether it can be trusted, and how it gets there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.dvc_project import lock_of, read, stream
+from flows.processes import Children
+
+log = logging.getLogger("winnow")
+
+
+def content(root: Path, path: str, digest: str, *, revision: str | None) -> bytes:
+    """The bytes of the out `path` of one file, as dvc.lock has it at `revision` (None: the working tree).
+
+    From DVC's cache, where its hash is checked, or from the working tree; else by `dvc get`, from the cache of
+    this clone or the default remote. Raises DvcError with DVC's words where nobody has it.
+    """
+    for candidate in (_object(cache_folder(root), digest), root / path):
+        if candidate.is_file() and md5(candidate) == digest:
+            return candidate.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+        target = Path(folder, "out")
+        at = ["--rev", revision] if revision else []
+        read(root, "get", ".", path, *at, "--out", str(target))
+        return target.read_bytes()
+
+
+@functools.lru_cache(maxsize=8)
+def cache_folder(root: Path) -> Path:
+    """Where DVC's cache of the project at `root` is."""
+    return Path(read(root, "cache", "dir").strip())
+
+
+def md5(path: Path) -> str:
+    """Of a file's bytes, by which DVC names its objects."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _object(cache: Path, digest: str) -> Path:
+    return cache / "files/md5" / digest[:2] / digest[2:]
+
+
+def shared_configuration(root: Path) -> str:
+    """What a worktree's .dvc/config.local needs to use the cache and the remotes of the clone at `root`."""
+    local = read(root, "config", "--list", "--local").splitlines()
+    # DVC shows paths as absolute ones, so that they hold in another folder too.
+    urls = [line for line in read(root, "config", "--list").splitlines() if re.match(r"remote\..+\.url=", line)]
+    sections: dict[str, list[str]] = {"cache": [f"dir = {cache_folder(root)}"]}
+    for key, _, value in (line.partition("=") for line in dict.fromkeys([*urls, *local])):
+        section, _, option = key.rpartition(".")
+        if key != "cache.dir":
+            sections.setdefault(section, []).append(f"{option} = {value}")
+    return "".join("\n    ".join([f"[{_section(name)}]", *lines]) + "\n" for name, lines in sections.items())
+
+
+def _section(name: str) -> str:
+    kind, _, label = name.partition(".")
+    return f"'{kind} \"{label}\"'" if label else kind
+
+
+def has_remote(root: Path) -> bool:
+    """Whether `dvc push` knows where to: a default remote is set."""
+    return any(line.startswith("core.remote=") for line in read(root, "config", "--list").splitlines())
+
+
+def push(root: Path, on_line: Callable[[str], object], *, children: Children | None = None) -> None:
+    """Send every out of dvc.lock, and the run cache, to the default remote."""
+    stream(root, ["push", "--run-cache"], on_line, children)
+
+
+def pull(root: Path, targets: Sequence[str], on_line: Callable[[str], object], *, children: Children) -> None:
+    """Get `targets` from DVC's cache, or else from the default remote."""
+    stream(root, ["pull", "--force", *targets], on_line, children)
+
+
+def update(root: Path, target: str, on_line: Callable[[str], object], *, children: Children) -> None:
+    """Bring the import of the .dvc file `target` to its source's present state."""
+    stream(root, ["update", target], on_line, children)
+
+
+def add(root: Path, path: str, on_line: Callable[[str], object], *, children: Children) -> None:
+    """Take the data at `path` as it is now into DVC's cache, and its hash into its .dvc file."""
+    stream(root, ["add", path], on_line, children)
+
+
+def changed_data(root: Path, target: str) -> bool:
+    """Whether the data of the .dvc file `target` is not what that file says."""
+    changes = json.loads(read(root, "--wait-for-lock", "status", "--json", target)).get(target, [])
+    outs = [change.get("changed outs", {}) for change in changes if isinstance(change, dict)]
+    return any("modified" in states.values() for states in outs)
+
+
+@dataclass(frozen=True)
+class Altered:
+    """An object of DVC's cache whose bytes are not those that its name promises, and the out that it is of."""
+
+    stage: str
+    out: str
+    file: str
+    cached: Path
+
+
+def altered(root: Path) -> tuple[Altered, ...]:
+    """The objects in the cache behind dvc.lock's outs that were altered since they were written: all are rehashed.
+
+    DVC itself trusts a read-only object. Objects that are not in this clone's cache are not looked for.
+    """
+    cache = cache_folder(root)
+    return tuple(
+        Altered(stage, out["path"], name, cached)
+        for stage, entry in (lock_of(root).get("stages") or {}).items()
+        for out in entry.get("outs", [])
+        for name, digest in _files(cache, out)
+        if (cached := _object(cache, digest)).is_file() and md5(cached) != digest.removesuffix(".dir")
+    )
+
+
+def _files(cache: Path, out: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each file of an out with its digest; a folder's listing is one too."""
+    digest = out["md5"]
+    yield out["path"], digest
+    listing = _object(cache, digest)
+    if digest.endswith(".dir") and listing.is_file():
+        with contextlib.suppress(ValueError):  # then the listing itself was altered
+            for entry in json.loads(listing.read_bytes()):
+                yield f"{out['path']}/{entry['relpath']}", entry["md5"]
+
+
+def discard(root: Path, found: Iterable[Altered]) -> None:
+    """Remove altered objects, and the outs made of them, so that their stages make them again."""
+    for item in found:
+        log.warning("%s was altered in DVC's cache. It is removed, to be made again by %s.", item.file, item.stage)
+        item.cached.unlink(missing_ok=True)
+        out = root / item.out
+        if out.is_dir():
+            shutil.rmtree(out)
+        else:
+            out.unlink(missing_ok=True)
