@@ -1,0 +1,140 @@
+"""A retrained model as a branch that somebody can merge: the same inputs make one proposal, however often they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from flows import dvc_project, git
+from flows.masking import masked
+
+PREFIX = "winnow/retrain-"
+GH_SECONDS = 120
+
+
+def same_inputs(worktree: Path, base: str) -> str | None:
+    """The branch of an open proposal that was made of what `worktree` holds; None where there is none.
+
+    DVC judges: with that proposal's dvc.lock, no stage would run. A proposal is open until `base` has it.
+    """
+    for name in _open(worktree, base):
+        proposed = git.attempt(worktree, "show", f"{name}:./dvc.lock")
+        if proposed.returncode == 0 and _fits(worktree, proposed.stdout):
+            return name
+    return None
+
+
+def _fits(worktree: Path, lock: str) -> bool:
+    """Whether no stage would run with the text `lock` as dvc.lock."""
+    outs = [
+        out["path"]
+        for stage in (yaml.safe_load(lock) or {}).get("stages", {}).values()
+        for out in stage.get("outs", [])
+    ]
+    # What is not here counts as what the lock says it is: so metrics of another run go out of the way.
+    aside = {path: path.read_bytes() for path in map(worktree.joinpath, ("dvc.lock", *outs)) if path.is_file()}
+    try:
+        for path in aside:
+            path.unlink()
+        (worktree / "dvc.lock").write_text(lock, encoding="utf-8")
+        return not dvc_project.stale(worktree)
+    finally:
+        (worktree / "dvc.lock").unlink(missing_ok=True)
+        for path, content in aside.items():
+            path.write_bytes(content)
+
+
+def _open(root: Path, base: str) -> list[str]:
+    """Proposals that are no part of `base`, newest first: of this clone, and of origin."""
+    patterns = [f"refs/heads/{PREFIX}*", f"refs/remotes/origin/{PREFIX}*"]
+    listed = git.read(
+        root, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", f"--no-merged={base}", *patterns
+    )
+    return listed.splitlines()
+
+
+def commit(worktree: Path, subject: str, body: str) -> str:
+    """Commit everything of `worktree` but what git ignores; no branch moves. Returns the commit."""
+    git.read(worktree, "add", "--all")
+    message = masked(f"{subject}\n\n{body}")
+    quiet = ["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]
+    done = subprocess.run(
+        ["git", *quiet, "commit", "--quiet", "--cleanup=verbatim", "--file=-"],
+        cwd=worktree,
+        env=git.environment_of(**git.identity(worktree)),
+        input=message,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise git.GitError(masked(f"git commit: {done.stderr.strip() or done.stdout.strip()}"))
+    return git.commit_of(worktree, "HEAD")
+
+
+def branch_name(worktree: Path) -> str:
+    """By what went in, so that the same inputs give the same name."""
+    return f"{PREFIX}{_inputs(worktree)[:12]}"
+
+
+def _inputs(worktree: Path) -> str:
+    """SHA-256 over dvc.lock: each stage's command, parameters, and dependencies that no stage makes."""
+    stages = (yaml.safe_load((worktree / "dvc.lock").read_text(encoding="utf-8")) or {}).get("stages", {})
+    made = tuple(out["path"] for stage in stages.values() for out in stage.get("outs", []))
+    inputs = {
+        name: {
+            "cmd": stage["cmd"],
+            "params": stage.get("params"),
+            "deps": [
+                (dep["path"], dep.get("md5")) for dep in stage.get("deps", []) if not dep["path"].startswith(made)
+            ],
+        }
+        for name, stage in stages.items()
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def publish(root: Path, name: str, made: str) -> None:
+    """The branch `name` at the commit `made`, here and at origin where there is one.
+
+    Raises GitError where origin refuses; the branch is then here, and the next attempt sends it.
+    """
+    git.read(root, "branch", "--force", "--no-track", name, made)
+    if git.has_origin(root):
+        git.read(root, "push", "--force", "--no-verify", "origin", f"refs/heads/{name}:refs/heads/{name}")
+
+
+def short(reference: str) -> str:
+    """A branch's name as people write it."""
+    return reference.removeprefix("refs/heads/").removeprefix("refs/remotes/")
+
+
+def is_published(root: Path, reference: str) -> bool:
+    """Whether origin has the proposal's branch, where there is an origin."""
+    if not git.has_origin(root) or reference.startswith("refs/remotes/"):
+        return True
+    return bool(git.attempt(root, "ls-remote", "--heads", "origin", reference).stdout.strip())
+
+
+def pull_request(root: Path, name: str, base: str, subject: str, body: str) -> str | None:
+    """Open a pull request by the `gh` client, where there is one. Returns its address, or None.
+
+    Raises GitError where `gh` refuses.
+    """
+    if shutil.which("gh") is None or not git.has_origin(root):
+        return None
+    arguments = ["gh", "pr", "create", "--head", name, "--base", base, "--title", subject, "--body-file", "-"]
+    try:
+        done = subprocess.run(
+            arguments, cwd=root, input=masked(body), capture_output=True, text=True, check=False, timeout=GH_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise git.GitError(f"gh pr create: no answer within {GH_SECONDS} s") from None
+    if done.returncode != 0:
+        raise git.GitError(masked(f"gh pr create: {' '.join(done.stderr.split()) or done.returncode}"))
+    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else None

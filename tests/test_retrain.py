@@ -1,0 +1,293 @@
+"""Flow `retrain` against a real clone with an origin, a DVC remote, and a real Prefect server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import flow_fixtures
+import pytest
+import yaml
+from conftest import edit_params, run
+from flow_fixtures import environment, eventually
+from prefect.states import State
+from retrain_project import make_retrain_project, more_rows
+
+from flows import dvc_storage, releases
+
+prefect_server = flow_fixtures.prefect_server
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    return make_retrain_project(tmp_path / "all")
+
+
+def retrain(clone: Path, **options: object) -> State:
+    from flows.retrain import retrain as flow
+
+    return flow(clone, return_state=True, **options)  # type: ignore[call-overload]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return run(folder, "git", *arguments).stdout.strip()
+
+
+def proposed(folder: Path) -> list[str]:
+    return git(folder, "for-each-ref", "--format=%(refname:short)", "refs/heads/winnow").splitlines()
+
+
+def commit_params(clone: Path, subject: str, **changes: object) -> None:
+    edit_params(clone, **changes)
+    git(clone, "commit", "-qam", subject)
+
+
+def untouched(clone: Path) -> tuple[str, str, str, str]:
+    """What a person in the clone would notice."""
+    return (
+        git(clone, "rev-parse", "HEAD"),
+        git(clone, "status", "--porcelain"),
+        git(clone, "stash", "list"),
+        git(clone, "worktree", "list"),
+    )
+
+
+def test_new_rows_make_one_proposal_that_anybody_can_reproduce_and_nobodys_checkout_is_touched(
+    clone: Path, tmp_path: Path
+):
+    nothing = retrain(clone)
+    assert (nothing.name, nothing.message) == ("Skipped", "nothing new: no stage of main would run")
+
+    more_rows(clone, 30, seed=1)
+    (clone / "notes.txt").write_text("mine")
+    before = untouched(clone)
+    state = retrain(clone)
+    assert state.name == "Proposed", state.message
+    assert "accuracy 100.0%" in (state.message or "")
+    assert untouched(clone) == before
+
+    [branch] = proposed(clone)
+    assert proposed(clone.parent / "origin.git") == [branch]
+    message = git(clone, "show", "--no-patch", "--format=%B", branch)
+    assert message.startswith("Retrain: accuracy 100.0%, macro-F1 100.0%; the gate says pass")
+    assert "data/corpus.csv: 1 file changed in the clone" in message
+    assert "Winnow review" in message
+    changed = git(clone, "diff", "--name-only", "main", branch).splitlines()
+    assert {"data/corpus.csv", "dvc.lock", "metrics/quality/baseline.json"} <= set(changed)
+    assert "notes.txt" not in changed
+
+    other = tmp_path / "other"
+    run(tmp_path, "git", "clone", "-q", "--branch", branch, str(clone.parent / "origin.git"), str(other))
+    run(other, "dvc", "remote", "modify", "--local", "store", "url", str(clone.parent / "store"))
+    run(other, "dvc", "pull", "-q")
+    assert run(other, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+    again = retrain(clone)
+    assert (again.name, again.message) == ("Skipped", f"already proposed: {branch}")
+    shutil.rmtree(clone / ".git/refs/heads/winnow")  # another clone's proposal, as far as this one knows
+    elsewhere = retrain(clone)
+    assert (elsewhere.name, elsewhere.message) == ("Skipped", f"already proposed: origin/{branch}")
+
+
+def test_a_proposal_that_the_gate_passes_can_be_released_at_once_and_taken_back(clone: Path):
+    assert retrain(clone, approve="when the gate passes").name == "Skipped", "no released model yet, and nothing new"
+    first = releases.promote(clone)
+    more_rows(clone, 30, seed=1)
+    state = retrain(clone, approve="when the gate passes")
+    assert state.name == "Promoted", state.message
+    now = releases.released(clone)
+    assert now is not None
+    assert now != first
+    assert git(clone.parent / "origin.git", "rev-parse", "main") == now.revision
+    assert git(clone, "rev-parse", "main") == first.revision, "the branch here is checked out, and stays"
+    again = retrain(clone)
+    assert (again.name, again.message) == ("Skipped", "nothing new: no stage of main would run")
+    assert releases.rollback(clone) == first
+
+
+def test_a_worse_model_is_proposed_as_blocked_judged_on_the_same_new_rows_as_the_released_one(clone: Path):
+    releases.promote(clone)
+    more_rows(clone, 30, seed=1)
+    commit_params(clone, "a useless model", baseline__inverse_regularization=1.0e-9)
+    state = retrain(clone, approve="when the gate passes")
+    assert (state.name, state.is_failed()) == ("Blocked", True), state.message
+    assert "quality: fail: accuracy 100.0% ->" in (state.message or "")
+    assert "others are new" not in (state.message or ""), "the released model answered the new rows too"
+    [branch] = proposed(clone)
+    assert "the gate says fail" in git(clone, "show", "--no-patch", "--format=%s", branch)
+    assert retrain(clone).name == "Skipped"
+
+
+def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
+    releases.promote(clone)
+    more_rows(clone, 500, seed=1, labels=("sea",))
+    state = retrain(clone)
+    assert state.name == "Blocked"
+    assert "'sea' is 33.3% -> 72.1% of the rows" in (state.message or "")
+    assert "Nothing was trained" in (state.message or "")
+    assert proposed(clone) == []
+    assert retrain(clone, accept_drift=True).name == "Proposed"
+
+
+def test_an_object_altered_in_the_cache_is_found_and_made_again_before_it_is_proposed(clone: Path):
+    cache = clone / ".dvc/cache/files/md5"
+    lock = yaml.safe_load((clone / "dvc.lock").read_text())
+    [listing] = [out["md5"] for out in lock["stages"]["baseline"]["outs"]]
+    files = {entry["relpath"]: entry["md5"] for entry in json.loads((cache / listing[:2] / listing[2:]).read_bytes())}
+    name, model = next(item for item in files.items() if item[0].endswith(".safetensors"))
+    broken = cache / model[:2] / model[2:]
+    content = broken.read_bytes()
+    broken.chmod(0o644)
+    broken.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    broken.chmod(0o444)
+    commit_params(clone, "more resamples", evaluate__resamples=101)
+    assert [found.file for found in dvc_storage.altered(clone)] == [f"artifacts/models/baseline/{name}"]
+    state = retrain(clone)
+    assert state.name == "Proposed", state.message
+    assert broken.read_bytes() == content
+    assert dvc_storage.altered(clone) == ()
+
+
+def test_killed_before_the_branch_is_made_the_next_run_makes_the_one_proposal(clone: Path, prefect_server: str):
+    more_rows(clone, 30, seed=1)
+    hook = clone / ".git/hooks/reference-transaction"
+    hook.write_text('#!/bin/sh\ngrep -q refs/heads/winnow && kill -9 $(cat "$KILLED")\nexit 0\n')
+    hook.chmod(0o755)
+    pid = clone.parent / "pid"
+    code = (
+        "import os, pathlib; pathlib.Path(os.environ['KILLED']).write_text(str(os.getpid()));"
+        "from flows.cli import main; main(['retrain'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=clone,
+        env=environment(KILLED=str(pid), PREFECT_API_URL=prefect_server),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    hook.unlink()
+    for lock in clone.glob(".git/refs/heads/winnow/*.lock"):
+        lock.unlink()  # git's own: it was killed while it held it
+    assert retrain(clone).name in {"Proposed", "Skipped"}
+    assert len(proposed(clone)) == len(proposed(clone.parent / "origin.git")) == 1
+    assert git(clone, "worktree", "list").count("\n") == 0
+    assert not any((clone / ".dvc/tmp/winnow/worktrees").glob("*"))
+
+
+def test_sigterm_ends_every_process_and_leaves_no_worktree(clone: Path, prefect_server: str):
+    more_rows(clone, 30, seed=1)
+    edit_graph(clone, "baseline", "sleep 300")
+    command = [sys.executable, "-m", "flows.cli", "retrain"]
+    parent = subprocess.Popen(
+        command, cwd=clone, env=environment(PREFECT_API_URL=prefect_server), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        eventually(lambda: sleeping(clone), seconds=120)
+        second = retrain(clone)
+        assert second.name == "Skipped"
+        assert second.message == f"process {parent.pid} is retraining in this clone"
+        parent.terminate()
+        parent.communicate(timeout=60)
+        assert parent.returncode == 143
+    finally:
+        parent.kill()
+        parent.wait()
+    assert not sleeping(clone)
+    assert git(clone, "worktree", "list").count("\n") == 0
+    assert proposed(clone) == []
+
+
+def edit_graph(clone: Path, stage: str, command: str) -> None:
+    graph = yaml.safe_load((clone / "dvc.yaml").read_text())
+    graph["stages"][stage]["cmd"] = command
+    (clone / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+    git(clone, "commit", "-qam", f"{stage}: {command}")
+
+
+def sleeping(clone: Path) -> bool:
+    """Whether the stage `sleep 300` runs in a worktree of the clone."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cmdline"] == ["sleep", "300"] and str(clone) in (process.info["cwd"] or ""):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda clone: shutil.rmtree(clone / ".git"), "no git repository, so there is nothing to propose to"),
+        (lambda clone: git(clone, "checkout", "-q", "--detach"), "HEAD is detached"),
+        (lambda clone: git(clone, "checkout", "-q", "--orphan", "empty"), "no commit yet"),
+        (lambda clone: run(clone, "dvc", "remote", "remove", "store"), "no DVC remote is set"),
+        (lambda clone: forget_data(clone), "which neither git nor DVC keeps"),
+    ],
+    ids=["no git", "detached", "no commit", "no DVC remote", "data kept by nobody"],
+)
+def test_bad_input_is_one_clear_line_and_nothing_is_half_done(clone: Path, spoil, message: str):
+    spoil(clone)
+    state = retrain(clone)
+    assert state.is_failed()
+    assert message in (state.message or "")
+    assert "\n" not in (state.message or "")
+    if (clone / ".git").exists():
+        assert proposed(clone) == []
+        assert git(clone, "worktree", "list").count("\n") == 0
+
+
+def forget_data(clone: Path) -> None:
+    git(clone, "rm", "-q", "--cached", "data/corpus.csv")
+    git(clone, "commit", "-qm", "forget the data")
+
+
+def test_a_remote_that_cannot_be_written_fails_the_run_and_loses_nothing(clone: Path):
+    more_rows(clone, 30, seed=1)
+    (clone.parent / "file").write_text("no folder")
+    run(clone, "dvc", "remote", "modify", "--local", "store", "url", str(clone.parent / "file/store"))
+    state = retrain(clone)
+    assert state.is_failed()
+    assert "dvc push" in (state.message or "")
+    assert proposed(clone) == []
+    (clone / ".dvc/config.local").unlink()
+    mended = retrain(clone)
+    assert mended.name == "Proposed", mended.message
+
+
+def test_an_unknown_base_is_named(clone: Path):
+    state = retrain(clone, base="mian")
+    assert state.is_failed()
+    assert "git knows no revision 'mian'" in (state.message or "")
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["dvc add", "dvc import-url"])
+def test_data_that_dvc_keeps_is_taken_along_when_it_or_its_source_changes(clone: Path, imported: bool):
+    source = clone.parent / "delivery.csv"
+    shutil.copy(clone / "data/corpus.csv", source)
+    git(clone, "rm", "-q", "--cached", "data/corpus.csv")
+    if imported:
+        (clone / "data/corpus.csv").unlink()
+        run(clone, "dvc", "import-url", "-q", str(source), "data/corpus.csv")
+    else:
+        run(clone, "dvc", "add", "-q", "data/corpus.csv")
+    git(clone, "add", "-A")
+    git(clone, "commit", "-qm", "data in DVC")
+    run(clone, "dvc", "push", "-q")
+    assert retrain(clone).name == "Skipped"
+    more_rows(clone, 30, seed=1)
+    if imported:
+        shutil.copy(clone / "data/corpus.csv", source)
+        run(clone, "dvc", "checkout", "-q", "--force", "data/corpus.csv.dvc")
+    state = retrain(clone)
+    assert state.name == "Proposed", state.message
+    [branch] = proposed(clone)
+    changed = git(clone, "diff", "--name-only", "main", branch).splitlines()
+    assert "data/corpus.csv.dvc" in changed
+    assert "data/corpus.csv" not in changed
