@@ -58,11 +58,11 @@ def shared_configuration(root: Path) -> str:
     local = read(root, "config", "--list", "--local").splitlines()
     # DVC shows paths as absolute ones, so that they hold in another folder too.
     urls = [line for line in read(root, "config", "--list").splitlines() if re.match(r"remote\..+\.url=", line)]
-    sections: dict[str, list[str]] = {"cache": [f"dir = {cache_folder(root)}"]}
-    for key, _, value in (line.partition("=") for line in dict.fromkeys([*urls, *local])):
+    options = dict(line.split("=", 1) for line in [*urls, *local]) | {"cache.dir": str(cache_folder(root))}
+    sections: dict[str, list[str]] = {}
+    for key, value in options.items():
         section, _, option = key.rpartition(".")
-        if key != "cache.dir":
-            sections.setdefault(section, []).append(f"{option} = {value}")
+        sections.setdefault(section, []).append(f"{option} = {value}")
     return "".join("\n    ".join([f"[{_section(name)}]", *lines]) + "\n" for name, lines in sections.items())
 
 

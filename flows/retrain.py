@@ -217,7 +217,8 @@ def _judge_data(job: Job, accept_drift: bool) -> None:
     """Run the data stages, and stop where what came out is of another kind than the last release's."""
     if DATA_STAGE not in dvc_project.graph(job.worktree):
         return
-    _run(job, [DATA_STAGE])
+    if (state := conclude(run_stages(job.worktree, job.children, stages=[DATA_STAGE]))).is_failed():
+        raise StopError(state)
     report = Paths(job.worktree).cleaning_report
     before = Side(job.worktree, job.released.revision if job.released else job.start).json(report)
     checks = drift.drift(before, json.loads(report.read_text(encoding="utf-8")), job.params.retrain)
@@ -232,17 +233,14 @@ def _judge_data(job: Job, accept_drift: bool) -> None:
 def _stages(job: Job) -> None:
     """Run what is not up to date; what was altered in DVC's cache is made again before anything is believed."""
     for _ in range(MENDS):
-        _run(job)
+        state = conclude(run_stages(job.worktree, job.children))
         altered = dvc_storage.altered(job.worktree)
         if not altered:
-            return
+            break
         dvc_storage.discard(job.worktree, altered)
-    raise DvcError(f"DVC's cache changes by itself: {altered[0].file}. Check the disk that {altered[0].cached} is on.")
-
-
-def _run(job: Job, stages: list[str] | None = None) -> None:
-    states = run_stages(job.worktree, job.children, stages=stages or ())
-    if (state := conclude(states)).is_failed():
+    else:
+        raise DvcError(f"{altered[0].file} is altered again and again. Check the disk of {altered[0].cached}.")
+    if state.is_failed():
         raise StopError(state)
 
 

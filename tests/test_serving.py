@@ -1,0 +1,602 @@
+"""flows/serving.py against real Prefect servers, runners and flow processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psutil
+import pytest
+from flow_fixtures import ROOT, environment, eventually, runs
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
+from prefect.states import Completed, Crashed, Failed, Pending, State
+
+from flows import serving
+
+USER, PASSWORD = "winnow", "pass-0f9e3a"
+AUTH = f"{USER}:{PASSWORD}"
+STALE_AFTER = timedelta(seconds=45)
+
+# A flow that says in a file when it starts and ends.
+SERVED = """
+import os, sys, time
+from pathlib import Path
+
+from flows import serving
+from prefect import flow
+from prefect.states import Completed
+
+@flow(name=sys.argv[1], persist_result=False)
+def work(seconds: float = 0):
+    if reason := serving.superseded():
+        return Completed(name="Skipped", message=reason)
+    with Path("started").open("a") as file:
+        file.write(f"{time.time()} {os.getpid()}\\n")
+    time.sleep(seconds)
+    with Path("ended").open("a") as file:
+        file.write(f"{time.time()}\\n")
+
+if __name__ == "__main__":
+    seconds = float(sys.argv[2])
+    serving.serve(work, name="test", cron=sys.argv[3] or None, parameters={"seconds": seconds})
+"""
+
+
+@dataclass
+class Server:
+    folder: Path
+    log: Path
+    port: int
+    process: psutil.Popen = field(init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        script = "import sys; from pathlib import Path; from flows.serving import start_server; "
+        script += "start_server(Path(sys.argv[1]), int(sys.argv[2]))"
+        more = {
+            "PREFECT_SERVER_API_AUTH_STRING": AUTH,
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+        }
+        with self.log.open("ab") as output:
+            self.process = psutil.Popen(
+                [sys.executable, "-c", script, str(self.folder), str(self.port)],
+                env=environment(**more),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        eventually(self.answers, seconds=120)
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/health").is_success
+        except httpx.HTTPError:
+            return False
+
+    def end(self) -> None:
+        """End it as a supervisor does; nothing may remain."""
+        if not self.process.is_running():
+            return
+        started = [self.process, *self.process.children(recursive=True)]
+        self.process.terminate()
+        _, alive = psutil.wait_procs(started, timeout=20)
+        for process in alive:
+            process.kill()
+        assert not alive
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    server = Server(folder / "store", folder / "log", free_port())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def client(server: Server, tmp_path: Path) -> Iterator[Any]:
+    """A client of the server; flows and functions called in this process use the server, too."""
+    with client_of(server, tmp_path) as client:
+        yield client
+
+
+@contextmanager
+def client_of(server: Server, folder: Path) -> Iterator[Any]:
+    settings: dict[Any, Any] = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: AUTH}
+    settings |= {PREFECT_HOME: folder / "home", PREFECT_LOGGING_TO_API_ENABLED: False}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Served:
+    """A deployment of a flow that sleeps; `run` serves it in a process of its own."""
+
+    server: Server
+    folder: Path
+    client: Any
+    flow: str
+    seconds: float = 0
+    processes: list[psutil.Popen] = field(default_factory=list)
+
+    def run(self, cron: str = "") -> psutil.Popen:
+        (self.folder / "served.py").write_text(SERVED)
+        process = psutil.Popen(
+            [sys.executable, "served.py", self.flow, str(self.seconds), cron],
+            cwd=self.folder,
+            env=environment(
+                PREFECT_API_URL=self.server.url,
+                PREFECT_SERVER_API_AUTH_STRING=AUTH,
+                PREFECT_API_AUTH_STRING="",
+                PREFECT_HOME=str(self.folder / "home"),
+                PREFECT_RUNNER_POLL_FREQUENCY="1",
+            ),
+            stdout=(self.folder / f"log-{len(self.processes)}").open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        number = len(self.processes) - 1
+        eventually(lambda: self.deployment() is not None or process.poll() is not None)
+        assert process.poll() is None, (self.folder / f"log-{number}").read_text()
+        return process
+
+    def deployment(self) -> Any:
+        try:
+            return self.client.read_deployment_by_name(f"{self.flow}/test")
+        except ObjectNotFound:
+            return None
+
+    def trigger(self) -> UUID:
+        parameters = {"seconds": self.seconds}
+        return self.client.create_flow_run_from_deployment(self.deployment().id, parameters=parameters).id
+
+    def miss(self, first: int, last: int) -> None:
+        """Have the server schedule the runs of some days ago, as if nobody had been there."""
+        now = datetime.now(UTC)
+        body = {
+            "start_time": (now - timedelta(days=first)).isoformat(),
+            "end_time": (now - timedelta(days=last)).isoformat(),
+            "min_runs": first - last,
+        }
+        path = {"id": self.deployment().id}
+        self.client.request("POST", "/deployments/{id}/schedule", path_params=path, json=body)
+
+    def due(self) -> list[FlowRun]:
+        """The runs whose time has come, the oldest first."""
+        of_this = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[self.deployment().id]))
+        found = sorted(self.client.read_flow_runs(flow_run_filter=of_this), key=lambda run: run.expected_start_time)
+        return [run for run in found if run.expected_start_time <= datetime.now(UTC)]
+
+    def states(self) -> list[str | None]:
+        return [run.state_name for run in self.due()]
+
+    def pids(self) -> list[int]:
+        path = self.folder / "started"
+        return [int(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def times(self, name: str) -> list[float]:
+        path = self.folder / name
+        return [float(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def slots_taken(self) -> int:
+        return self.client.read_global_concurrency_limit_by_name(f"deployment:{self.deployment().id}").active_slots
+
+    def end(self) -> None:
+        for process in self.processes:
+            for one in [*(process.children(recursive=True) if process.is_running() else []), process]:
+                if one.is_running():
+                    one.kill()
+        for pid in self.pids():
+            if runs(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def served(server: Server, client: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    served = Served(server, tmp_path, client, flow=request.node.name[:100].replace("[", "-").rstrip("]"))
+    try:
+        yield served
+    finally:
+        served.end()
+
+
+def child(code: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process in which `serving` is called; what goes wrong is its last line."""
+    command = [sys.executable, "-c", f"from flows import serving\n{code}"]
+    return subprocess.run(command, env=environment(**more), capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_server_keeps_its_database_in_the_folder_that_only_the_user_opens(server: Server):
+    assert (server.folder / "prefect.db").exists()
+    assert server.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_server_listens_on_loopback_only(server: Server):
+    family = [server.process, *server.process.children(recursive=True)]
+    listening = [
+        place.laddr for one in family for place in one.net_connections("inet") if place.status == psutil.CONN_LISTEN
+    ]
+    assert [tuple(address) for address in listening] == [("127.0.0.1", server.port)]
+
+
+def test_the_server_asks_for_the_password_where_one_is_set(server: Server):
+    address = f"{server.url}/admin/version"
+    assert httpx.get(address).status_code == 401
+    assert httpx.get(address, auth=(USER, "wrong")).status_code == 401
+    assert httpx.get(address, auth=(USER, PASSWORD)).status_code == 200
+
+
+def test_another_web_page_cannot_start_runs_through_the_browser(server: Server):
+    answer = httpx.post(
+        f"{server.url}/flows/filter", auth=(USER, PASSWORD), json={}, headers={"Origin": "http://evil.example"}
+    )
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_password_is_in_no_log_no_command_line_and_no_file(server: Server):
+    httpx.get(f"{server.url}/admin/version", auth=(USER, PASSWORD))
+    assert PASSWORD not in " ".join(server.process.cmdline())
+    files = [server.log, *(path for path in server.folder.rglob("*") if path.is_file())]
+    assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+
+
+def test_a_port_in_use_is_one_line_that_names_it(server: Server, tmp_path: Path):
+    with pytest.raises(ValueError, match=f"^port {server.port} of 127.0.0.1 is in use.*or choose another port.$"):
+        serving.start_server(tmp_path / "store", server.port)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_password_without_a_user_is_refused_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "hunter2")
+    with pytest.raises(ValueError, match="user:password") as caught:
+        serving.start_server(tmp_path, free_port())
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("early", ["", "import prefect.main"])
+def test_connect_makes_flows_here_and_in_children_use_the_server(server: Server, tmp_path: Path, early: str):
+    done = child(
+        f"{early}\nprint(serving.connect())\n"
+        "from prefect.client.orchestration import get_client\n"
+        "with get_client(sync_client=True) as client: print(client.api_url); client.read_flows()\n"
+        "import os; print(os.environ['PREFECT_API_URL'], os.environ['PREFECT_API_AUTH_STRING'])",
+        PREFECT_API_URL=server.url,
+        PREFECT_SERVER_API_AUTH_STRING=AUTH,
+        PREFECT_API_AUTH_STRING="",
+        PREFECT_HOME=str(tmp_path),
+    )
+    assert done.stdout.splitlines() == [server.url, f"{server.url}/", f"{server.url} {AUTH}"], done.stderr
+
+
+@pytest.mark.parametrize("given", ["", "http://127.0.0.1:9/api"])
+def test_connect_says_in_one_line_that_no_server_answers(tmp_path: Path, given: str):
+    code = f"serving.PORT = {free_port()}\nserving.connect()"
+    done = child(code, PREFECT_API_URL=given, PREFECT_HOME=str(tmp_path))
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ConnectionError: no Prefect server answers at http://127.0.0.1:")
+    assert last.endswith("Start one: winnow server")
+
+
+def test_connect_says_in_one_line_that_the_password_is_wrong(server: Server, tmp_path: Path):
+    more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": "a:wrong", "PREFECT_HOME": str(tmp_path)}
+    last = child("serving.connect()", **more).stderr.splitlines()[-1]
+    assert last.startswith("PermissionError")
+    assert "PREFECT_API_AUTH_STRING" in last
+    assert "a:wrong" not in last
+
+
+@pytest.mark.parametrize("cron", ["", "at three", "0 3 * *", "61 3 * * *", "* * * * * *", "H 3 * * *"])
+def test_a_wrong_cron_is_refused_before_the_server_is_asked(cron: str):
+    with pytest.raises(ValueError) as caught:
+        serving.serve(None, name="x", cron=cron, parameters={})  # type: ignore[arg-type]  # never looked at
+    assert f"cron is '{cron}'" in str(caught.value)
+    assert "'0 3 * * *'" in str(caught.value)
+
+
+def test_a_wrong_timezone_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ValueError, match=r"timezone is 'Mars'\. Allowed: .*'Europe/Berlin'"):
+        serving.serve(None, name="x", cron="0 3 * * *", parameters={}, timezone="Mars")  # type: ignore[arg-type]
+
+
+def test_superseded_is_harmless_outside_a_deployment(client: Any):
+    assert serving.superseded() is None
+    assert flow(name="alone", persist_result=False)(serving.superseded)() is None
+
+
+def test_missed_schedules_make_one_run_the_newest_at_the_start_and_after_a_long_run(served: Served):
+    served.seconds = 4
+    end(served.run(cron="0 3 * * *"))
+    assert served.deployment().schedules[0].active, "also when nobody serves it"
+    served.miss(9, 4)
+    assert served.states() == ["Scheduled"] * 5
+
+    served.run(cron="0 3 * * *")
+    eventually(served.pids)
+    assert served.states() == ["Skipped"] * 4 + ["Running"]
+    by_hand = served.trigger()
+    served.miss(4, 0)
+    eventually(lambda: served.states().count("Completed") == 3, seconds=90)
+    assert served.states() == ["Skipped"] * 4 + ["Completed"] + ["Skipped"] * 3 + ["Completed"] * 2
+    assert served.client.read_flow_run(by_hand).state.name == "Completed", "made by hand, it is never skipped"
+    assert len(served.pids()) == 3, "what is skipped starts no flow"
+
+
+def test_an_older_schedule_that_is_started_nevertheless_ends_itself(served: Served):
+    end(served.run(cron="0 3 * * *"))
+    served.miss(2, 0)
+    older, newer = served.due()
+    served.client.set_flow_run_state(newer.id, Pending(), force=True)  # as another runner would, a moment before
+    served.run(cron="0 3 * * *")
+    eventually(lambda: served.states() == ["Skipped", "Pending"])
+    assert served.client.read_flow_run(older.id).state.message == serving.MISSED
+    assert not served.pids()
+
+
+def test_two_serve_processes_never_run_two_at_once_and_lose_none(served: Served):
+    served.seconds = 2
+    served.run()
+    served.run()
+    for _ in range(3):
+        served.trigger()
+    eventually(lambda: served.states() == ["Completed"] * 3, seconds=120)
+    starts, ends = served.times("started"), served.times("ended")
+    assert len(starts) == 3, "none ran twice"
+    assert all(end <= start for end, start in itertools.pairwise(sorted([*starts, *ends])))
+    assert [end < start for end, start in zip(ends, starts[1:], strict=False)] == [True, True]
+
+
+def test_a_flow_killed_with_9_is_crashed_and_its_slot_is_free_for_the_next(served: Served):
+    served.seconds = 300
+    served.run()
+    served.trigger()
+    eventually(served.pids)
+    assert served.slots_taken() == 1
+    os.kill(served.pids()[0], signal.SIGKILL)
+    eventually(lambda: served.states() == ["Crashed"], seconds=15)
+    assert served.slots_taken() == 0
+    served.trigger()
+    eventually(lambda: served.states() == ["Crashed", "Running"])
+    eventually(lambda: len(served.pids()) == 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_to_serve_ends_the_flow_and_leaves_no_process(served: Served, number: signal.Signals):
+    served.seconds = 300
+    process = served.run()
+    served.trigger()
+    eventually(served.pids)
+    started = process.children(recursive=True)
+    assert served.pids()[0] in {one.pid for one in started}
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 0
+    eventually(lambda: not any(runs(one.pid) for one in started), seconds=5)
+    assert served.states() == ["Cancelled"]
+    assert served.slots_taken() == 0
+
+
+@pytest.mark.slow
+def test_runner_and_flow_killed_with_9_are_marked_crashed_and_the_next_run_works(served: Served):
+    names = serving.install_automations(stale_after=STALE_AFTER, flows=[served.flow])
+    before = automations(served.client)
+    assert serving.install_automations(stale_after=STALE_AFTER, flows=[served.flow]) == names
+    assert automations(served.client) == before, "installed again, nothing changes"
+    ended = ends_as(served.flow, Failed(name="Blocked", message="the gate says fail"))
+
+    served.seconds = 300
+    runner = served.run()
+    served.trigger()
+    eventually(served.pids)
+    family = [*runner.children(recursive=True), runner]
+    for one in family:
+        one.kill()
+    runner.wait()
+    assert (served.states(), served.slots_taken()) == (["Running"], 1)
+    eventually(lambda: served.states() == ["Crashed"], seconds=STALE_AFTER.total_seconds() + 30)
+    assert served.slots_taken() == 0
+
+    served.seconds = STALE_AFTER.total_seconds() + 20
+    served.run()
+    served.trigger()
+    eventually(lambda: served.states() == ["Crashed", "Completed"], seconds=served.seconds + 60)
+    assert served.client.read_flow_run(ended).state.name == "Blocked", "what has ended is left alone"
+
+
+@pytest.mark.parametrize("seconds", [0, 30])
+def test_an_automation_that_would_crash_living_runs_is_refused(seconds: int):
+    with pytest.raises(ValueError, match=f"stale_after is {seconds} s. Allowed: more than 30 s"):
+        serving.install_automations(stale_after=timedelta(seconds=seconds))
+
+
+def test_alerts_are_posted_for_every_way_to_fail_and_for_nothing_else(server: Server, client: Any):
+    part = "s3cr3t-9a1c"
+    with receiver() as (address, received):
+        for _ in range(2):
+            assert serving.install_alerts(f"{address}/{part}", flows=["alerting"]) == ["winnow: alerts"]
+        assert len(automations(client)["winnow: alerts"]) == 1
+        ends_as("alerting", Completed())
+        ends_as("other", Failed(message="not ours"))
+        run = client.read_flow_run(ends_as("alerting", Failed(message='2 rows "bad" <\n')))
+        ends_as("alerting", Failed(name="Blocked", message="the gate says fail"))
+        ends_as("alerting", Failed(name="TimedOut"))
+        ends_as("alerting", Crashed(message="out of memory"))
+        eventually(lambda: len(received) == 4, seconds=30)
+
+    assert {path for path, _ in received} == {f"/{part}"}
+    posted = {body["state"]: body for _, body in received}
+    assert posted.keys() == {"Failed", "Blocked", "TimedOut", "Crashed"}
+    assert posted["Failed"] == {
+        "text": f'alerting {run.name}: Failed. 2 rows "bad" <\n',
+        "flow": "alerting",
+        "run": run.name,
+        "state": "Failed",
+        "message": '2 rows "bad" <\n',
+        "url": f"http://127.0.0.1:{server.port}/runs/flow-run/{run.id}",
+    }
+    files = [server.log, *(path for path in server.folder.rglob("*") if path.is_file())]
+    assert [path for path in files if part.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("url", ["", "hooks.example.org", "ftp://a/s3cret", "http:///s3cret", "http://a:b/s3cret"])
+def test_a_wrong_address_for_alerts_is_one_line_without_the_address(url: str):
+    with pytest.raises(ValueError, match=r"^the address for alerts is not one\. Allowed: http") as caught:
+        serving.install_alerts(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_flow_outlives_a_lost_server_and_serve_goes_on_or_ends(tmp_path: Path, request: pytest.FixtureRequest):
+    server = Server(tmp_path / "store", tmp_path / "server-log", free_port())
+    request.addfinalizer(server.end)
+    server.start()
+    with client_of(server, tmp_path) as client:
+        served = Served(server, tmp_path, client, flow="lost", seconds=40)
+        request.addfinalizer(served.end)
+        process = served.run()
+        served.trigger()
+        eventually(served.pids)
+        server.end()
+        time.sleep(8)  # three times the runner asks in vain, and gives up
+        server.start()
+        eventually(lambda: served.states() == ["Completed"], seconds=90)
+        eventually(lambda: "the Prefect server is lost" in (tmp_path / "log-0").read_text())
+
+        served.seconds = 300
+        served.trigger()
+        eventually(lambda: len(served.pids()) == 2)
+        server.end()
+        time.sleep(8)
+        end(process)
+        assert not runs(served.pids()[1])
+
+
+@pytest.mark.slow
+def test_prefect_yaml_deploys_to_a_work_pool_whose_worker_runs_the_flow(server: Server, client: Any, tmp_path: Path):
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/retrain.py").write_text(RETRAIN)
+    shutil.copy(ROOT / "prefect.yaml", tmp_path)
+    prefect(server, tmp_path, "work-pool", "create", "winnow", "--type", "process")
+    prefect(server, tmp_path, "deploy", "--all")
+    deployment = client.read_deployment_by_name("retrain/nightly")
+    assert deployment.schedules[0].schedule.cron == "0 3 * * *"
+    assert deployment.global_concurrency_limit.limit == 1
+    run = client.create_flow_run_from_deployment(deployment.id)
+    prefect(server, tmp_path, "worker", "start", "--pool", "winnow", "--run-once")
+    eventually(lambda: client.read_flow_run(run.id).state.is_final())
+    assert client.read_flow_run(run.id).state.message == "by hand, beat 30"
+    assert str(ROOT) not in (ROOT / "prefect.yaml").read_text()
+
+
+RETRAIN = """
+import os
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+from prefect.states import Completed, State
+
+@flow(persist_result=False)
+def retrain(
+    root: Path | None = None,
+    base: str | None = None,
+    approve: Literal["by hand", "when the gate passes"] = "by hand",
+) -> State:
+    return Completed(message=f"{approve}, beat {os.environ['PREFECT_FLOWS_HEARTBEAT_FREQUENCY']}")
+"""
+
+
+def prefect(server: Server, folder: Path, *arguments: str) -> None:
+    more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": AUTH, "PREFECT_HOME": str(folder / "home")}
+    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def automations(client: Any) -> dict[str, list[UUID]]:
+    """The ids of the automations, by name."""
+    found: dict[str, list[UUID]] = {}
+    for automation in client.read_automations():
+        found.setdefault(automation.name, []).append(automation.id)
+    return found
+
+
+def ends_as(name: str, state: State) -> UUID:
+    """Run a flow of that name, here, that ends in the state. Returns the flow run's id."""
+    ended = flow(name=name, persist_result=False)(lambda: state)(return_state=True)
+    assert ended.name == state.name
+    return ended.state_details.flow_run_id
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
+    """An HTTP server on loopback: its address, and what has been posted to it (path, JSON)."""
+    received: list[tuple[str, dict[str, str]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.headers["Content-Type"] == "application/json"
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, json.loads(body)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{httpd.server_port}", received
+        finally:
+            httpd.shutdown()
+            thread.join()
+
+
+def end(process: psutil.Popen) -> None:
+    process.terminate()
+    assert process.wait(timeout=60) == 0
