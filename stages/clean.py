@@ -53,6 +53,8 @@ def clean(params: Params, paths: Paths) -> None:
         "cut": int(kept["was_cut"].sum()),
         "rows": {split: int((kept["split"] == split).sum()) for split in SPLITS},
         "labels": int(kept["label"].nunique()),
+        "label_shares": {label: round(share, 6) for label, share in kept["label"].value_counts(normalize=True).items()},
+        "chars": {f"p{percent}": float(kept["clean"].str.len().quantile(percent / 100)) for percent in (5, 50, 95)},
     }
     write_parquet(paths.clean, _table(kept.assign(text=kept["clean"]).sort_values(["split", "row_id"]), CLEAN))
     write_parquet(paths.quarantine, _table(dropped, QUARANTINE))

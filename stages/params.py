@@ -190,6 +190,12 @@ class PromotionParams(Section):
     max_size_mb: PositiveFloat | None
 
 
+class RetrainParams(Section):
+    max_label_share_change: UnitInterval | None
+    max_length_change: PositiveFloat | None
+    max_rows_lost: UnitInterval | None
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     task: PluginName
@@ -204,6 +210,7 @@ class Params(Section):
     quantize: QuantizeParams
     evaluate: EvaluateParams
     profile: ProfileParams
+    retrain: RetrainParams
     promotion: PromotionParams
 
 

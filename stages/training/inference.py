@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from stages.progress import progress
 from stages.training.rows import TokenRows
 from stages.training.samplers import length_sorted_batches
 
@@ -33,7 +33,7 @@ def predict_logits(
     batches = length_sorted_batches(rows.lengths, batch_size=INFERENCE_BATCH_SIZE)
     logits: np.ndarray | None = None
     with torch.inference_mode(), autocast(device, precision):
-        for numbers in tqdm(batches, desc=title, unit="batch", disable=None, leave=False):
+        for numbers in progress(batches, title):
             batch = collate([rows[number] for number in numbers], pad_id=pad_id)
             out = model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).float().cpu().numpy()
             if logits is None:

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from dvclive import Live
 from torch import nn
-from tqdm import tqdm
 
 from stages.contracts import Family, Task
 from stages.params import TrainingParams
+from stages.progress import progress
 from stages.training.engine import Engine, start_engine
 from stages.training.inference import predict_logits
 from stages.training.rows import TrainingData
@@ -110,8 +110,8 @@ def _one_epoch(
     module = engine.deepspeed
     module.train()
     summed, seen, since, since_rows = 0.0, 0, 0.0, 0
-    progress = tqdm(batches, desc=title, unit="batch", disable=None, leave=False)
-    for numbers in progress:
+    shown_batches = progress(batches, title)
+    for numbers in shown_batches:
         batch = task.collate([data.train[number] for number in numbers], pad_id=data.pad_id)
         labels = batch["labels"].to(engine.device)
         logits = module(batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device))
@@ -129,7 +129,7 @@ def _one_epoch(
         summed, seen = summed + shown * len(numbers), seen + len(numbers)
         since, since_rows = since + shown * len(numbers), since_rows + len(numbers)
         if stepped and module.global_steps % LOG_EVERY == 0:
-            progress.set_postfix(loss=f"{since / since_rows:.3f}")
+            shown_batches.set_postfix(loss=f"{since / since_rows:.3f}")
             live.step = module.global_steps
             live.log_metric("train/loss", since / since_rows)
             live.log_metric("train/learning_rate", module.get_lr()[0])
