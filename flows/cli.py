@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
+    from flows.releases import Release
     from stages.params import Params
 
 BATCH = 64  # texts that are answered together
@@ -55,29 +56,174 @@ def plan(as_json: bool, check: bool) -> None:
     reasons = dvc_project.plan(root).reasons
     if as_json:
         _print_json(reasons)
-    elif not reasons:
-        click.echo("Nothing to do: every stage is up to date.")
     else:
-        width = max(map(len, reasons))
-        for stage, why in reasons.items():
-            for position, reason in enumerate(why):
-                click.echo(f"{stage if position == 0 else '':{width}}  {reason}")
+        _print_reasons(reasons)
+
+
+def _print_reasons(reasons: Mapping[str, Sequence[str]]) -> None:
+    if not reasons:
+        click.echo("Nothing to do: every stage is up to date.")
+        return
+    width = max(map(len, reasons))
+    for stage, why in reasons.items():
+        for position, reason in enumerate(why):
+            click.echo(f"{stage if position == 0 else '':{width}}  {reason}")
 
 
 @cli.command()
-def reproduce() -> None:
+@click.option("--stage", "stages", metavar="STAGE", multiple=True, help="Only this one and all before it; repeatable.")
+@click.option("--force", is_flag=True, help="Run the named stages (none named: all) even where nothing changed.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
+def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     """Bring every stage up to date.
 
     Prefect runs the graph of dvc.yaml and shows each stage; the table of models is printed at the end. It uses
-    the server at PREFECT_API_URL, or a temporary one.
+    the server that `winnow serve` would, or a temporary one. A second one in the same clone waits for the first.
     """
     root = _checked_root()
+    if dry_run:
+        from flows import dvc_project
+
+        plan = dvc_project.plan(root, stages)
+        forced = dict.fromkeys(dvc_project.forced(plan.graph, stages), ("by force",)) if force else {}
+        _print_reasons({name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))})
+        return
+    _use_server()
     from flows import metrics
     from flows.reproduce import run
 
-    if message := run(root):
+    if message := run(root, stages, force=force):
         raise click.ClickException(message)
     click.echo(metrics.as_text(metrics.rows(root)))
+
+
+_base = click.option("--base", metavar="BRANCH", help="What to propose to; without it, the branch checked out.")
+_approve = click.option(
+    "--approve",
+    type=click.Choice(["by hand", "when the gate passes"]),
+    default="by hand",
+    show_default=True,
+    help="Whether what the gate passes is released at once.",
+)
+
+
+@cli.command()
+@_base
+@_approve
+@click.option("--accept-drift", is_flag=True, help="Train even where the data is unlike the last release's.")
+def retrain(base: str | None, approve: Any, accept_drift: bool) -> None:
+    """Retrain on the newest data, and propose the result as a branch.
+
+    Works in a checkout of its own: nobody's is touched. Nothing new, or proposed before: nothing is done. Exits
+    with 1 where it fails or the gate stops it.
+    """
+    root = _checked_root()
+    _use_server()
+    from flows.retrain import run
+
+    good, told = run(root, base, approve, accept_drift=accept_drift)
+    if not good:
+        raise click.ClickException(told)
+    click.echo(told)
+
+
+@cli.command()
+@click.option("--cron", metavar="CRON", help="When, as in cron: '0 3 * * *' is every night at three. Without: by hand.")
+@click.option("--timezone", default="UTC", show_default=True, help="Of the schedule, such as Europe/Vienna.")
+@_base
+@_approve
+def serve(cron: str | None, timezone: str, base: str | None, approve: str) -> None:
+    """Retrain on a schedule, on this machine, until it is ended.
+
+    Needs a Prefect server (`winnow server`). One retraining runs at a time; of missed schedules, only the newest.
+    """
+    root = _checked_root()
+    from flows import serving
+
+    serving.connect()
+    from flows.retrain import retrain as flow
+
+    parameters = {"root": str(root), "base": base, "approve": approve}
+    serving.serve(flow, name="nightly", cron=cron, parameters=parameters, timezone=timezone)
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True)
+@click.option("--folder", metavar="DIR", default="~/.winnow", show_default=True, help="Where its database is kept.")
+def server(port: int, folder: str) -> None:
+    """Start a Prefect server, for this machine alone, until it is ended.
+
+    PREFECT_SERVER_API_AUTH_STRING=user:password sets a password; commands then need the same as
+    PREFECT_API_AUTH_STRING.
+    """
+    from flows.serving import start_server
+
+    start_server(Path(folder), port)
+
+
+@cli.command()
+@click.option("--alert-url", envvar="WINNOW_ALERT_WEBHOOK", metavar="URL", help="Or WINNOW_ALERT_WEBHOOK.")
+def automations(alert_url: str | None) -> None:
+    """Have the server mark crashed runs, and tell a webhook of failed and blocked ones.
+
+    A crashed run frees its slot. Without a URL no alerts are sent. Run it again to change either.
+    """
+    from flows import serving
+
+    serving.connect()
+    installed = serving.install_automations(stale_after=serving.STALE_AFTER)
+    if alert_url:
+        installed += serving.install_alerts(alert_url)
+    for name in installed:
+        click.echo(name)
+
+
+@cli.command()
+@click.argument("revision", default="HEAD")
+@click.option("--push/--no-push", default=True, help="Send the release to origin, where there is one.")
+def promote(revision: str, push: bool) -> None:
+    """Release the model of REVISION (without it, HEAD).
+
+    Every file of it is rehashed first. The release is a git tag; promoting what is released already changes nothing.
+    """
+    from flows import releases
+
+    click.echo(_release(releases.promote(_root(), revision, push=push)))
+
+
+@cli.command()
+@click.option("--push/--no-push", default=True, help="Send it to origin, where there is one.")
+def rollback(push: bool) -> None:
+    """Return to the release before."""
+    from flows import releases
+
+    click.echo(_release(releases.rollback(_root(), push=push)))
+
+
+@cli.command(name="releases")
+def list_releases() -> None:
+    """Print the releases, newest first; the first is what is released."""
+    from flows import releases
+
+    found = releases.history(_root())
+    if not found:
+        click.echo("Nothing is released yet. `winnow promote` releases what HEAD has.")
+    for release in found:
+        click.echo(_release(release))
+
+
+def _release(release: Release) -> str:
+    return f"{release.version}  {release.revision[:12]}"
+
+
+def _use_server() -> None:
+    """A server that answers is used, so that its page shows the run; else Prefect starts one for this run."""
+    import contextlib
+
+    from flows import serving
+
+    with contextlib.suppress(ConnectionError):
+        serving.connect()
 
 
 @cli.command()
@@ -213,12 +359,17 @@ def _checked_root() -> Path:
 
 def _mistakes(root: Path, params: Params) -> Iterator[str]:
     """What a look at params.yaml alone does not show: plug-ins and files that do not exist."""
+    from flows.masking import keys_with_a_secret
     from stages import plugins
     from stages.backends import QUANTIZERS
     from stages.models import FAMILIES
     from stages.sources import SOURCES
     from stages.tasks import TASKS
 
+    if secret := list(keys_with_a_secret(params.model_dump())):
+        remedy = "Keep it in the environment, or in dvc remote modify --local."
+        yield from (f"params.yaml: {key} holds a secret in a URL. {remedy}" for key in secret)
+        return  # the other messages show the values
     for table, name, key in (
         (TASKS, params.task, "task"),
         (SOURCES, params.ingest.source, "ingest.source"),

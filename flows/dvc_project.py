@@ -296,9 +296,20 @@ def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], c
             on_line(line)
         code = process.wait()
     if code != 0:
-        said = "; ".join(line.removeprefix("ERROR: ") for line in tail if line.startswith("ERROR: "))
-        raise DvcError(f"dvc {arguments[0]}: {said or (tail[-1] if tail else f'exit code {code}')}")
+        raise DvcError(f"dvc {arguments[0]}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
     return None
+
+
+def _causes(lines: Iterable[str]) -> str:
+    """DVC's errors in one line: why the first file failed stands for all files, and what DVC gave up at for all."""
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    transfers = [re.sub(r"'.*?' - ", "a file: ", error, count=1) for error in errors if error.startswith(_TRANSFER)]
+    unexpected = [error.removeprefix(_UNEXPECTED) for error in errors if error.startswith(_UNEXPECTED)]
+    others = [error for error in errors if not error.startswith((_TRANSFER, _UNEXPECTED))]
+    return "; ".join(unexpected or [*transfers[:1], *others])
+
+
+_TRANSFER, _UNEXPECTED = "failed to transfer ", "unexpected error - "
 
 
 def _outcome(stage: str, line: str) -> Outcome | None:

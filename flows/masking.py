@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Iterator
+from typing import Any
 
 MASK = "***"
 MIN_LENGTH = 6  # a shorter value would mask words that only look like it
@@ -35,10 +37,24 @@ def holds_a_secret(text: str) -> bool:
     return bool(_USER.search(text) or _QUERY.search(text))
 
 
+def keys_with_a_secret(values: Any, key: str = "") -> Iterator[str]:
+    """The dotted keys of nested `values` that hold a URL with a secret."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            yield from keys_with_a_secret(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list | tuple):
+        for position, value in enumerate(values):
+            yield from keys_with_a_secret(value, f"{key}[{position}]")
+    elif isinstance(values, str) and holds_a_secret(values):
+        yield key
+
+
 def _secrets() -> tuple[str, ...]:
     found = {value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name)}
     # Of "user:password" the second part may be shown alone.
     found |= {value.partition(":")[2] for value in found if "://" not in value}
+    # A private key has several lines, and what is shown comes a line at a time.
+    found |= {line.strip() for value in found for line in value.splitlines()}
     return tuple(sorted((value for value in found if len(value) >= MIN_LENGTH), key=len, reverse=True))
 
 

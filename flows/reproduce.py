@@ -17,6 +17,7 @@ from uuid import UUID
 
 from prefect import flow, task
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -32,11 +33,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import dvc_project, metrics
 from flows.budget import Budget, cores
-from flows.charts import flowchart
+from flows.charts import flowchart, picture
+from flows.comparison import gather
 from flows.dvc_project import DvcError, Plan
+from flows.evidence import Review
 from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
+from flows.page import render
 from flows.processes import Children, EndedError, ending_signals_raise
+from flows.review import as_markdown
 
 WATCH_SECONDS = 2.0  # between two looks at whether somebody cancelled
 BAR_SECONDS = 2.0  # between two updates of a progress artifact
@@ -119,31 +124,45 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
             states = run_stages(root, children, stages=stages, force=force)
             if cancelled():
                 return Cancelled(message="cancelled; what had run is in DVC's cache")
-            return conclude(states)
+            state = conclude(states)
+            if state.is_completed() and any(state.name != "Cached" for state in states.values()):
+                _show_differences(root, log.info)
+            return state
     except (DvcError, ValueError) as error:
         return Failed(message=str(error))
 
 
-def run_stages(root: Path, children: Children, *, stages: Sequence[str] = (), force: bool = False) -> dict[str, State]:
+def run_stages(
+    root: Path,
+    children: Children,
+    *,
+    stages: Sequence[str] = (),
+    force: bool = False,
+    known: Mapping[str, State] | None = None,
+) -> dict[str, State]:
     """Run what is not up to date of `stages` and all before them (none named: every stage) as tasks of this flow.
 
-    Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that is not there.
+    Stages that are `known`, from an earlier call, get no task where they need not run again. Returns every stage's
+    state; one that is not final was not run. Raises DvcError for a stage that is not there.
     """
     plan = dvc_project.plan(root, stages)
     forced = dvc_project.forced(plan.graph, stages) if force else set()
     run, wanted = Run(root, children, Budget(cores())), dvc_project.cores_wanted(root)
     runs: dict[str, PrefectFuture[State]] = {}
+    done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
     for stage, upstream in plan.graph.items():
+        if stage in done:
+            continue
         why = "; ".join(plan.reasons.get(stage, ()))
         if not why and forced.intersection(_before(plan, stage)):
             why = "what it follows runs by force"
-        first = [runs[up] for up in upstream]
+        first = [runs[up] for up in upstream if up in runs]
         runs[stage] = run_stage.submit(
             stage, run, why, wanted.get(stage), stage in forced, wait_for=first, return_state=False
         )
     for future in runs.values():
         future.wait()
-    states = {stage: future.state for stage, future in runs.items()}
+    states = {stage: done[stage] if stage in done else runs[stage].state for stage in plan.graph}
     publish(root, plan, states)
     return states
 
@@ -156,10 +175,27 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
     """Artifacts of the run: the graph with its states, the stages, the models."""
     words = {stage: _word(state) for stage, state in states.items()}
     rows = [{"stage": stage, "state": words[stage], "why": state.message or ""} for stage, state in states.items()]
-    create_markdown_artifact(flowchart(plan.graph, words), key="graph", description="The graph, by state.")
+    drawn = f"![the graph, by state]({picture(plan.graph, words)})\n\nAs Mermaid:\n\n{flowchart(plan.graph, words)}"
+    create_markdown_artifact(drawn, key="graph", description="The graph, by state.")
     create_table_artifact(rows, key="stages", description="What became of each stage.")
     models = [dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in metrics.rows(root)]
     create_table_artifact(models, key="models", description="Quality, speed and size of each model.")
+
+
+def _show_differences(root: Path, log: Callable[[str], object]) -> None:
+    """The review against where this branch began, for parameters and metrics with their differences."""
+    try:
+        publish_review(gather(root), root / "artifacts/review/review.html", "What the working tree changes.")
+    except (ValueError, OSError, DvcError) as error:  # no git, say: the results are there all the same
+        log(f"no review: {error}")
+
+
+def publish_review(found: Review, page: Path, description: str) -> None:
+    """The review as an artifact of this run; and as the file `page`, to which another artifact links."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(masked(render(found)), encoding="utf-8")
+    create_markdown_artifact(masked(as_markdown(found)), key="review", description=description)
+    create_link_artifact(page.as_uri(), key="review-page", link_text=str(page), description="The review as a page.")
 
 
 def conclude(states: Mapping[str, State]) -> State:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
@@ -27,13 +27,12 @@ from flows.evidence import Decision, Review, number
 from flows.git import GitError
 from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
-from flows.page import render
 from flows.processes import Children, EndedError, ending_signals_raise
 from flows.promotion import SHOWN
 from flows.refresh import refresh
 from flows.rejudged import rejudged
 from flows.releases import Release
-from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages
+from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, publish_review, run_stages
 from flows.review import as_markdown
 from flows.root import find_root
 from flows.serving import superseded
@@ -46,8 +45,8 @@ DATA_STAGE = "validate"  # with all before it, what is run before the data is ju
 MENDS = 3  # attempts to make altered objects of the cache again
 RETRY_SECONDS = [5, 30, 120]
 PASSES = re.compile(
-    r"time(d )?[ -]?out|could not resolve|connection|unreachable|temporar|reset by peer|hung up|early eof|slow ?down"
-    r"|\b(429|500|502|503|504)\b",
+    r"time(d )?[ -]?out|could(n't| not) (resolve|connect)|connection|unreachable|temporar|reset by peer|hung up"
+    r"|early eof|slow ?down|\b(429|500|502|503|504)\b",
     re.IGNORECASE,
 )
 
@@ -152,8 +151,7 @@ def _retrain(
             return _skipped(f"already proposed: {proposals.short(open_proposal)}")
         with one_at_a_time(lock_file(root, "reproduce"), lambda who: log(f"waiting: {who} reproduces here")):
             _bring_data(job)
-            _judge_data(job, accept_drift)
-            _stages(job)
+            _stages(job, known=_judge_data(job, accept_drift))
         return _propose(job, branch, approve, news)
 
 
@@ -213,11 +211,12 @@ def get_data(job: Job, pointers: list[str]) -> None:
     dvc_storage.pull(job.worktree, pointers, get_run_logger().info, children=job.children)
 
 
-def _judge_data(job: Job, accept_drift: bool) -> None:
+def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
     """Run the data stages, and stop where what came out is of another kind than the last release's."""
     if DATA_STAGE not in dvc_project.graph(job.worktree):
-        return
-    if (state := conclude(run_stages(job.worktree, job.children, stages=[DATA_STAGE]))).is_failed():
+        return {}
+    states = run_stages(job.worktree, job.children, stages=[DATA_STAGE])
+    if (state := conclude(states)).is_failed():
         raise StopError(state)
     report = Paths(job.worktree).cleaning_report
     before = Side(job.worktree, job.released.revision if job.released else job.start).json(report)
@@ -228,12 +227,13 @@ def _judge_data(job: Job, accept_drift: bool) -> None:
     if failed and not accept_drift:
         message = f"the data has drifted. {' '.join(failed)} Nothing was trained. Accept it with --accept-drift."
         raise StopError(Failed(name="Blocked", message=message))
+    return states
 
 
-def _stages(job: Job) -> None:
+def _stages(job: Job, known: Mapping[str, State]) -> None:
     """Run what is not up to date; what was altered in DVC's cache is made again before anything is believed."""
     for _ in range(MENDS):
-        state = conclude(run_stages(job.worktree, job.children))
+        state = conclude(run_stages(job.worktree, job.children, known=known))
         altered = dvc_storage.altered(job.worktree)
         if not altered:
             break
@@ -249,7 +249,7 @@ def _propose(job: Job, branch: str, approve: Approval, news: tuple[str, ...]) ->
     gate = found.decision.outcome if found.decision else "no verdict"
     subject = f"Retrain: {_headline(found)}; the gate says {gate}"
     body = "\n".join([*(f"- {line}" for line in news), "", as_markdown(found)])
-    create_markdown_artifact(as_markdown(found), key="review", description=subject)
+    publish_review(found, job.root / "artifacts/review/retrain.html", subject)
     send_data(job)
     name = proposals.branch_name(job.worktree)
     commit = proposals.commit(job.worktree, subject, body)
@@ -264,15 +264,10 @@ def _propose(job: Job, branch: str, approve: Approval, news: tuple[str, ...]) ->
 
 
 def _review(job: Job) -> Review:
-    """Against what is released, or else against where the run started; kept as a page in the clone's artifacts."""
+    """Against what is released, or else against where the run started."""
     released = job.released.revision if job.released else None
     judge = rejudged(job.worktree, released) if released else (lambda _: None)
-    found = gather(job.worktree, released or job.start, released=judge)
-    page = job.root / "artifacts/review/retrain.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(masked(render(found)), encoding="utf-8")
-    create_link_artifact(page.as_uri(), key="review-page", link_text=str(page), description="The review as a page.")
-    return found
+    return gather(job.worktree, released or job.start, released=judge)
 
 
 def _headline(found: Review) -> str:
