@@ -81,19 +81,24 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     the server that `winnow serve` would, or a temporary one. A second one in the same clone waits for the first.
     """
     root = _checked_root()
-    if dry_run:
-        from flows import dvc_project
+    from flows import dvc_project
 
+    if dry_run:
         plan = dvc_project.plan(root, stages)
         forced = dict.fromkeys(dvc_project.forced(plan.graph, stages), ("by force",)) if force else {}
         _print_reasons({name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))})
         return
-    _use_server()
-    from flows import metrics
-    from flows.reproduce import run
+    from concurrent.futures import ThreadPoolExecutor
 
-    if message := run(root, stages, force=force):
-        raise click.ClickException(message)
+    with ThreadPoolExecutor() as threads:
+        planned = threads.submit(dvc_project.plan, root, stages)  # DVC looks while Prefect is loaded
+        _use_server()
+        from flows.reproduce import run
+
+        if message := run(root, stages, force=force, plan=planned):
+            raise click.ClickException(message)
+    from flows import metrics
+
     click.echo(metrics.as_text(metrics.rows(root)))
 
 

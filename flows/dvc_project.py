@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fcntl
 import json
-import logging
 import os
 import re
 import selectors
@@ -18,7 +16,6 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +23,8 @@ from typing import Any, Literal
 import yaml
 
 from flows.masking import masked
+from flows.mending import mend
 from flows.processes import Children, ending_signals_raise
-
-log = logging.getLogger("winnow")
 
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
 
@@ -59,9 +55,13 @@ class Plan:
 
 def graph(root: Path) -> Graph:
     """Each stage with the stages that it follows: in topological order, and else in that of dvc.yaml."""
+    return _graph(read(root, "dag", "--dot"))
+
+
+def _graph(dot: str) -> Graph:
     names: list[str] = []
     upstream: dict[str, list[str]] = {}
-    for line in read(root, "dag", "--dot").splitlines():
+    for line in dot.splitlines():
         if edge := re.fullmatch(r'"(.+)" -> "(.+)";', line):
             upstream[edge[2]].append(edge[1])
         elif node := re.fullmatch(r'"(.+)";', line):
@@ -76,10 +76,16 @@ def graph(root: Path) -> Graph:
 
 def status(root: Path) -> dict[str, tuple[str, ...]]:
     """The stages that are not up to date by themselves, each with the reasons in plain words."""
-    _mend_rwlock(root)
-    found = json.loads(read(root, "--wait-for-lock", "status", "--json"))
+    mend(root)
+    return _status(root, read(root, *_STATUS))
+
+
+_STATUS = ("--wait-for-lock", "status", "--json")
+
+
+def _status(root: Path, said: str) -> dict[str, tuple[str, ...]]:
     locked = lock_of(root).get("stages", {})
-    return {stage: tuple(_reasons(root, locked.get(stage), changes)) for stage, changes in found.items()}
+    return {stage: tuple(_reasons(root, locked.get(stage), changes)) for stage, changes in json.loads(said).items()}
 
 
 def stale(root: Path) -> tuple[str, ...]:
@@ -87,7 +93,7 @@ def stale(root: Path) -> tuple[str, ...]:
 
     Outs that are not here count as what dvc.lock says they are, so that a clone without the data can be checked.
     """
-    _mend_rwlock(root)
+    mend(root)
     # With the run cache, a dry run takes what it would bring back for granted, and then misses it.
     command = ["--wait-for-lock", "repro", "--dry", "--allow-missing", "--no-run-cache", "--keep-going"]
     done = _attempt(root, *command)
@@ -106,9 +112,8 @@ def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
     follows is skipped in the end where the outs before it come out as they were. Raises DvcError for a stage that
     dvc.yaml does not have.
     """
-    with ThreadPoolExecutor() as threads:  # two children of DVC's, of which each takes the better part of a second
-        whole, changes = threads.submit(graph, root), threads.submit(status, root)
-        order, changed = whole.result(), changes.result()
+    mend(root)
+    order, changed = _graph_and_status(root)
     if stages:
         order = _up_to(order, stages)
     reasons: dict[str, tuple[str, ...]] = {}
@@ -118,6 +123,17 @@ def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
         if why:
             reasons[stage] = why
     return Plan(order, reasons)
+
+
+def _graph_and_status(root: Path) -> tuple[Graph, dict[str, tuple[str, ...]]]:
+    """Both from one child: of what each takes alone, half is DVC's start."""
+    script = "import sys; from dvc.cli import main; code = main(['dag', '--dot']); print(chr(0), flush=True); "
+    script += f"sys.exit(code or main({list(_STATUS)}))"
+    done = _run(root, [sys.executable, "-P", "-c", script])
+    if done.returncode != 0:
+        raise _error(["status"], done)
+    dot, _, said = done.stdout.partition("\0")
+    return _graph(dot), _status(root, said)
 
 
 def _up_to(order: Graph, stages: Sequence[str]) -> Graph:
@@ -256,7 +272,7 @@ def reproduce(
             return reproduce(root, stage, on_line, children=own, force=force, on_bar=on_bar)
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
-    _mend_rwlock(root)
+    mend(root)
     command = [*_DVC, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     environment = _environment() | ({"WINNOW_PROGRESS": "1"} if on_bar else {})
     with ending_signals_raise(), children.child(command, root, environment) as process:
@@ -323,25 +339,6 @@ def _outcome(stage: str, line: str) -> Outcome | None:
     return None
 
 
-def _mend_rwlock(root: Path) -> None:
-    """Remove DVC's list of files in use where it is torn: DVC writes it in place, and then refuses to run.
-
-    A torn list keeps nobody out, and each stage has a lock of its own.
-    """
-    rwlock = root / ".dvc/tmp/rwlock"
-    if not rwlock.is_file():
-        return
-    with rwlock.with_name("rwlock.lock").open("a") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # DVC holds it while it writes
-        try:
-            json.loads(rwlock.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            pass
-        except ValueError:
-            log.warning("%s was torn by a run that was killed. It is removed.", rwlock)
-            rwlock.unlink()
-
-
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -398,7 +395,10 @@ def read(root: Path, *arguments: str) -> str:
 
 
 def _attempt(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*_DVC, *arguments]
+    return _run(root, [*_DVC, *arguments])
+
+
+def _run(root: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
 
 

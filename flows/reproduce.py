@@ -10,9 +10,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import flow, task
@@ -28,26 +30,30 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import dvc_project, metrics
 from flows.budget import Budget, cores
 from flows.charts import flowchart, picture
-from flows.comparison import gather
 from flows.dvc_project import DvcError, Plan
-from flows.evidence import Review
 from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
-from flows.page import render
 from flows.processes import Children, EndedError, ending_signals_raise
-from flows.review import as_markdown
+
+if TYPE_CHECKING:
+    from flows.evidence import Review
 
 WATCH_SECONDS = 2.0  # between two looks at whether somebody cancelled
 BAR_SECONDS = 2.0  # between two updates of a progress artifact
 
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
 STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
+
+
+# No parameter of the flow: Prefect keeps those.
+_planned: ContextVar[Future[Plan] | None] = ContextVar("planned", default=None)
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,21 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
     A failure stops only what depends on it. By `force` the named stages run in any case; without names, all. A
     second run in the same clone waits for the first.
     """
-    log = get_run_logger()
+    log, planned = get_run_logger(), _planned.get()
+
+    def on_wait(holder: str) -> None:
+        nonlocal planned
+        planned = None  # another run changes what there is to do
+        log.info("waiting: %s reproduces here", holder)
+
     try:
         with (
-            one_at_a_time(lock_file(root, "reproduce"), lambda who: log.info("waiting: %s reproduces here", who)),
+            one_at_a_time(lock_file(root, "reproduce"), on_wait),
             Children() as children,
             ended_when_cancelled(children) as cancelled,
         ):
-            states = run_stages(root, children, stages=stages, force=force)
+            plan = planned.result() if planned else None
+            states = run_stages(root, children, stages=stages, force=force, plan=plan)
             if cancelled():
                 return Cancelled(message="cancelled; what had run is in DVC's cache")
             state = conclude(states)
@@ -139,13 +152,15 @@ def run_stages(
     stages: Sequence[str] = (),
     force: bool = False,
     known: Mapping[str, State] | None = None,
+    plan: Plan | None = None,
 ) -> dict[str, State]:
     """Run what is not up to date of `stages` and all before them (none named: every stage) as tasks of this flow.
 
-    Stages that are `known`, from an earlier call, get no task where they need not run again. Returns every stage's
-    state; one that is not final was not run. Raises DvcError for a stage that is not there.
+    Stages that are `known`, from an earlier call, get no task where they need not run again. A `plan` that was made
+    before is taken. Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that
+    is not there.
     """
-    plan = dvc_project.plan(root, stages)
+    plan = plan or dvc_project.plan(root, stages)
     forced = dvc_project.forced(plan.graph, stages) if force else set()
     run, wanted = Run(root, children, Budget(cores())), dvc_project.cores_wanted(root)
     runs: dict[str, PrefectFuture[State]] = {}
@@ -184,6 +199,8 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
 
 def _show_differences(root: Path, log: Callable[[str], object]) -> None:
     """The review against where this branch began, for parameters and metrics with their differences."""
+    from flows.comparison import gather  # charts and statistics take a second to load
+
     try:
         publish_review(gather(root), root / "artifacts/review/review.html", "What the working tree changes.")
     except (ValueError, OSError, DvcError) as error:  # no git, say: the results are there all the same
@@ -192,6 +209,9 @@ def _show_differences(root: Path, log: Callable[[str], object]) -> None:
 
 def publish_review(found: Review, page: Path, description: str) -> None:
     """The review as an artifact of this run; and as the file `page`, to which another artifact links."""
+    from flows.page import render
+    from flows.review import as_markdown
+
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(masked(render(found)), encoding="utf-8")
     create_markdown_artifact(masked(as_markdown(found)), key="review", description=description)
@@ -241,8 +261,24 @@ def ended_when_cancelled(children: Children) -> Iterator[Callable[[], bool]]:
             watcher.join()
 
 
-def run(root: Path, stages: Sequence[str] = (), *, force: bool = False) -> str | None:
-    """Run the flow in this process. Returns None where all went well, else the message of what failed."""
-    with ending_signals_raise():
-        state: State = reproduce(root, stages, force, return_state=True)
+def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Future[Plan] | None = None) -> str | None:
+    """Run the flow in this process. Returns None where all went well, else the message of what failed.
+
+    `plan`: one of the same stages that is being made while Prefect is loaded.
+    """
+    token = _planned.set(plan)
+    try:
+        with ending_signals_raise(), _beating(not force and plan is not None and _nothing_to_do(plan)):
+            state: State = reproduce(root, stages, force, return_state=True)
+    finally:
+        _planned.reset(token)
     return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")
+
+
+def _nothing_to_do(plan: Future[Plan]) -> bool:
+    return plan.exception() is None and not plan.result().reasons
+
+
+def _beating(over_at_once: bool) -> contextlib.AbstractContextManager[object]:
+    """What is over before its second heartbeat needs no first: Prefect's thread of them holds the end up a second."""
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if over_at_once else contextlib.nullcontext()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import flow_fixtures
 import pytest
-from flow_fixtures import change, environment, eventually, runs
+from flow_fixtures import change, dvc, environment, eventually, runs
 
 from flows import dvc_project
 from flows.dvc_project import DvcError
@@ -21,6 +21,14 @@ ORDER = ("ingest", "clean", "evaluate@teacher", "evaluate@student")
 
 def ignore(line: str) -> None:
     """Take no notice of what a stage prints."""
+
+
+TEARS = """
+if name == "clean" and value == 7:
+    import signal
+    Path("clean.txt").write_text("half a li")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_graph_is_in_topological_order_and_has_the_stage_without_edges(finished: Path):
@@ -179,3 +187,50 @@ def test_a_torn_rwlock_is_removed_and_the_stage_runs(project: Path):
     rwlock.parent.mkdir(exist_ok=True)
     rwlock.write_text("")
     assert dvc_project.reproduce(project, "ingest", ignore).state == "ran"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.53, 0.8, 0.999])
+def test_a_torn_dvc_lock_loses_no_stage(finished: Path, share: float):
+    lock = finished / "dvc.lock"
+    whole = lock.read_bytes()
+    torn = whole[: int(share * len(whole))]
+    lock.write_bytes(torn)
+    (finished / "clean.sleeps").touch()  # a stage that ran anew would never end
+    missing = dvc_project.plan(finished).reasons
+    assert "alone" in missing
+    if not torn.endswith(b"\n"):  # else it is a whole file of fewer stages
+        assert (finished / ".dvc/tmp/winnow/dvc.lock.torn").read_bytes() == torn
+    assert {dvc_project.reproduce(finished, stage, ignore).state for stage in missing} == {"restored"}
+    assert lock.read_bytes() == whole
+
+
+def test_a_merge_conflict_in_dvc_lock_is_left_to_a_person(finished: Path):
+    lock = finished / "dvc.lock"
+    text = lock.read_text().replace("  clean:\n", "<<<<<<< HEAD\n  clean:\n=======\n  clear:\n>>>>>>> other\n")
+    lock.write_text(text)
+    with pytest.raises(ValueError, match="merge conflict"):
+        dvc_project.plan(finished)
+    assert lock.read_text() == text
+
+
+def test_a_stage_killed_while_it_writes_runs_again_alone_and_what_was_before_can_be_restored(finished: Path):
+    before = (finished / "clean.txt").read_bytes()
+    change(finished, clean__min_chars=7)
+    script = finished / "stage.py"
+    text = script.read_text()
+    script.write_text(text + "\n" + TEARS)
+    dvc(finished, "commit", "--force", "--quiet", "ingest")  # that the script changed is not the point
+    with pytest.raises(DvcError, match=r"exited with (-9|137) \(killed; out of memory, perhaps\)"):
+        dvc_project.reproduce(finished, "clean", ignore)
+    assert (finished / "clean.txt").read_bytes() == b"half a li"
+    assert set(dvc_project.plan(finished).reasons) == {"clean", "evaluate@teacher", "evaluate@student"}
+
+    (finished / "params.yaml").write_bytes((flow_fixtures.ROOT / "params.yaml").read_bytes())
+    assert dvc_project.reproduce(finished, "clean", ignore).state == "restored"
+    assert (finished / "clean.txt").read_bytes() == before
+
+    change(finished, clean__min_chars=7)
+    assert dvc_project.reproduce(finished, "ingest", ignore).state == "unchanged"
+    script.write_text(script.read_text().replace("os.kill", "# os.kill"))
+    dvc(finished, "commit", "--force", "--quiet", "ingest")
+    assert dvc_project.reproduce(finished, "clean", ignore).state == "ran"

@@ -16,24 +16,33 @@ import pytest
 import yaml
 from flow_fixtures import environment, eventually, make_project, runs
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.states import State
 
 from flows import dvc_project
+from flows.budget import cores
 
+finished = flow_fixtures.finished
 project, prefect_server = flow_fixtures.project, flow_fixtures.prefect_server
 pytestmark = pytest.mark.usefixtures("prefect_server")
 STAGES = {"ingest", "clean", "evaluate@teacher", "evaluate@student", "alone"}
 
 
-def run_flow(root: Path) -> State:
+def run_flow(root: Path, *stages: str, force: bool = False) -> State:
     from flows.reproduce import reproduce
 
-    return reproduce(root, return_state=True)
+    return reproduce(root, stages, force, return_state=True)
 
 
-def task_runs(state: State) -> dict[str, TaskRun]:
+def task_runs(state: State, stages: int = len(STAGES)) -> dict[str, TaskRun]:
     """The task runs of the flow run that ended in `state`, by stage, as Prefect's API has them.
 
     Their states reach the API as events, a moment later.
@@ -45,14 +54,14 @@ def task_runs(state: State) -> dict[str, TaskRun]:
         with get_client(sync_client=True) as client:
             found.update({run.name: run for run in client.read_task_runs(flow_run_filter=flow_run)})
         states = [run.state for run in found.values()]
-        return len(found) == len(STAGES) and all(s and (s.is_final() or s.name == "NotReady") for s in states)
+        return len(found) == stages and all(s and (s.is_final() or s.name == "NotReady") for s in states)
 
     eventually(settled)
     return found
 
 
-def state_names(state: State) -> dict[str, str | None]:
-    return {stage: run.state_name for stage, run in task_runs(state).items()}
+def state_names(state: State, stages: int = len(STAGES)) -> dict[str, str | None]:
+    return {stage: run.state_name for stage, run in task_runs(state, stages).items()}
 
 
 def flow_run_id(state: State) -> UUID:
@@ -118,6 +127,116 @@ def test_a_failed_stage_fails_the_flow_and_stops_only_its_dependents(project: Pa
     assert state_names(mended)["evaluate@teacher"] == "Completed"
 
 
+def test_named_stages_run_with_all_before_them_and_no_others(project: Path):
+    state = run_flow(project, "clean")
+    assert state_names(state, 2) == {"ingest": "Completed", "clean": "Completed"}
+    assert not (project / "alone.txt").exists()
+    unknown = run_flow(project, "claen")
+    assert unknown.is_failed()
+    assert unknown.message == (
+        "dvc.yaml has no stage 'claen'. Allowed: ingest, clean, evaluate@teacher, evaluate@student, alone. "
+        "Did you mean 'clean'?"
+    )
+
+
+def test_by_force_the_named_stage_runs_and_what_follows_only_where_it_came_out_otherwise(finished: Path):
+    assert state_names(run_flow(finished, "clean", force=True), 2) == {"ingest": "Cached", "clean": "Completed"}
+    forced = run_flow(finished, force=True)
+    assert state_names(forced) == dict.fromkeys(STAGES, "Completed")
+    assert dvc_project.status(finished) == {}
+
+
+PAIR = """
+stages:
+  first: {cmd: "python pair.py first", outs: [first.json]%s}
+  second: {cmd: "python pair.py second", outs: [second.json]%s}
+"""
+PAIR_SCRIPT = """
+import json, sys, time
+from pathlib import Path
+began = time.monotonic()
+time.sleep(2)
+Path(f"{sys.argv[1]}.json").write_text(json.dumps([began, time.monotonic()]))
+"""
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_light_stages_run_together_and_heavy_ones_never_share_cores(project: Path, light: bool):
+    if cores() < 2:
+        pytest.skip("one core: nothing can run together here")
+    meta = ", meta: {cores: 1}" if light else ""
+    (project / "dvc.yaml").write_text(PAIR % (meta, meta))
+    (project / "pair.py").write_text(PAIR_SCRIPT)
+    assert run_flow(project).is_completed()
+    first, second = (json.loads((project / f"{name}.json").read_text()) for name in ("first", "second"))
+    together = first[0] < second[1] and second[0] < first[1]
+    assert together == light
+
+
+def test_a_second_flow_in_the_same_clone_says_for_whom_it_waits_and_then_finds_all_done(
+    project: Path, prefect_server: str
+):
+    (project / "alone.sleeps").touch()
+    first = start(project, PREFECT_API_URL=prefect_server)
+    second = None
+    try:
+        eventually((project / "alone.pids").exists)
+        second = start(project, PREFECT_API_URL=prefect_server)
+        assert second.stderr is not None
+        said = next(line for line in second.stderr if "waiting: " in line)
+        assert f"waiting: process {first.pid} reproduces here" in said
+        assert second.poll() is None
+        (project / "alone.sleeps").unlink()
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(60) == 143
+        _, rest = second.communicate(timeout=120)
+        assert second.returncode == 0, rest
+        assert dvc_project.status(project) == {}
+    finally:
+        for process in (first, second):
+            if process is not None:
+                process.kill()
+                process.communicate()
+
+
+def test_cancelled_at_the_server_it_ends_its_stages_and_is_shown_as_cancelled(project: Path, prefect_server: str):
+    (project / "ingest.sleeps").touch()
+    process = start(project, PREFECT_API_URL=prefect_server)
+    try:
+        started = amid_a_stage(process, project)
+        [run] = running_flows()
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run, State(type=StateType.CANCELLING))
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 1
+    assert "winnow: cancelled; what had run is in DVC's cache" in stderr
+    assert not any(runs(pid) for pid in started)
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(run).state_name == "Cancelled"
+
+
+def test_killed_with_9_it_leaves_no_process_and_the_next_one_goes_on(project: Path, prefect_server: str):
+    (project / "ingest.sleeps").touch()
+    process = start(project, PREFECT_API_URL=prefect_server)
+    try:
+        started = amid_a_stage(process, project)
+    finally:
+        process.kill()
+        process.communicate()
+    eventually(lambda: not any(runs(pid) for pid in started), seconds=30)
+    (project / "ingest.sleeps").unlink()
+    assert run_flow(project).is_completed()
+
+
+def running_flows() -> list[UUID]:
+    running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+    with get_client(sync_client=True) as client:
+        return [run.id for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=running))]
+
+
 def test_params_that_dvc_cannot_read_fail_the_flow_with_one_message(project: Path):
     (project / "params.yaml").write_text("seed: [")
     state = run_flow(project)
@@ -149,7 +268,21 @@ def test_without_a_server_the_temporary_one_ends_with_the_flow(
 def interrupt(root: Path, number: signal.Signals, **more: str) -> tuple[set[int], int]:
     """Signal `winnow reproduce` amid a stage. Returns what it had started by then, and its exit code."""
     (root / "ingest.sleeps").touch()
-    parent = subprocess.Popen(
+    parent = start(root, **more)
+    try:
+        started = amid_a_stage(parent, root)
+        parent.send_signal(number)
+        _, stderr = parent.communicate(timeout=60)
+        assert str(flow_fixtures.ROOT / "flows") not in stderr, "no traceback through Winnow's own code"
+    finally:
+        parent.kill()
+        parent.wait()
+    return started, parent.returncode
+
+
+def start(root: Path, **more: str) -> subprocess.Popen[str]:
+    """`winnow reproduce`, as a user starts it."""
+    return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "reproduce"],
         cwd=root,
         env=environment(**more),
@@ -158,16 +291,13 @@ def interrupt(root: Path, number: signal.Signals, **more: str) -> tuple[set[int]
         text=True,
         start_new_session=True,
     )
-    try:
-        pids = root / "ingest.pids"
-        eventually(lambda: parent.poll() is not None or (pids.exists() and pids.read_text().count(" ")), seconds=120)
-        started = {child.pid for child in psutil.Process(parent.pid).children(recursive=True)}
-        assert started >= {int(pid) for pid in pids.read_text().split()}
-        time.sleep(0.2)
-        parent.send_signal(number)
-        _, stderr = parent.communicate(timeout=60)
-        assert str(flow_fixtures.ROOT / "flows") not in stderr, "no traceback through Winnow's own code"
-    finally:
-        parent.kill()
-        parent.wait()
-    return started, parent.returncode
+
+
+def amid_a_stage(process: subprocess.Popen[str], root: Path) -> set[int]:
+    """Wait until stage `ingest` and its helper run. Returns all that the process has started."""
+    pids = root / "ingest.pids"
+    eventually(lambda: process.poll() is not None or (pids.exists() and pids.read_text().count(" ")), seconds=120)
+    started = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    assert started >= {int(pid) for pid in pids.read_text().split()}
+    time.sleep(0.2)
+    return started

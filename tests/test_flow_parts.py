@@ -1,0 +1,194 @@
+"""The small parts of the flows by themselves: locks, cores, drift, the picture, a new revision."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from flow_fixtures import ROOT, environment, eventually
+
+from flows.budget import Budget
+from flows.charts import picture
+from flows.drift import drift
+from flows.evidence import Check
+from flows.locks import one_at_a_time
+from flows.refresh import _set_revision
+from stages.params import load_params
+
+LIMITS = load_params(ROOT / "params.yaml").retrain
+HOLDER = """
+import sys, time
+from pathlib import Path
+from flows.locks import one_at_a_time
+with one_at_a_time(Path(sys.argv[1]), print):
+    print("held", flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.fixture
+def held(tmp_path: Path):
+    """A lock, and the process that holds it."""
+    lock = tmp_path / "some.lock"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield lock, process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_held_lock_is_refused_with_its_holder_and_can_be_waited_for_until_that_is_killed(held):
+    lock, process = held
+    told: list[str] = []
+    with pytest.raises(BlockingIOError, match=f"^process {process.pid}$"), one_at_a_time(lock, told.append, wait=False):
+        pass
+    assert told == []
+    entered = threading.Event()
+
+    def wait() -> None:
+        with one_at_a_time(lock, told.append):
+            entered.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eventually(lambda: told)
+    assert not entered.is_set()
+    process.send_signal(signal.SIGKILL)
+    assert entered.wait(10), "the kernel unlocks what a dead process held"
+    thread.join()
+    assert told == [f"process {process.pid}"], "said once"
+
+
+def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
+    budget, inside, most, order = Budget(2), 0, 0, []
+    guard = threading.Lock()
+
+    def work(number: int, wanted: int | None) -> None:
+        nonlocal inside, most
+        taken = 2 if wanted is None else min(wanted, 2)
+        with budget.taking(wanted):
+            with guard:
+                order.append(number)
+                inside += taken
+                most = max(most, inside)
+            time.sleep(0.05)
+            with guard:
+                inside -= taken
+
+    wants = [1, None, 1, 1, 16, 1]
+    threads = []
+    for number, wanted in enumerate(wants):
+        threads.append(threading.Thread(target=work, args=(number, wanted)))
+        threads[-1].start()
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join(10)
+    assert most == 2
+    assert sorted(order[2:4]) == [2, 3], "two light ones together"
+    assert [order[0], order[1], order[4], order[5]] == [0, 1, 4, 5], "the heavy are not overtaken"
+
+
+def test_a_budget_gives_back_what_a_failure_held():
+    budget = Budget(1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError), budget.taking(1):
+            raise RuntimeError
+
+
+REPORT: dict[str, Any] = {"kept": 1000, "label_shares": {"a": 0.5, "b": 0.5}, "chars": {"p50": 100.0}}
+
+
+def outcomes(after: Mapping[str, Any], before: Mapping[str, Any] = REPORT, **limits: Any) -> dict[str, str]:
+    found = drift(before, {**before, **after}, LIMITS.model_copy(update=limits))
+    return {check.name: check.outcome for check in found}
+
+
+def test_data_of_the_same_kind_passes_every_check():
+    assert outcomes({"kept": 1100}) == {"rows": "pass", "labels": "pass", "length": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("after", "name", "words"),
+    [
+        ({"kept": 499}, "rows", "1,000 -> 499 rows; at most 50% fewer are accepted."),
+        (
+            {"label_shares": {"a": 0.8, "b": 0.2}},
+            "labels",
+            "'a' is 50.0% -> 80.0% of the rows, the largest change; at most 10 points are accepted.",
+        ),
+        ({"label_shares": {"a": 0.55, "c": 0.45}}, "labels", "No row has 'b' any more."),
+        (
+            {"chars": {"p50": 151.0}},
+            "length",
+            "a text has 100 -> 151 characters (median); at most 1.5 times as many, or as few, are accepted.",
+        ),
+        ({"chars": {"p50": 66.0}}, "length", "100 -> 66 characters"),
+    ],
+)
+def test_data_of_another_kind_fails_one_check_with_the_numbers(after: dict[str, Any], name: str, words: str):
+    failed: list[Check] = [check for check in drift(REPORT, {**REPORT, **after}, LIMITS) if check.outcome == "fail"]
+    assert [check.name for check in failed] == [name]
+    assert words in failed[0].reason
+
+
+def test_exactly_at_the_limit_passes():
+    at_limit = {"kept": 500, "label_shares": {"a": 0.6, "b": 0.4}, "chars": {"p50": 150.0}}
+    assert set(outcomes(at_limit).values()) == {"pass"}
+
+
+def test_a_limit_of_null_asks_nothing_and_an_older_report_is_no_fault():
+    none = dict.fromkeys(["max_label_share_change", "max_length_change", "max_rows_lost"])
+    assert outcomes({"kept": 1, "label_shares": {"z": 1.0}}, **none) == {}
+    assert outcomes({}, {"kept": 10}) == {"rows": "pass"}
+    assert [check.outcome for check in drift({}, REPORT, LIMITS)] == ["pass"]
+
+
+def test_the_picture_shows_every_stage_with_its_state_and_no_node_covers_another():
+    stages = {"a": (), "b": ("a",), "c<d": ("a",), "e": ("b", "c<d", "a")}
+    address = picture(stages, {"a": "Cached", "b": "Completed", "c<d": "Failed", "e": "not run"})
+    kind, _, content = address.partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    drawn = ElementTree.fromstring(base64.b64decode(content))  # noqa: S314
+    space = "{http://www.w3.org/2000/svg}"
+    assert {text.text for text in drawn.iter(f"{space}text")} == {
+        "a: Cached", "b: Completed", "c<d: Failed", "e: not run"
+    }  # fmt: skip
+    assert len(list(drawn.iter(f"{space}path"))) == 4, "a to e is implied by a longer way"
+    boxes = [[float(box.get(key, "")) for key in ("x", "y", "width", "height")] for box in drawn.iter(f"{space}rect")]
+    for (x0, y0, w0, h0), (x1, y1, w1, h1) in itertools.combinations(boxes, 2):
+        assert x0 + w0 <= x1 or x1 + w1 <= x0 or y0 + h0 <= y1 or y1 + h1 <= y0
+    for x, y, w, h in boxes:
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= float(drawn.get("width", ""))
+        assert y + h <= float(drawn.get("height", ""))
+
+
+def test_a_new_revision_changes_one_line_of_params_yaml(tmp_path: Path):
+    path = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    path.write_text(before)
+    _set_revision(path, "0123456789abcdef0123456789abcdef01234567")
+    after = path.read_text()
+    assert yaml.safe_load(after)["ingest"]["hub"]["revision"] == "0123456789abcdef0123456789abcdef01234567"
+    changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
+    assert len(changed) == 1
+    assert changed[0][1].startswith("    revision: 0123456789abcdef")
+    assert "#" in changed[0][1], "its comment stays"
