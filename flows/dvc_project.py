@@ -14,6 +14,7 @@ import re
 import selectors
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -260,6 +261,7 @@ def reproduce(
     children: Children | None = None,
     force: bool = False,
     on_bar: Callable[[str], object] | None = None,
+    ready: Ready | None = None,
 ) -> Outcome:
     """Bring one stage up to date; what comes before it must be so already. By `force` it runs in any case.
 
@@ -270,12 +272,15 @@ def reproduce(
     if children is None:
         with Children() as own:
             return reproduce(root, stage, on_line, children=own, force=force, on_bar=on_bar)
+    if ready is None:
+        with Ready(root, children, uses=1, watched=on_bar is not None) as once:
+            return reproduce(root, stage, on_line, children=children, force=force, on_bar=on_bar, ready=once)
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
     mend(root)
-    command = [*_DVC, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
-    environment = _environment() | ({"WINNOW_PROGRESS": "1"} if on_bar else {})
-    with ending_signals_raise(), children.child(command, root, environment) as process:
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    with ending_signals_raise(), children.until_left(ready.take()) as process:
+        _order(process, command)
         for line in _lines(process, on_bar):
             # DVC speaks first: what the stage prints later cannot change what is said here.
             outcome = outcome or _outcome(stage, line)
@@ -288,6 +293,57 @@ def reproduce(
     if outcome is None:
         raise DvcError(f"{stage}: DVC did not say what it did. Its last line: {tail[-1] if tail else 'none'}")
     return outcome
+
+
+class Ready:
+    """A child of DVC's that is started and has loaded all before it is known what it is to do: half of its time.
+
+    When one is taken, the next gets ready, as long as there are `uses`. `watched`: whether stages show bars.
+    """
+
+    def __init__(self, root: Path, children: Children, *, uses: int, watched: bool) -> None:
+        self._root, self._children, self._uses = root, children, uses
+        self._environment = _environment() | ({"WINNOW_PROGRESS": "1"} if watched else {})
+        self._lock = threading.Lock()
+        self._next = self._start() if uses else None
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """One that waits for its order."""
+        with self._lock:
+            taken, self._next = self._next or self._start(), None
+            self._uses -= 1
+            if self._uses > 0:
+                self._next = self._start()
+        return taken
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return self._children.start(
+            [sys.executable, "-P", "-c", _LOADED], self._root, self._environment, stdin=subprocess.PIPE
+        )
+
+    def __enter__(self) -> Ready:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            left, self._next, self._uses = self._next, None, 0
+        if left is not None:
+            with self._children.until_left(left):
+                _order(left, [])
+
+
+_LOADED = """
+import json, sys
+import dvc.cli, dvc.commands.repro, dvc.repo.reproduce, dvc.output, dvc.stage.run, dvc.stage.cache
+sys.argv = json.loads(sys.stdin.readline() or "[]")
+sys.exit(dvc.cli.main(sys.argv[1:]) if sys.argv else 0)
+"""
+
+
+def _order(process: subprocess.Popen[bytes], command: list[str]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as line:  # one that died says so by its exit code
+        line.write(f"{json.dumps(command)}\n".encode())
 
 
 _ADVICE = (  # of DVC's to somebody who sits before a terminal
@@ -305,7 +361,7 @@ def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], c
     tail: deque[str] = deque(maxlen=20)
     with (
         ending_signals_raise(),
-        children.child([*_DVC, "--wait-for-lock", *arguments], root, _environment()) as process,
+        children.until_left(children.start([*_DVC, "--wait-for-lock", *arguments], root, _environment())) as process,
     ):
         for line in _lines(process, None):
             tail.append(line)

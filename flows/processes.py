@@ -41,11 +41,10 @@ class Children:
     def __exit__(self, *_error: object) -> None:
         self.end()
 
-    @contextlib.contextmanager
-    def child(
-        self, command: list[str], folder: Path, environment: Mapping[str, str]
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        """`command` as a child with a process group of its own, which is ended when the block is left."""
+    def start(
+        self, command: list[str], folder: Path, environment: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """Start `command` with a process group of its own. What it prints comes by its `stdout`."""
         with self._lock:
             if self._ended:
                 raise EndedError("not started: the run is being ended")
@@ -53,13 +52,18 @@ class Children:
                 command,
                 cwd=folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             self._alive.add(process.pid)
             self._tell(f"+{process.pid}")
+        return process
+
+    @contextlib.contextmanager
+    def until_left(self, process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+        """End the child, with its group, when the block is left."""
         try:
             with process:
                 try:

@@ -37,7 +37,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import dvc_project, metrics
 from flows.budget import Budget, cores
 from flows.charts import flowchart, picture
-from flows.dvc_project import DvcError, Plan
+from flows.dvc_project import DvcError, Plan, Ready
 from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
@@ -63,24 +63,25 @@ class Run:
     root: Path
     children: Children
     budget: Budget
+    ready: Ready
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: str, run: Run, why: str, wanted: int | None, force: bool) -> State:
+def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: bool) -> State:
     """One DVC stage: shown as Cached where DVC had nothing to run; a failure has the stage's own message."""
-    if not why and not force:  # DVC was asked about all of them at once: another look would only cost its start
+    if why is None:  # DVC was asked about all of them at once: another look would only cost its start
         return Completed(name="Cached", message="nothing that it depends on has changed")
     log, bar = get_run_logger(), Bar(stage)
     try:
         with run.budget.taking(wanted):
             outcome = dvc_project.reproduce(
-                run.root, stage, log.info, children=run.children, force=force, on_bar=bar.show
+                run.root, stage, log.info, children=run.children, force=force, on_bar=bar.show, ready=run.ready
             )
     except (DvcError, EndedError) as error:
         return Failed(message=str(error))
     bar.finish()
     if outcome.state == "ran":
-        return Completed(message=why or "by force")
+        return Completed(message=why)
     return Completed(name="Cached", message=outcome.reason)
 
 
@@ -162,28 +163,37 @@ def run_stages(
     """
     plan = plan or dvc_project.plan(root, stages)
     forced = dvc_project.forced(plan.graph, stages) if force else set()
-    run, wanted = Run(root, children, Budget(cores())), dvc_project.cores_wanted(root)
+    whys = _whys(plan, forced)
+    wanted = dvc_project.cores_wanted(root)
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
-    for stage, upstream in plan.graph.items():
-        if stage in done:
-            continue
-        why = "; ".join(plan.reasons.get(stage, ()))
-        if not why and forced.intersection(_before(plan, stage)):
-            why = "what it follows runs by force"
-        first = [runs[up] for up in upstream if up in runs]
-        runs[stage] = run_stage.submit(
-            stage, run, why, wanted.get(stage), stage in forced, wait_for=first, return_state=False
-        )
-    for future in runs.values():
-        future.wait()
+    with Ready(root, children, uses=len(whys), watched=True) as ready:
+        run = Run(root, children, Budget(cores()), ready)
+        for stage, upstream in plan.graph.items():
+            if stage in done:
+                continue
+            first = [runs[up] for up in upstream if up in runs]
+            runs[stage] = run_stage.submit(
+                stage, run, whys.get(stage), wanted.get(stage), stage in forced, wait_for=first, return_state=False
+            )
+        for future in runs.values():
+            future.wait()
     states = {stage: done[stage] if stage in done else runs[stage].state for stage in plan.graph}
     publish(root, plan, states)
     return states
 
 
-def _before(plan: Plan, stage: str) -> set[str]:
-    return {above for up in plan.graph[stage] for above in (up, *_before(plan, up))}
+def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
+    """Why each stage is to run; one that is not to has none."""
+    whys: dict[str, str] = {}
+    for stage, upstream in plan.graph.items():
+        if stage in plan.reasons:
+            whys[stage] = "; ".join(plan.reasons[stage])
+        elif stage in forced:
+            whys[stage] = "by force"
+        elif any(up in whys for up in upstream):
+            whys[stage] = "what it follows runs by force"
+    return whys
 
 
 def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
