@@ -133,23 +133,27 @@ def retrain(base: str | None, approve: Any, accept_drift: bool) -> None:
 
 
 @cli.command()
-@click.option("--cron", metavar="CRON", help="When, as in cron: '0 3 * * *' is every night at three. Without: by hand.")
-@click.option("--timezone", default="UTC", show_default=True, help="Of the schedule, such as Europe/Vienna.")
+@click.option("--cron", metavar="CRON", help="When: '0 3 * * *' is every night at three. Without: by hand.")
+@click.option("--every", metavar="SECONDS", type=click.IntRange(min=1), help="Instead of --cron.")
+@click.option("--timezone", default="UTC", show_default=True, help="Of --cron, such as Europe/Vienna.")
 @_base
 @_approve
-def serve(cron: str | None, timezone: str, base: str | None, approve: str) -> None:
+def serve(cron: str | None, every: int | None, timezone: str, base: str | None, approve: str) -> None:
     """Retrain on a schedule, on this machine, until it is ended.
 
     Needs a Prefect server (`winnow server`). One retraining runs at a time; of missed schedules, only the newest.
     """
+    if cron is not None and every is not None:
+        raise click.UsageError("Give either --cron or --every.")
     root = _checked_root()
-    from flows import serving
+    from datetime import timedelta
 
-    serving.connect()
+    from flows import serving
     from flows.retrain import retrain as flow
 
     parameters = {"root": str(root), "base": base, "approve": approve}
-    serving.serve(flow, name="nightly", cron=cron, parameters=parameters, timezone=timezone)
+    interval = timedelta(seconds=every) if every else None
+    serving.serve(flow, name="nightly", cron=cron, every=interval, parameters=parameters, timezone=timezone)
 
 
 @cli.command()

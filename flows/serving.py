@@ -152,16 +152,26 @@ def _no_server(url: str) -> str:
 
 
 def serve(
-    flow: Flow[..., Any], *, name: str, cron: str | None, parameters: dict[str, Any], timezone: str = "UTC"
+    flow: Flow[..., Any],
+    *,
+    name: str,
+    parameters: dict[str, Any],
+    cron: str | None = None,
+    every: timedelta | None = None,
+    timezone: str = "UTC",
 ) -> None:
     """Run the flow on this machine whenever it is due, one run at a time, until a signal ends this process.
 
-    cron: five fields, in `timezone`; None: only runs made by hand. The schedule stays active when this ends. The
-    server keeps the limit of one, so that a second `serve` of the same name waits its turn. A run in progress ends
-    as Cancelled with this process. Where the server is lost, this waits until it is back.
+    cron: five fields, in `timezone`; or `every` so often; with neither, only runs made by hand. The schedule stays
+    active when this ends. The server keeps the limit of one, so that a second `serve` of the same name waits its
+    turn. A run in progress ends as Cancelled with this process. Where the server is lost, this waits until it is back.
     Raises ValueError for a wrong cron or timezone; ConnectionError, PermissionError as `connect`.
     """
-    schedule = _schedule(cron, timezone) if cron is not None else None
+    from prefect.schedules import Interval
+
+    schedule = Interval(every) if every else None
+    if cron is not None:
+        schedule = _schedule(cron, timezone)
     connect()
     while asyncio.run(_serve(flow, name, schedule, parameters)):
         _wait_for_server()
