@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow check format readme clean
+.PHONY: help setup browser repro review test test-slow soak check format readme clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: .venv/.ready  ## run the tests
 
 test-slow: .venv/.ready  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests
+
+soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: half an hour; figures go to benchmarks/soak.json
+	$(BIN)/python tests/soak.py --output benchmarks/soak.json
 
 check: .venv/.ready  ## lint, format check, types
 	$(BIN)/ruff check .
