@@ -102,7 +102,7 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     click.echo(metrics.as_text(metrics.rows(root)))
 
 
-_base = click.option("--base", metavar="BRANCH", help="What to propose to; without it, the branch checked out.")
+_base = click.option("--base", metavar="BRANCH", help="What to propose to; without it, the branch checked out now.")
 _approve = click.option(
     "--approve",
     type=click.Choice(["by hand", "when the gate passes"]),
@@ -146,14 +146,21 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     if cron is not None and every is not None:
         raise click.UsageError("Give either --cron or --every.")
     root = _checked_root()
+    import hashlib
     from datetime import timedelta
 
-    from flows import serving
+    from flows import git, serving
     from flows.retrain import retrain as flow
 
-    parameters = {"root": str(root), "base": base, "approve": approve}
+    branch = base or git.branch(root)  # that of now: at three in the morning another one may be checked out
+    if branch is None:
+        raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
+    parameters = {"root": str(root), "base": branch, "approve": approve}
     interval = timedelta(seconds=every) if every else None
-    serving.serve(flow, name="nightly", cron=cron, every=interval, parameters=parameters, timezone=timezone)
+    # Another clone on this server is another deployment.
+    name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
+    click.echo(f"Serving retrain/{name}, for the branch {branch}. Ctrl-C ends it.", err=True)
+    serving.serve(flow, name=name, cron=cron, every=interval, parameters=parameters, timezone=timezone)
 
 
 @cli.command()
@@ -226,13 +233,17 @@ def _release(release: Release) -> str:
 
 
 def _use_server() -> None:
-    """A server that answers is used, so that its page shows the run; else Prefect starts one for this run."""
-    import contextlib
+    """A server that answers is used, so that its page shows the run; else Prefect starts one for this run.
 
+    Raises ConnectionError where one was named, and does not answer.
+    """
     from flows import serving
 
-    with contextlib.suppress(ConnectionError):
+    try:
         serving.connect()
+    except ConnectionError:
+        if os.environ.get("PREFECT_API_URL"):
+            raise
 
 
 @cli.command()
@@ -262,15 +273,16 @@ def review(base: str | None, output: str | None, check: bool) -> None:
     """
     root = _checked_root()
     from flows.comparison import gather
+    from flows.masking import masked
     from flows.page import render
     from flows.review import as_markdown
 
     found = gather(root, base)
     folder = Path(output) if output is not None else root / "artifacts/review"
     folder.mkdir(parents=True, exist_ok=True)
-    markdown = as_markdown(found)
+    markdown = masked(as_markdown(found))
     (folder / "review.md").write_text(markdown, encoding="utf-8")
-    (folder / "review.html").write_text(render(found), encoding="utf-8")
+    (folder / "review.html").write_text(masked(render(found)), encoding="utf-8")
     click.echo(markdown)
     click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
     if check and found.decision and found.decision.outcome == "fail":
@@ -296,9 +308,10 @@ def predict(texts: tuple[str, ...], file: str | None, as_json: bool, model: str 
     if model is None and not folder.is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
     given = _not_empty(texts, "text") if file is None else _lines_of(file)
+    from flows.budget import cores
     from stages.model_folder import open_runner
 
-    runner = open_runner(folder, threads=threads or _cores())
+    runner = open_runner(folder, threads=threads or cores())
     while batch := list(islice(given, BATCH)):
         for text, probabilities in zip(batch, runner.predict(batch).tolist(), strict=True):
             click.echo(_answer(text, runner.labels, probabilities, as_json))
@@ -343,10 +356,6 @@ def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
         if not text.strip():
             raise ValueError(f"{unit} {number} is empty. Give every {unit} something to label.")
         yield text
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _root() -> Path:

@@ -85,6 +85,10 @@ class Side:
         stages = (self.lock.get("stages") or {}).values()
         return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
+    def hash_of(self, path: Path) -> str | None:
+        """What this side's dvc.lock says of an out; None where it does not know it."""
+        return self._hashes.get(path.relative_to(self.root).as_posix())
+
     def _name(self, path: Path) -> str:
         return f"{path.relative_to(self.root).as_posix()} of {self.commit or 'the working tree'}"
 

@@ -7,13 +7,14 @@ import functools
 import hashlib
 import json
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from configobj import ConfigObj
 
 from flows.dvc_project import lock_of, read, stream
 from flows.processes import Children
@@ -57,13 +58,13 @@ def shared_configuration(root: Path) -> str:
     """What a worktree's .dvc/config.local needs to use the cache and the remotes of the clone at `root`."""
     local = read(root, "config", "--list", "--local").splitlines()
     # DVC shows paths as absolute ones, so that they hold in another folder too.
-    urls = [line for line in read(root, "config", "--list").splitlines() if re.match(r"remote\..+\.url=", line)]
-    options = dict(line.split("=", 1) for line in [*urls, *local]) | {"cache.dir": str(cache_folder(root))}
-    sections: dict[str, list[str]] = {}
+    remotes = [line for line in read(root, "config", "--list").splitlines() if line.startswith("remote.")]
+    options = dict(line.split("=", 1) for line in [*local, *remotes]) | {"cache.dir": str(cache_folder(root))}
+    written = ConfigObj(interpolation=False)  # as DVC writes it: what needs quotes gets them
     for key, value in options.items():
         section, _, option = key.rpartition(".")
-        sections.setdefault(section, []).append(f"{option} = {value}")
-    return "".join("\n    ".join([f"[{_section(name)}]", *lines]) + "\n" for name, lines in sections.items())
+        written.setdefault(_section(section), {})[option] = value
+    return "".join(f"{line}\n" for line in written.write())
 
 
 def _section(name: str) -> str:

@@ -8,24 +8,31 @@ from pathlib import Path
 
 from flows.masking import masked
 
+SECONDS = 600.0  # that a command may take: a remote that went silent would hold a schedule up for good
+
 
 class GitError(RuntimeError):
     """git failed; the message is its own."""
 
 
-def attempt(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run git in `root`, whatever becomes of it."""
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=root,
-        env=environment_of(**environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+def attempt(root: Path, *arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run git in `root`, with `text` as its input, whatever becomes of it."""
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(
+            command,
+            cwd=root,
+            env=environment_of(**environment),
+            input=text,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"timed out after {SECONDS:.0f} s")
 
 
 def environment_of(**more: str) -> dict[str, str]:
@@ -33,12 +40,13 @@ def environment_of(**more: str) -> dict[str, str]:
     return {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **more}
 
 
-def read(root: Path, *arguments: str, **environment: str) -> str:
+def read(root: Path, *arguments: str, text: str = "", **environment: str) -> str:
     """What git prints, without the white space around it. Raises GitError with git's words where it fails."""
-    done = attempt(root, *arguments, **environment)
+    done = attempt(root, *arguments, text=text, **environment)
     if done.returncode != 0:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise GitError(masked(f"git {arguments[0]}: {said}"))
+        settings = 2 * arguments.count("-c")  # "-c name=value" before the command
+        raise GitError(masked(f"git {arguments[settings]}: {said}"))
     return done.stdout.strip()
 
 

@@ -13,7 +13,14 @@ POLL_SECONDS = 0.5
 
 
 def lock_file(root: Path, name: str) -> Path:
-    """The file of the lock `name` of the clone at `root`: git and DVC both ignore it."""
+    """The file of the lock `name` of the clone at `root`: git and DVC both ignore it.
+
+    Raises ValueError where DVC's repository does not begin at `root`: to make its folder there would hide it.
+    """
+    if not (root / ".dvc").is_dir():
+        raise ValueError(
+            f"{root} has no folder .dvc. Run `dvc init --subdir` there, or work where dvc.yaml and .dvc are."
+        )
     return root / ".dvc/tmp/winnow" / f"{name}.lock"
 
 

@@ -15,12 +15,14 @@ MASK = "***"
 MIN_LENGTH = 6  # a shorter value would mask words that only look like it
 
 _SECRET_NAME = re.compile(
-    r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH_STRING|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|WEBHOOK", re.I
+    r"SECRET|TOKEN|PASSWORD|PASSWD|_PASS$|PASSPHRASE|CREDENTIAL|AUTH_STRING|CONNECTION_STRING|API_?KEY|ACCESS_?KEY"
+    r"|ACCOUNT_?KEY|PRIVATE_?KEY|WEBHOOK",
+    re.I,
 )
 # https://TOKEN@host and scheme://user:password@host; in ssh://git@host there is nothing to hide.
 _USER = re.compile(r"\b(https?://)[^\s/@]+@|\b([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.I)
 _QUERY = re.compile(
-    r"([?&][\w.-]*(?:token|secret|password|signature|credential|api_?key|accesskeyid)[\w.-]*=)[^\s&#'\"]+", re.I
+    r"([?&](?:[\w.-]*(?:token|secret|password|signature|credential|api_?key|accesskeyid)[\w.-]*|sig)=)[^\s&#'\"]+", re.I
 )
 
 

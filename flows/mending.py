@@ -41,7 +41,9 @@ def _mend_lock_file(root: Path) -> None:
     file = root / "dvc.lock"
     if not file.is_file() or _is_whole(file.read_bytes()):
         return
-    with (root / ".dvc/tmp/lock").open("a") as guard:
+    lock = root / ".dvc/tmp/lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("a") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)  # DVC holds it while it writes
         content = file.read_bytes()
         if _is_whole(content):

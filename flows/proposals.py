@@ -14,6 +14,7 @@ from flows import dvc_project, git
 from flows.masking import masked
 
 PREFIX = "winnow/retrain-"
+GATE = "Winnow-Gate"  # the trailer of a proposal's commit that says what the gate said
 GH_SECONDS = 120
 
 
@@ -58,23 +59,22 @@ def _open(root: Path, base: str) -> list[str]:
     return listed.splitlines()
 
 
-def commit(worktree: Path, subject: str, body: str) -> str:
-    """Commit everything of `worktree` but what git ignores; no branch moves. Returns the commit."""
+def commit(worktree: Path, subject: str, body: str, gate: str) -> str:
+    """Commit everything of `worktree` but what git ignores; no branch moves. Returns the commit.
+
+    What the gate said is kept as a trailer.
+    """
     git.read(worktree, "add", "--all")
-    message = masked(f"{subject}\n\n{body}")
+    message = masked(f"{subject}\n\n{body.rstrip()}\n\n{GATE}: {gate}\n")
     quiet = ["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]
-    done = subprocess.run(
-        ["git", *quiet, "commit", "--quiet", "--cleanup=verbatim", "--file=-"],
-        cwd=worktree,
-        env=git.environment_of(**git.identity(worktree)),
-        input=message,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise git.GitError(masked(f"git commit: {done.stderr.strip() or done.stdout.strip()}"))
+    arguments = [*quiet, "commit", "--quiet", "--cleanup=verbatim", "--file=-"]
+    git.read(worktree, *arguments, text=message, **git.identity(worktree))
     return git.commit_of(worktree, "HEAD")
+
+
+def gate_of(root: Path, commit: str) -> str:
+    """What the gate said of a proposal; empty for a commit that is none."""
+    return git.read(root, "show", "--no-patch", f"--format=%(trailers:key={GATE},valueonly)", commit).strip()
 
 
 def branch_name(worktree: Path) -> str:
@@ -114,11 +114,20 @@ def short(reference: str) -> str:
     return reference.removeprefix("refs/heads/").removeprefix("refs/remotes/")
 
 
-def is_published(root: Path, reference: str) -> bool:
-    """Whether origin has the proposal's branch, where there is an origin."""
+def was_sent(root: Path, reference: str, made: str) -> bool:
+    """Whether all of the proposal was sent once; a branch that is at origin no more was taken away by somebody."""
     if not git.has_origin(root) or reference.startswith("refs/remotes/"):
         return True
-    return bool(git.attempt(root, "ls-remote", "--heads", "origin", reference).stdout.strip())
+    return git.attempt(root, "rev-parse", "--verify", "--quiet", _sent(short(reference))).stdout.strip() == made
+
+
+def mark_sent(root: Path, name: str, made: str) -> None:
+    """Remember that the proposal `name` was sent as the commit `made`."""
+    git.read(root, "update-ref", _sent(name), made)
+
+
+def _sent(name: str) -> str:
+    return f"refs/winnow/sent/{name}"
 
 
 def pull_request(root: Path, name: str, base: str, subject: str, body: str) -> str | None:

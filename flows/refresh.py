@@ -11,45 +11,59 @@ import yaml
 
 from flows import dvc_storage, git
 from flows.processes import Children
+from flows.proposals import GATE
 from stages.params import Params
 
 Log = Callable[[str], object]
 
 
-def refresh(root: Path, worktree: Path, params: Params, log: Log, children: Children) -> tuple[str, ...]:
-    """Bring the data of the clone at `root`, or its source's, into `worktree`. Returns what is new, in words.
+def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, children: Children) -> tuple[str, ...]:
+    """Bring the data of the clone at `root`, or its source's, into `worktree`, which is at the commit `start`.
 
-    Raises ValueError for data that neither git nor DVC keeps: a proposal with it could be reproduced by nobody.
+    Returns what is new, in words. Raises ValueError for data that neither git nor DVC keeps, as nobody could reproduce
+    a proposal with it; and for data that would undo what others have changed.
     """
     if params.ingest.source == "hub" and params.ingest.hub.dataset is not None:
         return tuple(_from_hub(worktree, params))
     path = Path(params.ingest.path)
     if path.is_absolute():
         return ()  # read where it lies; DVC sees whether it changed
-    if pointer := _pointer(worktree, path):
-        return tuple(_from_dvc(root, worktree, pointer, log, children))
+    if pointers := pointers_of(worktree, path):
+        return tuple(news for pointer in pointers for news in _from_dvc(root, worktree, pointer, log, children))
     if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path)).returncode != 0:
         raise ValueError(
             f"params.yaml: ingest.path is '{path}', which neither git nor DVC keeps, so nobody could reproduce a "
             f"proposal. Keep it: `dvc add {path}`, then commit."
         )
-    return tuple(_from_checkout(root, worktree, path))
+    return tuple(_from_checkout(root, worktree, start, path))
 
 
-def _pointer(worktree: Path, path: Path) -> Path | None:
-    """The .dvc file, from the project's folder, whose data `path` is or lies in."""
+def pointers_of(worktree: Path, path: Path) -> tuple[Path, ...]:
+    """The .dvc files, from the project's folder, whose data `path` is, lies in, or holds."""
     for part in (path, *path.parents[:-1]):
         if (worktree / f"{part}.dvc").is_file():
-            return Path(f"{part}.dvc")
-    return None
+            return (Path(f"{part}.dvc"),)
+    return tuple(sorted(found.relative_to(worktree) for found in (worktree / path).rglob("*.dvc")))
 
 
-def _from_checkout(root: Path, worktree: Path, path: Path) -> Iterator[str]:
-    """Files in git: what differs in the clone from the clone's own commit is new."""
+def _from_checkout(root: Path, worktree: Path, start: str, path: Path) -> Iterator[str]:
+    """Files in git: what differs in the clone from the clone's own commit is new; what git ignores is no data."""
     changed = git.attempt(root, "status", "--porcelain", "--untracked-files=all", "--", str(path)).stdout.splitlines()
-    if changed and (root / path).exists():
-        _copy(root / path, worktree / path)
-        yield f"{path}: {len(changed)} {'file' if len(changed) == 1 else 'files'} changed in the clone"
+    if not changed or not (root / path).exists():
+        return
+    form = f"--format=%h %(trailers:key={GATE},valueonly,separator=)"
+    since = git.read(root, "log", form, f"HEAD..{start}", "--", str(path)).splitlines()
+    if others := [line.split()[0] for line in since if len(line.split()) == 1]:  # the rest are proposals of ours
+        raise ValueError(
+            f"{path} has changes in this clone, and others were merged since ({', '.join(others[:3])}): neither is"
+            " taken over the other. `git pull`, then run again."
+        )
+    listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path))
+    _remove(worktree / path)
+    for name in filter(None, listed.split("\0")):
+        if (root / name).is_file():
+            _copy(root / name, worktree / name)
+    yield f"{path}: {len(changed)} {'file' if len(changed) == 1 else 'files'} changed in the clone"
 
 
 def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Children) -> Iterator[str]:
@@ -65,6 +79,12 @@ def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Chi
     if (root / data).exists() and dvc_storage.changed_data(root, str(pointer)):
         _copy(root / data, worktree / data)
         dvc_storage.add(worktree, str(data), log, children=children)
+        digest = _yaml(worktree / pointer)["outs"][0]["md5"]
+        if git.read(root, "log", "--format=%h", "-n1", f"-S{digest}", "HEAD", "--", str(pointer)):
+            raise ValueError(
+                f"{data} is what {pointer} said in an earlier commit, so it is old rather than new. `dvc checkout"
+                f" {pointer}` gets what it says now; to go back to the old data, `dvc add {data}` and commit."
+            )
     if (worktree / pointer).read_bytes() != before:
         yield f"{data}: changed in the clone"
 
@@ -94,12 +114,16 @@ def _set_revision(path: Path, revision: str) -> None:
         editor.dump(content, file)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Make `target` what `source` is; what only the target has goes."""
+def _remove(target: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Make `target` what `source` is; what only the target has goes."""
+    _remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, symlinks=False)

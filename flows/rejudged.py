@@ -15,21 +15,21 @@ from flows import dvc_project
 from flows.budget import cores
 from flows.comparison import Side, results
 from flows.evidence import Results
-from stages.params import load_params
 from stages.paths import Paths
 
 
 def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
     """What gives the results of the model released at `revision` on a candidate's rows in the project at `root`.
 
-    Where all of the rows have its answers already, those; else it answers all of them anew.
+    Where the rows are those that it was released with, its answers of then; else it answers all of them anew.
     """
 
     def on_rows_of(candidate: Results) -> Results:
-        model = load_params(root / "params.yaml").promotion.model
-        known = results(Side(root, revision), model)
-        _, at_new, at_old = np.intersect1d(candidate.row_ids, known.row_ids, return_indices=True)
-        if len(at_new) == len(candidate.row_ids) and (candidate.labels[at_new] == known.labels[at_old]).all():
+        before = Side(root, revision)
+        # What was released, whatever this project would release now.
+        model = str(before.yaml(root / "params.yaml")["promotion"]["model"])
+        known = results(before, model)
+        if before.hash_of(Paths(root).clean) == Side(root, None).hash_of(Paths(root).clean) is not None:
             return known
         return dataclasses.replace(
             known,
@@ -53,7 +53,8 @@ def _answers(root: Path, revision: str, model: str, row_ids: np.ndarray) -> np.n
     table = pq.read_table(io.BytesIO(content), columns=["row_id", "text"])
     texts = dict(zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True))
     path = Paths(root).model(model).relative_to(root).as_posix()
-    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+    # In the worktree, which is removed also after a run that was killed.
+    with tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
         target = Path(folder, model)
         dvc_project.read(root, "get", ".", path, "--rev", revision, "--out", str(target))
         runner = open_runner(target, threads=cores())

@@ -290,7 +290,7 @@ def _published(root: Path, push: bool) -> Iterator[bool]:
     Gives whether the newest assignment is one that origin lacks: a killed call made it.
     """
     remote = push and git.has_origin(root)
-    theirs = _receive(root) if remote else {}
+    theirs = receive(root) if remote else {}
     before = _tags(root)
     newest = [f"refs/tags/{name}" for name, _ in _assignments(root)[-1:]]
     try:
@@ -304,7 +304,7 @@ def _published(root: Path, push: bool) -> Iterator[bool]:
         raise
 
 
-def _receive(root: Path) -> dict[str, str]:
+def receive(root: Path) -> dict[str, str]:
     """Fetch origin's release tags, where this clone has not got them all. Gives those of origin."""
     theirs, ours = _origin_tags(root), _tags(root)
     if theirs.items() <= ours.items():

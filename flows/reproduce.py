@@ -142,6 +142,8 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
             if state.is_completed() and any(state.name != "Cached" for state in states.values()):
                 _show_differences(root, log.info)
             return state
+    except EndedError as error:
+        return Cancelled(message=str(error))
     except (DvcError, ValueError) as error:
         return Failed(message=str(error))
 
@@ -188,7 +190,7 @@ def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
     whys: dict[str, str] = {}
     for stage, upstream in plan.graph.items():
         if stage in plan.reasons:
-            whys[stage] = "; ".join(plan.reasons[stage])
+            whys[stage] = masked("; ".join(plan.reasons[stage]))
         elif stage in forced:
             whys[stage] = "by force"
         elif any(up in whys for up in upstream):

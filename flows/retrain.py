@@ -1,9 +1,8 @@
 """Flow `retrain`: newest data -> drift -> reproduce -> gate -> proposal, in a worktree that nobody else sees.
 
 Nothing is published before all of it is there: data first, then the branch, then, where that is wanted, the release.
+Annotations are objects here: Prefect sends the flow to another process, where the names of its types are not known.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
@@ -29,7 +29,7 @@ from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
 from flows.promotion import SHOWN
-from flows.refresh import refresh
+from flows.refresh import pointers_of, refresh
 from flows.rejudged import rejudged
 from flows.releases import Release
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, publish_review, run_stages
@@ -90,7 +90,12 @@ class Job:
 
     @property
     def params(self) -> Params:
-        return load_params(self.worktree / "params.yaml")
+        try:
+            return load_params(self.worktree / "params.yaml")
+        except ValueError as error:
+            if git.attempt(self.root, "diff", "--quiet", "HEAD", self.start, "--", "stages/params.py").returncode == 0:
+                raise
+            raise ValueError(f"{error}\nThis clone's code is not that of {self.start[:7]}: `git pull`.") from None
 
 
 @flow(name="retrain", task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
@@ -126,65 +131,94 @@ def retrain(
         return _skipped(f"{holder} is retraining in this clone")
     except StopError as stop:
         return stop.state
-    except (DvcError, EndedError, GitError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, httpx.HTTPError) as error:
         return Failed(message=masked(str(error)))
 
 
 def _retrain(
     root: Path, base: str | None, approve: Approval, accept_drift: bool, children: Children, log: Callable[[str], None]
 ) -> State:
-    branch = _checked_clone(root, base)
+    _check_clone(root)
     if git.has_origin(root):
         fetch(root)
+    branch = _branch(root, base)
+    if approve == "when the gate passes":
+        _check_published(root, branch)
     released = releases.released(root)
     start = _start(root, branch, released)
     with worktree(root, start) as folder:
         job = Job(root, folder, start, released, children, log)
         _tell_what_stays(job)
-        news = refresh(root, folder, job.params, log, children)
+        news = get_news(job)
         stale = dvc_project.stale(folder)
         if not stale:
             return _skipped(f"nothing new: no stage of {branch} would run")
         log(f"new: {'; '.join(news) or 'code or parameters'}; would run: {', '.join(stale)}")
         if open_proposal := proposals.same_inputs(folder, start):
-            _send_again(job, open_proposal, branch)
-            return _skipped(f"already proposed: {proposals.short(open_proposal)}")
+            return _finish(job, open_proposal, branch, approve)
         with one_at_a_time(lock_file(root, "reproduce"), lambda who: log(f"waiting: {who} reproduces here")):
             _bring_data(job)
             _stages(job, known=_judge_data(job, accept_drift))
         return _propose(job, branch, approve, news)
 
 
-def _checked_clone(root: Path, base: str | None) -> str:
-    """The branch to propose to. Raises ValueError, with the next step, where retraining could not end well."""
+def _check_clone(root: Path) -> None:
+    """Raises ValueError, with the next step, where retraining could not end well."""
     if git.attempt(root, "rev-parse", "--is-inside-work-tree").returncode != 0:
         raise ValueError(f"{root}: no git repository, so there is nothing to propose to. `git init`, then commit.")
     if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
         raise ValueError(f"{root}: no commit yet, so there is nothing to start from. `git add --all`, `git commit`.")
-    branch = base or git.branch(root)
-    if branch is None:
-        raise ValueError("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
-    git.commit_of(root, branch)
     if not dvc_storage.has_remote(root):
         raise ValueError(
             "no DVC remote is set, so nobody could get a proposal's data. Set one: dvc remote add --default NAME URL."
         )
+
+
+def _branch(root: Path, base: str | None) -> str:
+    """The branch to propose to. Raises ValueError where there is none, here or at origin."""
+    branch = base or git.branch(root)
+    if branch is None:
+        raise ValueError("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
+    if not any(_heads(root, branch)):
+        there = git.read(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes/origin")
+        names = sorted({name.removeprefix("origin/") for name in there.splitlines()} - {"HEAD", "origin"})
+        kept = [name for name in names if not name.startswith(proposals.PREFIX)]
+        raise ValueError(f"there is no branch '{branch}', here or at origin. Allowed: {', '.join(kept)}.")
     return branch
+
+
+def _heads(root: Path, branch: str) -> tuple[str, str]:
+    """The commits of the branch here and at origin; empty where it is not."""
+    here, there = (
+        git.attempt(root, "rev-parse", "--verify", "--quiet", f"refs/{kind}/{branch}^{{commit}}").stdout.strip()
+        for kind in ("heads", "remotes/origin")
+    )
+    return here, there
+
+
+def _check_published(root: Path, branch: str) -> None:
+    """Raises ValueError where to publish a release would publish commits that somebody has not pushed yet."""
+    here, there = _heads(root, branch)
+    if here and there and git.attempt(root, "merge-base", "--is-ancestor", here, there).returncode != 0:
+        raise ValueError(
+            f"{branch} has commits that origin lacks, and an automatic release would publish them. "
+            f"`git push origin {branch}`, or approve by hand."
+        )
 
 
 def _start(root: Path, branch: str, released: Release | None) -> str:
     """The commit to start from: the branch, or what is newer: origin's, or the release made on top of it."""
-    start = git.commit_of(root, branch)
-    for newer in (f"refs/remotes/origin/{branch}", released.revision if released else ""):
-        commit = git.attempt(root, "rev-parse", "--verify", "--quiet", f"{newer}^{{commit}}").stdout.strip()
-        if commit and git.attempt(root, "merge-base", "--is-ancestor", start, commit).returncode == 0:
+    start, *newer = filter(None, (*_heads(root, branch), released.revision if released else ""))
+    for commit in newer:
+        if git.attempt(root, "merge-base", "--is-ancestor", start, commit).returncode == 0:
             start = commit
     return start
 
 
 def _tell_what_stays(job: Job) -> None:
     """Say which changes in the clone have no part in this, since they are not committed."""
-    others = ["--", ".", f":(exclude){job.params.ingest.path}*"]
+    path = job.params.ingest.path
+    others = ["--", ".", *([] if Path(path).is_absolute() else [f":(exclude){path}*"])]
     dirty = git.attempt(job.root, "status", "--porcelain", "--untracked-files=no", *others).stdout.splitlines()
     if dirty:
         names = ", ".join(line[3:] for line in dirty[:5])
@@ -193,16 +227,38 @@ def _tell_what_stays(job: Job) -> None:
 
 @task(**NETWORK, task_run_name="fetch")
 def fetch(root: Path) -> None:
-    """What origin has: its branches, its releases."""
-    git.read(root, "fetch", "--quiet", "--prune", "--tags", "origin")
+    """What origin has: its branches, its releases. Other tags are not asked for: one that moved would stop all."""
+    git.read(root, "-c", "fetch.pruneTags=false", "fetch", "--quiet", "--prune", "--no-tags", "origin")
+    releases.receive(root)
+
+
+@task(**NETWORK, task_run_name="refresh")
+def get_news(job: Job) -> tuple[str, ...]:
+    """Bring the newest data into the worktree; says what is new."""
+    return refresh(job.root, job.worktree, job.start, job.params, get_run_logger().info, job.children)
 
 
 def _bring_data(job: Job) -> None:
-    """The data that DVC keeps, where the pipeline reads it."""
-    path = Path(job.params.ingest.path)
-    pointers = [f"{part}.dvc" for part in (path, *path.parents) if (job.worktree / f"{part}.dvc").is_file()]
-    if pointers and not (job.worktree / path).exists():
+    """What DVC keeps of the data, and of a pretrained model in a folder, where the pipeline reads it.
+
+    Raises ValueError for a model that neither git nor DVC keeps.
+    """
+    model = Path(job.params.model.name)
+    wanted = [Path(job.params.ingest.path), *([model] if (job.root / model).is_dir() else [])]
+    wanted = [path for path in wanted if not path.is_absolute()]
+    pointers = [
+        str(pointer)
+        for path in wanted
+        for pointer in pointers_of(job.worktree, path)
+        if not (job.worktree / pointer.with_suffix("")).exists()
+    ]
+    if pointers:
         get_data(job, pointers)
+    if model in wanted and not (job.worktree / model).exists():
+        raise ValueError(
+            f"params.yaml: model.name is '{model}', a folder that neither git nor DVC keeps, so nobody could reproduce "
+            f"a proposal. Keep it: `dvc add {model}`, then commit."
+        )
 
 
 @task(**NETWORK, task_run_name="get data")
@@ -252,9 +308,8 @@ def _propose(job: Job, branch: str, approve: Approval, news: tuple[str, ...]) ->
     publish_review(found, job.root / "artifacts/review/retrain.html", subject)
     send_data(job)
     name = proposals.branch_name(job.worktree)
-    commit = proposals.commit(job.worktree, subject, body)
-    send_branch(job.root, name, commit)
-    address = _pull_request(job, name, branch, subject, body)
+    commit = proposals.commit(job.worktree, subject, body, gate)
+    address = _send(job, name, commit, branch, subject, body)
     told = f"{subject}. {address or f'Branch {name}'}."
     if gate != "pass":
         return Failed(name="Blocked", message=f"{told}\n{_why(found.decision)}")
@@ -294,14 +349,26 @@ def send_branch(root: Path, name: str, commit: str) -> None:
     proposals.publish(root, name, commit)
 
 
-def _send_again(job: Job, reference: str, branch: str) -> None:
-    """Finish what a killed or refused run began: the branch is here, and origin has none."""
-    if proposals.is_published(job.root, reference):
-        return
-    name = proposals.short(reference)
-    send_branch(job.root, name, git.commit_of(job.root, reference))
-    subject, _, body = git.read(job.root, "show", "--no-patch", "--format=%s%n%b", reference).partition("\n")
-    _pull_request(job, name, branch, subject, body)
+def _finish(job: Job, reference: str, branch: str, approve: Approval) -> State:
+    """Do what a run that was killed, or refused, has left undone of the proposal `reference`."""
+    name, commit = proposals.short(reference), git.commit_of(job.root, reference)
+    if not proposals.was_sent(job.root, reference, commit):
+        subject, _, body = git.read(job.root, "show", "--no-patch", "--format=%s%n%b", reference).partition("\n")
+        _send(job, name, commit, branch, subject, body)
+    told = f"already proposed: {name}"
+    # One that was released before, and is no more, was taken back by somebody.
+    before = {release.revision for release in releases.history(job.root)}
+    if approve == "when the gate passes" and proposals.gate_of(job.root, commit) == "pass" and commit not in before:
+        return _promote(job, branch, commit, told)
+    return _skipped(told)
+
+
+def _send(job: Job, name: str, commit: str, branch: str, subject: str, body: str) -> str | None:
+    """The branch, and a pull request, once: what a reviewer closes stays closed. Returns the address of the latter."""
+    send_branch(job.root, name, commit)
+    address = _pull_request(job, name, branch, subject, body)
+    proposals.mark_sent(job.root, name, commit)
+    return address
 
 
 def _pull_request(job: Job, name: str, branch: str, subject: str, body: str) -> str | None:
@@ -317,7 +384,7 @@ def _pull_request(job: Job, name: str, branch: str, subject: str, body: str) -> 
 
 def _promote(job: Job, branch: str, commit: str, told: str) -> State:
     """Release the proposal, and let the branch have it where that loses nothing."""
-    with one_at_a_time(lock_file(job.root, "reproduce"), job.log):
+    with one_at_a_time(lock_file(job.root, "reproduce"), lambda who: job.log(f"waiting: {who} reproduces here")):
         release = releases.promote(job.root, commit)
     if git.has_origin(job.root):
         with contextlib.suppress(GitError):  # a protected branch takes it by a pull request

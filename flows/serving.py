@@ -173,8 +173,19 @@ def serve(
     if cron is not None:
         schedule = _schedule(cron, timezone)
     connect()
-    while asyncio.run(_serve(flow, name, schedule, parameters)):
+    while _served(flow, name, schedule, parameters):
         _wait_for_server()
+
+
+def _served(flow: Flow[..., Any], name: str, schedule: Schedule | None, parameters: dict[str, Any]) -> bool:
+    """Serve until a signal (False) or until the server is lost (True)."""
+    import httpx
+
+    try:
+        return asyncio.run(_serve(flow, name, schedule, parameters))
+    except httpx.TransportError as error:  # lost before the runner was under way
+        log.warning("the Prefect server is lost (%r); waiting for it", error)
+        return True
 
 
 def _wait_for_server() -> None:
@@ -211,7 +222,6 @@ def _schedule(cron: str, timezone: str) -> Schedule:
 
 
 async def _serve(flow: Flow[..., Any], name: str, schedule: Schedule | None, parameters: dict[str, Any]) -> bool:
-    """Serve until a signal (False) or until the server is lost (True)."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.runner import Runner
     from prefect.types.entrypoint import EntrypointType
@@ -285,12 +295,16 @@ async def _stop(runner: Runner, running: asyncio.Task[None]) -> None:
 async def _keep_settling(deployment_id: UUID, seconds: float) -> None:
     """While a run is in progress schedules pile up: of those, too, only the newest is to run."""
     import httpx
+    from prefect.exceptions import PrefectException
 
     while True:
         await asyncio.sleep(seconds)
         try:
             await asyncio.to_thread(settle_missed, deployment_id)
-        except httpx.HTTPError as error:  # the runner, too, asks the server, and decides when it is lost
+        except (
+            httpx.HTTPError,
+            PrefectException,
+        ) as error:  # the runner, too, asks the server, and decides when it is lost
             log.debug("missed schedules were not looked at: %s", error)
 
 

@@ -35,5 +35,10 @@ def worktree(root: Path, revision: str) -> Iterator[Path]:
 
 
 def _remove_all(root: Path, home: Path) -> None:
+    """Those in `home` and no others: one of somebody's may be on a disk that is not there just now."""
+    for line in git.attempt(root, "worktree", "list", "--porcelain").stdout.splitlines():
+        path = Path(line.removeprefix("worktree "))
+        if line.startswith("worktree ") and path.parent == home.resolve():
+            shutil.rmtree(path, ignore_errors=True)
+            git.attempt(root, "worktree", "remove", "--force", "--force", str(path))
     shutil.rmtree(home, ignore_errors=True)
-    git.attempt(root, "worktree", "prune")

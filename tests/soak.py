@@ -30,7 +30,9 @@ from conftest import run
 from flow_fixtures import environment
 from retrain_project import make_retrain_project, more_rows
 
-EVENTS = {"new rows": 6, "kill flow": 2, "kill stage": 2, "kill server": 1, "kill serve": 1}
+EVENTS = {"new rows": 5, "kill flow": 3, "kill stage": 3, "kill server": 1, "kill serve": 1}
+MARKS = {"kill flow": ("multiprocessing.spawn",), "kill stage": ("-m stages.", "dvc.cli")}
+VICTIM_SECONDS = 30.0  # until there is something to kill
 PAUSE = (4.0, 16.0)  # seconds between two events
 QUIET_SECONDS = 300.0  # in which the last run must end
 
@@ -124,17 +126,21 @@ class Soak:
             self.serve.wait()
             self.serve = self.start("serve", "--every", "10")
         else:
-            marks = (
-                ("prefect.flow_engine", "prefect flow-run execute", "flow_run")
-                if event == "kill flow"
-                else ("stages.",)
-            )
-            victims = [p for p in self.own() if any(mark in command(p) for mark in marks) and p.pid != self.serve.pid]
-            if not victims:
+            if not self.kill(MARKS[event]):
                 return
-            with suppress(psutil.Error):
-                self.draw.choice(victims).kill()
         self.happened[event] += 1
+
+    def kill(self, marks: tuple[str, ...]) -> bool:
+        """SIGKILL one process with one of the marks in its command, when there is one; False where there is none."""
+        deadline = time.monotonic() + VICTIM_SECONDS
+        while time.monotonic() < deadline:
+            if victims := [process for process in self.own() if any(mark in command(process) for mark in marks)]:
+                time.sleep(self.draw.uniform(0, 3))  # anywhere in its life
+                with suppress(psutil.Error):
+                    self.draw.choice(victims).kill()
+                    return True
+            time.sleep(0.05)
+        return False
 
     def settle(self) -> None:
         """Let the last delivery be proposed, then end everything politely."""
