@@ -69,7 +69,7 @@ def shared_configuration(root: Path) -> str:
 
 def _section(name: str) -> str:
     kind, _, label = name.partition(".")
-    return f"'{kind} \"{label}\"'" if label else kind
+    return f'{kind} "{label}"' if label else kind
 
 
 def has_remote(root: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import flow_fixtures
 import pytest
 import yaml
-from conftest import edit_params, run
+from conftest import TOPICS, edit_params, run
 from flow_fixtures import environment, eventually
 from prefect.states import State
 from retrain_project import make_retrain_project, more_rows
@@ -114,6 +115,7 @@ def test_a_worse_model_is_proposed_as_blocked_judged_on_the_same_new_rows_as_the
     releases.promote(clone)
     more_rows(clone, 30, seed=1)
     commit_params(clone, "a useless model", baseline__inverse_regularization=1.0e-9)
+    git(clone, "push", "-q", "origin", "main")
     state = retrain(clone, approve="when the gate passes")
     assert (state.name, state.is_failed()) == ("Blocked", True), state.message
     assert "quality: fail: accuracy 100.0% ->" in (state.message or "")
@@ -291,3 +293,125 @@ def test_data_that_dvc_keeps_is_taken_along_when_it_or_its_source_changes(clone:
     changed = git(clone, "diff", "--name-only", "main", branch).splitlines()
     assert "data/corpus.csv.dvc" in changed
     assert "data/corpus.csv" not in changed
+
+
+def test_what_a_reviewer_turned_down_is_not_sent_again(clone: Path):
+    more_rows(clone, 30, seed=1)
+    assert retrain(clone).name == "Proposed"
+    [branch] = proposed(clone)
+    git(clone, "push", "-q", "origin", "--delete", branch)
+    again = retrain(clone)
+    assert (again.name, again.message) == ("Skipped", f"already proposed: {branch}")
+    assert proposed(clone.parent / "origin.git") == []
+
+
+def test_a_release_that_origin_refused_is_made_by_the_next_run_and_one_taken_back_is_not(clone: Path):
+    first = releases.promote(clone)
+    more_rows(clone, 30, seed=1)
+    hook = clone.parent / "origin.git/hooks/update"
+    hook.write_text("#!/bin/sh\ncase $1 in refs/tags/*) echo no tags today >&2; exit 1;; esac\n")
+    hook.chmod(0o755)
+    refused = retrain(clone, approve="when the gate passes")
+    assert refused.is_failed()
+    assert "nothing is released: origin refused the tags" in (refused.message or "")
+    assert releases.released(clone) == first
+    hook.unlink()
+    again = retrain(clone, approve="when the gate passes")
+    assert again.name == "Promoted", again.message
+    assert len(proposed(clone)) == 1
+
+    releases.rollback(clone)
+    git(clone, "push", "-q", "--force", "origin", f"{first.revision}:refs/heads/main")
+    after = retrain(clone, approve="when the gate passes")
+    assert after.name == "Skipped", after.message
+    assert releases.released(clone) == first
+
+
+def test_commits_that_nobody_pushed_are_not_published_by_an_automatic_release(clone: Path):
+    commit_params(clone, "mine alone", seed=21)
+    state = retrain(clone, approve="when the gate passes")
+    assert state.is_failed()
+    assert "main has commits that origin lacks" in (state.message or "")
+
+
+def test_data_that_others_changed_meanwhile_is_not_taken_back(clone: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    run(tmp_path, "git", "clone", "-q", str(clone.parent / "origin.git"), str(other))
+    more_rows(other, 6, seed=2)
+    git(other, "-c", "user.name=o", "-c", "user.email=o@localhost", "commit", "-qam", "other rows")
+    git(other, "push", "-q", "origin", "main")
+    more_rows(clone, 30, seed=1)
+    state = retrain(clone)
+    assert state.is_failed()
+    assert "data/corpus.csv has changes in this clone, and others were merged since" in (state.message or "")
+    assert proposed(clone) == []
+
+
+def test_a_tag_that_moved_at_origin_stops_nothing(clone: Path):
+    git(clone, "tag", "latest")
+    git(clone, "push", "-q", "origin", "latest")
+    git(clone, "tag", "-f", "latest", git(clone, "commit-tree", "-m", "elsewhere", "HEAD^{tree}"))
+    assert retrain(clone).name == "Skipped"
+
+
+def test_texts_that_were_rewritten_in_their_places_are_answered_anew_by_the_released_model(clone: Path):
+    from flows.comparison import Side, results
+    from flows.rejudged import rejudged
+
+    release = releases.promote(clone)
+    before = results(Side(clone, None), "baseline")
+    same = rejudged(clone, release.revision)(before)
+    assert (same.predicted == before.predicted).all()
+
+    corpus = clone / "data/corpus.csv"
+    labels = list(TOPICS)
+    turned = {
+        old: new
+        for at, label in enumerate(labels)
+        for old, new in zip(TOPICS[label], TOPICS[labels[at - 1]], strict=True)
+    }
+    corpus.write_text("\n".join(swapped(line, turned) for line in corpus.read_text().splitlines()) + "\n")
+    run(clone, "dvc", "repro", "-q")
+    after = results(Side(clone, None), "baseline")
+    anew = rejudged(clone, release.revision)(after)
+    assert (after.row_ids == before.row_ids).all(), "the same places"
+    assert (anew.predicted == anew.labels).mean() < 0.5 < (after.predicted == after.labels).mean()
+
+
+def swapped(line: str, words: dict[str, str]) -> str:
+    """A line of the corpus whose text has other words, and whose label is the same."""
+    text, comma, label = line.rpartition(",")
+    return re.sub(r"\w+", lambda found: words.get(found[0], found[0]), text) + comma + label
+
+
+def test_a_served_flow_runs_from_its_schedule_with_the_parameters_of_serve(clone: Path, prefect_server: str):
+    from prefect.client.orchestration import get_client
+
+    command = [sys.executable, "-m", "flows.cli", "serve", "--every", "3600"]
+    more = {"PREFECT_API_URL": prefect_server, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    serving = subprocess.Popen(
+        command, cwd=clone, env=environment(**more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert serving.stderr is not None
+        told = serving.stderr.readline()
+        name = told.split()[1].rstrip(",")
+        assert told == f"Serving {name}, for the branch main. Ctrl-C ends it.\n"
+        with get_client(sync_client=True) as client:
+
+            def deployment() -> object:
+                try:
+                    return client.read_deployment_by_name(name)
+                except Exception:
+                    return None
+
+            eventually(deployment, seconds=60)
+            made = client.create_flow_run_from_deployment(client.read_deployment_by_name(name).id)
+            eventually(lambda: (state := client.read_flow_run(made.id).state) and state.is_final(), seconds=120)
+            state = client.read_flow_run(made.id).state
+        assert state is not None
+        assert (state.name, state.message) == ("Skipped", "nothing new: no stage of main would run")
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=60)
