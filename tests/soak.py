@@ -32,7 +32,7 @@ from retrain_project import make_retrain_project, more_rows
 
 EVENTS = {"new rows": 5, "kill flow": 3, "kill stage": 3, "kill server": 1, "kill serve": 1}
 MARKS = {"kill flow": ("multiprocessing.spawn",), "kill stage": ("-m stages.", "dvc.cli")}
-VICTIM_SECONDS = 30.0  # until there is something to kill
+VICTIM_SECONDS = 60.0  # until there is something to kill
 PAUSE = (4.0, 16.0)  # seconds between two events
 QUIET_SECONDS = 300.0  # in which the last run must end
 
@@ -112,10 +112,10 @@ class Soak:
     def happen(self) -> None:
         """One random event."""
         event = self.draw.choices(list(EVENTS), list(EVENTS.values()))[0]
-        if event == "new rows":
+        if event in ("new rows", "kill stage") or (event == "kill flow" and self.draw.random() < 0.5):
             self.deliveries += 1
             more_rows(self.clone, 12, seed=self.deliveries)
-        elif event == "kill server":
+        if event == "kill server":
             self.server.kill()
             self.server.wait()
             time.sleep(self.draw.uniform(1, 8))
@@ -125,9 +125,8 @@ class Soak:
             self.serve.kill()
             self.serve.wait()
             self.serve = self.start("serve", "--every", "10")
-        else:
-            if not self.kill(MARKS[event]):
-                return
+        elif event in MARKS and not self.kill(MARKS[event]):
+            return
         self.happened[event] += 1
 
     def kill(self, marks: tuple[str, ...]) -> bool:
@@ -135,7 +134,7 @@ class Soak:
         deadline = time.monotonic() + VICTIM_SECONDS
         while time.monotonic() < deadline:
             if victims := [process for process in self.own() if any(mark in command(process) for mark in marks)]:
-                time.sleep(self.draw.uniform(0, 3))  # anywhere in its life
+                time.sleep(self.draw.uniform(0, 1))  # anywhere in its life
                 with suppress(psutil.Error):
                     self.draw.choice(victims).kill()
                     return True
