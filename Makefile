@@ -37,7 +37,7 @@ browser:  ## install Chromium for the tests of pages (Debian, as root); without 
 	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
 test: .venv/.ready  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 15 tests
 
 test-slow: .venv/.ready  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests

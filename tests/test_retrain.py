@@ -136,6 +136,7 @@ def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
     assert retrain(clone, accept_drift=True).name == "Proposed"
 
 
+@pytest.mark.slow
 def test_an_object_altered_in_the_cache_is_found_and_made_again_before_it_is_proposed(clone: Path):
     cache = clone / ".dvc/cache/files/md5"
     lock = yaml.safe_load((clone / "dvc.lock").read_text())
@@ -250,6 +251,7 @@ def forget_data(clone: Path) -> None:
     git(clone, "commit", "-qm", "forget the data")
 
 
+@pytest.mark.slow
 def test_a_remote_that_cannot_be_written_fails_the_run_and_loses_nothing(clone: Path):
     more_rows(clone, 30, seed=1)
     (clone.parent / "file").write_text("no folder")
@@ -269,7 +271,9 @@ def test_an_unknown_base_is_named(clone: Path):
     assert state.message == "there is no branch 'mian', here or at origin. Allowed: main."
 
 
-@pytest.mark.parametrize("imported", [False, True], ids=["dvc add", "dvc import-url"])
+@pytest.mark.parametrize(
+    "imported", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["dvc add", "dvc import-url"]
+)
 def test_data_that_dvc_keeps_is_taken_along_when_it_or_its_source_changes(clone: Path, imported: bool):
     source = clone.parent / "delivery.csv"
     shutil.copy(clone / "data/corpus.csv", source)
@@ -295,6 +299,7 @@ def test_data_that_dvc_keeps_is_taken_along_when_it_or_its_source_changes(clone:
     assert "data/corpus.csv" not in changed
 
 
+@pytest.mark.slow
 def test_what_a_reviewer_turned_down_is_not_sent_again(clone: Path):
     more_rows(clone, 30, seed=1)
     assert retrain(clone).name == "Proposed"

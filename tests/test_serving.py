@@ -29,6 +29,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
@@ -139,8 +140,12 @@ def client(server: Server, tmp_path: Path) -> Iterator[Any]:
 def client_of(server: Server, folder: Path) -> Iterator[Any]:
     settings: dict[Any, Any] = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: AUTH}
     settings |= {PREFECT_HOME: folder / "home", PREFECT_LOGGING_TO_API_ENABLED: False}
-    with temporary_settings(settings), get_client(sync_client=True) as client:
-        yield client
+    EventsWorker.drain_all(at_exit=False)  # it keeps to the server that it began with, whatever the settings say
+    try:
+        with temporary_settings(settings), get_client(sync_client=True) as client:
+            yield client
+    finally:
+        EventsWorker.drain_all(at_exit=False)
 
 
 def free_port() -> int:
