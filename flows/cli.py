@@ -156,11 +156,12 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     if branch is None:
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
     parameters = {"root": str(root), "base": branch, "approve": approve}
-    interval = timedelta(seconds=every) if every else None
+    schedule = serving.schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
+    serving.connect()
     # Another clone on this server is another deployment.
     name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
     click.echo(f"Serving retrain/{name}, for the branch {branch}. Ctrl-C ends it.", err=True)
-    serving.serve(flow, name=name, cron=cron, every=interval, parameters=parameters, timezone=timezone)
+    serving.serve(flow, name=name, schedule=schedule, parameters=parameters)
 
 
 @cli.command()

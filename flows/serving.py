@@ -156,22 +156,14 @@ def serve(
     *,
     name: str,
     parameters: dict[str, Any],
-    cron: str | None = None,
-    every: timedelta | None = None,
-    timezone: str = "UTC",
+    schedule: Schedule | None,
 ) -> None:
     """Run the flow on this machine whenever it is due, one run at a time, until a signal ends this process.
 
-    cron: five fields, in `timezone`; or `every` so often; with neither, only runs made by hand. The schedule stays
-    active when this ends. The server keeps the limit of one, so that a second `serve` of the same name waits its
-    turn. A run in progress ends as Cancelled with this process. Where the server is lost, this waits until it is back.
-    Raises ValueError for a wrong cron or timezone; ConnectionError, PermissionError as `connect`.
+    Without a schedule, only runs made by hand. It stays active when this ends. The server keeps the limit of one, so
+    that a second `serve` of the same name waits its turn. A run in progress ends as Cancelled with this process. Where
+    the server is lost, this waits until it is back. Raises ConnectionError, PermissionError as `connect`.
     """
-    from prefect.schedules import Interval
-
-    schedule = Interval(every) if every else None
-    if cron is not None:
-        schedule = _schedule(cron, timezone)
     connect()
     while _served(flow, name, schedule, parameters):
         _wait_for_server()
@@ -198,7 +190,16 @@ def _wait_for_server() -> None:
             return
 
 
-def _schedule(cron: str, timezone: str) -> Schedule:
+def schedule_of(cron: str | None, every: timedelta | None = None, timezone: str = "UTC") -> Schedule | None:
+    """By five fields of cron in `timezone`, or `every` so often. Raises ValueError for a wrong cron or timezone."""
+    from prefect.schedules import Interval
+
+    if cron is not None:
+        return _cron(cron, timezone)
+    return Interval(every) if every else None
+
+
+def _cron(cron: str, timezone: str) -> Schedule:
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.schedules import Cron
     from pydantic import ValidationError

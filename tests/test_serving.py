@@ -67,7 +67,8 @@ def work(seconds: float = 0):
 
 if __name__ == "__main__":
     seconds = float(sys.argv[2])
-    serving.serve(work, name="test", cron=sys.argv[3] or None, parameters={"seconds": seconds})
+    schedule = serving.schedule_of(sys.argv[3] or None)
+    serving.serve(work, name="test", schedule=schedule, parameters={"seconds": seconds})
 """
 
 
@@ -334,16 +335,16 @@ def test_connect_says_in_one_line_that_the_password_is_wrong(server: Server, tmp
 
 
 @pytest.mark.parametrize("cron", ["", "at three", "0 3 * *", "61 3 * * *", "* * * * * *", "H 3 * * *"])
-def test_a_wrong_cron_is_refused_before_the_server_is_asked(cron: str):
+def test_a_wrong_cron_is_refused_with_an_example(cron: str):
     with pytest.raises(ValueError) as caught:
-        serving.serve(None, name="x", cron=cron, parameters={})  # type: ignore[arg-type]  # never looked at
+        serving.schedule_of(cron)
     assert f"cron is '{cron}'" in str(caught.value)
     assert "'0 3 * * *'" in str(caught.value)
 
 
-def test_a_wrong_timezone_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_timezone_is_refused():
     with pytest.raises(ValueError, match=r"timezone is 'Mars'\. Allowed: .*'Europe/Berlin'"):
-        serving.serve(None, name="x", cron="0 3 * * *", parameters={}, timezone="Mars")  # type: ignore[arg-type]
+        serving.schedule_of("0 3 * * *", timezone="Mars")
 
 
 def test_superseded_is_harmless_outside_a_deployment(client: Any):
