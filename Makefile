@@ -36,8 +36,9 @@ review: .venv/.ready  ## what this branch changes: artifacts/review (BASE=main, 
 browser:  ## install Chromium for the tests of pages (Debian, as root); without it they are skipped
 	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
+# A thread each: two test processes that both use two are slower than one.
 test: .venv/.ready  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 15 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 15 tests
 
 test-slow: .venv/.ready  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests

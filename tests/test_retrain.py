@@ -310,6 +310,7 @@ def test_what_a_reviewer_turned_down_is_not_sent_again(clone: Path):
     assert proposed(clone.parent / "origin.git") == []
 
 
+@pytest.mark.slow
 def test_a_release_that_origin_refused_is_made_by_the_next_run_and_one_taken_back_is_not(clone: Path):
     first = releases.promote(clone)
     more_rows(clone, 30, seed=1)
