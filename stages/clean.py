@@ -1,28 +1,33 @@
 """Stage `clean`: texts normalised, faulty rows and duplicates dropped with a counted reason, splits made.
 
-Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split, and a test split that
-the data brings stays as it is.
+Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split, no more do rows of a
+group, and a test split that the data brings stays as it is. Rows without a label go, or are a split of their own.
 """
 
 from __future__ import annotations
 
-import daft
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
-from daft import col, lit
-from daft.functions import length
+import pyarrow.parquet as pq
 
-from stages.cleaning import rules
-from stages.cleaning.duplicates import comparison_key
-from stages.cleaning.reasons import REASONS, reasons
-from stages.cleaning.splits import assign_splits
+from stages.cleaning import frames
+from stages.cleaning.keys import PAIR_SEPARATOR
+from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons
+from stages.cleaning.splits import assign_splits, linked
+from stages.cleaning.tables import normalised, quarantined, taken
+from stages.cleaning.unlabelled import transfer_reasons
 from stages.entry import run_stage
 from stages.files import write_json, write_parquet
-from stages.params import CleanParams, Params
-from stages.paths import SPLITS, Paths
+from stages.params import Params
+from stages.paths import SPLITS, TRANSFER, Paths
+from stages.rows import PAIR  # the column that both tables have besides, where rows are pairs
 
 CLEAN = ("row_id", "text", "label", "origin", "split", "kept")
-QUARANTINE = ("row_id", "text", "label", "origin", "reason")
+EXAMPLES = 5  # of each kind, in the report
+EXAMPLE_CHARS = 80
 
 
 def clean(params: Params, paths: Paths) -> None:
@@ -30,14 +35,15 @@ def clean(params: Params, paths: Paths) -> None:
 
     Raises ValueError, with the counts by reason, where no row is left.
     """
-    rows = normalised(daft.read_parquet(str(paths.raw)), params.clean)
-    rows["reason"] = reasons(rows, params.clean)
-    kept, dropped = rows[rows["reason"].isna()].copy(), rows[rows["reason"].notna()]
-    counts = dropped["reason"].value_counts().reindex(REASONS, fill_value=0).astype(int).to_dict()
-    assert len(rows) == len(kept) + len(dropped) == len(kept) + sum(counts.values())
+    rows, keys, heavy = normalised(frames.read(paths.raw), params.clean)
+    rows["reason"], kin = reasons(rows, keys, params.clean)
+    examples = _conflict_examples(rows, keys)
+    kept = rows[rows["reason"] == KEPT].copy()
     if kept.empty:
+        counts = _counted(rows)
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise ValueError(f"no rows left after cleaning. Read: {len(rows)}. Dropped: {shown or 'none'}.")
+    kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(kin[kept["key"]], kept.index))
     settings = params.clean
     kept["split"] = assign_splits(
         kept,
@@ -45,34 +51,61 @@ def clean(params: Params, paths: Paths) -> None:
         test_fraction=settings.test_fraction,
         seed=params.seed,
     )
+    if settings.unlabelled == "transfer":
+        rows["reason"] = transfer_reasons(rows, keys, kept["split"], settings)
+        more = rows[rows["reason"] == KEPT].drop(kept.index)
+        kept = pd.concat([kept, more.assign(label=None, split=TRANSFER)]).sort_index()
+    del keys
+    dropped, counts = rows[rows["reason"] != KEPT], _counted(rows)
+    assert len(rows) == len(kept) + len(dropped) == len(kept) + sum(counts.values())
     report = {
+        "unreadable": pq.read_metadata(paths.unreadable).num_rows,  # by `ingest`; they are not among those read here
         "read": len(rows),
         "kept": len(kept),
         "dropped": len(dropped),
         "dropped_by_reason": counts,
-        "cut": int(kept["was_cut"].sum()),
-        "rows": {split: int((kept["split"] == split).sum()) for split in SPLITS},
-        "labels": int(kept["label"].nunique()),
-        "label_shares": {label: round(share, 6) for label, share in kept["label"].value_counts(normalize=True).items()},
-        "chars": {f"p{percent}": float(kept["clean"].str.len().quantile(percent / 100)) for percent in (5, 50, 95)},
+        "conflicting_texts": examples,
+        **_described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER)),
     }
-    write_parquet(paths.clean, _table(kept.assign(text=kept["clean"]).sort_values(["split", "row_id"]), CLEAN))
-    write_parquet(paths.quarantine, _table(dropped, QUARANTINE))
+    del rows
+    kept = kept.sort_values("split", kind="stable")[["at", "label", "split"]]
+    table = taken(heavy, kept["at"].to_numpy(), label=kept["label"], split=kept["split"])
+    del heavy
+    write_parquet(paths.clean, table.select([*CLEAN, PAIR] if PAIR in table.column_names else CLEAN))
+    write_parquet(paths.quarantine, quarantined(paths.raw, dropped))
     write_json(paths.cleaning_report, report)
 
 
-def normalised(raw: daft.DataFrame, params: CleanParams) -> pd.DataFrame:
-    """The raw columns, and clean (the text after the rules), was_cut and key; sorted by row_id."""
-    whole = rules.apply(params.rules, col("text"))
-    frame = raw.with_column("whole", whole).with_column("clean", rules.cut(col("whole"), params.max_chars))
-    frame = frame.with_column("was_cut", (length(col("whole")) > lit(params.max_chars)).fill_null(False))
-    frame = frame.with_column("key", comparison_key(col("clean"))).exclude("whole")
-    return frame.to_arrow().to_pandas().sort_values("row_id", ignore_index=True)
+def _counted(rows: pd.DataFrame) -> dict[str, int]:
+    """How many rows are dropped, by reason."""
+    return {reason: int((rows["reason"] == code).sum()) for reason, code in CODES.items()}
 
 
-def _table(rows: pd.DataFrame, columns: tuple[str, ...]) -> pa.Table:
-    schema = pa.schema([(name, pa.large_string()) for name in columns])
-    return pa.Table.from_pandas(rows[list(columns)], schema=schema, preserve_index=False)
+def _described(kept: pd.DataFrame, splits: Sequence[str]) -> dict[str, Any]:
+    """What the report says of the rows that are kept."""
+    flagged = kept.loc[kept["look_alike"], "row_id"]
+    return {
+        "cut": int(kept["was_cut"].sum()),
+        "flagged": {"look_alike_letters": {"rows": len(flagged), "examples": flagged.head(EXAMPLES).tolist()}},
+        "rows": {split: int((kept["split"] == split).sum()) for split in splits},
+        "labels": int(kept["label"].nunique()),
+        "label_shares": {label: round(share, 6) for label, share in kept["label"].value_counts(normalize=True).items()},
+        "chars": {f"p{percent}": float(kept["chars"].quantile(percent / 100)) for percent in (5, 50, 95)},
+    }
+
+
+def _conflict_examples(rows: pd.DataFrame, keys: pa.Array) -> dict[str, Any]:
+    """How many texts have several labels, and the first of them, with their labels."""
+    found = conflicts(rows[(rows["reason"] == KEPT) | (rows["reason"] >= CODES["conflicting_label"])])
+    by_key = found.groupby("key")["label"]
+    shown = [
+        {
+            "text": keys[key].as_py().replace(PAIR_SEPARATOR, " | ")[:EXAMPLE_CHARS],
+            "labels": by_key.get_group(key).value_counts().to_dict(),
+        }
+        for key in found["key"].drop_duplicates().head(EXAMPLES)
+    ]
+    return {"texts": int(found["key"].nunique()), "rows": len(found), "examples": shown}
 
 
 if __name__ == "__main__":

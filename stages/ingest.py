@@ -1,56 +1,106 @@
 """Stage `ingest`: rows from a source to Parquet, with a stable id and where each came from.
 
-Nothing is judged here: what is wrong with a row is for `clean` to say.
+Nothing is judged here: what is wrong with a row is for `clean` to say. Rows that cannot be read at all go to a file of
+their own, with their place and the reason, and the counts add up.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stages import plugins
-from stages.contracts import RawRow
+from stages.contracts import UNREADABLE, RawRow, RejectedRow
 from stages.entry import run_stage
-from stages.files import write_parquet
+from stages.files import ParquetRows, publish, write_json
 from stages.params import Params
 from stages.paths import Paths
 from stages.sources import SOURCES
 
-SCHEMA = pa.schema([(name, pa.large_string()) for name in ("row_id", *RawRow._fields)])
+log = logging.getLogger("winnow")
+
+PAIRS_SCHEMA = pa.schema([(name, pa.large_string()) for name in ("row_id", *RawRow._fields)])
+SCHEMA = PAIRS_SCHEMA.remove(PAIRS_SCHEMA.get_field_index("text_pair"))
+REJECTED_SCHEMA = pa.schema([(name, pa.large_string()) for name in RejectedRow._fields])
 
 
 def ingest(params: Params, paths: Paths) -> None:
-    """Write `paths.raw`. Raises ValueError where the source gives no rows, or the same origin twice."""
+    """Write `paths.raw`, `paths.unreadable` and `paths.ingest_report`.
+
+    Raises ValueError where the source gives no rows, or the same origin twice.
+    """
     read = plugins.load(SOURCES, params.ingest.source, key="ingest.source")
-    table = to_table(read(params.ingest, params.seed))
-    if table.num_rows == 0:
-        raise ValueError(f"the source '{params.ingest.source}' gave no rows. Check the section ingest of params.yaml.")
-    _check_origins(table["origin"].to_pylist())
-    write_parquet(paths.raw, table)
+    with publish(paths.raw) as raw, publish(paths.unreadable) as unreadable:
+        schema = SCHEMA if params.ingest.text_pair_column is None else PAIRS_SCHEMA
+        kept, rejected = write_rows(read(params.ingest, params.seed), raw, unreadable, schema)
+        if kept == 0:
+            raise ValueError(
+                f"the source '{params.ingest.source}' gave no rows. Check the section ingest of params.yaml."
+            )
+    counts = {reason: rejected[reason] for reason in UNREADABLE}
+    write_json(
+        paths.ingest_report,
+        {
+            "read": kept + rejected.total(),
+            "kept": kept,
+            "quarantined": rejected.total(),
+            "quarantined_by_reason": counts,
+        },
+    )
+    if rejected:
+        shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
+        total = f"{rejected.total():,} of {kept + rejected.total():,} rows cannot be read"
+        log.warning("ingest: %s: %s. See artifacts/data/unreadable.parquet.", total, shown)
 
 
-def to_table(rows: Iterable[RawRow]) -> pa.Table:
-    """The raw table, in the order of the rows."""
-    columns: dict[str, list[str | None]] = {name: [] for name in SCHEMA.names}
-    for row in rows:
-        columns["row_id"].append(row_id(row.origin))
-        for name, value in row._asdict().items():
-            columns[name].append(value)
-    return pa.table(columns, schema=SCHEMA)
+def write_rows(
+    rows: Iterable[RawRow | RejectedRow], raw: Path, unreadable: Path, schema: pa.Schema = SCHEMA
+) -> tuple[int, Counter[str]]:
+    """Rows to the one file or the other, in their order. Returns how many could be read, and the others by reason.
+
+    Where rows are pairs, `schema` is PAIRS_SCHEMA.
+    Raises ValueError where two rows have the same origin.
+    """
+    ids = array("Q")  # 8 bytes a row
+    rejected: Counter[str] = Counter()
+    with ParquetRows(raw, schema) as kept, ParquetRows(unreadable, REJECTED_SCHEMA) as refused:
+        for row in rows:
+            if isinstance(row, RejectedRow):
+                assert row.reason in UNREADABLE
+                if not rejected[row.reason]:
+                    log.warning("ingest: %s: %s: %s.", row.origin, row.reason, row.detail)
+                rejected[row.reason] += 1
+                refused.write(row)
+            else:
+                number = row_id(row.origin)
+                ids.append(int(number, 16))
+                kept.write((number, *row)[: len(schema)])
+    if len(np.unique(ids)) < len(ids):
+        _refuse_repeated(raw)
+    return len(ids), rejected
 
 
 def row_id(origin: str) -> str:
-    """The first 16 hex digits of the origin's SHA-256: the same on every machine, whatever else is read."""
-    return hashlib.sha256(origin.encode()).hexdigest()[:16]
+    """The first 16 hex digits of the SHA-256 of the origin, whether or not its file is gzipped.
+
+    The same on every machine, wherever the folder lies, whatever else is read.
+    """
+    place = re.sub(r"\.gz(:\d+)$", r"\1", origin)
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
-def _check_origins(origins: list[str]) -> None:
-    if len(set(origins)) == len(origins):
-        return
-    repeated = [f"{origin} ({n} times)" for origin, n in Counter(origins).most_common(3) if n > 1]
+def _refuse_repeated(raw: Path) -> None:
+    counts = Counter(pq.read_table(raw, columns=["origin"])["origin"].to_pylist())
+    repeated = [f"{origin} ({n} times)" for origin, n in counts.most_common(3) if n > 1]
     raise ValueError(f"rows of the same origin: {', '.join(repeated)}. The source must tell its rows apart.")
 
 

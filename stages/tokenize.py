@@ -22,10 +22,14 @@ from stages.contracts import Task
 from stages.entry import run_stage
 from stages.files import publish, write_json
 from stages.params import Params
-from stages.paths import SPLITS, Paths
-from stages.pretrained import load_tokenizer
-from stages.rows import read_split
+from stages.paths import Paths
+from stages.pretrained import load_tokenizer, refuse_misfit
+from stages.rows import PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
+from stages.token_counts import statistics, too_long
+from stages.token_pieces import new_tokens
+from stages.trained_tokenizer import train_tokenizer
+from stages.validation.verdict import settle
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 OF_THE_MACHINE = ("is_local", "local_files_only", "name_or_path")  # where the tokenizer happened to lie
@@ -37,36 +41,45 @@ FEATURES = datasets.Features(
         "full_length": datasets.Value("int32"),
     }
 )
+PAIRS_FEATURES = datasets.Features({**FEATURES, "boundary": datasets.Value("int32")})
 
 
 def tokenize(params: Params, paths: Paths) -> None:
     """Write `paths.tokens`, `paths.tokenizer` and `paths.token_report`.
 
-    Raises ValueError where `tokenize.max_tokens` is more than the model takes, a split has no rows, or a
-    label has no training rows.
+    Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, or a label has no
+    training rows, and where more rows are cut than `validate.max_truncated_share`.
     """
     task: Task = plugins.load(TASKS, params.task, key="task")
     tokenizer = load_tokenizer(params.model)
-    max_tokens = params.tokenize.max_tokens
-    if max_tokens > tokenizer.model_max_length:
-        allowed = f"at most {tokenizer.model_max_length}, which is what {params.model.name} takes"
-        raise ValueError(f"params.yaml: tokenize.max_tokens is {max_tokens}. Allowed: {allowed}.")
-    write_tokenizer(tokenizer, paths.tokenizer)
-    rows = {split: read_split(paths.clean, split) for split in SPLITS}
+    refuse_misfit(tokenizer, params.tokenize, params.model.name)
+    rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     labels = sorted(set(rows["train"]["label"].to_pylist()))
+    report: dict[str, Any] = {}
+    pieces: list[list[int]] | None = None
+    if params.tokenize.tokenizer == "trained":
+        texts = [part for text in texts_of(rows["train"]) for part in ((text,) if isinstance(text, str) else text)]
+        tokenizer, pieces = train_tokenizer(tokenizer, texts, params.tokenize.vocabulary_size)
+        report["vocabulary"] = {"tokens": len(pieces), "new_tokens": new_tokens(pieces)}
+    write_tokenizer(tokenizer, paths.tokenizer, pieces)
+    max_tokens, stride = params.tokenize.max_tokens, params.tokenize.shared
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     with publish(paths.tokens) as draft:
         draft.mkdir()
-        arguments = {"tokenizer": tokenizer, "labels": labels, "max_tokens": max_tokens}
-        report = {split: write_tokens(rows[split], draft / split, task, arguments) for split in SPLITS}
-        pad_id = tokenizer.pad_token_id or 0
-        write_json(draft / "labels.json", {"labels": labels, "max_tokens": max_tokens, "pad_id": pad_id})
+        arguments = {"tokenizer": tokenizer, "labels": labels, "max_tokens": max_tokens, "stride": stride}
+        report |= {split: write_tokens(of, draft / split, task, arguments) for split, of in rows.items()}
+        # Any token can fill batches where none is made for it: the attention mask hides what it fills.
+        described = {"labels": labels, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
+        write_json(draft / "labels.json", described | ({} if stride is None else {"stride": stride}))
+    broken = too_long(report, params.validate_.max_truncated_share, max_tokens)
+    settle(broken, params.validate_.warn_only, "Raise tokenize.max_tokens or the limit.")
     write_json(paths.token_report, report)
 
 
-def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """tokenizer.json and tokenizer_config.json: without padding, truncation or a trace of where they lay."""
+def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path, pieces: list[list[int]] | None) -> None:
+    """tokenizer.json and tokenizer_config.json, without padding, truncation or a trace of where they lay; and what the
+    tokens of a trained one are made of."""
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     with publish(folder) as draft:
@@ -77,43 +90,37 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
         config = json.loads((draft / "tokenizer_config.json").read_text(encoding="utf-8"))
         kept = {key: value for key, value in config.items() if key not in OF_THE_MACHINE}
         write_json(draft / "tokenizer_config.json", kept)
+        if pieces is not None:
+            (draft / "pieces.json").write_text(json.dumps(pieces), encoding="utf-8")
 
 
-def write_tokens(rows: pa.Table, folder: Path, task: Task, arguments: dict[str, Any]) -> dict[str, float]:
+def write_tokens(rows: pa.Table, folder: Path, task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
     """Write one split's rows, encoded, to `folder` as one shard. Returns what the report says of them."""
-    mark = _fingerprint(rows, arguments)
+    mark, are_pairs = _fingerprint(rows, arguments), PAIR in rows.column_names
     with tempfile.TemporaryDirectory(prefix="winnow-tokens-") as cache:
         encoded = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
             task.encode,
             batched=True,
             fn_kwargs=arguments,
-            remove_columns=["text"],
-            features=FEATURES,
+            remove_columns=rows.column_names,
+            features=PAIRS_FEATURES if are_pairs else FEATURES,
             cache_file_name=str(Path(cache) / "tokens.arrow"),
             new_fingerprint=f"{mark}-full",
             desc=f"tokenizing {folder.name}",
         )
-        lengths = np.asarray(encoded.with_format("numpy")["full_length"][:])
+        full_lengths = np.asarray(encoded.with_format("numpy")["full_length"][:])
         tokens = encoded.remove_columns("full_length", new_fingerprint=mark)
         tokens.save_to_disk(str(folder), num_shards=1)
-    return _statistics(lengths, arguments["max_tokens"])
+    row_ids = rows["row_id"].to_numpy()
+    return statistics(full_lengths, row_ids, arguments["max_tokens"], windows=arguments["stride"] is not None)
 
 
 def _fingerprint(rows: pa.Table, arguments: dict[str, Any]) -> str:
     """What `datasets` tells its own caches apart by: a hash of everything that the tokens hang on."""
     digest = hashlib.sha256(arguments["tokenizer"].backend_tokenizer.to_str().encode())
-    digest.update(json.dumps([arguments["labels"], arguments["max_tokens"], rows.to_pydict()]).encode())
+    windows = [] if arguments["stride"] is None else [arguments["stride"]]
+    digest.update(json.dumps([arguments["labels"], arguments["max_tokens"], rows.to_pydict(), *windows]).encode())
     return digest.hexdigest()[:32]
-
-
-def _statistics(lengths: np.ndarray, max_tokens: int) -> dict[str, float]:
-    """Of the lengths in tokens before cutting, and the share that was cut."""
-    return {
-        "rows": len(lengths),
-        "mean_tokens": round(float(lengths.mean()), 3),
-        "p95_tokens": round(float(np.percentile(lengths, 95)), 3),
-        "truncated_share": round(float((lengths > max_tokens).mean()), 6),
-    }
 
 
 if __name__ == "__main__":

@@ -6,32 +6,76 @@ Great Expectations' own results hold times and paths, so DVC gets a summary with
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
+import pandas as pd
 import pyarrow.parquet as pq
 
 from stages.entry import run_stage
 from stages.files import write_json
 from stages.params import Params
-from stages.paths import Paths
-from stages.validation.results import complaint, run_suites
-from stages.validation.suites import suites
+from stages.paths import TRANSFER, Paths
+from stages.rows import PAIR, whole_texts
+from stages.validation.profiles import Drift, drift, profile, read_released, word_counts
+from stages.validation.results import run_suites
+from stages.validation.suites import COLUMNS, Data, suites
+from stages.validation.verdict import settle
+
+log = logging.getLogger("winnow")
 
 
 def validate(params: Params, paths: Paths) -> None:
-    """Write `paths.validation_report`, and Data Docs.
+    """Write `paths.validation_report`, `paths.data_profile`, and Data Docs.
 
     Raises ValueError with a line for each failed expectation; the report is then written beside the usual
     place, as validation-failed.json.
     """
-    raw, clean = (pq.read_table(path).to_pandas() for path in (paths.raw, paths.clean))
-    summary = run_suites(suites(raw, clean, params.validate_), paths.data_docs)
+    raw, clean, quarantine, unreadable = (
+        pq.read_table(path).to_pandas(ignore_metadata=True)
+        for path in (paths.raw, paths.clean, paths.quarantine, paths.unreadable)
+    )
+    types = {name: _types(path) for name, path in (("raw", paths.raw), ("clean", paths.clean))}
+    clean, transfer = parted(clean)
+    data = Data(raw, clean, quarantine, unreadable, transfer, types)
+    limits = params.validate_
+    if params.clean.unlabelled == "transfer":
+        limits = limits.model_copy(update={"max_missing_label_share": None})  # such rows are wanted
+    kind = profile(clean) if data.is_whole and len(clean) else None
+    found = suites(data, _drift(kind, clean, paths), limits)
+    summary = run_suites(found, paths.data_docs)
     refused = paths.validation_report.with_name("validation-failed.json")
-    failures = [complaint(name, result) for name in summary for result in summary[name] if not result["success"]]
-    if failures:
-        write_json(refused, summary)
+    broken = [(one["limit"], one["message"]) for results in summary.values() for one in results if not one["success"]]
+    try:
         where = f"Tables and counts: {paths.data_docs / 'index.html'} and {refused}."
-        raise ValueError("\n".join([*failures, where]))
+        settle(broken, params.validate_.warn_only, where)
+    except ValueError:
+        write_json(refused, summary)
+        raise
     refused.unlink(missing_ok=True)
+    write_json(paths.data_profile, kind)
     write_json(paths.validation_report, summary)
+
+
+def parted(clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows with labels, and those of the split `transfer`, which have none."""
+    if "split" not in clean:
+        return clean, clean.iloc[:0]
+    asked = clean["split"] == TRANSFER
+    return clean[~asked].reset_index(drop=True), clean[asked].reset_index(drop=True)
+
+
+def _types(path: Path) -> dict[str, str]:
+    """The type of each column that is expected, in a Parquet file."""
+    schema = pq.read_schema(path)
+    return {name: str(schema.field(name).type) for name in (*COLUMNS, PAIR) if name in schema.names}
+
+
+def _drift(kind: dict[str, object] | None, clean: pd.DataFrame, paths: Paths) -> Drift | None:
+    released = read_released(paths.released_data)
+    if released is None:
+        log.info("drift: nothing is released yet, so there is nothing to compare with (%s)", paths.released_data)
+    return drift(released, kind, word_counts(whole_texts(clean))) if released and kind else None
 
 
 if __name__ == "__main__":

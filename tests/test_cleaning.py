@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import daft
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import REPOSITORY, run
 
 from stages.clean import clean
 from stages.cleaning import duplicates, rules
@@ -21,9 +24,7 @@ from stages.cleaning.splits import assign_splits
 from stages.params import CleanParams, Params, load_params
 from stages.paths import Paths
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-CODE = "<lambda> a < b > c <type> List<T> <object at 0x7f>"
-COLUMNS = ("row_id", "text", "label", "origin", "split", "kept")
+COLUMNS = ("row_id", "text", "label", "origin", "split", "group", "kept")
 
 
 Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
@@ -31,26 +32,23 @@ Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
 
 def cleaned(folder: Path, rows: list[tuple[Any, Any, Any]], **changes: object) -> Outcome:
     """Run the stage on (text, label, split) rows; their ids are row-0, row-1, ... Returns kept, report, dropped."""
-    table = [(f"row-{i}", text, label, f"made:{i}", split, None) for i, (text, label, split) in enumerate(rows)]
+    table = [(f"row-{i}", text, label, f"made:{i}", split, None, None) for i, (text, label, split) in enumerate(rows)]
     return run_clean(folder, table, **changes)
 
 
-def run_clean(folder: Path, table: list[tuple], **changes: object) -> Outcome:
+def run_clean(folder: Path, table: list[tuple], *, row_group_size: int = 65_536, **changes: object) -> Outcome:
     params = load_params(REPOSITORY / "params.yaml")
     settings = CleanParams.model_validate(params.clean.model_dump() | changes)
     params = Params.model_validate(params.model_dump(by_alias=True) | {"clean": settings})
     paths = Paths(folder)
     paths.raw.parent.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([(name, pa.large_string()) for name in COLUMNS])
-    pq.write_table(pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in table], schema), paths.raw)
+    raw = pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in table], schema)
+    pq.write_table(raw, paths.raw, row_group_size=row_group_size)
+    pq.write_table(pa.table({"origin": ["made:unreadable"]}), paths.unreadable)
     clean(params, paths)
     report = json.loads(paths.cleaning_report.read_text())
     return pd.read_parquet(paths.clean), report, pd.read_parquet(paths.quarantine)
-
-
-def after(rule: str, text: str) -> str:
-    frame = daft.from_pydict({"text": [text]})
-    return frame.select(rules.RULES[rule](daft.col("text"))).to_pydict()["text"][0]
 
 
 def sentences(count: int, *, words: int = 12, seed: int = 3) -> list[str]:
@@ -58,24 +56,6 @@ def sentences(count: int, *, words: int = 12, seed: int = 3) -> list[str]:
     draw = random.Random(seed)
     vocabulary = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(5, 9))) for _ in range(2_000)]
     return [" ".join(draw.sample(vocabulary, words)) + "." for _ in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("rule", "text", "expected"),
-    [
-        ("unicode_nfc", "cafe\u0301 ﬁ", "caf\u00e9 ﬁ"),
-        ("unicode_nfkc", "Ｗｉｄｅ ﬁ", "Wide fi"),
-        ("invisible_characters", "\ufeffwo\u200brd so\u00adft\u202e\x00\x1b tab\tline\n", "word soft tab\tline\n"),
-        ("white_space", "  a\u00a0b \n\n\tc\u3000", "a b c"),
-        ("lower_case", "ÄPFEL", "äpfel"),
-        ("html_markup", "<p class='x'>One <b>bo</b>ld</p><BR/>two &lt;b&gt; &amp;", " One bold  two <b> &"),
-        ("html_markup", "a<!-- b -->c<script>d < e</script>f", "a c f"),
-        ("html_markup", CODE, CODE),
-        ("html_markup", "x&#8203;y &copy=2 &nosuch; R&D", "xy &copy=2 &nosuch; R&D"),
-    ],
-)  # fmt: skip
-def test_rules_change_what_they_are_for_and_nothing_else(rule: str, text: str, expected: str) -> None:
-    assert after(rule, text) == expected
 
 
 def test_long_texts_are_cut_at_a_word() -> None:
@@ -115,6 +95,7 @@ def test_every_dropped_row_is_quarantined_with_its_reason_and_its_own_text(tmp_p
     assert dropped.set_index("row_id").loc["row-8", "text"] == f"<b>{texts[3]}</b>"
     assert sorted(kept["row_id"]) == ["row-10", "row-7", "row-9"]
     assert len(kept.set_index("row_id").loc["row-10", "text"]) == 1999  # 400 words and the spaces between
+    assert report["unreadable"] == 1  # by `ingest`, see run_clean
     assert report["read"] == 11
     assert report["kept"] == 3
     assert report["dropped"] == 8
@@ -196,17 +177,163 @@ def test_a_threshold_of_one_keeps_near_duplicates(tmp_path: Path) -> None:
     assert report["dropped_by_reason"]["exact_duplicate"] == 1
 
 
-def test_order_and_partitions_never_change_a_byte(tmp_path: Path) -> None:
+def outs(folder: Path) -> list[bytes]:
+    paths = Paths(folder)
+    return [path.read_bytes() for path in (paths.clean, paths.quarantine, paths.cleaning_report)]
+
+
+def with_rows_of(folder: Path, other: Path) -> Path:
+    """The folder `other`, ready for `clean` to be run in it on the rows of `folder`."""
+    (other / "artifacts/data").mkdir(parents=True)
+    shutil.copy(Paths(folder).raw, Paths(other).raw)
+    shutil.copy(Paths(folder).unreadable, Paths(other).unreadable)
+    shutil.copy(REPOSITORY / "params.yaml", other)
+    return other
+
+
+def mixed_table() -> list[tuple]:
+    """Rows with duplicates of every kind, some not in ASCII, under two labels."""
     exact, near = planted(sentences(40))
-    texts = sentences(40) + exact + near
-    table = [(f"{at:04}", text, "ab"[at % 2], f"made:{at}", None, None) for at, text in enumerate(texts)]
+    texts = sentences(40) + exact + near + [f"{text} Ünd noch größer" for text in sentences(20, seed=5)]
+    return [(f"{at:04}", text, "ab"[at % 2], f"made:{at}", None, None, None) for at, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 50])
+def test_order_row_groups_and_morsels_never_change_a_byte(tmp_path: Path, rows_at_once: int) -> None:
+    """Daft has no partitions in one process: row groups of the file, and morsels, are what it works on at once."""
+    table = mixed_table()
     run_clean(tmp_path / "one", table)
     random.Random(1).shuffle(table)
-    with daft.execution_config_ctx(default_morsel_size=7):
-        run_clean(tmp_path / "two", table)
-    for path in (Paths.clean, Paths.quarantine, Paths.cleaning_report):
-        one, two = (path.fget(Paths(tmp_path / name)).read_bytes() for name in ("one", "two"))  # type: ignore[attr-defined]
-        assert one == two
+    with daft.execution_config_ctx(default_morsel_size=rows_at_once):
+        run_clean(tmp_path / "two", table, row_group_size=rows_at_once)
+    assert outs(tmp_path / "one") == outs(tmp_path / "two")
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_threads_never_change_a_byte(tmp_path: Path, threads: int) -> None:
+    """Daft is given so many threads whatever the machine has, and so little at once that each has something to do."""
+    run_clean(tmp_path / "one", mixed_table(), row_group_size=50)
+    two = with_rows_of(tmp_path / "one", tmp_path / "two")
+    code = (
+        "import sys, daft; from pathlib import Path; from stages.clean import clean, run_stage\n"
+        "daft.set_runner_native(num_threads=int(sys.argv[1])); daft.set_execution_config(default_morsel_size=7)\n"
+        "run_stage(clean)\n"
+        "names = [(task / 'comm').read_text() for task in Path('/proc/self/task').glob('*')]\n"
+        "print(sum(name.startswith('DAFTCPU') for name in names))"
+    )
+    done = run(two, sys.executable, "-c", code, str(threads), PYTHONPATH=str(REPOSITORY))
+    assert sys.platform != "linux" or int(done.stdout) == threads
+    assert outs(tmp_path / "one") == outs(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [("drop", ["row-5"]), ("majority", ["row-0", "row-5"]), ("keep", ["row-0", "row-2", "row-3", "row-4", "row-5"])],
+)
+def test_a_text_under_several_labels_is_handled_as_the_parameter_says(
+    tmp_path: Path, policy: str, kept: list[str]
+) -> None:
+    """One text twice as a and once as b; another once as each, which is a tie; a third alone."""
+    one, two, three = sentences(3)
+    rows = [(one, "a", None), (one.upper(), "a", None), (f" {one}", "b", None)]
+    rows += [(two, "a", None), (two, "b", None), (three, "a", None)]
+    clean, report, dropped = cleaned(tmp_path, rows, conflicting_labels=policy)
+    assert sorted(clean["row_id"]) == kept
+    assert report["conflicting_texts"]["texts"] == 2
+    assert report["conflicting_texts"]["rows"] == 5
+    found = {example["text"]: example["labels"] for example in report["conflicting_texts"]["examples"]}
+    assert found == {one[:80]: {"a": 2, "b": 1}, two[:80]: {"a": 1, "b": 1}}
+    assert set(dropped["reason"]) <= {"conflicting_label", "exact_duplicate"}
+
+
+def test_texts_kept_under_several_labels_are_in_one_split(tmp_path: Path) -> None:
+    rows = [(text, label, None) for text in sentences(60) for label in "ab"]
+    kept, _, _ = cleaned(tmp_path, rows, conflicting_labels="keep", test_fraction=0.3, validation_fraction=0.3)
+    assert len(kept) == 120
+    assert kept.groupby("text")["split"].nunique().max() == 1
+    assert kept["split"].value_counts().to_dict() == {"train": 48, "validation": 36, "test": 36}
+
+
+def of_authors(splits: list[str | None]) -> list[tuple]:
+    """Three rows of each of ten authors a split, labels a and b; the third is of no author."""
+    texts = iter(sentences(30 * len(splits)))
+    return [
+        (f"{split}-{author}-{at}", next(texts), "ab"[at % 2], f"made:{split}:{author}:{at}", split, None,
+         json.dumps({"author": f"{author}" if at < 2 else None}))
+        for split in splits for author in range(10) for at in range(3)
+    ]  # fmt: skip
+
+
+def test_rows_of_one_value_of_the_group_column_are_in_one_split_whatever_their_labels(tmp_path: Path) -> None:
+    kept, _, _ = run_clean(
+        tmp_path, of_authors([None]), group_column="author", test_fraction=0.3, validation_fraction=0.2
+    )
+    author = kept["kept"].map(lambda text: json.loads(text)["author"])
+    assert kept.groupby(author)["split"].nunique().max() == 1
+    assert kept["split"].value_counts().to_dict() == {"train": 15, "test": 9, "validation": 6}
+
+
+def test_groups_of_a_given_test_split_leave_the_training_side(tmp_path: Path) -> None:
+    kept, report, dropped = run_clean(tmp_path, of_authors(["train", "test"]), group_column="author")
+    assert (kept["split"] == "test").sum() == 30
+    assert dropped["reason"].unique().tolist() == ["leaked_group"]
+    assert sorted(dropped["row_id"]) == sorted(f"train-{author}-{at}" for author in range(10) for at in range(2))
+    assert report["dropped_by_reason"]["leaked_group"] == 20
+
+
+@pytest.mark.parametrize("nobody", [None, "", "  "])
+def test_rows_with_an_empty_value_of_the_group_column_are_no_group(tmp_path: Path, nobody: str | None) -> None:
+    rows = [(*row[:-1], json.dumps({"author": nobody})) for row in of_authors(["train", "test"])]
+    rows[0] = (*rows[0][:-1], json.dumps({"author": "one"}))
+    _, report, dropped = run_clean(tmp_path, rows, group_column="author")
+    assert dropped.empty
+    assert report["dropped_by_reason"]["leaked_group"] == 0
+
+
+def test_where_labels_that_disagree_are_kept_the_text_still_stands_in_one_split(tmp_path: Path) -> None:
+    one, two, *others = sentences(40)
+    rows = [(one, "a", "validation"), (one, "b", None), (two, "a", "train"), (two, "b", "validation")]
+    rows += [(text, "ab"[at % 2], None) for at, text in enumerate(others)]
+    kept, _, dropped = cleaned(tmp_path, rows, conflicting_labels="keep")
+    assert kept.groupby("text")["split"].nunique().max() == 1
+    assert dict(zip(dropped["row_id"], dropped["reason"], strict=True)) == {"row-1": "leaked", "row-2": "leaked"}
+
+
+def test_an_unknown_group_column_is_told_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"clean\.group_column is 'writer'\. Allowed: a column .*\(author\), or null"):
+        run_clean(tmp_path, of_authors([None]), group_column="writer")
+
+
+def test_what_hides_in_a_text_is_cleaned_or_flagged(tmp_path: Path) -> None:
+    one, two, three, four = (text.rstrip(".") for text in sentences(4))
+    rows = [
+        ("\u200b".join(one), "a", None),
+        (f"\u202e{two}\u202c \u200f", "a", None),
+        (f"<div onclick='x()'>{three}</div><script>alert(1)</script>", "b", None),
+        (f"p\u0430yp\u0430l {four}", "b", None),
+    ]
+    kept, report, _ = cleaned(tmp_path, rows)
+    assert dict(zip(kept["row_id"], kept["text"], strict=True)) == {
+        "row-0": one, "row-1": two, "row-2": three, "row-3": f"p\u0430yp\u0430l {four}",
+    }  # fmt: skip
+    assert report["flagged"] == {"look_alike_letters": {"rows": 1, "examples": ["row-3"]}}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("py3langid") is None, reason="py3langid is not installed")
+def test_rows_of_other_languages_are_dropped_but_not_from_a_given_test_split(tmp_path: Path) -> None:
+    english = "The ship left the harbour in the morning and came back with a lot of fish."
+    german = "Das Schiff verließ am Morgen den Hafen und kam mit sehr vielen Fischen zurück."
+    italian = "La nave ha lasciato il porto questa mattina ed è tornata con molti pesci."
+    rows = [(english, "a", "train"), (german, "a", "train"), (italian, "a", "test")]
+    kept, _, dropped = cleaned(tmp_path, rows, languages=["en"])
+    assert sorted(kept["row_id"]) == ["row-0", "row-2"]
+    assert dropped[["row_id", "reason"]].values.tolist() == [["row-1", "other_language"]]
+
+
+@pytest.mark.parametrize("text", ["привет всем", "αβγ and abc", "naïve café", "5 µm", "日本語 text"])
+def test_words_of_another_script_are_no_look_alikes(tmp_path: Path, text: str) -> None:
+    _, report, _ = cleaned(tmp_path, [(f"{text} {sentences(1)[0]}", "a", None)])
+    assert report["flagged"]["look_alike_letters"]["rows"] == 0
 
 
 def test_similar_keys_share_a_group_whatever_joins_them() -> None:
@@ -219,23 +346,32 @@ def test_similar_keys_share_a_group_whatever_joins_them() -> None:
 
 def test_banding_proposes_nearly_every_pair_at_the_threshold() -> None:
     for jaccard in (0.5, 0.7, 0.8, 0.9):
-        rows = duplicates.rows_per_band(jaccard)
-        assert 1 - (1 - jaccard**rows) ** (duplicates.HASHES // rows) >= 0.99
-    assert duplicates.rows_per_band(0.8) == 6  # 21 bands: 1 - (1 - 0.262) ** 21 = 0.998; 7 rows: 0.985
+        bands, rows = duplicates.banding(jaccard)
+        assert bands * rows <= duplicates.HASHES
+        assert 1 - (1 - jaccard**rows) ** bands >= duplicates.RECALL
+    assert duplicates.banding(0.8) == (14, 5)  # 1 - (1 - 0.328) ** 14 = 0.996; 13 bands: 0.9943
 
 
-def test_a_template_with_many_fillings_stays_cheap() -> None:
+def test_similarity_is_that_of_the_sets_of_five_letters() -> None:
+    left, right = pa.array(["abcdefg", "aaaaaaa", "grün ist es"]), pa.array(["abcdefgh", "aaaaa", "blau war er"])
+    # 3 shingles of 4; one of one, however often; none
+    assert duplicates._jaccards(left, right).tolist() == [0.75, 1.0, 0.0]
+
+
+def test_a_template_with_many_fillings_stays_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [f"the customer with the number {n} has asked for a refund of the last order" for n in range(3_000)]
-    order = np.arange(len(keys))
-    assert len(duplicates._neighbours(order, np.zeros(len(keys), dtype=np.uint64))) < len(keys) * duplicates.WINDOW
+    judged = []
+    jaccards = duplicates._jaccards
+    monkeypatch.setattr(duplicates, "_jaccards", lambda one, other: judged.append(len(one)) or jaccards(one, other))
     assert len(set(duplicates.near_duplicate_groups(keys, jaccard=0.8).tolist())) == 1
+    assert sum(judged) < 2 * len(keys)
 
 
 def frame(*groups: tuple[str, str | None, int]) -> pd.DataFrame:
     """Rows of (label, given split, how many)."""
     rows = [(label, split) for label, split, count in groups for _ in range(count)]
     table = pd.DataFrame(rows, columns=["label", "split"])
-    return table.assign(row_id=[f"{at:05}" for at in table.index])
+    return table.assign(row_id=[f"{at:05}" for at in table.index], group=None)
 
 
 def test_splits_take_the_same_share_of_every_label() -> None:
@@ -282,6 +418,5 @@ def test_rows_of_a_group_stay_on_one_side_of_a_split() -> None:
 
 
 def test_a_label_of_few_rows_keeps_one_for_training() -> None:
-    frame = pd.DataFrame({"row_id": list("wxyz"), "label": "a", "split": pd.Series([None] * 4, dtype="str")})
-    splits = assign_splits(frame, validation_fraction=0.45, test_fraction=0.45, seed=1)
+    splits = assign_splits(frame(("a", None, 4)), validation_fraction=0.45, test_fraction=0.45, seed=1)
     assert sorted(splits) == ["test", "test", "train", "validation"]

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import REPOSITORY
+from source_fixtures import project_params, settings
 
 from stages import ingest as ingest_stage
-from stages.contracts import RawRow
-from stages.params import DocstringsParams, HubParams, IngestParams, Params, load_params
+from stages.contracts import RawRow, RejectedRow
+from stages.files import GROUP_ROWS, ParquetRows, write_parquet
+from stages.params import HubParams, SplitNames
 from stages.paths import Paths
-from stages.sources import docstrings, files
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def settings(path: Path | str, **changes: object) -> IngestParams:
-    values: dict[str, object] = {
-        "source": "files",
-        "path": str(path),
-        "text_column": "text",
-        "label_column": "label",
-        "keep_columns": [],
-        "docstrings": DocstringsParams(
-            libraries=["redis", "dulwich"], rows_per_library=40, min_chars=30, max_chars=2000
-        ),
-        "hub": HubParams(dataset=None, config=None, revision=None),
-    }
-    return IngestParams.model_validate(values | changes)
-
-
-def rows_of(path: Path, **changes: object) -> list[RawRow]:
-    return list(files.read(settings(path, **changes), 0))
-
-
-def project_params(ingest: IngestParams) -> Params:
-    return load_params(REPOSITORY / "params.yaml").model_copy(update={"ingest": ingest})
-
+from stages.sources import docstrings
 
 # docstrings
 
@@ -117,87 +92,6 @@ def test_installed_versions_must_be_the_pinned_ones(tmp_path: Path) -> None:
         docstrings.check_versions(["redis"], pins)
 
 
-# files
-
-
-def test_words_that_look_missing_stay_texts_and_numbers_become_texts(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("text,label\nNA,1\nnull,2\nNone,3\nnan,4\n")
-    assert [(row.text, row.label) for row in rows_of(tmp_path / "rows.csv")] == [
-        ("NA", "1"), ("null", "2"), ("None", "3"), ("nan", "4"),
-    ]  # fmt: skip
-    lines = [{"text": "null", "label": 1}, {"text": None, "label": 2.0}, {"text": "NA", "label": True}]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert [(row.text, row.label) for row in rows_of(tmp_path / "rows.jsonl")] == [
-        ("null", "1"), (None, "2"), ("NA", "true"),
-    ]  # fmt: skip
-
-
-def test_csv_origins_are_the_lines_that_records_start_on(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_bytes('\ufefftext,label\r\n"two\nlines",a\r\n\r\n"é, b",c\r\n'.encode())
-    assert rows_of(tmp_path / "rows.csv") == [
-        RawRow("two\nlines", "a", "rows.csv:2"),
-        RawRow("é, b", "c", "rows.csv:5"),
-    ]
-
-
-def test_a_field_of_five_megabytes_is_read(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text(f"text,label\n{'word ' * 1_000_000},a\n")
-    assert len(rows_of(tmp_path / "rows.csv")[0].text or "") == 5_000_000
-
-
-def test_files_named_after_splits_give_splits(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,label\nx,a\n")
-    (tmp_path / "test.jsonl").write_text('\n{"text": "y", "label": "b"}\n')
-    pq.write_table(pa.table({"label": [7], "text": ["z"], "more": [0]}), tmp_path / "validation.parquet")
-    (tmp_path / "notes.csv").write_text("not,rows\n")
-    assert rows_of(tmp_path) == [
-        RawRow("x", "a", "train.csv:2", "train"),
-        RawRow("z", "7", "validation.parquet:1", "validation"),
-        RawRow("y", "b", "test.jsonl:2", "test"),
-    ]
-    (tmp_path / "test.csv").write_text("text,label\nx,a\n")
-    with pytest.raises(ValueError, match=r"more than one file for the split 'test': test\.csv, test\.jsonl"):
-        rows_of(tmp_path)
-
-
-FAULTS: list[tuple[str, bytes, str]] = [
-    ("a.csv", b"", r"a\.csv is empty"),
-    ("a.csv", b"text,label\n", r"a\.csv has no rows"),
-    ("a.csv", b"texts,label\nx,a\n", r"no column 'text' .*Found: texts, label\. Did you mean 'texts'\?"),
-    ("a.csv", b"text,label\nx,a\ny,b,c\n", r"a\.csv, line 3: 3 fields, expected 2"),
-    ("a.csv", b'text,label\nx,a\n"y,b\n', r"a\.csv, line 3: unexpected end of data"),
-    ("a.csv", b"text,label\nx,a\n\0,b\n", r"a\.csv, line 3: byte 15 is NUL"),
-    ("a.csv", "text,label\ncafé,a\n".encode("latin-1"), r"a\.csv, line 2: byte 14 \(0xe9\) is not UTF-8"),
-    ("a.csv", "text,label\nx,a\n".encode("utf-16"), r"a\.csv, line 1: .*iconv -f UTF-16"),
-    ("a.csv", "text,label\nx,é".encode()[:-1], r"a\.csv, line 2: byte 13 \(0xc3\) is not UTF-8"),
-    ("a.jsonl", b'{"text": "x", "label": "a"}\n{"text": \n', r"a\.jsonl, line 2: not JSON"),
-    ("a.jsonl", b'{"text": "\\ud800", "label": "a"}\n', r"a\.jsonl, line 1: not JSON.*surrogates"),
-    ("a.jsonl", b"[1]\n", r"a\.jsonl, line 1: a list"),
-    ("a.jsonl", b'{"text": "x", "lable": "a"}\n', r"line 1: no column 'label'.*Did you mean 'lable'\?"),
-    ("a.parquet", b"PAR1 cut short", r"a\.parquet is not a whole Parquet file"),
-    ("a.txt", b"x", r"\(\.txt\)\. Allowed: \.csv, \.jsonl, \.json, \.parquet, or a folder"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "message"), FAULTS)
-def test_faulty_files_are_refused_with_file_and_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        rows_of(tmp_path / name)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"ingest\.path is '.*nowhere\.csv'"):
-        rows_of(tmp_path / "nowhere.csv")
-
-
-def test_a_character_on_the_border_of_two_blocks_is_no_fault(tmp_path: Path) -> None:
-    head = "text,label\n"
-    text = "x" * (files.BLOCK - len(head) - 1) + "é"
-    (tmp_path / "rows.csv").write_text(f"{head}{text},a\n", encoding="utf-8")
-    assert rows_of(tmp_path / "rows.csv")[0].text == text
-
-
 # the Hub
 
 
@@ -226,9 +120,38 @@ def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: 
     ]
     with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.text_column\)\. Found: text, label"):
         list(hub.read(settings(folder, text_column="words"), 0))
+    called = SplitNames(train="test", validation="dev", test="train", transfer=None)
+    assert [(row.origin, row.split) for row in hub.read(settings(folder, splits=called), 0)] == [
+        ("test:1", "train"), ("train:1", "test"), ("train:2", "test"), ("train:3", "test"),
+    ]  # fmt: skip
+    called = SplitNames(train="all", validation="dev", test="final", transfer=None)
+    with pytest.raises(ValueError, match=r"has the splits train, test, and ingest\.splits names all, dev, final"):
+        list(hub.read(settings(folder, splits=called), 0))
     shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match=r"no such folder, and ingest\.hub\.dataset is null"):
         list(hub.read(settings(folder), 0))
+
+
+def test_a_row_of_a_dataset_that_is_too_long_is_rejected_and_counted(tmp_path: Path) -> None:
+    from stages.sources import hub
+
+    folder = hub_folder(tmp_path / "pets")
+    (folder / "test.csv").write_text(f"text,label\n{'x' * 1_001},0\nmeow,0\n")
+    *_, long, meow = hub.read(settings(folder, max_row_chars=1_000), 0)
+    detail = "1,001 characters, allowed 1,000 (ingest.max_row_chars)"
+    assert long == RejectedRow("test:1", "too_long", detail, "x" * 200)
+    assert meow == RawRow("meow", "cat", "test:2", "test")
+
+
+def test_a_dataset_whose_bytes_are_no_text_says_what_reads_it(tmp_path: Path) -> None:
+    from stages.sources import hub
+
+    cells = pa.array([b"good", b"caf\xe9"], pa.binary())
+    texts = pa.StringArray.from_buffers(2, cells.buffers()[1], cells.buffers()[2])
+    (tmp_path / "pets").mkdir()
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), tmp_path / "pets/train.parquet")
+    with pytest.raises(ValueError, match=r"pets has texts that are not UTF-8 .*ingest\.source: files"):
+        list(hub.read(settings(tmp_path / "pets"), 0))
 
 
 def test_without_a_network_the_hub_says_what_to_do() -> None:
@@ -238,18 +161,6 @@ def test_without_a_network_the_hub_says_what_to_do() -> None:
     with pytest.raises(ConnectionError, match=r"hf download nobody/pets .*set ingest\.path") as raised:
         list(hub.read(settings("data", hub=pinned), 0))
     assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
-def test_other_columns_are_carried_along_as_texts(tmp_path: Path, name: str) -> None:
-    frame = pd.DataFrame({"text": ["x"], "region": ["north"], "label": ["a"], "age": [41], "more": ["not asked for"]})
-    write = {"csv": frame.to_csv, "parquet": frame.to_parquet}.get(name.partition(".")[2])
-    path = tmp_path / name
-    write(path, index=False) if write else frame.to_json(path, orient="records", lines=True)
-    (row,) = files.read(settings(path, keep_columns=["region", "age"]), seed=0)
-    assert json.loads(row.kept or "") == {"age": "41", "region": "north"}
-    with pytest.raises(ValueError, match=r"no column 'regoin' \(ingest\.keep_columns\).*Did you mean 'region'"):
-        list(files.read(settings(path, keep_columns=["regoin"]), seed=0))
 
 
 # the stage
@@ -272,6 +183,17 @@ def test_ingest_refuses_unknown_sources_and_repeated_origins(tmp_path: Path) -> 
     paths = Paths(tmp_path)
     with pytest.raises(ValueError, match=r"ingest\.source is 'file'\. Allowed: .*Did you mean 'files'\?"):
         ingest_stage.ingest(project_params(settings("x", source="file")), paths)
+    rows = [RawRow("x", "a", origin) for origin in ("here:1", "here:2", "here:1")]
     with pytest.raises(ValueError, match=r"same origin: here:1 \(2 times\)"):
-        ingest_stage._check_origins(["here:1", "here:2", "here:1"])
+        ingest_stage.write_rows(rows, tmp_path / "raw", tmp_path / "unreadable")
     assert not paths.raw.exists()
+
+
+def test_rows_written_a_few_at_a_time_have_the_bytes_of_the_whole_table(tmp_path: Path) -> None:
+    schema = pa.schema([(name, pa.large_string()) for name in ("a", "b")])
+    rows = [(str(at), None if at % 3 else "é" * (at % 50)) for at in range(GROUP_ROWS + 10)]
+    with ParquetRows(tmp_path / "rows", schema) as file:
+        for row in rows:
+            file.write(row)
+    write_parquet(tmp_path / "table", pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema))
+    assert (tmp_path / "rows").read_bytes() == (tmp_path / "table").read_bytes()

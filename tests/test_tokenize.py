@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import REPOSITORY
 from tokenizers import Tokenizer
 
 from stages.files import sha256
-from stages.params import ModelParams, Params, TokenizeParams, load_params
+from stages.params import ModelParams, Params, load_params
 from stages.paths import Paths
 from stages.tokenize import tokenize
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ROWS = [
     ("t1", "ship anchor tide", "sea", "train"),
     ("t2", "bread oven", "kitchen", "train"),
@@ -27,11 +30,14 @@ ROWS = [
 ]
 
 
-def params(model: Path, max_tokens: int = 6) -> Params:
+def params(model: Path, max_tokens: int = 6, **changes: Any) -> Params:
     whole = load_params(REPOSITORY / "params.yaml")
     values = whole.model.model_dump() | {"name": str(model), "revision": None}
     values["sha256"] = sha256(model / "model.safetensors")
-    sections = {"model": ModelParams.model_validate(values), "tokenize": TokenizeParams(max_tokens=max_tokens)}
+    sections = {
+        "model": ModelParams.model_validate(values),
+        "tokenize": whole.tokenize.model_copy(update={"max_tokens": max_tokens, **changes}),
+    }
     return whole.model_copy(update=sections)
 
 
@@ -98,8 +104,34 @@ def test_other_rows_have_another_fingerprint(written: Paths) -> None:
 def test_the_report_counts_tokens_before_cutting(written: Paths) -> None:
     report = json.loads(written.token_report.read_text())
     # lengths with both marks: 5, 4, 9; the 95th percentile lies 0.9 of the way from 5 to 9
-    assert report["train"] == {"rows": 3, "mean_tokens": 6.0, "p95_tokens": 8.6, "truncated_share": 0.333333}
-    assert report["validation"] == {"rows": 1, "mean_tokens": 3.0, "p95_tokens": 3.0, "truncated_share": 0.0}
+    assert report["train"] == {
+        "rows": 3, "mean_tokens": 6.0, "p95_tokens": 8.6, "truncated_share": 0.333333, "truncated_rows": ["t3"],
+        "lost_token_share": 0.166667, "windows_per_row": 1.0,  # 3 of 18 tokens
+    }  # fmt: skip
+    assert report["validation"] == {
+        "rows": 1, "mean_tokens": 3.0, "p95_tokens": 3.0, "truncated_share": 0.0, "truncated_rows": [],
+        "lost_token_share": 0.0, "windows_per_row": 1.0,
+    }  # fmt: skip
+
+
+def test_more_rows_cut_than_the_limit_stop_or_warn_with_the_share_and_rows(
+    tmp_path: Path, tiny_models: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="winnow")
+    said = "tokens: truncated_share of train: found 0.3333, allowed 0.3 or less. tokenize.max_tokens is 6; 95 in 100"
+    whole = params(tiny_models("bert"))
+
+    def with_limit(warn_only: list[str]) -> Params:
+        changed = whole.validate_.model_copy(update={"max_truncated_share": 0.3, "warn_only": warn_only})
+        return whole.model_copy(update={"validate_": changed})
+
+    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+        tokenize(with_limit([]), write_clean(tmp_path / "stops", ROWS))
+    assert "Rows: t3. (validate.max_truncated_share)" in str(raised.value)
+    paths = write_clean(tmp_path / "warns", ROWS)
+    tokenize(with_limit(["max_truncated_share"]), paths)
+    assert f"warning: {said}" in caplog.text
+    assert paths.token_report.is_file()
 
 
 def test_the_tokenizer_is_two_files_that_neither_pad_nor_cut(written: Paths) -> None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
+from conftest import REPOSITORY
 
+from stages.files import write_json
 from stages.params import Params, ValidateParams, load_params
 from stages.paths import Paths
 from stages.validate import validate
+from stages.validation.profiles import Drift, drift, profile, word_counts
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SETTINGS = {"min_rows": 20, "min_labels": 2, "min_rows_per_label": 5, "max_dropped_share": 0.5}
+WHOLE = load_params(REPOSITORY / "params.yaml")
+SETTINGS = {"min_rows": 20, "min_labels": 2, "min_rows_per_label": 5, "max_dropped_share": 0.5, "min_median_chars": 5}
 
 
-def params() -> Params:
-    whole = load_params(REPOSITORY / "params.yaml")
-    return whole.model_copy(update={"validate_": ValidateParams.model_validate(SETTINGS)})
+def params(**changes: Any) -> Params:
+    settings = {**WHOLE.validate_.model_dump(), **SETTINGS, **changes}
+    return WHOLE.model_copy(update={"validate_": ValidateParams.model_validate(settings)})
 
 
 def good_rows() -> pd.DataFrame:
@@ -36,11 +43,22 @@ def good_rows() -> pd.DataFrame:
     )
 
 
-def write(folder: Path, raw: pd.DataFrame, clean: pd.DataFrame) -> Paths:
+def write(
+    folder: Path,
+    raw: pd.DataFrame,
+    clean: pd.DataFrame,
+    unreadable: int = 0,
+    dropped: Mapping[str, str] = MappingProxyType({}),
+    released: Mapping[str, Any] = MappingProxyType({}),
+) -> Paths:
+    """The files that `validate` reads. `dropped`: row_id -> reason; `released`: the profile of the released data."""
     paths = Paths(folder)
     paths.raw.parent.mkdir(parents=True, exist_ok=True)
     raw.to_parquet(paths.raw)
+    pd.DataFrame({"origin": [f"made:{at}" for at in range(unreadable)]}).to_parquet(paths.unreadable)
     clean.to_parquet(paths.clean)
+    pd.DataFrame({"row_id": list(dropped), "reason": list(dropped.values())}, dtype="str").to_parquet(paths.quarantine)
+    write_json(paths.released_data, dict(released))
     return paths
 
 
@@ -68,20 +86,20 @@ def repeated_id(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(row_id=rows["row_id"].replace("row-1", "row-0"))
 
 
-def missing_text(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(text=rows["text"].where(rows["row_id"] != "row-3"))
+def missing_second_text(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(text_pair=rows["text"].where(rows["row_id"] != "row-3"))
 
 
-def missing_label(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(label=rows["label"].where(rows["row_id"] != "row-3"))
-
-
-def empty_text(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(text=rows["text"].where(rows["row_id"] != "row-3", ""))
-
-
-def unknown_split(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(split=rows["split"].replace("validation", "dev"))
+def several_faults(rows: pd.DataFrame) -> pd.DataFrame:
+    """An id twice, a text that is missing, one that is empty, labels that are missing and unknown, a split by another
+    name."""
+    rows = repeated_id(rows)
+    ids = rows["row_id"]
+    return rows.assign(
+        text=rows["text"].mask(ids == "row-3").mask(ids == "row-4", ""),
+        label=rows["label"].mask(ids == "row-5").mask(ids == "row-6", "c"),
+        split=rows["split"].replace("validation", "dev"),
+    )
 
 
 def label_without_test_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -92,8 +110,16 @@ def label_unknown_in_training(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(label=rows["label"].where(rows["split"] != "test", "c"))
 
 
-def renamed_column(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.rename(columns={"origin": "source"})
+def renamed_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.rename(columns={"origin": "source", "label": "topic"})
+
+
+def without_labels(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(label=pd.Series(None, rows.index, dtype="str"))
+
+
+def numbers_for_texts(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(label=rows["label"].map({"a": 1, "b": 2}), text=range(len(rows)))
 
 
 FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = [
@@ -102,21 +128,36 @@ FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = [
         (
             "clean: expect_table_row_count_to_be_between: found 0, allowed 20 or more.",
             "on rows: found 0 (in 3 of 3 rows), allowed 1 or more. Rows: train, validation, test.",
-            "on dropped_share: found 1.0 (in 1 of 1 rows), allowed 0 to 0.5.",
+            "on dropped_share: found 1 (in 1 of 1 rows), allowed 0.5 or less.",
         ),
     ),
     (one_label, ("clean: expect_column_unique_value_count_to_be_between on label: found 1, allowed 2 or more.",)),
-    (repeated_id, ('clean: expect_column_values_to_be_unique on row_id: found "row-0" (in 2 of 24 rows)',)),
     (
-        missing_text,
-        ("clean: expect_column_values_to_not_be_null on text: found null (in 1 of 24 rows)", "Rows: row-3."),
+        several_faults,
+        (
+            'clean: expect_column_values_to_be_unique on row_id: found "row-0" (in 2 of 24 rows)',
+            "clean: expect_column_values_to_not_be_null on text: found null (in 1 of 24 rows), allowed no missing "
+            "value. Rows: row-3.",
+            'clean: expect_column_value_lengths_to_be_between on text: found "" (in 1 of 24 rows), allowed 1 or more. '
+            "Rows: row-4.",
+            "clean: expect_column_values_to_not_be_null on label: found null (in 1 of 24 rows), allowed no missing "
+            "value. Rows: row-5.",
+            'clean: expect_column_values_to_be_in_set on label: found "c" (in 1 of 24 rows), allowed a, b. '
+            "Rows: row-6. (validate.labels)",
+            'on split: found "dev" (in 4 of 24 rows), allowed train, validation, test.',
+            "splits: expect_column_values_to_be_between on rows: found 0 (in 1 of 3 rows), allowed 1 or more. "
+            "Rows: validation.",
+        ),
     ),
-    (missing_label, ("clean: expect_column_values_to_not_be_null on label", "Rows: row-3.")),
-    (empty_text, ('clean: expect_column_value_lengths_to_be_between on text: found "" (in 1 of 24', "Rows: row-3.")),
-    (unknown_split, ('on split: found "dev" (in 4 of 24 rows), allowed train, validation, test.', "splits: ")),
+    (missing_second_text, ("not_be_null on text_pair: found null (in 1 of 24 rows)", "Rows: row-3.")),
     (label_without_test_rows, ("on test: found 0 (in 1 of 2 rows), allowed 1 or more. Rows: b.",)),
     (label_unknown_in_training, ("on train: found 0 (in 1 of 3 rows), allowed 5 or more. Rows: c.",)),
-    (renamed_column, ("clean: expect_column_to_exist on origin: found no such column",)),
+    (
+        renamed_columns,
+        tuple(f"clean: expect_column_to_exist on {name}: found no such column" for name in ("origin", "label")),
+    ),
+    (without_labels, ("clean: expect_column_values_to_not_be_null on label: found null (in 24 of 24 rows)",)),
+    (numbers_for_texts, ('clean_columns: expect_column_values_to_be_in_set on type: found "int64" (in 2 of 5',)),
 ]
 
 
@@ -126,7 +167,7 @@ def test_faults_stop_the_pipeline_and_are_named(
 ) -> None:
     paths = write(tmp_path, good_rows(), spoil(good_rows()))
     with pytest.raises(ValueError, match="found") as raised:
-        validate(params(), paths)
+        validate(params(labels=["a", "b"]), paths)
     assert [message for message in messages if message not in str(raised.value)] == []
     assert not paths.validation_report.exists()
     assert paths.validation_report.with_name("validation-failed.json").is_file()
@@ -135,3 +176,153 @@ def test_faults_stop_the_pipeline_and_are_named(
 def test_raw_rows_are_checked_too(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"raw: expect_column_values_to_be_unique on row_id"):
         validate(params(), write(tmp_path, repeated_id(good_rows()), good_rows()))
+
+
+def test_rows_that_could_not_be_read_count_as_dropped(tmp_path: Path) -> None:
+    validate(params(), write(tmp_path / "few", good_rows(), good_rows(), unreadable=24))
+    with pytest.raises(ValueError, match=r"on dropped_share: found 0\.51.* allowed 0\.5 or less"):  # 25 of 49
+        validate(params(), write(tmp_path / "many", good_rows(), good_rows(), unreadable=25))
+
+
+def test_every_limit_stops_what_is_beyond_it_and_is_named(tmp_path: Path) -> None:
+    limits = {"min_label_share": 0.6, "max_label_share": 0.4, "min_median_chars": 9, "max_median_chars": 6}
+    rows = good_rows().assign(text=good_rows()["text"].mask(good_rows()["row_id"].isin(["row-3", "row-5"]), "long" * 9))
+    with pytest.raises(ValueError, match="found") as raised:
+        validate(params(**limits, max_p95_chars=8), write(tmp_path, rows, rows))
+    lines = [line.partition(" to_be")[2] or line for line in str(raised.value).splitlines()[:-1]]
+    assert [line.partition("between on ")[2] for line in lines] == [
+        "median_chars: found 7 (in 1 of 1 rows), allowed 6 or less. Rows: row-14, row-15, row-16, row-17, row-18. "
+        "(validate.max_median_chars)",
+        "median_chars: found 7 (in 1 of 1 rows), allowed 9 or more. Rows: row-14, row-15, row-16, row-17, row-18. "
+        "(validate.min_median_chars)",
+        "p95_chars: found 31.65 (in 1 of 1 rows), allowed 8 or less. Rows: row-5, row-3, row-23, row-22, row-21. "
+        "(validate.max_p95_chars)",
+        "share: found 0.5 (in 2 of 2 rows), allowed 0.4 or less. Rows: a, b. (validate.max_label_share)",
+        "share: found 0.5 (in 2 of 2 rows), allowed 0.6 or more. Rows: a, b. (validate.min_label_share)",
+    ]
+
+
+def test_missing_values_of_raw_rows_are_counted_against_their_limit(tmp_path: Path) -> None:
+    ids = good_rows()["row_id"]
+    raw = good_rows().assign(
+        text=good_rows()["text"].mask(ids == "row-3"), label=good_rows()["label"].mask(ids == "row-4")
+    )
+    paths = write(tmp_path, raw, good_rows())
+    with pytest.raises(ValueError, match="raw: expect_column_values_to_not_be_null") as raised:
+        validate(params(max_missing_text_share=0.04, max_missing_label_share=0.05), paths)  # 1 of 24 is 0.042
+    [line, _] = str(raised.value).splitlines()
+    assert "on text: found null (in 1 of 24 rows), allowed a share of 0.04 without a value. Rows: row-3." in line
+
+
+def test_duplicates_are_counted_and_some_are_named(tmp_path: Path) -> None:
+    dropped = {"row-20": "near_duplicate", "row-21": "too_short", "row-22": "exact_duplicate"}
+    clean = good_rows()[~good_rows()["row_id"].isin(dropped)]
+    paths = write(tmp_path, good_rows(), clean, dropped=dropped)
+    with pytest.raises(ValueError, match="on duplicate_share") as raised:
+        validate(params(max_duplicate_share=0.08), paths)
+    assert "found 0.08333 (in 1 of 1 rows), allowed 0.08 or less. Rows: row-20, row-22." in str(raised.value)  # 2 of 24
+
+
+def test_no_rows_at_all_are_refused_and_named(tmp_path: Path) -> None:
+    nothing = good_rows().iloc[:0]
+    with pytest.raises(ValueError, match="raw: expect_table_row_count_to_be_between: found 0, allowed 20 or more"):
+        validate(params(), write(tmp_path, nothing, nothing))
+
+
+def test_a_limit_of_null_asks_for_nothing(tmp_path: Path) -> None:
+    none = dict.fromkeys(name for name, field in ValidateParams.model_fields.items() if "None" in str(field.annotation))
+    validate(
+        params(**none),
+        write(tmp_path, pd.concat([good_rows()] * 3).assign(row_id=range(72)).astype("str"), good_rows()),
+    )
+
+
+def test_what_only_warns_is_logged_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="winnow")
+    paths = write(tmp_path, good_rows(), good_rows())
+    validate(params(max_label_share=0.4, warn_only=["max_label_share"]), paths)
+    assert "warning: labels: expect_column_values_to_be_between on share: found 0.5" in caplog.text
+    failed = [one for one in json.loads(paths.validation_report.read_text())["labels"] if not one["success"]]
+    assert [one["limit"] for one in failed] == ["max_label_share"]
+
+
+def test_an_unknown_name_in_warn_only_is_told_with_the_nearest(tmp_path: Path) -> None:
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["validate"]["warn_only"] = ["max_droped_share"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=r"validate\.warn_only\[0\] is 'max_droped_share'.*mean 'max_dropped_share'\?"):
+        load_params(tmp_path / "params.yaml")
+
+
+def of_kind(a_share: float, *, rows: int = 100, text: str = "the old ship") -> pd.DataFrame:
+    """Clean rows, the share `a_share` of them of the label a, the others of b."""
+    labels = ["a"] * round(a_share * rows) + ["b"] * round((1 - a_share) * rows)
+    splits = [("train", "train", "validation", "test")[at % 4] for at in range(rows)]
+    ids = [f"row-{at}" for at in range(rows)]
+    return pd.DataFrame({"row_id": ids, "text": text, "label": labels, "origin": ids, "split": splits})
+
+
+def drifted(folder: Path, before: pd.DataFrame, after: pd.DataFrame, **limits: Any) -> list[str]:
+    """What `validate` complains of where `before` is released, a line each."""
+    paths = write(folder, after, after, released=profile(before))
+    try:
+        validate(params(**limits), paths)
+    except ValueError as error:
+        return str(error).splitlines()[:-1]
+    assert {one["column"] for one in json.loads(paths.validation_report.read_text())["drift"]} == {
+        "label_drift", "length_drift", "lost_labels", "rows_lost", "word_drift",
+    }  # fmt: skip
+    return []
+
+
+def test_data_of_the_released_kind_passes(tmp_path: Path) -> None:
+    assert drifted(tmp_path, of_kind(0.5), of_kind(0.55)) == []
+
+
+def test_a_class_that_grows_from_50_to_80_percent_stops_with_the_numbers(tmp_path: Path) -> None:
+    [line] = drifted(tmp_path, of_kind(0.5), of_kind(0.8))
+    assert line == (
+        "drift: expect_column_values_to_be_between on label_drift: found 0.3 (in 1 of 1 rows), allowed 0.1 or less. "
+        "Changed most: 'a' is 50.0% -> 80.0% of the rows, 'b' is 50.0% -> 20.0% of the rows. (validate.max_label_drift)"
+    )
+
+
+def test_data_of_another_kind_stops_with_a_line_for_each_that_is_beyond_its_limit(tmp_path: Path) -> None:
+    before = of_kind(0.5).assign(label=["c", *of_kind(0.5)["label"][1:]])
+    lines = drifted(tmp_path, before, of_kind(0.5, rows=40, text="the new ship sails on"))
+    assert [line.partition("between on ")[2].partition(" (in")[0] for line in lines] == [
+        "length_drift: found 0.75", "lost_labels: found 1", "rows_lost: found 0.6", "word_drift: found 0.6",
+    ]  # fmt: skip
+    assert "no row has 'c' any more" in lines[1]
+
+
+def distance(after: pd.DataFrame) -> Drift:
+    return drift(profile(of_kind(0.5)), profile(after), word_counts(after["text"]))
+
+
+def test_each_distance_is_what_a_hand_finds() -> None:
+    assert distance(of_kind(0.5))[:5] == (0, 0, 0, 0, 0)
+    assert distance(of_kind(0.8)).labels == 0.3
+    assert distance(of_kind(0.5, text="the old ships is")).lengths == pytest.approx(4 / 12, abs=1e-6)
+    other = distance(of_kind(0.5, text="the new ship"))
+    assert (other.lengths, other.words) == (0, pytest.approx(1 / 3, abs=1e-6))
+    assert other.changes["word_drift"] == [
+        "the common words make 100.0% -> 66.7% of all words", "'new', 100 times, is none of them",
+    ]  # fmt: skip
+    assert distance(of_kind(0.5, rows=40)).rows_lost == 0.6
+    assert distance(of_kind(0.5, rows=400)).rows_lost == 0
+
+
+def test_words_are_those_of_any_script_and_the_commonest_are_kept() -> None:
+    rows = pd.DataFrame({"text": ["Ünïcode und ünïcode, слово!", "two words"], "label": ["a", "b"]})
+    kind = profile(rows)
+    assert kind["common_words"] == ["two", "und", "words", "ünïcode", "слово"]
+    assert kind["common_words_share"] == 1.0
+
+
+@pytest.mark.parametrize(("content", "said"), [("{", "not JSON"), ("[]", "no profile"), ('{"rows": 1}', "no profile")])
+def test_a_spoiled_profile_of_the_release_is_named_with_the_way_out(tmp_path: Path, content: str, said: str) -> None:
+    paths = write(tmp_path, good_rows(), good_rows())
+    paths.released_data.write_text(content)
+    with pytest.raises(ValueError, match=rf"released_data\.json: {said}.*`winnow promote` writes it"):
+        validate(params(), paths)

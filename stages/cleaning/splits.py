@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 SMALLEST_SPLIT_LABEL = 3  # a label with so many rows has one in every split
 
@@ -14,37 +18,80 @@ def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fracti
     """`train`, `validation` or `test` for each row of a frame with row_id, label, split and group (missing: none).
 
     Test and validation rows are drawn only where the data brings none: from the rows without a split, or,
-    where every row has one, from the training rows. Within a label, groups (a row without one is its own) go by the
-    hash of seed and group to the first split that has room, so that neither order nor rows of other labels matter.
+    where every row has one, from the training rows. Groups (a row without one is its own) go whole, by the hash of
+    seed and group, to the first split that has room for each of their labels, so that order does not matter. A group
+    that the data brings in part as training rows is one for training.
     """
     free = rows["split"].isna()
-    pool = rows[free] if free.any() else rows[rows["split"] == "train"]
+    pool = free if free.any() else rows["split"] == "train"
     given = set(rows["split"].dropna())
     shares = {"test": test_fraction, "validation": validation_fraction}
     wanted = {split: share for split, share in shares.items() if split not in given}
     splits = rows["split"].fillna("train")
-    groups = pool["group"].fillna(pool["row_id"]) if "group" in pool else pool["row_id"]
-    for _, of_label in groups.groupby(pool["label"]):
-        for split, index in _draw(of_label, wanted, seed):
-            splits.loc[index] = split
+    groups = rows["group"].fillna(rows["row_id"])
+    if free.any() and given:
+        pool &= ~groups.isin(set(groups[~free]))
+    if wanted and pool.any():
+        drawn = _draw(groups[pool], rows.loc[pool, "label"], wanted, seed)
+        splits.loc[drawn.index] = drawn
     return splits
 
 
-def _draw(groups: pd.Series, wanted: Mapping[str, float], seed: int) -> Iterator[tuple[str, pd.Index]]:
-    """The rows of each group that goes to a split of `wanted` (split -> share of the rows); the others are left."""
-    total = len(groups)
-    left = total - 1  # one row at least stays for training
-    room = {}
-    for split, share in wanted.items():
-        room[split] = min(_quota(total, share), left)
-        left -= room[split]
-    members = groups.groupby(groups).groups
-    for group in sorted(members, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest()):
-        for split in room:
-            if len(members[group]) <= room[split]:
-                room[split] -= len(members[group])
-                yield split, members[group]
+def linked(groups: pd.Series, keys: pd.Series) -> pd.Series:
+    """The groups (N,), made one where rows of theirs share a key, and named by the first of their names."""
+    if not keys.duplicated().any():
+        return groups
+    (group, _), (key, _) = pd.factorize(groups), pd.factorize(keys)
+    nodes = group.max() + key.max() + 2
+    edges = coo_matrix((np.ones(len(group), dtype=bool), (group, key + group.max() + 1)), shape=(nodes, nodes))
+    return groups.groupby(connected_components(edges, directed=False)[1][group]).transform("min")
+
+
+def _draw(groups: pd.Series, labels: pd.Series, wanted: Mapping[str, float], seed: int) -> pd.Series:
+    """The split of each row whose group goes to one of `wanted` (split -> share of each label's rows)."""
+    group, names = pd.factorize(groups)
+    label, _ = pd.factorize(labels)
+    turn = np.empty(len(names), dtype=np.int64)
+    turn[_by_hash(names.tolist(), seed)] = np.arange(len(names))
+    totals = np.bincount(label)
+    parts, counts = np.unique(turn[group] * len(totals) + label, return_counts=True)
+    bounds = np.searchsorted(parts, np.arange(len(names) + 1) * len(totals)).tolist()
+    of_label, sizes = (parts % len(totals)).tolist(), counts.tolist()
+    rooms = _rooms(totals.tolist(), wanted)
+    left = sum(map(sum, rooms.values()))
+    went = np.full(len(names), -1, dtype=np.int8)
+    for number, own in enumerate(itertools.starmap(range, itertools.pairwise(bounds))):
+        if left == 0:
+            break
+        for split, room in enumerate(rooms.values()):
+            for part in own:
+                if sizes[part] > room[of_label[part]]:
+                    break
+            else:
+                for part in own:
+                    room[of_label[part]] -= sizes[part]
+                    left -= sizes[part]
+                went[number] = split
                 break
+    places = went[turn[group]]
+    return pd.Series(np.array([*rooms, ""], dtype=object)[places], groups.index, dtype="str")[places >= 0]
+
+
+def _by_hash(names: list[str], seed: int) -> np.ndarray:
+    """The order of the names by the first 64 bits of SHA-256 of seed and name."""
+    prefix = f"{seed}:".encode()
+    digests = b"".join([hashlib.sha256(prefix + name.encode()).digest()[:8] for name in names])
+    return np.argsort(np.frombuffer(digests, dtype=">u8"), kind="stable")
+
+
+def _rooms(totals: list[int], wanted: Mapping[str, float]) -> dict[str, list[int]]:
+    """Of each split, how many rows of each label it takes; one row at least of a label stays for training."""
+    left = [total - 1 for total in totals]
+    rooms = {}
+    for split, share in wanted.items():
+        rooms[split] = [min(_quota(total, share), most) for total, most in zip(totals, left, strict=True)]
+        left = [most - room for most, room in zip(left, rooms[split], strict=True)]
+    return rooms
 
 
 def _quota(rows: int, share: float) -> int:

@@ -1,4 +1,4 @@
-"""Where rows come from. A source is `read(params, seed)`, which yields RawRows, in a file here."""
+"""Where rows come from. A source is `read(params, seed)`, in a file here: a RawRow, or a RejectedRow, a row."""
 
 SOURCES = {
     "docstrings": "stages.sources.docstrings:read",

@@ -1,207 +1,140 @@
-"""Source `files`: rows of csv, jsonl or parquet; one file, or a folder of train, validation and test files.
+"""Source `files`: rows of csv, tsv, jsonl or parquet (and their .gz), from a file or a folder, here or on S3.
 
-Nothing is guessed: "NA" and "null" stay texts, and a fault in a file is an error with its file and line.
+What cannot be read of a row is said and counted, and the rest goes on; a file that cannot be read as a whole is an
+error, as its settings are wrong rather than its rows.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import difflib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+import logging
+import re
+from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from stages.contracts import RawRow, as_kept, as_text
+from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
-from stages.paths import SPLITS
+from stages.paths import TRANSFER
+from stages.reading.records import Format, read_records
+from stages.reading.storage import ENDINGS, DataFile, find
+from stages.reading.values import Wanted, wanted_columns
 
-BLOCK = 1 << 20  # bytes looked at in one go when a file is checked
-LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small for long documents
-
-Record = tuple[int, list[Any]]  # line or row, the values of the wanted columns
-Wanted = Sequence[tuple[str, str]]  # column, and the parameter that names it
+log = logging.getLogger("winnow")
 
 
-def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (every source is called so)
-    """Rows in the order of the files, with origins such as "train.csv:17".
+def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
+    """Rows by file, in the order of the files' names, with origins such as "train.csv:17".
 
-    The number is the line that a record starts on (csv, jsonl; from 1), or the row (parquet; from 1).
-    Raises FileNotFoundError where `params.path` is missing, and ValueError for an unknown file ending, an
-    unknown column, an empty file, no rows, text that is not UTF-8, NUL bytes and ragged rows.
+    The number is the line that a record starts on (csv, tsv, jsonl; from 1), or the row (parquet; from 1).
+    Raises FileNotFoundError or ValueError where there is no such file, where a file as a whole cannot be read, where
+    none of its rows can, and for a split that `params.splits` does not name.
     """
-    files = _files(Path(params.path))
-    kept = params.keep_columns
-    wanted = [(params.text_column, "text_column"), (params.label_column, "label_column")]
-    wanted += [(column, "keep_columns") for column in kept]
-    for file, split in files:
-        found = False
-        for number, (text, label, *others) in READERS[file.suffix.lower()](file, wanted):
-            found = True
-            origin = f"{file.name}:{number}"
-            yield RawRow(as_text(text), as_text(label), origin, split, kept=as_kept(kept, others))
-        if not found:
-            raise ValueError(f"{file} has no rows. Check that it was written to the end, or remove it.")
+    for file, split in _files(params):
+        readable, first = 0, None
+        for row in _rows(file, split, params):
+            readable += isinstance(row, RawRow)
+            first = first or row
+            yield row
+        if first is None:
+            raise ValueError(f"{file.shown} has no rows. Check that it was written to the end, or remove it.")
+        if not readable:
+            assert isinstance(first, RejectedRow)
+            line = first.origin.rpartition(":")[2]
+            raise ValueError(f"{file.shown}: none of its rows can be read. The first, line {line}: {first.detail}.")
 
 
-def _files(path: Path) -> list[tuple[Path, str | None]]:
-    """The files to read, each with its split; one file alone has none."""
-    if path.is_file():
-        if path.suffix.lower() not in READERS:
-            found = path.suffix or "no ending"
-            raise ValueError(
-                f"params.yaml: ingest.path is '{path}' ({found}). Allowed: {', '.join(READERS)}, or a folder."
-            )
-        return [(path, None)]
-    if not path.is_dir():
-        raise FileNotFoundError(f"params.yaml: ingest.path is '{path}': no such file or folder. Put your data there.")
-    files: list[tuple[Path, str | None]] = []
-    files.extend((file, split) for split in SPLITS for file in _of_split(path, split))
+def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[RawRow | RejectedRow]:
+    labelled = split != TRANSFER
+    by_column = params.split_column if labelled else None
+    wanted = wanted_columns(params, labelled=labelled)
+    if by_column is not None:
+        wanted.append(Wanted(by_column, "split_column"))
+    how = Format(wanted, params.encoding, params.max_row_chars)
+    for record in read_records(file, how, lambda news: log.warning("ingest: %s", news)):
+        origin = f"{file.name}:{record.place}"
+        if record.fault:
+            yield RejectedRow(origin, *record.fault, record.excerpt)
+            continue
+        text, *kept = record.values
+        label = kept.pop(0) if labelled else None
+        pair = as_text(kept.pop(0)) if params.text_pair_column is not None else None
+        if by_column is not None:
+            split = _given_split(as_text(kept.pop()), f"{file.shown}, line {record.place}", params)
+            label = label if split != TRANSFER else None
+        kept_text = as_kept(params.keep_columns, kept)
+        yield RawRow(as_text(text), as_text(label), origin, split, kept=kept_text, text_pair=pair)
+
+
+def _given_split(value: str | None, where: str, params: IngestParams) -> str | None:
+    """The split that a value of the split column means; None where it is empty."""
+    if value is None or not value.strip():
+        return None
+    splits = params.splits.by_name()
+    if value not in splits:
+        raise ValueError(
+            f"{where}: the column '{params.split_column}' (ingest.split_column) is '{value[:40]}'. Allowed: "
+            f"{', '.join(splits)} (ingest.splits), or empty. Say in ingest.splits what your splits are called."
+        )
+    return splits[value]
+
+
+def _files(params: IngestParams) -> list[tuple[DataFile, str | None]]:
+    """The files to read, by name, each with its split.
+
+    Without a pattern those of a folder that are named after splits; where none is, all right in it; and those of
+    transfer rows. Raises ValueError where none of those is named after the training split, and there are others, which
+    might be it.
+    """
+    files = find(params.path, params.pattern)
+    splits = {file.name: _split_of(file.name, params) for file in files}
+    if params.pattern is None:
+        named = [file for file in files if splits[file.name] not in (None, TRANSFER)]
+        others = [file for file in files if not splits[file.name]] if named else []
+        files = [file for file in files if splits[file.name] or (not named and "/" not in file.name)]
+        _tell_of(others, {splits[file.name] for file in named}, named, params)
     if not files:
-        endings = ", ".join(READERS)
-        raise ValueError(f"{path} has no file train.*, validation.* or test.* that ends in one of {endings}.")
-    return files if len(files) > 1 else [(files[0][0], None)]
+        raise FileNotFoundError(
+            f"params.yaml: ingest.path is '{params.path}', a folder without a file that ends in "
+            f"{', '.join(ENDINGS)} (or these and .gz). Put your data there; for folders within it, set ingest.pattern."
+        )
+    _check_once(files, params.path)
+    if len({splits[file.name] for file in files} - {TRANSFER}) == 1:  # files of one split are no split
+        splits = {name: split if split == TRANSFER else None for name, split in splits.items()}
+    return [(file, splits[file.name]) for file in files]
 
 
-def _of_split(folder: Path, split: str) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.stem == split and file.suffix.lower() in READERS)
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise ValueError(f"{folder} has more than one file for the split '{split}': {names}. Keep one.")
-    return files
+def _tell_of(
+    others: Sequence[DataFile], given: set[str | None], named: Sequence[DataFile], params: IngestParams
+) -> None:
+    """Say which files beside those `named` after the splits `given` are not read."""
+    if not others:
+        return
+    shown, read = (", ".join(file.name for file in some[:5]) for some in (others, named))
+    if "train" not in given:
+        raise ValueError(
+            f"{params.path} has {read}, named after a split, and beside it {shown}, which is not, and no file of the"
+            f" training split ({params.splits.train}). Say in ingest.pattern which to read, or name files after splits."
+        )
+    log.warning(
+        "ingest: of %s only files named after splits are read (%s), not %s. ingest.pattern takes others.",
+        params.path, read, shown,
+    )  # fmt: skip
 
 
-def _read_csv(path: Path, wanted: Wanted) -> Iterator[Record]:
-    _check_bytes(path)
-    csv.field_size_limit(LARGEST_FIELD)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        records = _numbered(reader, path)
-        header = next(records, (1, []))[1]
-        places = _columns(header, wanted, path)
-        for line, record in records:
-            if not record:
-                continue  # an empty line
-            if len(record) != len(header):
-                raise ValueError(
-                    f"{path}, line {line}: {len(record)} fields, expected {len(header)} as in the header. "
-                    "Put fields that hold commas or newlines in double quotes."
-                )
-            yield line, [record[place] for place in places]
+def _split_of(name: str, params: IngestParams) -> str | None:
+    """The split that a file is named after: train.csv, train-00000-of-00002.parquet, train/a.csv."""
+    for called, split in params.splits.by_name().items():
+        endings = "|".join(map(re.escape, ENDINGS))
+        if re.match(rf"{re.escape(called)}([-_]?\d[^/.]*)?(/|(?i:({endings})(\.gz)?)$)", name):
+            return split
+    return None
 
 
-def _numbered(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """csv records, each with the physical line that it starts on."""
-    while True:
-        line = reader.line_num + 1
-        try:
-            yield line, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
+def _check_once(files: Sequence[DataFile], folder: str) -> None:
+    """Raise ValueError where two files differ in their endings alone: the same rows twice, most likely."""
+    seen: dict[str, DataFile] = {}
+    for file in files:
+        if other := seen.get(file.stem):
             raise ValueError(
-                f"{path}, line {line}: {error}. Check the quotes of the record that starts there."
-            ) from None
-
-
-def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[Record]:
-    _check_bytes(path)
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for line, content in enumerate(file, start=1):
-            if not content.strip():
-                continue
-            record = _json_record(content, path, line)
-            _columns(list(record), wanted, path, line)
-            yield line, [record[column] for column, _ in wanted]
-
-
-def _json_record(content: str, path: Path, line: int) -> dict[str, Any]:
-    try:
-        record = json.loads(content)
-        if "\\u" in content:
-            json.dumps(record, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}, line {line}: not JSON: {error}. Each line must be one object: {{...}}.") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{path}, line {line}: a {type(record).__name__}, expected one object: {{...}}.")
-    return record
-
-
-def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Record]:
-    _check_not_empty(path)
-    try:
-        with pq.ParquetFile(path) as file:
-            names = [column for column, _ in wanted]
-            _columns(file.schema_arrow.names, wanted, path)
-            row = 0
-            for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
-                for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-                    row += 1
-                    yield row, list(values)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {error}. Write it again.") from None
-
-
-def _check_bytes(path: Path) -> None:
-    """Raise ValueError where the file is empty, has a NUL byte, or is not UTF-8."""
-    _check_not_empty(path)
-    line, offset, tail = 1, 0, b""
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            if (at := block.find(b"\0")) >= 0:
-                line += block.count(b"\n", 0, at)
-                raise ValueError(f"{path}, line {line}: byte {offset + at} is NUL, not text. {_next_step(path)}")
-            tail = _check_utf8(path, tail + block, offset - len(tail), line, last=False)
-            line += block.count(b"\n")
-            offset += len(block)
-    _check_utf8(path, tail, offset - len(tail), line, last=True)
-
-
-def _check_utf8(path: Path, block: bytes, offset: int, line: int, *, last: bool) -> bytes:
-    """The bytes of a character that the block's end cuts in two. Raises ValueError where it is not UTF-8."""
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data" and not last:
-            return block[error.start :]
-        line += block.count(b"\n", 0, error.start)
-        found = f"byte {offset + error.start} (0x{block[error.start]:02x})"
-        raise ValueError(f"{path}, line {line}: {found} is not UTF-8. {_next_step(path)}") from None
-    return b""
-
-
-def _next_step(path: Path) -> str:
-    with path.open("rb") as file:
-        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return f"Convert it: iconv -f {'UTF-16' if wide else 'ITS_ENCODING'} -t UTF-8 {path.name}"
-
-
-def _check_not_empty(path: Path) -> None:
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes). Check that it was written, or point ingest.path elsewhere.")
-
-
-def _columns(found: Sequence[str], wanted: Wanted, path: Path, line: int | None = None) -> list[int]:
-    """Where the wanted columns stand. Raises ValueError, with those found and a guess, where one lacks."""
-    where = f"{path}, line {line}" if line else str(path)
-    for column, key in wanted:
-        if column not in found:
-            near = difflib.get_close_matches(column, found, n=1)
-            guess = f" Did you mean '{near[0]}'?" if near else ""
-            columns = ", ".join(found) or "none"
-            raise ValueError(f"{where}: no column '{column}' (ingest.{key}). Found: {columns}.{guess}")
-        if found.count(column) > 1:
-            raise ValueError(f"{where}: the column '{column}' (ingest.{key}) is there more than once. Rename one.")
-    return [found.index(column) for column, _ in wanted]
-
-
-READERS: dict[str, Callable[[Path, Wanted], Iterator[Record]]] = {
-    ".csv": _read_csv,
-    ".jsonl": _read_jsonl,
-    ".json": _read_jsonl,
-    ".parquet": _read_parquet,
-}
+                f"{folder} has {other.name} and {file.name}: the same rows twice? Keep one, or name it in "
+                "ingest.pattern."
+            )
+        seen[file.stem] = file

@@ -7,36 +7,55 @@ DVC is the only cache.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 from huggingface_hub import HfApi
 
-from stages.contracts import RawRow, as_kept, as_text
+from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
-from stages.paths import SPLITS
+from stages.paths import TRANSFER
+from stages.reading.errors import one_line
+from stages.reading.records import column_places
+from stages.reading.values import Wanted, fault_of, wanted_columns
 
 ANSWER_WITHIN = 10  # seconds, for the Hub's first answer
 ROWS_AT_A_TIME = 1_000
 
 
-def read(params: IngestParams, seed: int) -> Iterator[RawRow]:  # noqa: ARG001 (every source is called so)
+def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
     """Rows by split, in the order of the dataset, with origins such as "train:17" (rows count from 1).
 
-    Splits named train, validation and test are kept; a lone `train` is no split. Raises ValueError where the
-    dataset, its configuration or a column is not there, ConnectionError where the Hub is out of reach.
+    The splits that `params.splits` names are read, that of transfer rows without its labels; of the others one alone is
+    no split. Raises ValueError where the dataset, its configuration or a column is not there, ConnectionError where the
+    Hub is out of reach.
     """
     with tempfile.TemporaryDirectory(prefix="winnow-hub-") as cache:
         splits = _load(params, cache)
-        names = [name for name in SPLITS if name in splits]
+        wanted = wanted_columns(params)
+        called = params.splits.by_name()
+        names = [name for name in called if name in splits]
         if not names:
-            raise ValueError(f"{_where(params)} has splits {', '.join(splits)}. Known: {', '.join(SPLITS)}.")
+            raise ValueError(
+                f"{_where(params)} has the splits {', '.join(splits)}, and ingest.splits names {', '.join(called)}. "
+                "Say there what its splits are called."
+            )
+        with_labels = [name for name in names if called[name] != TRANSFER]
         for name in names:
-            split = None if names == ["train"] else name
-            for number, (text, label, kept) in enumerate(_records(splits[name], params), start=1):
-                yield RawRow(text, label, f"{name}:{number}", split, kept=kept)
+            split = called[name] if called[name] == TRANSFER or len(with_labels) > 1 else None
+            for number, values in enumerate(_records(splits[name], wanted, params), start=1):
+                origin = f"{name}:{number}"
+                if found := fault_of(values, wanted, params.max_row_chars):
+                    fault, start = found
+                    yield RejectedRow(origin, *fault, start)
+                else:
+                    text, label, *kept = values
+                    pair = as_text(kept.pop(0)) if params.text_pair_column is not None else None
+                    kept_text = as_kept(params.keep_columns, kept)
+                    label = label if split != TRANSFER else None
+                    yield RawRow(as_text(text), label, origin, split, kept=kept_text, text_pair=pair)
 
 
 def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
@@ -63,7 +82,7 @@ def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
     except ConnectionError as error:
         raise _out_of_reach(source, error) from None
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(f"{_where(params)} cannot be loaded: {_one_line(error)}") from None
+        raise ValueError(f"{_where(params)} cannot be loaded: {one_line(error)}") from None
 
 
 def _check_reach(dataset: str, revision: str | None) -> None:
@@ -74,31 +93,32 @@ def _check_reach(dataset: str, revision: str | None) -> None:
         if getattr(error, "response", None) is None:
             raise _out_of_reach(dataset, error) from None
         found = f"params.yaml: ingest.hub is '{dataset}' at {revision}, which the Hub refuses"
-        raise ValueError(f"{found}: {_one_line(error)}") from None
+        raise ValueError(f"{found}: {one_line(error)}") from None
 
 
 def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
     return ConnectionError(
-        f"the Hub is out of reach for '{dataset}' ({_one_line(error)}). Where there is a network, run "
+        f"the Hub is out of reach for '{dataset}' ({one_line(error)}). Where there is a network, run "
         f"`hf download {dataset} --repo-type dataset --local-dir FOLDER`; then set ingest.path to that "
         "FOLDER and ingest.hub.dataset to null."
     )
 
 
-def _records(split: datasets.Dataset, params: IngestParams) -> Iterator[tuple[str | None, str | None, str | None]]:
-    """Text, label, and `kept` of each row."""
-    columns = params.keep_columns
-    wanted = [("text_column", params.text_column), ("label_column", params.label_column)]
-    wanted += [("keep_columns", column) for column in columns]
-    for key, column in wanted:
-        if column not in split.column_names:
-            found = ", ".join(split.column_names)
-            raise ValueError(f"{_where(params)}: no column '{column}' (ingest.{key}). Found: {found}.")
+def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestParams) -> Iterator[Sequence[Any]]:
+    """The wanted values of each row, the label as a text."""
+    column_places(split.column_names, wanted, _where(params))
     name_of = _label_names(split.features[params.label_column])
-    names = [column for _, column in wanted]
-    for batch in split.select_columns(list(dict.fromkeys(names))).iter(ROWS_AT_A_TIME):
-        for text, label, *others in zip(*(batch[name] for name in names), strict=True):
-            yield as_text(text), name_of(label), as_kept(columns, others)
+    names = [one.column for one in wanted]
+    rows = split.select_columns(list(dict.fromkeys(names)))
+    try:
+        for batch in rows.iter(ROWS_AT_A_TIME):
+            for text, label, *others in zip(*(batch[name] for name in names), strict=True):
+                yield text, name_of(label), *others
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{_where(params)} has texts that are not UTF-8 ({error.reason}). Download it, and read its files with "
+            "ingest.source: files, which puts such rows into quarantine."
+        ) from None
 
 
 def _label_names(feature: Any) -> Callable[[Any], str | None]:
@@ -111,7 +131,3 @@ def _label_names(feature: Any) -> Callable[[Any], str | None]:
 def _where(params: IngestParams) -> str:
     hub = params.hub
     return f"the dataset '{hub.dataset}'" if hub.dataset else f"the dataset folder {params.path}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from stages.contracts import Task
+from stages.contracts import NO_LABEL, Task
 
 
 def encode(
@@ -20,13 +20,18 @@ def encode(
     tokenizer: PreTrainedTokenizerFast,
     labels: Sequence[str],
     max_tokens: int,
+    stride: int | None = None,
 ) -> dict[str, list[Any]]:
-    """Columns `text` and `label` -> `input_ids` (`max_tokens` at most), `label` (a number), `full_length`.
+    """Columns `text` and `label` -> `input_ids` (`max_tokens` at most), `label` (a number; of None NO_LABEL),
+    `full_length`.
 
-    `full_length` is the number of tokens, special ones included, before cutting. Raises ValueError, with the
-    row's id where `rows` has a column `row_id`, for a label that is not one of `labels`.
+    `full_length` is the number of tokens, special ones included, before cutting. With a `stride` nothing is cut: each
+    window of a text is a row, with its label and `row_id`, and shares so many tokens with the one before; the
+    `full_length` of all but the first is 0. Where there is a column `text_pair`, both texts are encoded together, the
+    longer one is cut first, and there is `boundary`: how many tokens have type 0. Raises ValueError, with the row's id
+    where `rows` has a column `row_id`, for a label that is not one of `labels`; and for pairs with a `stride`.
     """
-    numbers = {label: number for number, label in enumerate(labels)}
+    numbers: dict[str | None, int] = {None: NO_LABEL} | {label: number for number, label in enumerate(labels)}
     unknown = [at for at, label in enumerate(rows["label"]) if label not in numbers]
     if unknown:
         where = f"row {rows['row_id'][unknown[0]]}" if "row_id" in rows else f"row number {unknown[0]}"
@@ -34,38 +39,74 @@ def encode(
             f"{where} has the label '{rows['label'][unknown[0]]}', which no training row has. "
             f"Allowed: {', '.join(labels)}. Give it training rows, or take it out."
         )
-    input_ids, full_lengths = _tokens(list(rows["text"]), tokenizer, max_tokens)
-    return {
-        "input_ids": input_ids,
-        "label": [numbers[label] for label in rows["label"]],
-        "full_length": full_lengths,
-    }
+    if "text_pair" in rows:
+        if stride is not None:
+            raise ValueError(
+                "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
+                "Allowed for pairs: truncate, which cuts the longer text first."
+            )
+        pairs = list(zip(rows["text"], rows["text_pair"], strict=True))
+        made, at = _pair_tokens(pairs, tokenizer, max_tokens), list(range(len(pairs)))
+    else:
+        input_ids, full_lengths, at = _tokens(list(rows["text"]), tokenizer, max_tokens, stride)
+        made = {"input_ids": input_ids, "full_length": full_lengths}
+    ids = {"row_id": [rows["row_id"][row] for row in at]} if "row_id" in rows else {}
+    return {**ids, **made, "label": [numbers[rows["label"][row]] for row in at]}
 
 
-def _tokens(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> tuple[list[list[int]], list[int]]:
-    """The first piece of each text, and the length of all its pieces put together."""
-    pieces = tokenizer(
-        texts,
-        truncation=True,
-        max_length=max_tokens,
-        padding=False,
-        return_overflowing_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    special = tokenizer.num_special_tokens_to_add()
-    input_ids: list[list[int]] = [[] for _ in texts]
-    full_lengths = [0] * len(texts)
-    for ids, text in zip(pieces["input_ids"], pieces["overflow_to_sample_mapping"], strict=True):
-        if full_lengths[text]:
-            full_lengths[text] += len(ids) - special
-        else:
-            input_ids[text], full_lengths[text] = ids, len(ids)
-    return input_ids, full_lengths
+def _tokens(
+    texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int, stride: int | None
+) -> tuple[list[list[int]], list[int], list[int]]:
+    """The first piece of each text, or with a `stride` all of them; the length of the pieces put together, for a
+    text's first; and which text each is of.
+
+    It asks the tokenizer's own engine for ids without offsets, of which transformers' call makes lists for nothing.
+    """
+    engine = tokenizer.backend_tokenizer
+    engine.no_padding()
+    engine.enable_truncation(max_tokens, stride=stride or 0)  # at the end, as runners cut
+    repeated = tokenizer.num_special_tokens_to_add() + (stride or 0)
+    input_ids, full_lengths, at = [], [], []
+    for number, encoding in enumerate(engine.encode_batch_fast(texts)):
+        ids = encoding.ids
+        more = encoding.overflowing if len(ids) == max_tokens else []
+        windows = more if stride is not None else []
+        input_ids += [ids, *(window.ids for window in windows)]
+        full_lengths += [len(ids) + sum(len(piece) - repeated for piece in more), *[0] * len(windows)]
+        at += [number] * (1 + len(windows))
+    return input_ids, full_lengths, at
+
+
+def _pair_tokens(
+    pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, max_tokens: int
+) -> dict[str, list[Any]]:
+    """Of each pair `input_ids`, `full_length` and `boundary`. Raises ValueError where types are not first 0, then 1."""
+    engine = tokenizer.backend_tokenizer
+    engine.no_padding()
+    engine.no_truncation()
+    encodings = engine.encode_batch_fast(pairs)
+    full_lengths = [len(encoding.ids) for encoding in encodings]
+    long = [at for at, length in enumerate(full_lengths) if length > max_tokens]
+    engine.enable_truncation(max_tokens)
+    for at, encoding in zip(long, engine.encode_batch_fast([pairs[at] for at in long]), strict=True):
+        encodings[at] = encoding
+    boundaries = [encoding.type_ids.count(0) for encoding in encodings]
+    for encoding, boundary in zip(encodings, boundaries, strict=True):
+        if any(encoding.type_ids[:boundary]) or not set(encoding.type_ids[boundary:]) <= {1}:
+            raise ValueError(
+                "params.yaml: model.name: its tokenizer gives the tokens of a pair the types"
+                f" {sorted(set(encoding.type_ids))} in an order of its own. Allowed with ingest.text_pair_column:"
+                " tokenizers that give 0 to the first text and then 1 to the second, or 0 to all, as those of bert,"
+                " roberta and distilbert."
+            )
+    return {"input_ids": [encoding.ids for encoding in encodings], "full_length": full_lengths, "boundary": boundaries}
 
 
 def collate(examples: Sequence[Mapping[str, Any]], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` (B, T), padded to the longest, and `labels` (B,): all int64."""
+    """`input_ids` and `attention_mask` (B, T), padded to the longest, and `labels` (B,): all int64.
+
+    Of pairs `token_type_ids` (B, T) too, 0 for padding.
+    """
     longest = max(len(example["input_ids"]) for example in examples)
     input_ids = np.full((len(examples), longest), pad_id, dtype=np.int64)
     attention_mask = np.zeros((len(examples), longest), dtype=np.int64)
@@ -73,16 +114,35 @@ def collate(examples: Sequence[Mapping[str, Any]], *, pad_id: int) -> dict[str, 
         length = len(example["input_ids"])
         input_ids[row, :length] = example["input_ids"]
         attention_mask[row, :length] = 1
+    types: dict[str, torch.Tensor] = {}
+    if "boundary" in examples[0]:
+        before = np.array([[example["boundary"]] for example in examples])
+        second = (np.arange(longest) >= before) & (attention_mask == 1)
+        types["token_type_ids"] = torch.from_numpy(second.astype(np.int64))
     return {
+        **types,
         "input_ids": torch.from_numpy(input_ids),
         "attention_mask": torch.from_numpy(attention_mask),
         "labels": torch.tensor([int(example["label"]) for example in examples], dtype=torch.int64),
     }
 
 
-def cross_entropy(logits_BC: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
-    """The mean cross-entropy over B examples, in nats; computed in float32."""
-    return functional.cross_entropy(logits_BC.float(), labels_B)
+def cross_entropy(
+    logits_BC: torch.Tensor,
+    labels_B: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights_C: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The mean cross-entropy over B examples, in nats; computed in float32.
+
+    With weights each example counts by that of its label, and the mean is still over B, so that batches add up.
+    """
+    weights = class_weights_C.to(logits_BC.device) if class_weights_C is not None else None
+    summed = functional.cross_entropy(
+        logits_BC.float(), labels_B, weight=weights, reduction="sum", label_smoothing=label_smoothing
+    )
+    return summed / len(labels_B)
 
 
 def accuracy_and_f1(labels: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
@@ -95,7 +155,7 @@ def accuracy_and_f1(labels: Sequence[int], predicted: Sequence[int]) -> dict[str
 
 
 TASK = Task(
-    families=frozenset({"encoder"}),
+    families=frozenset({"bilstm", "encoder"}),
     encode=encode,
     collate=collate,
     loss=cross_entropy,

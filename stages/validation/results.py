@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import Any
 import great_expectations as gx
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from stages.files import publish
-from stages.validation.suites import Suite
+from stages.validation.pages import write_pages
+from stages.validation.suites import EXAMPLES, Suite
 
-EXAMPLES = 5
-ALLOWED = ("min_value", "max_value", "value_set")  # the arguments that say what an expectation allows
+ALLOWED = ("min_value", "max_value", "value_set", "mostly")  # the arguments that say what an expectation allows
+ALL = ("mostly", 1)
 
 
 def run_suites(suites: Sequence[Suite], data_docs: Path) -> dict[str, list[dict[str, Any]]]:
@@ -30,7 +31,7 @@ def run_suites(suites: Sequence[Suite], data_docs: Path) -> dict[str, list[dict[
         context.build_data_docs()
         site = Path(folder) / "gx/uncommitted/data_docs/local_site"
         with publish(data_docs) as draft:
-            shutil.copytree(site, draft)
+            write_pages(site, summary, draft)
     return summary
 
 
@@ -44,25 +45,39 @@ def _run(context: Any, source: Any, suite: Suite) -> list[dict[str, Any]]:
     outcome = context.validation_definitions.add(definition).run(
         batch_parameters={"dataframe": suite.table}, result_format=result_format
     )
-    results = [_canonical(result, suite.id_column) for result in outcome.results]
-    return sorted(results, key=lambda one: (one["expectation"], one["column"] or ""))
+    results = [_canonical(result, suite) for result in outcome.results]
+    return sorted(results, key=lambda one: (one["expectation"], one["column"] or "", one["limit"] or ""))
 
 
-def _canonical(result: Any, id_column: str) -> dict[str, Any]:
+def _canonical(result: Any, suite: Suite) -> dict[str, Any]:
     kwargs = result.expectation_config.kwargs
     found = result.result or {}
     rows = found.get("partial_unexpected_index_list") or []
-    return {
+    column = kwargs.get("column")
+    canonical = {
         "expectation": result.expectation_config.type,
-        "column": kwargs.get("column"),
+        "column": column,
+        "limit": (result.expectation_config.meta or {}).get("limit"),
+        "warns": result.expectation_config.severity == FailureSeverity.WARNING,
         "success": bool(result.success),
-        "observed": found.get("observed_value"),
-        "allowed": {name: kwargs[name] for name in ALLOWED if kwargs.get(name) is not None},
+        "observed": found.get("observed_value", _single(suite.table, column)),
+        "allowed": {
+            name: kwargs[name] for name in ALLOWED if kwargs.get(name) is not None and (name, kwargs[name]) != ALL
+        },
         "rows": found.get("element_count"),
         "unexpected_count": found.get("unexpected_count"),
         "unexpected_values": [_plain(value) for value in found.get("partial_unexpected_list") or []],
-        "examples": [str(row[id_column]) for row in rows if isinstance(row, dict)],
+        "examples": list(suite.examples.get(column) or [])
+        or [str(row[suite.id_column]) for row in rows if isinstance(row, dict)],
     }
+    return canonical | {"message": None if result.success else complaint(suite.name, canonical)}
+
+
+def _single(table: pd.DataFrame, column: str | None) -> float | None:
+    """The number in a table of one row, such as one of shares."""
+    if len(table) != 1 or column not in table or not pd.api.types.is_numeric_dtype(table[column]):
+        return None
+    return float(table[column].iloc[0])
 
 
 def _plain(value: Any) -> Any:
@@ -71,26 +86,34 @@ def _plain(value: Any) -> Any:
 
 
 def complaint(suite: str, result: dict[str, Any]) -> str:
+    """What an expectation found, in a line."""
     column = f" on {result['column']}" if result["column"] else ""
     line = f"{suite}: {result['expectation']}{column}: found {_found(result)}, allowed {_allowed(result)}."
-    return f"{line} Rows: {', '.join(result['examples'])}." if result["examples"] else line
+    named = "Changed most" if suite == "drift" else "Rows"
+    return f"{line} {named}: {', '.join(result['examples'])}." if result["examples"] else line
 
 
 def _found(result: dict[str, Any]) -> str:
     if result["unexpected_count"]:
-        values = dict.fromkeys(json.dumps(value, ensure_ascii=False) for value in result["unexpected_values"])
+        values = dict.fromkeys(_short(value) for value in result["unexpected_values"])
         return f"{', '.join(values)} (in {result['unexpected_count']} of {result['rows']} rows)"
     return "no such column" if result["observed"] is None else str(result["observed"])
 
 
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
 def _allowed(result: dict[str, Any]) -> str:
-    low, high, values = (result["allowed"].get(name) for name in ("min_value", "max_value", "value_set"))
+    low, high, values, mostly = (result["allowed"].get(name) for name in ALLOWED)
     if values is not None:
         return ", ".join(values)
-    if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
     if low is not None:
         return f"{low:g} or more"
+    if high is not None:
+        return f"{high:g} or less"
+    if mostly is not None:
+        return f"a share of {1 - mostly:g} without a value"
     return {
         "expect_column_values_to_be_unique": "each value once",
         "expect_column_values_to_not_be_null": "no missing value",

@@ -2,75 +2,208 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import great_expectations.expectations as gxe
 import pandas as pd
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from stages.params import ValidateParams
 from stages.paths import SPLITS
+from stages.rows import DUPLICATES, PAIR, whole_texts
+from stages.validation.profiles import Drift
 
-RAW_COLUMNS = ("row_id", "text", "label", "origin", "split")
+COLUMNS = ("row_id", "text", "label", "origin", "split")
+TEXT_TYPES = ["large_string", "string"]
+EXAMPLES = 5
 
 
 class Suite(NamedTuple):
-    """A table and what is expected of it. The values of `id_column` name its rows."""
+    """A table and what is expected of it. The values of `id_column` name its rows.
+
+    A column of a table of counts may have `examples` of its own: rows that were counted, or what changed most.
+    """
 
     name: str
     table: pd.DataFrame
     id_column: str
     expectations: Sequence[gxe.Expectation]
+    examples: Mapping[str, Sequence[str]] = {}
 
 
-def suites(raw: pd.DataFrame, clean: pd.DataFrame, params: ValidateParams) -> list[Suite]:
-    """What is expected of the raw rows, of the clean rows, and of counts taken from both."""
-    counts = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
-    labels = counts.rename_axis(columns=None).reset_index()
-    splits = counts.sum().rename_axis("split").rename("rows").reset_index()
-    dropped = pd.DataFrame({"stage": ["clean"], "dropped_share": [1 - len(clean) / max(len(raw), 1)]})
-    return [
-        Suite("raw", raw, "row_id", _of_rows(raw, params)),
-        Suite("clean", clean, "row_id", [*_of_rows(clean, params), *_of_clean_rows(clean)]),
-        Suite("splits", splits, "split", [_between("rows", 1)]),
-        Suite(
-            "labels",
-            labels,
-            "label",
-            [_between("train", params.min_rows_per_label), _between("validation", 1), _between("test", 1)],
-        ),
-        Suite("cleaning", dropped, "stage", [_between("dropped_share", 0, params.max_dropped_share)]),
+@dataclass(frozen=True)
+class Data:
+    """The rows of `ingest` and `clean`, as they lie on the disk."""
+
+    raw: pd.DataFrame
+    clean: pd.DataFrame
+    quarantine: pd.DataFrame
+    unreadable: pd.DataFrame
+    transfer: pd.DataFrame
+    """Clean rows without labels, of the split `transfer`; they are not among `clean`."""
+    types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """"raw" and "clean": the type of each column in the file."""
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the clean rows have every column; where one is missing, nothing can be counted by it."""
+        return set(COLUMNS) <= set(self.clean.columns)
+
+
+def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suite]:
+    """All suites. `drift` None: nothing was released yet, so nothing is expected of it."""
+    ask = Ask(params)
+    found = [
+        Suite("raw", data.raw, "row_id", [*_of_rows(data.raw, ask), *_of_raw_rows(data.raw, ask)]),
+        Suite("clean", data.clean, "row_id", [*_of_rows(data.clean, ask), *_of_clean_rows(data.clean)]),
+        *(Suite(f"{name}_columns", *_types(types)) for name, types in data.types.items()),
+        _totals(data, ask),
     ]
+    if len(data.transfer):
+        found.append(Suite("transfer", data.transfer, "row_id", [*_of_clean_texts(data.transfer)]))
+    if data.is_whole:
+        found += _of_counts(data.clean, ask)
+    if drift is not None:
+        found.append(_of_drift(drift, ask))
+    return found
 
 
-def _of_rows(rows: pd.DataFrame, params: ValidateParams) -> list[gxe.Expectation]:
+@dataclass(frozen=True)
+class Ask:
+    """Expectations with the limits of params.yaml in them."""
+
+    params: ValidateParams
+
+    def limit(self, name: str) -> dict[str, Any]:
+        """What an expectation holds of the limit that it stands for: its name, and how bad it is to be beyond it."""
+        warns = name in self.params.warn_only
+        severity = FailureSeverity.WARNING if warns else FailureSeverity.CRITICAL
+        return {"meta": {"limit": name}, "severity": severity}
+
+    def between(self, column: str, *, low: str | None = None, high: str | None = None) -> Iterator[gxe.Expectation]:
+        """No value of `column` is below the limit `low`, none above `high`; one that is null asks for nothing."""
+        for name, key in ((low, "min_value"), (high, "max_value")):
+            if name is not None and (value := getattr(self.params, name)) is not None:
+                yield gxe.ExpectColumnValuesToBeBetween(column=column, **{key: value}, **self.limit(name))
+
+    def present(self, column: str, limit: str) -> Iterator[gxe.Expectation]:
+        """All but the share `limit` of the rows have a value."""
+        if (share := getattr(self.params, limit)) is not None:
+            yield gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, **self.limit(limit))
+
+
+def _of_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
     """What holds for raw and for clean rows. A column that is not there gets no other expectation."""
-    expectations: list[gxe.Expectation] = [
-        gxe.ExpectTableRowCountToBeBetween(min_value=params.min_rows),
-        *(gxe.ExpectColumnToExist(column=column) for column in RAW_COLUMNS),
-    ]
+    yield gxe.ExpectTableRowCountToBeBetween(min_value=ask.params.min_rows, **ask.limit("min_rows"))
+    for column in COLUMNS:
+        yield gxe.ExpectColumnToExist(column=column)
     if "row_id" in rows:
-        expectations.append(gxe.ExpectColumnValuesToNotBeNull(column="row_id"))
-        expectations.append(gxe.ExpectColumnValuesToBeUnique(column="row_id"))
+        yield gxe.ExpectColumnValuesToNotBeNull(column="row_id")
+        yield gxe.ExpectColumnValuesToBeUnique(column="row_id")
     if "label" in rows:
-        expectations.append(gxe.ExpectColumnUniqueValueCountToBeBetween(column="label", min_value=params.min_labels))
-    return expectations
+        least = ask.params.min_labels
+        yield gxe.ExpectColumnUniqueValueCountToBeBetween(column="label", min_value=least, **ask.limit("min_labels"))
+        if (labels := ask.params.labels) is not None:
+            yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels, **ask.limit("labels"))
 
 
-def _of_clean_rows(rows: pd.DataFrame) -> list[gxe.Expectation]:
-    expectations: dict[str, list[gxe.Expectation]] = {
-        "text": [
-            gxe.ExpectColumnValuesToNotBeNull(column="text"),
-            gxe.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1),
-        ],
-        "label": [gxe.ExpectColumnValuesToNotBeNull(column="label")],
-        "split": [
-            gxe.ExpectColumnValuesToNotBeNull(column="split"),
-            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
-        ],
+def _of_raw_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
+    for column in ("text", PAIR):
+        if column in rows:
+            yield from ask.present(column, "max_missing_text_share")
+    if "label" in rows:
+        yield from ask.present("label", "max_missing_label_share")
+
+
+def _of_clean_texts(rows: pd.DataFrame) -> Iterator[gxe.Expectation]:
+    for column in ("text", PAIR):
+        if column in rows:
+            yield gxe.ExpectColumnValuesToNotBeNull(column=column)
+            yield gxe.ExpectColumnValueLengthsToBeBetween(column=column, min_value=1)
+
+
+def _of_clean_rows(rows: pd.DataFrame) -> Iterator[gxe.Expectation]:
+    yield from _of_clean_texts(rows)
+    if "label" in rows:
+        yield gxe.ExpectColumnValuesToNotBeNull(column="label")
+    if "split" in rows:
+        yield gxe.ExpectColumnValuesToNotBeNull(column="split")
+        yield gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
+
+
+def _types(types: Mapping[str, str]) -> tuple[pd.DataFrame, str, list[gxe.Expectation]]:
+    table = pd.DataFrame({"column": list(types), "type": list(types.values())})
+    return table, "column", [gxe.ExpectColumnValuesToBeInSet(column="type", value_set=TEXT_TYPES)]
+
+
+def _totals(data: Data, ask: Ask) -> Suite:
+    """Shares of all rows, and lengths, in a table of one row."""
+    everything = len(data.raw) + len(data.unreadable)
+    repeated = data.quarantine.loc[data.quarantine["reason"].isin(DUPLICATES), "row_id"]
+    texts = whole_texts(data.clean).dropna() if "text" in data.clean else pd.Series(dtype="str")
+    chars = texts.astype("str").str.len()
+    by_length = chars.sort_values(kind="stable").index
+    ids = data.clean["row_id"] if "row_id" in data.clean else pd.Series(dtype="str")
+    totals = {
+        "dropped_share": 1 - (len(data.clean) + len(data.transfer)) / max(everything, 1),
+        "duplicate_share": len(repeated) / max(len(data.raw), 1),
+        "median_chars": float(chars.median()) if len(chars) else 0.0,
+        "p95_chars": float(chars.quantile(0.95)) if len(chars) else 0.0,
     }
-    return [expectation for column in expectations if column in rows for expectation in expectations[column]]
+    examples = {
+        "dropped_share": [*data.quarantine["row_id"].head(EXAMPLES), *data.unreadable["origin"].head(EXAMPLES)],
+        "duplicate_share": repeated.head(EXAMPLES).tolist(),
+        "median_chars": ids.reindex(by_length[len(by_length) // 2 :][:EXAMPLES]).tolist(),
+        "p95_chars": ids.reindex(by_length[-EXAMPLES:][::-1]).tolist(),
+    }
+    expectations = [
+        *ask.between("dropped_share", high="max_dropped_share"),
+        *ask.between("duplicate_share", high="max_duplicate_share"),
+        *ask.between("median_chars", low="min_median_chars", high="max_median_chars"),
+        *ask.between("p95_chars", high="max_p95_chars"),
+    ]
+    table = pd.DataFrame([{"of": "all rows", **totals}])
+    return Suite("totals", table, "of", expectations, {name: rows[:EXAMPLES] for name, rows in examples.items()})
 
 
-def _between(column: str, low: float, high: float | None = None) -> gxe.Expectation:
-    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
+def _of_counts(clean: pd.DataFrame, ask: Ask) -> list[Suite]:
+    """Rows by split, and by label and split."""
+    counts = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    labels = counts.assign(share=counts.sum(axis=1) / max(len(clean), 1)).rename_axis(columns=None).reset_index()
+    splits = counts.sum().rename_axis("split").rename("rows").reset_index()
+    of_labels = [
+        *ask.between("train", low="min_rows_per_label"),
+        *(gxe.ExpectColumnValuesToBeBetween(column=split, min_value=1) for split in ("validation", "test")),
+        *ask.between("share", low="min_label_share", high="max_label_share"),
+    ]
+    return [
+        Suite("splits", splits, "split", [gxe.ExpectColumnValuesToBeBetween(column="rows", min_value=1)]),
+        Suite("labels", labels, "label", of_labels),
+    ]
+
+
+def _of_drift(drift: Drift, ask: Ask) -> Suite:
+    table = pd.DataFrame(
+        [
+            {
+                "of": "the clean rows",
+                "label_drift": drift.labels,
+                "lost_labels": drift.lost_labels,
+                "length_drift": drift.lengths,
+                "word_drift": drift.words,
+                "rows_lost": drift.rows_lost,
+            }
+        ]
+    )
+    expectations = [
+        expectation
+        for column in ("label_drift", "length_drift", "word_drift", "rows_lost")
+        for expectation in ask.between(column, high=f"max_{column}")
+    ]
+    if ask.params.max_label_drift is not None:
+        none = gxe.ExpectColumnValuesToBeBetween(column="lost_labels", max_value=0, **ask.limit("max_label_drift"))
+        expectations.append(none)
+    return Suite("drift", table, "of", expectations, drift.changes)

@@ -1,0 +1,23 @@
+"""What is counted and shown, and left as it is: letters that look like others."""
+
+from __future__ import annotations
+
+import daft
+from daft.functions import regexp
+
+# Cyrillic, Greek, Armenian and Cherokee letters that most fonts draw like Latin ones.
+LOOK_ALIKES = (
+    "АВЕЅІЈКМНОРСТУХҮЗаеѕіјкорсуухһԁԛԝүгѵ"  # Cyrillic
+    "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγικνορυχ"  # Greek
+    "ՍՏԼօսոցհ"  # Armenian
+    "ᎪᏴᏟᎠᎬᎢᏦᏞᎷᏢᏒᏚᎳ"  # Cherokee
+)
+_LATIN = r"\p{Latin}\p{M}*"
+
+
+def look_alike_letters(text: daft.Expression) -> daft.Expression:
+    """Whether a Latin letter stands beside a look-alike of another script, as in `p\u0430ypal`; null without a text.
+
+    Whole words of another script are none: they are of another language, which is what `languages` is for.
+    """
+    return regexp(text, rf"{_LATIN}[{LOOK_ALIKES}]|[{LOOK_ALIKES}]\p{{M}}*\p{{Latin}}")

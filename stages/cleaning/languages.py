@@ -1,0 +1,26 @@
+"""Which language a text is in, by py3langid (its model is in the package; nothing is downloaded)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import daft
+import pyarrow as pa
+
+
+def identifier() -> Any:
+    """The package. Raises ValueError where it is not installed."""
+    try:
+        return importlib.import_module("py3langid")
+    except ModuleNotFoundError:
+        raise ValueError(
+            "params.yaml: clean.languages needs py3langid. Install it (pip install 'winnow[languages]'), or set null."
+        ) from None
+
+
+@daft.func.batch(return_dtype=daft.DataType.string(), use_process=False)
+def language(texts: daft.Series) -> pa.Array:
+    """The ISO 639 code of each text's language. A guess, and a poor one below some 50 letters."""
+    classify = identifier().classify
+    return pa.array([None if text is None else classify(text)[0] for text in texts.to_pylist()], pa.large_string())

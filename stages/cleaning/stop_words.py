@@ -1,0 +1,45 @@
+"""The rule that takes stop words out, by language."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import cache
+
+import daft
+from daft.functions import regexp_replace
+
+from stages.params import CleanParams
+
+ENGLISH = "en"
+
+
+def no_stop_words(text: daft.Expression, params: CleanParams) -> daft.Expression:
+    """Words such as "the" and "of" go, in any case: those of `stop_word_language`. Put it before no_punctuation."""
+    return regexp_replace(text, _pattern(params.stop_word_language), "")
+
+
+@cache
+def _pattern(language: str) -> str:
+    words = sorted(stop_words(language), key=lambda word: (-len(word), word))
+    return rf"(?i)\b(?:{'|'.join(re.escape(word) for word in words)})\b"
+
+
+def stop_words(language: str) -> frozenset[str]:
+    """The stop words of a language (ISO 639-1). Raises ValueError where there are none, or no package of them.
+
+    English ones are scikit-learn's 318; those of other languages come from the package stopwordsiso.
+    """
+    if language == ENGLISH:
+        return importlib.import_module("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
+    try:
+        package = importlib.import_module("stopwordsiso")
+    except ModuleNotFoundError:
+        raise ValueError(
+            f"params.yaml: clean.stop_word_language is '{language}'. Installed: {ENGLISH}. For others: "
+            "pip install 'winnow[languages]'."
+        ) from None
+    if not package.has_lang(language):
+        allowed = ", ".join(sorted(package.langs()))
+        raise ValueError(f"params.yaml: clean.stop_word_language is '{language}'. Allowed: {allowed}.")
+    return frozenset(package.stopwords(language))

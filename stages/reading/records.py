@@ -1,0 +1,280 @@
+"""Files to records: csv, tsv, jsonl and parquet, row by row; a row that cannot be read is a fault with its place.
+
+Nothing is guessed about values: "NA" and "null" stay texts.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.reading.errors import one_line
+from stages.reading.lines import Fault, Line, encoding_of, excerpt, lines_of
+from stages.reading.storage import DataFile, OutOfReachError, opened
+from stages.reading.values import Wanted, fault_of
+
+DELIMITERS = (",", ";", "\t", "|")
+LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small; lines come with a limit of their own
+PARQUET_ROWS = 1024  # at a time
+
+
+class Record(NamedTuple):
+    """One row of a file: the values of the wanted columns, or what is wrong with it."""
+
+    place: int
+    """The line that it starts on (csv, tsv, jsonl), or its number (parquet); from 1."""
+    values: Sequence[Any]
+    fault: Fault | None = None
+    excerpt: str = ""
+
+
+class Format(NamedTuple):
+    """What the readers need to know besides the file."""
+
+    wanted: Sequence[Wanted]
+    encoding: str
+    max_chars: int
+
+
+def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> Iterator[Record]:
+    """The records of a file, in its order; `tell` hears of an encoding that is not UTF-8.
+
+    Raises ValueError, which names the file, where it as a whole cannot be read: empty, torn, in an encoding that it
+    does not announce, without one of the wanted columns. Raises OSError where the connection breaks.
+    """
+    with opened(file) as stream:
+        if file.ending == ".parquet":
+            yield from _checked(_parquet(file, stream, how), how)
+            return
+        encoding = encoding_of(stream, how.encoding, file.shown)
+        if encoding not in ("utf-8", how.encoding):
+            tell(f"{file.shown} is read as {encoding}, which its byte order mark says.")
+        is_json = file.ending.startswith(".json")
+        lines = lines_of(stream, encoding, max_chars=how.max_chars, newline="\n" if is_json else "")
+        yield from _checked(_jsonl(file, lines, how), how) if is_json else _csv(file, lines, how)
+
+
+def _checked(records: Iterator[Record], how: Format) -> Iterator[Record]:
+    """The records of a format with types, with what is no text as faults; those of csv are texts by nature."""
+    for record in records:
+        found = None if record.fault else fault_of(record.values, how.wanted, how.max_chars)
+        yield Record(record.place, (), *found) if found else record
+
+
+class _TooLongError(Exception):
+    """A record of more characters than allowed."""
+
+
+class _Feed:
+    """Lines for a csv reader, which can be taken back: where a quote is never closed, what follows is read again."""
+
+    def __init__(self, lines: Iterator[Line], max_chars: int) -> None:
+        self._lines, self._max_chars = lines, max_chars
+        self._ahead: deque[Line] = deque()
+        self.record: list[Line] = []
+        self.fault: Fault | None = None
+        self._chars = 0
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self.record.append(line)
+        self._chars += len(line.text)
+        if line.fault:
+            self.fault = self.fault or line.fault
+        end = len(line.text) - len(line.text.rstrip("\r\n"))
+        if self._chars - end > self._max_chars or (line.fault and line.fault.reason == "too_long"):
+            raise _TooLongError
+        return line.text
+
+    def start(self) -> None:
+        """The next line starts a record."""
+        self.record, self.fault, self._chars = [], None, 0
+
+    def take_back(self) -> Line:
+        """All lines of the record but its first, which is returned."""
+        first, *others = self.record
+        self._ahead.extendleft(reversed(others))
+        return first
+
+
+def _csv(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Record]:
+    csv.field_size_limit(LARGEST_FIELD)
+    feed = _Feed(lines, how.max_chars)
+    header, delimiter = _header(file, feed, how.wanted)
+    if not header:
+        return
+    places = column_places(header, how.wanted, file.shown)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while True:
+        feed.start()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, _TooLongError) as error:
+            first = feed.take_back()
+            yield Record(first.number, (), first.fault or _csv_fault(error, how.max_chars), excerpt(first.text))
+            continue
+        if not fields or (len(header) > 1 and len(fields) == 1 and not feed.record[0].text.strip()):
+            continue  # an empty line
+        fault = feed.fault
+        if fault is None and len(fields) != len(header):
+            fault = Fault(
+                "ragged",
+                f"{len(fields)} fields, expected {len(header)} as in the header. "
+                "Put fields that hold separators or newlines in double quotes",
+            )
+        place = feed.record[0].number
+        if fault:
+            yield Record(place, (), fault, excerpt("".join(line.text for line in feed.record)))
+        else:
+            yield Record(place, [fields[at] for at in places])
+
+
+def _csv_fault(error: Exception, max_chars: int) -> Fault:
+    if isinstance(error, _TooLongError):
+        return Fault(
+            "too_long",
+            f"a record that starts here has over {max_chars:,} characters (ingest.max_row_chars). "
+            "Check that its quotes are closed",
+        )
+    found = "a quote that opens here is not closed" if "end of data" in str(error) else str(error)
+    return Fault("bad_quotes", f"{found}. Double the quotes inside a quoted field")
+
+
+def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> tuple[list[str], str]:
+    """The header, and the separator: the usual one, or the one that makes the wanted columns of the header."""
+    usual = "\t" if file.ending == ".tsv" else ","
+    while True:
+        feed.start()
+        try:
+            header = next(csv.reader(feed, delimiter=usual, strict=True))
+        except StopIteration:
+            return [], usual
+        except (csv.Error, _TooLongError) as error:
+            first = feed.take_back()
+            if not first.fault and (found := _with_other_delimiter(first.text, wanted)):
+                return found
+            problem = first.fault.detail if first.fault else str(error) or "far too long"
+            raise ValueError(
+                f"{file.shown}, line {first.number}: the header cannot be read: {problem}. Mend that line."
+            ) from None
+        if "".join(header).strip():
+            break
+    line = feed.record[0]
+    if line.fault:
+        raise ValueError(f"{file.shown}, line {line.number}: the header cannot be read: {line.fault.detail}.")
+    other = _with_other_delimiter(line.text, wanted) if len(feed.record) == 1 else None
+    return other or (header, usual)
+
+
+def _with_other_delimiter(line: str, wanted: Sequence[Wanted]) -> tuple[list[str], str] | None:
+    """The header in `line` and its separator, where one makes the wanted columns of it."""
+    for delimiter in DELIMITERS:
+        try:
+            header = next(csv.reader([line], delimiter=delimiter, strict=True))
+        except csv.Error:
+            continue
+        if not {one.column for one in wanted} - set(header):
+            return header, delimiter
+    return None
+
+
+def _jsonl(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Record]:
+    is_first = True
+    for line in lines:
+        if not line.text.strip():
+            continue
+        if is_first and file.ending == ".json" and line.text.lstrip().startswith("["):
+            raise ValueError(
+                f"{file.shown}, line {line.number}: the file is one JSON array, expected an object a line. Write it so,"
+                " with jq: `jq -c '.[]'`, and end its name in .jsonl."
+            )
+        is_first = False
+        values: list[Any] | Fault = line.fault or _json_values(line.text, how.wanted)
+        if isinstance(values, Fault):
+            yield Record(line.number, (), values, excerpt(line.text))
+        else:
+            yield Record(line.number, values)
+
+
+def _json_values(text: str, wanted: Sequence[Wanted]) -> list[Any] | Fault:
+    try:
+        record = json.loads(text)
+        if "\\u" in text:
+            json.dumps(record, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
+    except (ValueError, RecursionError) as error:
+        return Fault("not_json", f"not JSON: {error}. Each line must be one object: {{...}}")
+    if not isinstance(record, dict):
+        found = {"list": "an array", "str": "a text", "NoneType": "null"}.get(type(record).__name__, "a number")
+        return Fault("not_an_object", f"{found}, expected an object. Each line must be one object: {{...}}")
+    for one in wanted:
+        if one.column not in record:
+            return Fault("missing_column", _no_column(one, list(record)))
+    return [record[one.column] for one in wanted]
+
+
+def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
+    names = [one.column for one in how.wanted]
+    row = 0
+    with tempfile.TemporaryFile() as unzipped:
+        if file.is_gzipped:  # Parquet is read from its end
+            shutil.copyfileobj(stream, unzipped)
+            stream = unzipped
+        try:
+            with pq.ParquetFile(stream) as table:
+                column_places(table.schema_arrow.names, how.wanted, file.shown)
+                for batch in table.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(names))):
+                    for values in zip(*(_cells(batch.column(name)) for name in names), strict=True):
+                        row += 1
+                        yield Record(row, values)
+        except OutOfReachError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(
+                f"{file.shown} is not a whole Parquet file (after row {row}): {one_line(error)}. Write or fetch it"
+                " again."
+            ) from None
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    """The column's values; texts as bytes where one of them is not UTF-8."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return column.cast(pa.large_binary()).to_pylist()
+
+
+def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str) -> list[int]:
+    """Where the wanted columns stand. Raises ValueError, with those found and a guess, where one lacks."""
+    for one in wanted:
+        if one.column not in found:
+            raise ValueError(f"{where}: {_no_column(one, found)}.")
+        if found.count(one.column) > 1:
+            raise ValueError(
+                f"{where}: the column '{one.column}' (ingest.{one.key}) is there more than once. Rename one."
+            )
+    return [found.index(one.column) for one in wanted]
+
+
+def _no_column(one: Wanted, found: Sequence[str]) -> str:
+    near = difflib.get_close_matches(one.column, found, n=1)
+    guess = f"Did you mean '{near[0]}'? " if near else ""
+    shown = ", ".join(name[:40] for name in found[:20]) or "none"
+    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "label_column" else ""
+    step = f"Set ingest.{one.key} in params.yaml{other}"
+    return f"no column '{one.column}' (ingest.{one.key}). Found: {shown}. {guess}{step}"

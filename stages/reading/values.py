@@ -1,0 +1,45 @@
+"""What of one value cannot be read, whatever kind of file it stood in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from stages.params import IngestParams
+from stages.reading.lines import Fault, excerpt, fault_in
+
+
+class Wanted(NamedTuple):
+    column: str
+    key: str
+    """The parameter that names it, under `ingest`."""
+
+
+def wanted_columns(params: IngestParams, *, labelled: bool = True) -> list[Wanted]:
+    """The text, the label where rows have one, the second text of pairs, and what is kept besides; in this order."""
+    wanted = [Wanted(params.text_column, "text_column")]
+    if labelled:
+        wanted.append(Wanted(params.label_column, "label_column"))
+    if params.text_pair_column is not None:
+        wanted.append(Wanted(params.text_pair_column, "text_pair_column"))
+    return wanted + [Wanted(column, "keep_columns") for column in params.keep_columns]
+
+
+def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) -> tuple[Fault, str] | None:
+    """The first fault among a row's values, and the start of that value.
+
+    An array or an object where a text is wanted, bytes that are no text, NUL, or more characters than allowed.
+    """
+    for value, one in zip(values, wanted, strict=True):
+        text = value.decode("utf-8", errors="winnow_keep_bytes") if isinstance(value, bytes) else value
+        if isinstance(text, str):
+            fault = fault_in(text)
+            if len(text) > max_chars:
+                fault = Fault("too_long", f"{len(text):,} characters, allowed {max_chars:,} (ingest.max_row_chars)")
+            if fault:
+                return fault, excerpt(text)
+        elif isinstance(text, list | dict) and one.key != "keep_columns":
+            found = "an array" if isinstance(text, list) else "an object"
+            detail = f"the column '{one.column}' (ingest.{one.key}) holds {found}, expected a text. Name another column"
+            return Fault("wrong_type", detail), excerpt(str(text))
+    return None

@@ -1,0 +1,136 @@
+"""Stage `report`: what became of the rows, from source to split: counts, reasons, labels, lengths, examples.
+
+Numbers and a few examples as JSON, of which `winnow data` and a review make Markdown; tables for `dvc plots`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from stages.entry import run_stage
+from stages.files import publish, read_json, write_json
+from stages.params import Params
+from stages.paths import SPLITS, Paths
+from stages.rows import DUPLICATES, PAIR, splits_of, whole_texts
+from stages.token_counts import too_long
+
+EXAMPLES = 3  # of each reason
+EXAMPLE_CHARS = 80
+BINS = 30  # of lengths; those beyond the 99th percentile are in the last one
+PERCENTS = (5, 50, 95)
+
+
+def report(params: Params, paths: Paths) -> None:
+    """Write `paths.data_report` and the tables of `paths.data_plots`."""
+    pair = [PAIR] if PAIR in pq.read_schema(paths.clean).names else []
+    clean = _read(paths.clean, "row_id", "text", *pair, "label", "split")
+    splits = splits_of(paths.clean)
+    labelled = clean["label"].notna()
+    clean["text"] = whole_texts(clean)
+    clean["chars"] = clean["text"].str.len()
+    quarantine = _read(paths.quarantine, "row_id", "text", "label", "reason")
+    unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
+    steps = _steps(clean, quarantine, unreadable, splits, read=pq.read_metadata(paths.raw).num_rows)
+    reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
+    labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    duplicates = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES)
+    tokens = read_json(paths.token_report)
+    cut = too_long(tokens, params.validate_.max_truncated_share, params.tokenize.max_tokens)
+    content = {
+        "steps": steps,
+        "reasons": reasons,
+        "dropped_share": round(1 - steps["kept"] / max(steps["source"], 1), 6),
+        "duplicate_share": round(duplicates / max(steps["read"], 1), 6),
+        "truncated_share": {split: tokens[split]["truncated_share"] for split in splits},
+        "labels": {
+            label: {**counts, "share": round(sum(counts.values()) / int(labelled.sum()), 6)}
+            for label, counts in labels.to_dict("index").items()
+        },
+        "chars": {split: _lengths(clean.loc[clean["split"] == split, "chars"]) for split in splits},
+        "warnings": [*_warnings(read_json(paths.validation_report)), *(line for _, line in cut)],
+        "examples": {
+            "unreadable": _examples(unreadable.rename(columns={"origin": "row_id", "excerpt": "text"}), "reason"),
+            "dropped": _examples(quarantine, "reason"),
+            "labels": _examples(clean[labelled], "label", each=1),
+        },
+    }
+    write_json(paths.data_report, content)
+    dropped = [(reason, count) for counts in reasons.values() for reason, count in counts.items()]
+    with publish(paths.data_plots) as draft:
+        draft.mkdir()
+        _write_table(draft / "steps.csv", pd.DataFrame(steps.items(), columns=["step", "rows"]))
+        _write_table(draft / "reasons.csv", pd.DataFrame(dropped or [("none", 0)], columns=["reason", "rows"]))
+        _write_table(draft / "labels.csv", labels.rename_axis(columns=None).reset_index())
+        _write_table(draft / "lengths.csv", _histogram(clean, splits))
+
+
+def _steps(
+    clean: pd.DataFrame, quarantine: pd.DataFrame, unreadable: pd.DataFrame, splits: Sequence[str], read: int
+) -> dict[str, int]:
+    """Rows, in the order in which they go."""
+    by_split = {split: int((clean["split"] == split).sum()) for split in splits}
+    before = {"source": read + len(unreadable), "unreadable": len(unreadable), "read": read}
+    return {**before, "dropped": len(quarantine), "kept": len(clean), **by_split}
+
+
+def _counted(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}
+
+
+def _read(path: Path, *columns: str) -> pd.DataFrame:
+    return pq.read_table(path, columns=list(columns)).to_pandas(ignore_metadata=True)
+
+
+def _lengths(chars: pd.Series) -> dict[str, float]:
+    return {
+        **{f"p{percent:02}": round(float(chars.quantile(percent / 100)), 3) for percent in PERCENTS},
+        "longest": int(chars.max()),
+    }
+
+
+def _warnings(validation: dict[str, list[dict[str, Any]]]) -> list[str]:
+    return [result["message"] for results in validation.values() for result in results if not result["success"]]
+
+
+def _examples(rows: pd.DataFrame, by: str, each: int = EXAMPLES) -> dict[str, list[dict[str, str | None]]]:
+    """The first rows of each value of `by`, with their texts cut."""
+    columns = [name for name in ("row_id", "label", "text") if name in rows and name != by]
+    first = rows.sort_values("row_id", kind="stable").groupby(by, sort=True).head(each)
+    return {
+        str(value): [
+            {name: _cut(row[name]) for name in columns}
+            for row in first.loc[first[by] == value, columns].to_dict("records")
+        ]
+        for value in sorted(first[by].unique())
+    }
+
+
+def _cut(text: Any) -> str | None:
+    if pd.isna(text):
+        return None
+    line = " ".join(str(text).split())
+    return line if len(line) <= EXAMPLE_CHARS else f"{line[: EXAMPLE_CHARS - 3]}..."
+
+
+def _histogram(clean: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
+    """Of each split, the share of its texts that have `chars` characters or more, and fewer than the next line says."""
+    width = max(1, math.ceil(clean["chars"].quantile(0.99) / BINS))
+    at = np.minimum(clean["chars"] // width, BINS)
+    shares = pd.crosstab(at, clean["split"], normalize="columns")
+    shares = shares.reindex(index=range(BINS + 1), columns=list(splits), fill_value=0.0)
+    return shares.round(6).rename_axis(index=None, columns=None).assign(chars=shares.index * width)[["chars", *splits]]
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(path, index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    run_stage(report)

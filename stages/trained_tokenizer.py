@@ -1,0 +1,126 @@
+"""A tokenizer of the same kind as a pretrained one, trained on a corpus; and what its tokens are to that one.
+
+The same texts give the same bytes, in any process and with any number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def train_tokenizer(
+    pretrained: PreTrainedTokenizerFast, texts: Sequence[str], size: int
+) -> tuple[PreTrainedTokenizerFast, list[list[int]]]:
+    """A tokenizer with the special tokens and the pipeline of `pretrained`, and at most `size` tokens of `texts`.
+
+    With it, of each of its tokens, the number in `pretrained`, or those of its pieces there.
+    Raises ValueError for a kind that cannot be trained so that it comes out the same each time, or where `size` is
+    less than the special tokens and the characters of the texts take.
+    """
+    source = json.loads(pretrained.backend_tokenizer.to_str())
+    special = [token["content"] for token in sorted(source["added_tokens"], key=lambda token: token["id"])]
+    if (unknown := source["model"].get("unk_token")) and unknown not in special:
+        special.append(unknown)
+    engine = Tokenizer.from_str(json.dumps(_empty(source)))
+    letters = _letters(engine, texts, source["model"].get("continuing_subword_prefix") or "")
+    if (least := len(special) + len(letters)) > size:
+        raise ValueError(
+            f"params.yaml: tokenize.vocabulary_size is {size}. Allowed: {least} or more, the special tokens and the"
+            " characters of the training rows."
+        )
+    # The trainer numbers ## letters as its hash table has them, which decides ties: given beforehand, they are sorted.
+    engine.train_from_iterator(texts, _trainer(source["model"]["type"], size, [*special, *letters], source))
+    trained = json.loads(engine.to_str())
+    vocabulary = trained["model"]["vocab"]
+    trained["added_tokens"] = [{**token, "id": vocabulary[token["content"]]} for token in source["added_tokens"]]
+    trained["post_processor"] = _renumbered(source["post_processor"], vocabulary)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(trained)), model_max_length=pretrained.model_max_length,
+        **{name: str(token) for name in SPECIAL if (token := getattr(pretrained, name)) is not None},
+    )  # fmt: skip
+    return tokenizer, _pieces(tokenizer, pretrained)
+
+
+def _empty(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokenizer without tokens. Raises ValueError for a kind whose training gives other bytes each time."""
+    model = source["model"]
+    affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
+    if model["type"] != "WordPiece" and (model["type"] != "BPE" or affixes):
+        kind = f"{model['type']} with marks within words" if model["type"] == "BPE" else model["type"]
+        raise ValueError(
+            f"params.yaml: tokenize.tokenizer is trained, and the model's own is of the kind {kind}. Allowed for it:"
+            " pretrained. It would come out otherwise each time; WordPiece and byte-level BPE do not."
+        )
+    emptied = {**model, "vocab": {}, **({"merges": []} if model["type"] == "BPE" else {})}
+    return {**source, "added_tokens": [], "post_processor": None, "model": emptied}
+
+
+def _letters(engine: Tokenizer, texts: Sequence[str], prefix: str) -> list[str]:
+    """The characters of the texts, sorted: those at the start of a word and, with `prefix`, those within one."""
+    found: set[str] = set()
+    for word in _words(engine, texts):
+        found.update(word)
+        if prefix:
+            found.update(f"{prefix}{character}" for character in word[1:])
+    return sorted(found)
+
+
+def _words(engine: Tokenizer, texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        normalized = engine.normalizer.normalize_str(text) if engine.normalizer else text
+        yield from (
+            [word for word, _ in engine.pre_tokenizer.pre_tokenize_str(normalized)]
+            if engine.pre_tokenizer
+            else [normalized]
+        )
+
+
+def _trainer(kind: str, size: int, first: list[str], source: Mapping[str, Any]) -> Any:
+    if kind == "WordPiece":
+        return trainers.WordPieceTrainer(
+            vocab_size=size, special_tokens=first, show_progress=False,
+            continuing_subword_prefix=source["model"]["continuing_subword_prefix"],
+        )  # fmt: skip
+    bytes_too = pre_tokenizers.ByteLevel.alphabet() if '"ByteLevel"' in json.dumps(source["pre_tokenizer"]) else []
+    return trainers.BpeTrainer(
+        vocab_size=size, special_tokens=first, show_progress=False, initial_alphabet=sorted(bytes_too)
+    )
+
+
+def _renumbered(around: Any, vocabulary: Mapping[str, int]) -> Any:
+    """What puts special tokens around a text, with their new numbers."""
+    if not isinstance(around, dict):
+        return around
+    changed = dict(around)
+    if "processors" in changed:  # Sequence
+        changed["processors"] = [_renumbered(one, vocabulary) for one in changed["processors"]]
+    for end in ("cls", "sep"):  # BertProcessing, RobertaProcessing
+        if end in changed:
+            changed[end] = [changed[end][0], vocabulary[changed[end][0]]]
+    if "special_tokens" in changed:  # TemplateProcessing
+        changed["special_tokens"] = {
+            name: {**one, "ids": [vocabulary[token] for token in one["tokens"]]}
+            for name, one in changed["special_tokens"].items()
+        }
+    return changed
+
+
+def _pieces(trained: PreTrainedTokenizerFast, pretrained: PreTrainedTokenizerFast) -> list[list[int]]:
+    """Pieces are what the pretrained model makes of the token as it stands, with its ## or Ġ.
+
+    One that it cannot write is its unknown token; where it has none, all special tokens.
+    """
+    known, model = pretrained.get_vocab(), pretrained.backend_tokenizer.model
+    unknown = [pretrained.unk_token_id] if pretrained.unk_token_id is not None else sorted(pretrained.all_special_ids)
+    tokens = sorted(trained.get_vocab().items(), key=lambda item: item[1])
+    return [
+        [known[token]] if token in known else [piece.id for piece in model.tokenize(token)] or unknown
+        for token, _ in tokens
+    ]

@@ -1,0 +1,34 @@
+"""What the tests of the source `files` share: its parameters, and rows read with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import REPOSITORY
+
+from stages.contracts import RawRow, RejectedRow
+from stages.params import IngestParams, Params, load_params
+from stages.sources import files
+
+
+def settings(path: Path | str, **changes: object) -> IngestParams:
+    """The section `ingest` of the repository's params.yaml, for files at `path`."""
+    values = load_params(REPOSITORY / "params.yaml").ingest.model_dump()
+    return IngestParams.model_validate(values | {"source": "files", "path": str(path)} | changes)
+
+
+def project_params(ingest: IngestParams) -> Params:
+    return load_params(REPOSITORY / "params.yaml").model_copy(update={"ingest": ingest})
+
+
+def read(path: Path | str, **changes: object) -> list[RawRow | RejectedRow]:
+    return list(files.read(settings(path, **changes), 0))
+
+
+def kept(path: Path | str, **changes: object) -> list[RawRow]:
+    return [row for row in read(path, **changes) if isinstance(row, RawRow)]
+
+
+def rejected(path: Path | str, **changes: object) -> dict[str, str]:
+    """Origins of the rows that cannot be read, to reasons."""
+    return {row.origin: row.reason for row in read(path, **changes) if isinstance(row, RejectedRow)}

@@ -1,0 +1,457 @@
+"""The source `files`: formats, encodings, splits, and rows that cannot be read: each counted, with its line."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import json
+import logging
+import random
+import tracemalloc
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from source_fixtures import kept, project_params, read, rejected, settings
+
+from stages.contracts import UNREADABLE, RawRow, RejectedRow
+from stages.ingest import ingest, row_id
+from stages.paths import Paths
+from stages.reading.errors import one_line
+
+FOUR = ["NA", "null", "None", "nan"]
+
+
+def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
+    """Rows of text and label in the format that the name says."""
+    ending = path.name.removesuffix(".gz").rpartition(".")[2]
+    frame = pd.DataFrame(rows, columns=["text", "label"])
+    plain = path.with_name(f"plain.{ending}")
+    if ending == "parquet":
+        frame.to_parquet(plain)
+    elif ending in ("jsonl", "json"):
+        frame.to_json(plain, orient="records", lines=True)
+    else:
+        frame.to_csv(plain, index=False, sep="\t" if ending == "tsv" else ",")
+    path.write_bytes(gzip.compress(plain.read_bytes()) if path.name.endswith(".gz") else plain.read_bytes())
+    plain.unlink()
+    return path
+
+
+# formats
+
+
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_every_format_gives_the_same_texts_and_words_that_look_missing_stay_texts(
+    tmp_path: Path, ending: str, zipped: str
+) -> None:
+    rows = [*((text, "a") for text in FOUR), ("two\nlines, é\tand a tab", "1")]
+    path = write_rows(tmp_path / f"rows.{ending}{zipped}", rows)
+    assert [(row.text, row.label) for row in kept(path)] == rows
+
+
+def test_numbers_and_truths_become_texts_whether_text_or_label(tmp_path: Path) -> None:
+    lines = [{"text": "null", "label": 1}, {"text": None, "label": 2.0}, {"text": 7, "label": True}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [(row.text, row.label) for row in kept(tmp_path / "rows.jsonl")] == [
+        ("null", "1"), (None, "2"), ("7", "true"),
+    ]  # fmt: skip
+
+
+def test_csv_origins_are_the_lines_that_records_start_on(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes('\ufefftext,label\r\n"two\nlines",a\r\n\r\n"é, b",c\r\n'.encode())
+    assert read(tmp_path / "rows.csv") == [
+        RawRow("two\nlines", "a", "rows.csv:2"),
+        RawRow("é, b", "c", "rows.csv:5"),
+    ]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_taken_where_it_makes_the_wanted_columns(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "rows.csv").write_text(f'label{separator}text\na{separator}"one, two"\n')
+    assert read(tmp_path / "rows.csv") == [RawRow("one, two", "a", "rows.csv:2")]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
+def test_other_columns_are_carried_along_as_texts(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"text": ["x"], "region": ["north"], "label": ["a"], "age": [41], "more": ["not asked for"]})
+    write = {"csv": frame.to_csv, "parquet": frame.to_parquet}.get(name.partition(".")[2])
+    path = tmp_path / name
+    write(path, index=False) if write else frame.to_json(path, orient="records", lines=True)
+    (row,) = kept(path, keep_columns=["region", "age"])
+    assert json.loads(row.kept or "") == {"age": "41", "region": "north"}
+
+
+def test_a_row_has_the_same_id_when_its_folder_moves_and_when_its_file_is_gzipped(tmp_path: Path) -> None:
+    rows = [("x", "a"), ("y", "b")]
+    for folder, name in (("here", "2024/rows.csv"), ("there", "2024/rows.csv.gz")):
+        (tmp_path / folder / "2024").mkdir(parents=True)
+        write_rows(tmp_path / folder / name, rows)
+    here, there = (kept(tmp_path / folder, pattern="**/*") for folder in ("here", "there"))
+    assert [row.origin for row in there] == ["2024/rows.csv.gz:2", "2024/rows.csv.gz:3"]
+    assert [row_id(row.origin) for row in here] == [row_id(row.origin) for row in there]
+
+
+# encodings
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_byte_order_mark_says_the_encoding_and_lines_are_counted_in_characters(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    write_rows(tmp_path / name, [("née Ωmega 日本", "a"), ("second", "b")])
+    (tmp_path / name).write_bytes((tmp_path / name).read_text().encode(codec))
+    first = 2 if name == "rows.csv" else 1
+    assert read(tmp_path / name) == [
+        RawRow("née Ωmega 日本", "a", f"{name}:{first}"),
+        RawRow("second", "b", f"{name}:{first + 1}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "text"),
+    [("latin-1", "déjà vu"), ("cp1251", "привет"), ("utf-16-le", "Ωmega"), ("shift_jis", "日本"), ("gb18030", "公园")],
+)
+def test_a_given_encoding_is_used(tmp_path: Path, codec: str, text: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(f"text,label\n{text},a\n".encode(codec))
+    assert read(tmp_path / "rows.csv", encoding=codec) == [RawRow(text, "a", "rows.csv:2")]
+
+
+def test_an_encoding_that_the_file_does_not_announce_is_asked_for_and_never_guessed(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("text,label\nLe café était fermé,a\n".encode("latin-1"))
+    message = r"rows\.csv, line 2: not UTF-8, .*Set ingest\.encoding.* cp1252 'Le café était fermé,a'"
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "rows.csv")
+    (tmp_path / "wide.csv").write_bytes("text,label\nplain,a\n".encode("utf-16-be"))
+    with pytest.raises(ValueError, match=r"wide\.csv is full of NUL bytes.* set ingest\.encoding to utf-16-be"):
+        read(tmp_path / "wide.csv")
+
+
+def test_an_encoding_that_does_not_exist_is_told_with_the_parameter() -> None:
+    with pytest.raises(ValueError, match=r"'utf-88' is no encoding\. Allowed: auto, or a codec"):
+        settings("x", encoding="utf-88")
+
+
+# rows that cannot be read
+
+BAD_LINES = (
+    (b"caf\xe9,a", "not_text"),
+    (b"nul \0 byte,a", "nul"),
+    (b"one,two,three", "ragged"),
+    (b"alone", "ragged"),
+    (b'"said" he,a', "bad_quotes"),
+    (b"x" * 5_000_000 + b",a", "too_long"),
+)
+
+
+def good_and_bad(path: Path) -> dict[str, str]:
+    """A csv of 300 good rows, a quoted one of two lines, and BAD_LINES among them. Returns the origins of these."""
+    lines, wrong = [b"text,label"], {}
+    for at in range(300):
+        lines.append(b"row %d of the good ones,a" % at)
+        if at % 50 == 20:
+            bad, reason = BAD_LINES[at // 50]
+            lines.append(bad)
+            wrong[f"{path.name}:{len(lines)}"] = reason
+            lines += [b'"a quoted', b'newline",b']
+    path.write_bytes(b"\r\n".join(lines) + b"\r\n")
+    return wrong
+
+
+def test_what_cannot_be_read_is_quarantined_with_file_and_line_and_the_counts_add_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = good_and_bad(tmp_path / "rows.csv")
+    paths = Paths(tmp_path / "project")
+    with caplog.at_level(logging.WARNING, logger="winnow"):
+        ingest(project_params(settings(tmp_path / "rows.csv")), paths)
+    refused = pq.read_table(paths.unreadable).to_pylist()
+    assert {row["origin"]: row["reason"] for row in refused} == wrong
+    assert all(len(row["excerpt"]) <= 210 for row in refused)
+    assert refused[0]["excerpt"] == "caf\\xe9,a"
+    report = json.loads(paths.ingest_report.read_text())
+    assert report["quarantined_by_reason"] == {reason: list(wrong.values()).count(reason) for reason in UNREADABLE}
+    assert report["read"] == 312 == report["kept"] + report["quarantined"]
+    assert report["kept"] == 306 == pq.read_table(paths.raw).num_rows
+    told = [record.getMessage() for record in caplog.records]
+    assert any(message.startswith("ingest: rows.csv:23: not_text: byte 0xe9") for message in told)
+    assert told[-1] == (
+        "ingest: 6 of 312 rows cannot be read: bad_quotes 1, not_text 1, nul 1, ragged 2, too_long 1. "
+        "See artifacts/data/unreadable.parquet."
+    )
+
+
+def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    good_and_bad(tmp_path / "rows.csv")
+    for name in ("one", "two"):
+        ingest(project_params(settings(tmp_path / "rows.csv")), Paths(tmp_path / name))
+    for path in (Paths.raw, Paths.unreadable, Paths.ingest_report):
+        one, two = (path.fget(Paths(tmp_path / name)).read_bytes() for name in ("one", "two"))  # type: ignore[attr-defined]
+        assert one == two
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_line_alone(tmp_path: Path) -> None:
+    lines = [f"row {at},a" for at in range(50)]
+    lines[20] = '"row 20,a'
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]))
+    assert rejected(tmp_path / "rows.csv") == {"rows.csv:22": "bad_quotes"}
+    assert [row.origin for row in kept(tmp_path / "rows.csv")] == [f"rows.csv:{at}" for at in range(2, 52) if at != 22]
+    assert rejected(tmp_path / "rows.csv", max_row_chars=1_000) == {"rows.csv:22": "bad_quotes"}
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines, *["some more text,b"] * 100]))
+    assert rejected(tmp_path / "rows.csv", max_row_chars=1_000) == {"rows.csv:22": "too_long"}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": ', "not_json"),
+        ('{"text": "\\ud800", "label": "a"}', "not_json"),
+        ("[" * 200_000, "not_json"),
+        ("[1]", "not_an_object"),
+        ('{"text": "x", "lable": "a"}', "missing_column"),
+        ('{"text": ["x"], "label": "a"}', "wrong_type"),
+        ('{"text": "x", "label": {"a": 1}}', "wrong_type"),
+        ('{"text": "\\u0000", "label": "a"}', "nul"),
+    ],
+)
+def test_faulty_objects_are_quarantined_by_reason(tmp_path: Path, line: str, reason: str) -> None:
+    good = '{"text": "good", "label": "a"}'
+    (tmp_path / "rows.jsonl").write_text(f"{good}\n\n{line}\n{good}\n")
+    assert rejected(tmp_path / "rows.jsonl") == {"rows.jsonl:3": reason}
+    assert [row.origin for row in kept(tmp_path / "rows.jsonl")] == ["rows.jsonl:1", "rows.jsonl:4"]
+
+
+def test_cells_of_parquet_that_are_no_texts_are_quarantined_by_row(tmp_path: Path) -> None:
+    cells = pa.array([b"good", b"caf\xe9", b"x" * 2_000, b"nul\0", None], pa.binary())
+    texts = pa.StringArray.from_buffers(5, cells.buffers()[1], cells.buffers()[2], cells.buffers()[0])
+    pq.write_table(pa.table({"text": texts, "label": ["a"] * 5}), tmp_path / "rows.parquet")
+    assert rejected(tmp_path / "rows.parquet", max_row_chars=1_000) == {
+        "rows.parquet:2": "not_text", "rows.parquet:3": "too_long", "rows.parquet:4": "nul",
+    }  # fmt: skip
+    assert [row.text for row in kept(tmp_path / "rows.parquet")] == ["good", "x" * 2_000, None]
+
+
+def test_a_dictionary_of_bytes_that_are_no_texts_is_quarantined_by_row_too(tmp_path: Path) -> None:
+    codes, words = pa.array([0, 1, 0], pa.int32()), pa.array([b"good", b"caf\xe9"], pa.binary())
+    texts = pa.StringArray.from_buffers(2, words.buffers()[1], words.buffers()[2])
+    table = pa.table({"text": pa.DictionaryArray.from_arrays(codes, texts), "label": ["a"] * 3})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert rejected(tmp_path / "rows.parquet") == {"rows.parquet:2": "not_text"}
+    assert [row.text for row in kept(tmp_path / "rows.parquet")] == ["good", "good"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("chars", [999, 1_000, 1_001, 1_002, 2_000, 2_001, 2_002])
+def test_no_row_is_lost_or_counted_twice_after_a_line_as_long_as_allowed(tmp_path: Path, end: str, chars: int) -> None:
+    """At every length at which a line could be cut, with every line end: csv and the lines beneath it."""
+    lines = ["text,label", "x" * (chars - 2) + ",a", "", "next,b", "last,c"]
+    (tmp_path / "rows.csv").write_bytes(end.join(lines).encode())
+    rows = read(tmp_path / "rows.csv", max_row_chars=1_000)
+    assert [row.origin for row in rows] == ["rows.csv:2", "rows.csv:4", "rows.csv:5"]
+    assert rejected(tmp_path / "rows.csv", max_row_chars=1_000).keys() == ({"rows.csv:2"} if chars > 1_000 else set())
+
+
+@pytest.mark.parametrize("chars", [999, 1_000, 1_001, 2_001])
+def test_a_carriage_return_within_a_line_of_jsonl_ends_it_nowhere(tmp_path: Path, chars: int) -> None:
+    lines = ["\r" * chars, '{"text": "next", "label": "a"}']
+    (tmp_path / "rows.jsonl").write_bytes("\n".join(["[" + lines[0], lines[1]]).encode())
+    rows = read(tmp_path / "rows.jsonl", max_row_chars=1_000)
+    assert [row.origin for row in rows] == ["rows.jsonl:1", "rows.jsonl:2"]
+
+
+def test_a_line_of_64_mib_takes_no_more_memory_than_allowed(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "rows.csv.gz", "wb", compresslevel=1) as file:
+        file.write(b"text,label\nfirst,a\n")
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+        file.write(b",a\nlast,b\n")
+    tracemalloc.start()
+    first, long, last = read(tmp_path / "rows.csv.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(long, RejectedRow)
+    assert (long.origin, long.reason) == ("rows.csv.gz:3", "too_long")
+    assert (first.origin, last.origin) == ("rows.csv.gz:2", "rows.csv.gz:4")
+    assert peak < 24 << 20
+
+
+def test_a_long_row_is_read_where_it_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(f"text,label\n{'word ' * 1_000_000},a\n")
+    (row,) = kept(tmp_path / "rows.csv", max_row_chars=6_000_000)
+    assert len(row.text or "") == 5_000_000
+
+
+def test_any_bytes_at_all_end_in_rows_or_in_one_message_and_never_in_a_lost_line(tmp_path: Path) -> None:
+    """A good csv and jsonl with bytes changed at random: read = kept + rejected, or an error that names the file."""
+    draw = random.Random(5)
+    for name in ("rows.csv", "rows.jsonl"):
+        write_rows(tmp_path / name, [(f'row {at}, "quoted" and é', "ab"[at % 2]) for at in range(60)])
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(30):
+            spoiled = bytearray(whole)
+            for _ in range(draw.randint(1, 3)):
+                spoiled[draw.randrange(len(spoiled))] = draw.randrange(256)
+            (tmp_path / name).write_bytes(spoiled)
+            rows = []
+            with contextlib.suppress(ValueError):  # a header, or a whole file, that cannot be read
+                rows = read(tmp_path / name)
+            if not rows:
+                with pytest.raises(ValueError, match=name):
+                    read(tmp_path / name)
+                continue
+            origins = [int(row.origin.rpartition(":")[2]) for row in rows]
+            assert origins == sorted(set(origins))
+            assert len(kept(tmp_path / name)) >= 54
+            assert len(rows) >= 57
+
+
+def test_what_a_library_says_over_several_lines_is_told_on_one() -> None:
+    assert one_line(OSError("not found.\n  Look elsewhere.")) == "not found. Look elsewhere"
+    assert one_line(TimeoutError()) == "TimeoutError"
+
+
+# which files, and which splits
+
+
+def test_files_named_after_splits_give_splits(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\nx,a\n")
+    (tmp_path / "test.jsonl").write_text('\n{"text": "y", "label": "b"}\n')
+    pq.write_table(pa.table({"label": [7], "text": ["z"], "more": [0]}), tmp_path / "validation.parquet")
+    (tmp_path / "notes.csv").write_text("not,rows\n")
+    assert read(tmp_path) == [
+        RawRow("y", "b", "test.jsonl:2", "test"),
+        RawRow("x", "a", "train.csv:2", "train"),
+        RawRow("z", "7", "validation.parquet:1", "validation"),
+    ]
+    (tmp_path / "test.csv").write_text("text,label\nx,a\n")
+    with pytest.raises(ValueError, match=r"has test\.csv and test\.jsonl: the same rows twice\? Keep one"):
+        read(tmp_path)
+
+
+def test_files_beside_those_of_splits_are_named_and_a_test_split_alone_is_no_training_data(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("test.csv", "reviews.csv"):
+        (tmp_path / name).write_text(f"text,label\n{name},a\n")
+    with pytest.raises(
+        ValueError, match=r"has test\.csv, named after a split, and beside it reviews\.csv, which is not"
+    ):
+        read(tmp_path)
+    assert [row.text for row in kept(tmp_path, pattern="reviews*")] == ["reviews.csv"]
+    assert not caplog.records
+    (tmp_path / "train.csv").write_text("text,label\ntrain.csv,a\n")
+    assert [row.text for row in kept(tmp_path)] == ["test.csv", "train.csv"]
+    (record,) = caplog.records
+    assert record.getMessage().endswith(
+        "only files named after splits are read (test.csv, train.csv), not reviews.csv. ingest.pattern takes others."
+    )
+
+
+def test_shards_folders_and_names_of_ones_own_give_splits_too(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    for name in ("train-00000-of-00002.csv", "train-00001-of-00002.csv", "dev/b.csv", "dev/a.csv", "testimony.csv"):
+        (tmp_path / name).write_text("text,label\nx,a\n")
+    splits = {"train": "train", "validation": "dev", "test": "test", "transfer": None}
+    assert [(row.origin, row.split) for row in kept(tmp_path, splits=splits)] == [
+        ("dev/a.csv:2", "validation"),
+        ("dev/b.csv:2", "validation"),
+        ("train-00000-of-00002.csv:2", "train"),
+        ("train-00001-of-00002.csv:2", "train"),
+    ]
+    with pytest.raises(ValueError, match="two splits have the same name"):
+        settings(tmp_path, splits=splits | {"test": "dev"})
+
+
+def test_a_folder_without_files_of_splits_is_read_whole_and_a_pattern_says_which(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for name in ("b.csv", "a.csv", "old/c.csv", "_draft.csv", ".hidden.csv", "notes.txt"):
+        (tmp_path / name).write_text("text,label\nx,a\n")
+    assert [row.origin for row in kept(tmp_path)] == ["a.csv:2", "b.csv:2"]
+    assert {row.split for row in kept(tmp_path)} == {None}
+    assert [row.origin for row in kept(tmp_path, pattern="**/*.csv")] == ["a.csv:2", "b.csv:2", "old/c.csv:2"]
+    assert [row.origin for row in kept(tmp_path, pattern="old/*")] == ["old/c.csv:2"]
+    with pytest.raises(FileNotFoundError, match=r"ingest\.pattern is '\*\.tsv', which no file in .*a\.csv, b\.csv"):
+        read(tmp_path, pattern="*.tsv")
+    (tmp_path.parent / "outside.csv").write_text("text,label\nx,a\n")
+    with pytest.raises(FileNotFoundError, match="no file in"):
+        read(tmp_path, pattern="../*.csv")
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
+def test_a_column_can_hold_the_split(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"text": list("wxyz"), "part": ["fit", "dev", "test", None], "label": "a"})
+    write = {"csv": frame.to_csv, "parquet": frame.to_parquet}.get(name.partition(".")[2])
+    write(tmp_path / name, index=False) if write else frame.to_json(tmp_path / name, orient="records", lines=True)
+    splits = {"train": "fit", "validation": "dev", "test": "test", "transfer": None}
+    rows = kept(tmp_path / name, split_column="part", splits=splits)
+    assert [row.split for row in rows] == ["train", "validation", "test", None]
+    with pytest.raises(ValueError, match=r"\(ingest\.split_column\) is 'fit'\. Allowed: train, validation, test"):
+        read(tmp_path / name, split_column="part")
+
+
+def test_a_csv_of_many_records_is_read_as_the_csv_module_reads_it(tmp_path: Path) -> None:
+    """Against the plain reader of the standard library, on texts with every awkward character."""
+    draw = random.Random(9)
+    pieces = ['"', ",", "\n", "\r\n", "é", " ", "word", "\t", ";", "'"]
+    rows = [("".join(draw.choices(pieces, k=draw.randint(1, 9))) + "x", "ab"[at % 2]) for at in range(2_000)]
+    with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    assert [(row.text, row.label) for row in kept(tmp_path / "rows.csv")] == rows
+    assert not rejected(tmp_path / "rows.csv")
+
+
+def test_a_source_that_fails_half_way_leaves_the_earlier_rows(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "project")
+    (tmp_path / "data").mkdir()
+    write_rows(tmp_path / "data/a.csv", [("x", "a")])
+    ingest(project_params(settings(tmp_path / "data")), paths)
+    before = paths.raw.read_bytes()
+    whole = write_rows(tmp_path / "data/b.csv.gz", [(f"row {at * at}", "a") for at in range(5_000)]).read_bytes()
+    (tmp_path / "data/b.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"b\.csv\.gz is not a whole gzip file"):
+        ingest(project_params(settings(tmp_path / "data")), paths)
+    assert paths.raw.read_bytes() == before
+    assert sorted(path.name for path in paths.raw.parent.iterdir()) == ["raw.parquet", "unreadable.parquet"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_every_separator_is_found_where_all_fields_are_quoted(tmp_path: Path, name: str, delimiter: str) -> None:
+    path = tmp_path / name
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+        writer.writerows([("text", "label"), ("hello; there", "a"), ("two\nlines", "b")])
+    assert [(row.text, row.label) for row in kept(path)] == [("hello; there", "a"), ("two\nlines", "b")]
+
+
+def test_a_first_line_larger_than_what_is_looked_at_may_hold_any_characters(tmp_path: Path) -> None:
+    for shift in range(3):
+        path = tmp_path / f"{shift}.jsonl"
+        path.write_text('{"text": "' + "a" * shift + "é" * 700_000 + '", "label": "x"}\n', encoding="utf-8")
+        assert len(kept(path, max_row_chars=1_000_000)) == 1
+
+
+def test_a_file_beside_a_split_whose_name_goes_on_is_none(tmp_path: Path) -> None:
+    for name in ("train.csv", "test.csv", "test.old.csv", "train.bak.csv", "test.notes/a.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"text,label\n{name},a\n")
+    found = {row.text: row.split for row in kept(tmp_path, pattern="**/*.csv")}
+    assert {name: split for name, split in found.items() if split} == {"train.csv": "train", "test.csv": "test"}
+
+
+def test_a_file_in_capitals_is_read_like_any_other(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "B.CSV.GZ", "wt") as file:
+        file.write("text,label\nhello,a\n")
+    assert [row.text for row in kept(tmp_path)] == ["hello"]
+
+
+@pytest.mark.parametrize("place", ["AKIA:ab/cd@bucket/x.csv", "AKIA:abcd@bucket/x.csv"])
+def test_keys_in_a_url_are_refused_and_not_shown(place: str) -> None:
+    with pytest.raises(ValueError, match="holds credentials in a URL") as error:
+        read(f"s3://{place}")
+    assert "cd" not in str(error.value)
