@@ -7,6 +7,7 @@ them, so that bad input costs nobody an artifact.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -25,19 +26,32 @@ from stages.params import load_params
 from stages.paths import Paths
 
 log = logging.getLogger("winnow")
+WORKER = "LOCAL_RANK"  # which torch elastic and DeepSpeed's launcher give to each process that they start
 
 
-def run_stage(stage: Callable[..., None], *arguments: str) -> None:
-    """Run `stage(params, paths, *arguments)` in the current folder; where it fails, say why and exit with 1."""
+def run_stage(
+    stage: Callable[..., None], *arguments: str, launch: Callable[[str], list[str] | None] | None = None
+) -> None:
+    """Run `stage(params, paths, *arguments)` in the current folder; where it fails, say why and exit with 1.
+
+    `launch(module)` gives the command that starts the stage's processes, or None where this process is the one.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     name = "@".join((stage.__name__, *arguments))
     paths = Paths(Path())
+    if launch and os.environ.get(WORKER):
+        _work(stage, name, paths)
+        return
     try:
         with only_one(paths.locks / f"{name}.lock", name), _restored_on_failure():
             started = time.perf_counter()
-            stage(load_params(paths.params), paths, *arguments)
+            params = load_params(paths.params)
+            if command := launch(f"stages.{stage.__name__}") if launch else None:
+                _start_workers(command)
+            else:
+                stage(params, paths, *arguments)
             log.info("%s: done in %.1f s", name, time.perf_counter() - started)
     except (ValueError, OSError) as error:
         if os.environ.get("WINNOW_DEBUG"):
@@ -45,6 +59,42 @@ def run_stage(stage: Callable[..., None], *arguments: str) -> None:
         for line in str(error).splitlines() or [type(error).__name__]:
             log.error("%s: %s", name, line)
         sys.exit(1)
+
+
+def _start_workers(command: list[str]) -> None:
+    """Run the stage in several processes. Raises SystemExit where one fails; it has said why."""
+    with subprocess.Popen(command, preexec_fn=_end_with_parent) as launcher:
+        try:
+            code = launcher.wait()
+        except BaseException:
+            launcher.terminate()
+            raise
+    if code != 0:
+        raise SystemExit(code if code > 0 else 128 - code)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it dies, however that happens; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
+    """Be one of a stage's processes; the one that started them holds the lock, and puts back what a failure costs."""
+    _end_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even while it waits for another
+    number = os.environ.get("RANK", "0")
+    if number != "0":
+        log.setLevel(logging.WARNING)
+    try:
+        stage(load_params(paths.params), paths)
+    except (ValueError, OSError) as error:
+        if os.environ.get("WINNOW_DEBUG"):
+            raise
+        for line in str(error).splitlines() or [type(error).__name__]:
+            log.error("%s: %s", name if number == "0" else f"{name}, process {number}", line)
+        sys.stderr.flush()
+        os._exit(1)  # at once: the others wait for this one
 
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:

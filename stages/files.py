@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+GROUP_ROWS = 65_536  # of Parquet; a group is what a reader holds at once
+GROUP_CHARS = 1 << 26  # fewer rows, where they are long
 
 
 @contextlib.contextmanager
@@ -53,8 +56,42 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
     with publish(path) as draft:
         pq.write_table(
-            table.replace_schema_metadata(None).combine_chunks(), draft, compression="zstd", row_group_size=65_536
+            table.replace_schema_metadata(None).combine_chunks(), draft, compression="zstd", row_group_size=GROUP_ROWS
         )
+
+
+class ParquetRows:
+    """Rows to a Parquet file a few at a time, so that memory is bounded; the bytes are those of `write_parquet`."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._rows: list[Sequence[str | None]] = []
+        self._chars = 0
+
+    def __enter__(self) -> ParquetRows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._writer.close()
+
+    def write(self, row: Sequence[str | None]) -> None:
+        """Texts in the order of the schema."""
+        self._rows.append(row)
+        self._chars += sum(len(value) for value in row if value is not None)
+        if len(self._rows) == GROUP_ROWS or self._chars > GROUP_CHARS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._rows:
+            columns = [list(column) for column in zip(*self._rows, strict=True)]
+            self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=GROUP_ROWS)
+        self._rows, self._chars = [], 0
 
 
 def sha256(path: Path) -> str:

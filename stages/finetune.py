@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
+import gc
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
 from stages import plugins
 from stages.contracts import Family, Task
 from stages.entry import run_stage
-from stages.files import publish, read_json, write_json
-from stages.model_folder import seal
+from stages.files import read_json
 from stages.models import FAMILIES
 from stages.params import Params
 from stages.paths import Paths
 from stages.pretrained import locate
+from stages.refusals import refuse_unprunable
 from stages.tasks import TASKS
-from stages.training.loop import train
-from stages.training.rows import open_training_data
+from stages.token_pieces import new_tokens
+from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.engine import resolve_precision
+from stages.training.launch import launch
+from stages.training.loop import Trained, train
+from stages.training.outcome import write_co_teachers, write_outcome
+from stages.training.rows import TrainingData, open_training_data
+
+log = logging.getLogger("winnow")
 
 
 def finetune(params: Params, paths: Paths) -> None:
-    """Train the teacher; write its folder, its curves and metrics/training/teacher.json.
+    """Train the teacher; write its folder, its curves and metrics/training/teacher.json; and `paths.co_teachers`.
 
-    Raises ValueError for an unknown family or task, or where training goes wrong.
+    Raises ValueError for an unknown family or task, where training goes wrong, and before it where the stages
+    `cache_logits`, `distill` and `prune` could not do with the model what they are to do.
     """
     task: Task = plugins.load(TASKS, params.task, key="task")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
@@ -33,22 +45,74 @@ def finetune(params: Params, paths: Paths) -> None:
             f"params.yaml: model.family is '{params.model.family}'. Allowed for task '{params.task}':"
             f" {', '.join(sorted(task.families))}."
         )
-    labels = read_json(paths.tokens / "labels.json")["labels"]
-    data = open_training_data(paths)
-    torch.manual_seed(params.seed)
-    model = family.build(locate(params.model), params.model, len(labels))
-    teacher, report = train(
-        model, data, family=family, task=task, params=params.finetune, seed=params.seed, curves=paths.curves("teacher"),
-        loss=lambda logits, labels, _: task.loss(logits, labels),
+    data, labels = open_training_data(paths), read_json(paths.tokens / "labels.json")["labels"]
+    others = range(params.seed + 1, params.seed + params.finetune.teachers)
+    names = {params.seed: "teacher"} | {seed: f"co_teacher-{seed}" for seed in others}
+    runs = {seed: learned(seed, name, data, len(labels), params, paths, family, task) for seed, name in names.items()}
+    trained, checkpoints = runs.pop(params.seed)
+    tokenizer = paths.tokenizer / "tokenizer.json"
+    description = {
+        "backend": "pytorch", "task": params.task, "labels": labels, "family": params.model.family,
+        **data.reading, "pretrained": without_path(params.model.name),
+        **({} if data.train.boundaries is None else {"pairs": True}),
+    }  # fmt: skip
+    write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
+    write_outcome(
+        paths, "teacher", trained, family=family, tokenizer=tokenizer, description=description, checkpoints=checkpoints
+    )
+
+
+def learned(
+    seed: int, name: str, data: TrainingData, n_labels: int, params: Params, paths: Paths, family: Family, task: Task
+) -> tuple[Trained, Checkpoints]:
+    """One teacher, trained with a seed of its own, and its checkpoints; they stay until all teachers are written."""
+    torch.manual_seed(seed)
+    pretrained = locate(params.model)
+    model = family.build(pretrained, params.model, n_labels)
+    if paths.token_pieces.is_file():
+        model = with_new_tokens(model, family, read_json(paths.token_pieces), frozen=params.finetune.freeze_embeddings)
+    refuse_unprunable(  # it changes nothing of what is trained, so no value that it reads has this stage run again
+        params, paths.tokenizer / "tokenizer.json", units=lambda: family.units(model), taps=lambda: family.taps(model),
+        readers=lambda: family.readers(model),
     )  # fmt: skip
-    with publish(paths.model("teacher")) as folder:
-        family.write(teacher, folder)
-        shutil.copyfile(paths.tokenizer / "tokenizer.json", folder / "tokenizer.json")
-        seal(
-            folder, backend="pytorch", task=params.task, labels=labels, family=params.model.family,
-            max_tokens=data.max_tokens, pad_id=data.pad_id, pretrained=without_path(params.model.name),
+    weights_C = balanced_weights(data.train.labels, n_labels) if params.finetune.class_weights == "balanced" else None
+
+    def loss(logits_BC: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
+        smoothing = params.finetune.label_smoothing
+        return task.loss(logits_BC, batch["labels"], label_smoothing=smoothing, class_weights_C=weights_C)
+
+    checkpoints = open_checkpoints(
+        paths.checkpoints(name),
+        [
+            *(seed, params.task, params.model.model_dump(mode="json")),
+            *(params.finetune.model_dump(mode="json", exclude={"teachers"}),),
+            resolve_precision(params.finetune.precision),
+        ],
+        [paths.tokens, paths.tokenizer, pretrained],
+    )
+    trained = train(
+        model, data, family=family, task=task, loss=loss, params=params.finetune, seed=seed,
+        curves=paths.curves(name), step_log=paths.step_log(name), checkpoints=checkpoints,
+    )  # fmt: skip
+    gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
+    return trained, checkpoints
+
+
+def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:
+    """The model for a tokenizer that was trained: its tokens' embeddings are those of what they were before."""
+    if frozen and (new := new_tokens(pieces)):
+        log.warning(
+            "finetune: %d of the trained tokenizer's %d tokens are new, and as finetune.freeze_embeddings is true,"
+            " their embeddings stay the means that they start as. Set it to false, so that they are learned.",
+            new, len(pieces),
         )  # fmt: skip
-    write_json(paths.training("teacher"), report)
+    return family.new_vocabulary(model, pieces)
+
+
+def balanced_weights(labels_N: np.ndarray, n_labels: int) -> torch.Tensor:
+    """A weight for each label (C,), such that all labels count the same and the mean over the rows is 1."""
+    counts_C = np.bincount(labels_N, minlength=n_labels).clip(min=1)
+    return torch.tensor(len(labels_N) / (n_labels * counts_C), dtype=torch.float32)
 
 
 def without_path(name: str) -> str:
@@ -57,4 +121,4 @@ def without_path(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run_stage(finetune)
+    run_stage(finetune, launch=launch)

@@ -17,7 +17,7 @@ from stages.files import read_json, refuse_remote_code, sha256
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stages.params import ModelParams
+    from stages.params import ModelParams, TokenizeParams
 
 log = logging.getLogger("winnow")
 
@@ -32,7 +32,7 @@ def locate(model: ModelParams) -> Path:
     Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
     it has no safetensors, or where it asks for code of its own to be run.
     """
-    folder = _local(model.name) or _packaged(model.name) or _hub(model)
+    folder = _local(model.name) or _packaged(model.name) or _cached(model) or _hub(model)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(
@@ -52,18 +52,54 @@ def locate(model: ModelParams) -> Path:
     return folder
 
 
+def located_here(model: ModelParams) -> Path | None:
+    """The folder of the model `model.name` where it is on this machine; nothing of it is checked, nor downloaded."""
+    return _local(model.name) or _packaged(model.name) or _cached(model)
+
+
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
     """The model's own fast tokenizer; its `model_max_length` is what the model takes. Raises ValueError without one."""
     from transformers import AutoTokenizer
 
     folder = locate(model)
+    if not (folder / "tokenizer.json").is_file():  # from nothing, transformers makes one that knows no word
+        raise ValueError(_no_fast_tokenizer(model, folder))
     tokenizer: Any = AutoTokenizer.from_pretrained(
         folder, use_fast=True, local_files_only=True, trust_remote_code=False
     )
     if not tokenizer.is_fast:
-        raise ValueError(f"params.yaml: model.name is '{model.name}': it has no fast tokenizer (tokenizer.json).")
+        raise ValueError(_no_fast_tokenizer(model, folder))
     tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(read_json(folder / "config.json")))
     return tokenizer
+
+
+def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str) -> None:
+    """Raise ValueError for more tokens than the model takes, or windows that do not go on, or a text without tokens."""
+    special = len(tokenizer.backend_tokenizer.encode("").ids)
+    if params.max_tokens > tokenizer.model_max_length:
+        allowed = f"at most {tokenizer.model_max_length}, which is what {name} takes"
+        raise ValueError(f"params.yaml: tokenize.max_tokens is {params.max_tokens}. Allowed: {allowed}.")
+    if special == 0:
+        raise ValueError(
+            f"params.yaml: model.name is '{name}': its tokenizer puts no special tokens around a text (as [CLS] and"
+            " [SEP]), so an empty one would be no tokens at all. Allowed: models that were trained as encoders."
+        )
+    if params.shared is not None and params.shared >= (text := params.max_tokens - special):
+        raise ValueError(
+            f"params.yaml: tokenize.stride is {params.shared}. Allowed: less than {text}, the tokens of a text that a"
+            f" window has (tokenize.max_tokens without {special} special ones)."
+        )
+
+
+def _no_fast_tokenizer(model: ModelParams, folder: Path) -> str:
+    """What to say of a model whose tokenizer is one of transformers' slow ones, or is not there."""
+    path = folder / "tokenizer_config.json"
+    kind = (read_json(path).get("tokenizer_class") if path.is_file() else None) or "of an unknown class"
+    return (
+        f"params.yaml: model.name is '{model.name}': it has no fast tokenizer (tokenizer.json); its own is {kind}."
+        " Allowed: those of the library tokenizers (WordPiece, BPE, Unigram). Where transformers can convert it,"
+        " AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one."
+    )
 
 
 def _positions(config: Mapping[str, Any]) -> int:
@@ -91,9 +127,18 @@ def _packaged(name: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations))) / folder
 
 
+def _cached(model: ModelParams) -> Path | None:
+    """The Hub's cache of it, where that is whole."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if model.revision is None:
+        return None
+    cached = [try_to_load_from_cache(model.name, name, revision=model.revision) for name in WANTED[:4]]
+    return Path(str(cached[0])).parent if all(isinstance(path, str) for path in cached) else None
+
+
 def _hub(model: ModelParams) -> Path:
-    """From the Hub's cache where it is whole, else from the Hub."""
-    from huggingface_hub import snapshot_download, try_to_load_from_cache
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if model.revision is None:
@@ -101,9 +146,6 @@ def _hub(model: ModelParams) -> Path:
             f"params.yaml: model.name is '{model.name}', no folder here, and model.revision is null."
             " A model of the Hub needs its commit (40 hex digits), so that results can be reproduced."
         )
-    cached = [try_to_load_from_cache(model.name, name, revision=model.revision) for name in WANTED[:4]]
-    if all(isinstance(path, str) for path in cached):
-        return Path(str(cached[0])).parent
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
     log.info("downloading %s at %s from the Hub", model.name, model.revision[:7])
     try:

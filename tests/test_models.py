@@ -1,4 +1,4 @@
-"""The encoder family: pooling, students, writing and opening; BERT, DistilBERT, ALBERT and RoBERTa."""
+"""The encoder family: pooling, students, writing and opening; BERT, DistilBERT, ALBERT, RoBERTa and MPNet."""
 
 from __future__ import annotations
 
@@ -9,15 +9,40 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel
 
+from stages.contracts import Family
 from stages.files import sha256
 from stages.models.encoder import FAMILY, EncoderClassifier
 from stages.params import ModelParams
 from stages.pretrained import load_tokenizer, locate
 
-KINDS = ("bert", "distilbert", "albert", "roberta")
+KINDS = ("bert", "distilbert", "albert", "roberta", "mpnet")
 IDS = torch.tensor([[2, 50, 51, 52, 3], [2, 53, 3, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+
+
+def assert_opens_as_written(family: Family, model: Any, folder: Path) -> None:
+    """A model that is written and opened gives the same logits, and, written once more, the same bytes."""
+    family.write(model, folder / "one")
+    opened: Any = family.open(folder / "one")
+    with torch.inference_mode():
+        assert torch.equal(model(IDS, MASK), opened(IDS, MASK))
+    family.write(opened, folder / "two")
+    for name in ("config.json", "model.safetensors"):
+        assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+
+
+def assert_transformers_opens(folder: Path, model: Any) -> None:
+    """transformers itself makes the same vectors (B, T, H) of what is in `folder` as the model's encoder does."""
+    weights = load_file(folder / "model.safetensors")
+    encoder = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+    theirs = AutoModel.from_config(AutoConfig.from_pretrained(folder)).eval()
+    theirs.load_state_dict(encoder, strict=False)  # its pooler is not used here
+    with torch.inference_mode():
+        ours = model.encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
+        assert torch.allclose(theirs(input_ids=IDS, attention_mask=MASK).last_hidden_state, ours, atol=1e-6)
 
 
 def model_params(name: str | Path, **changes: Any) -> ModelParams:
@@ -62,14 +87,7 @@ def test_mean_pooling_is_the_mean_of_the_tokens_and_cls_the_first(tiny_models: C
 def test_a_written_model_opens_to_the_same_logits_and_bytes(
     tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
 ) -> None:
-    model = build(tiny_models(kind))
-    FAMILY.write(model, tmp_path / "one")
-    opened = FAMILY.open(tmp_path / "one")
-    with torch.inference_mode():
-        assert torch.equal(model(IDS, MASK), opened(IDS, MASK))
-    FAMILY.write(opened, tmp_path / "two")
-    for name in ("config.json", "model.safetensors"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert_opens_as_written(FAMILY, build(tiny_models(kind)), tmp_path)
     assert str(tmp_path) not in (tmp_path / "one/config.json").read_text()
 
 

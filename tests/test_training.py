@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,10 @@ LENGTHS = np.random.default_rng(3).integers(3, 60, size=500)
 def params(**changes: Any) -> FinetuneParams:
     values: dict[str, Any] = dict(  # noqa: C408
         epochs=2, batch_size=16, accumulation_steps=1, encoder_learning_rate=3e-3, head_learning_rate=3e-3,
-        weight_decay=0.01, warmup_ratio=0.1, max_gradient_norm=1.0, freeze_embeddings=False, patience=2,
-        select_by="macro_f1", precision="fp32", zero_stage=0,
+        weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, max_gradient_norm=1.0,
+        freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
+        select_by="macro_f1", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
+        compile=False,
     )  # fmt: skip
     return FinetuneParams(**{**values, **changes})
 
@@ -80,19 +84,92 @@ def test_kd_loss_refuses_shapes_that_differ() -> None:
 
 
 def test_learning_rate_rises_and_falls_linearly() -> None:
-    from stages.training.engine import warmup_then_linear_decay
+    assert factors("linear") == [0.2, 0.8, 1.0, 0.5, 0.0]
 
-    factor = warmup_then_linear_decay(warmup_steps=4, total_steps=12)
-    assert [round(factor(step), 3) for step in (0, 3, 4, 8, 12)] == [0.2, 0.8, 1.0, 0.5, 0.0]
+
+def test_cosine_and_constant_schedules_have_the_same_warmup() -> None:
+    assert factors("cosine") == [0.2, 0.8, 1.0, 0.5, 0.0]
+    assert factors("cosine", 6, 10) == [0.854, 0.146], "slow at both ends, unlike a line"
+    assert factors("constant") == [0.2, 0.8, 1.0, 1.0, 1.0]
+
+
+def factors(schedule: Any, *steps: int) -> list[float]:
+    from stages.training.schedules import factor
+
+    return [round(factor(schedule, step, warmup_steps=4, total_steps=12), 3) for step in steps or (0, 3, 4, 8, 12)]
+
+
+def layered() -> Any:
+    from stages.contracts import Parts
+
+    embeddings, layers = nn.Embedding(5, 3), [nn.Linear(3, 3), nn.Linear(3, 3)]
+    encoder = nn.ModuleList([embeddings, *layers])
+    return Parts(encoder=encoder, embeddings=embeddings, layers=layers, head=nn.Linear(3, 2))
 
 
 def test_head_and_encoder_have_their_own_rates_and_vectors_no_decay() -> None:
-    from stages.training.engine import parameter_groups
+    from stages.training.groups import parameter_groups
 
-    parts = {"encoder": nn.Linear(3, 3), "head": nn.Linear(3, 2)}
-    groups = parameter_groups(parts, params(encoder_learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.5))
-    told = [(group["lr"], group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in groups]
-    assert told == [(1e-4, 0.5, [(3, 3)]), (1e-4, 0.0, [(3,)]), (1e-2, 0.5, [(2, 3)]), (1e-2, 0.0, [(2,)])]
+    values = params(encoder_learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.5, freeze_embeddings=False)
+    told = [
+        (group["peak"], group["weight_decay"], [tuple(p.shape) for p in group["params"]])
+        for group in parameter_groups(layered(), values)
+    ]
+    assert told == [
+        (1e-4, 0.5, [(5, 3), (3, 3), (3, 3)]), (1e-4, 0.0, [(3,), (3,)]), (1e-2, 0.5, [(2, 3)]), (1e-2, 0.0, [(2,)])
+    ]  # fmt: skip
+
+
+def test_each_lower_layer_has_a_smaller_rate_and_the_embeddings_the_smallest() -> None:
+    from stages.training.groups import parameter_groups
+
+    parts = layered()
+    groups = parameter_groups(parts, params(encoder_learning_rate=1.0, layer_decay=0.5, freeze_embeddings=False))
+    rate = {id(parameter): group["peak"] for group in groups for parameter in group["params"]}
+    assert [rate[id(module.weight)] for module in (*reversed(parts.layers), parts.embeddings)] == [1.0, 0.5, 0.25]
+
+
+def test_frozen_layers_are_in_no_group_and_more_than_there_are_is_refused() -> None:
+    from stages.training.groups import freeze, parameter_groups
+
+    parts = layered()
+    values = params(freeze_layers=1, freeze_embeddings=True)
+    freeze(parts, values)
+    trained = {id(parameter) for group in parameter_groups(parts, values) for parameter in group["params"]}
+    assert id(parts.layers[0].weight) not in trained
+    assert id(parts.embeddings.weight) not in trained
+    assert id(parts.layers[1].weight) in trained
+    with pytest.raises(ValueError, match=r"freeze_layers is 3. Allowed: 0 to 2"):
+        freeze(parts, params(freeze_layers=3))
+
+
+@pytest.mark.parametrize(("batches", "processes"), [(1, 1), (2, 1), (1, 2), (3, 4), (2, 8)])
+def test_the_shares_of_all_processes_are_the_rows_of_the_step(batches: int, processes: int) -> None:
+    from stages.training.samplers import share
+
+    rows = np.arange(10, 23)
+    parts = [share(rows, batches=batches, processes=processes, process=number) for number in range(processes)]
+    assert [len(part) for part in parts] == [batches] * processes
+    assert sorted(np.concatenate([batch for part in parts for batch in part]).tolist()) == rows.tolist()
+    for batch in zip(*parts, strict=True):
+        assert max(map(len, batch)) - min(map(len, batch)) <= 1, "nobody waits for another"
+
+
+def test_weighted_and_smoothed_losses_of_batches_add_up_to_that_of_all() -> None:
+    from stages.finetune import balanced_weights
+    from stages.tasks.sequence_classification import TASK
+
+    labels = torch.tensor([0, 0, 0, 1])
+    logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    weights = balanced_weights(labels.numpy(), 2)
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0])
+    assert weights[labels].mean().item() == pytest.approx(1.0)
+    options = {"label_smoothing": 0.1, "class_weights_C": weights}
+    whole = TASK.loss(logits, labels, **options)
+    parts = [TASK.loss(logits[i : i + 1], labels[i : i + 1], **options) for i in range(4)]
+    assert whole.item() == pytest.approx(torch.stack(parts).mean().item())
+    assert TASK.loss(logits, labels).item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
+    assert whole.item() != pytest.approx(TASK.loss(logits, labels).item())
 
 
 @pytest.mark.parametrize(
@@ -125,6 +202,20 @@ CASES: dict[str, dict[str, Any]] = {
     "bf16-zero-2": {"precision": "bf16", "zero_stage": 2},
     "fp16": {"precision": "fp16"},
     "poisoned": {"poison": True},
+    "dry": {"dropout": 0.0},
+    "activations": {"dropout": 0.0, "activation_checkpointing": True},
+    "offloaded": {"zero_stage": 1, "offload": "optimizer"},
+    "smooth": {"schedule": "cosine", "layer_decay": 0.5},
+    "frozen": {"freeze_layers": 2, "freeze_embeddings": True},
+    "hot": {
+        "encoder_learning_rate": 5.0,
+        "head_learning_rate": 50.0,
+        "epochs": 40,
+        "patience": 40,
+        "warmup_ratio": 0.0,
+        "max_gradient_norm": 1e9,
+        "schedule": "constant",
+    },
 }
 
 TRAIN = """
@@ -134,6 +225,7 @@ import torch
 from stages.models.encoder import FAMILY
 from stages.params import FinetuneParams, ModelParams
 from stages.tasks.sequence_classification import TASK
+from stages.training.checkpoints import Checkpoints
 from stages.training.loop import train
 from stages.training.rows import open_training_data
 from stages.paths import Paths
@@ -146,10 +238,11 @@ def learn(name, poison=False, dropout=0.1, **values):
     torch.manual_seed(0)
     built = FAMILY.build(tiny, model, 2)
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
-    loss = lambda logits, labels, rows: TASK.loss(logits, labels) * (float("nan") if poison else 1.0)
+    loss = lambda logits, batch, rows: TASK.loss(logits, batch["labels"]) * (float("nan") if poison else 1.0)
     try:
-        trained, report = train(built, open_training_data(Paths(root)), family=FAMILY, task=TASK, loss=loss,
-                       params=FinetuneParams(**values), seed=5, curves=root / "curves" / name)
+        trained, report, _ = train(built, open_training_data(Paths(root)), family=FAMILY, task=TASK, loss=loss,
+                       params=FinetuneParams(**values), seed=5, curves=root / "curves" / name,
+                       step_log=root / "steps" / name, checkpoints=Checkpoints(None))
     except (ValueError, RuntimeError) as error:
         return {"error": str(error)}
     moved = not torch.equal(embeddings, trained.encoder.get_input_embeddings().weight.detach())
@@ -161,13 +254,10 @@ print(json.dumps({name: learn(name, **values) for name, values in json.loads(sys
 """
 
 
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Each of CASES: a tiny model that learned to tell words 50-60 from 60-70, in a process as a stage has it."""
+def write_tokens(root: Path) -> None:
+    """Tokens of 96 training and 32 validation rows, of two labels with words of their own."""
     from datasets import Dataset
 
-    root = tmp_path_factory.mktemp("tokens")
-    wide = write_tiny_model(tmp_path_factory.mktemp("wide"), wide=True)
     random = np.random.default_rng(0)
     for split, n in (("train", 96), ("validation", 32)):
         label = random.integers(0, 2, n)
@@ -177,6 +267,14 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         Dataset.from_dict(rows).save_to_disk(str(root / "artifacts/data/tokens" / split))
     described = {"labels": ["a", "b"], "pad_id": 0, "max_tokens": 16}
     (root / "artifacts/data/tokens/labels.json").write_text(json.dumps(described))
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Each of CASES: a tiny model that learned to tell words 50-60 from 60-70, in a process as a stage has it."""
+    root = tmp_path_factory.mktemp("tokens")
+    wide = write_tiny_model(tmp_path_factory.mktemp("wide"), wide=True)
+    write_tokens(root)
     cases = {name: {**params().model_dump(), **changes} for name, changes in CASES.items()}
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(root), str(wide), json.dumps(cases)],
@@ -245,3 +343,44 @@ def test_fp16_hands_over_weights_that_are_not_rounded_to_it(learned: dict[str, A
 def test_a_loss_that_is_not_a_number_stops_the_run_with_step_and_rows(learned: dict[str, Any]) -> None:
     assert "the loss is nan at step" in learned["poisoned"]["error"]
     assert "train-" in learned["poisoned"]["error"]
+
+
+def test_activations_made_again_give_the_same_weights(learned: dict[str, Any]) -> None:
+    assert learned["activations"]["weights"] == pytest.approx(learned["dry"]["weights"], abs=1e-4)
+
+
+def test_an_offloaded_optimizer_learns_the_same(learned: dict[str, Any]) -> None:
+    assert learned["offloaded"]["weights"] == pytest.approx(learned["zero-1"]["weights"], abs=1e-4)
+
+
+def test_schedule_and_layer_rates_and_frozen_layers_change_what_is_learned(learned: dict[str, Any]) -> None:
+    for name in ("smooth", "frozen"):
+        assert learned[name]["weights"] != pytest.approx(learned["plain"]["weights"], abs=1e-3)
+    assert not learned["frozen"]["embeddings_moved"]
+
+
+@pytest.mark.parametrize(
+    ("first", "windows", "stops"),
+    [
+        (0.7, [3.0, 3.0, 3.0], True),
+        (0.7, [3.0, 3.0, 1.0, 3.0, 3.0], False),
+        (0.001, [1.2, 1.3, 1.3], False),
+        (0.001, [1.4, 1.5, 1.6], True),
+        (5.0, [8.0, 9.0, 9.9], False),
+    ],
+)
+def test_a_loss_far_above_that_of_the_start_in_three_windows_has_run_away(
+    first: float, windows: list[float], stops: bool
+) -> None:
+    from stages.training.guards import LossWatch
+
+    watch = LossWatch(guess=float(np.log(2)))
+    for loss in (first, 100.0):
+        watch.begin(loss)
+    with pytest.raises(ValueError, match="run away") if stops else contextlib.nullcontext():
+        for mean in windows:
+            watch.look(mean, "epoch 1/3")
+
+
+def test_a_loss_that_runs_away_stops_the_run(learned: dict[str, Any]) -> None:
+    assert "the loss has run away" in learned["hot"].get("error", "")

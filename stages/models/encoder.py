@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from stages.contracts import Family
+from stages.contracts import Family, Parts, Reader, Taps, Units
 from stages.files import read_json, refuse_remote_code, write_json
 
 if TYPE_CHECKING:
@@ -23,6 +23,36 @@ if TYPE_CHECKING:
 ATTENTION = "eager"
 # What the kinds of encoders call the dropouts of their own.
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+# What they call the width of the feed-forward part in their configurations.
+FEED_FORWARD_WIDTHS = ("intermediate_size", "hidden_dim")
+
+
+WAYS_OUT = (
+    "Those of bert, distilbert, roberta and electra can. For others: prune.heads_kept and prune.feed_forward_kept 1.0,"
+    " cache_logits.vectors [], distill.hidden_size null."
+)
+
+
+class Layout(NamedTuple):
+    """Where the matrices of a layer are."""
+
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    up: str
+    down: str
+
+
+LAYOUTS = (
+    Layout(
+        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+        "intermediate.dense", "output.dense",
+    ),
+    Layout("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"),
+)  # fmt: skip
+# Where the norms of a layer are: behind its attention, and at its end.
+NORMS = (("attention.output.LayerNorm", "output.LayerNorm"), ("sa_layer_norm", "output_layer_norm"))
 
 
 class EncoderClassifier(nn.Module):
@@ -36,12 +66,16 @@ class EncoderClassifier(nn.Module):
             encoder.pooler = None  # its output is not used, and weights without gradients are dead weight
         self.encoder = encoder
         self.pooling = pooling
+        self.n_types = getattr(encoder.config, "type_vocab_size", 0)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, n_labels)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """input_ids, attention_mask (B, T) int64 -> logits (B, C)."""
-        hidden_BTH = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """input_ids, attention_mask, token_type_ids (B, T) int64 -> logits (B, C). Without types, all are 0."""
+        types = {} if token_type_ids is None or self.n_types < 2 else {"token_type_ids": token_type_ids}
+        hidden_BTH = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         if self.pooling == "cls":
             pooled_BH = hidden_BTH[:, 0]
         else:
@@ -76,8 +110,13 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
     return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.head_dropout, n_labels=n_labels)
 
 
-def parts(model: Any) -> Mapping[str, nn.Module]:
-    return {"encoder": model.encoder, "embeddings": model.encoder.get_input_embeddings(), "head": model.head}
+def parts(model: Any) -> Parts:
+    return Parts(
+        encoder=model.encoder,
+        embeddings=model.encoder.get_input_embeddings(),
+        layers=tuple(_layer_stack(model.encoder) or ()),
+        head=model.head,
+    )
 
 
 def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
@@ -116,12 +155,180 @@ def _layer_stack(encoder: Any) -> nn.ModuleList | None:
     raise ValueError(f"model.name: layers of a {encoder.config.model_type} model cannot be chosen yet.")
 
 
+def units(model: Any) -> dict[str, list[Units]]:
+    """The attention heads and the feed-forward neurons of each layer."""
+    found: dict[str, list[Units]] = {"heads": [], "feed_forward": []}
+    config = model.encoder.config
+    for layer, layout in _laid_out(model, "pruned"):
+        matrices: Any = [layer.get_submodule(name) for name in layout]
+        query, key, value, output, up, down = matrices
+        found["heads"].append(Units((query, key, value), output, config.hidden_size // config.num_attention_heads))
+        found["feed_forward"].append(Units((up,), down, 1))
+    return found
+
+
+def readers(model: Any) -> list[Reader]:
+    """Each layer's queries, keys and values; its feed-forward part; and behind the last layer the head."""
+    found: list[Reader] = []
+    layers = _laid_out(model, "made narrower")
+    _refuse_other_widths(model)
+    norm = model.encoder.embeddings.LayerNorm
+    for layer, layout in layers:
+        part: dict[str, Any] = dict(layer.named_modules())
+        behind_attention, at_the_end = next(names for names in NORMS if all(name in part for name in names))
+        found.append(Reader(norm, (part[layout.query], part[layout.key], part[layout.value])))
+        found.append(Reader(part[behind_attention], (part[layout.up],)))
+        norm = part[at_the_end]
+    return [*found, Reader(norm, (model.head,))]
+
+
+def _refuse_other_widths(model: Any) -> None:
+    """Raise ValueError where something beside the layers' matrices and the head is not as wide as the layers.
+
+    Norms that stand elsewhere than NORMS says (before the attention, say) are refused with it.
+    """
+    width, kind = model.encoder.config.hidden_size, model.encoder.config.model_type
+    layouts = _layouts(model)
+    matrices = {layer.get_submodule(name) for layer, layout in layouts for name in layout} | {model.head}
+    norms = [dict(layer.named_modules()).get(name) for layer, _ in layouts for names in NORMS for name in names]
+    norms += [getattr(model.encoder.embeddings, "LayerNorm", None)]
+    for name, module in model.named_modules():
+        is_table = isinstance(module, nn.Embedding) and module.embedding_dim == width
+        is_norm = isinstance(module, nn.LayerNorm) and any(module is norm for norm in norms)
+        known = module in matrices or is_table or is_norm
+        if not known and next(module.parameters(recurse=False), None) is not None:
+            raise ValueError(
+                f"params.yaml: model.name: {name} of this {kind} model is not as wide as its layers, or of a form that"
+                " is not known, so it cannot be made narrower. Allowed: distill.hidden_size null."
+            )
+
+
+def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[int]]) -> nn.Module:
+    """A copy whose layers pass on vectors times `projection_Hh`; of layer i it has only the attention heads `heads[i]`.
+
+    What a layer norm puts out is scaled dimension by dimension, which turned vectors cannot be: each new one gets the
+    mean of the scales by its parts in the old ones. Where all are the same, nothing is lost by that.
+    """
+    config = copy.deepcopy(model.encoder.config)
+    size = config.hidden_size // config.num_attention_heads
+    config.hidden_size, config.num_attention_heads = projection_Hh.shape[1], len(heads[0])
+    if hasattr(config, "embedding_size"):
+        config.embedding_size = config.hidden_size
+    weights = dict(model.state_dict())
+    names = {module: name for name, module in model.named_modules()}
+
+    def reads(module: nn.Module, rows: Any = slice(None)) -> None:
+        weights[f"{names[module]}.weight"] = weights[f"{names[module]}.weight"][rows] @ projection_Hh
+        if f"{names[module]}.bias" in weights:
+            weights[f"{names[module]}.bias"] = weights[f"{names[module]}.bias"][rows].clone()
+
+    def writes(module: nn.Module, columns: Any = slice(None)) -> None:
+        weights[f"{names[module]}.weight"] = projection_Hh.T @ weights[f"{names[module]}.weight"][:, columns]
+        weights[f"{names[module]}.bias"] = projection_Hh.T @ weights[f"{names[module]}.bias"]
+
+    for module, name in names.items():
+        if isinstance(module, nn.Embedding):
+            reads(module)
+        if isinstance(module, nn.LayerNorm):
+            weights[f"{name}.weight"] = projection_Hh.square().T @ weights[f"{name}.weight"]
+            weights[f"{name}.bias"] = projection_Hh.T @ weights[f"{name}.bias"]
+    for (layer, layout), own in zip(_layouts(model), heads, strict=True):
+        rows = (torch.tensor(own)[:, None] * size + torch.arange(size)).ravel()
+        for name in (layout.query, layout.key, layout.value):
+            reads(layer.get_submodule(name), rows)
+        writes(layer.get_submodule(layout.attention_output), rows)
+        reads(layer.get_submodule(layout.up))
+        writes(layer.get_submodule(layout.down))
+    reads(model.head)
+    return _assemble(config, _ours(model), weights)
+
+
+def taps(model: Any) -> Taps:
+    """Where embeddings, layers and attentions put out their vectors."""
+    layers = _laid_out(model, "compared layer by layer")
+    return Taps(
+        embeddings=model.encoder.embeddings,
+        hidden=[layer for layer, _ in layers],
+        queries=[layer.get_submodule(layout.query) for layer, layout in layers],
+        keys=[layer.get_submodule(layout.key) for layer, layout in layers],
+        values=[layer.get_submodule(layout.value) for layer, layout in layers],
+    )
+
+
+def _laid_out(model: Any, purpose: str) -> list[tuple[nn.Module, Layout]]:
+    """Each layer with the names of its matrices. Raises ValueError where they are not known."""
+    found = _layouts(model)
+    if not found:
+        kind = model.encoder.config.model_type
+        raise ValueError(f"params.yaml: model.name: the layers of a {kind} model cannot be {purpose}. {WAYS_OUT}")
+    return found
+
+
+def _layouts(model: Any) -> list[tuple[nn.Module, Layout]]:
+    found = []
+    for layer in _layer_stack(model.encoder) or ():
+        names = dict(layer.named_modules())
+        found += [(layer, layout) for layout in LAYOUTS if all(name in names for name in layout)]
+    return found
+
+
+def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Module:
+    """A copy, in evaluation mode, with only the tokens `kept`, renumbered in that order, and for `max_tokens` at most.
+
+    Positions stay as they are in models whose numbers for them do not begin at 0 (RoBERTa).
+    """
+    config = copy.deepcopy(model.encoder.config)
+    weights = dict(model.state_dict())
+    name = _name_of(model, model.encoder.get_input_embeddings())
+    weights[name] = weights[name][list(kept)].clone()
+    config.vocab_size = len(kept)
+    padding = config.pad_token_id
+    config.pad_token_id = kept.index(padding) if padding in kept else None
+    positions = "encoder.embeddings.position_embeddings.weight"
+    if config.model_type in ("bert", "distilbert", "albert", "electra") and positions in weights:
+        config.max_position_embeddings = min(config.max_position_embeddings, max_tokens)
+        weights[positions] = weights[positions][: config.max_position_embeddings].clone()
+    return _assemble(config, _ours(model), weights).eval()
+
+
+def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
+    """A copy whose token i has the mean of the embeddings of the tokens `pieces[i]`.
+
+    Raises ValueError where the token that pads has another number in a model that counts positions from it (RoBERTa).
+    """
+    config = copy.deepcopy(model.encoder.config)
+    weights = dict(model.state_dict())
+    name = _name_of(model, model.encoder.get_input_embeddings())
+    weights[name] = torch.stack([weights[name][list(old)].mean(0) for old in pieces])
+    config.vocab_size = len(pieces)
+    padding = config.pad_token_id
+    config.pad_token_id = next((new for new, old in enumerate(pieces) if list(old) == [padding]), None)
+    if "roberta" in config.model_type and config.pad_token_id != padding:
+        raise ValueError(
+            f"params.yaml: tokenize.tokenizer is trained, and its token for padding is number {config.pad_token_id};"
+            f" this model counts positions from number {padding}. Allowed for it: pretrained."
+        )
+    return _assemble(config, _ours(model), weights)
+
+
+def _name_of(model: nn.Module, module: nn.Module) -> str:
+    return next(f"{name}.weight" for name, found in model.named_modules() if found is module)
+
+
+def _ours(model: Any) -> dict[str, Any]:
+    """What a model is beyond its encoder."""
+    return {"pooling": model.pooling, "dropout": model.dropout.p, "n_labels": model.head.out_features}
+
+
 def write(model: Any, folder: Path) -> None:
     """config.json (the encoder's, and ours under `winnow`) and model.safetensors, byte-stable."""
     config = model.encoder.config.to_dict()
     for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
         config.pop(volatile, None)
-    config["winnow"] = {"pooling": model.pooling, "dropout": model.dropout.p, "n_labels": model.head.out_features}
+    widths: set[Any] = {layer.get_submodule(layout.up).out_features for layer, layout in _layouts(model)}
+    if len(widths) == 1:  # so that others open what was pruned here
+        config |= {name: min(widths) for name in FEED_FORWARD_WIDTHS if name in config}
+    config["winnow"] = _ours(model)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
     weights = {name: tensor.detach().float().contiguous().cpu() for name, tensor in model.state_dict().items()}
@@ -133,10 +340,24 @@ def open_model(folder: Path) -> nn.Module:
     refuse_remote_code(folder)
     ours = read_json(folder / "config.json")["winnow"]
     config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return _assemble(config, ours, load_file(folder / "model.safetensors")).eval()
+
+
+def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A model of these weights; where layers were pruned, its matrices are as small as they are."""
     encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=ATTENTION)
     model = EncoderClassifier(encoder, pooling=ours["pooling"], dropout=ours["dropout"], n_labels=ours["n_labels"])
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and (shape := weights[f"{name}.weight"].shape) != module.weight.shape:
+            module.weight.data = torch.zeros(shape)
+            if module.bias is not None:
+                module.bias.data = torch.zeros(shape[0])
+            module.out_features, module.in_features = shape
+    model.load_state_dict(weights)
+    return model
 
 
-FAMILY = Family(build=build, parts=parts, student=student, write=write, open=open_model)
+FAMILY = Family(
+    build=build, parts=parts, student=student, units=units, readers=readers, narrower=narrower, taps=taps,
+    cut_vocabulary=cut_vocabulary, new_vocabulary=new_vocabulary, write=write, open=open_model,
+)  # fmt: skip

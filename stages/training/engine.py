@@ -5,22 +5,42 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from stages.contracts import Parts
 from stages.params import TrainingParams
+from stages.training.groups import freeze, parameter_groups
+from stages.training.meter import Cost, cost_of_rows
+from stages.training.processes import join, rank, world_size
+from stages.training.schedules import factor
 
-if not torch.cuda.is_available():
+if torch.cuda.is_available():
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS is not deterministic
+else:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # before deepspeed is imported: it looks for one then
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
 
 import deepspeed
+from deepspeed.utils import (
+    safe_get_full_fp32_param,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
+)
 
 logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+
+MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
+BUCKET = 20_000_000  # numbers that are sent at once; DeepSpeed's own default holds 2 GB for them
+SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # what the dynamic loss scale consists of
+COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")
 
 
 @dataclass(frozen=True)
@@ -30,32 +50,145 @@ class Engine:
     deepspeed: Any
     device: torch.device
     precision: str  # fp16, bf16 or fp32: what is really used
-    zero_stage: int
-
+    params: TrainingParams
+    total_steps: int
     frozen: Mapping[str, torch.Tensor]  # the weights that are not trained, as they were before any rounding
+    cost: Cost
+
+    @property
+    def zero_stage(self) -> int:
+        return self.params.zero_stage
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps that changed the weights: the loss scaler skips those that overflow."""
+        return int(self.deepspeed.global_steps - self.deepspeed.skipped_steps)
+
+    def set_learning_rates(self, step: int) -> None:
+        """Those of optimizer step `step`, counted from 0."""
+        warmup_steps = round(self.params.warmup_ratio * self.total_steps)
+        scale = factor(self.params.schedule, step, warmup_steps=warmup_steps, total_steps=self.total_steps)
+        for group in self.deepspeed.optimizer.param_groups:
+            group["lr"] = group["peak"] * scale
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """A copy of the model's weights on the CPU, in float32: whole under ZeRO-3, unrounded under fp16 and bf16."""
+        """A copy of the model's weights on the CPU, in float32: whole under ZeRO-3, unrounded under fp16 and bf16.
+
+        Every process must call it: the others send their shards.
+        """
         module = self.deepspeed.module
         with deepspeed.zero.GatheredParameters(list(module.parameters()), enabled=self.zero_stage == 3):
-            weights = {name: tensor.detach().float().cpu().clone() for name, tensor in module.state_dict().items()}
-        masters = self._masters()
-        for name, parameter in module.named_parameters():
-            master = masters.get(id(parameter))
-            if master is None and self.zero_stage > 0 and parameter.requires_grad:
-                master = deepspeed.utils.safe_get_full_fp32_param(parameter)
-            if master is not None:
-                weights[name] = master.detach().float().cpu().clone()
+            weights = {name: _copy(tensor) for name, tensor in module.state_dict().items()}
+        for name, parameter, master in self._trained():
+            weights[name] = _copy(safe_get_full_fp32_param(parameter) if master is None else master)
         return {**weights, **self.frozen}
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """All that a later run needs to go on from here, as tensors on the CPU and as JSON.
+
+        Nothing of it depends on the ZeRO stage or the number of processes. Every process must call it.
+        """
+        self._link_moments()
+        tensors: dict[str, torch.Tensor] = {}
+        for name, parameter, master in self._trained():
+            tensors[f"weight.{name}"] = _copy(safe_get_full_fp32_param(parameter) if master is None else master)
+            for key in MOMENTS:
+                found = (
+                    safe_get_full_optimizer_state(parameter, key) if master is None else self._adam.state[master][key]
+                )
+                tensors[f"{key}.{name}"] = _copy(found)
+        scaler = {name: getattr(self._scaler, name) for name in SCALER if hasattr(self._scaler, name)}
+        return tensors, {"scaler": scaler, **{name: getattr(self.deepspeed, name) for name in COUNTERS}}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
+        """Take over what `state` gave, perhaps with another number of processes or another ZeRO stage.
+
+        At least one step must have been made before, since AdamW makes its moments in that.
+        """
+        self._link_moments()
+        for name, parameter, master in self._trained():
+            weight = tensors[f"weight.{name}"].to(self.device)
+            moments = {key: tensors[f"{key}.{name}"].to(self.device) for key in MOMENTS}
+            self._restore_one(parameter, master, weight, moments)
+            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.zero_stage == 3):
+                parameter.data.copy_(weight)
+        for state in self._adam.state.values():
+            if "step" in state:
+                state["step"].fill_(numbers["global_steps"] - numbers["skipped_steps"])
+        for name, value in numbers["scaler"].items():
+            setattr(self._scaler, name, value)
+        for name in COUNTERS:
+            setattr(self.deepspeed, name, numbers[name])
+
+    def _restore_one(
+        self, parameter: nn.Parameter, master: torch.Tensor | None, weight: torch.Tensor, moments: Mapping[str, Any]
+    ) -> None:
+        if master is not None:
+            master.data.copy_(weight)
+            for key, moment in moments.items():
+                self._adam.state[master][key].copy_(moment)
+        elif self.zero_stage == 3:  # DeepSpeed's own way to set a whole tensor fails where processes do not divide it
+            safe_set_local_fp32_param(parameter, _own_part(weight, parameter))
+            for key, moment in moments.items():
+                safe_set_local_optimizer_state(parameter, _own_part(moment, parameter), key)
+        else:
+            safe_set_full_fp32_param(parameter, weight)
+            for key, moment in moments.items():
+                safe_set_full_optimizer_state(parameter, moment, key)
+
+    def _link_moments(self) -> None:
+        """DeepSpeed 0.19 looks for the moments when the first group has made its first step: before the others have."""
+        if self.zero_stage in (1, 2):
+            optimizer = self.deepspeed.optimizer
+            optimizer._hp_optimizer_states_linked = False
+            optimizer._lazy_init_hp_params_optimizer_state()
+
+    @property
+    def _adam(self) -> Any:
+        """AdamW itself, which DeepSpeed may have wrapped."""
+        optimizer = self.deepspeed.optimizer
+        return getattr(optimizer, "optimizer", optimizer)
+
+    @property
+    def _scaler(self) -> Any:
+        optimizer = self.deepspeed.optimizer
+        return getattr(optimizer, "loss_scale_config", None) or getattr(optimizer, "loss_scaler", None)
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter, torch.Tensor | None]]:
+        """Each trained weight with its name and float32 master; None where DeepSpeed has sharded the masters."""
+        masters = self._masters()
+        for name, parameter in self.deepspeed.module.named_parameters():
+            if parameter.requires_grad:
+                yield name, parameter, masters.get(id(parameter), parameter) if self.zero_stage == 0 else None
 
     def _masters(self) -> dict[int, torch.Tensor]:
         """float32 copies that fp16 without ZeRO keeps, by the id of their float16 parameter."""
-        if self.zero_stage > 0:  # there the masters are sharded, and DeepSpeed gathers them
-            return {}
         optimizer = self.deepspeed.optimizer
         halves, masters = getattr(optimizer, "fp16_groups", []), getattr(optimizer, "fp32_groups", [])
         pairs = zip(itertools.chain.from_iterable(halves), itertools.chain.from_iterable(masters), strict=True)
-        return {id(half): master for half, master in pairs}
+        return {id(half): master for half, master in pairs} if self.zero_stage == 0 else {}
+
+
+def _own_part(tensor: torch.Tensor, parameter: Any) -> torch.Tensor:
+    """What this process holds of `tensor` in ZeRO-3: a flat part, the last one filled up with zeros."""
+    size = parameter.ds_tensor.numel()
+    filled = torch.zeros(size * world_size(), dtype=tensor.dtype, device=tensor.device)
+    filled[: tensor.numel()] = tensor.flatten()
+    return filled.narrow(0, rank() * size, size)
+
+
+def _undo_first_step(optimizer: Any) -> None:
+    """In fp16 without ZeRO, DeepSpeed makes AdamW's state by a step without gradients, which counts and decays."""
+    for state in optimizer.optimizer.state.values():
+        state["step"].zero_()
+    for halves, masters in zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True):
+        for half, master in zip(halves, masters, strict=True):
+            master.data.copy_(half.data)
+
+
+def _copy(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor.detach().float().cpu().clone()
 
 
 def resolve_precision(precision: str) -> str:
@@ -70,56 +203,69 @@ def resolve_precision(precision: str) -> str:
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def start_engine(model: nn.Module, parts: Mapping[str, nn.Module], params: TrainingParams, total_steps: int) -> Engine:
-    """Put `model` on a DeepSpeed engine whose learning rates rise and fall over `total_steps` optimizer steps."""
-    _join_process_group()
-    if params.freeze_embeddings:
-        parts["embeddings"].requires_grad_(False)
+def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_steps: int, max_tokens: int) -> Engine:
+    """Put `model` on a DeepSpeed engine, for `total_steps` optimizer steps, in every process of this run."""
+    join()
+    freeze(parts, params)
+    cost = cost_of_rows(model, max_tokens)
     precision = resolve_precision(params.precision)
     frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
-    optimizer = torch.optim.AdamW(parameter_groups(parts, params), fused=params.zero_stage == 0)
-    schedule = warmup_then_linear_decay(warmup_steps=round(params.warmup_ratio * total_steps), total_steps=total_steps)
+    if params.activation_checkpointing:
+        _checkpoint_activations(parts)
+    if torch.cuda.is_available():
+        _fuse_attention(parts.encoder)
     engine, *_ = deepspeed.initialize(
         model=model,
-        optimizer=optimizer,
-        lr_scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, schedule),
-        config=deepspeed_config(params, precision),
+        optimizer=torch.optim.AdamW(parameter_groups(parts, params), fused=params.offload == "none"),
+        config=deepspeed_config(params, precision, sum(p.numel() for p in model.parameters())),
     )
-    return Engine(engine, engine.device, precision, params.zero_stage, frozen)
+    if precision == "fp16" and params.zero_stage == 0:
+        _undo_first_step(engine.optimizer)
+    if params.zero_stage == 0 and world_size() == 1:
+        engine.enable_backward_allreduce = False  # there is nobody to add gradients up with; it copies all of them
+    if params.compile:
+        engine.compile(compile_kwargs={"dynamic": True})
+    return Engine(engine, engine.device, precision, params, total_steps, frozen, cost)
 
 
-def parameter_groups(parts: Mapping[str, nn.Module], params: TrainingParams) -> list[dict[str, Any]]:
-    """AdamW's groups: encoder and head have their own rate; vectors (biases, norms) have no weight decay."""
-    rates = {"encoder": params.encoder_learning_rate, "head": params.head_learning_rate}
-    groups = []
-    for part, rate in rates.items():
-        trained = [parameter for parameter in parts[part].parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in trained if parameter.ndim > 1]
-        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
-        groups.append({"name": part, "params": matrices, "lr": rate, "weight_decay": params.weight_decay})
-        groups.append({"name": f"{part}-vectors", "params": vectors, "lr": rate, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
+def _fuse_attention(encoder: Any) -> None:
+    """Flash attention or its like, through torch; on a CPU, with short rows, it is no faster."""
+    if hasattr(encoder, "set_attn_implementation"):
+        encoder.set_attn_implementation("sdpa")
 
 
-def warmup_then_linear_decay(*, warmup_steps: int, total_steps: int) -> Callable[[int], float]:
-    """The factor on the peak learning rate at each step: up from zero over the warmup, then down to zero."""
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        return max(0.0, (total_steps - step) / max(1, total_steps - warmup_steps))
-
-    return factor
+def _checkpoint_activations(parts: Parts) -> None:
+    enable = getattr(parts.encoder, "gradient_checkpointing_enable", None)
+    if enable is None:
+        raise ValueError(
+            "params.yaml: activation_checkpointing is true, which models of this family cannot. Allowed: false."
+        )
+    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
-def deepspeed_config(params: TrainingParams, precision: str) -> dict[str, Any]:
-    """DeepSpeed's own configuration for `params`."""
+def deepspeed_config(params: TrainingParams, precision: str, weights: int) -> dict[str, Any]:
+    """DeepSpeed's own configuration for `params` and a model of so many `weights`.
+
+    The loop weighs each batch by its rows, whatever the counts here.
+    """
+    bucket = min(weights, BUCKET)
+    zero: dict[str, Any] = {
+        "stage": params.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket
+    }  # fmt: skip
+    if params.zero_stage == 3:
+        zero |= {"sub_group_size": bucket, "stage3_prefetch_bucket_size": bucket, "stage3_max_live_parameters": bucket,
+                 "stage3_max_reuse_distance": bucket}  # fmt: skip
+    if params.offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if params.offload == "all":
+        zero["offload_param"] = {"device": "cpu"}
     config: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": params.batch_size,
+        "train_micro_batch_size_per_gpu": max(1, params.batch_size // world_size()),
         "gradient_accumulation_steps": params.accumulation_steps,
         "gradient_clipping": params.max_gradient_norm,
-        "zero_optimization": {"stage": params.zero_stage},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**31,
     }
     if precision == "fp16":
@@ -129,18 +275,3 @@ def deepspeed_config(params: TrainingParams, precision: str) -> dict[str, Any]:
     elif precision == "bf16":
         config["bf16"] = {"enabled": True}
     return config
-
-
-def _join_process_group() -> None:
-    """One process needs no launcher, no port and no compiled shared-memory op: its group is itself."""
-    if torch.distributed.is_initialized():
-        return
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(
-            "training: WORLD_SIZE is more than 1. Allowed: one process, as yet; start the stage by itself."
-        )
-    os.environ.update({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
-    vars(deepspeed.ops)["__compatible_ops__"] = {}  # else it compiles an op for talking to other processes
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
-    deepspeed.init_distributed(dist_backend=backend)

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from stages.contracts import inputs_of
 from stages.progress import progress
+from stages.training.processes import rank, total, world_size
 from stages.training.rows import TokenRows
 from stages.training.samplers import length_sorted_batches
 
@@ -25,24 +27,39 @@ def predict_logits(
     pad_id: int,
     precision: str,
     title: str,
+    after_batch: Callable[[np.ndarray], None] = lambda _: None,
 ) -> np.ndarray:
-    """Logits (N, C) float32 of all `rows`, in their order. `model` is left in the mode that it was in."""
+    """Logits (N, C) float32 of all `rows`, in their order. `model` is left in the mode that it was in.
+
+    The processes of a training run share the work, and all get all of the logits. `after_batch` is called with the
+    numbers of the rows that this process's model has just run on, in their order in the batch.
+    """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     batches = length_sorted_batches(rows.lengths, batch_size=INFERENCE_BATCH_SIZE)
+    if not batches:
+        raise ValueError(f"{title}: there are no rows.")
     logits: np.ndarray | None = None
     with torch.inference_mode(), autocast(device, precision):
-        for numbers in progress(batches, title):
+        for turn in progress(range(-(-len(batches) // world_size())), title):
+            own = turn * world_size() + rank()
+            numbers = batches[min(own, len(batches) - 1)]  # ZeRO-3 wants every process in every turn
             batch = collate([rows[number] for number in numbers], pad_id=pad_id)
-            out = model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).float().cpu().numpy()
+            out = model(*(tensor.to(device) for tensor in inputs_of(batch))).float()
             if logits is None:
-                logits = np.empty((len(rows), out.shape[1]), dtype=np.float32)
-            logits[numbers] = out
+                logits = np.zeros((len(rows), out.shape[1]), dtype=np.float32)
+            if own < len(batches):
+                logits[numbers] = out.cpu().numpy()
+                after_batch(numbers)
     model.train(was_training)
-    if logits is None:
-        raise ValueError(f"{title}: there are no rows.")
-    return logits
+    assert logits is not None
+    return total(torch.from_numpy(logits).to(device)).cpu().numpy()
+
+
+def scores_of(logits: np.ndarray, rows: TokenRows, score: Callable[..., dict[str, float]]) -> dict[str, float]:
+    """The task's `score` of the answers to the texts of `rows`: of one in windows, that of their mean logits."""
+    return score(rows.by_text(rows.labels).tolist(), rows.by_text(logits).argmax(1).tolist())
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

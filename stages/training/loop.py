@@ -1,33 +1,111 @@
-"""The training loop that `finetune` and `distill` share."""
+"""The training loop that `finetune`, `distill` and `prune` share.
+
+What it learns does not depend on the number of processes, but for dropout's draw.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from dvclive import Live
 from torch import nn
 
-from stages.contracts import Family, Task
+from stages.contracts import NO_LABEL, Family, Task, inputs_of
 from stages.params import TrainingParams
 from stages.progress import progress
+from stages.training.checkpoints import Checkpoints
+from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
-from stages.training.inference import predict_logits
+from stages.training.guards import LossWatch, check_finite, loss_scale_is_found, memory_is_enough
+from stages.training.inference import predict_logits, scores_of
+from stages.training.meter import Meter, StepLog, peak_memory_mb
+from stages.training.processes import agreed, rank, refuse_differences, total, world_size
 from stages.training.rows import TrainingData
-from stages.training.samplers import length_bucketed_batches
+from stages.training.samplers import length_bucketed_batches, share
 
 log = logging.getLogger("winnow")
 LOG_EVERY = 20  # optimizer steps between two points of a curve
+REHEARSALS = 40  # steps until a loss scale of fp16 is low enough, at most
 
-Loss = Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor]
-"""loss(logits_BC, labels_B, row_numbers_B): a scalar, the mean over B."""
+Weights = dict[str, torch.Tensor]
+Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Tensor]
+"""loss(logits_BC, batch, row_numbers_B): a scalar, the mean over B; `batch` is what the task's collate made."""
+
+
+@dataclass
+class Standing:
+    """How far a run is, and how it went: with the weights and AdamW's moments, all that it goes on from."""
+
+    watch: LossWatch
+    epoch: int = 0  # the one under way, from 0
+    step: int = 0  # optimizer steps of it that are done
+    loss_sum: float = 0.0  # over the rows of this epoch
+    rows: int = 0
+    window_sum: float = 0.0  # over the rows since the last point of the curve
+    window_rows: int = 0
+    best_score: float = -1.0
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, numbers: dict[str, Any]) -> Standing:
+        """From what `dataclasses.asdict` gave."""
+        return cls(**{**numbers, "watch": LossWatch(**numbers["watch"])})
+
+    def take(self, loss: float, rows: int) -> None:
+        """One more step is done, with that mean loss over its rows."""
+        self.watch.begin(loss)
+        self.step += 1
+        self.loss_sum, self.rows = self.loss_sum + loss * rows, self.rows + rows
+        self.window_sum, self.window_rows = self.window_sum + loss * rows, self.window_rows + rows
+
+    def end_window(self, title: str) -> float:
+        """The mean loss over the rows of a window. Raises ValueError where the loss has run away."""
+        mean = self.window_sum / self.window_rows
+        self.window_sum, self.window_rows = 0.0, 0
+        self.watch.look(mean, title)
+        return mean
+
+    def end_epoch(self, scores: dict[str, float]) -> float:
+        """The mean loss over the rows of an epoch, which is put down with its scores."""
+        mean = self.loss_sum / self.rows
+        self.history.append({"train_loss": round(mean, 6), **{name: round(s, 6) for name, s in scores.items()}})
+        self.epoch, self.step, self.loss_sum, self.rows = self.epoch + 1, 0, 0.0, 0
+        return mean
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the steps of a run share."""
+
+    engine: Engine
+    data: TrainingData
+    task: Task
+    loss: Loss
+    params: TrainingParams
+    seed: int
+    curves: Path
+    step_log: Path
+    checkpoints: Checkpoints
+    meter: Meter
+
+
+class Trained(NamedTuple):
+    """What came out of a run."""
+
+    model: nn.Module
+    """With the weights that were best on validation."""
+    report: dict[str, Any]
+    """How it went; nothing in it depends on the clock."""
+    speed: dict[str, Any]
+    """How fast it was on this hardware."""
 
 
 def train(
@@ -40,99 +118,192 @@ def train(
     params: TrainingParams,
     seed: int,
     curves: Path,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """A copy of `model` with the weights that were best on validation, and a report of the run.
+    step_log: Path,
+    checkpoints: Checkpoints,
+) -> Trained:
+    """Train a copy of `model`.
 
-    DVCLive's curves go to the folder `curves`. Raises ValueError where the loss stops being a finite number, or where
-    no update was made. The report holds nothing that depends on the clock.
+    Where `checkpoints` has one of this run, it goes on from there. DVCLive's curves go to the folder `curves`, a line
+    of JSON a point to the file `step_log`. Raises ValueError where the loss stops being a finite number or runs away,
+    where no update was made, where memory is too small, or where processes differ in what they were given.
     """
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    epochs = [
-        length_bucketed_batches(data.train.lengths, batch_size=params.batch_size, seed=seed, epoch=epoch)
-        for epoch in range(params.epochs)
-    ]
-    total_steps = max(1, sum(map(len, epochs)) // params.accumulation_steps)
+    # Nothing reads fresh memory; filled, each buffer would be written twice.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trained = copy.deepcopy(model)  # the engine takes the other apart: ZeRO-3 leaves its tensors empty
-    engine = start_engine(model, family.parts(model), params, total_steps)
-    best_score, best_epoch, best_weights = -1.0, -1, engine.weights()
-    history: list[dict[str, float]] = []
-    log.info(
-        "training: %d rows, %s, ZeRO-%d, on %s", len(data.train), engine.precision, engine.zero_stage, engine.device
-    )
-    with Live(str(curves), dvcyaml=None, save_dvc_exp=False, monitor_system=False) as live:
-        for epoch, batches in enumerate(epochs):
-            started = time.perf_counter()
-            train_loss = _one_epoch(engine, batches, data, task, loss, live, f"epoch {epoch + 1}/{params.epochs}")
-            logits = predict_logits(
-                engine.deepspeed.module, data.validation, task.collate,
-                pad_id=data.pad_id, precision=engine.precision, title="validation",
-            )  # fmt: skip
-            scores = task.score(data.validation.labels.tolist(), logits.argmax(1).tolist())
-            history.append({"train_loss": round(train_loss, 6), **{name: round(s, 6) for name, s in scores.items()}})
-            for name, score in scores.items():
-                live.log_metric(f"validation/{name}", score)
-            live.next_step()
-            seconds = time.perf_counter() - started
-            log.info(
-                "epoch %d/%d: loss %.4f, validation %s, %.0f tokens/s", epoch + 1, params.epochs, train_loss,
-                ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), data.train.lengths.sum() / seconds,
-            )  # fmt: skip
-            if scores[params.select_by] > best_score:
-                best_score, best_epoch, best_weights = scores[params.select_by], epoch, engine.weights()
-            elif epoch - best_epoch >= params.patience:
-                log.info("stopped early: no better %s for %d epochs", params.select_by, params.patience)
-                break
-    updates = engine.deepspeed.global_steps - engine.deepspeed.skipped_steps
-    if updates < 1:
+    total_steps = sum(len(_steps(data, params, seed, epoch)) for epoch in range(params.epochs))
+    with memory_is_enough(params), loss_scale_is_found():
+        engine = start_engine(model, family.parts(model), params, total_steps, data.max_tokens)
+        refuse_differences(checkpoints.key, engine.device, "training: the data, the parameters or the code are others")
+        meter = Meter(engine.cost, engine.device, engine.precision, params.epochs * int(data.train.lengths.sum()))
+        job = Job(engine, data, task, loss, params, seed, curves, step_log, checkpoints, meter)
+        log.info(
+            "training: %d rows, %s, ZeRO-%d, on %s%s", len(data.train), engine.precision, engine.zero_stage,
+            engine.device, f", {world_size()} processes" if world_size() > 1 else "",
+        )  # fmt: skip
+        standing, best = _learn(job)
+    if engine.updates < 1:
         raise ValueError(
             f"training: no update was made in {engine.deepspeed.global_steps} steps: the loss scaler skipped them all."
             " Set precision to bf16 or fp32, or lower the learning rates."
         )
-    trained.load_state_dict(best_weights)
-    return trained, {
-        "precision": engine.precision,
-        "zero_stage": engine.zero_stage,
-        "processes": engine.deepspeed.world_size,
-        "updates": updates,
-        "train_rows": len(data.train),
-        "best_epoch": best_epoch + 1,
-        "epochs_run": len(history),
-        f"best_validation_{params.select_by}": round(best_score, 6),
-        "history": history,
+    trained.load_state_dict(best)
+    return Trained(trained, _report(job, standing), meter.report())
+
+
+def _report(job: Job, standing: Standing) -> dict[str, Any]:
+    labels = job.data.train.by_text(job.data.train.labels)
+    unlabelled = int((labels == NO_LABEL).sum())
+    return {
+        "precision": job.engine.precision,
+        "zero_stage": job.engine.zero_stage,
+        "updates": job.engine.updates,
+        "train_rows": len(labels) - unlabelled,
+        **({"unlabelled_rows": unlabelled} if unlabelled else {}),  # transfer rows, and copies with tokens hidden
+        "best_epoch": standing.best_epoch + 1,
+        "epochs_run": len(standing.history),
+        f"best_validation_{job.params.select_by}": round(standing.best_score, 6),
+        "history": standing.history,
     }
 
 
-def _one_epoch(
-    engine: Engine, batches: list[np.ndarray], data: TrainingData, task: Task, loss: Loss, live: Live, title: str
-) -> float:
-    """One pass over the training rows. Returns the mean loss over the rows."""
-    module = engine.deepspeed
-    module.train()
-    summed, seen, since, since_rows = 0.0, 0, 0.0, 0
-    shown_batches = progress(batches, title)
-    for numbers in shown_batches:
-        batch = task.collate([data.train[number] for number in numbers], pad_id=data.pad_id)
-        labels = batch["labels"].to(engine.device)
-        logits = module(batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device))
-        value = loss(logits, labels, numbers)
-        module.backward(value)
-        stepped = module.is_gradient_accumulation_boundary()
+def _learn(job: Job) -> tuple[Standing, Weights]:
+    """All epochs, or those that are left of them, until there is no better score; with the best weights."""
+    params = job.params
+    standing, best, kept = _resumed(job)
+    steps = StepLog(job.step_log, after=job.engine.deepspeed.global_steps, validated=not standing.step)
+    with open_curves(job.curves, kept) as lines:
+        while standing.epoch < params.epochs and standing.epoch - 1 - standing.best_epoch < params.patience:
+            best = _one_epoch(job, standing, best, lines, steps)
+    if standing.epoch < params.epochs:
+        log.info("stopped early: no better %s for %d epochs", params.select_by, params.patience)
+    return standing, best
+
+
+def _steps(data: TrainingData, params: TrainingParams, seed: int, epoch: int) -> list[np.ndarray]:
+    """The rows of each optimizer step of an epoch."""
+    rows = params.batch_size * params.accumulation_steps
+    return length_bucketed_batches(data.train.lengths, batch_size=rows, seed=seed, epoch=epoch)
+
+
+def _one_epoch(job: Job, standing: Standing, best: Weights, lines: Curves, step_log: StepLog) -> Weights:
+    """What is left of one pass over the training rows, and the look at validation. Returns the best weights."""
+    engine, params, meter, epoch = job.engine, job.params, job.meter, standing.epoch
+    steps = _steps(job.data, params, job.seed, epoch)
+    title = f"epoch {epoch + 1}/{params.epochs}"
+    engine.deepspeed.module.train()
+    meter.start()
+    shown = progress(steps[standing.step :], title, done=standing.step)
+    window: list[tuple[np.ndarray, torch.Tensor]] = []  # a GPU asked for each loss at once waits each time
+    for number, rows in enumerate(shown, start=standing.step + 1):
+        window.append((rows, _one_step(job, rows, epoch, number - 1)))
+        meter.take(job.data.train.lengths[rows])
+        done = engine.deepspeed.global_steps
+        if done % LOG_EVERY == 0 or number == len(steps):
+            _take(job, standing, window, title)
+        if done % LOG_EVERY == 0:
+            meter.stop()
+            mean = standing.end_window(title)
+            rate = engine.deepspeed.optimizer.param_groups[0]["lr"]
+            speed, left = meter.tokens_per_second, meter.seconds_left
+            shown.set_postfix(loss=f"{mean:.3f}", lr=f"{rate:.1e}", tokens_s=f"{speed:.0f}", left=f"{left:.0f}s")
+            lines.log(done, {"train/loss": mean, "train/learning_rate": rate})
+            step_log.write(
+                done, epoch=epoch + 1, loss=mean, learning_rate=rate, tokens_per_second=round(speed),
+                seconds_left=round(left, 1), skipped_steps=engine.deepspeed.skipped_steps,
+                memory_mb=round(peak_memory_mb(engine.device)),
+            )  # fmt: skip
+            if agreed(job.checkpoints.due(), engine.device):
+                _save(job, standing, best)
+            meter.start()
+    meter.stop()
+    logits = predict_logits(
+        engine.deepspeed.module, job.data.validation, job.task.collate,
+        pad_id=job.data.pad_id, precision=engine.precision, title="validation",
+    )  # fmt: skip
+    scores = scores_of(logits, job.data.validation, job.task.score)
+    lines.log(engine.deepspeed.global_steps, {f"validation/{name}": score for name, score in scores.items()})
+    step_log.write(engine.deepspeed.global_steps, epoch=epoch + 1, validation=scores)
+    train_loss = standing.end_epoch(scores)
+    log.info(
+        "%s: loss %.4f, validation %s, %.0f tokens/s", title, train_loss,
+        ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), meter.tokens_per_second,
+    )  # fmt: skip
+    if scores[params.select_by] > standing.best_score:
+        standing.best_score, standing.best_epoch, best = scores[params.select_by], epoch, engine.weights()
+    if agreed(job.checkpoints.due(), engine.device):
+        _save(job, standing, best)
+    return best
+
+
+def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Tensor]], title: str) -> None:
+    """Count the losses of some steps, and forget them. Raises ValueError where one is not a number."""
+    losses = total(torch.stack([part for _, part in window])).tolist()
+    first = job.engine.deepspeed.global_steps - len(window) + 1
+    for at, ((rows, _), loss) in enumerate(zip(window, losses, strict=True)):
+        check_finite(loss, first + at, [job.data.train.row_ids[row] for row in rows[:5]], title)
+        standing.take(loss, len(rows))
+    window.clear()
+
+
+def _one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
+    """One optimizer step. Returns this process's part of the mean loss over `rows`; the parts add up to it."""
+    engine, module = job.engine, job.engine.deepspeed
+    engine.set_learning_rates(module.global_steps)
+    summed = torch.zeros((), device=engine.device)
+    batches = share(rows, batches=job.params.accumulation_steps, processes=world_size(), process=rank())
+    for number, own in enumerate(batches):
+        # Random numbers follow from where the run is, so that a run that goes on has the same ones.
+        torch.manual_seed(int(np.random.SeedSequence([job.seed, epoch, step, number, rank()]).generate_state(1)[0]))
+        taken = own if len(own) else rows[:1]  # each process takes part in each batch, if only with a row of no weight
+        collated = job.task.collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
+        batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
+        logits = module(*inputs_of(batch))
+        part = job.loss(logits, batch, taken) * (len(own) / len(rows))  # the parts add up to the mean over all rows
+        # DeepSpeed takes the mean over the batches and the processes; this undoes it.
+        module.backward(part * (job.params.accumulation_steps * world_size()))
         module.step()
-        shown = value.item()
-        if not math.isfinite(shown):
-            names = ", ".join(data.train.row_ids[number] for number in numbers[:5])
-            raise ValueError(
-                f"{title}: the loss is {shown} at step {module.global_steps}, in the batch of rows {names}, ..."
-                " Lower the learning rates, or set precision to fp32."
-            )
-        summed, seen = summed + shown * len(numbers), seen + len(numbers)
-        since, since_rows = since + shown * len(numbers), since_rows + len(numbers)
-        if stepped and module.global_steps % LOG_EVERY == 0:
-            shown_batches.set_postfix(loss=f"{since / since_rows:.3f}")
-            live.step = module.global_steps
-            live.log_metric("train/loss", since / since_rows)
-            live.log_metric("train/learning_rate", module.get_lr()[0])
-            since, since_rows = 0.0, 0
-    live.step = module.global_steps
-    return summed / seen
+        summed += part.detach().float()
+    return summed
+
+
+def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
+    """Where an earlier try of this run was cut off, or else the start; with the best weights and the curves so far."""
+    found = job.checkpoints.newest()
+    at = f"{found[1]['engine']['global_steps'] if found else 0:016x}"
+    refuse_differences(
+        at, job.engine.device,
+        "training: another checkpoint is found (set WINNOW_CHECKPOINTS to a folder that all machines share)",
+    )  # fmt: skip
+    if found is None:
+        guess = math.log(max(2, int(job.data.train.labels.max()) + 1))
+        return Standing(watch=LossWatch(guess)), job.engine.weights(), {}
+    tensors, numbers = found
+    rows = _steps(job.data, job.params, job.seed, 0)[0]
+    for _ in range(REHEARSALS):  # AdamW makes its moments at its first step: one whose results are then replaced
+        _one_step(job, rows, 0, 0)
+        if job.engine.updates:
+            break
+    job.engine.restore(tensors["trained"], numbers["engine"])
+    standing = Standing.of(numbers["standing"])
+    job.meter.restore(numbers["meter"])
+    log.info("training: goes on after step %d, in epoch %d", job.engine.deepspeed.global_steps, standing.epoch + 1)
+    return standing, tensors["best"], numbers["curves"]
+
+
+def _save(job: Job, standing: Standing, best: Weights) -> None:
+    if job.engine.updates < 1:
+        return  # so far the loss scaler has skipped every step: there is nothing to go on from
+    tensors, numbers = job.engine.state()  # every process takes part
+    if rank() == 0:
+        job.checkpoints.save(
+            job.engine.deepspeed.global_steps,
+            {"trained": tensors, "best": best},
+            {
+                "engine": numbers,
+                "standing": asdict(standing),
+                "curves": read_curves(job.curves),
+                "meter": job.meter.state(),
+            },
+        )

@@ -24,6 +24,15 @@ def length_bucketed_batches(lengths: np.ndarray, *, batch_size: int, seed: int, 
     return [batches[i] for i in random.permutation(len(batches))]
 
 
+def share(rows: np.ndarray, *, batches: int, processes: int, process: int) -> list[np.ndarray]:
+    """The part of one optimizer step's rows that one process takes, in so many batches, each maybe empty.
+
+    A batch is rows that stand together, so of similar length; the processes take turns in it. All shares together
+    are `rows`, whatever the number of processes.
+    """
+    return [chunk[process::processes] for chunk in np.array_split(rows, batches)]
+
+
 def length_sorted_batches(lengths: np.ndarray, *, batch_size: int) -> list[np.ndarray]:
     """Every row once, the longest first: for inference, where order does not matter."""
     order = np.argsort(-lengths, kind="stable")

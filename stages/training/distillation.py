@@ -1,0 +1,232 @@
+"""What a student is to match: losses that add up by their weights, and the teacher's answers that they need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from stages.contracts import NO_LABEL, Taps, Task, Units
+from stages.training.loop import Loss
+from stages.training.losses import kd_loss
+from stages.training.rows import TokenRows
+from stages.training.vectors import Vectors, caught, padded
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a student and its teacher made of one batch: B examples, T tokens, C classes."""
+
+    student_BC: torch.Tensor
+    teacher_BC: torch.Tensor
+    labels_B: torch.Tensor
+    mask_BT: torch.Tensor
+    """1 for tokens, 0 for padding."""
+    student: Vectors
+    teacher: Vectors
+    """By the student's layer, as `values.0`, like the student's."""
+    temperature: float
+    heads: int
+    """Into so many parts vectors are taken apart for their relations."""
+    label_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+    def of(self, kind: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The student's and the teacher's vectors of a kind, a pair a layer."""
+        return [(self.student[name], self.teacher[name]) for name in self.student if name.partition(".")[0] == kind]
+
+
+@dataclass(frozen=True)
+class DistillationLoss:
+    """One loss. loss(pair): a scalar, the mean over the examples; of an example, over its tokens."""
+
+    vectors: tuple[str, ...]
+    """What of the teacher it needs beyond logits: kinds of vectors."""
+    loss: Callable[[Pair], torch.Tensor]
+
+
+def _logits(pair: Pair) -> torch.Tensor:
+    """Hinton et al. 2015, arXiv:1503.02531."""
+    return kd_loss(pair.student_BC, pair.teacher_BC, temperature=pair.temperature)
+
+
+def _labels(pair: Pair) -> torch.Tensor:
+    """The task's own; rows without a label lose nothing."""
+    labelled_B = pair.labels_B != NO_LABEL
+    if labelled_B.all():
+        return pair.label_loss(pair.student_BC, pair.labels_B)
+    if not labelled_B.any():
+        return pair.student_BC.sum() * 0.0
+    mean = pair.label_loss(pair.student_BC[labelled_B], pair.labels_B[labelled_B])
+    return mean * labelled_B.float().mean()
+
+
+def _same_vectors(kind: str) -> Callable[[Pair], torch.Tensor]:
+    """The mean square of the differences, over an example's real tokens, and over the examples.
+
+    Jiao et al. 2020 (TinyBERT), arXiv:1909.10351.
+    """
+
+    def loss(pair: Pair) -> torch.Tensor:
+        parts = []
+        for student_BTX, teacher_BTX in pair.of(kind):
+            if student_BTX.shape != teacher_BTX.shape:
+                raise ValueError(
+                    f"params.yaml: distill.losses has {kind}, and the student's vectors have a width of"
+                    f" {student_BTX.shape[-1]}, the teacher's {teacher_BTX.shape[-1]}. Take attention_relations and"
+                    " value_relations for a narrower student."
+                )
+            parts.append(over_tokens((student_BTX.float() - teacher_BTX).square().mean(-1), pair.mask_BT))
+        return torch.stack(parts).mean()
+
+    return loss
+
+
+def _relations(first: str, second: str) -> Callable[[Pair], torch.Tensor]:
+    """KL(teacher || student) of softmax(first second^T / sqrt(d)), the mean over layers, heads, real tokens, examples.
+
+    Wang et al. 2020 (MiniLM), arXiv:2002.10957, and 2021 (MiniLMv2), arXiv:2012.15828.
+    """
+
+    def loss(pair: Pair) -> torch.Tensor:
+        parts = []
+        for (student_a, teacher_a), (student_b, teacher_b) in zip(pair.of(first), pair.of(second), strict=True):
+            student_log = relation(student_a, student_b, pair.mask_BT, heads=pair.heads)
+            teacher_log = relation(teacher_a, teacher_b, pair.mask_BT, heads=pair.heads)
+            divergence_BHT = (teacher_log.exp() * (teacher_log - student_log)).sum(-1)
+            parts.append(over_tokens(divergence_BHT.mean(1), pair.mask_BT))
+        return torch.stack(parts).mean()
+
+    return loss
+
+
+def over_tokens(values_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """The mean over the examples of the mean over each one's real tokens: so the batches of a step add up to it."""
+    return ((values_BT * mask_BT).sum(1) / mask_BT.sum(1)).mean()
+
+
+def relation(a_BTX: torch.Tensor, b_BTX: torch.Tensor, mask_BT: torch.Tensor, *, heads: int) -> torch.Tensor:
+    """How each token relates to each other: log softmax over real tokens, (B, heads, T, T) float32.
+
+    Raises ValueError where the width cannot be taken apart into `heads`.
+    """
+    if a_BTX.shape[-1] % heads:
+        raise ValueError(
+            f"distill.losses: vectors of a width of {a_BTX.shape[-1]} cannot be taken apart into the teacher's {heads}"
+            " heads, as relations want. Leave the relations out."
+        )
+    a_BHTd, b_BHTd = (x.float().unflatten(-1, (heads, -1)).transpose(1, 2) for x in (a_BTX, b_BTX))
+    scores_BHTT = a_BHTd @ b_BHTd.transpose(-1, -2) / math.sqrt(a_BHTd.shape[-1])
+    # A large negative number, not -inf, whose difference with itself is no number.
+    return functional.log_softmax(scores_BHTT.masked_fill(mask_BT[:, None, None] == 0, -1e9), dim=-1)
+
+
+def relation_heads(teacher: Units, student: Units) -> int:
+    """Into so many parts the vectors of both are taken apart for their relations: at most the teacher's heads.
+
+    Relations need the same number of heads, not the same width (MiniLMv2). `teacher`, `student`: a layer's heads.
+    """
+    widths = [len(heads) * heads.size for heads in (teacher, student)]
+    return max(n for n in range(1, len(teacher) + 1) if not any(width % n for width in widths))
+
+
+LOSSES: Mapping[str, DistillationLoss] = {
+    "logits": DistillationLoss((), _logits),
+    "labels": DistillationLoss((), _labels),
+    "hidden": DistillationLoss(("hidden",), _same_vectors("hidden")),
+    "embeddings": DistillationLoss(("embeddings",), _same_vectors("embeddings")),
+    "attention_relations": DistillationLoss(("queries", "keys"), _relations("queries", "keys")),
+    "value_relations": DistillationLoss(("values",), _relations("values", "values")),
+}
+
+
+@dataclass(frozen=True)
+class TeacherAnswers:
+    """What `cache_logits` kept."""
+
+    logits_NC: torch.Tensor
+    vectors: Vectors
+    """(tokens of all rows, width) float16."""
+    rows: TokenRows
+    """The training rows, and after them those without labels on which the teacher was asked too."""
+
+    def batch(self, rows_B: np.ndarray, tokens: int, names: Mapping[str, str]) -> Vectors:
+        """The vectors of some rows, (B, tokens, width); `names`: what each is to be called -> what it is here."""
+        return {own: padded(self.vectors[name], self.rows.offsets, rows_B, tokens) for own, name in names.items()}
+
+
+def read_answers(path: Path, rows: TokenRows) -> TeacherAnswers:
+    """What is kept at `path` of the training rows `rows`. Raises ValueError where it was made of other rows."""
+    tensors = load_file(path)
+    logits_NC = tensors.pop("logits")
+    if "lengths" in tensors:
+        rows = rows.and_unlabelled(tensors.pop("input_ids").numpy(), tensors.pop("lengths").numpy())
+    if len(logits_NC) != len(rows):
+        raise ValueError(f"{path}: {len(logits_NC)} rows for {len(rows)} training rows.")
+    return TeacherAnswers(logits_NC, tensors, rows)
+
+
+@contextmanager
+def distillation_loss(
+    weights: Mapping[str, float],
+    *,
+    temperature: float,
+    task: Task,
+    answers: TeacherAnswers,
+    taps: Callable[[], Taps] | None = None,
+    teacher_layers: Sequence[int] = (),
+    heads: Callable[[], int] = lambda: 1,
+) -> Iterator[Loss]:
+    """The sum of the losses of distill.losses, for the training loop: those with `weights` above 0.
+
+    `taps` of the model that is trained, and the teacher's `heads`, are asked for where a loss needs inner vectors. The
+    student's layer i is compared with the teacher's layer `teacher_layers[i]`, for those that are cached.
+    Raises ValueError where the cache does not have what a loss needs.
+    """
+    losses = [(weight, LOSSES[name]) for name, weight in weights.items() if weight > 0]
+    names: dict[str, str] = {}
+    for _, one in losses:
+        for kind in one.vectors:
+            names |= _matched(kind, answers.vectors, teacher_layers)
+    with ExitStack() as stack:
+        student: Vectors = {}
+        if names:
+            assert taps is not None
+            student = stack.enter_context(caught(taps(), list(names), when_training=True))
+        relation_heads = heads() if names else 1
+
+        def loss(student_BC: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
+            mask_BT, device = batch["attention_mask"].float(), student_BC.device
+            teacher = answers.batch(rows_B, mask_BT.shape[1], names)
+            pair = Pair(
+                student_BC=student_BC, teacher_BC=answers.logits_NC[torch.from_numpy(rows_B)].to(device),
+                labels_B=batch["labels"], mask_BT=mask_BT, student=student,
+                teacher={name: vectors.to(device) for name, vectors in teacher.items()},
+                temperature=temperature, heads=relation_heads, label_loss=task.loss,
+            )  # fmt: skip
+            return torch.stack([weight * one.loss(pair) for weight, one in losses]).sum()
+
+        yield loss
+
+
+def _matched(kind: str, cached: Mapping[str, torch.Tensor], teacher_layers: Sequence[int]) -> dict[str, str]:
+    """The student's vectors of a kind -> the teacher's, for the layers that are cached."""
+    wanted = (
+        {"embeddings": "embeddings"}
+        if kind == "embeddings"
+        else {f"{kind}.{own}": f"{kind}.{layer}" for own, layer in enumerate(teacher_layers)}
+    )
+    found = {own: name for own, name in wanted.items() if name in cached}
+    if not found:
+        layers = "" if kind == "embeddings" else ", and to cache_logits.layers one of distill.teacher_layers"
+        raise ValueError(
+            f"params.yaml: distill.losses needs the teacher's {kind}, which cache_logits did not keep. Add {kind} to"
+            f" cache_logits.vectors{layers}."
+        )
+    return found

@@ -1,0 +1,182 @@
+"""How fast a training run is on this machine: tokens a second, memory, and the share of the hardware's peak (MFU)."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from stages.machine import processor
+from stages.training.processes import greatest, rank, world_size
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+COUNTED_TOKENS = 64  # of the longer row whose operations are counted: the law is the same for any length
+Cost = Callable[[np.ndarray], float]
+"""cost(lengths_N): floating-point operations that rows of so many tokens take, forward and backward."""
+
+
+def cost_of_rows(model: nn.Module, max_tokens: int) -> Cost:
+    """What training rows costs, by torch's own count of operations of `model`, a classifier of ids and mask.
+
+    Matrix products grow with a row's length, attention with its square; two lengths tell both. Padding, and
+    activations that are made twice, are not counted: they are no use. Frozen weights need no gradients of theirs.
+    """
+    longest = min(max_tokens, COUNTED_TOKENS)
+    lengths = (longest // 2, longest)
+    counted = [_count(model, length) for length in lengths]
+    linear, quadratic = np.linalg.solve([[length, length**2] for length in lengths], counted)
+
+    def cost(lengths_N: np.ndarray) -> float:
+        return float(linear * lengths_N.sum() + quadratic * (lengths_N.astype(np.float64) ** 2).sum())
+
+    return cost
+
+
+def _count(model: nn.Module, length: int) -> int:
+    """Of one row, on the CPU. The model is left as it was."""
+    ids_BT = torch.zeros((1, length), dtype=torch.int64)
+    was_training = model.training
+    model.eval()
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+        warnings.simplefilter("ignore")  # of a setting for GPUs that oneDNN's flags bring along
+        with torch.backends.mkldnn.flags(enabled=False):  # its LSTM is one operator, of which torch counts nothing
+            model(ids_BT, torch.ones_like(ids_BT)).sum().backward()
+    model.zero_grad(set_to_none=True)
+    model.train(was_training)
+    return int(counter.get_total_flops())
+
+
+def matrix_peak(precision: str, device: torch.device) -> float:
+    """Floating-point operations a second of the fastest product of square matrices, measured here; some 0.2 s."""
+    best = 0.0
+    for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):
+        left = torch.randn(size, size, device=device).to(DTYPES[precision])
+        right = torch.randn(size, size, device=device).to(DTYPES[precision])
+        for _ in range(4):
+            _wait(device)
+            started = time.perf_counter()
+            left @ right
+            _wait(device)
+            best = max(best, 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most that this process has held: on a GPU what torch allocated there, else its resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+COUNTED = ("tokens", "operations", "seconds")
+
+
+@dataclass
+class Meter:
+    """Counts what was learned and in what time; validation and checkpoints are not in it.
+
+    `total_tokens`: of the whole run, should it not stop early.
+    """
+
+    cost: Cost
+    device: torch.device
+    precision: str
+    total_tokens: int
+    tokens: int = 0
+    operations: float = 0.0
+    seconds: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        """The clock runs from here."""
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        """The clock stands still."""
+        self.seconds += time.perf_counter() - self._since
+        self._since = time.perf_counter()
+
+    def take(self, lengths: np.ndarray) -> None:
+        """Rows of so many tokens were learned."""
+        self.tokens += int(lengths.sum())
+        self.operations += self.cost(lengths)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / max(self.seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0, self.total_tokens - self.tokens) / max(self.tokens_per_second, 1e-9)
+
+    def state(self) -> dict[str, float]:
+        """What a run that goes on later starts from."""
+        return {name: getattr(self, name) for name in COUNTED}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Take over what `state` gave."""
+        for name in COUNTED:
+            setattr(self, name, state[name])
+
+    def report(self) -> dict[str, Any]:
+        """What this run was on this hardware. Every process must call it."""
+        memory = greatest(peak_memory_mb(self.device), self.device)
+        peak = matrix_peak(self.precision, self.device) * world_size() if rank() == 0 else 0.0
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        return {
+            "hardware": gpu or processor(),
+            "processes": world_size(),
+            "precision": self.precision,
+            "train_seconds": round(self.seconds, 1),
+            "tokens_per_second": round(self.tokens_per_second),
+            "achieved_gflops": round(self.operations / max(self.seconds, 1e-9) / 1e9, 1),
+            "matrix_peak_gflops": round(peak / 1e9, 1),
+            "mfu": round(self.operations / max(self.seconds, 1e-9) / peak, 4) if peak else 0.0,
+            "peak_memory_mb_per_process": round(memory, 1),
+        }
+
+
+class StepLog:
+    """A line of JSON a point, for machines that watch: `file`, written by the first process as it happens."""
+
+    def __init__(self, file: Path, *, after: int, validated: bool) -> None:
+        """A run that goes on after step `after` keeps the lines up to it; that of its validation if that was done."""
+        self._file = file if rank() == 0 else None
+        if self._file is None:
+            return
+        kept = []
+        if after and file.is_file():
+            lines = file.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _step(line) < after + (validated or "validation" not in line)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def write(self, step: int, **values: Any) -> None:
+        """One line: the step, and the values."""
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line that was cut off

@@ -1,0 +1,73 @@
+"""What a training run leaves: the model's folder, how it went, and how fast."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from stages.contracts import Family
+from stages.files import publish, read_json, write_json
+from stages.model_folder import seal
+from stages.paths import Paths
+from stages.training.checkpoints import Checkpoints
+from stages.training.loop import Trained
+from stages.training.processes import rank
+
+
+def write_outcome(
+    paths: Paths,
+    name: str,
+    trained: Trained,
+    *,
+    family: Family,
+    tokenizer: Path,
+    description: dict[str, Any],
+    checkpoints: Checkpoints,
+) -> None:
+    """Write the model `name` and its metrics, in the first process. `description` goes to model.json."""
+    if rank() != 0:
+        return
+    with publish(paths.model(name)) as folder:
+        write_model(trained.model, folder, family=family, tokenizer=tokenizer, description=description)
+    write_json(paths.training(name), trained.report)
+    write_json(paths.training_speed(name), trained.speed)
+    checkpoints.discard()
+
+
+def write_model(
+    model: nn.Module, folder: Path, *, family: Family, tokenizer: Path, description: dict[str, Any]
+) -> None:
+    """Write a model's folder: its weights and configuration, its tokenizer, model.json, and the manifest."""
+    family.write(model, folder)
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    seal(folder, **description)
+
+
+def write_co_teachers(
+    folder: Path,
+    runs: Mapping[int, tuple[Trained, Checkpoints]],
+    *,
+    family: Family,
+    tokenizer: Path,
+    description: dict[str, Any],
+) -> None:
+    """Write the teachers but the first, by seed, in the first process; where there are none, that alone."""
+    if rank() != 0:
+        return
+    with publish(folder) as draft:
+        draft.mkdir()
+        for seed, (trained, _) in runs.items():
+            write_model(trained.model, draft / str(seed), family=family, tokenizer=tokenizer, description=description)
+        write_json(draft / "reports.json", {str(seed): trained.report for seed, (trained, _) in runs.items()})
+    for _, checkpoints in runs.values():
+        checkpoints.discard()
+
+
+def as_it_was(model: nn.Module, name: str, paths: Paths) -> Trained:
+    """A model that was not trained again: it went as the model `name` did."""
+    speed = paths.training_speed(name)  # no out of DVC's: where it took the model from its cache, there is none
+    return Trained(model, read_json(paths.training(name)), read_json(speed) if speed.is_file() else {})

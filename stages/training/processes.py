@@ -1,0 +1,84 @@
+"""The processes of one training run: one a GPU, as torch elastic or DeepSpeed's launcher starts them; else one."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+PATIENCE = timedelta(minutes=float(os.environ.get("WINNOW_RANK_TIMEOUT_MINUTES", "10")))  # for a process that is lost
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_device() -> torch.device:
+    """This process's GPU, where there is one; else the CPU."""
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def join() -> None:
+    """Become part of the group of processes; a group of one needs no launcher and no port."""
+    if distributed.is_initialized():
+        return
+    import deepspeed
+
+    if not torch.cuda.is_available():
+        # Else it compiles, with g++, an op for talking between processes of one machine. Gloo does that.
+        vars(deepspeed.ops)["__compatible_ops__"] = {}
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if world_size() > 1:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        deepspeed.init_distributed(dist_backend=backend, timeout=PATIENCE, verbose=False)
+        return
+    os.environ.update({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
+    distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+    deepspeed.init_distributed(dist_backend=backend)
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """The sum of `value` over all processes; it is changed in place."""
+    if world_size() > 1:
+        distributed.all_reduce(value)
+    return value
+
+
+def greatest(value: float, device: torch.device) -> float:
+    """The largest `value` of all processes."""
+    if world_size() == 1:
+        return value
+    told = torch.tensor([value], dtype=torch.float64, device=device)
+    distributed.all_reduce(told, distributed.ReduceOp.MAX)
+    return float(told.item())
+
+
+def refuse_differences(digest: str, device: torch.device, what: str) -> None:
+    """Raises ValueError, in every process, where one has another `digest`: hexadecimal digits, 16 count."""
+    if world_size() == 1:
+        return
+    own = torch.tensor([int(digest[at : at + 4], 16) for at in range(0, 16, 4)], dtype=torch.int64, device=device)
+    told = [torch.zeros_like(own) for _ in range(world_size())]
+    distributed.all_gather(told, own)
+    others = [str(number) for number, value in enumerate(told) if not torch.equal(value, told[0])]
+    if others:
+        raise ValueError(f"{what} in process {', '.join(others)} than in process 0.")
+
+
+def agreed(flag: bool, device: torch.device) -> bool:
+    """What the first process says."""
+    if world_size() == 1:
+        return flag
+    told = torch.tensor([int(flag)], device=device)
+    distributed.broadcast(told, 0)
+    return bool(told.item())

@@ -1,0 +1,114 @@
+"""A model's inner vectors: caught as it runs, and kept for all rows of a split."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.contracts import Taps
+from stages.training.inference import predict_logits
+from stages.training.rows import TokenRows
+
+Vectors = dict[str, torch.Tensor]
+"""By name, as `values.5` or `embeddings`: (B, T, width)."""
+
+
+def vector_names(kinds: Sequence[str], layers: Sequence[int]) -> list[str]:
+    """The names of those kinds of vectors at those layers; embeddings have no layer."""
+    return [
+        name for kind in kinds for name in (["embeddings"] if kind == "embeddings" else [f"{kind}.{n}" for n in layers])
+    ]
+
+
+@contextmanager
+def caught(taps: Taps, names: Sequence[str], *, when_training: bool = False) -> Iterator[Vectors]:
+    """A dict that holds, after each run of the model, its vectors of these `names`.
+
+    `when_training`: only those of runs in training mode. Raises ValueError for a layer that the model does not have.
+    """
+    vectors: Vectors = {}
+    hooks = []
+    try:
+        for name in names:
+            hooks.append(_module(taps, name).register_forward_hook(_keep(vectors, name, when_training)))
+        yield vectors
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _keep(vectors: Vectors, name: str, when_training: bool) -> Callable[..., None]:
+    def hook(module: nn.Module, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        if module.training or not when_training:
+            vectors[name] = output[0] if isinstance(output, tuple) else output
+
+    return hook
+
+
+def _module(taps: Taps, name: str) -> nn.Module:
+    kind, _, layer = name.partition(".")
+    if kind == "embeddings":
+        return taps.embeddings
+    modules: Sequence[nn.Module] = getattr(taps, kind)
+    if int(layer) >= len(modules):
+        raise ValueError(
+            f"params.yaml: cache_logits.layers has {layer}. Allowed: 0 to {len(modules) - 1}, as the teacher has"
+            f" {len(modules)} layers."
+        )
+    return modules[int(layer)]
+
+
+def predict_logits_and_vectors(
+    model: nn.Module,
+    taps: Callable[[], Taps],
+    names: Sequence[str],
+    rows: TokenRows,
+    collate: Callable[..., dict[str, torch.Tensor]],
+    *,
+    folder: Path,
+    pad_id: int,
+    precision: str,
+    title: str,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Logits (N, C) float32; and by name the vectors of all tokens of `rows`, row after row: (tokens, width) float16.
+
+    The model runs once over the rows; its `taps` are asked for where there are `names`. The vectors are not in memory
+    but in files of `folder`, which have no name, and are gone with the arrays.
+    """
+    kept: dict[str, np.ndarray] = {}
+    with ExitStack() as stack:
+        vectors = stack.enter_context(caught(taps(), names)) if names else {}
+
+        def keep(numbers: np.ndarray) -> None:
+            for name, vectors_BTX in vectors.items():
+                found_BTX = vectors_BTX.half().cpu().numpy()
+                if name not in kept:
+                    kept[name] = _on_disk(folder, (int(rows.offsets[-1]), found_BTX.shape[-1]))
+                for at, number in enumerate(numbers):
+                    kept[name][rows.offsets[number] : rows.offsets[number + 1]] = found_BTX[at, : rows.lengths[number]]
+
+        logits = predict_logits(model, rows, collate, pad_id=pad_id, precision=precision, title=title, after_batch=keep)
+    return logits, kept
+
+
+def _on_disk(folder: Path, shape: tuple[int, int]) -> np.ndarray:
+    """An array in a file without a name. Raises OSError where the disk has no room, which writing to it would not."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, 2 * shape[0] * shape[1]))
+        return np.memmap(file, dtype=np.float16, shape=shape)
+
+
+def padded(kept: torch.Tensor, offsets: np.ndarray, rows: np.ndarray, tokens: int) -> torch.Tensor:
+    """What `predict_logits_and_vectors` kept of some rows, as a batch (B, tokens, width) float32, filled with zeros."""
+    batch_BTX = torch.zeros(len(rows), tokens, kept.shape[1])
+    for at, row in enumerate(rows):
+        start, end = int(offsets[row]), int(offsets[row + 1])
+        batch_BTX[at, : end - start] = kept[start:end].float()
+    return batch_BTX

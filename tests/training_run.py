@@ -1,0 +1,209 @@
+"""Training runs of a tiny model, one after another in one process: `python tests/training_run.py RUNS.json`.
+
+Started by torch elastic, it is one of several processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from stages.models.encoder import FAMILY
+from stages.params import FinetuneParams, ModelParams
+from stages.paths import Paths
+from stages.tasks.sequence_classification import TASK
+from stages.training import loop
+from stages.training.checkpoints import Checkpoints
+from stages.training.processes import rank, world_size
+from stages.training.rows import TokenRows, TrainingData, open_training_data
+
+
+def main(runs: list[dict[str, Any]]) -> None:
+    """Make each run. Of several, one that cannot end well leaves its message in `error.txt`, and the next begins."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("winnow").setLevel(logging.INFO)
+    torch.set_num_threads(1)
+    for options in runs:
+        out = Path(options["out"])
+        try:
+            one_run(options, out)
+        except ValueError as error:
+            if len(runs) == 1:
+                raise
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "error.txt").write_text(str(error))
+
+
+def one_run(options: dict[str, Any], out: Path) -> None:
+    """Train as `options` say; the first process writes the weights and the report."""
+    loop.LOG_EVERY = options.get("log_every", 2)
+    params, data = FinetuneParams(**options["params"]), open_training_data(Paths(Path(options["root"])))
+    model = ModelParams(
+        family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
+        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    built = FAMILY.build(Path(options["model"]), model, options.get("labels", 2))
+    gradients = out / "gradients.safetensors" if options.get("gradients") else None
+    if options.get("plain"):
+        weights, report = plain(built, data, params, seed=5, gradients=gradients)
+    else:
+        weights, report = on_engine(built, data, params, options, out, gradients)
+    if rank() == 0:
+        save_tensors(weights, out / "weights.safetensors")
+        (out / "report.json").write_text(json.dumps({**report, "world": world_size()}))
+
+
+def on_engine(
+    model: nn.Module, data: TrainingData, params: FinetuneParams, options: dict[str, Any], out: Path,
+    gradients: Path | None,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:  # fmt: skip
+    """With the fault that `options` name."""
+    if "repeat" in options:
+        data = dataclasses.replace(data, train=Repeated(data.train, options["repeat"]))
+    if "kill_at_rename" in options:
+        kill_at_rename(options["kill_at_rename"])
+    if "spare_mb" in options:
+        used = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (used + options["spare_mb"] * 2**20, resource.RLIM_INFINITY))
+    folder = options.get("checkpoints")
+    key = options.get("keys", ["0" * 16] * world_size())[rank()]
+    kept = Checkpoints(Path(folder) if folder else None, key, every_seconds=0.0)
+    steps = 0
+
+    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows: np.ndarray) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == options.get("kill_at") and rank() == options.get("kill_rank", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if options.get("overflow"):  # a finite loss whose gradients are not
+            logits.register_hook(lambda gradient: gradient * torch.inf)
+        if steps == options.get("nan_at"):
+            logits = logits * torch.nan
+        return TASK.loss(logits, batch["labels"])
+
+    with keeping_gradients(gradients):
+        trained, report, speed = loop.train(
+            model, data, family=FAMILY, task=TASK, loss=loss, params=params, seed=5, curves=out / "curves",
+            step_log=out / "steps.jsonl", checkpoints=kept,
+        )  # fmt: skip
+    if options.get("kill_after"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if rank() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "speed.json").write_text(json.dumps(speed))
+    return dict(trained.state_dict()), report
+
+
+class Repeated:
+    """Rows so many times over."""
+
+    def __init__(self, rows: TokenRows, times: int) -> None:
+        self._rows, self.lengths, self.labels = rows, np.tile(rows.lengths, times), np.tile(rows.labels, times)
+        self.row_ids = rows.row_ids * times
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return self._rows[at % len(self._rows)]
+
+
+def kill_at_rename(number: int) -> None:
+    """SIGKILL this process when it is about to give a checkpoint its name, the so manieth time."""
+    seen = 0
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event == "os.rename" and "step-" in str(arguments[1]):
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
+
+
+@contextlib.contextmanager
+def keeping_gradients(file: Path | None) -> Iterator[None]:
+    """Write those of the first step, as DeepSpeed has them before it takes that step; None: do not."""
+    from deepspeed.utils import safe_get_full_grad
+
+    start = loop.start_engine
+
+    def watched(*arguments: Any) -> Any:
+        engine = start(*arguments)
+        module, step = engine.deepspeed, engine.deepspeed.step
+
+        def first() -> None:
+            found = {name: safe_get_full_grad(p) for name, p in module.module.named_parameters()}
+            if rank() == 0 and file:
+                save_tensors(found, file)
+            module.step = step
+            step()
+
+        module.step = first
+        return engine
+
+    vars(loop)["start_engine"] = watched if file else start
+    try:
+        yield
+    finally:
+        vars(loop)["start_engine"] = start
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}, file)
+
+
+def plain(
+    model: nn.Module, data: TrainingData, params: FinetuneParams, *, seed: int, gradients: Path | None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """What anybody would write in torch, without an engine: the same batches, rates and clipping."""
+    parts = FAMILY.parts(model)
+    groups = [
+        {"params": [p for p in part.parameters() if (p.ndim > 1) == matrix], "peak": rate, "weight_decay": decay}
+        for part, rate in ((parts.encoder, params.encoder_learning_rate), (parts.head, params.head_learning_rate))
+        for matrix, decay in ((True, params.weight_decay), (False, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    epochs = [loop._steps(data, params, seed, epoch) for epoch in range(params.epochs)]
+    total = sum(map(len, epochs))
+    warmup, done, losses = round(params.warmup_ratio * total), 0, []
+    for steps in epochs:
+        model.train()
+        for rows in steps:
+            scale = (done + 1) / (warmup + 1) if done < warmup else (total - done) / max(1, total - warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * scale
+            batch = TASK.collate([data.train[row] for row in rows], pad_id=data.pad_id)
+            value = TASK.loss(model(batch["input_ids"], batch["attention_mask"]), batch["labels"])
+            optimizer.zero_grad()
+            value.backward()
+            if gradients and not done:
+                found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+                save_tensors(found, gradients)
+            nn.utils.clip_grad_norm_(model.parameters(), params.max_gradient_norm)
+            optimizer.step()
+            losses.append((value.item(), len(rows)))
+            done += 1
+    return dict(model.state_dict()), {"losses": losses}
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()))
