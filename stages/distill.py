@@ -1,58 +1,107 @@
-"""Stage `distill`: a student with fewer layers learns from the teacher's cached logits, and from the labels."""
+"""Stage `distill`: a smaller student learns from the teacher's cached answers, and from the labels."""
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
+from torch import nn
 
 from stages import plugins
+from stages.compression.width import narrowed
 from stages.contracts import Family, Task
 from stages.entry import run_stage
-from stages.files import publish, write_json
-from stages.model_folder import describe, seal
+from stages.model_folder import describe, plugin_of
 from stages.models import FAMILIES
-from stages.params import Params
+from stages.params import DistillParams, Params
 from stages.paths import Paths
+from stages.refusals import faults_of_student
 from stages.tasks import TASKS
+from stages.training.checkpoints import open_checkpoints
+from stages.training.distillation import distillation_loss, read_answers, relation_heads
+from stages.training.engine import resolve_precision
+from stages.training.launch import launch
 from stages.training.loop import train
-from stages.training.losses import kd_loss
-from stages.training.rows import open_training_data
+from stages.training.outcome import write_outcome
+from stages.training.rows import TrainingData, first_batches, open_training_data
 
 
 def distill(params: Params, paths: Paths) -> None:
     """Train the student; write its folder, its curves and metrics/training/student.json.
 
-    Raises ValueError where distill.teacher_layers names a layer that the teacher does not have.
+    Raises ValueError where the task's students are not of distill.family, where distill.teacher_layers names a layer
+    that the teacher does not have, distill.hidden_size is no width for the model, or distill.losses wants vectors that
+    cache_logits did not keep.
     """
     task: Task = plugins.load(TASKS, params.task, key="task")
-    family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
-    data = open_training_data(paths)
-    teacher_NC = load_file(paths.logits)["logits"]
-    if len(teacher_NC) != len(data.train):
-        raise ValueError(f"{paths.logits}: {len(teacher_NC)} rows for {len(data.train)} training rows.")
-    hard = params.distill.hard_label_weight
-
-    def loss(logits_BC: torch.Tensor, labels_B: torch.Tensor, rows_B: np.ndarray) -> torch.Tensor:
-        targets_BC = teacher_NC[torch.from_numpy(rows_B)].to(logits_BC.device)
-        soft = kd_loss(logits_BC, targets_BC, temperature=params.distill.temperature)
-        return (1 - hard) * soft + hard * task.loss(logits_BC, labels_B)
-
+    plugins.check(dict.fromkeys(task.families), params.distill.family, key="distill.family")
+    if faults := list(faults_of_student(params)):  # of later stages too, before the time to train is spent
+        raise ValueError("\n".join(faults))
+    family: Family = plugins.load(FAMILIES, params.distill.family, key="distill.family")
+    folder = paths.model("teacher")
+    taught_by: Family = plugin_of(folder, "family", FAMILIES)
+    data = open_training_data(paths, transfer=True)
+    answers = read_answers(paths.logits, data.train)
+    data = replace(data, train=answers.rows)
+    if answers.vectors:
+        refuse_what_hides_vectors(params.distill)
+    checkpoints = open_checkpoints(
+        paths.checkpoints("student"),
+        [
+            *(params.seed, params.task, params.model.model_dump(mode="json")),
+            *(params.distill.model_dump(mode="json"), resolve_precision(params.distill.precision)),
+        ],
+        [paths.tokens, folder, paths.logits],
+    )
     torch.manual_seed(params.seed)
-    student = family.student(family.open(paths.model("teacher")), params.distill.teacher_layers)
-    student, report = train(
-        student, data, family=family, task=task, loss=loss, params=params.distill, seed=params.seed,
-        curves=paths.curves("student"),
+    teacher = taught_by.open(folder)
+    student = untrained(teacher, params.distill, family, taught_by, data, task)
+    with distillation_loss(
+        params.distill.losses.model_dump(), temperature=params.distill.temperature, task=task, answers=answers,
+        taps=lambda: family.taps(student), teacher_layers=params.distill.teacher_layers,
+        heads=lambda: relation_heads(taught_by.units(teacher)["heads"][0], family.units(student)["heads"][0]),
+    ) as loss:  # fmt: skip
+        trained = train(
+            student, data, family=family, task=task, loss=loss, params=params.distill, seed=params.seed,
+            curves=paths.curves("student"), step_log=paths.step_log("student"), checkpoints=checkpoints,
+        )  # fmt: skip
+    write_outcome(
+        paths, "student", trained, family=family, tokenizer=folder / "tokenizer.json",
+        description={**describe(folder), "family": params.distill.family}, checkpoints=checkpoints,
     )  # fmt: skip
-    description = describe(paths.model("teacher"))
-    with publish(paths.model("student")) as folder:
-        family.write(student, folder)
-        shutil.copyfile(paths.model("teacher") / "tokenizer.json", folder / "tokenizer.json")
-        seal(folder, **description)
-    write_json(paths.training("student"), report)
+
+
+def untrained(
+    teacher: nn.Module, params: DistillParams, family: Family, taught_by: Family, data: TrainingData, task: Task
+) -> nn.Module:
+    """The student before it is trained: layers of the teacher's, or a model of another family.
+
+    Raises ValueError where that family has none but for teachers of its own, and as `distill` does.
+    """
+    if family is not taught_by:
+        if family.begin is None:
+            raise ValueError(
+                f"params.yaml: distill.family is '{params.family}', and the teacher is of another (model.family)."
+                f" Allowed: the teacher's. A student of '{params.family}' is made of its layers."
+            )
+        return family.begin(taught_by.parts(teacher), params)
+    return narrowed(
+        family.student(teacher, params.teacher_layers), family, params.hidden_size,
+        lambda: first_batches(
+            data.validation, task.collate, count=params.width_rows, pad_id=data.pad_id
+        ),
+    )  # fmt: skip
+
+
+def refuse_what_hides_vectors(params: DistillParams) -> None:
+    """Raise ValueError where the student's inner vectors could not be caught as it runs."""
+    for name in ("compile", "activation_checkpointing"):
+        if getattr(params, name):
+            raise ValueError(
+                f"params.yaml: distill.{name} is true. Allowed with losses on inner vectors: false."
+                " Set it to false, or cache_logits.vectors to []."
+            )
 
 
 if __name__ == "__main__":
-    run_stage(distill)
+    run_stage(distill, launch=launch)

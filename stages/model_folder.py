@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stages import plugins
 from stages.backends import RUNNERS
-from stages.contracts import Runner
+from stages.contracts import Runner, Text
 from stages.files import read_json, sha256, write_json
 
 DESCRIPTION, MANIFEST = "model.json", "manifest.json"
@@ -30,6 +32,17 @@ def describe(folder: Path) -> dict[str, Any]:
     return read_json(folder / DESCRIPTION)
 
 
+def plugin_of(folder: Path, kind: str, table: Mapping[str, str]) -> Any:
+    """The plug-in of `table` that model.json in `folder` names as the model's `kind`: its backend, its family.
+
+    Raises FileNotFoundError where there is no model, and ValueError for no name, or one not in the table.
+    """
+    description = describe(folder)
+    if kind not in description:
+        raise ValueError(f"{folder / DESCRIPTION}: names no {kind}. Make the model again: `dvc repro --force`.")
+    return plugins.load(table, description[kind], key=f"{folder / DESCRIPTION}: {kind}")
+
+
 def verify(folder: Path) -> None:
     """Raise ValueError where a file of the folder is missing, is not the one that was sealed, or was added."""
     if not (folder / MANIFEST).is_file():
@@ -49,7 +62,33 @@ _ADVICE = "Do not use it: get the folder again (`dvc checkout`, or `make repro`)
 
 
 def open_runner(folder: Path, *, threads: int) -> Runner:
-    """Open the model in `folder` for texts, with `threads` threads, after checking it against its manifest."""
+    """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
+
+    Its `predict` raises ValueError for single texts where the model is of pairs, and the other way round.
+    """
     description = describe(folder)
     verify(folder)
-    return plugins.load(RUNNERS, description["backend"], key=f"{folder / DESCRIPTION}: backend")(folder, threads)
+    runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
+    are_pairs = wants_pairs(description)
+    return replace(runner, predict=lambda texts: runner.predict(_checked(texts, folder, are_pairs=are_pairs)))
+
+
+def wants_pairs(description: Mapping[str, Any]) -> bool:
+    """Whether a model, of that model.json, was trained on pairs of texts (ingest.text_pair_column)."""
+    return description.get("pairs", False)
+
+
+def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool) -> Sequence[Text]:
+    """The texts, pairs as tuples. Raises ValueError for what the model in `folder` was not trained on."""
+    for number, text in enumerate(texts, start=1):
+        is_pair = isinstance(text, list | tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)
+        if is_pair != are_pairs or not (is_pair or isinstance(text, str)):
+            found = "a pair" if is_pair else "a single text" if isinstance(text, str) else f"{str(text)[:40]!r}"
+            wanted = (
+                "pairs of texts: give (text, text_pair); to `winnow predict`, TEXT --pair TEXT, or a file with a tab"
+                " between the two"
+                if are_pairs
+                else "single texts: give a str; to `winnow predict`, no --pair"
+            )
+            raise ValueError(f"{folder}: text number {number} is {found}. The model was trained on {wanted}.")
+    return [(text[0], text[1]) for text in texts] if are_pairs else texts

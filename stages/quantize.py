@@ -1,66 +1,107 @@
-"""Stage `quantize`: the student as int8, in a self-contained folder that opens without torch."""
+"""Stage `quantize`: the pruned student as int8, in a self-contained folder that opens without torch."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stages import plugins
 from stages.backends import QUANTIZERS
+from stages.contracts import INPUTS, QuantizationRows, Task, Text
 from stages.entry import run_stage
-from stages.files import publish, read_json
+from stages.files import publish, read_json, write_json
 from stages.machine import cores
 from stages.measures.calibration import fit_temperature
-from stages.model_folder import describe, open_runner, seal
+from stages.model_folder import describe, open_runner, seal, wants_pairs
 from stages.params import Params
 from stages.paths import Paths
-from stages.rows import read_split
+from stages.recipe import ensemble, pruned_to, recurrent
+from stages.rows import read_split, texts_of
+from stages.tasks import TASKS
+
+SHOWN = ("backend", "activations", "most_threads", "kept")  # of what quantizing found, what model.json says too
 
 
 def quantize(params: Params, paths: Paths) -> None:
     """Write the quantized folder: model, tokenizer, model.json with the labels, a short card, the manifest."""
     quantizer = plugins.load(QUANTIZERS, params.quantize.backend, key="quantize.backend")
-    student = paths.model("student")
-    description = describe(student)
+    task: Task = plugins.load(TASKS, params.task, key="task")
+    source = paths.model("pruned")
+    sealed = {**describe(source), "temperature": 1.0}
+    validation = read_split(paths.clean, "validation")
+    truth = [sealed["labels"].index(label) for label in validation["label"].to_pylist()]
+    rows = _rows(task, params, paths, texts_of(validation), truth)
     with publish(paths.model("quantized")) as folder:
         folder.mkdir()
-        quantizer(student, folder, params.quantize)
-        shutil.copyfile(student / "tokenizer.json", folder / "tokenizer.json")
-        (folder / "README.md").write_text(
-            card(description, params, read_json(paths.training("student"))), encoding="utf-8"
-        )
-        sealed = {**description, "backend": params.quantize.backend, "temperature": 1.0}
+        shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+        seal(folder, **sealed)
+        found = quantizer(source, folder, params.quantize, rows)
+        sealed |= {name: found[name] for name in SHOWN if name in found}
+        training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
+        (folder / "README.md").write_text(card(sealed, params, training, pruning, folder), encoding="utf-8")
         seal(folder, **sealed)
         if params.quantize.temperature_scaling:
-            seal(folder, **{**sealed, "temperature": temperature(folder, paths)})
+            seal(folder, **{**sealed, "temperature": temperature(folder, rows.validation, truth)})
+    write_json(paths.quantization, found)
 
 
-def temperature(folder: Path, paths: Paths) -> float:
-    """The temperature that makes the probabilities of the model in `folder` fit the validation rows."""
-    rows = read_split(paths.clean, "validation")
-    runner = open_runner(folder, threads=cores())
-    truth = np.array([runner.labels.index(label) for label in rows["label"].to_pylist()])
-    return fit_temperature(truth, runner.predict(rows["text"].to_pylist()))
+def _rows(
+    task: Task, params: Params, paths: Paths, validation: Sequence[Text], truth: Sequence[int]
+) -> QuantizationRows:
+    """Calibration texts from all over the training rows; the validation rows, and what float32 says of them."""
+    train = texts_of(read_split(paths.clean, "train"))
+    chosen = np.linspace(0, len(train) - 1, num=min(params.quantize.calibration_rows, len(train)), dtype=int)
+    exact = open_runner(paths.model("pruned"), threads=cores())
+    return QuantizationRows(
+        calibration=[train[i] for i in chosen],
+        validation=validation,
+        exact_NC=exact.predict(validation),
+        score=lambda answers_NC: task.score(truth, answers_NC.argmax(1).tolist())["macro_f1"],
+    )
 
 
-def card(description: dict, params: Params, training: dict) -> str:
+def temperature(folder: Path, texts: Sequence[Text], truth: Sequence[int]) -> float:
+    """The temperature that makes the probabilities of the model in `folder` fit the true labels (their positions)."""
+    return fit_temperature(np.array(truth), open_runner(folder, threads=cores()).predict(texts))
+
+
+def _longer(description: dict[str, Any]) -> str:
+    """What becomes of texts that are longer than the model's tokens."""
+    if description.get("long_texts") != "windows":
+        return "longer ones are cut"
+    return f"longer ones are read in windows that share {description['stride']} tokens, and their logits averaged"
+
+
+def card(
+    description: dict[str, Any], params: Params, training: dict[str, Any], pruning: dict[str, Any], folder: Path
+) -> str:
     """A short model card, made of what is known when the model is made."""
+    cut = f", pruned to {left}" if (left := pruned_to(pruning)) else ""
+    width = f" with a width of {params.distill.hidden_size}" if params.distill.hidden_size else ""
+    layers = f"its layers\n{', '.join(map(str, params.distill.teacher_layers))}{width}"
+    made = f"distilled to {recurrent(params.distill) or layers}{cut}, quantized with `{description['backend']}`"
+    unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
     score = f"best_validation_{params.distill.select_by}"
+    inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
+    inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
+    texts = "pairs of texts" if wants_pairs(description) else "texts"
+    files = " and ".join(f"`{path.name}`" for path in sorted(folder.glob("model.*")) if path.suffix != ".json")
     return f"""# A {len(description["labels"])}-label text classifier
 
-int8, made with Winnow: {description["pretrained"]}, fine-tuned, distilled to its layers
-{", ".join(map(str, params.distill.teacher_layers))}, quantized with `{params.quantize.backend}`.
+int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
 
-- Task: {description["task"]}; texts of up to {description["max_tokens"]} tokens, longer ones are cut.
+- Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
 - Labels: {", ".join(description["labels"])}
-- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`.
+- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
 - Before quantization: {score.replace("_", " ")} {training[score]:.4f}. The quantized model's own figures are in
   the project's metrics/quality/quantized.json.
 - It knows nothing of other labels, languages or kinds of text than those it was trained on, and always answers.
 
-Files: `model.onnx` (inputs `input_ids`, `attention_mask`; output `logits`), `tokenizer.json`, `model.json` (labels
+Files: {files} (inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` (labels
 in the order of the logits), `manifest.json` (SHA-256 of each file).
 """
 

@@ -16,7 +16,7 @@ from conftest import REPOSITORY, TOPICS
 
 from stages import model_folder
 from stages.models.encoder import FAMILY
-from stages.params import ModelParams, QuantizeParams
+from stages.params import ModelParams, load_params
 
 TEXTS = [" ".join(words[:n]) for n in (1, 4, 9) for words in TOPICS.values()]
 
@@ -44,10 +44,10 @@ def student(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str
 
 
 def quantized(student: Path, folder: Path, temperature: float = 1.0) -> Path:
-    from stages.backends.onnxruntime_int8.quantizer import quantize
+    from stages.backends.onnxruntime_int8.quantizer import prepare
 
     folder.mkdir(parents=True)
-    quantize(student, folder, QuantizeParams(backend="onnxruntime_int8", per_channel=True, temperature_scaling=False))
+    prepare(student, load_params(REPOSITORY / "params.yaml").quantize, TEXTS).write(folder, ())
     shutil.copyfile(student / "tokenizer.json", folder / "tokenizer.json")
     description = {**model_folder.describe(student), "backend": "onnxruntime_int8", "temperature": temperature}
     model_folder.seal(folder, **description)
@@ -101,9 +101,10 @@ def test_int8_holds_its_matrices_as_int8(int8: Path) -> None:
     import onnx
 
     graph = onnx.load(int8 / "model.onnx").graph
-    assert {node.op_type for node in graph.node} >= {"MatMulInteger", "DynamicQuantizeLinear"}
+    products = [node.op_type for node in graph.node if node.name.endswith(".product")]
+    assert products == ["QAttention", *["MatMulIntegerToFloat"] * 3] * 3
     floats = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1]
-    assert sum(np.prod(t.dims) for t in floats) < 0.1 * sum(np.prod(t.dims) for t in graph.initializer)
+    assert sum(np.prod(t.dims) for t in floats) < 0.15 * sum(np.prod(t.dims) for t in graph.initializer)
 
 
 def test_the_quantized_file_has_the_same_bytes_wherever_it_is_made(student: Path, int8: Path, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 RUNNERS = {
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",
+    "openvino_int8": "stages.backends.openvino_int8.runner:open_runner",
     "pytorch": "stages.backends.pytorch.runner:open_runner",
     "tfidf": "stages.backends.tfidf.runner:open_runner",
 }
 
 QUANTIZERS = {
+    "auto": "stages.backends.auto.quantizer:quantize",
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.quantizer:quantize",
+    "openvino_int8": "stages.backends.openvino_int8.quantizer:quantize",
 }

@@ -7,24 +7,27 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from stages.backends.batching import open_tokenizer, probabilities
+from stages.backends.batching import only_taken, open_tokenizer, probabilities
 from stages.contracts import Runner
 from stages.files import read_json
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
-    """Open model.onnx in `folder` on the CPU."""
+    """Open model.onnx in `folder` on the CPU, with so many threads, or as many as model.json allows."""
     description = read_json(folder / "model.json")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = min(threads, description.get("most_threads", threads))
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    labels = tuple(description["labels"])
-    tokenizer = open_tokenizer(folder, max_tokens=description["max_tokens"])
+    names = {one.name for one in session.get_inputs()}
+    labels, temperature = tuple(description["labels"]), description["temperature"]
+    tokenizer = open_tokenizer(folder, description)
 
-    def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        return session.run(["logits"], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        return session.run(["logits"], only_taken(names, inputs))[0]
 
-    shape = {"n_labels": len(labels), "pad_id": description["pad_id"], "temperature": description["temperature"]}
-    return Runner(labels=labels, predict=lambda texts: probabilities(texts, tokenizer, run, **shape))
+    return Runner(
+        labels=labels,
+        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels), temperature=temperature),
+    )

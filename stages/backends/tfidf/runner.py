@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.numpy import load_file
+from scipy.sparse import csr_matrix, hstack
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from stages.contracts import Runner
+from stages.contracts import Runner, Text
 from stages.files import read_json
 
 
@@ -23,7 +25,15 @@ def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners
     coefficients_VC, intercept_C = weights["coefficients"].T, weights["intercept"]
     return Runner(
         labels=tuple(description["labels"]),
-        predict=lambda texts: softmax(vectorizer.transform(texts) @ coefficients_VC + intercept_C, axis=1).astype(
+        predict=lambda texts: softmax(features(texts, vectorizer) @ coefficients_VC + intercept_C, axis=1).astype(
             "float32"
         ),
     )
+
+
+def features(texts: Sequence[Text], vectorizer: TfidfVectorizer) -> csr_matrix:
+    """TF-IDF of N texts, (N, V); of pairs (N, 3V): the first's, the second's, and their products: what they share."""
+    if len(texts) == 0 or isinstance(texts[0], str):
+        return vectorizer.transform(texts)
+    first, second = (vectorizer.transform([pair[place] for pair in texts]) for place in (0, 1))
+    return hstack([first, second, first.multiply(second)], format="csr")

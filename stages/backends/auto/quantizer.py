@@ -1,0 +1,74 @@
+"""Measures the backends that are installed on this machine, and takes the fastest within the limit of quality."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages import plugins
+from stages.backends import QUANTIZERS, RUNNERS
+from stages.contracts import QuantizationRows, Runner, Text
+from stages.files import read_json, write_json
+from stages.machine import cores
+from stages.params import QuantizeParams
+
+log = logging.getLogger("winnow")
+TIMED_ROWS, ROUNDS = 100, 5
+
+
+def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
+    """Write to `folder` what the fastest backend makes; return what it found, with that of the `candidates`.
+
+    A backend is left out where it says that it cannot run here, and where its guard could not keep it within
+    `max_loss`. Raises ValueError, with the reason of each, where none is left. How fast each is goes to the log
+    alone: other runs would give other figures.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        found: dict[str, dict[str, Any]] = {}
+        left_out: dict[str, str] = {}
+        for name in sorted(QUANTIZERS.keys() - {"auto"}):
+            trial = Path(scratch) / name
+            shutil.copytree(folder, trial)
+            write_json(trial / "model.json", {**read_json(folder / "model.json"), "backend": name})
+            try:
+                found[name] = plugins.load(QUANTIZERS, name, key="quantize.backend")(source, trial, params, rows)
+            except ValueError as error:
+                left_out[name] = str(error)
+                log.info("auto: %s is left out: %s", name, error)
+        if not found:
+            raise ValueError(
+                "params.yaml: quantize.backend is 'auto', and no backend is left:\n"
+                + "\n".join(f"  {name}: {reason}" for name, reason in left_out.items())
+            )
+        milliseconds = _in_turns({name: _open(name, Path(scratch) / name) for name in found}, rows.validation)
+        fastest = min(found, key=lambda name: milliseconds[name])
+        for name in found:
+            log.info("auto: %s: %.3f ms a row, macro-F1 %.4f", name, milliseconds[name], found[name]["macro_f1"])
+        log.info("auto: %s is taken. To have it on every machine: quantize.backend: %s", fastest, fastest)
+        for path in (Path(scratch) / fastest).iterdir():
+            shutil.copyfile(path, folder / path.name)
+    return {**found[fastest], "candidates": found}
+
+
+def _open(name: str, folder: Path) -> Runner:
+    return plugins.load(RUNNERS, name, key="quantize.backend")(folder, cores())
+
+
+def _in_turns(runners: Mapping[str, Runner], texts: Sequence[Text]) -> dict[str, float]:
+    """Milliseconds a single row of each runner: the median of the rows, in the best of some rounds."""
+    medians: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(ROUNDS):
+        for name, runner in runners.items():
+            spent = []
+            for text in texts[:TIMED_ROWS]:
+                started = time.perf_counter()
+                runner.predict([text])
+                spent.append((time.perf_counter() - started) * 1000)
+            medians[name].append(statistics.median(spent))
+    return {name: min(found) for name, found in medians.items()}

@@ -1,0 +1,65 @@
+"""Encoders that `graph.py` does not know, for ONNX Runtime: exported by torch, fused where patterns are found, int8.
+
+Activations are quantized as they come (dynamic quantization), so no calibration rows are needed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.optimizer import optimize_model
+
+from stages.backends.onnx_export import export, quiet, without_traces
+from stages.contracts import Quantizable
+from stages.params import QuantizeParams
+
+WITH_MATRICES = ("Attention", "EmbedLayerNormalization", "Gather", "Gemm", "MatMul")
+
+
+def prepare(source: Path, params: QuantizeParams) -> Quantizable:
+    """The model of any family in the folder `source`; its matrices go by the names of the exporter's nodes."""
+    with tempfile.TemporaryDirectory() as scratch, quiet():
+        exported, fused = (Path(scratch) / name for name in ("exported.onnx", "fused.onnx"))
+        model = export(source, exported)
+        fuse(exported, fused, model.encoder.config)
+        graph = onnx.load(fused)
+
+    def write(folder: Path, kept: Collection[str]) -> None:
+        with tempfile.TemporaryDirectory() as scratch, quiet():
+            quantized = Path(scratch) / "int8.onnx"
+            quantize_dynamic(
+                _copy(graph), quantized, weight_type=QuantType.QInt8, per_channel=params.per_channel,
+                nodes_to_exclude=list(kept),
+                reduce_range=True,  # weights of 7 bits: see LARGEST_WEIGHT in graph.py
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused operators: no shape inference
+            )  # fmt: skip
+            onnx.save(without_traces(onnx.load(quantized)), folder / "model.onnx")
+
+    weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) > 1}
+    nodes = [n.name for n in graph.graph.node if n.op_type in WITH_MATRICES and weights & set(n.input)]
+    return Quantizable(matrices=tuple(nodes), write=write, activations="dynamic")
+
+
+def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The quantizer changes what it is given."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(graph)
+    return copied
+
+
+def fuse(source: Path, target: Path, config: Any) -> None:
+    """Fuse attention, layer norms, GELU and embeddings to single operators where ONNX Runtime knows the pattern."""
+    optimized = optimize_model(
+        str(source), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size,
+        opt_level=0, use_gpu=False,
+    )  # fmt: skip
+    graph = optimized.model
+    del graph.graph.value_info[:]
+    if not any(opset.domain == "com.microsoft" for opset in graph.opset_import):
+        graph.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(graph, target)

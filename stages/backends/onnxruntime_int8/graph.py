@@ -1,0 +1,276 @@
+"""A BERT-like encoder with a linear head as an ONNX graph of ONNX Runtime's own operators, made from its weights.
+
+Exporters give hundreds of small operators, of which ONNX Runtime's optimizer finds few again; here attention, layer
+norm, GELU and the int8 matrix products are one operator each from the start. Shapes are read from the weights, layer
+by layer, so that pruned layers (fewer heads, a narrower feed-forward) need nothing of their own.
+B rows, T tokens, H hidden width, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from stages.contracts import INPUTS
+
+OPSET, MICROSOFT = 20, "com.microsoft"
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("Gelu", {"approximate": "tanh"}),
+    "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
+    "relu": ("Relu", {}),
+}
+EMBEDDINGS = "embeddings"
+# Weights are whole numbers of -64 to 64. Processors without VNNI add two products of uint8 and int8 in 16 bits, where
+# anything beyond 32,767 is cut off: with 127, answers differed by processor; 2 * 255 * 64 fits.
+LARGEST_WEIGHT = 64
+EMBEDDING_BLOCK = 128  # weights of a row of the table that share a scale: a power of two, at least 16
+OF_EMBEDDINGS = (
+    "word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight",
+    "LayerNorm.weight", "LayerNorm.bias",
+)  # fmt: skip
+OF_LAYER = tuple(
+    f"{part}.{kind}"
+    for part in (
+        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+        "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
+    )
+    for kind in ("weight", "bias")
+)  # fmt: skip
+
+Weights = Mapping[str, np.ndarray]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What of a graph is int8, and how."""
+
+    kept: Collection[str]
+    """Matrices that stay in float32, by the names that `matrices` gives."""
+    ranges: Mapping[str, Range] | None
+    """The least and the largest input of each matrix; None: found row by row as the model runs (dynamic)."""
+    per_channel: bool
+    """A scale a column of each matrix, or one for all of it."""
+
+
+def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
+    """Whether `build` can make this model: BERT's layout, exactly, and an activation that is known."""
+    if config["model_type"] != "bert":
+        return False
+    expected = {f"encoder.embeddings.{name}" for name in OF_EMBEDDINGS} | {"head.weight", "head.bias"}
+    layers = range(config["num_hidden_layers"])
+    expected |= {f"encoder.encoder.layer.{i}.{name}" for i in layers for name in OF_LAYER}
+    return (
+        weights.keys() == expected
+        and config["hidden_act"] in ACTIVATIONS
+        and not config.get("is_decoder")
+        and config.get("position_embedding_type", "absolute") == "absolute"
+    )
+
+
+def matrices(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What can be int8, from the input to the output; the head is tiny and stays in float32."""
+    parts = ("query_key_value", "attention_output", "feed_forward_in", "feed_forward_out")
+    return (EMBEDDINGS, *(f"layer.{i}.{part}" for i in range(config["num_hidden_layers"]) for part in parts))
+
+
+def build(
+    weights: Weights,
+    config: Mapping[str, Any],
+    precision: Precision,
+    *,
+    max_tokens: int,
+    pairs: bool = False,
+    tapped: bool = False,
+) -> onnx.ModelProto:
+    """Inputs input_ids, attention_mask (B, T) int64, T up to `max_tokens`; output logits (B, C) float32.
+
+    `pairs`: token_type_ids (B, T) int64 is an input too, where the model tells types apart; otherwise all are 0.
+    `tapped`: the input of each matrix is an output too, by the matrix's name.
+    """
+    graph = Graph(precision)
+    names = INPUTS if pairs and config["type_vocab_size"] > 1 else INPUTS[:2]
+    hidden = _embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
+    mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
+    for i in range(config["num_hidden_layers"]):
+        prefix = f"encoder.encoder.layer.{i}."
+        own = {name: weights[prefix + name] for name in OF_LAYER}
+        hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
+    _head(graph, hidden, weights, config["winnow"]["pooling"])
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", len(weights["head.bias"])])]
+    if tapped:
+        outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(config)]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in names]
+    return graph.model("encoder", inputs, outputs)
+
+
+@dataclass
+class Graph:
+    """Nodes and constants as they come."""
+
+    precision: Precision
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+
+    def constant(self, name: str, array: Any) -> str:
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def model(
+        self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
+    ) -> onnx.ModelProto:
+        """All of it as a model."""
+        made = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(made, opset_imports=opsets, ir_version=10, producer_name="winnow")
+
+    def taps(self, config: Mapping[str, Any]) -> list[str]:
+        """Give the input of each matrix the matrix's name."""
+        names = matrices(config)[1:]
+        sources = {node.name: node.input[0] for node in self.nodes}
+        return [self.node("Identity", [sources[f"{name}.product"]], name) for name in names]
+
+    def columns(self, name: str, weight_KN: np.ndarray) -> list[str]:
+        """The constants int8 weights (of 7 bits), scales and zero points; of several matrices (D, K, N), too."""
+        axes = -2 if self.precision.per_channel else (-2, -1)
+        largest = np.maximum(np.abs(weight_KN).max(axes, keepdims=True), np.finfo(np.float32).tiny)
+        scale = largest / np.float32(LARGEST_WEIGHT)
+        rounded = np.clip(np.rint(weight_KN / scale), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
+        scale = scale.squeeze(axes)
+        return [
+            self.constant(f"{name}.weight", rounded),
+            self.constant(f"{name}.scale", scale.astype(np.float32)),
+            self.constant(f"{name}.zero_point", np.zeros_like(scale, dtype=np.int8)),
+        ]
+
+    def quantized(self, name: str, x: str) -> list[str]:
+        """`x` as uint8 by the range of the matrix `name`'s input: the values, their scale, their zero point."""
+        assert self.precision.ranges is not None
+        scale, zero_point = scale_of(self.precision.ranges[name])
+        constants = [self.constant(f"{name}.in_scale", scale), self.constant(f"{name}.in_zero_point", zero_point)]
+        return [self.node("QuantizeLinear", [x, *constants], f"{name}.in"), *constants]
+
+    def linear(self, name: str, x: str, weight_NK: np.ndarray, bias_N: np.ndarray) -> str:
+        """x times the matrix `name`, plus the bias."""
+        bias, product = self.constant(f"{name}.bias", bias_N), f"{name}.product"
+        if name in self.precision.kept:
+            weight = self.constant(f"{name}.weight", weight_NK.T)
+            return self.node("Add", [self.node("MatMul", [x, weight], product), bias], f"{name}.sum")
+        weight, scale, zero_point = self.columns(name, weight_NK.T)
+        if self.precision.ranges is None:
+            return self.node("DynamicQuantizeMatMul", [x, weight, scale, zero_point, bias], product, MICROSOFT)
+        values, in_scale, in_zero_point = self.quantized(name, x)
+        inputs = [values, weight, in_scale, scale, in_zero_point, zero_point, bias]
+        return self.node("MatMulIntegerToFloat", inputs, product, MICROSOFT)
+
+    def attention(self, name: str, x: str, mask: str, weight_NK: np.ndarray, bias_N: np.ndarray, heads: int) -> str:
+        """Query, key and value by the matrix `name`, and the attention of `heads` heads."""
+        bias, product = self.constant(f"{name}.bias", bias_N), f"{name}.product"
+        if name in self.precision.kept:
+            weight = self.constant(f"{name}.weight", weight_NK.T)
+            return self.node("Attention", [x, weight, bias, mask], product, MICROSOFT, num_heads=heads)
+        weight, scale, zero_point = self.columns(name, weight_NK.T)
+        if self.precision.ranges is None:
+            values, in_scale, in_zero_point = (f"{name}.{part}" for part in ("in", "in_scale", "in_zero_point"))
+            outputs = [values, in_scale, in_zero_point]
+            self.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], outputs, name=values))
+        else:
+            values, in_scale, in_zero_point = self.quantized(name, x)
+        inputs = [values, weight, bias, in_scale, scale, mask, in_zero_point, zero_point]
+        return self.node("QAttention", inputs, product, MICROSOFT, num_heads=heads)
+
+    def words(self, words_VH: np.ndarray) -> str:
+        """The rows of the table that `input_ids` (B, T) names: (B, T, H)."""
+        if EMBEDDINGS in self.precision.kept:
+            return self.node("Gather", [self.constant("words", words_VH), "input_ids"], "embedded")
+        block = max(16, min(EMBEDDING_BLOCK, 1 << (words_VH.shape[1] - 1).bit_length()))
+        values, scales = blocks(words_VH, block)
+        inputs = [self.constant("words", values), "input_ids", self.constant("words.scales", scales)]
+        return self.node("GatherBlockQuantized", inputs, "embedded", MICROSOFT, block_size=block, bits=8)
+
+    def add_and_norm(self, name: str, a: str, b: str, weight: np.ndarray, bias: np.ndarray, epsilon: float) -> str:
+        """Two operators: the fused SkipLayerNormalization is a scalar loop on a CPU, and three times slower."""
+        inputs = [self.node("Add", [a, b], f"{name}.residual")]
+        inputs += [self.constant(f"{name}.norm.weight", weight), self.constant(f"{name}.norm.bias", bias)]
+        return self.node("LayerNormalization", inputs, f"{name}.norm", axis=-1, epsilon=epsilon)
+
+
+def scale_of(ends: Range) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of uint8 over a range, which is made to hold 0.
+
+    Of the scale three digits are left: beyond them are rounding errors, which differ from machine to machine.
+    """
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    scale = float(f"{max(high - low, 1e-6) / 255:.3g}")
+    return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
+
+
+def _embeddings(graph: Graph, weights: Weights, config: Mapping[str, Any], max_tokens: int, *, typed: bool) -> str:
+    """Word, position and token type, added and normalised.
+
+    The type 0 is folded into the positions; `typed`: what makes another type of it is added where there is one.
+    """
+    words_VH, positions, types, norm_weight, norm_bias = (weights[f"encoder.embeddings.{n}"] for n in OF_EMBEDDINGS)
+    words = graph.words(words_VH)
+    table = graph.constant("positions", positions[:max_tokens] + types[0])
+    tokens = graph.node("Shape", ["input_ids"], "tokens", start=1, end=2)
+    start = graph.constant("start", np.array([0], dtype=np.int64))
+    places = graph.node("Slice", [table, start, tokens], "places")
+    if typed:
+        shifts = graph.node("Gather", [graph.constant("types", types - types[0]), "token_type_ids"], "shifts")
+        places = graph.node("Add", [places, shifts], "typed_places")
+    return graph.add_and_norm("embeddings", words, places, norm_weight, norm_bias, config["layer_norm_eps"])
+
+
+def blocks(table_VH: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """The table as uint8 around 128, and the scale of each `block` weights of a row (V, ceil(H / block))."""
+    starts = range(0, table_VH.shape[1], block)
+    largest = np.stack([np.abs(table_VH[:, i : i + block]).max(1) for i in starts], axis=1)
+    scales = np.maximum(largest, np.finfo(np.float32).tiny) / np.float32(127)
+    spread = np.repeat(scales, block, axis=1)[:, : table_VH.shape[1]]
+    return (np.clip(np.rint(table_VH / spread), -127, 127) + 128).astype(np.uint8), scales.astype(np.float32)
+
+
+def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Mapping[str, Any]) -> str:
+    query, key, value = (f"attention.self.{part}" for part in ("query", "key", "value"))
+    weight_NK = np.concatenate([own[f"{part}.weight"] for part in (query, key, value)])
+    bias_N = np.concatenate([own[f"{part}.bias"] for part in (query, key, value)])
+    heads = len(own[f"{query}.bias"]) // (config["hidden_size"] // config["num_attention_heads"])
+    epsilon = config["layer_norm_eps"]
+
+    attended = graph.attention(f"{name}.query_key_value", x, mask, weight_NK, bias_N, heads)
+    out = "attention.output"
+    mixed = graph.linear(f"{name}.attention_output", attended, own[f"{out}.dense.weight"], own[f"{out}.dense.bias"])
+    norm = own[f"{out}.LayerNorm.weight"], own[f"{out}.LayerNorm.bias"]
+    x = graph.add_and_norm(f"{name}.attention", mixed, x, *norm, epsilon)
+
+    wide = graph.linear(f"{name}.feed_forward_in", x, own["intermediate.dense.weight"], own["intermediate.dense.bias"])
+    operator, attributes = ACTIVATIONS[config["hidden_act"]]
+    wide = graph.node(operator, [wide], f"{name}.activation", **attributes)
+    narrow = graph.linear(f"{name}.feed_forward_out", wide, own["output.dense.weight"], own["output.dense.bias"])
+    norm = own["output.LayerNorm.weight"], own["output.LayerNorm.bias"]
+    return graph.add_and_norm(f"{name}.feed_forward", narrow, x, *norm, epsilon)
+
+
+def _head(graph: Graph, hidden: str, weights: Weights, pooling: str) -> None:
+    """The mean over the tokens that are none of padding, or the first token; then the linear layer."""
+    axis = graph.constant("axis", np.array([1], dtype=np.int64))
+    if pooling == "cls":
+        first = graph.constant("first", np.array(0, dtype=np.int64))
+        pooled = graph.node("Gather", [hidden, first], "pooled", axis=1)
+    else:
+        real = graph.node("Cast", ["attention_mask"], "real", to=TensorProto.FLOAT)
+        shares = graph.node("LpNormalization", [graph.node("Unsqueeze", [real, axis], "real_B1T")], "shares", p=1)
+        pooled = graph.node("Squeeze", [graph.node("MatMul", [shares, hidden], "pooled_B1H"), axis], "pooled")
+    constants = [graph.constant(name, weights[name]) for name in ("head.weight", "head.bias")]
+    graph.node("Gemm", [pooled, *constants], "logits", transB=1)

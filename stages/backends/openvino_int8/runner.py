@@ -1,0 +1,38 @@
+"""Runs a quantized model with OpenVINO and tokenizers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from stages.backends.batching import only_taken, open_tokenizer, probabilities
+from stages.contracts import Runner
+from stages.files import read_json
+
+
+def open_runner(folder: Path, threads: int) -> Runner:
+    """Open model.xml in `folder` on the CPU. What is not int8 is float32, also where bfloat16 would be faster."""
+    description = read_json(folder / "model.json")
+    core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})  # the file may be replaced while this runs
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    model = core.read_model(folder / "model.xml")
+    names = {one.get_any_name() for one in model.inputs}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    labels, temperature = tuple(description["labels"]), description["temperature"]
+    tokenizer = open_tokenizer(folder, description)
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        return request.infer(only_taken(names, inputs), share_inputs=True)[0]
+
+    return Runner(
+        labels=labels,
+        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels), temperature=temperature),
+    )

@@ -1,0 +1,129 @@
+"""Stage `prune`: the student without the tokens, heads and neurons that it can do without, and trained again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from stages import plugins
+from stages.compression.structured import cut_layers, n_weights
+from stages.compression.vocabulary import cut_tokenizer
+from stages.contracts import Family, Task, inputs_of
+from stages.entry import run_stage
+from stages.files import read_json, write_json
+from stages.model_folder import describe, plugin_of
+from stages.models import FAMILIES
+from stages.params import HEAD_LOSSES, DistillParams, Params, PruneParams
+from stages.paths import Paths
+from stages.rows import read_split
+from stages.tasks import TASKS
+from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers
+from stages.training.engine import resolve_precision
+from stages.training.launch import launch
+from stages.training.loop import Trained, train
+from stages.training.outcome import as_it_was, write_outcome
+from stages.training.processes import own_device, rank
+from stages.training.rows import TrainingData, first_batches, open_training_data, rows_of
+
+
+def prune(params: Params, paths: Paths) -> None:
+    """Write the pruned model, its curves, metrics/training/pruned.json and metrics/data/pruning.json.
+
+    Raises ValueError where the model, or its tokenizer, is of a kind that cannot be pruned so.
+    """
+    task: Task = plugins.load(TASKS, params.task, key="task")
+    student = paths.model("student")
+    family: Family = plugin_of(student, "family", FAMILIES)
+    model, data, description = family.open(student), open_training_data(paths, transfer=True), describe(student)
+    answers = read_answers(paths.logits, data.train)
+    data = replace(data, train=answers.rows)
+    checkpoints = open_checkpoints(
+        paths.checkpoints("pruned"),
+        [
+            *(params.seed, params.task, params.model.model_dump(mode="json")),
+            *(params.distill.model_dump(mode="json"), params.prune.model_dump(mode="json")),
+            resolve_precision(params.distill.precision),
+        ],
+        [paths.tokens, student, paths.logits],
+    )
+    with tempfile.TemporaryDirectory(prefix="winnow-prune-") as scratch:
+        whole, tokenizer = (Path(folder) / "tokenizer.json" for folder in (paths.tokenizer, scratch))
+        shutil.copyfile(whole, tokenizer)
+        report: dict[str, Any] = {"parameters": [n_weights(model)]}
+        if params.prune.vocabulary == "corpus":
+            used = [data.pad_id, *data.train.used_tokens()]
+            kept = cut_tokenizer(whole, tokenizer, used, common=params.prune.common_words)
+            report["tokens"] = [len(read_json(whole)["model"]["vocab"]), len(kept)]
+            model = family.cut_vocabulary(model, kept, data.max_tokens)
+            data = renumbered(data, tokenizer, kept, paths, task, description["labels"])
+        report |= cut_units(model, params.prune, family, task, data)
+        report["parameters"].append(n_weights(model))
+        trained = recover(model, data, answers, params, paths, family, task, checkpoints) if len(report) > 1 else None
+        paths.curves("pruned").mkdir(parents=True, exist_ok=True)
+        write_outcome(
+            paths, "pruned", trained or as_it_was(model, "student", paths), family=family, tokenizer=tokenizer,
+            description={**description, "pad_id": data.pad_id}, checkpoints=checkpoints,
+        )  # fmt: skip
+    if rank() == 0:
+        write_json(paths.pruning_report, report)
+
+
+def renumbered(
+    data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, task: Task, labels: list[str]
+) -> TrainingData:
+    """The same rows as the cut tokenizer writes them: of the training rows, all tokens were kept."""
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
+    columns = read_split(paths.clean, "validation").to_pydict()
+    encoded = task.encode(columns, tokenizer=fast, labels=labels, max_tokens=data.max_tokens, stride=data.stride)
+    validation = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
+    kept_pad = kept.index(data.pad_id)
+    return replace(data, train=data.train.renumbered(kept), validation=validation, pad_id=kept_pad)
+
+
+def cut_units(model: nn.Module, params: PruneParams, family: Family, task: Task, data: TrainingData) -> dict[str, Any]:
+    """Cut the least important heads and neurons out of `model`. Returns how many each layer had, and has."""
+    model.eval().to(device := own_device())  # in training mode, dropout would draw lots
+
+    def summed_loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        logits_BC = model(*(tensor.to(device) for tensor in inputs_of(batch)))
+        return task.loss(logits_BC, batch["labels"].to(device)) * len(logits_BC)
+
+    batches = first_batches(data.validation, task.collate, count=params.importance_rows, pad_id=data.pad_id)
+    shares = {"heads": params.heads_kept, "feed_forward": params.feed_forward_kept}
+    counts = cut_layers(model, family.units, shares, batches, summed_loss)
+    model.cpu()
+    return counts
+
+
+def recover(
+    model: nn.Module,
+    data: TrainingData,
+    answers: TeacherAnswers,
+    params: Params,
+    paths: Paths,
+    family: Family,
+    task: Task,
+    checkpoints: Checkpoints,
+) -> Trained:
+    """Train what is left, on the teacher's logits and the labels."""
+    changes = {name: getattr(params.prune, name) for name in ("epochs", "encoder_learning_rate", "head_learning_rate")}
+    recovery: DistillParams = params.distill.model_copy(update=changes)
+    weights = {name: getattr(recovery.losses, name) for name in HEAD_LOSSES}
+    with distillation_loss(weights, temperature=recovery.temperature, task=task, answers=answers) as loss:
+        return train(
+            model, data, family=family, task=task, loss=loss, params=recovery, seed=params.seed,
+            curves=paths.curves("pruned"), step_log=paths.step_log("pruned"), checkpoints=checkpoints,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_stage(prune, launch=launch)

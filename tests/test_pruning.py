@@ -1,0 +1,303 @@
+"""Pruning: importance, cutting heads, neurons and tokens, and what is left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import REPOSITORY
+from test_models import IDS, MASK, assert_transformers_opens, build
+from test_tokenize import ROWS as CLEAN_ROWS
+from test_tokenize import params as tokenize_params
+from test_tokenize import write_clean
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from stages.compression.structured import cut, cut_layers, importance, most_important
+from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
+from stages.contracts import Units
+from stages.finetune import finetune
+from stages.models.encoder import FAMILY
+from stages.params import load_params
+from stages.paths import Paths
+from stages.prune import renumbered
+from stages.refusals import UNKNOWN_LAYERS, faults_of_folder, refuse_unprunable
+from stages.tasks.sequence_classification import TASK
+from stages.tokenize import tokenize
+from stages.training.rows import TokenRows, TrainingData, first_batches
+
+ROWS = TokenRows(["a", "b", "c"], np.zeros(3), np.array([0, 5, 8, 10]), np.array([2, 50, 51, 52, 3, 2, 53, 3, 2, 3]))
+
+UNPRUNED = {"vocabulary": "all", "feed_forward_kept": 1.0}
+
+TEXTS = ("the ship is near the harbour", "Every old oven, slowly!", "zebra 42", "x")
+
+
+class Line(nn.Module):
+    """Two layers; the loss is the sum of what comes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(1, 4), nn.Linear(4, 1)
+        self.up.weight.data = torch.tensor([[1.0], [2.0], [0.0], [-3.0]])
+        self.up.bias.data = torch.zeros(4)
+        self.down.weight.data = torch.tensor([[1.0, -2.0, 5.0, 1.0]])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(self.up(x)).sum()
+
+    @property
+    def units(self) -> Units:
+        return Units((self.up,), self.down, 1)
+
+
+def test_the_importance_of_a_neuron_is_what_the_loss_changes_without_it() -> None:
+    model = Line()
+    batch = torch.tensor([[[1.0], [1.0]], [[2.0], [-1.0]]])  # two examples of two tokens
+    [scores] = importance([model.units], [batch], model)
+    # activation * weight, summed over an example's tokens: (1 + 1) * (1, -4, 0, -3) and (2 - 1) * the same
+    assert scores.tolist() == pytest.approx([1.5, 6.0, 0.0, 4.5])
+
+
+def test_the_importance_of_a_head_is_that_of_its_activations_together() -> None:
+    model = Line()
+    heads = Units((model.up,), model.down, 2)
+    [scores] = importance([heads], [torch.tensor([[[1.0]]])], model)
+    assert scores.tolist() == pytest.approx([3.0, 3.0])  # |1 - 4|, |0 - 3|
+
+
+@pytest.mark.parametrize(
+    ("share", "multiple", "kept"),
+    [(0.5, 1, [1, 3]), (0.25, 1, [1]), (0.01, 1, [1]), (0.5, 3, [0, 1, 3]), (1.0, 32, [0, 1, 2, 3])],
+)
+def test_the_most_important_units_are_kept_in_their_order(share: float, multiple: int, kept: list[int]) -> None:
+    scores = np.array([1.5, 6.0, 0.0, 4.5])
+    assert most_important(scores, share, multiple=multiple).tolist() == kept
+
+
+def test_without_neurons_that_do_nothing_a_model_says_the_same() -> None:
+    model = Line()
+    before = model(torch.tensor([[[1.0]]])).item()
+    cut(model.units, np.array([0, 1, 3]))
+    assert model(torch.tensor([[[1.0]]])).item() == pytest.approx(before)
+    assert (model.up.out_features, model.down.in_features) == (3, 3)
+    assert model.down.weight.tolist() == [[1.0, -2.0, 1.0]]
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+def test_heads_without_output_can_be_cut_and_nothing_changes(
+    tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    model = build(tiny_models(kind))
+    with torch.inference_mode():
+        for units in FAMILY.units(model)["heads"]:
+            units.consumer.weight[:, 8:16] = 0  # the second of four heads of 8
+        before = model(IDS, MASK)
+        for units in FAMILY.units(model)["heads"]:
+            assert len(units) == 4
+            cut(units, np.array([0, 2, 3]))
+        assert torch.allclose(model(IDS, MASK), before, atol=1e-6)
+    FAMILY.write(model, tmp_path)
+    with torch.inference_mode():
+        assert torch.allclose(FAMILY.open(tmp_path)(IDS, MASK), before, atol=1e-6)
+
+
+def test_a_narrower_feed_forward_part_opens_in_transformers(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+    model = build(tiny_models("bert"))
+    for units in FAMILY.units(model)["feed_forward"]:
+        cut(units, np.arange(32))
+    FAMILY.write(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["intermediate_size"] == 32
+    assert_transformers_opens(tmp_path, model)
+
+
+@pytest.mark.parametrize("kind", UNKNOWN_LAYERS)
+def test_models_whose_layers_are_not_known_are_those_that_check_names(
+    tiny_models: Callable[[str], Path], kind: str
+) -> None:
+    model = build(tiny_models(kind))
+    with pytest.raises(ValueError, match=f"layers of a {kind} model cannot be pruned"):
+        FAMILY.units(model)
+    with pytest.raises(ValueError, match=f"layers of a {kind} model cannot be compared"):
+        FAMILY.taps(model)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "tokenizer_type", "pruned", "said"),
+    [
+        ("albert", "Unigram", {}, [
+            "prune.vocabulary is corpus, and the tokenizer's type is Unigram. Allowed for it: all.",
+            "of the kind albert, whose layers cannot be taken apart. Set prune.feed_forward_kept: 1.0.",
+        ]),
+        ("roberta", "BPE", {"vocabulary": "all"}, []),
+        ("mpnet", "WordPiece", {"heads_kept": 0.5}, [
+            "of the kind mpnet, whose layers cannot be taken apart."
+            " Set prune.heads_kept: 1.0, prune.feed_forward_kept: 1.0.",
+        ]),
+        ("mpnet", "WordPiece", {"feed_forward_kept": 1.0}, []),
+    ],
+)  # fmt: skip
+def test_a_look_at_a_models_folder_says_what_of_it_cannot_be_pruned(
+    tmp_path: Path, model_type: str, tokenizer_type: str, pruned: dict[str, Any], said: list[str]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": tokenizer_type}}))
+    whole = load_params(REPOSITORY / "params.yaml")
+    params = whole.model_copy(update={"prune": whole.prune.model_copy(update=pruned)})
+    found = list(faults_of_folder(tmp_path, params))
+    assert len(found) == len(said)
+    assert all(part in line for part, line in zip(said, found, strict=True)), found
+    assert list(faults_of_folder(tmp_path / "elsewhere", params)) == []
+
+
+@pytest.mark.parametrize(
+    ("pruned", "cached", "distilled", "said"),
+    [
+        ({"vocabulary": "all", "heads_kept": 0.5}, {}, {}, "layers of a mpnet model cannot be pruned"),
+        (UNPRUNED, {"vectors": ["hidden"]}, {}, "cannot be compared layer by layer"),
+        (UNPRUNED, {}, {"hidden_size": 16}, "layers of a mpnet model cannot be made narrower"),
+    ],
+)
+def test_what_cannot_be_pruned_stops_finetune_before_it_trains(
+    tiny_models: Callable[[str], Path],
+    tmp_path: Path,
+    pruned: dict[str, Any],
+    cached: dict[str, Any],
+    distilled: dict[str, Any],
+    said: str,
+) -> None:
+    paths = write_clean(tmp_path / "project", CLEAN_ROWS)
+    params = tokenize_params(tiny_models("mpnet"))
+    changes = {
+        "prune": params.prune.model_copy(update=pruned), "cache_logits": params.cache_logits.model_copy(update=cached),
+        "distill": params.distill.model_copy(update=distilled),
+    }  # fmt: skip
+    params = params.model_copy(update=changes)
+    tokenize(params, paths)
+    with pytest.raises(ValueError, match=said):
+        finetune(params, paths)
+    assert not paths.step_log("teacher").exists()
+
+
+def test_a_vocabulary_that_cannot_be_cut_stops_it_too(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}}))
+    params = load_params(REPOSITORY / "params.yaml")
+    with pytest.raises(ValueError, match=r"prune\.vocabulary is corpus, and the tokenizer's type is BPE"):
+        refuse_unprunable(params, tmp_path / "tokenizer.json", units=dict, taps=list, readers=list)
+
+
+@pytest.fixture
+def tokenizer(tiny_models: Callable[[str], Path]) -> dict[str, Any]:
+    return json.loads((tiny_models("bert") / "tokenizer.json").read_text())
+
+
+def tokens(tokenizer: dict[str, Any], text: str) -> list[str]:
+    return Tokenizer.from_str(json.dumps(tokenizer)).encode(text).tokens
+
+
+def ids(tokenizer: dict[str, Any], text: str) -> list[int]:
+    return Tokenizer.from_str(json.dumps(tokenizer)).encode(text).ids
+
+
+def test_texts_of_kept_tokens_are_written_as_before_and_others_in_smaller_pieces(tokenizer: dict[str, Any]) -> None:
+    used = ids(tokenizer, "the ship")
+    cut_one = with_vocabulary(tokenizer, tokens_to_keep(tokenizer, used, common=0))
+    assert tokens(cut_one, "the ship") == ["[CLS]", "the", "ship", "[SEP]"]
+    assert tokens(tokenizer, "oven") == ["[CLS]", "oven", "[SEP]"]
+    assert tokens(cut_one, "oven") == ["[CLS]", "o", "##v", "##e", "##n", "[SEP]"]
+    assert len(cut_one["model"]["vocab"]) < len(tokenizer["model"]["vocab"])
+
+
+def test_what_had_tokens_never_becomes_unknown(tokenizer: dict[str, Any]) -> None:
+    cut_one = with_vocabulary(tokenizer, tokens_to_keep(tokenizer, [], common=0))
+    for text in TEXTS:
+        assert ("[UNK]" in tokens(cut_one, text)) == ("[UNK]" in tokens(tokenizer, text)), text
+
+
+def test_a_piece_that_alone_has_a_character_stays(tokenizer: dict[str, Any]) -> None:
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["##über"] = len(vocabulary)
+    kept = tokens_to_keep(tokenizer, [], common=0)
+    assert vocabulary["##über"] in kept
+
+
+def test_common_words_are_those_of_the_lowest_numbers_and_places_left_free_are_none() -> None:
+    words = ["[PAD]", "[UNK]", "[unused0]", "a", "##a", "aa", "aaa", "##aa"]
+    tokenizer = {
+        "added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 1, "content": "[UNK]"}],
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "vocab": {word: number for number, word in enumerate(words)}},
+    }  # fmt: skip
+    assert tokens_to_keep(tokenizer, [], common=1) == [0, 1, 3, 4, 5]
+
+
+def test_special_tokens_are_renumbered_wherever_they_stand(tokenizer: dict[str, Any]) -> None:
+    cut_one = with_vocabulary(tokenizer, [1, 2, 3, 0, 50])
+    assert ids(cut_one, "") == [1, 2]  # [CLS] and [SEP], once 2 and 3
+    assert {token["content"]: token["id"] for token in cut_one["added_tokens"]}["[PAD]"] == 3
+
+
+def test_with_a_cut_tokenizer_texts_are_cut_at_their_end_as_runners_cut_them(
+    tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Whatever side the settings beside tokenizer.json name: the training rows were cut there too."""
+    whole = tmp_path / "whole"
+    PreTrainedTokenizerFast.from_pretrained(tiny_models("bert"), truncation_side="left").save_pretrained(whole)
+    shutil.copytree(whole, tmp_path / "cut")
+    kept = cut_tokenizer(whole / "tokenizer.json", tmp_path / "cut/tokenizer.json", [0], common=100)
+    paths = Paths(tmp_path)
+    paths.clean.parent.mkdir(parents=True)
+    row = {"row_id": ["v"], "text": ["zebra ship oven"], "label": ["a"], "split": ["validation"]}
+    pq.write_table(pa.table(row), paths.clean)
+    given = TokenRows(["v"], np.array([0]), np.array([0, 3]), np.array([2, kept[-1], 3]))
+    data = TrainingData(train=given, validation=given, pad_id=0, max_tokens=4)
+    found = renumbered(data, tmp_path / "cut/tokenizer.json", kept, paths, TASK, ["a"]).validation[0]["input_ids"]
+    fast = PreTrainedTokenizerFast.from_pretrained(tmp_path / "cut")
+    assert fast.convert_ids_to_tokens(found.tolist()) == ["[CLS]", "zebra", "ship", "[SEP]"]
+
+
+def test_units_of_a_kind_at_share_one_stay_and_the_counts_of_the_others_are_told(
+    tiny_models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WINNOW_PROGRESS", "1")
+    model = build(tiny_models("bert"))
+    batches = first_batches(ROWS, TASK.collate, count=2, batch_size=1, pad_id=0)
+    assert [batch["input_ids"].tolist() for batch in batches] == [[[2, 50, 51, 52, 3]], [[2, 53, 3]]]
+    counts = cut_layers(
+        model, FAMILY.units, {"heads": 0.5, "feed_forward": 1.0}, batches,
+        lambda batch: model(batch["input_ids"], batch["attention_mask"]).sum(),
+    )  # fmt: skip
+    assert counts == {"heads": [[4, 2]] * 3}
+    assert {len(units) for units in FAMILY.units(model)["feed_forward"]} == {64}
+    assert "importance: " in capfd.readouterr().err
+
+
+def test_another_type_of_tokenizer_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"prune\.vocabulary is corpus, and the tokenizer's type is BPE"):
+        tokens_to_keep({"model": {"type": "BPE"}}, [], common=0)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "albert", "roberta"])
+def test_a_model_with_fewer_tokens_and_positions_says_the_same_of_them(
+    tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    model = build(tiny_models(kind))
+    kept = [0, 2, 3, 50, 51, 52, 53]
+    renumbered = torch.tensor([[kept.index(int(token)) for token in row] for row in IDS])
+    smaller = FAMILY.cut_vocabulary(model, kept, 16)
+    assert not smaller.training
+    with torch.inference_mode():
+        assert torch.allclose(smaller(renumbered, MASK), model(IDS, MASK), atol=1e-6)
+    assert smaller.encoder.get_input_embeddings().weight.shape[0] == 7
+    FAMILY.write(smaller, tmp_path)
+    with torch.inference_mode():
+        assert torch.allclose(FAMILY.open(tmp_path)(renumbered, MASK), model(IDS, MASK), atol=1e-6)

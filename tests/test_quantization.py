@@ -1,0 +1,502 @@
+"""int8: the graph built from weights, its ranges, the guard, `auto`, and what bad input gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import REPOSITORY, TOPICS
+from onnx import numpy_helper
+from safetensors.numpy import load_file, save_file
+
+from stages import model_folder, plugins
+from stages.backends import QUANTIZERS
+from stages.backends.auto.quantizer import quantize as quantize_by_auto
+from stages.backends.batching import CHARACTERS_A_TOKEN, encode, open_tokenizer, probabilities
+from stages.backends.divergence import divergence
+from stages.backends.guard import guarded
+from stages.backends.onnxruntime_int8 import graph, quantizer
+from stages.backends.onnxruntime_int8.ranges import BINS, Histogram
+from stages.backends.onnxruntime_int8.runner import open_runner
+from stages.contracts import Quantizable, QuantizationRows, Runner
+from stages.files import read_json, write_json
+from stages.models.encoder import FAMILY
+from stages.params import ModelParams, QuantizeParams, load_params
+from stages.quantize import card, temperature
+
+WORDS = [word for words in TOPICS.values() for word in words]
+TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
+LABELS = ["a", "b", "c"]
+PARAMS = load_params(REPOSITORY / "params.yaml").quantize
+
+
+def params(**changes: Any) -> QuantizeParams:
+    return PARAMS.model_copy(update=changes)
+
+
+def make_student(tiny: Path, folder: Path, *, pooling: str = "mean") -> Path:
+    """A random model with a head so steep that texts get clearly different answers, and norms that are not 1 and 0."""
+    named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
+    torch.manual_seed(1)
+    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), 3)
+    with torch.no_grad():
+        model.head.weight.mul_(20)
+        for name, weights in model.named_parameters():
+            if "LayerNorm" in name or name.endswith("bias"):
+                weights.add_(torch.randn_like(weights) * 0.1)
+    FAMILY.write(model, folder)
+    return sealed(folder, tiny / "tokenizer.json")
+
+
+def sealed(folder: Path, tokenizer: Path) -> Path:
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    more = {"family": "encoder", "max_tokens": 12, "temperature": 1.0}
+    model_folder.seal(folder, backend="pytorch", task="sequence_classification", labels=LABELS, **more)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> Path:
+    return make_student(tiny_models("bert"), tmp_path_factory.mktemp("models") / "student")
+
+
+def weights_and_config(student: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    return load_file(student / "model.safetensors"), read_json(student / "config.json")
+
+
+def opened(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def logits(model: onnx.ModelProto, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids) if mask is None else mask}
+    return opened(model).run(["logits"], feeds)[0]
+
+
+def in_float32(student: Path, **changes: Any) -> onnx.ModelProto:
+    weights, config = weights_and_config(student)
+    exact = graph.Precision(graph.matrices(config), None, per_channel=True)
+    return graph.build(weights, {**config, **changes}, exact, max_tokens=12)
+
+
+def rows_of(student: Path, score: Callable[[np.ndarray], float] | None = None) -> QuantizationRows:
+    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    agreement = lambda answers: float((answers.argmax(1) == exact.argmax(1)).mean())  # noqa: E731
+    return QuantizationRows(calibration=TEXTS, validation=TEXTS, exact_NC=exact, score=score or agreement)
+
+
+def quantized(student: Path, folder: Path, backend: str = "onnxruntime_int8", **changes: Any) -> dict[str, Any]:
+    """What quantizing `student` to `folder` found, the folder sealed as the stage seals it."""
+    folder.mkdir(parents=True)
+    sealed(folder, student / "tokenizer.json")
+    write = plugins.load(QUANTIZERS, backend, key="quantize.backend")
+    found = write(student, folder, params(**changes), rows_of(student))
+    model_folder.seal(folder, **{**model_folder.describe(student), "backend": found["backend"]})
+    return found
+
+
+IDS = np.array([[2, 90, 91, 92, 3], [2, 100, 95, 3, 0]], dtype=np.int64)
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=np.int64)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+def test_the_built_graph_in_float32_gives_torchs_logits(
+    tiny_models: Callable[[str], Path], tmp_path: Path, pooling: str, activation: str
+) -> None:
+    student = make_student(tiny_models("bert"), tmp_path / "student", pooling=pooling)
+    config = read_json(student / "config.json")
+    write_json(student / "config.json", {**config, "hidden_act": activation})
+    with torch.inference_mode():
+        expected = FAMILY.open(student)(torch.from_numpy(IDS), torch.from_numpy(MASK)).numpy()
+    assert np.ptp(expected) > 0.5
+    np.testing.assert_allclose(logits(in_float32(student), IDS, MASK), expected, atol=2e-5)
+
+
+def test_what_stands_behind_the_mask_changes_nothing(student: Path) -> None:
+    weights, config = weights_and_config(student)
+    ranges = dict.fromkeys(graph.matrices(config), (-4.0, 4.0))
+    int8 = graph.build(weights, config, graph.Precision((), ranges, per_channel=True), max_tokens=12)
+    short = logits(int8, IDS[1:, :4])
+    for padding in (0, 77):
+        padded = np.concatenate([IDS[1:, :4], np.full((1, 3), padding, dtype=np.int64)], axis=1)
+        mask = np.array([[1, 1, 1, 1, 0, 0, 0]], dtype=np.int64)
+        np.testing.assert_allclose(logits(int8, padded, mask), short, atol=1e-5)
+
+
+def without_a_head(weights: dict[str, np.ndarray], head: int) -> dict[str, np.ndarray]:
+    """Layer 1 without one of its four heads of 8, 16 of its 64 inner units, 20 words and 8 positions."""
+    rest = np.delete(np.arange(32), np.arange(head * 8, head * 8 + 8))
+    pruned = dict(weights)
+    layer = "encoder.encoder.layer.1."
+    for part in ("query", "key", "value"):
+        for kind in ("weight", "bias"):
+            pruned[f"{layer}attention.self.{part}.{kind}"] = weights[f"{layer}attention.self.{part}.{kind}"][rest]
+    pruned[f"{layer}attention.output.dense.weight"] = weights[f"{layer}attention.output.dense.weight"][:, rest]
+    for kind in ("weight", "bias"):
+        pruned[f"{layer}intermediate.dense.{kind}"] = weights[f"{layer}intermediate.dense.{kind}"][:48]
+    pruned[f"{layer}output.dense.weight"] = weights[f"{layer}output.dense.weight"][:, :48]
+    for table, fewer in (("word_embeddings", 20), ("position_embeddings", 68)):
+        name = f"encoder.embeddings.{table}.weight"
+        pruned[name] = weights[name][: len(weights[name]) - fewer]
+    return {name: np.ascontiguousarray(array) for name, array in pruned.items()}
+
+
+def silenced(weights: dict[str, np.ndarray], head: int) -> dict[str, np.ndarray]:
+    """The same model at its full size: what is pruned there adds nothing here."""
+    quiet = {name: array.copy() for name, array in weights.items()}
+    quiet["encoder.encoder.layer.1.attention.output.dense.weight"][:, head * 8 : head * 8 + 8] = 0
+    quiet["encoder.encoder.layer.1.output.dense.weight"][:, 48:] = 0
+    return quiet
+
+
+@pytest.mark.parametrize("ranges", [None, (-4.0, 4.0)], ids=["dynamic", "static"])
+@pytest.mark.parametrize("kept", [True, False], ids=["float32", "int8"])
+def test_pruned_layers_answer_as_the_layers_whose_pruned_parts_are_zero(student: Path, ranges, kept: bool) -> None:
+    weights, config = weights_and_config(student)
+    names = graph.matrices(config)
+    how = graph.Precision(names if kept else (), ranges and dict.fromkeys(names, ranges), per_channel=True)
+    ids = np.minimum(IDS, len(weights["encoder.embeddings.word_embeddings.weight"]) - 21)
+    whole, pruned = (
+        logits(graph.build(made(weights, 2), config, how, max_tokens=12), ids, MASK)
+        for made in (silenced, without_a_head)
+    )
+    assert np.ptp(whole) > 0.5
+    np.testing.assert_allclose(pruned, whole, atol=2e-5 if kept else 0.02 * np.ptp(whole))
+
+
+def test_a_scale_holds_zero_and_has_three_digits() -> None:
+    assert graph.scale_of((-1.0, 3.0)) == (np.float32(0.0157), 64)
+    assert graph.scale_of((1.0, 2.55)) == (np.float32(0.01), 0)
+    assert graph.scale_of((0.0, 0.0))[0] > 0
+
+
+def test_each_block_of_an_embedding_has_its_scale() -> None:
+    values, scales = graph.blocks(np.array([[1.27, -0.5, 127.0, 0.0]], dtype=np.float32), 2)
+    np.testing.assert_allclose(scales, [[0.01, 1.0]], rtol=1e-6)
+    assert values.tolist() == [[255, 78, 255, 128]]
+
+
+def test_cutting_the_ends_of_a_histogram_leaves_the_middle() -> None:
+    counts = np.zeros(BINS, dtype=np.int64)
+    counts[[0, BINS // 2, BINS - 1]] = [1, 998, 1]
+    histogram = Histogram(low=0.0, high=float(BINS - 1), counts=counts)
+    assert histogram.without(0.0) == (0.0, BINS - 1.0)
+    assert histogram.without(0.002) == (BINS / 2, BINS / 2)
+
+
+def test_divergence_is_zero_for_equal_answers_and_ln_2_for_half_the_probability() -> None:
+    certain, torn = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])
+    assert divergence(torn, torn) == 0
+    assert divergence(certain, torn) == pytest.approx(np.log(2), abs=1e-9)
+
+
+@pytest.mark.parametrize("activations", ["static", "dynamic"])
+def test_int8_loses_little_and_says_what_it_did(student: Path, tmp_path: Path, activations: str) -> None:
+    found = quantized(student, tmp_path / "int8", activations=activations)
+    assert (found["backend"], found["activations"], found["kept"]) == ("onnxruntime_int8", activations, [])
+    assert found["matrices"] == 13
+    assert found["agreement"] > 0.95
+    assert 0 < found["divergence"] < 0.02
+
+
+@pytest.mark.parametrize("activations", ["static", "dynamic"])
+def test_no_two_products_of_int8_are_beyond_16_bits(student: Path, tmp_path: Path, activations: str) -> None:
+    """Processors without VNNI add two in 16 bits, and cut off what is beyond: they would answer differently."""
+    quantized(student, tmp_path / "int8", activations=activations)
+    weights = [
+        numpy_helper.to_array(tensor).astype(int)
+        for tensor in onnx.load(tmp_path / "int8/model.onnx").graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    ]
+    assert len(weights) == 12
+    assert {np.abs(matrix).max() for matrix in weights} == {64}
+    assert 2 * 255 * 64 < 2**15
+
+
+def test_static_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path, tmp_path: Path) -> None:
+    quantized(student, tmp_path / "int8", activations="static")
+    runner = model_folder.open_runner(tmp_path / "int8", threads=1)
+    alone = np.concatenate([runner.predict([text]) for text in TEXTS])
+    np.testing.assert_allclose(runner.predict(TEXTS), alone, atol=1e-6)
+
+
+# The guard
+
+
+def spoiled_student(student: Path, folder: Path) -> Path:
+    """A model of which one matrix cannot be int8: a weight that nothing reaches is so large that the rest is lost."""
+    shutil.copytree(student, folder)
+    weights = {name: array.copy() for name, array in load_file(student / "model.safetensors").items()}
+    layer = "encoder.encoder.layer.1."
+    for kind in ("weight", "bias"):
+        weights[f"{layer}attention.output.LayerNorm.{kind}"][5] = 0
+    weights[f"{layer}intermediate.dense.weight"] *= 20
+    weights[f"{layer}intermediate.dense.weight"][0, 5] = 20000
+    weights[f"{layer}output.dense.weight"] *= 20
+    save_file(weights, folder / "model.safetensors")
+    return sealed(folder, student / "tokenizer.json")
+
+
+def test_the_guard_leaves_in_float32_the_matrix_that_int8_ruins(student: Path, tmp_path: Path) -> None:
+    spoiled = spoiled_student(student, tmp_path / "student")
+    found = quantized(spoiled, tmp_path / "int8", per_channel=False, max_loss=0.1)
+    assert found["lost_without_guard"] > 0.1 >= found["lost"]
+    assert found["kept"] == ["layer.1.feed_forward_in"]
+    assert max(found["sensitivity"], key=found["sensitivity"].__getitem__) == "layer.1.feed_forward_in"
+    kept = onnx.load(tmp_path / "int8/model.onnx").graph
+    types = {tensor.name: tensor.data_type for tensor in kept.initializer}
+    assert types["layer.1.feed_forward_in.weight"] == onnx.TensorProto.FLOAT
+    assert types["layer.0.feed_forward_in.weight"] == onnx.TensorProto.INT8
+
+
+def staged(damage: dict[str, float]) -> tuple[Quantizable, Callable[[Path, int], Runner], QuantizationRows]:
+    """A model whose answers are off by the sum of the damage of each matrix that is int8; its score is 1 less that."""
+
+    def write(folder: Path, kept: Collection[str]) -> None:
+        write_json(folder / "loss.json", sum(loss for name, loss in damage.items() if name not in kept))
+
+    def open_staged(folder: Path, threads: int) -> Runner:
+        loss = json.loads((folder / "loss.json").read_text())
+        return Runner(("a", "b"), lambda texts: np.tile([1 - loss, loss], (len(texts), 1)))
+
+    rows = QuantizationRows([], ["x", "y"], np.array([[1.0, 0.0]] * 2), lambda answers: float(answers[:, 0].mean()))
+    return Quantizable(tuple(damage), write, "static"), open_staged, rows
+
+
+def test_the_guard_puts_back_the_most_sensitive_first_and_no_more_than_needed(tmp_path: Path) -> None:
+    model, open_staged, rows = staged({"first": 0.01, "second": 0.2, "third": 0.05})
+    found = guarded(model, tmp_path, backend="x", open_runner=open_staged, params=params(max_loss=0.02), rows=rows)
+    assert found["kept"] == ["second", "third"]
+    assert (found["lost_without_guard"], found["lost"]) == (0.26, 0.01)
+    assert read_json(tmp_path / "loss.json") == pytest.approx(0.01)
+
+
+def test_within_the_limit_nothing_is_put_back_and_no_sensitivity_measured(tmp_path: Path) -> None:
+    model, open_staged, rows = staged({"first": 0.01})
+    found = guarded(model, tmp_path, backend="x", open_runner=open_staged, params=params(max_loss=0.02), rows=rows)
+    assert (found["kept"], found["sensitivity"]) == ([], {})
+
+
+# Other backends
+
+
+def test_openvino_answers_as_the_student_and_keeps_in_float32_what_the_guard_names(
+    student: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("nncf")
+    from stages.backends.openvino_int8.quantizer import prepare
+    from stages.backends.openvino_int8.runner import open_runner
+
+    sealed(tmp_path, student / "tokenizer.json")
+    made = prepare(student, params(), TEXTS[:8])
+    assert len(made.matrices) == 3 + 3 * 6 + 1  # words, positions, token types; six matrices a layer; the head
+    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    sizes, errors = [], []
+    for kept in ((), made.matrices):
+        made.write(tmp_path, kept)
+        sizes.append((tmp_path / "model.bin").stat().st_size)
+        errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS) - exact).mean())
+    assert sizes[1] > 2.5 * sizes[0]
+    assert errors[1] < 1e-4 < errors[0] < 0.1
+
+
+@pytest.mark.slow
+def test_openvinos_files_have_the_same_bytes_wherever_they_are_made(student: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    moved = shutil.copytree(student, tmp_path / "elsewhere/student")
+    for source, folder in ((student, "one"), (moved, "two")):
+        quantized(source, tmp_path / folder, backend="openvino_int8")
+    for name in ("model.xml", "model.bin"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        assert str(tmp_path).encode() not in (tmp_path / "one" / name).read_bytes()
+
+
+def test_openvino_sends_no_telemetry() -> None:
+    pytest.importorskip("nncf")
+    code = (
+        "import stages.backends.openvino_int8.quantizer, nncf.telemetry.wrapper as wrapper\n"
+        "from nncf.telemetry import telemetry\n"
+        "print(isinstance(telemetry, wrapper.NNCFTelemetry))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NNCF", "PYTEST"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
+    student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="winnow")
+    found = quantized(student, tmp_path / "int8", backend="auto")
+    assert found["backend"] in found["candidates"]
+    assert "auto" not in found["candidates"]
+    assert model_folder.describe(tmp_path / "int8")["backend"] == found["backend"]
+    assert f"auto: {found['backend']} is taken" in caplog.text
+    assert "ms a row" in caplog.text
+    assert all(figures.keys() == found.keys() - {"candidates"} for figures in found["candidates"].values())
+    assert model_folder.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
+
+
+def without_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is not installed."""
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    monkeypatch.delitem(sys.modules, "stages.backends.openvino_int8.quantizer", raising=False)
+
+
+def test_auto_leaves_out_what_is_not_installed_and_says_what_is_missing(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="winnow")
+    without_nncf(monkeypatch)
+    found = quantized(student, tmp_path / "int8", backend="auto")
+    assert (found["backend"], list(found["candidates"])) == ("onnxruntime_int8", ["onnxruntime_int8"])
+    assert "auto: openvino_int8 is left out: params.yaml: quantize.backend is 'openvino_int8'" in caplog.text
+    assert "needs the package 'nncf': it is not installed" in caplog.text
+
+
+def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_nncf(monkeypatch)  # which takes minutes to try every matrix in vain
+    rows = rows_of(student)
+    unlike = dataclasses.replace(rows, score=lambda answers: float(answers is rows.exact_NC))
+    sealed_folder = tmp_path / "int8"
+    sealed_folder.mkdir()
+    sealed(sealed_folder, student / "tokenizer.json")
+    with pytest.raises(ValueError) as error:
+        quantize_by_auto(student, sealed_folder, params(backend="auto", max_loss=0.5), unlike)
+    told, of_onnxruntime, of_openvino = str(error.value).splitlines()
+    assert told == "params.yaml: quantize.backend is 'auto', and no backend is left:"
+    assert of_onnxruntime.startswith("  onnxruntime_int8: quantize: onnxruntime_int8 loses 1.0000 macro-F1 even with")
+    assert "needs the package 'nncf': it is not installed" in of_openvino
+
+
+# What the stage writes beside the model
+
+
+def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
+    whole = load_params(REPOSITORY / "params.yaml")
+    described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "onnxruntime_int8"}
+    training = {"train_rows": 7, "best_validation_macro_f1": 0.5}
+    cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
+    assert (
+        "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"
+        in card(described, whole, training, cut, tmp_path)
+    )
+    assert "prune" not in card(described, whole, training, {"parameters": [9, 9]}, tmp_path)
+
+
+def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:
+    """Labels that are half of them wrong want softer probabilities; such as the model gives them, sharper ones."""
+    given = model_folder.open_runner(student, threads=1).predict(TEXTS).argmax(1)
+    half_wrong = np.where(np.arange(len(given)) % 2, given, (given + 1) % 3)
+    assert temperature(student, TEXTS, given.tolist()) < 1 < temperature(student, TEXTS, half_wrong.tolist())
+
+
+# Bad input
+
+
+def test_a_backend_that_is_not_installed_is_told_with_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "leaf_that_needs_more.py").write_text("import a_package_that_nobody_has\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(ValueError) as error:
+            plugins.load({"fast": "leaf_that_needs_more:quantize"}, "fast", key="quantize.backend")
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert str(error.value) == (
+        "params.yaml: quantize.backend is 'fast', which needs the package 'a_package_that_nobody_has': it is not"
+        " installed. Install it: pip install --constraint constraints.txt a_package_that_nobody_has"
+    )
+
+
+def test_an_unknown_backend_is_told_with_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"Allowed: auto, onnxruntime_int8, openvino_int8\. Did you mean 'openvino_"):
+        plugins.load(QUANTIZERS, "openvino", key="quantize.backend")
+
+
+def test_static_ranges_without_calibration_rows_are_refused(student: Path) -> None:
+    with pytest.raises(ValueError, match=r"calibration rows, and there are none.*'dynamic'"):
+        quantizer.prepare(student, params(activations="static"), [])
+
+
+def test_dynamic_ranges_need_no_calibration_rows(student: Path, tmp_path: Path) -> None:
+    quantizer.prepare(student, params(activations="dynamic"), []).write(tmp_path, ())
+    assert (tmp_path / "model.onnx").is_file()
+
+
+def test_a_flipped_byte_in_the_folder_is_found_before_it_is_opened(student: Path, tmp_path: Path) -> None:
+    quantized(student, tmp_path / "int8")
+    spoiled = bytearray((tmp_path / "int8/model.onnx").read_bytes())
+    spoiled[len(spoiled) // 2] ^= 1
+    (tmp_path / "int8/model.onnx").write_bytes(spoiled)
+    with pytest.raises(ValueError, match=r"model\.onnx was altered"):
+        model_folder.open_runner(tmp_path / "int8", threads=1)
+
+
+@pytest.fixture(scope="module")
+def runner(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    folder = tmp_path_factory.mktemp("int8") / "quantized"
+    quantized(student, folder)
+    return open_runner(folder, 1)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\x00\x07\x1b", "\ud800 ship", "a" * 1_000_000, "ship " * 200_000])
+def test_any_text_gets_probabilities(runner: Runner, text: str) -> None:
+    answer = runner.predict([text])
+    assert answer.shape == (1, 3)
+    assert answer.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(runner.predict(["bread", text, "owl"])[1], answer[0], atol=1e-6)
+
+
+def test_no_texts_get_no_probabilities(runner: Runner) -> None:
+    assert runner.predict([]).shape == (0, 3)
+
+
+def test_a_long_text_is_answered_as_its_beginning(runner: Runner) -> None:
+    beginning = "the ship near the old harbour under some slow storm by night "
+    np.testing.assert_array_equal(runner.predict([beginning + "bread " * 200_000]), runner.predict([beginning * 9]))
+
+
+def test_no_more_of_a_text_is_tokenized_than_its_tokens_can_need(student: Path) -> None:
+    tokenizer = open_tokenizer(student, {"max_tokens": 12})
+    behind = "a" * (12 * CHARACTERS_A_TOKEN) + " ship"
+    (long,), (beginning,) = (encode([text], tokenizer)[0] for text in (behind, "a" * 5000))
+    assert long.ids == beginning.ids
+    assert len(encode(["ship " * 50], tokenizer)[0][0]) == 12
+
+
+def test_a_run_holds_rows_of_one_length_and_a_bounded_number_of_tokens(student: Path) -> None:
+    shapes = []
+
+    def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        assert attention_mask.all()
+        shapes.append(input_ids.shape)
+        return input_ids[:, 1:2].astype(np.float32) * np.array([[0, 0.01]], dtype=np.float32)
+
+    texts = ["ship"] * 700 + ["old ship"] * 2
+    answers = probabilities(texts, open_tokenizer(student, {"max_tokens": 12}), run, n_labels=2)
+    assert shapes == [(2, 6), (682, 3), (18, 3)]  # "old" is three pieces of a word
+    assert len(np.unique(answers[:700], axis=0)) == 1
+    assert not np.allclose(answers[0], answers[-1])
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_every_backend_has_the_files_that_dvc_yaml_names(name: str) -> None:
+    folder = REPOSITORY / "stages/backends" / name
+    assert {path.name for path in folder.glob("*.py")} >= {"quantizer.py", "runner.py"}
