@@ -43,7 +43,7 @@ test: .venv/.ready  ## run the tests
 test-slow: .venv/.ready  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests
 
-soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: half an hour; figures go to benchmarks/soak.json
+soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json
 	$(BIN)/python tests/soak.py --output benchmarks/soak.json
 
 check: .venv/.ready  ## lint, format check, types

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from flows import metrics
-from flows.review import table, value
-from stages.params import Params, load_params
-from stages.paths import SPLITS, Paths
+from flows.markdown import table, value
+from stages.params import DistillParams, Params, TokenizeParams, load_params
+from stages.paths import SPLITS, TRANSFER, Paths
+from stages.recipe import ensemble, pruned_to, recurrent
 
 GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not edit -->"
 
@@ -39,17 +40,28 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def _cut(tokenize: TokenizeParams) -> str:
+    return f"{'cut at' if tokenize.long_texts == 'truncate' else 'read in windows of'} {tokenize.max_tokens}"
+
+
+def _student(distill: DistillParams) -> str:
+    width = f" of a width of {distill.hidden_size}" if distill.hidden_size else ""
+    return recurrent(distill) or f"{len(distill.teacher_layers)} layers{width}"
+
+
 def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
     """What the released model is, how it was made, how good it is, and where it is not."""
     labels = list(quality["per_label"])
+    kind = "texts" if params.ingest.text_pair_column is None else "pairs of texts"
     head = {"pipeline_tag": "text-classification", "base_model": params.model.name, "license": "apache-2.0"}
     sections = {
-        "What it is": f"A classifier of texts into {len(labels)} labels, in int8: {params.model.name}, fine-tuned, "
-        f"distilled to {len(params.distill.teacher_layers)} layers, quantized by `{params.quantize.backend}`. "
+        "What it is": f"A classifier of {kind} into {len(labels)} labels, in int8: {params.model.name}, "
+        f"fine-tuned{ensemble(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
+        f"`{params.quantize.backend}`. "
         "It always answers, and knows no other labels, languages or kinds of text than those of its "
-        f"[data](data-card.md). Texts are cut at {params.tokenize.max_tokens} tokens."
+        f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."
         if params.promotion.model == "quantized"
-        else f"The {params.promotion.model} model, a classifier of texts into {len(labels)} labels.",
+        else f"The {params.promotion.model} model, a classifier of {kind} into {len(labels)} labels.",
         "How good it is": "\n\n".join([_quality(quality), metrics.as_markdown(metrics.rows(root))]),
         "Where it is weak": "\n\n".join([_slices(quality), _labels(quality)]),
         "When texts change": _robustness(quality),
@@ -59,6 +71,12 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"---\n{yaml.safe_dump(head)}---\n\n{GENERATED}\n\n# Model card\n\n{body}\n"
+
+
+def _pruned(root: Path) -> str:
+    """What was cut out of it, where something was."""
+    left = pruned_to(_json(Paths(root).pruning_report))
+    return f" pruned to {left}," if left else ""
 
 
 def _quality(quality: Mapping[str, Any]) -> str:
@@ -132,7 +150,7 @@ def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, 
     splits = [
         (split, f"{cleaning['rows'][split]:,}", value(tokens.get(split, {}).get("mean_tokens"), ""),
          value(tokens.get(split, {}).get("truncated_share"), "share"))
-        for split in SPLITS
+        for split in (*SPLITS, *([TRANSFER] if cleaning["rows"].get(TRANSFER) else []))
     ]  # fmt: skip
     source = params.ingest
     origin = (
@@ -141,8 +159,9 @@ def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, 
         if source.source == "docstrings"
         else f"The source `{source.source}`, from `{source.hub.dataset or source.path}`."
     )
+    lost = f" {unreadable:,} more could not be read." if (unreadable := cleaning.get("unreadable")) else ""
     sections = {
-        "Where it came from": f"{origin} {cleaning['read']:,} rows were read, with {cleaning['labels']} labels.",
+        "Where it came from": f"{origin} {cleaning['read']:,} rows were read, with {cleaning['labels']} labels.{lost}",
         "What was done to it": f"In this order: {', '.join(params.clean.rules)}. {cleaning['kept']:,} rows were kept, "
         f"{cleaning['dropped']:,} went to quarantine, {cleaning['cut']:,} were cut at {params.clean.max_chars:,} "
         "characters.\n\n" + (table(("dropped for", "rows"), dropped) if dropped else "No row was dropped."),

@@ -77,7 +77,9 @@ def _reasons(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for change in params(_of_files(old), _of_files(new)):
         found = True
         yield f"{change.key.partition(':')[2]}: {change.before} -> {change.after}"
-    hashes = [{entry["path"]: entry.get("md5") for entry in lock.get("deps", [])} for lock in (old, new)]
+    hashes = [
+        {entry["path"]: entry.get("md5", entry.get("etag")) for entry in lock.get("deps", [])} for lock in (old, new)
+    ]
     for path in sorted(hashes[0].keys() | hashes[1].keys()):
         if hashes[0].get(path) != hashes[1].get(path):
             found = True

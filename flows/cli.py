@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from flows.releases import Release
+    from stages.contracts import Text
     from stages.params import Params
 
 BATCH = 64  # texts that are answered together
@@ -202,10 +204,14 @@ def promote(revision: str, push: bool) -> None:
     """Release the model of REVISION (without it, HEAD).
 
     Every file of it is rehashed first. The release is a git tag; promoting what is released already changes nothing.
+    New data is compared with that of the release from then on: metrics/released_data.json, to be committed.
     """
     from flows import releases
 
-    click.echo(_release(releases.promote(_root(), revision, push=push)))
+    root = _root()
+    release = releases.promote(root, revision, push=push)
+    click.echo(_release(release))
+    _remember_data(root, release.revision)
 
 
 @cli.command()
@@ -214,7 +220,22 @@ def rollback(push: bool) -> None:
     """Return to the release before."""
     from flows import releases
 
-    click.echo(_release(releases.rollback(_root(), push=push)))
+    root = _root()
+    release = releases.rollback(root, push=push)
+    click.echo(_release(release))
+    _remember_data(root, release.revision)
+
+
+def _remember_data(root: Path, revision: str) -> None:
+    """Compare new data with that of the release from now on."""
+    from flows import released_data
+    from stages.paths import Paths
+
+    path = Paths(root).released_data.relative_to(root)
+    if (profile := released_data.profile_of(root, revision)) is None:
+        click.echo(f"{path} stays as it is: this release has no profile of its data.", err=True)
+    elif released_data.remember(root, profile):
+        click.echo(f"{path}: new data is compared with that of this release. Run `dvc repro`, commit.", err=True)
 
 
 @cli.command(name="releases")
@@ -264,6 +285,27 @@ def metrics(as_json: bool, markdown: bool) -> None:
 
 
 @cli.command()
+@click.option("--base", metavar="REV", help="Show what each number was in this revision.")
+def data(base: str | None) -> None:
+    """Print what became of the rows, from source to split, in Markdown."""
+    root = _root()
+    from flows.comparison import Side
+    from flows.data_report import as_markdown
+    from flows.git import commit_of
+    from flows.masking import masked
+    from stages.paths import Paths
+
+    path = Paths(root).data_report
+    if not path.is_file():
+        raise click.ClickException("no data report yet. Run `winnow reproduce --stage report` or `dvc repro report`.")
+    before = Side(root, commit_of(root, base) if base else None)
+    earlier = before.json(path) if base else {}
+    for note in before.notes:
+        click.echo(masked(note), err=True)
+    click.echo(masked(as_markdown(Side(root, None).json(path), earlier)))
+
+
+@cli.command()
 @click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
 @click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
 @click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail.")
@@ -291,42 +333,84 @@ def review(base: str | None, output: str | None, check: bool) -> None:
 
 
 @cli.command()
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="That of params.yaml, and the next."
+)
+@click.option("--output", metavar="FILE", help="Without it: the project's docs/ablation.md; the figures go beside it.")
+def ablation(seeds: int, output: str | None) -> None:
+    """Measure what each part of the recipe is worth.
+
+    Trains the students of every loss, and what is made of them, once a seed: an hour or so on two cores. It is of
+    the last commit, in a checkout of its own. What has run before is not run again.
+    """
+    root = _checked_root()
+    from flows import ablation as table
+
+    found = table.ablate(root, seeds, lambda line: click.echo(line, err=True))
+    page = Path(output) if output is not None else root / "docs/ablation.md"
+    record = table.write(found, page)
+    click.echo(f"Written: {page}, {record}", err=True)
+
+
+@cli.command()
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
-@click.option("--file", "file", metavar="FILE", help="A text a line, UTF-8; - is the standard input.")
+@click.option(
+    "--pair", "pairs", metavar="TEXT", multiple=True, help="The second text, for a model of pairs; one a TEXT."
+)
+@click.option(
+    "--file", "file", metavar="FILE",
+    help="A text a line, UTF-8; - is the standard input. For a model of pairs two texts a line, a tab between.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with the probability of every label.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
-def predict(texts: tuple[str, ...], file: str | None, as_json: bool, model: str | None, threads: int | None) -> None:
+def predict(
+    texts: tuple[str, ...],
+    pairs: tuple[str, ...],
+    file: str | None,
+    as_json: bool,
+    model: str | None,
+    threads: int | None,
+) -> None:
     """Label each TEXT, or each line of a file.
 
-    Prints a line a text, in their order: label, probability and text, with tabs between. Each run of white
-    space inside a text is printed as one space. An empty text or line is an error that names it, so that
-    answers and lines never shift.
+    Prints a line a text, in their order: label, probability and text (of a pair, both), with tabs between. Each
+    run of white space inside a text is printed as one space. An empty text or line is an error that names it, so
+    that answers and lines never shift.
     """
     if bool(texts) == (file is not None):
         raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to label: give TEXT or --file.")
+    if pairs and len(pairs) != len(texts):
+        raise click.UsageError(f"{len(pairs)} --pair for {len(texts)} TEXT. Give each TEXT one --pair, in their order.")
     folder = Path(model) if model is not None else _root() / DEFAULT_MODEL
     if model is None and not folder.is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
-    given = _not_empty(texts, "text") if file is None else _lines_of(file)
     from flows.budget import cores
-    from stages.model_folder import open_runner
+    from stages.model_folder import describe, open_runner, wants_pairs
 
+    given: Iterator[Text] = _not_empty(texts, "text") if file is None else _lines_of(file)
+    if pairs:
+        given = zip(_not_empty(texts, "text"), _not_empty(pairs, "--pair"), strict=True)
+    elif file is not None and wants_pairs(describe(folder)):
+        given = _in_two(_lines_of(file))
     runner = open_runner(folder, threads=threads or cores())
     while batch := list(islice(given, BATCH)):
         for text, probabilities in zip(batch, runner.predict(batch).tolist(), strict=True):
             click.echo(_answer(text, runner.labels, probabilities, as_json))
 
 
-def _answer(text: str, labels: Sequence[str], probabilities: list[float], as_json: bool) -> str:
+def _answer(text: Text, labels: Sequence[str], probabilities: list[float], as_json: bool) -> str:
     best = max(range(len(labels)), key=probabilities.__getitem__)
+    parts = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
     if not as_json:
-        return f"{labels[best]}\t{probabilities[best]:.4f}\t{' '.join(text.split())}"
+        return "\t".join(
+            [labels[best], f"{probabilities[best]:.4f}", *(" ".join(part.split()) for part in parts.values())]
+        )
     import json
 
     return json.dumps(
         {
-            "text": text,
+            **parts,
             "label": labels[best],
             "probability": probabilities[best],
             "probabilities": dict(zip(labels, probabilities, strict=True)),
@@ -359,6 +443,16 @@ def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
         yield text
 
 
+def _in_two(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The two texts of each line."""
+    for number, line in enumerate(lines, start=1):
+        first, *others = line.split("\t")
+        if len(others) != 1 or not (first.strip() and others[0].strip()):
+            found = "an empty text" if len(others) == 1 else f"{len(others)} tabs"
+            raise ValueError(f"line {number}: {found}. The model is of pairs: two texts a line, a tab between.")
+        yield first, others[0]
+
+
 def _root() -> Path:
     from flows.root import find_root
 
@@ -382,6 +476,8 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
     from stages import plugins
     from stages.backends import QUANTIZERS
     from stages.models import FAMILIES
+    from stages.pretrained import located_here
+    from stages.refusals import faults_of_folder, faults_of_student
     from stages.sources import SOURCES
     from stages.tasks import TASKS
 
@@ -393,13 +489,31 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
         (TASKS, params.task, "task"),
         (SOURCES, params.ingest.source, "ingest.source"),
         (FAMILIES, params.model.family, "model.family"),
+        (FAMILIES, params.distill.family, "distill.family"),
         (QUANTIZERS, params.quantize.backend, "quantize.backend"),
     ):
         try:
             plugins.check(table, name, key=key)
         except ValueError as error:
             yield str(error)
-    if not (root / params.ingest.path).exists():
+    yield from faults_of_student(params)
+    with contextlib.suppress(ValueError):  # a model that is not there: the stage `tokenize` says what to do
+        if folder := located_here(params.model):
+            yield from faults_of_folder(folder, params)
+    if params.ingest.splits.transfer is not None and params.clean.unlabelled == "drop":
+        yield (
+            f"params.yaml: ingest.splits.transfer is '{params.ingest.splits.transfer}', and clean.unlabelled 'drop', "
+            "so all of its rows would be dropped. Set clean.unlabelled: transfer, or ingest.splits.transfer: null."
+        )
+    if params.ingest.text_pair_column is not None and params.tokenize.long_texts == "windows":
+        yield (
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
+            "Allowed for pairs: truncate, which cuts the longer text first."
+        )
+    scheme, separator, _ = params.ingest.path.partition("://")
+    if separator and scheme != "s3":
+        yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."
+    elif not separator and not (root / params.ingest.path).exists():
         yield (
             f"params.yaml: ingest.path is '{params.ingest.path}'. There is no such file or folder. "
             "Give a path from the project's folder, or an absolute one."

@@ -108,7 +108,7 @@ def gather(
     old = {model: results(before, model) for model in MODELS}
     new = {model: results(after, model) for model in MODELS}
     pairs = {model: pair for model in MODELS if (pair := _pair(model, old[model], new[model], notes))}
-    texts = _texts(after) if pairs else {}
+    texts = clean_texts(after) if pairs else {}
     candidate = params.promotion.model
     return Review(
         base=Revision(name, before.commit, _subject(root, str(before.commit))),
@@ -129,7 +129,15 @@ def gather(
         curves=_curves(Paths(root)),
         head_params=after.text(root / "params.yaml") or "",
         notes=tuple(dict.fromkeys(notes)),
+        data=_data(after),
+        data_before=_data(before),
     )
+
+
+def _data(side: Side) -> dict[str, Any]:
+    """The data report; empty where a side has none, such as one of an earlier version."""
+    path = Paths(side.root).data_report
+    return side.json(path) if side.text(path) is not None else {}
 
 
 def default_base(root: Path) -> str:
@@ -234,22 +242,25 @@ def _paired(model: str, old: Results, new: Results) -> Paired:
     return Paired(model, len(new.labels), lost, won, mcnemar(lost, won))
 
 
-def _texts(side: Side) -> dict[str, str]:
+def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
+    """Of each clean row, by its id, the text, or the pair; nothing where the rows cannot be had."""
     content = side.artifact(Paths(side.root).clean)
     if content is None:
         return {}
-    table = pq.read_table(io.BytesIO(content), columns=["row_id", "text"])
-    return dict(zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    table = pq.ParquetFile(io.BytesIO(content))
+    columns = [name for name in ("row_id", "text", "text_pair") if name in table.schema_arrow.names]
+    row_ids, *texts = (column.to_pylist() for column in table.read(columns).columns)
+    return dict(zip(row_ids, texts[0] if len(texts) == 1 else zip(*texts, strict=True), strict=True))
 
 
-def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str]) -> Iterator[Flip]:
+def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
     """The rows with another answer, those that were right first."""
     changed = np.flatnonzero(old.predicted != new.predicted)
     flips = [
         Flip(
             model,
             row_id=str(new.row_ids[i]),
-            text=texts.get(str(new.row_ids[i]), ""),
+            text=text if isinstance(text := texts.get(str(new.row_ids[i]), ""), str) else " | ".join(text),
             label=str(new.labels[i]),
             before=str(old.predicted[i]),
             after=str(new.predicted[i]),

@@ -26,6 +26,7 @@ import yaml
 from flows.masking import masked
 from flows.mending import mend
 from flows.processes import Children, ending_signals_raise
+from flows.root import clone_of, own_folder
 
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
 
@@ -75,16 +76,8 @@ def _graph(dot: str) -> Graph:
     return ordered
 
 
-def status(root: Path) -> dict[str, tuple[str, ...]]:
-    """The stages that are not up to date by themselves, each with the reasons in plain words."""
-    mend(root)
-    return _status(root, read(root, *_STATUS))
-
-
-_STATUS = ("--wait-for-lock", "status", "--json")
-
-
 def _status(root: Path, said: str) -> dict[str, tuple[str, ...]]:
+    """The stages that are not up to date by themselves, each with the reasons in plain words."""
     locked = lock_of(root).get("stages", {})
     return {stage: tuple(_reasons(root, locked.get(stage), changes)) for stage, changes in json.loads(said).items()}
 
@@ -129,7 +122,7 @@ def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
 def _graph_and_status(root: Path) -> tuple[Graph, dict[str, tuple[str, ...]]]:
     """Both from one child: of what each takes alone, half is DVC's start."""
     script = "import sys; from dvc.cli import main; code = main(['dag', '--dot']); print(chr(0), flush=True); "
-    script += f"sys.exit(code or main({list(_STATUS)}))"
+    script += "sys.exit(code or main(['--wait-for-lock', 'status', '--json']))"
     done = _run(root, [sys.executable, "-P", "-c", script])
     if done.returncode != 0:
         raise _error(["status"], done)
@@ -157,10 +150,15 @@ def forced(order: Graph, stages: Sequence[str]) -> set[str]:
     return {stage for stage in order if not stages or stage in stages or stage.partition("@")[0] in stages}
 
 
+def definitions(root: Path) -> dict[str, Any]:
+    """What dvc.yaml says of each stage, before templates and loops are resolved."""
+    return _yaml(root / "dvc.yaml").get("stages") or {}
+
+
 def cores_wanted(root: Path) -> dict[str, int]:
     """The stages that do not use the whole machine, with the cores that they use: `meta: {cores: 1}` in dvc.yaml."""
     wanted: dict[str, int] = {}
-    for name, definition in (_yaml(root / "dvc.yaml").get("stages") or {}).items():
+    for name, definition in definitions(root).items():
         loop = definition.get("foreach") or definition.get("matrix")
         count = ((definition.get("do") or definition).get("meta") or {}).get("cores")
         if isinstance(count, int):
@@ -254,32 +252,24 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def reproduce(
-    root: Path,
+    ready: Ready,
     stage: str,
     on_line: Callable[[str], object],
     *,
-    children: Children | None = None,
     force: bool = False,
     on_bar: Callable[[str], object] | None = None,
-    ready: Ready | None = None,
 ) -> Outcome:
     """Bring one stage up to date; what comes before it must be so already. By `force` it runs in any case.
 
     `on_line` gets what DVC and the stage print, a line at a time, in this thread; `on_bar` the states of a progress
-    bar. Raises DvcError with their own words where the stage fails, and EndedError where `children` were ended.
+    bar. Raises DvcError with their own words where the stage fails, and EndedError where the children were ended.
     Where this thread is interrupted, all that the child started is ended.
     """
-    if children is None:
-        with Children() as own:
-            return reproduce(root, stage, on_line, children=own, force=force, on_bar=on_bar)
-    if ready is None:
-        with Ready(root, children, uses=1, watched=on_bar is not None) as once:
-            return reproduce(root, stage, on_line, children=children, force=force, on_bar=on_bar, ready=once)
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
-    mend(root)
+    mend(ready.root)
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
-    with ending_signals_raise(), children.until_left(ready.take()) as process:
+    with ending_signals_raise(), ready.children.until_left(ready.take()) as process:
         _order(process, command)
         for line in _lines(process, on_bar):
             # DVC speaks first: what the stage prints later cannot change what is said here.
@@ -296,14 +286,16 @@ def reproduce(
 
 
 class Ready:
-    """A child of DVC's that is started and has loaded all before it is known what it is to do: half of its time.
+    """Children of DVC's that are started, and have loaded all, before it is known what they are to do: half their time.
 
-    When one is taken, the next gets ready, as long as there are `uses`. `watched`: whether stages show bars.
+    When one is taken, the next gets ready, as long as there are `uses`.
     """
 
-    def __init__(self, root: Path, children: Children, *, uses: int, watched: bool) -> None:
-        self._root, self._children, self._uses = root, children, uses
-        self._environment = _environment() | ({"WINNOW_PROGRESS": "1"} if watched else {})
+    def __init__(self, root: Path, children: Children, *, uses: int) -> None:
+        self.root, self.children, self._uses = root, children, uses
+        # What is cut off in a worktree, which then goes, shall go on in the next.
+        kept = own_folder(clone_of(root)) / "checkpoints"
+        self._environment = _environment() | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
         self._lock = threading.Lock()
         self._next = self._start() if uses else None
 
@@ -317,9 +309,8 @@ class Ready:
         return taken
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return self._children.start(
-            [sys.executable, "-P", "-c", _LOADED], self._root, self._environment, stdin=subprocess.PIPE
-        )
+        command = [sys.executable, "-P", "-c", _LOADED]
+        return self.children.start(command, self.root, self._environment, stdin=subprocess.PIPE)
 
     def __enter__(self) -> Ready:
         return self
@@ -328,7 +319,7 @@ class Ready:
         with self._lock:
             left, self._next, self._uses = self._next, None, 0
         if left is not None:
-            with self._children.until_left(left):
+            with self.children.until_left(left):
                 _order(left, [])
 
 
@@ -353,11 +344,8 @@ _ADVICE = (  # of DVC's to somebody who sits before a terminal
 _DVC = [sys.executable, "-P", "-m", "dvc"]  # -P: no file of the project can stand in for a module of DVC's
 
 
-def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children | None) -> None:
+def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children) -> None:
     """Run a DVC command that takes long; `on_line` gets what it prints. Raises DvcError with DVC's words."""
-    if children is None:
-        with Children() as own:
-            return stream(root, arguments, on_line, own)
     tail: deque[str] = deque(maxlen=20)
     with (
         ending_signals_raise(),
@@ -369,7 +357,7 @@ def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], c
         code = process.wait()
     if code != 0:
         raise DvcError(f"dvc {arguments[0]}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
-    return None
+    return
 
 
 def _causes(lines: Iterable[str]) -> str:

@@ -28,14 +28,22 @@ def content(root: Path, path: str, digest: str, *, revision: str | None) -> byte
     From DVC's cache, where its hash is checked, or from the working tree; else by `dvc get`, from the cache of
     this clone or the default remote. Raises DvcError with DVC's words where nobody has it.
     """
-    for candidate in (_object(cache_folder(root), digest), root / path):
+    for candidate in (cached(cache_folder(root), digest), root / path):
         if candidate.is_file() and md5(candidate) == digest:
             return candidate.read_bytes()
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         target = Path(folder, "out")
-        at = ["--rev", revision] if revision else []
-        read(root, "get", ".", path, *at, "--out", str(target))
+        get(root, path, target, revision=revision)
         return target.read_bytes()
+
+
+def get(root: Path, path: str, target: Path, *, revision: str | None) -> None:
+    """Put the out `path` of `revision` (None: the working tree) at `target`, from DVC's cache or the default remote.
+
+    No checkout is needed. Raises DvcError with DVC's words where nobody has it.
+    """
+    at = ["--rev", revision] if revision else []
+    read(root, "get", ".", path, *at, "--out", str(target))
 
 
 @functools.lru_cache(maxsize=8)
@@ -50,7 +58,8 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _object(cache: Path, digest: str) -> Path:
+def cached(cache: Path, digest: str) -> Path:
+    """Where the object with that digest is in DVC's cache, if it is."""
     return cache / "files/md5" / digest[:2] / digest[2:]
 
 
@@ -77,7 +86,7 @@ def has_remote(root: Path) -> bool:
     return any(line.startswith("core.remote=") for line in read(root, "config", "--list").splitlines())
 
 
-def push(root: Path, on_line: Callable[[str], object], *, children: Children | None = None) -> None:
+def push(root: Path, on_line: Callable[[str], object], *, children: Children) -> None:
     """Send every out of dvc.lock, and the run cache, to the default remote."""
     stream(root, ["push", "--run-cache"], on_line, children)
 
@@ -121,11 +130,11 @@ def altered(root: Path) -> tuple[Altered, ...]:
     """
     cache = cache_folder(root)
     return tuple(
-        Altered(stage, out["path"], name, cached)
+        Altered(stage, out["path"], name, found)
         for stage, entry in (lock_of(root).get("stages") or {}).items()
         for out in entry.get("outs", [])
         for name, digest in _files(cache, out)
-        if (cached := _object(cache, digest)).is_file() and md5(cached) != digest.removesuffix(".dir")
+        if (found := cached(cache, digest)).is_file() and md5(found) != digest.removesuffix(".dir")
     )
 
 
@@ -133,7 +142,7 @@ def _files(cache: Path, out: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Each file of an out with its digest; a folder's listing is one too."""
     digest = out["md5"]
     yield out["path"], digest
-    listing = _object(cache, digest)
+    listing = cached(cache, digest)
     if digest.endswith(".dir") and listing.is_file():
         with contextlib.suppress(ValueError):  # then the listing itself was altered
             for entry in json.loads(listing.read_bytes()):
@@ -144,9 +153,13 @@ def discard(root: Path, found: Iterable[Altered]) -> None:
     """Remove altered objects, and the outs made of them, so that their stages make them again."""
     for item in found:
         log.warning("%s was altered in DVC's cache. It is removed, to be made again by %s.", item.file, item.stage)
-        item.cached.unlink(missing_ok=True)
-        out = root / item.out
-        if out.is_dir():
-            shutil.rmtree(out)
-        else:
-            out.unlink(missing_ok=True)
+        remove(item.cached)
+        remove(root / item.out)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

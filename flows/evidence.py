@@ -176,3 +176,5 @@ class Review:
     curves: Mapping[str, Sequence[tuple[str, float, float]]]  # curve, as "train/loss" -> (model, step, value)
     head_params: str  # the text of params.yaml that made the numbers
     notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
+    data: Mapping[str, Any] = field(default_factory=dict)  # metrics/data/report.json; empty where there is none
+    data_before: Mapping[str, Any] = field(default_factory=dict)

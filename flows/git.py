@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def attempt(root: Path, *arguments: str, text: str = "", **environment: str) -> 
         return subprocess.run(
             command,
             cwd=root,
-            env=environment_of(**environment),
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **environment},
             input=text,
             capture_output=True,
             text=True,
@@ -33,11 +34,6 @@ def attempt(root: Path, *arguments: str, text: str = "", **environment: str) -> 
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 124, "", f"timed out after {SECONDS:.0f} s")
-
-
-def environment_of(**more: str) -> dict[str, str]:
-    """A child's environment: git asks nothing, and speaks English."""
-    return {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **more}
 
 
 def read(root: Path, *arguments: str, text: str = "", **environment: str) -> str:
@@ -71,9 +67,14 @@ def has_origin(root: Path) -> bool:
     return "origin" in attempt(root, "remote").stdout.split()
 
 
+def user(root: Path) -> tuple[str, str]:
+    """Name and address of who commits and tags here, as git was told; it shall not make some up of the host's name."""
+    told = attempt(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT").stdout
+    found = re.match(r"(.+) <(.+)> ", told)
+    return (found[1], found[2]) if found else ("Winnow", "winnow@localhost")
+
+
 def identity(root: Path) -> dict[str, str]:
-    """What a child needs to commit and to tag: nothing where git knows who its user is."""
-    if attempt(root, "var", "GIT_COMMITTER_IDENT").returncode == 0:
-        return {}
-    names = {"NAME": "Winnow", "EMAIL": "winnow@localhost"}
-    return {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in names.items()}
+    """The environment in which a child commits as `user`."""
+    values = dict(zip(("NAME", "EMAIL"), user(root), strict=True))
+    return {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in values.items()}

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flows.root import own_folder
+
 POLL_SECONDS = 0.5
 
 
 def lock_file(root: Path, name: str) -> Path:
-    """The file of the lock `name` of the clone at `root`: git and DVC both ignore it.
+    """The file of the lock `name` of the clone at `root`.
 
     Raises ValueError where DVC's repository does not begin at `root`: to make its folder there would hide it.
     """
@@ -21,7 +23,7 @@ def lock_file(root: Path, name: str) -> Path:
         raise ValueError(
             f"{root} has no folder .dvc. Run `dvc init --subdir` there, or work where dvc.yaml and .dvc are."
         )
-    return root / ".dvc/tmp/winnow" / f"{name}.lock"
+    return own_folder(root) / f"{name}.lock"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,10 @@ _SECRET_NAME = re.compile(
     re.I,
 )
 # https://TOKEN@host and scheme://user:password@host; in ssh://git@host there is nothing to hide.
-_USER = re.compile(r"\b(https?://)[^\s/@]+@|\b([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.I)
+# Keys of S3 may hold slashes.
+_USER = re.compile(
+    r"\b(https?://)[^\s/@]+@|\b(s3://[^\s/@:]*:)[^\s@]+@|\b([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.I
+)
 _QUERY = re.compile(
     r"([?&](?:[\w.-]*(?:token|secret|password|signature|credential|api_?key|accesskeyid)[\w.-]*|sig)=)[^\s&#'\"]+", re.I
 )
@@ -30,7 +33,7 @@ def masked(text: str) -> str:
     """`text` with *** where a secret stood."""
     if pattern := _pattern(_secrets()):
         text = pattern.sub(MASK, text)
-    text = _USER.sub(lambda found: f"{found[1] or found[2]}{MASK}@", text)
+    text = _USER.sub(lambda found: f"{found[1] or found[2] or found[3]}{MASK}@", text)
     return _QUERY.sub(rf"\g<1>{MASK}", text)
 
 

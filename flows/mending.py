@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from flows.root import own_folder
+
 log = logging.getLogger("winnow")
 
 
@@ -52,7 +54,7 @@ def _mend_lock_file(root: Path) -> None:
             raise ValueError(
                 "dvc.lock has a merge conflict. Take one side: `git checkout --ours dvc.lock`, or --theirs."
             )
-        torn = root / ".dvc/tmp/winnow/dvc.lock.torn"
+        torn = own_folder(root) / "dvc.lock.torn"
         torn.parent.mkdir(parents=True, exist_ok=True)
         torn.write_bytes(content)
         starts = [found.start() for found in re.finditer(rb"^  [^\s#].*$", content, re.MULTILINE)]

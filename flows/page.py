@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from flows.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, Revision, number
-from flows.review import NAMES, value
+from flows.markdown import value
+from flows.review import NAMES
 
 TEMPLATES = Path(__file__).parent / "templates"
 FLIPS_SHOWN = 500

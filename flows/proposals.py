@@ -51,12 +51,16 @@ def _fits(worktree: Path, lock: str) -> bool:
 
 
 def _open(root: Path, base: str) -> list[str]:
-    """Proposals that are no part of `base`, newest first: of this clone, and of origin."""
-    patterns = [f"refs/heads/{PREFIX}*", f"refs/remotes/origin/{PREFIX}*"]
+    """Proposals that are no part of `base`, newest first: of this clone, and those that only origin has."""
+    form, patterns = "%(objectname) %(refname)", [f"refs/heads/{PREFIX}*", f"refs/remotes/origin/{PREFIX}*"]
     listed = git.read(
-        root, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", f"--no-merged={base}", *patterns
+        root, "for-each-ref", "--sort=-committerdate", f"--format={form}", f"--no-merged={base}", *patterns
     )
-    return listed.splitlines()
+    by_commit: dict[str, str] = {}
+    for line in listed.splitlines():
+        made, name = line.split()
+        by_commit.setdefault(made, name)
+    return list(by_commit.values())
 
 
 def commit(worktree: Path, subject: str, body: str, gate: str) -> str:
@@ -91,7 +95,9 @@ def _inputs(worktree: Path) -> str:
             "cmd": stage["cmd"],
             "params": stage.get("params"),
             "deps": [
-                (dep["path"], dep.get("md5")) for dep in stage.get("deps", []) if not dep["path"].startswith(made)
+                (dep["path"], dep.get("md5", dep.get("etag")))  # of an object on S3
+                for dep in stage.get("deps", [])
+                if not dep["path"].startswith(made)
             ],
         }
         for name, stage in stages.items()

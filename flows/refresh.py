@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from flows import dvc_storage, git
+from flows.edits import set_values
 from flows.processes import Children
 from flows.proposals import GATE
 from stages.params import Params
@@ -25,9 +26,9 @@ def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, ch
     """
     if params.ingest.source == "hub" and params.ingest.hub.dataset is not None:
         return tuple(_from_hub(worktree, params))
-    path = Path(params.ingest.path)
-    if path.is_absolute():
+    if params.ingest.is_outside:
         return ()  # read where it lies; DVC sees whether it changed
+    path = Path(params.ingest.path)
     if pointers := pointers_of(worktree, path):
         return tuple(news for pointer in pointers for news in _from_dvc(root, worktree, pointer, log, children))
     if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path)).returncode != 0:
@@ -46,6 +47,23 @@ def pointers_of(worktree: Path, path: Path) -> tuple[Path, ...]:
     return tuple(sorted(found.relative_to(worktree) for found in (worktree / path).rglob("*.dvc")))
 
 
+def inputs_of(root: Path, params: Params) -> list[Path]:
+    """The data, and a pretrained model in a folder, that the pipeline reads from within the project at `root`."""
+    model = Path(params.model.name)
+    data = [] if params.ingest.is_outside else [Path(params.ingest.path)]
+    return [path for path in (*data, *([model] if (root / model).is_dir() else [])) if not path.is_absolute()]
+
+
+def not_here(worktree: Path, inputs: Iterable[Path]) -> list[str]:
+    """The .dvc files of those `inputs` that DVC keeps and that are not in `worktree` yet."""
+    return [
+        str(pointer)
+        for path in inputs
+        for pointer in pointers_of(worktree, path)
+        if not (worktree / pointer.with_suffix("")).exists()
+    ]
+
+
 def _from_checkout(root: Path, worktree: Path, start: str, path: Path) -> Iterator[str]:
     """Files in git: what differs in the clone from the clone's own commit is new; what git ignores is no data."""
     changed = git.attempt(root, "status", "--porcelain", "--untracked-files=all", "--", str(path)).stdout.splitlines()
@@ -59,7 +77,7 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path) -> Iterat
             " taken over the other. `git pull`, then run again."
         )
     listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path))
-    _remove(worktree / path)
+    dvc_storage.remove(worktree / path)
     for name in filter(None, listed.split("\0")):
         if (root / name).is_file():
             _copy(root / name, worktree / name)
@@ -96,34 +114,13 @@ def _from_hub(worktree: Path, params: Params) -> Iterator[str]:
     newest = HfApi().dataset_info(str(hub.dataset), timeout=30).sha
     if newest is None or newest == hub.revision:
         return
-    _set_revision(worktree / "params.yaml", newest)
+    set_values(worktree / "params.yaml", {"ingest.hub.revision": newest})
     yield f"{hub.dataset}: {str(hub.revision)[:7]} -> {newest[:7]} on the Hub"
-
-
-def _set_revision(path: Path, revision: str) -> None:
-    """Change one value of params.yaml, and neither comments nor order."""
-    from ruamel.yaml import YAML
-
-    editor = YAML()
-    editor.preserve_quotes = True
-    editor.width = 10_000
-    editor.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
-    content = editor.load(path.read_text(encoding="utf-8"))
-    content["ingest"]["hub"]["revision"] = revision
-    with path.open("w", encoding="utf-8") as file:
-        editor.dump(content, file)
-
-
-def _remove(target: Path) -> None:
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    else:
-        target.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:
     """Make `target` what `source` is; what only the target has goes."""
-    _remove(target)
+    dvc_storage.remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, symlinks=False)

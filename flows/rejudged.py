@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from flows import dvc_project
+from flows import dvc_storage
 from flows.budget import cores
-from flows.comparison import Side, results
+from flows.comparison import Side, clean_texts, results
 from flows.evidence import Results
 from stages.paths import Paths
 
@@ -29,7 +27,8 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
         # What was released, whatever this project would release now.
         model = str(before.yaml(root / "params.yaml")["promotion"]["model"])
         known = results(before, model)
-        if before.hash_of(Paths(root).clean) == Side(root, None).hash_of(Paths(root).clean) is not None:
+        rows = Side(root, None).hash_of(Paths(root).clean)
+        if rows is not None and rows == before.hash_of(Paths(root).clean):
             return known
         return dataclasses.replace(
             known,
@@ -47,16 +46,14 @@ def _answers(root: Path, revision: str, model: str, row_ids: np.ndarray) -> np.n
     """(N,) labels for the texts of `row_ids`, all in one call, as `evaluate` does it."""
     from stages.model_folder import open_runner
 
-    content = Side(root, None).artifact(Paths(root).clean)
-    if content is None:
+    texts = clean_texts(Side(root, None))
+    if not texts:
         raise ValueError("artifacts/data/clean.parquet cannot be had, so the released model has no texts to answer.")
-    table = pq.read_table(io.BytesIO(content), columns=["row_id", "text"])
-    texts = dict(zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True))
     path = Paths(root).model(model).relative_to(root).as_posix()
     # In the worktree, which is removed also after a run that was killed.
     with tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
         target = Path(folder, model)
-        dvc_project.read(root, "get", ".", path, "--rev", revision, "--out", str(target))
+        dvc_storage.get(root, path, target, revision=revision)
         runner = open_runner(target, threads=cores())
         best = runner.predict([texts[str(row)] for row in row_ids]).argmax(axis=1)
         return np.array(runner.labels)[best]

@@ -192,13 +192,13 @@ def _assignments(root: Path) -> list[tuple[str, str]]:
 
 def _register(root: Path, commit: str) -> str:
     bump: dict[str, Any] = {"bump_minor": True} if _versions(root) else {"version": FIRST_VERSION}
-    name, email = _tagger(root)
+    name, email = git.user(root)  # GTO's libraries look elsewhere, and may make some up
     with _registry(root) as scm:
         return api.register(scm, ARTIFACT, commit, author=name, author_email=email, **bump).version
 
 
 def _assign(root: Path, version: str, message: str) -> None:
-    name, email = _tagger(root)
+    name, email = git.user(root)  # GTO's libraries look elsewhere, and may make some up
     with _registry(root) as scm:
         newest = max((tag.tag_time for tag in find(name=ARTIFACT, stage=STAGE, scm=scm)), default=0)
         _wait_for_second_after(newest)
@@ -216,15 +216,6 @@ def _wait_for_second_after(moment: int) -> None:
         )
     else:
         time.sleep(max(0.0, ahead))
-
-
-def _tagger(root: Path) -> tuple[str, str]:
-    """Name and address for the tags, as git has them: GTO's libraries look elsewhere, and may make some up."""
-    with contextlib.suppress(RuntimeError):
-        found = re.match(r"(.+) <(.+)> ", git.read(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"))
-        if found:
-            return found[1], found[2]
-    return "Winnow", "winnow@localhost"
 
 
 # --- git ---
@@ -378,7 +369,7 @@ def _link_cached(cache: Path, model: _Model, folder: Path) -> bool:
 
     Raises ValueError for the first that was altered.
     """
-    listing = _object(cache, model.md5)
+    listing = dvc_storage.cached(cache, model.md5)
     if not listing.is_file():
         return False
     _require_hash(listing, model.md5.removesuffix(".dir"), f"the list of files of {model}")
@@ -387,7 +378,7 @@ def _link_cached(cache: Path, model: _Model, folder: Path) -> bool:
         name, md5 = entry["relpath"], entry["md5"]
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ValueError(f"{model}: its list has the file '{name}', outside the folder. Do not use this commit.")
-        content = _object(cache, md5)
+        content = dvc_storage.cached(cache, md5).absolute()
         if content.is_file():
             _require_hash(content, md5, f"{model.folder}/{name} of {model.commit[:7]}")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -395,10 +386,6 @@ def _link_cached(cache: Path, model: _Model, folder: Path) -> bool:
         else:
             complete = False
     return complete
-
-
-def _object(cache: Path, md5: str) -> Path:
-    return (cache / "files/md5" / md5[:2] / md5[2:]).absolute()
 
 
 def _require_hash(path: Path, md5: str, what: str) -> None:
@@ -412,9 +399,9 @@ def _require_hash(path: Path, md5: str, what: str) -> None:
 def _fetch(root: Path, model: _Model, folder: Path) -> None:
     """The model folder by `dvc get`, of any commit: from cache and default remote, without a checkout; rehashed."""
     try:
-        dvc_project.read(root, "get", "--rev", model.commit, "--out", str(folder), ".", model.folder)
+        dvc_storage.get(root, model.folder, folder, revision=model.commit)
     except dvc_project.DvcError as error:
-        said = str(error).removeprefix("dvc .: ").partition(" Having any troubles?")[0]
+        said = str(error).removeprefix("dvc get: ").partition(" Having any troubles?")[0]
         raise RuntimeError(
             f"{model} is not in DVC's cache, and the DVC remote does not give it: {said}. "
             "Run `dvc push` where it was made, or `dvc repro` here."

@@ -60,8 +60,6 @@ _planned: ContextVar[Future[Plan] | None] = ContextVar("planned", default=None)
 class Run:
     """What the stages of one run share."""
 
-    root: Path
-    children: Children
     budget: Budget
     ready: Ready
 
@@ -74,9 +72,7 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     log, bar = get_run_logger(), Bar(stage)
     try:
         with run.budget.taking(wanted):
-            outcome = dvc_project.reproduce(
-                run.root, stage, log.info, children=run.children, force=force, on_bar=bar.show, ready=run.ready
-            )
+            outcome = dvc_project.reproduce(run.ready, stage, log.info, force=force, on_bar=bar.show)
     except (DvcError, EndedError) as error:
         return Failed(message=str(error))
     bar.finish()
@@ -169,8 +165,8 @@ def run_stages(
     wanted = dvc_project.cores_wanted(root)
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
-    with Ready(root, children, uses=len(whys), watched=True) as ready:
-        run = Run(root, children, Budget(cores()), ready)
+    with Ready(root, children, uses=len(whys)) as ready:
+        run = Run(Budget(cores()), ready)
         for stage, upstream in plan.graph.items():
             if stage in done:
                 continue

@@ -5,7 +5,6 @@ Annotations are objects here: Prefect sends the flow to another process, where t
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 
-from flows import drift, dvc_project, dvc_storage, git, proposals, releases
-from flows.comparison import Side, gather
+from flows import dvc_project, dvc_storage, git, proposals, released_data, releases
+from flows.comparison import gather
 from flows.dvc_project import DvcError
 from flows.evidence import Decision, Review, number
 from flows.git import GitError
@@ -29,7 +28,7 @@ from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
 from flows.promotion import SHOWN
-from flows.refresh import pointers_of, refresh
+from flows.refresh import inputs_of, not_here, refresh
 from flows.rejudged import rejudged
 from flows.releases import Release
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, publish_review, run_stages
@@ -38,7 +37,6 @@ from flows.root import find_root
 from flows.serving import superseded
 from flows.worktrees import worktree
 from stages.params import Params, load_params
-from stages.paths import Paths
 
 Approval = Literal["by hand", "when the gate passes"]
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
@@ -154,7 +152,7 @@ def _retrain(
         if not stale:
             return _skipped(f"nothing new: no stage of {branch} would run")
         log(f"new: {'; '.join(news) or 'code or parameters'}; would run: {', '.join(stale)}")
-        if open_proposal := proposals.same_inputs(folder, start):
+        if open_proposal := _proposed_before(job):
             return _finish(job, open_proposal, branch, approve)
         with one_at_a_time(lock_file(root, "reproduce"), lambda who: log(f"waiting: {who} reproduces here")):
             _bring_data(job)
@@ -218,7 +216,7 @@ def _start(root: Path, branch: str, released: Release | None) -> str:
 def _tell_what_stays(job: Job) -> None:
     """Say which changes in the clone have no part in this, since they are not committed."""
     path = job.params.ingest.path
-    others = ["--", ".", *([] if Path(path).is_absolute() else [f":(exclude){path}*"])]
+    others = ["--", ".", *([] if job.params.ingest.is_outside else [f":(exclude){path}*"])]
     dirty = git.attempt(job.root, "status", "--porcelain", "--untracked-files=no", *others).stdout.splitlines()
     if dirty:
         names = ", ".join(line[3:] for line in dirty[:5])
@@ -243,18 +241,10 @@ def _bring_data(job: Job) -> None:
 
     Raises ValueError for a model that neither git nor DVC keeps.
     """
-    model = Path(job.params.model.name)
-    wanted = [Path(job.params.ingest.path), *([model] if (job.root / model).is_dir() else [])]
-    wanted = [path for path in wanted if not path.is_absolute()]
-    pointers = [
-        str(pointer)
-        for path in wanted
-        for pointer in pointers_of(job.worktree, path)
-        if not (job.worktree / pointer.with_suffix("")).exists()
-    ]
-    if pointers:
+    model, inputs = Path(job.params.model.name), inputs_of(job.root, job.params)
+    if pointers := not_here(job.worktree, inputs):
         get_data(job, pointers)
-    if model in wanted and not (job.worktree / model).exists():
+    if model in inputs and not (job.worktree / model).exists():
         raise ValueError(
             f"params.yaml: model.name is '{model}', a folder that neither git nor DVC keeps, so nobody could reproduce "
             f"a proposal. Keep it: `dvc add {model}`, then commit."
@@ -267,22 +257,39 @@ def get_data(job: Job, pointers: list[str]) -> None:
     dvc_storage.pull(job.worktree, pointers, get_run_logger().info, children=job.children)
 
 
+def _proposed_before(job: Job) -> str | None:
+    """An open proposal of the same inputs; one for which drift was accepted was compared with nothing.
+
+    From here on the worktree's data is compared with that of the release.
+    """
+    profile = released_data.profile_of(job.worktree, job.released.revision if job.released else job.start)
+    if profile is None:
+        job.log("what is released has no profile of its data (metrics/data/profile.json): nothing is compared")
+        profile = released_data.NOTHING
+    for reference in dict.fromkeys((released_data.NOTHING, profile)):
+        released_data.remember(job.worktree, reference)
+        if found := proposals.same_inputs(job.worktree, job.start):
+            return found
+    return None
+
+
 def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
     """Run the data stages, and stop where what came out is of another kind than the last release's."""
-    if DATA_STAGE not in dvc_project.graph(job.worktree):
+    if DATA_STAGE not in dvc_project.definitions(job.worktree):
         return {}
     states = run_stages(job.worktree, job.children, stages=[DATA_STAGE])
-    if (state := conclude(states)).is_failed():
+    if (state := conclude(states)).is_failed() and (changes := released_data.drift(job.worktree)):
+        if not accept_drift:
+            message = "\n".join(
+                ["the data has drifted.", *changes, "Nothing was trained. Accept it with --accept-drift."]
+            )
+            raise StopError(Failed(name="Blocked", message=message))
+        job.log("\n".join(["accepted, and compared with nothing:", *changes]))
+        released_data.remember(job.worktree, released_data.NOTHING)
+        states = run_stages(job.worktree, job.children, stages=[DATA_STAGE], known=states)
+        state = conclude(states)
+    if state.is_failed():
         raise StopError(state)
-    report = Paths(job.worktree).cleaning_report
-    before = Side(job.worktree, job.released.revision if job.released else job.start).json(report)
-    checks = drift.drift(before, json.loads(report.read_text(encoding="utf-8")), job.params.retrain)
-    for check in checks:
-        job.log(f"drift, {check.name}: {check.outcome}: {check.reason}")
-    failed = [f"{check.name}: {check.reason}" for check in checks if check.outcome == "fail"]
-    if failed and not accept_drift:
-        message = f"the data has drifted. {' '.join(failed)} Nothing was trained. Accept it with --accept-drift."
-        raise StopError(Failed(name="Blocked", message=message))
     return states
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from flows import data_report
 from flows.evidence import KINDS, Decision, Flip, MetricChange, Review, Revision
+from flows.markdown import escape, table, value
 
 MARK = "<!-- winnow: review -->"  # by which the comment is found again
 OUTCOMES = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
@@ -33,6 +33,7 @@ def as_markdown(review: Review) -> str:
         _folded("The gate, check by check", _gate(review.decision)),
         _folded(f"Parameters ({len(review.params)})", _params(review)),
         _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
+        *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
         _folded("Test rows with another answer", _flips(review)),
         f"Every number is from a file that git or DVC tracks: {_revision(review.head)} against "
@@ -45,6 +46,10 @@ def as_markdown(review: Review) -> str:
 def _title(review: Review) -> str:
     outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
     return f"Winnow review: {outcome}"
+
+
+def _data_changed(review: Review) -> bool:
+    return bool(review.data) and review.data != review.data_before
 
 
 def _revision(revision: Revision) -> str:
@@ -188,17 +193,6 @@ def _flip(flip: Flip) -> tuple[str, ...]:
     return escape(cut) or f"row {flip.row_id}", escape(flip.label), escape(flip.before), escape(flip.after), flip.kind
 
 
-def value(number: float | None, unit: str, *, signed: bool = False) -> str:
-    """A number as people read it: a share in percent, three significant digits of the rest; "-" for None."""
-    if number is None or not math.isfinite(number):
-        return "-"
-    sign = "+" if signed else ""
-    if unit == "share":
-        return f"{number * 100:{sign}.1f}{' points' if signed else '%'}"
-    digits = f"{number:{sign},.0f}" if abs(number) >= 100 else f"{number:{sign}.3g}"
-    return f"{digits} {unit}".rstrip()
-
-
 def difference(change: MetricChange) -> str:
     return value(change.difference, change.unit, signed=True)
 
@@ -213,17 +207,6 @@ def interval(change: MetricChange) -> str:
 def shown(parameter: Any) -> str:
     text = "none" if parameter is None else str(parameter)
     return f"`{escape(text if len(text) <= 60 else text[:57] + '...')}`"
-
-
-def escape(text: str) -> str:
-    """Text of anybody's as itself in a Markdown table: no markup, no mention, no link, no new cell."""
-    safe = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))
-    return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
-
-
-def table(header: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _folded(title: str, content: str) -> str:

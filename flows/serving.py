@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from flows import HEARTBEAT_SECONDS
+
 # Prefect is imported inside the functions: `connect` decides about its settings.
 if TYPE_CHECKING:
     from prefect import Flow
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 4200
 FLOWS = ("reproduce", "retrain")  # the flows that automations and alerts are about
-HEARTBEAT_SECONDS = 30  # the least that Prefect takes; its default of 180 is too long for `stale_after` below it
 STALE_AFTER = timedelta(seconds=90)  # of silence, until a run counts as dead: three heartbeats
 NEVER_STARTED_AFTER = timedelta(minutes=4)  # less than a lease of a slot lasts (5 minutes), so that none is freed twice
 BLOCK = "winnow-alerts"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows import dvc_storage, git
+from flows.root import worktrees_folder
 
 
 @contextlib.contextmanager
@@ -18,7 +19,7 @@ def worktree(root: Path, revision: str) -> Iterator[Path]:
 
     The caller sees to it that no other is made at the same time: what a killed run left behind is removed first.
     """
-    home = root / ".dvc/tmp/winnow/worktrees"
+    home = worktrees_folder(root)
     _remove_all(root, home)
     home.mkdir(parents=True, exist_ok=True)
     top = Path(tempfile.mkdtemp(dir=home))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from itertools import chain
 
 import numpy as np
 from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from stages.backends.tfidf.runner import features
 from stages.entry import run_stage
 from stages.files import publish, write_json
 from stages.model_folder import seal
 from stages.params import Params
 from stages.paths import Paths
-from stages.rows import read_split
+from stages.rows import read_split, texts_of
 
 log = logging.getLogger("winnow")
 
@@ -24,11 +26,15 @@ def baseline(params: Params, paths: Paths) -> None:
     train = read_split(paths.clean, "train")
     labels = sorted(set(train["label"].to_pylist()))
     vectorizer = TfidfVectorizer(ngram_range=(1, params.baseline.max_ngram), sublinear_tf=True)
-    features = vectorizer.fit_transform(train["text"].to_pylist())
+    texts = texts_of(train)
+    are_pairs = not isinstance(texts[0], str)
+    fitted_to = (
+        features(texts, vectorizer.fit(chain.from_iterable(texts))) if are_pairs else vectorizer.fit_transform(texts)
+    )
     model = LogisticRegression(C=params.baseline.inverse_regularization, max_iter=1000, random_state=params.seed)
-    model.fit(features, train["label"].to_pylist())
+    model.fit(fitted_to, train["label"].to_pylist())
     coefficients_CV, intercept_C = one_row_a_label(model.coef_, model.intercept_)
-    log.info("fitted: %d rows, %d n-grams, %d labels", features.shape[0], features.shape[1], len(labels))
+    log.info("fitted: %d rows, %d n-grams, %d labels", *fitted_to.shape, len(labels))
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
         write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
@@ -37,7 +43,9 @@ def baseline(params: Params, paths: Paths) -> None:
             {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()},
             folder / "weights.safetensors",
         )
-        seal(folder, backend="tfidf", task=params.task, labels=labels, max_ngram=params.baseline.max_ngram)
+        pairs = {"pairs": True} if are_pairs else {}
+        max_ngram = params.baseline.max_ngram
+        seal(folder, backend="tfidf", task=params.task, labels=labels, max_ngram=max_ngram, **pairs)
 
 
 def one_row_a_label(coefficients: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,13 @@ from stages.measures.paired import difference_interval, mcnemar
 from stages.params import EvaluateParams, Params
 from stages.paths import Paths
 
-PAIRS = (("student", "teacher"), ("quantized", "teacher"), ("quantized", "student"), ("teacher", "baseline"))
+PAIRS = (
+    ("student", "teacher"),
+    ("pruned", "student"),
+    ("quantized", "pruned"),
+    ("quantized", "teacher"),
+    ("teacher", "baseline"),
+)
 
 
 def compare(params: Params, paths: Paths) -> None:

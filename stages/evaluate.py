@@ -21,7 +21,7 @@ from stages.measures.slices import values_of
 from stages.model_folder import open_runner
 from stages.params import Params
 from stages.paths import Paths
-from stages.rows import read_split
+from stages.rows import read_split, texts_of
 
 PROBABILITY_DIGITS = 6  # beyond them are rounding errors, which differ from machine to machine
 
@@ -49,7 +49,7 @@ def evaluate(params: Params, paths: Paths, name: str) -> None:
 
 def ask(runner: Runner, rows: pa.Table, seed: int) -> Answers:
     """The runner's answers to the rows, with the columns that `ingest` kept."""
-    texts, labels = rows["text"].to_pylist(), rows["label"].to_pylist()
+    texts, labels = texts_of(rows), rows["label"].to_pylist()
     if unknown := sorted(set(labels) - set(runner.labels)):
         raise ValueError(f"test rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
     kept = [json.loads(text) if text else {} for text in rows["kept"].to_pylist()]

@@ -12,28 +12,77 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stages.contracts import RECURRENT
+from stages.paths import SPLITS, TRANSFER
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 UnitInterval = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 ProperFraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 PluginName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 RelativeOrAbsolutePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f;|&$`<>]+$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 ModelName = Annotated[str, Field(pattern=r"^[\w./~-][\w./ ~-]*$")]
+Name = Annotated[str, Field(min_length=1)]
 DatasetName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
 
 Pooling = Literal["mean", "cls"]
+RecurrentPooling = Literal["max", "mean", "last"]
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 ZeroStage = Literal[0, 1, 2, 3]
+Offload = Literal["none", "optimizer", "all"]
+Schedule = Literal["linear", "cosine", "constant"]
+ClassWeights = Literal["none", "balanced"]
+Activations = Literal["static", "dynamic"]
 Selection = Literal["macro_f1", "accuracy"]
-ReleasedModel = Literal["baseline", "teacher", "student", "quantized"]
+ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
+TeacherVectors = Literal["embeddings", "hidden", "queries", "keys", "values"]
 CleaningRule = Literal[
-    "unicode_nfc", "unicode_nfkc", "invisible_characters", "html_markup", "white_space", "lower_case"
+    "unicode_nfc",
+    "unicode_nfkc",
+    "invisible_characters",
+    "html_markup",
+    "markdown_markup",
+    "white_space",
+    "mask_urls",
+    "mask_emails",
+    "mask_phone_numbers",
+    "mask_numbers",
+    "lower_case",
+    "no_digits",
+    "no_punctuation",
+    "no_stop_words",
+    "classic",
 ]
+ConflictingLabels = Literal["drop", "majority", "keep"]
+Unlabelled = Literal["drop", "transfer"]
+DataLimit = Literal[
+    "min_rows",
+    "labels",
+    "min_labels",
+    "min_rows_per_label",
+    "min_label_share",
+    "max_label_share",
+    "max_missing_text_share",
+    "max_missing_label_share",
+    "min_median_chars",
+    "max_median_chars",
+    "max_p95_chars",
+    "max_duplicate_share",
+    "max_dropped_share",
+    "max_truncated_share",
+    "max_label_drift",
+    "max_length_drift",
+    "max_word_drift",
+    "max_rows_lost",
+]
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+MaskWord = Annotated[str, Field(max_length=40)]
 
 
 class Section(BaseModel):
@@ -63,21 +112,91 @@ class HubParams(Section):
         return self
 
 
+class SplitNames(Section):
+    """What the data calls its splits."""
+
+    train: Name
+    validation: Name
+    test: Name
+    transfer: Name | None
+
+    @model_validator(mode="after")
+    def _each_is_called_otherwise(self) -> SplitNames:
+        if len(self.by_name()) < len(SPLITS) + (self.transfer is not None):
+            raise ValueError("two splits have the same name: which rows are which is unclear")
+        return self
+
+    def by_name(self) -> dict[str, str]:
+        """The data's names to train, validation, test and, where there is one, transfer, in this order."""
+        names = {str(getattr(self, split)): split for split in SPLITS}
+        return names if self.transfer is None else {**names, self.transfer: TRANSFER}
+
+
 class IngestParams(Section):
     source: PluginName
     path: RelativeOrAbsolutePath
-    text_column: Annotated[str, Field(min_length=1)]
-    label_column: Annotated[str, Field(min_length=1)]
-    keep_columns: list[Annotated[str, Field(min_length=1)]]
+    pattern: RelativeOrAbsolutePath | None
+    encoding: Name
+    max_row_chars: Annotated[int, Field(ge=1_000)]
+    text_column: Name
+    text_pair_column: Name | None
+    label_column: Name
+    keep_columns: list[Name]
+    split_column: Name | None
+    splits: SplitNames
     docstrings: DocstringsParams
     hub: HubParams
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether `path` lies outside the project: absolute, or a URL."""
+        return "://" in self.path or Path(self.path).is_absolute()
+
+    @model_validator(mode="after")
+    def _pairs_are_of_two_columns(self) -> IngestParams:
+        if self.text_pair_column is not None and self.source == "docstrings":
+            raise ValueError(
+                f"text_pair_column is '{self.text_pair_column}'. Allowed for the source docstrings: null, as it has"
+                " single texts"
+            )
+        if self.text_pair_column == self.text_column:
+            raise ValueError(
+                f"text_pair_column is '{self.text_column}', as text_column is. Name the column of the second text, or"
+                " set null where there is none"
+            )
+        return self
+
+    @field_validator("encoding")
+    @classmethod
+    def _an_encoding_is_one_of_pythons(cls, name: str) -> str:
+        try:
+            "".encode("utf-8" if name == "auto" else name)
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"'{name}' is no encoding. Allowed: auto, or a codec of Python's, such as utf-8, utf-16, cp1252, "
+                "latin-1, shift_jis, gb18030"
+            ) from None
+        return name
+
+
+class MasksParams(Section):
+    url: MaskWord
+    email: MaskWord
+    phone_number: MaskWord
+    number: MaskWord
 
 
 class CleanParams(Section):
     rules: list[CleaningRule]
+    masks: MasksParams
+    stop_word_language: LanguageCode
+    languages: Annotated[list[LanguageCode], Field(min_length=1)] | None
     min_chars: PositiveInt
     max_chars: PositiveInt
     near_duplicate_jaccard: Annotated[float, Field(ge=0.5, le=1)]
+    conflicting_labels: ConflictingLabels
+    unlabelled: Unlabelled
+    group_column: Annotated[str, Field(min_length=1)] | None
     validation_fraction: ProperFraction
     test_fraction: ProperFraction
 
@@ -92,9 +211,24 @@ class CleanParams(Section):
 
 class ValidateParams(Section):
     min_rows: PositiveInt
+    labels: Annotated[list[Name], Field(min_length=2)] | None
     min_labels: Annotated[int, Field(ge=2)]
     min_rows_per_label: PositiveInt
-    max_dropped_share: UnitInterval
+    min_label_share: UnitInterval | None
+    max_label_share: UnitInterval | None
+    max_missing_text_share: UnitInterval | None
+    max_missing_label_share: UnitInterval | None
+    min_median_chars: PositiveInt | None
+    max_median_chars: PositiveInt | None
+    max_p95_chars: PositiveInt | None
+    max_duplicate_share: UnitInterval | None
+    max_dropped_share: UnitInterval | None
+    max_truncated_share: UnitInterval | None
+    max_label_drift: UnitInterval | None
+    max_length_drift: PositiveFloat | None
+    max_word_drift: UnitInterval | None
+    max_rows_lost: UnitInterval | None
+    warn_only: list[DataLimit]
 
 
 class ModelParams(Section):
@@ -109,6 +243,15 @@ class ModelParams(Section):
 
 class TokenizeParams(Section):
     max_tokens: Annotated[int, Field(ge=4, le=8192)]
+    long_texts: Literal["truncate", "windows"]
+    stride: Annotated[int, Field(ge=0)]
+    tokenizer: Literal["pretrained", "trained"]
+    vocabulary_size: Annotated[int, Field(ge=100)]
+
+    @property
+    def shared(self) -> int | None:
+        """The tokens that neighbouring windows share; None where long texts are cut."""
+        return self.stride if self.long_texts == "windows" else None
 
 
 class BaselineParams(Section):
@@ -117,7 +260,8 @@ class BaselineParams(Section):
 
 
 class TrainingParams(Section):
-    """What `finetune` and `distill` share: the values of one run of the training loop."""
+    """The values of one run of the training loop: of `finetune`, of `distill`, and of `prune`, which takes most of
+    distill's."""
 
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -125,28 +269,133 @@ class TrainingParams(Section):
     encoder_learning_rate: PositiveFloat
     head_learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
+    schedule: Schedule
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     max_gradient_norm: PositiveFloat
     freeze_embeddings: bool
+    freeze_layers: Annotated[int, Field(ge=0)]
     patience: PositiveInt
     select_by: Selection
     precision: Precision
     zero_stage: ZeroStage
+    offload: Offload
+    activation_checkpointing: bool
+    compile: bool
+
+    @model_validator(mode="after")
+    def _what_is_offloaded_is_sharded(self) -> TrainingParams:
+        least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
+        if self.zero_stage < least:
+            raise ValueError(f"offload is '{self.offload}', which needs zero_stage {least} or higher")
+        return self
 
 
 class FinetuneParams(TrainingParams):
-    pass
+    teachers: PositiveInt
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: ClassWeights
+
+
+class CacheLogitsParams(Section):
+    augmented_copies: Annotated[int, Field(ge=0)]
+    hidden_share: ProperFraction
+    vectors: list[TeacherVectors]
+    layers: list[Annotated[int, Field(ge=0)]]
+
+    @model_validator(mode="after")
+    def _vectors_are_those_of_layers(self) -> CacheLogitsParams:
+        if self.layers and not set(self.vectors) - {"embeddings"}:
+            raise ValueError("layers names layers, and vectors does not say what of them is to be kept")
+        if set(self.vectors) - {"embeddings"} and not self.layers:
+            raise ValueError("vectors are of layers, and layers does not say which")
+        return self
+
+
+HEAD_LOSSES = ("logits", "labels")
+SAME_WIDTH_LOSSES = ("hidden", "embeddings")
+
+
+class LossWeights(Section):
+    """How much each loss of `stages.training.distillation.LOSSES` counts."""
+
+    logits: NonNegativeFloat
+    labels: NonNegativeFloat
+    hidden: NonNegativeFloat
+    embeddings: NonNegativeFloat
+    attention_relations: NonNegativeFloat
+    value_relations: NonNegativeFloat
+
+
+class BilstmParams(Section):
+    hidden_units: PositiveInt
+    layers: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    pooling: RecurrentPooling
 
 
 class DistillParams(TrainingParams):
+    family: PluginName
+    bilstm: BilstmParams
     teacher_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    hidden_size: PositiveInt | None
+    width_rows: PositiveInt
     temperature: PositiveFloat
-    hard_label_weight: UnitInterval
+    losses: LossWeights
+
+    @model_validator(mode="after")
+    def _something_is_matched(self) -> DistillParams:
+        if not any(getattr(self.losses, name) for name in HEAD_LOSSES):
+            raise ValueError("losses has neither logits nor labels above 0: nothing would train the head")
+        return self
+
+    @model_validator(mode="after")
+    def _a_recurrent_student_has_no_layers_of_its_teachers(self) -> DistillParams:
+        if self.family == RECURRENT and self.hidden_size is not None:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}. Allowed with family 'bilstm': null. Its width is"
+                " bilstm.hidden_units"
+            )
+        weights = self.losses.model_dump()
+        inner = [name for name, weight in weights.items() if weight > 0 and name not in HEAD_LOSSES]
+        if self.family == RECURRENT and inner:
+            raise ValueError(
+                f"losses.{inner[0]} is {weights[inner[0]]}. Allowed with family 'bilstm': 0.0, as nothing in it"
+                " corresponds to the teacher's inner vectors"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _vectors_of_the_same_width_are_compared(self) -> DistillParams:
+        if self.hidden_size is None:
+            return self
+        for name in SAME_WIDTH_LOSSES:
+            if getattr(self.losses, name):
+                raise ValueError(
+                    f"losses.{name} is {getattr(self.losses, name)} and hidden_size {self.hidden_size}. Allowed with"
+                    f" a hidden_size: 0.0, as {name} compares vectors number by number. Take"
+                    " attention_relations and value_relations, or set hidden_size to null"
+                )
+        return self
+
+
+class PruneParams(Section):
+    vocabulary: Literal["all", "corpus"]
+    common_words: Annotated[int, Field(ge=0)]
+    heads_kept: Share
+    feed_forward_kept: Share
+    importance_rows: PositiveInt
+    epochs: PositiveInt
+    encoder_learning_rate: PositiveFloat
+    head_learning_rate: PositiveFloat
 
 
 class QuantizeParams(Section):
     backend: PluginName
+    activations: Activations
+    calibration_rows: PositiveInt
     per_channel: bool
+    max_loss: UnitInterval
     temperature_scaling: bool
 
 
@@ -190,12 +439,6 @@ class PromotionParams(Section):
     max_size_mb: PositiveFloat | None
 
 
-class RetrainParams(Section):
-    max_label_share_change: UnitInterval | None
-    max_length_change: PositiveFloat | None
-    max_rows_lost: UnitInterval | None
-
-
 class Params(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     task: PluginName
@@ -206,11 +449,12 @@ class Params(Section):
     tokenize: TokenizeParams
     baseline: BaselineParams
     finetune: FinetuneParams
+    cache_logits: CacheLogitsParams
     distill: DistillParams
+    prune: PruneParams
     quantize: QuantizeParams
     evaluate: EvaluateParams
     profile: ProfileParams
-    retrain: RetrainParams
     promotion: PromotionParams
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
-MODELS = ("baseline", "teacher", "student", "quantized")
+TRANSFER = "transfer"  # rows without labels, which a student hears its teacher on; where clean.unlabelled asks for them
+MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,19 @@ class Paths:
         return self.root / "artifacts/data/raw.parquet"
 
     @property
+    def unreadable(self) -> Path:
+        """Parquet: origin, reason, detail, excerpt: the rows that `ingest` could not read."""
+        return self.root / "artifacts/data/unreadable.parquet"
+
+    @property
+    def ingest_report(self) -> Path:
+        return self.root / "metrics/data/ingest.json"
+
+    @property
     def clean(self) -> Path:
-        """Parquet: row_id, text, label, origin, split, kept (a JSON object of other columns); by split and row_id."""
+        """Parquet: row_id, text, label, origin, split, kept (a JSON object of other columns); by split and row_id.
+
+        The rows of the split `transfer` have no label."""
         return self.root / "artifacts/data/clean.parquet"
 
     @property
@@ -43,6 +56,26 @@ class Paths:
         return self.root / "artifacts/data/validation.json"
 
     @property
+    def data_profile(self) -> Path:
+        """What kind of data this is: rows, shares of labels, lengths, common words."""
+        return self.root / "metrics/data/profile.json"
+
+    @property
+    def released_data(self) -> Path:
+        """The profile of the last released data, which new data is compared with; {} before the first release."""
+        return self.root / "metrics/released_data.json"
+
+    @property
+    def data_report(self) -> Path:
+        """Counts from source to split, labels, lengths, duplicates, examples; flows make Markdown of it."""
+        return self.root / "metrics/data/report.json"
+
+    @property
+    def data_plots(self) -> Path:
+        """A folder of CSV for DVC's plots: steps, reasons, labels, lengths."""
+        return self.root / "artifacts/data/report"
+
+    @property
     def data_docs(self) -> Path:
         """Great Expectations' pages. They hold times, so they are no out of DVC's."""
         return self.root / "artifacts/data_docs"
@@ -57,13 +90,32 @@ class Paths:
         return self.root / "artifacts/data/tokenizer"
 
     @property
+    def token_pieces(self) -> Path:
+        """JSON, where the tokenizer is a trained one: of each of its tokens, what it is to the pretrained one (ids)."""
+        return self.tokenizer / "pieces.json"
+
+    @property
     def token_report(self) -> Path:
         return self.root / "metrics/data/tokens.json"
 
     @property
     def logits(self) -> Path:
-        """safetensors: `logits` (N, C) float32 of the teacher, in the order of the training tokens."""
+        """safetensors: `logits` (N, C) float32 of the teacher, in the order of the training tokens, then of those to
+        transfer; and, where asked for, inner vectors of all their tokens, (tokens, width) float16, as `values.5`."""
         return self.root / "artifacts/logits.safetensors"
+
+    @property
+    def cache_report(self) -> Path:
+        return self.root / "metrics/data/teacher_cache.json"
+
+    @property
+    def pruning_report(self) -> Path:
+        return self.root / "metrics/data/pruning.json"
+
+    def checkpoints(self, model: str) -> Path:
+        """Of a run that is not over. No out of DVC's, which deletes those; a flow shares them between worktrees."""
+        home = os.environ.get("WINNOW_CHECKPOINTS") or self.root / ".dvc/tmp/winnow/checkpoints"
+        return Path(home) / model
 
     @property
     def locks(self) -> Path:
@@ -72,12 +124,26 @@ class Paths:
     def model(self, name: str) -> Path:
         return self.root / "artifacts/models" / name
 
+    @property
+    def co_teachers(self) -> Path:
+        """Of the teachers but the first (finetune.teachers) a model's folder each, named by its seed; and reports.json,
+        how each was trained: {} where there is one teacher."""
+        return self.root / "artifacts/models/co_teachers"
+
     def curves(self, name: str) -> Path:
         """DVCLive's folder: a table a curve."""
         return self.root / "artifacts/curves" / name
 
     def training(self, name: str) -> Path:
         return self.root / "metrics/training" / f"{name}.json"
+
+    def training_speed(self, name: str) -> Path:
+        """How fast that was on this hardware: in git, and no out of DVC's, as it is another one each time."""
+        return self.root / "metrics/training_speed" / f"{name}.json"
+
+    def step_log(self, name: str) -> Path:
+        """Lines of JSON: how a training went, as it went. They hold speeds, so they are no out of DVC's."""
+        return self.root / "artifacts/step_logs" / f"{name}.jsonl"
 
     def predictions(self, name: str) -> Path:
         """Parquet: row_id, label, predicted, `slice: COLUMN` of each slice, and `p_LABEL` of each label."""
@@ -90,6 +156,11 @@ class Paths:
     def reliability(self, name: str) -> Path:
         """CSV: low, high, rows, confidence, accuracy; a line a bin of the highest probability."""
         return self.root / "artifacts/reliability" / f"{name}.csv"
+
+    @property
+    def quantization(self) -> Path:
+        """What int8 cost on the validation rows, and which matrices stayed in float32 because of it."""
+        return self.root / "metrics/quantization.json"
 
     @property
     def comparison(self) -> Path:

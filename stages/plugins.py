@@ -12,18 +12,30 @@ def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
     """The plug-in that `table` holds under `name`.
 
     `key` is the parameter that gave the name, or "FILE: key" of another file, for the message.
-    Raises ValueError for a name not in the table.
+    Raises ValueError for a name not in the table, and for a plug-in that needs a package that is not installed.
     """
     check(table, name, key=key)
     module, _, attribute = table[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == module.partition(".")[0]:
+            raise
+        raise ValueError(
+            f"{_where(key)} is '{name}', which needs the package '{package}': it is not installed. Install it:"
+            f" pip install --constraint constraints.txt {package}"
+        ) from None
 
 
-def check(table: Mapping[str, str], name: str, *, key: str) -> None:
+def check(table: Mapping[str, Any], name: str, *, key: str) -> None:
     """Raise ValueError, with what is allowed and the nearest guess, where `table` has no `name`."""
     if name in table:
         return
     near = difflib.get_close_matches(name, table, n=1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
-    where = key if ":" in key else f"params.yaml: {key}"
-    raise ValueError(f"{where} is '{name}'. Allowed: {', '.join(sorted(table))}.{guess}")
+    raise ValueError(f"{_where(key)} is '{name}'. Allowed: {', '.join(sorted(table))}.{guess}")
+
+
+def _where(key: str) -> str:
+    return key if ":" in key else f"params.yaml: {key}"

@@ -12,12 +12,12 @@ from stages.measures import COSTS
 from stages.model_folder import open_runner
 from stages.params import Params
 from stages.paths import Paths
-from stages.rows import read_split
+from stages.rows import read_split, texts_of
 
 
 def profile(params: Params, paths: Paths, name: str) -> None:
     """Measure the model `name`; write metrics/profile/NAME.json. The figures are this machine's."""
-    texts = read_split(paths.clean, "test")["text"].to_pylist()
+    texts = texts_of(read_split(paths.clean, "test"))
     folder = paths.model(name)
     speed = plugins.load(COSTS, "speed", key="measure")(
         lambda threads: open_runner(folder, threads=threads), texts, params.profile

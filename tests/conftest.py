@@ -11,10 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from stages.params import Params
+    from stages.paths import Paths
 
 os.environ.update(DO_NOT_TRACK="1", GX_ANALYTICS_ENABLED="false", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
@@ -25,6 +29,7 @@ TOPICS = {
     "kitchen": ["bread", "oven", "butter", "pepper", "knife", "recipe", "flour", "sugar", "dinner", "spoon"],
     "forest": ["tree", "squirrel", "moss", "path", "owl", "branch", "leaf", "shadow", "river", "bear"],
 }
+UNUSED = ("zebra", "violin", "desert", "rocket")  # words of the tokenizer that no text has
 
 
 def write_corpus(path: Path, *, rows_per_label: int = 60, labels: tuple[str, ...] = tuple(TOPICS)) -> Path:
@@ -58,6 +63,7 @@ def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3, wide:
         AutoModel,
         BertConfig,
         DistilBertConfig,
+        MPNetConfig,
         PreTrainedTokenizerFast,
         RobertaConfig,
     )
@@ -66,12 +72,12 @@ def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3, wide:
     fillers = {"the", "a", "with", "near", "under", "over", "some"}
     words = sorted(fillers.union(*TOPICS.values()))
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), *words]
-    tokens = list(dict.fromkeys(tokens))
+    tokens = list(dict.fromkeys([*tokens, *UNUSED]))
     tokenizer = Tokenizer(WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
@@ -88,6 +94,7 @@ def write_tiny_model(folder: Path, *, kind: str = "bert", layers: int = 3, wide:
     config = {
         "bert": lambda: BertConfig(**usual),
         "roberta": lambda: RobertaConfig(**usual),
+        "mpnet": lambda: MPNetConfig(**usual),
         "albert": lambda: AlbertConfig(**usual, embedding_size=16),
         "distilbert": lambda: DistilBertConfig(
             **size, dim=32, n_layers=layers, n_heads=4, hidden_dim=64, dropout=0.0, attention_dropout=0.0
@@ -111,6 +118,19 @@ def edit_params(project: Path, **changes: Any) -> None:
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
+def tiny_params(paths: Paths, tiny: Path, **changes: Any) -> Params:
+    """The project's params.yaml at `paths`, with the model in `tiny`, 12 tokens at most, and `changes`."""
+    from stages.files import sha256
+    from stages.params import load_params
+
+    shutil.copyfile(REPOSITORY / "params.yaml", paths.params)
+    edit_params(
+        paths.root, model__name=str(tiny), model__revision=None, model__sha256=sha256(tiny / "model.safetensors"),
+        tokenize__max_tokens=12, **changes,
+    )  # fmt: skip
+    return load_params(paths.params)
+
+
 def make_project(folder: Path) -> Path:
     """A git and DVC repository with the project's code, the tiny corpus and the tiny model, ready for `dvc repro`."""
     folder.mkdir(parents=True)
@@ -120,6 +140,8 @@ def make_project(folder: Path) -> Path:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(source, folder / name)
+    (folder / "metrics").mkdir()
+    shutil.copyfile(REPOSITORY / "metrics/released_data.json", folder / "metrics/released_data.json")
     write_corpus(folder / "data/corpus.csv")
     write_tiny_model(folder / "tiny")
     edit_params(
@@ -130,20 +152,27 @@ def make_project(folder: Path) -> Path:
         tokenize__max_tokens=16, finetune__epochs=8, finetune__batch_size=16, finetune__encoder_learning_rate=5.0e-3,
         finetune__head_learning_rate=2.0e-2, finetune__freeze_embeddings=False, distill__epochs=4,
         distill__batch_size=16, distill__encoder_learning_rate=3.0e-3, distill__teacher_layers=[0, 2],
+        prune__common_words=10, prune__epochs=3, prune__heads_kept=0.75, prune__feed_forward_kept=0.5,
+        prune__encoder_learning_rate=3.0e-3,
         profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8, profile__batch_sizes=[1, 8],
         profile__thread_counts=[1], evaluate__resamples=200, evaluate__perturbed_rows=10,
     )  # fmt: skip
+    init_repository(folder)
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-q", "-m", "start")
+    return folder
+
+
+def init_repository(folder: Path) -> None:
+    """Make `folder` a repository of git and of DVC, with nothing in it yet."""
     for command in (
         ["git", "init", "-q", "-b", "main"],
         ["git", "config", "user.email", "tests@localhost"],
         ["git", "config", "user.name", "tests"],
         ["dvc", "init", "-q"],
         ["dvc", "config", "core.analytics", "false"],
-        ["git", "add", "-A"],
-        ["git", "commit", "-q", "-m", "start"],
     ):
         run(folder, *command)
-    return folder
 
 
 def run(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:

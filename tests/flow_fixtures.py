@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
@@ -16,6 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+
+from flows import dvc_project
+from flows.dvc_project import Outcome, Ready
+from flows.processes import Children
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,6 +117,12 @@ def dvc(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def reproduce(project: Path, stage: str, on_line: Callable[[str], object] = print) -> Outcome:
+    """One stage of the project, as a flow has it done."""
+    with Children() as children, Ready(project, children, uses=1) as ready:
+        return dvc_project.reproduce(ready, stage, on_line)
+
+
 def winnow(folder: Path, *arguments: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:
     """The `winnow` command, run in `folder` as a user does."""
     command = [sys.executable, "-m", "flows.cli", *arguments]
@@ -140,7 +151,7 @@ def change(project: Path, **values: object) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 180) -> None:
     """Wait until `condition` holds; fail where it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -168,13 +179,23 @@ def finished(tmp_path: Path) -> Path:
     return make_project(tmp_path / "finished", finished=True)
 
 
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """A Prefect server for the whole session, and its address. Flows that run in this process use it."""
+@functools.cache
+def _one_server() -> tuple[contextlib.ExitStack, str]:
+    """One a process: pytest makes a fixture anew for each module that imports it, and Prefect's events worker keeps to
+    the first server that it met."""
     # `flows` is first: it sets what Prefect reads when it is imported.
     import flows  # noqa: F401, I001
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield PREFECT_API_URL.value()
+    server = contextlib.ExitStack()
+    server.enter_context(prefect_test_harness(server_startup_timeout=120))
+    return server, PREFECT_API_URL.value()
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """A Prefect server for the whole session, and its address. Flows that run in this process use it."""
+    server, address = _one_server()
+    yield address
+    server.close()

@@ -15,7 +15,10 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from conftest import REPOSITORY, TOPICS, edit_params, run, write_corpus
+from conftest import REPOSITORY, TOPICS, edit_params, init_repository, run, write_corpus
+
+from stages.files import write_json
+from stages.paths import Paths
 
 STAGES = ("ingest", "clean", "validate", "baseline", "evaluate")
 ROWS = 120  # of each label, at first
@@ -43,6 +46,7 @@ def _template() -> Path:
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, clone / name)
     _write_graph(clone)
+    write_json(Paths(clone).released_data, {})
     write_corpus(clone / "data/corpus.csv", rows_per_label=ROWS)
     edit_params(
         clone,
@@ -51,12 +55,8 @@ def _template() -> Path:
         promotion__model="baseline", promotion__margin=0.2, promotion__max_ece=None, promotion__measure="accuracy",
         promotion__max_latency_p50_ms=None, promotion__max_size_mb=None,
     )  # fmt: skip
+    init_repository(clone)
     for command in (
-        ["git", "init", "-q", "-b", "main"],
-        ["git", "config", "user.email", "tests@localhost"],
-        ["git", "config", "user.name", "tests"],
-        ["dvc", "init", "-q"],
-        ["dvc", "config", "core.analytics", "false"],
         ["dvc", "remote", "add", "-q", "-d", "store", "../store"],
         ["dvc", "repro", "-q"],
         ["git", "add", "-A"],
@@ -72,7 +72,7 @@ def _write_graph(clone: Path) -> None:
     graph = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
     stages = {name: graph["stages"][name] for name in STAGES}
     stages["evaluate"]["foreach"] = {"baseline": stages["evaluate"]["foreach"]["baseline"]}
-    stages["validate"]["cmd"] = "echo 1 > artifacts/data/validation.json"
+    stages["validate"]["cmd"] = "echo 1 > artifacts/data/validation.json && echo '{}' > metrics/data/profile.json"
     artifacts = {"model": {"path": "artifacts/models/baseline", "type": "model"}}
     text = yaml.safe_dump({"stages": stages, "artifacts": artifacts}, sort_keys=False)
     (clone / "dvc.yaml").write_text(text, encoding="utf-8")

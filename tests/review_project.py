@@ -67,7 +67,7 @@ stages:
     deps: [make.py, made.yaml]
     outs: [artifacts/data/clean.parquet]
   evaluate:
-    foreach: [baseline, teacher, student, quantized]
+    foreach: [baseline, teacher, student, pruned, quantized]
     do:
       cmd: python make.py ${item}
       deps: [make.py, made.yaml, artifacts/data/clean.parquet]
@@ -79,7 +79,7 @@ stages:
         - metrics/quality/${item}.json: {cache: false}
         - metrics/profile/${item}.json: {cache: false}
 """
-SKILL = {"baseline": 0.7, "teacher": 0.9, "student": 0.89, "quantized": 0.88}
+SKILL = {"baseline": 0.7, "teacher": 0.9, "student": 0.89, "pruned": 0.885, "quantized": 0.88}
 MADE: dict[str, Any] = {"labels": ["sea", "kitchen", "forest"], "rows": 600, "skill": SKILL, "worse": {}}
 
 

@@ -48,6 +48,12 @@ def test_check_is_silent_where_all_is_well(shared: Path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
+    change(project, ingest__source="files", ingest__path="s3://bucket/rows")
+    done = winnow(project, "check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -57,12 +63,31 @@ def test_check_is_silent_where_all_is_well(shared: Path):
         ),
         ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstrings, files, hub."),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
+        ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),
+        (
+            {"distill__family": "bilstm"},
+            "distill.family is 'bilstm', whose layers have neither attention heads nor feed-forward neurons."
+            " Set prune.feed_forward_kept: 1.0.",
+        ),
+        (
+            {"distill__family": "bilstm", "prune__feed_forward_kept": 1.0, "quantize__backend": "openvino_int8"},
+            "quantize.backend is 'openvino_int8', and distill.family 'bilstm'. Allowed for it: onnxruntime_int8, auto.",
+        ),
+        ({"model__family": "bilstm"}, "model.family is 'bilstm', which has no pretrained weights. Allowed: encoder."),
         ({"quantize__backend": "onnxruntime"}, "Did you mean 'onnxruntime_int8'?"),
         (
             {"ingest__path": "data/none.csv"},
             "ingest.path is 'data/none.csv'. There is no such file or folder.",
         ),
+        (
+            {"ingest__source": "files", "ingest__path": "gs://bucket/rows.csv"},
+            "ingest.path is a gs:// URL. Allowed: a path, or a URL with s3://.",
+        ),
         ({"finetune__precision": "fp61"}, "finetune.precision is 'fp61'. Allowed: auto, fp16, bf16, fp32."),
+        (
+            {"ingest__splits__transfer": "unlabelled"},
+            "Set clean.unlabelled: transfer, or ingest.splits.transfer: null.",
+        ),
     ],
 )
 def test_check_says_a_mistake_in_one_line(project: Path, values: dict[str, object], message: str):
@@ -70,6 +95,18 @@ def test_check_says_a_mistake_in_one_line(project: Path, values: dict[str, objec
     done = winnow(project, "check")
     assert done.returncode == 1
     assert message in only_line(done.stderr)
+
+
+def test_check_says_what_of_a_model_could_not_be_pruned_hours_later(project: Path):
+    folder = project / "model"
+    folder.mkdir()
+    write_json(folder / "config.json", {"model_type": "roberta"})
+    write_json(folder / "tokenizer.json", {"model": {"type": "BPE"}})
+    change(project, model__name=str(folder), model__revision=None)
+    done = winnow(project, "check")
+    assert "prune.vocabulary is corpus, and the tokenizer's type is BPE. Allowed for it: all" in only_line(done.stderr)
+    change(project, prune__vocabulary="all")
+    assert winnow(project, "check").returncode == 0
 
 
 def test_check_says_every_mistake(project: Path):

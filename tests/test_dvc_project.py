@@ -10,10 +10,10 @@ from pathlib import Path
 import flow_fixtures
 import pytest
 import yaml
-from flow_fixtures import change, dvc, environment, eventually, runs
+from flow_fixtures import change, dvc, environment, eventually, reproduce, runs
 
 from flows import dvc_project
-from flows.dvc_project import DvcError
+from flows.dvc_project import DvcError, Ready
 from flows.processes import Children, EndedError, end_group
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
@@ -40,8 +40,7 @@ def test_graph_is_in_topological_order_and_has_the_stage_without_edges(finished:
     assert graph["alone"] == ()
 
 
-def test_status_and_plan_are_empty_when_everything_is_up_to_date(finished: Path):
-    assert dvc_project.status(finished) == {}
+def test_the_plan_is_empty_when_everything_is_up_to_date(finished: Path):
     assert dvc_project.plan(finished).reasons == {}
 
 
@@ -77,16 +76,16 @@ def test_plan_names_what_changed_and_what_follows(finished: Path):
 def test_a_parameter_with_an_exponent_counts_as_the_number_that_it_is(project: Path):
     change(project, clean__min_chars=0.00002)
     for stage in ("ingest", "clean"):
-        dvc_project.reproduce(project, stage, ignore)
+        reproduce(project, stage, ignore)
     change(project, clean__max_chars=3000)
     assert dvc_project.plan(project).reasons["clean"] == ("clean.max_chars: 2000 -> 3000",)
 
 
 def test_outcome_is_ran_then_unchanged_then_restored(project: Path):
     lines: list[str] = []
-    states = [dvc_project.reproduce(project, "ingest", lines.append).state for _ in range(2)]
+    states = [reproduce(project, "ingest", lines.append).state for _ in range(2)]
     (project / "ingest.txt").unlink()
-    states.append(dvc_project.reproduce(project, "ingest", lines.append).state)
+    states.append(reproduce(project, "ingest", lines.append).state)
     assert states == ["ran", "unchanged", "restored"]
     assert (project / "ingest.txt").read_text() == "20 "
     assert "ingest reads 0 files" in lines
@@ -97,7 +96,7 @@ def test_outcome_is_ran_then_unchanged_then_restored(project: Path):
 def test_a_failing_stage_raises_its_own_message_and_that_of_dvc(project: Path):
     (project / "ingest.fails").touch()
     with pytest.raises(DvcError) as raised:
-        dvc_project.reproduce(project, "ingest", ignore)
+        reproduce(project, "ingest", ignore)
     assert str(raised.value).splitlines() == [
         "ingest: the rows are bad. Mend them.",
         "failed to reproduce 'ingest': failed to run: python stage.py ingest, exited with 1",
@@ -106,7 +105,7 @@ def test_a_failing_stage_raises_its_own_message_and_that_of_dvc(project: Path):
 
 def test_a_stage_that_does_not_exist_is_dvcs_error(project: Path):
     with pytest.raises(DvcError, match=r"Stage 'ingset' not found inside 'dvc\.yaml' file"):
-        dvc_project.reproduce(project, "ingset", ignore)
+        reproduce(project, "ingset", ignore)
 
 
 def test_params_that_are_not_yaml_are_an_error_that_names_the_file(project: Path):
@@ -119,7 +118,7 @@ def test_children_that_were_ended_start_no_other(project: Path):
     children = Children()
     children.end()
     with pytest.raises(EndedError, match="being ended"):
-        dvc_project.reproduce(project, "ingest", ignore, children=children)
+        Ready(project, children, uses=1)
     assert not (project / "ingest.txt").exists()
 
 
@@ -133,7 +132,9 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
         # Under nohup, or in a shell's background, these are ignored from the start, and rightly.
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from pathlib import Path; from flows import dvc_project as d; d.reproduce(Path(), 'ingest', print)"
+        "from pathlib import Path; from flows.processes import Children;"
+        "from flows.dvc_project import Ready, reproduce\n"
+        "with Children() as children, Ready(Path(), children, uses=1) as ready: reproduce(ready, 'ingest', print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
     try:
@@ -150,7 +151,7 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
         parent.kill()
         parent.wait()
     (project / "ingest.sleeps").unlink()
-    assert dvc_project.reproduce(project, "ingest", ignore).state == "ran"
+    assert reproduce(project, "ingest", ignore).state == "ran"
 
 
 def test_what_ignores_every_polite_signal_is_killed_after_the_grace_period(tmp_path: Path):
@@ -187,7 +188,7 @@ def test_a_torn_rwlock_is_removed_and_the_stage_runs(project: Path):
     rwlock = project / ".dvc/tmp/rwlock"
     rwlock.parent.mkdir(exist_ok=True)
     rwlock.write_text("")
-    assert dvc_project.reproduce(project, "ingest", ignore).state == "ran"
+    assert reproduce(project, "ingest", ignore).state == "ran"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
@@ -201,7 +202,7 @@ def test_a_torn_dvc_lock_loses_no_stage(finished: Path, share: float):
     assert "alone" in missing
     if not torn.endswith(b"\n"):  # else it is a whole file of fewer stages
         assert (finished / ".dvc/tmp/winnow/dvc.lock.torn").read_bytes() == torn
-    assert {dvc_project.reproduce(finished, stage, ignore).state for stage in missing} == {"restored"}
+    assert {reproduce(finished, stage, ignore).state for stage in missing} == {"restored"}
     assert hashes(lock.read_bytes()) == hashes(whole)
 
 
@@ -228,16 +229,16 @@ def test_a_stage_killed_while_it_writes_runs_again_alone_and_what_was_before_can
     script.write_text(text + "\n" + TEARS)
     dvc(finished, "commit", "--force", "--quiet", "ingest")  # that the script changed is not the point
     with pytest.raises(DvcError, match=r"exited with (-9|137) \(killed; out of memory, perhaps\)"):
-        dvc_project.reproduce(finished, "clean", ignore)
+        reproduce(finished, "clean", ignore)
     assert (finished / "clean.txt").read_bytes() == b"half a li"
     assert set(dvc_project.plan(finished).reasons) == {"clean", "evaluate@teacher", "evaluate@student"}
 
     (finished / "params.yaml").write_bytes((flow_fixtures.ROOT / "params.yaml").read_bytes())
-    assert dvc_project.reproduce(finished, "clean", ignore).state == "restored"
+    assert reproduce(finished, "clean", ignore).state == "restored"
     assert (finished / "clean.txt").read_bytes() == before
 
     change(finished, clean__min_chars=7)
-    assert dvc_project.reproduce(finished, "ingest", ignore).state == "unchanged"
+    assert reproduce(finished, "ingest", ignore).state == "unchanged"
     script.write_text(script.read_text().replace("os.kill", "# os.kill"))
     dvc(finished, "commit", "--force", "--quiet", "ingest")
-    assert dvc_project.reproduce(finished, "clean", ignore).state == "ran"
+    assert reproduce(finished, "clean", ignore).state == "ran"

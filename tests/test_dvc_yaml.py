@@ -17,9 +17,16 @@ from stages.paths import MODELS
 
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-PLUGINS = {"sources": "ingest.source", "tasks": "task", "models": "model.family"}
-# What a stage loads by a name that stands in the code, not in params.yaml.
+PLUGINS = {"sources": "ingest.source", "tasks": "task"}
+# Whose family a stage opens or makes: the teacher's, the student's.
+TEACHERS, STUDENTS = "model.family", "distill.family"
+FAMILIES_OF = {
+    "finetune": [TEACHERS], "cache_logits": [TEACHERS], "distill": [TEACHERS, STUDENTS], "prune": [STUDENTS],
+    "quantize": [STUDENTS],
+}  # fmt: skip
+# What a stage loads by a name that stands in the code, or beneath a plug-in that params.yaml may name instead.
 BY_LITERAL_NAME = {
+    "ingest": [f"reading/{name}.py" for name in ("lines", "records", "storage", "values")],  # for the source `files`
     "evaluate": [f"measures/{name}.py" for name in ANSWERS],
     "profile": [f"measures/{name}.py" for name in COSTS],
 }
@@ -106,30 +113,56 @@ def plugins_of(module: str, definition: dict[str, Any], tables: set[str]) -> lis
         stages_folder / package / f"{value_of(key, {}, '')}.py" for package, key in PLUGINS.items() if package in tables
     ]
     chosen += [stages_folder / name for name in BY_LITERAL_NAME.get(module, [])]
+    chosen += [family_file(key) for key in FAMILIES_OF.get(module, [])]
     backend = PARAMS["quantize"]["backend"]
     if module == "quantize":
         chosen += [
             stages_folder / f"backends/{backend}/quantizer.py",
             stages_folder / f"backends/{backend}/runner.py",
-            stages_folder / f"models/{PARAMS['model']['family']}.py",
+            stages_folder / "backends/pytorch/runner.py",  # the student's own answers
         ]
     if module in ("evaluate", "profile"):
         model = definition["cmd"].split()[-1]
         runner = {"baseline": "tfidf", "quantized": backend}.get(model, "pytorch")
         chosen.append(stages_folder / f"backends/{runner}/runner.py")
         if runner == "pytorch":
-            chosen.append(stages_folder / f"models/{PARAMS['model']['family']}.py")
+            chosen.append(family_file(TEACHERS if model == "teacher" else STUDENTS))
     return chosen
 
 
+def family_file(key: str) -> Path:
+    return REPOSITORY / f"stages/models/{value_of(key, {}, '')}.py"
+
+
+def code_of(deps: list[str]) -> Iterator[str]:
+    """The files of code among the deps; a folder of code stands for all in it."""
+    for dep in deps:
+        if dep.endswith(".py"):
+            yield dep
+        elif dep.startswith("stages/"):
+            files = (REPOSITORY / dep).rglob("*.py")
+            yield from (file.relative_to(REPOSITORY).as_posix() for file in files if not is_name_table(file))
+
+
+@pytest.mark.parametrize("student", ["encoder", "bilstm"])
 @pytest.mark.parametrize("address", STAGES)
-def test_deps_are_the_import_closure(address: str) -> None:
-    module, definition = STAGES[address]
+def test_deps_are_the_import_closure(address: str, student: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PARAMS["distill"], "family", student)
+    module, definition = next(one[1:] for one in stages() if one[0] == address)
     own = closure(REPOSITORY / f"stages/{module}.py")
     tables = {path.parent.name for path in own if path.name == "__init__.py"}
     needed = closure(*own, *plugins_of(module, definition, tables))
     needed = {path.relative_to(REPOSITORY).as_posix() for path in needed if not is_name_table(path)}
-    assert {dep for dep in definition["deps"] if dep.endswith(".py")} == needed
+    assert set(code_of(definition["deps"])) == needed
+
+
+def all_uses(functions: list[ast.FunctionDef], section: str) -> int:
+    """How often `params.SECTION` stands in the functions."""
+    return sum(
+        isinstance(node, ast.Attribute) and node.attr.rstrip("_") == section
+        and isinstance(node.value, ast.Name) and node.value.id == "params"
+        for function in functions for node in ast.walk(function)
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("address", STAGES)
@@ -150,7 +183,19 @@ def test_params_are_those_that_the_stage_reads(address: str) -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
     }
-    assert set(definition.get("params", [])) == read
+    named = definition.get("params", [])
+    assert {name.partition(".")[0] for name in named} == read
+    below = [  # a section of which single values are named: all that is read of it must be among them
+        (node.value.attr.rstrip("_"), node.attr)
+        for function in takes_all
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute)
+        and isinstance(node.value.value, ast.Name) and node.value.value.id == "params"
+    ]  # fmt: skip
+    for section in {name.partition(".")[0] for name in named if "." in name}:
+        reads = [f"{of}.{value}" for of, value in below if of == section]
+        assert {name for name in named if name.startswith(f"{section}.")} == set(reads)
+        assert all_uses(takes_all, section) == len(reads), "the section is passed on as a whole"
 
 
 @pytest.mark.parametrize("address", STAGES)
@@ -179,7 +224,17 @@ def test_no_stage_imports_another() -> None:
 
 def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
     stage_modules = {f"stages.{name}" for name in DVC["stages"]} | {"stages.entry"}
-    packages = ["sources", "cleaning", "tasks", "models", "training", "compression", "backends", "measures"]
+    packages = [
+        "sources",
+        "cleaning",
+        "validation",
+        "tasks",
+        "models",
+        "training",
+        "compression",
+        "backends",
+        "measures",
+    ]
     allowed = {("backends", "models")}
     for package in packages:
         for path in (REPOSITORY / "stages" / package).rglob("*.py"):
@@ -191,7 +246,20 @@ def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
 
 
 def test_flows_see_of_the_stages_only_what_is_light() -> None:
-    allowed = {"params", "paths", "plugins", "sources", "tasks", "models", "backends", "model_folder", "measures"}
+    allowed = {
+        "params",
+        "paths",
+        "plugins",
+        "sources",
+        "tasks",
+        "models",
+        "backends",
+        "model_folder",
+        "measures",
+        "recipe",
+        "refusals",
+        "pretrained",
+    }
     for path in (REPOSITORY / "flows").glob("*.py"):
         for module in imports(path):
             parts = module.split(".")

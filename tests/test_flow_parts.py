@@ -10,23 +10,18 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from flow_fixtures import ROOT, environment, eventually
 
+from flows import changes
 from flows.budget import Budget
 from flows.charts import picture
-from flows.drift import drift
-from flows.evidence import Check
+from flows.edits import set_values
 from flows.locks import one_at_a_time
-from flows.refresh import _set_revision
-from stages.params import load_params
 
-LIMITS = load_params(ROOT / "params.yaml").retrain
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -112,54 +107,6 @@ def test_a_budget_gives_back_what_a_failure_held():
             raise RuntimeError
 
 
-REPORT: dict[str, Any] = {"kept": 1000, "label_shares": {"a": 0.5, "b": 0.5}, "chars": {"p50": 100.0}}
-
-
-def outcomes(after: Mapping[str, Any], before: Mapping[str, Any] = REPORT, **limits: Any) -> dict[str, str]:
-    found = drift(before, {**before, **after}, LIMITS.model_copy(update=limits))
-    return {check.name: check.outcome for check in found}
-
-
-def test_data_of_the_same_kind_passes_every_check():
-    assert outcomes({"kept": 1100}) == {"rows": "pass", "labels": "pass", "length": "pass"}
-
-
-@pytest.mark.parametrize(
-    ("after", "name", "words"),
-    [
-        ({"kept": 499}, "rows", "1,000 -> 499 rows; at most 50% fewer are accepted."),
-        (
-            {"label_shares": {"a": 0.8, "b": 0.2}},
-            "labels",
-            "'a' is 50.0% -> 80.0% of the rows, the largest change; at most 10 points are accepted.",
-        ),
-        ({"label_shares": {"a": 0.55, "c": 0.45}}, "labels", "No row has 'b' any more."),
-        (
-            {"chars": {"p50": 151.0}},
-            "length",
-            "a text has 100 -> 151 characters (median); at most 1.5 times as many, or as few, are accepted.",
-        ),
-        ({"chars": {"p50": 66.0}}, "length", "100 -> 66 characters"),
-    ],
-)
-def test_data_of_another_kind_fails_one_check_with_the_numbers(after: dict[str, Any], name: str, words: str):
-    failed: list[Check] = [check for check in drift(REPORT, {**REPORT, **after}, LIMITS) if check.outcome == "fail"]
-    assert [check.name for check in failed] == [name]
-    assert words in failed[0].reason
-
-
-def test_exactly_at_the_limit_passes():
-    at_limit = {"kept": 500, "label_shares": {"a": 0.6, "b": 0.4}, "chars": {"p50": 150.0}}
-    assert set(outcomes(at_limit).values()) == {"pass"}
-
-
-def test_a_limit_of_null_asks_nothing_and_an_older_report_is_no_fault():
-    none = dict.fromkeys(["max_label_share_change", "max_length_change", "max_rows_lost"])
-    assert outcomes({"kept": 1, "label_shares": {"z": 1.0}}, **none) == {}
-    assert outcomes({}, {"kept": 10}) == {"rows": "pass"}
-    assert [check.outcome for check in drift({}, REPORT, LIMITS)] == ["pass"]
-
-
 def test_the_picture_shows_every_stage_with_its_state_and_no_node_covers_another():
     stages = {"a": (), "b": ("a",), "c<d": ("a",), "e": ("b", "c<d", "a")}
     address = picture(stages, {"a": "Cached", "b": "Completed", "c<d": "Failed", "e": "not run"})
@@ -185,10 +132,19 @@ def test_a_new_revision_changes_one_line_of_params_yaml(tmp_path: Path):
     path = tmp_path / "params.yaml"
     before = (ROOT / "params.yaml").read_text()
     path.write_text(before)
-    _set_revision(path, "0123456789abcdef0123456789abcdef01234567")
+    set_values(path, {"ingest.hub.revision": "0123456789abcdef0123456789abcdef01234567"})
     after = path.read_text()
     assert yaml.safe_load(after)["ingest"]["hub"]["revision"] == "0123456789abcdef0123456789abcdef01234567"
     changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
     assert len(changed) == 1
     assert changed[0][1].startswith("    revision: 0123456789abcdef")
     assert "#" in changed[0][1], "its comment stays"
+
+
+def test_an_object_on_s3_that_changed_is_told_though_dvc_keeps_no_md5_of_it() -> None:
+    before, after = (
+        {"stages": {"ingest": {"cmd": "c", "deps": [{"path": "s3://b/rows.csv", "etag": etag}]}}} for etag in ("1", "2")
+    )
+    assert list(changes.stages(before, before)) == []
+    (change,) = changes.stages(before, after)
+    assert change.reasons == ("s3://b/rows.csv changed",)

@@ -44,23 +44,13 @@ Path("alone.txt").write_text("done")
         ("postgresql+asyncpg://bot:pw@db/x", "postgresql+asyncpg://bot:***@db/x"),
         ("redis://:pw@cache/0", "redis://:***@cache/0"),
         ("'https://t0@a/x' and 'https://t1@b/y'", "'https://***@a/x' and 'https://***@b/y'"),
-    ],
-)
-def test_user_and_password_of_a_url_are_masked_and_the_rest_stays(text: str, shown: str):
-    assert masked(text) == shown
-    assert holds_a_secret(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
         ("https://h/x?token=abc&page=2", "https://h/x?token=***&page=2"),
         ("https://h/x?page=2&api_key=abc#part", "https://h/x?page=2&api_key=***#part"),
         ("'https://h/x?X-Amz-Signature=0af'", "'https://h/x?X-Amz-Signature=***'"),
         ("https://h/x?AWSAccessKeyId=AK&Expires=1", "https://h/x?AWSAccessKeyId=***&Expires=1"),
     ],
 )
-def test_secret_query_parameters_of_a_url_are_masked_and_the_others_stay(text: str, shown: str):
+def test_user_password_and_secret_parameters_of_a_url_are_masked_and_the_rest_stays(text: str, shown: str):
     assert masked(text) == shown
     assert holds_a_secret(text)
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, classification_report, recall_score
 
 from stages.contracts import Answers, Runner
 from stages.measures import calibration, fairness, quality, robustness, size, slices, speed
 from stages.params import EvaluateParams, ProfileParams, load_params
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def settings(**changes: Any) -> EvaluateParams:

@@ -39,6 +39,7 @@ def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path)
         "baseline          -         -           -       -       -       -        -       -        -",
         "teacher       80.0%     75.0%      100.0%   10.00   12.50   1,234     90.0    1.0x     1.0x",
         "student           -         -           -       -       -       -        -       -        -",
+        "pruned            -         -           -       -       -       -        -       -        -",
         "quantized     70.0%     60.0%       80.0%    2.50   12.50   1,234     20.0    4.0x     4.5x",
     ]
 

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import page_fixtures
 import pytest
 from review_fixtures import HOSTILE, confusion, empty_review, example_review, label_names
 
 from flows.evidence import Decision, Flip, MetricChange, ModelView, Review
 from flows.page import FLIPS_SHOWN, render
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser to drive")
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+browser = page_fixtures.browser
 METRICS, FLIPS = "#t-metrics", "#t-flips"
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no chromium, chromium-browser or google-chrome on the PATH; `make browser` gets one")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from stages.params import Params, Section, load_params
+from stages.params import LossWeights, Params, Section, load_params
 
 GOOD = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 
@@ -69,6 +69,45 @@ def test_an_unknown_key_is_named_with_the_nearest(message: Callable[..., str]) -
     assert message("distill.temprature", 2.0).endswith("Did you mean 'temperature'?")
 
 
+def test_an_unknown_loss_is_named_with_the_nearest(message: Callable[..., str]) -> None:
+    assert message("distill.losses.value_relation", 0.1) == (
+        "params.yaml: distill.losses.value_relation is not a parameter. Allowed here: logits, labels, hidden,"
+        " embeddings, attention_relations, value_relations. Did you mean 'value_relations'?"
+    )
+    assert message("distill.losses.hidden").startswith("params.yaml: distill.losses.hidden is missing.")
+    assert message("distill.losses.hidden", -0.1) == "params.yaml: distill.losses.hidden is -0.1. Allowed: 0.0 or more."
+
+
+def test_losses_without_one_that_trains_the_head_are_refused(message: Callable[..., str]) -> None:
+    weights = {**dict.fromkeys(LossWeights.model_fields, 1.0), "logits": 0.0, "labels": 0.0}
+    assert "neither logits nor labels above 0" in message("distill.losses", weights)
+
+
+def test_a_recurrent_student_is_refused_losses_on_inner_vectors(message: Callable[..., str]) -> None:
+    student = {**GOOD["distill"], "family": "bilstm"}
+    assert message("distill", {**student, "losses": {**student["losses"], "hidden": 0.5}}) == (
+        "params.yaml: distill: losses.hidden is 0.5. Allowed with family 'bilstm': 0.0, as nothing in it corresponds to"
+        " the teacher's inner vectors."
+    )
+
+
+def test_a_recurrent_student_is_refused_a_width_of_layers(message: Callable[..., str]) -> None:
+    said = message("distill", {**GOOD["distill"], "family": "bilstm", "hidden_size": 256})
+    assert said.endswith("hidden_size is 256. Allowed with family 'bilstm': null. Its width is bilstm.hidden_units.")
+
+
+@pytest.mark.parametrize("name", ["hidden", "embeddings"])
+def test_losses_on_vectors_of_one_width_are_refused_for_a_student_of_another(
+    message: Callable[..., str], name: str
+) -> None:
+    distill = GOOD["distill"]
+    said = message("distill", {**distill, "hidden_size": 256, "losses": {**distill["losses"], name: 0.5}})
+    assert said.startswith(
+        f"params.yaml: distill: losses.{name} is 0.5 and hidden_size 256. Allowed with a hidden_size: 0.0,"
+    )
+    assert said.endswith("or set hidden_size to null.")
+
+
 def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
     assert message("finetune.epochs").startswith("params.yaml: finetune.epochs is missing.")
 
@@ -84,7 +123,12 @@ def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
         ("clean.test_fraction", 1.0, "clean.test_fraction is 1.0. Allowed: less than 1."),
         ("clean.test_fraction", 0.95, "nothing is left for training"),
         ("distill.teacher_layers", [], "Allowed: at least 1 entries."),
+        ("distill.hidden_size", 0.67, "distill.hidden_size is 0.67. Allowed: a whole number"),
         ("ingest.hub.dataset", "someone/something", "needs its commit"),
+        ("ingest.encoding", "utf-88", "ingest.encoding: 'utf-88' is no encoding. Allowed: auto, or a codec"),
+        ("ingest.encoding", "rot13", "'rot13' is no encoding"),
+        ("ingest.max_row_chars", 10, "ingest.max_row_chars is 10. Allowed: 1000 or more."),
+        ("ingest.splits.test", "train", "ingest.splits: two splits have the same name"),
         ("promotion.confidence", 0.5, "promotion.confidence is 0.5. Allowed: more than 0.5."),
         ("evaluate.identity_swaps", [["he", "she"], ["He", "they"]], "has 'he' more than once"),
         ("evaluate.identity_swaps", [["he"]], "Allowed: at least 2 entries."),
@@ -132,3 +176,9 @@ def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("path", "outside"), [("data/rows.csv", False), ("/data/rows.csv", True), ("s3://b/r", True)])
+def test_data_outside_the_project_are_absolute_paths_and_urls(path: str, outside: bool) -> None:
+    ingest = load_params(REPOSITORY / "params.yaml").ingest
+    assert ingest.model_copy(update={"path": path}).is_outside is outside

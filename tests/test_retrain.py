@@ -126,14 +126,26 @@ def test_a_worse_model_is_proposed_as_blocked_judged_on_the_same_new_rows_as_the
 
 
 def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
+    edit_graph(clone, "validate", "python -m stages.validate")
+    run(clone, "dvc", "repro", "-q")
+    git(clone, "add", "--all")
+    git(clone, "commit", "-qm", "validated by the real stage")
+    run(clone, "dvc", "push", "-q")
+    git(clone, "push", "-q", "origin", "main")
     releases.promote(clone)
     more_rows(clone, 500, seed=1, labels=("sea",))
     state = retrain(clone)
-    assert state.name == "Blocked"
+    assert state.name == "Blocked", state.message
+    assert "on label_drift: found 0.387" in (state.message or "")
     assert "'sea' is 33.3% -> 72.1% of the rows" in (state.message or "")
     assert "Nothing was trained" in (state.message or "")
     assert proposed(clone) == []
+    assert json.loads((clone / "metrics/released_data.json").read_text()) == {}, "the clone stays as it is"
     assert retrain(clone, accept_drift=True).name == "Proposed"
+    [branch] = proposed(clone)
+    assert git(clone, "show", f"{branch}:metrics/released_data.json") == "{}", "it was compared with nothing"
+    again = retrain(clone)
+    assert (again.name, again.message) == ("Skipped", f"already proposed: {branch}")
 
 
 @pytest.mark.slow
@@ -271,9 +283,8 @@ def test_an_unknown_base_is_named(clone: Path):
     assert state.message == "there is no branch 'mian', here or at origin. Allowed: main."
 
 
-@pytest.mark.parametrize(
-    "imported", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["dvc add", "dvc import-url"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("imported", [False, True], ids=["dvc add", "dvc import-url"])
 def test_data_that_dvc_keeps_is_taken_along_when_it_or_its_source_changes(clone: Path, imported: bool):
     source = clone.parent / "delivery.csv"
     shutil.copy(clone / "data/corpus.csv", source)

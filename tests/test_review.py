@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import edit_params, run
+from conftest import REPOSITORY, edit_params, run
 from review_project import change, make_review_project, review
 
 from flows import changes, comment
 from flows.comparison import gather
 from flows.evidence import MetricChange, Results
-from flows.review import MARK, escape, value
+from flows.markdown import escape, value
+from flows.review import MARK
 from stages.params import load_params
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

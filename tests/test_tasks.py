@@ -31,6 +31,12 @@ def test_texts_become_tokens_cut_before_the_end_mark(tokenizer: PreTrainedTokeni
     assert encoded["full_length"] == [4, 7, 2]
 
 
+def test_a_tokenizer_that_pads_by_itself_does_not_pad_here(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.backend_tokenizer.enable_padding(length=16)
+    encoded = TASK.encode({"text": ["ship"], "label": ["a"]}, tokenizer=tokenizer, labels=["a"], max_tokens=8)
+    assert (len(encoded["input_ids"][0]), encoded["full_length"]) == (3, [3])
+
+
 def test_a_label_without_training_rows_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
     rows = {"row_id": ["r1", "r2"], "text": ["ship", "moss"], "label": ["a", "z"]}
     with pytest.raises(ValueError, match=r"row r2 has the label 'z', which no training row has\. Allowed: a, b"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.contracts import Answers
+from stages.contracts import Answers, each
 from stages.measures.slices import values_of
 from stages.params import EvaluateParams
 
@@ -27,7 +27,7 @@ def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> d
     `mean_change`, of the probability of the answer given first. Rates are None where no row holds one.
     """
     swap = swapper(swaps)
-    swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := swap(text)) != text]
+    swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := each(swap, text)) != text]
     if len(swapped) > most:
         swapped = sorted(random.Random(answers.seed).sample(swapped, most))
     if not swapped:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.contracts import Answers
+from stages.contracts import Answers, Text, each
 from stages.params import EvaluateParams
 
 ZERO_WIDTH_SPACE = "\u200b"
@@ -49,8 +49,8 @@ PERTURBATIONS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
-    """`robustness`: for each way to change a text, the rows that it changed, the share of them whose answer flipped
-    (`flip_rate`), and the accuracy on them after it. Rates are None where it changed none.
+    """`robustness`: for each way to change a text (of a pair, both), the rows that it changed, the share of them whose
+    answer flipped (`flip_rate`), and the accuracy on them after it. Rates are None where it changed none.
     """
     chosen = random.Random(answers.seed).sample(
         range(len(answers.texts)), min(len(answers.texts), params.perturbed_rows)
@@ -61,7 +61,7 @@ def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
 def _flips(
     answers: Answers, chosen: list[int], change: Callable[[str, random.Random], str]
 ) -> dict[str, float | int | None]:
-    changed = [(i, change(answers.texts[i], random.Random(f"{answers.seed}:{answers.texts[i]}"))) for i in chosen]
+    changed = [(i, _changed(answers.texts[i], change, answers.seed)) for i in chosen]
     changed = [(i, text) for i, text in changed if text != answers.texts[i]]
     if not changed:
         return {"rows": 0, "flip_rate": None, "accuracy": None}
@@ -72,3 +72,8 @@ def _flips(
         "flip_rate": round(float((after != answers.predicted_N[rows]).mean()), 6),
         "accuracy": round(float((after == answers.truth_N[rows]).mean()), 6),
     }
+
+
+def _changed(text: Text, change: Callable[[str, random.Random], str], seed: int) -> Text:
+    draw = random.Random(f"{seed}:{text}")
+    return each(lambda part: change(part, draw), text)

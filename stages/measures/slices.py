@@ -40,7 +40,7 @@ def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
 def values_of(answers: Answers, column: str) -> np.ndarray:
     """(N,) texts: the value of each row. Raises ValueError for a column that the rows do not have."""
     if column == LENGTH:
-        lengths = np.array([len(text) for text in answers.texts])
+        lengths = np.array([len(text if isinstance(text, str) else "".join(text)) for text in answers.texts])
         return np.array(PARTS)[np.searchsorted(np.quantile(lengths, (1 / 3, 2 / 3)), lengths)]
     if column not in answers.columns:
         allowed = ", ".join([LENGTH, *answers.columns])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.contracts import Runner
+from stages.contracts import Runner, Text
 from stages.params import ProfileParams
 
 WARM_UP = 20  # rows that are not counted; of the batches it is one
@@ -17,7 +17,7 @@ PERCENTILES = (50, 90, 99)
 RAPL = Path("/sys/class/powercap")  # Intel's and AMD's energy counters, where Linux shows them
 
 
-def measure(open_runner: Callable[[int], Runner], texts: Sequence[str], params: ProfileParams) -> dict[str, Any]:
+def measure(open_runner: Callable[[int], Runner], texts: Sequence[Text], params: ProfileParams) -> dict[str, Any]:
     """The latency of single rows of natural length, throughput in batches, start-up, and energy where it is known.
 
     `open_runner(threads)` opens the model. Latencies and `start_up_ms` (from the files to the first answer, loading
@@ -52,7 +52,7 @@ def measure(open_runner: Callable[[int], Runner], texts: Sequence[str], params: 
     }
 
 
-def latencies(runner: Runner, texts: Sequence[str]) -> list[float]:
+def latencies(runner: Runner, texts: Sequence[Text]) -> list[float]:
     """Milliseconds of each text, asked alone."""
     for text in texts[:WARM_UP]:
         runner.predict([text])
@@ -64,7 +64,7 @@ def latencies(runner: Runner, texts: Sequence[str]) -> list[float]:
     return milliseconds
 
 
-def rows_per_second(runner: Runner, texts: Sequence[str], batch_size: int) -> float:
+def rows_per_second(runner: Runner, texts: Sequence[Text], batch_size: int) -> float:
     """The throughput in batches of so many rows, after one that is not counted."""
     batches = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
     runner.predict(batches[0])

@@ -1,0 +1,31 @@
+"""Changes values of a params.yaml, and neither its comments nor its order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def set_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Give the parameters of the file at `path`, named as "distill.losses.labels", these values.
+
+    Raises ValueError for one that the file does not have.
+    """
+    from ruamel.yaml import YAML
+
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 10_000
+    editor.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    content = editor.load(path.read_text(encoding="utf-8"))
+    for name, value in values.items():
+        *sections, key = name.split(".")
+        section = content
+        for part in sections:
+            section = section.get(part, {})
+        if key not in section:
+            raise ValueError(f"{path}: it has no parameter '{name}'.")
+        section[key] = value
+    with path.open("w", encoding="utf-8") as file:
+        editor.dump(content, file)

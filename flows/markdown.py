@@ -1,0 +1,30 @@
+"""Pieces of Markdown: numbers as people read them, texts of anybody's, tables. Pure."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+
+def value(number: float | None, unit: str, *, signed: bool = False) -> str:
+    """A number as people read it: a share in percent, three significant digits of the rest; "-" for None."""
+    if number is None or not math.isfinite(number):
+        return "-"
+    sign = "+" if signed else ""
+    if unit == "share":
+        return f"{number * 100:{sign}.1f}{' points' if signed else '%'}"
+    digits = f"{number:{sign},.0f}" if abs(number) >= 100 else f"{number:{sign}.3g}"
+    return f"{digits} {unit}".rstrip()
+
+
+def escape(text: str) -> str:
+    """Text of anybody's as itself in a Markdown table: no markup, no mention, no link, no new cell."""
+    safe = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))
+    return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
+
+
+def table(header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
