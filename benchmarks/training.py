@@ -9,8 +9,8 @@ size and threads, each way in a process of its own, in turns; the median of thre
 - finetune: the stage's own engine and loop, with params.yaml as it is;
 - finetune_all: the same with nothing frozen, as the others have it.
 
-Where the CPU has no bf16 matrix units, bf16 is slower than fp32: then `bare_fp32` says what the loop does without. The
-share of the peak is that of the fastest product of square matrices, in the fastest of the precisions. Writes
+Where the CPU is slow in bf16, finetune trains in fp32: then `bare_fp32` says what the loop does without. The share of
+the peak is that of the fastest product of square matrices, in the fastest of the precisions. Writes
 training.json beside this file.
 """
 

@@ -14,11 +14,16 @@ def cores() -> int:
 
 def processor() -> str:
     """The processor's name and how many cores this process may use: what a speed must be read with."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [
-            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        name = models[0] if models else name
-    return f"{name}, {cores()} cores"
+    return f"{_cpuinfo('model name') or platform.processor() or platform.machine()}, {cores()} cores"
+
+
+def vendor() -> str:
+    """Who made the processor, as it says itself ("AuthenticAMD", "GenuineIntel"); empty where it does not."""
+    return _cpuinfo("vendor_id")
+
+
+def _cpuinfo(key: str) -> str:
+    """What Linux says of the first processor; empty elsewhere."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

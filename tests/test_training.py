@@ -173,16 +173,26 @@ def test_weighted_and_smoothed_losses_of_batches_add_up_to_that_of_all() -> None
 
 
 @pytest.mark.parametrize(
-    ("gpu", "amx", "expected"),
-    [(True, False, "fp16"), (True, True, "fp16"), (False, True, "bf16"), (False, False, "fp32")],
+    ("gpu", "amx", "avx512_bf16", "vendor", "expected"),
+    [
+        (True, False, False, "GenuineIntel", "fp16"),
+        (True, True, True, "GenuineIntel", "fp16"),
+        (False, True, True, "GenuineIntel", "bf16"),
+        (False, False, True, "GenuineIntel", "fp32"),
+        (False, False, True, "AuthenticAMD", "bf16"),
+        (False, False, False, "AuthenticAMD", "fp32"),
+        (False, False, False, "", "fp32"),
+    ],
 )
 def test_auto_precision_is_what_the_machine_has(
-    monkeypatch: pytest.MonkeyPatch, gpu: bool, amx: bool, expected: str
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, amx: bool, avx512_bf16: bool, vendor: str, expected: str
 ) -> None:
     from stages.training.engine import resolve_precision
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr("stages.machine.vendor", lambda: vendor)
     assert resolve_precision("auto") == expected
     assert resolve_precision("bf16") == "bf16"
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from stages import machine
 from stages.contracts import Parts
 from stages.params import TrainingParams
 from stages.training.groups import freeze, parameter_groups
@@ -192,15 +193,23 @@ def _copy(tensor: torch.Tensor | None) -> torch.Tensor:
 
 
 def resolve_precision(precision: str) -> str:
-    """`auto` becomes fp16 on a GPU, bf16 on a CPU with bf16 matrix units (AMX), else fp32.
-
-    AVX512-BF16 alone does not count: without AMX, torch's bf16 matrix products ran at half the speed of fp32.
-    """
+    """`auto` becomes fp16 on a GPU, bf16 on a CPU whose bf16 products are the faster ones, else fp32."""
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
         return "fp16"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    return "bf16" if _fast_bf16() else "fp32"
+
+
+def _fast_bf16() -> bool:
+    """Whether this CPU has AMX, or AVX512-BF16 as AMD makes it: matrix products at 4.5 times the speed of fp32.
+
+    On an Intel CPU with AVX512-BF16 but no AMX they ran at half. It is looked up, never timed: a result must not hang
+    on how busy the machine was.
+    """
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    return torch.cpu._is_avx512_bf16_supported() and machine.vendor() == "AuthenticAMD"
 
 
 def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_steps: int, max_tokens: int) -> Engine:
