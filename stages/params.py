@@ -39,7 +39,8 @@ Offload = Literal["none", "optimizer", "all"]
 Schedule = Literal["linear", "cosine", "constant"]
 ClassWeights = Literal["none", "balanced"]
 Activations = Literal["static", "dynamic"]
-Selection = Literal["macro_f1", "accuracy"]
+Measure = Literal["macro_f1", "accuracy"]
+Selection = Literal["macro_f1", "accuracy", "last"]
 ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
 TeacherVectors = Literal["embeddings", "hidden", "queries", "keys", "values"]
 CleaningRule = Literal[
@@ -283,6 +284,11 @@ class TrainingParams(Section):
     activation_checkpointing: bool
     compile: bool
 
+    @property
+    def watched(self) -> Measure:
+        """The score by which the weights are chosen; of the last epoch, which is not chosen, macro-F1 is told."""
+        return "macro_f1" if self.select_by == "last" else self.select_by
+
     @model_validator(mode="after")
     def _what_is_offloaded_is_sharded(self) -> TrainingParams:
         least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
@@ -427,7 +433,7 @@ class ProfileParams(Section):
 
 class PromotionParams(Section):
     model: ReleasedModel
-    measure: Selection
+    measure: Measure
     margin: ProperFraction
     confidence: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]
     slice_margin: ProperFraction

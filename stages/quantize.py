@@ -85,7 +85,7 @@ def card(
     layers = f"its layers\n{', '.join(map(str, params.distill.teacher_layers))}{width}"
     made = f"distilled to {recurrent(params.distill) or layers}{cut}, quantized with `{description['backend']}`"
     unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
-    score = f"best_validation_{params.distill.select_by}"
+    score = f"validation_{params.distill.watched}"
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
     texts = "pairs of texts" if wants_pairs(description) else "texts"

@@ -239,7 +239,7 @@ def test_a_run_killed_after_its_early_stop_does_not_go_on_learning(lab: Lab, tmp
     out = lab.run("stopped", **options)
     assert "stopped early" in lab.said
     history = report(out)["history"]
-    assert report(out)["best_epoch"] == len(history) - 1, "one epoch of patience, and no more"
+    assert report(out)["kept_epoch"] == len(history) - 1, "one epoch of patience, and no more"
     assert json.loads((out / "speed.json").read_text())["tokens_per_second"] > 0
     lines = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
     assert sum("validation" in line for line in lines) == len(history)

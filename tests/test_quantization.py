@@ -392,7 +392,7 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
     whole = load_params(REPOSITORY / "params.yaml")
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "onnxruntime_int8"}
-    training = {"train_rows": 7, "best_validation_macro_f1": 0.5}
+    training = {"train_rows": 7, "validation_macro_f1": 0.5}
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
     assert (
         "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"

@@ -202,6 +202,7 @@ CASES: dict[str, dict[str, Any]] = {
     "again": {},
     "longer": {"epochs": 4},
     "patient": {"epochs": 12, "patience": 1, "freeze_embeddings": True},
+    "last": {"epochs": 6, "patience": 1, "select_by": "last"},
     "whole": {"epochs": 1, "batch_size": 96, "dropout": 0.0, "warmup_ratio": 0.0},
     "halves": {"epochs": 1, "batch_size": 48, "dropout": 0.0, "warmup_ratio": 0.0},
     "accumulated": {"epochs": 1, "batch_size": 48, "accumulation_steps": 2, "dropout": 0.0, "warmup_ratio": 0.0},
@@ -299,7 +300,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_training_learns_reports_and_draws_curves(learned: dict[str, Any]) -> None:
     report = learned["longer"]["report"]
-    assert report["best_validation_macro_f1"] == 1.0
+    assert report["validation_macro_f1"] == 1.0
     assert report["updates"] == report["epochs_run"] * 6
     assert report["history"][-1]["train_loss"] < report["history"][0]["train_loss"]
     with (learned["root"] / "curves/longer/plots/metrics/validation/macro_f1.tsv").open() as file:
@@ -316,8 +317,16 @@ def test_early_stopping_and_frozen_embeddings(learned: dict[str, Any]) -> None:
     report = learned["patient"]["report"]
     assert report["epochs_run"] < 12
     scores = [epoch["macro_f1"] for epoch in report["history"]]
-    assert report["best_epoch"] == scores.index(max(scores)) + 1
+    assert report["kept_epoch"] == scores.index(max(scores)) + 1
     assert not learned["patient"]["embeddings_moved"]
+
+
+def test_the_last_epoch_is_kept_and_waited_for_where_no_score_is_to_choose(learned: dict[str, Any]) -> None:
+    report = learned["last"]["report"]
+    scores = [epoch["macro_f1"] for epoch in report["history"]]
+    assert report["kept_epoch"] == report["epochs_run"] == 6
+    assert report["validation_macro_f1"] == scores[-1]
+    assert scores.index(max(scores)) < 4, "patience of 1 would have stopped it, had scores chosen"
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(learned: dict[str, Any]) -> None:

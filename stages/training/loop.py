@@ -161,9 +161,9 @@ def _report(job: Job, standing: Standing) -> dict[str, Any]:
         "updates": job.engine.updates,
         "train_rows": len(labels) - unlabelled,
         **({"unlabelled_rows": unlabelled} if unlabelled else {}),  # transfer rows, and copies with tokens hidden
-        "best_epoch": standing.best_epoch + 1,
+        "kept_epoch": standing.best_epoch + 1,
         "epochs_run": len(standing.history),
-        f"best_validation_{job.params.select_by}": round(standing.best_score, 6),
+        f"validation_{job.params.watched}": round(standing.best_score, 6),
         "history": standing.history,
     }
 
@@ -177,7 +177,7 @@ def _learn(job: Job) -> tuple[Standing, Weights]:
         while standing.epoch < params.epochs and standing.epoch - 1 - standing.best_epoch < params.patience:
             best = _one_epoch(job, standing, best, lines, steps)
     if standing.epoch < params.epochs:
-        log.info("stopped early: no better %s for %d epochs", params.select_by, params.patience)
+        log.info("stopped early: no better %s for %d epochs", params.watched, params.patience)
     return standing, best
 
 
@@ -230,8 +230,8 @@ def _one_epoch(job: Job, standing: Standing, best: Weights, lines: Curves, step_
         "%s: loss %.4f, validation %s, %.0f tokens/s", title, train_loss,
         ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), meter.tokens_per_second,
     )  # fmt: skip
-    if scores[params.select_by] > standing.best_score:
-        standing.best_score, standing.best_epoch, best = scores[params.select_by], epoch, engine.weights()
+    if (score := scores[params.watched]) > standing.best_score or params.select_by == "last":
+        standing.best_score, standing.best_epoch, best = score, epoch, engine.weights()
     if agreed(job.checkpoints.due(), engine.device):
         _save(job, standing, best)
     return best
