@@ -10,7 +10,7 @@ from scipy import stats
 
 from flows.evidence import MetricChange, ParamChange, Results, StageChange, Unit, number
 from stages.measures.paired import difference_interval
-from stages.params import EvaluateParams, Selection
+from stages.params import EvaluateParams, Measure
 
 TIMING_NOISE = 0.1  # two runs of the same code on the same machine differ by so much of a time, or of a peak of memory
 
@@ -139,7 +139,7 @@ def _change(
 def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> tuple[float, float] | None:
     if key in ("accuracy", "macro_f1"):
         interval = difference_interval(
-            new.labels, old.predicted, new.predicted, measure=cast(Selection, key), confidence=settings.confidence,
+            new.labels, old.predicted, new.predicted, measure=cast(Measure, key), confidence=settings.confidence,
             resamples=settings.resamples, seed=0,
         )  # fmt: skip
         return interval.low, interval.high
