@@ -164,7 +164,7 @@ def test_what_ignores_every_polite_signal_is_killed_after_the_grace_period(tmp_p
     process = subprocess.Popen([sys.executable, "-c", code, str(ready)], start_new_session=True)
     eventually(ready.exists)
     end_group(process.pid, grace=0.4)
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_a_descendant_that_left_the_group_and_lost_its_parent_is_ended_too(tmp_path: Path):
@@ -180,7 +180,7 @@ def test_a_descendant_that_left_the_group_and_lost_its_parent_is_ended_too(tmp_p
     )
     eventually(lambda: pid.exists() and pid.read_text().endswith(" "))
     end_group(leader.pid, grace=1)
-    leader.wait(timeout=10)
+    leader.wait(timeout=60)
     assert not runs(int(pid.read_text()))
 
 

@@ -66,14 +66,14 @@ def test_a_held_lock_is_refused_with_its_holder_and_can_be_waited_for_until_that
     eventually(lambda: told)
     assert not entered.is_set()
     process.send_signal(signal.SIGKILL)
-    assert entered.wait(10), "the kernel unlocks what a dead process held"
+    assert entered.wait(60), "the kernel unlocks what a dead process held"
     thread.join()
     assert told == [f"process {process.pid}"], "said once"
 
 
 def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
     budget, inside, most, order = Budget(2), 0, 0, []
-    guard = threading.Lock()
+    guard, all_asked = threading.Lock(), threading.Event()
 
     def work(number: int, wanted: int | None) -> None:
         nonlocal inside, most
@@ -83,6 +83,7 @@ def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
                 order.append(number)
                 inside += taken
                 most = max(most, inside)
+            all_asked.wait(60)
             time.sleep(0.05)
             with guard:
                 inside -= taken
@@ -92,9 +93,10 @@ def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
     for number, wanted in enumerate(wants):
         threads.append(threading.Thread(target=work, args=(number, wanted)))
         threads[-1].start()
-        time.sleep(0.01)
+        eventually(lambda asked=number + 1: len(order) + len(budget._queue) >= asked)
+    all_asked.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert most == 2
     assert sorted(order[2:4]) == [2, 3], "two light ones together"
     assert [order[0], order[1], order[4], order[5]] == [0, 1, 4, 5], "the heavy are not overtaken"

@@ -220,7 +220,7 @@ def test_a_signal_to_the_stage_ends_all_its_processes_and_it_goes_on_later(
     assert len(family) >= 3, "the launcher, and two that train"
     stage.send_signal(number)
     assert stage.wait(timeout=60) != 0
-    _, alive = psutil.wait_procs(family, timeout=45)
+    _, alive = psutil.wait_procs(family, timeout=120)
     assert alive == []
     assert not (project / "artifacts/models/teacher").exists()
     edit_params(project, finetune__epochs=5000, finetune__patience=5000)
@@ -246,6 +246,6 @@ def test_a_process_that_is_lost_fails_the_stage_in_a_bounded_time(project: Path)
     assert len(workers) == 2
     workers[1].kill()
     assert stage.wait(timeout=90) != 0
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert alive == []
     assert not (project / "artifacts/models/teacher").exists()

@@ -135,7 +135,7 @@ def test_secrets_that_a_stage_prints_are_shown_nowhere_and_kept_nowhere(
     assert done.returncode == fails, done.stderr
     marker = "refused us" if fails else "the environment has SSH_PRIVATE_KEY"
     assert marker in done.stderr
-    eventually(lambda: marker.encode() in database(), seconds=20)
+    eventually(lambda: marker.encode() in database())
     kept = {
         "stdout": done.stdout.encode(),
         "stderr": done.stderr.encode(),
