@@ -4,7 +4,7 @@
 
 Each choice differs from the first line in one thing. All run in turn in one process, several rounds; the ratio is
 that of the medians. Writes benchmarks/encoder_step.json with the hardware's name. The choices behind the defaults in
-params.yaml (encoder dropout, frozen embeddings, fp32 on a CPU without AMX) can be checked with it.
+params.yaml (encoder dropout, frozen embeddings, fp32 on a CPU that is slow in bf16) can be checked with it.
 """
 
 from __future__ import annotations

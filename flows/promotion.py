@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flows.evidence import Check, Decision, Outcome, Results, number
-from stages.measures.paired import Interval, Measure, difference_interval, mcnemar, measured, rows_needed
-from stages.params import PromotionParams
+from stages.measures.paired import Interval, difference_interval, mcnemar, measured, rows_needed
+from stages.params import Measure, PromotionParams
 
 SEED = 0
 RESAMPLES = 2000

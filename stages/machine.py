@@ -22,8 +22,7 @@ def vendor() -> str:
     return _cpuinfo("vendor_id")
 
 
-def _cpuinfo(key: str) -> str:
+def _cpuinfo(key: str, file: Path = Path("/proc/cpuinfo")) -> str:
     """What Linux says of the first processor; empty elsewhere."""
-    file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

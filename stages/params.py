@@ -286,7 +286,7 @@ class TrainingParams(Section):
 
     @property
     def watched(self) -> Measure:
-        """The score by which the weights are chosen; of the last epoch, which is not chosen, macro-F1 is told."""
+        """The score that chooses the epoch; with `last`, where none does, that which is reported."""
         return "macro_f1" if self.select_by == "last" else self.select_by
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ import torch
 
 from stages.training.checkpoints import KEPT_RUNS, MANIFEST, Checkpoints, open_checkpoints
 
-TENSORS = {"trained": {"weight": torch.arange(6.0)}, "best": {"weight": torch.ones(2)}}
+TENSORS = {"trained": {"weight": torch.arange(6.0)}, "kept": {"weight": torch.ones(2)}}
 
 
 def opened(home: Path, rows: Path, values: Any = None) -> Checkpoints:
@@ -43,7 +43,7 @@ def test_the_newest_is_read_as_it_was_written(kept: Checkpoints) -> None:
     tensors, numbers = kept.newest() or ({}, {})
     assert numbers == {"step": 6}
     assert torch.equal(tensors["trained"]["weight"], torch.arange(6.0))
-    assert torch.equal(tensors["best"]["weight"], torch.ones(2))
+    assert torch.equal(tensors["kept"]["weight"], torch.ones(2))
 
 
 def test_a_run_that_is_over_leaves_none(kept: Checkpoints, rows: Path, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_gradients_are_those_of_torch_tensor_by_tensor(alone: Path, pair: Path, 
 
 def test_processes_that_were_given_something_else_are_refused(pair: Path):
     said = refused(pair / "others")
-    assert "the data, the parameters or the code are others in process 1 than in process 0" in said
+    assert "the data, the parameters, the code or the precision are others in process 1 than in process 0" in said
 
 
 def test_a_loss_that_is_no_number_stops_it_with_the_step_and_the_rows(alone: Path):

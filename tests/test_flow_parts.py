@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def test_a_held_lock_is_refused_with_its_holder_and_can_be_waited_for_until_that
 
 def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
     budget, inside, most, order = Budget(2), 0, 0, []
-    guard, all_asked = threading.Lock(), threading.Event()
+    guard, all_asked, pair = threading.Lock(), threading.Event(), threading.Barrier(2, timeout=60)
 
     def work(number: int, wanted: int | None) -> None:
         nonlocal inside, most
@@ -84,19 +83,22 @@ def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
                 inside += taken
                 most = max(most, inside)
             all_asked.wait(60)
-            time.sleep(0.05)
+            if number in (2, 3):
+                pair.wait()  # alone inside, one of them would wait in vain
             with guard:
                 inside -= taken
 
     wants = [1, None, 1, 1, 16, 1]
-    threads = []
-    for number, wanted in enumerate(wants):
-        threads.append(threading.Thread(target=work, args=(number, wanted)))
-        threads[-1].start()
-        eventually(lambda asked=number + 1: len(order) + len(budget._queue) >= asked)
-    all_asked.set()
+    threads = [threading.Thread(target=work, args=(number, wanted)) for number, wanted in enumerate(wants)]
+    try:
+        for number, thread in enumerate(threads):
+            thread.start()
+            eventually(lambda asked=number + 1: len(order) + len(budget._queue) >= asked)
+    finally:
+        all_asked.set()
     for thread in threads:
         thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
     assert most == 2
     assert sorted(order[2:4]) == [2, 3], "two light ones together"
     assert [order[0], order[1], order[4], order[5]] == [0, 1, 4, 5], "the heavy are not overtaken"

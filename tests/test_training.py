@@ -194,7 +194,27 @@ def test_auto_precision_is_what_the_machine_has(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     monkeypatch.setattr("stages.machine.vendor", lambda: vendor)
     assert resolve_precision("auto") == expected
+    assert resolve_precision("fp32") == "fp32"
     assert resolve_precision("bf16") == "bf16"
+
+
+def test_what_linux_says_of_the_processor_is_read_and_elsewhere_nothing(tmp_path: Path) -> None:
+    from stages.machine import _cpuinfo
+
+    told = tmp_path / "cpuinfo"
+    told.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: A: one\n\nvendor_id\t: B\n")
+    assert (_cpuinfo("vendor_id", told), _cpuinfo("model name", told)) == ("AuthenticAMD", "A: one")
+    assert (_cpuinfo("bogomips", told), _cpuinfo("vendor_id", tmp_path / "none")) == ("", "")
+
+
+def test_a_peak_that_takes_long_to_measure_is_that_of_the_first_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.training import meter
+
+    made: list[int] = []
+    monkeypatch.setattr(meter.torch, "randn", lambda *size, **_: made.append(size[0]) or torch.ones(*size))
+    monkeypatch.setattr(meter, "PEAK_SECONDS", 0.0)
+    assert meter.matrix_peak("fp32", torch.device("cpu")) > 0
+    assert set(made) == {1024}, "not the larger ones"
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -203,6 +223,7 @@ CASES: dict[str, dict[str, Any]] = {
     "longer": {"epochs": 4},
     "patient": {"epochs": 12, "patience": 1, "freeze_embeddings": True},
     "last": {"epochs": 6, "patience": 1, "select_by": "last"},
+    "chosen": {"epochs": 6, "patience": 6, "select_by": "accuracy"},
     "whole": {"epochs": 1, "batch_size": 96, "dropout": 0.0, "warmup_ratio": 0.0},
     "halves": {"epochs": 1, "batch_size": 48, "dropout": 0.0, "warmup_ratio": 0.0},
     "accumulated": {"epochs": 1, "batch_size": 48, "accumulation_steps": 2, "dropout": 0.0, "warmup_ratio": 0.0},
@@ -327,6 +348,11 @@ def test_the_last_epoch_is_kept_and_waited_for_where_no_score_is_to_choose(learn
     assert report["kept_epoch"] == report["epochs_run"] == 6
     assert report["validation_macro_f1"] == scores[-1]
     assert scores.index(max(scores)) < 4, "patience of 1 would have stopped it, had scores chosen"
+    chosen = learned["chosen"]["report"]
+    assert chosen["history"] == report["history"], "the same run"
+    assert chosen["kept_epoch"] < 6
+    assert chosen["validation_accuracy"] == max(epoch["accuracy"] for epoch in chosen["history"])
+    assert learned["last"]["weights"] != learned["chosen"]["weights"], "that keeps other weights"
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(learned: dict[str, Any]) -> None:

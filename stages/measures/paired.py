@@ -14,7 +14,8 @@ from scipy.optimize import brentq
 from scipy.sparse import csr_array
 from scipy.stats import binomtest, norm
 
-Measure = Literal["accuracy", "macro_f1"]
+from stages.params import Measure
+
 CHUNK = 4_000_000  # counts drawn at once, 8 bytes each
 
 

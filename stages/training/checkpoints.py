@@ -34,7 +34,7 @@ KEPT = 2  # checkpoints of a run
 KEPT_RUNS = 3  # of a stage: who goes back to parameters that were half trained finds them
 EVERY_SECONDS = float(os.environ.get("WINNOW_CHECKPOINT_SECONDS", "300"))
 MANIFEST = "manifest.json"
-WHOLE = {"trained.safetensors", "best.safetensors", "numbers.json"}  # what every checkpoint has
+WHOLE = {"trained.safetensors", "kept.safetensors", "numbers.json"}  # what every checkpoint has
 
 
 @dataclass

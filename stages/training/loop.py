@@ -50,8 +50,8 @@ class Standing:
     rows: int = 0
     window_sum: float = 0.0  # over the rows since the last point of the curve
     window_rows: int = 0
-    best_score: float = -1.0
-    best_epoch: int = -1
+    kept_score: float = -1.0
+    kept_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
@@ -101,7 +101,7 @@ class Trained(NamedTuple):
     """What came out of a run."""
 
     model: nn.Module
-    """With the weights that were best on validation."""
+    """With the weights of the epoch that was kept: by default the best on validation."""
     report: dict[str, Any]
     """How it went; nothing in it depends on the clock."""
     speed: dict[str, Any]
@@ -135,20 +135,24 @@ def train(
     total_steps = sum(len(_steps(data, params, seed, epoch)) for epoch in range(params.epochs))
     with memory_is_enough(params), loss_scale_is_found():
         engine = start_engine(model, family.parts(model), params, total_steps, data.max_tokens)
-        refuse_differences(checkpoints.key, engine.device, "training: the data, the parameters or the code are others")
+        refuse_differences(
+            checkpoints.key,
+            engine.device,
+            "training: the data, the parameters, the code or the precision are others",
+        )
         meter = Meter(engine.cost, engine.device, engine.precision, params.epochs * int(data.train.lengths.sum()))
         job = Job(engine, data, task, loss, params, seed, curves, step_log, checkpoints, meter)
         log.info(
             "training: %d rows, %s, ZeRO-%d, on %s%s", len(data.train), engine.precision, engine.zero_stage,
             engine.device, f", {world_size()} processes" if world_size() > 1 else "",
         )  # fmt: skip
-        standing, best = _learn(job)
+        standing, kept = _learn(job)
     if engine.updates < 1:
         raise ValueError(
             f"training: no update was made in {engine.deepspeed.global_steps} steps: the loss scaler skipped them all."
             " Set precision to bf16 or fp32, or lower the learning rates."
         )
-    trained.load_state_dict(best)
+    trained.load_state_dict(kept)
     return Trained(trained, _report(job, standing), meter.report())
 
 
@@ -161,24 +165,24 @@ def _report(job: Job, standing: Standing) -> dict[str, Any]:
         "updates": job.engine.updates,
         "train_rows": len(labels) - unlabelled,
         **({"unlabelled_rows": unlabelled} if unlabelled else {}),  # transfer rows, and copies with tokens hidden
-        "kept_epoch": standing.best_epoch + 1,
+        "kept_epoch": standing.kept_epoch + 1,
         "epochs_run": len(standing.history),
-        f"validation_{job.params.watched}": round(standing.best_score, 6),
+        f"validation_{job.params.watched}": round(standing.kept_score, 6),
         "history": standing.history,
     }
 
 
 def _learn(job: Job) -> tuple[Standing, Weights]:
-    """All epochs, or those that are left of them, until there is no better score; with the best weights."""
+    """All epochs, or those that are left of them, until there is no better score; with the weights that are kept."""
     params = job.params
-    standing, best, kept = _resumed(job)
+    standing, kept, curves = _resumed(job)
     steps = StepLog(job.step_log, after=job.engine.deepspeed.global_steps, validated=not standing.step)
-    with open_curves(job.curves, kept) as lines:
-        while standing.epoch < params.epochs and standing.epoch - 1 - standing.best_epoch < params.patience:
-            best = _one_epoch(job, standing, best, lines, steps)
+    with open_curves(job.curves, curves) as lines:
+        while standing.epoch < params.epochs and standing.epoch - 1 - standing.kept_epoch < params.patience:
+            kept = _one_epoch(job, standing, kept, lines, steps)
     if standing.epoch < params.epochs:
         log.info("stopped early: no better %s for %d epochs", params.watched, params.patience)
-    return standing, best
+    return standing, kept
 
 
 def _steps(data: TrainingData, params: TrainingParams, seed: int, epoch: int) -> list[np.ndarray]:
@@ -187,8 +191,8 @@ def _steps(data: TrainingData, params: TrainingParams, seed: int, epoch: int) ->
     return length_bucketed_batches(data.train.lengths, batch_size=rows, seed=seed, epoch=epoch)
 
 
-def _one_epoch(job: Job, standing: Standing, best: Weights, lines: Curves, step_log: StepLog) -> Weights:
-    """What is left of one pass over the training rows, and the look at validation. Returns the best weights."""
+def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_log: StepLog) -> Weights:
+    """What is left of one pass over the training rows, and the look at validation. Returns the weights to keep."""
     engine, params, meter, epoch = job.engine, job.params, job.meter, standing.epoch
     steps = _steps(job.data, params, job.seed, epoch)
     title = f"epoch {epoch + 1}/{params.epochs}"
@@ -215,7 +219,7 @@ def _one_epoch(job: Job, standing: Standing, best: Weights, lines: Curves, step_
                 memory_mb=round(peak_memory_mb(engine.device)),
             )  # fmt: skip
             if agreed(job.checkpoints.due(), engine.device):
-                _save(job, standing, best)
+                _save(job, standing, kept)
             meter.start()
     meter.stop()
     logits = predict_logits(
@@ -230,11 +234,11 @@ def _one_epoch(job: Job, standing: Standing, best: Weights, lines: Curves, step_
         "%s: loss %.4f, validation %s, %.0f tokens/s", title, train_loss,
         ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), meter.tokens_per_second,
     )  # fmt: skip
-    if (score := scores[params.watched]) > standing.best_score or params.select_by == "last":
-        standing.best_score, standing.best_epoch, best = score, epoch, engine.weights()
+    if (score := scores[params.watched]) > standing.kept_score or params.select_by == "last":
+        standing.kept_score, standing.kept_epoch, kept = score, epoch, engine.weights()
     if agreed(job.checkpoints.due(), engine.device):
-        _save(job, standing, best)
-    return best
+        _save(job, standing, kept)
+    return kept
 
 
 def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Tensor]], title: str) -> None:
@@ -269,7 +273,7 @@ def _one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor
 
 
 def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
-    """Where an earlier try of this run was cut off, or else the start; with the best weights and the curves so far."""
+    """Where an earlier try of this run was cut off, or else the start; with the weights kept and the curves so far."""
     found = job.checkpoints.newest()
     at = f"{found[1]['engine']['global_steps'] if found else 0:016x}"
     refuse_differences(
@@ -289,17 +293,17 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
     standing = Standing.of(numbers["standing"])
     job.meter.restore(numbers["meter"])
     log.info("training: goes on after step %d, in epoch %d", job.engine.deepspeed.global_steps, standing.epoch + 1)
-    return standing, tensors["best"], numbers["curves"]
+    return standing, tensors["kept"], numbers["curves"]
 
 
-def _save(job: Job, standing: Standing, best: Weights) -> None:
+def _save(job: Job, standing: Standing, kept: Weights) -> None:
     if job.engine.updates < 1:
         return  # so far the loss scaler has skipped every step: there is nothing to go on from
     tensors, numbers = job.engine.state()  # every process takes part
     if rank() == 0:
         job.checkpoints.save(
             job.engine.deepspeed.global_steps,
-            {"trained": tensors, "best": best},
+            {"trained": tensors, "kept": kept},
             {
                 "engine": numbers,
                 "standing": asdict(standing),
