@@ -22,6 +22,7 @@ ONE: dict[str, Any] = {"epochs": 1, "batch_size": 8}  # of one epoch the last we
 UNCLIPPED = {**ONE, "max_gradient_norm": 1e9}
 ACCUMULATED: dict[str, Any] = {"epochs": 1, "batch_size": 10}
 FP16 = {"precision": "fp16"}
+NO_FP16 = "precision is 'fp16', in which this device does not train. Allowed here: auto, bf16, fp32."
 STAGES = (0, 1, 2, 3)
 
 # What one process makes, and what two make, one run after another; ZeRO-3 comes last, as it changes torch for good.
@@ -184,6 +185,8 @@ def test_a_loss_that_is_no_number_stops_it_with_the_step_and_the_rows(alone: Pat
 @pytest.mark.parametrize("name", ["overflow", "long overflow", "sharded overflow"])
 def test_steps_that_the_loss_scaler_skips_all_are_no_training(alone: Path, name: str):
     said = refused(alone / name)
+    if NO_FP16 in said:
+        pytest.skip(said)
     assert "no update was made" in said
     assert "Set precision to bf16 or fp32" in said
 
@@ -223,7 +226,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_another_zero_stage(
 @pytest.mark.slow
 def test_a_run_in_fp16_goes_on_to_the_same_bytes(lab: Lab, alone: Path, tmp_path: Path):
     if not (alone / "straight fp16/weights.safetensors").exists():
-        pytest.skip("this machine does not train in fp16")
+        pytest.skip(refused(alone / "straight fp16"))
     options: dict[str, Any] = {"dropout": 0.3, "changes": {**FP16, "epochs": 3}, "checkpoints": str(tmp_path / "kept")}
     lab.run("cut fp16", **options, kill_at=9, expect=-9)
     out = lab.run("cut fp16", **options)

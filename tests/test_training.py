@@ -377,8 +377,8 @@ def test_zero_stages_and_bf16_learn_the_same_and_hand_over_the_same_weights(lear
 
 def test_fp16_hands_over_weights_that_are_not_rounded_to_it(learned: dict[str, Any]) -> None:
     case = learned["fp16"]
-    if "report" not in case:
-        pytest.skip(f"this machine does not train in fp16: {case['error']}")
+    if "in which this device does not train" in case.get("error", ""):
+        pytest.skip(case["error"])
     assert case["report"]["precision"] == "fp16"
     assert case["report"]["updates"] > 0
     assert case["report"]["history"][-1]["train_loss"] < case["report"]["history"][0]["train_loss"]

@@ -213,11 +213,18 @@ def _fast_bf16() -> bool:
 
 
 def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_steps: int, max_tokens: int) -> Engine:
-    """Put `model` on a DeepSpeed engine, for `total_steps` optimizer steps, in every process of this run."""
+    """Put `model` on a DeepSpeed engine, for `total_steps` optimizer steps, in every process of this run.
+
+    Raises ValueError for fp16 on a device that does not have it.
+    """
+    precision = resolve_precision(params.precision)
+    if precision == "fp16" and not deepspeed.get_accelerator().is_fp16_supported():
+        raise ValueError(
+            "params.yaml: precision is 'fp16', in which this device does not train. Allowed here: auto, bf16, fp32."
+        )
     join()
     freeze(parts, params)
     cost = cost_of_rows(model, max_tokens)
-    precision = resolve_precision(params.precision)
     frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
     if params.activation_checkpointing:
         _checkpoint_activations(parts)
