@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -264,7 +265,7 @@ def deepspeed_config(params: TrainingParams, precision: str, weights: int) -> di
 
     The loop weighs each batch by its rows, whatever the counts here.
     """
-    bucket = min(weights, BUCKET)
+    bucket = 2 * math.ceil(min(weights, BUCKET) / 2)  # DeepSpeed wants it even
     zero: dict[str, Any] = {
         "stage": params.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket
     }  # fmt: skip
