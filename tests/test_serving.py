@@ -401,7 +401,7 @@ def test_a_flow_killed_with_9_is_crashed_and_its_slot_is_free_for_the_next(serve
     eventually(served.pids)
     assert served.slots_taken() == 1
     os.kill(served.pids()[0], signal.SIGKILL)
-    eventually(lambda: served.states() == ["Crashed"], seconds=60)
+    eventually(lambda: served.states() == ["Crashed"], seconds=15)
     assert served.slots_taken() == 0
     served.trigger()
     eventually(lambda: served.states() == ["Crashed", "Running"])
@@ -418,7 +418,7 @@ def test_a_signal_to_serve_ends_the_flow_and_leaves_no_process(served: Served, n
     assert served.pids()[0] in {one.pid for one in started}
     process.send_signal(number)
     assert process.wait(timeout=60) == 0
-    eventually(lambda: not any(runs(one.pid) for one in started), seconds=30)
+    eventually(lambda: not any(runs(one.pid) for one in started), seconds=5)
     assert served.states() == ["Cancelled"]
     assert served.slots_taken() == 0
 
