@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow soak check format readme clean
+.PHONY: help setup browser repro review test test-slow test-torchao soak check format readme clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,13 @@ browser:  ## install Chromium for the tests of pages (Debian, as root); without 
 test: .venv/.ready  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 15 tests
 
-test-slow: .venv/.ready  ## run the tests that take minutes
+test-slow: .venv/.ready test-torchao  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests
+
+# Beside .venv's packages, not among them: where torchao is installed, transformers imports it in every stage.
+test-torchao: .venv/.ready  ## run the tests of the backend torchao_int8
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/torchao --constraint constraints.txt torchao
+	PYTHONPATH=.venv/torchao $(BIN)/python -m pytest -k torchao tests/test_quantization.py tests/test_bilstm.py
 
 soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json
 	$(BIN)/python tests/soak.py --output benchmarks/soak.json

@@ -49,6 +49,7 @@ class RejectedRow(NamedTuple):
 
 NO_LABEL = -1  # in the place of the number of a label
 RECURRENT = "bilstm"  # the family that has students alone, and no heads or neurons
+NOT_FOR_RECURRENT = ("openvino_int8", "torchao_int8")  # backends that have no operator for it
 
 UNREADABLE = (
     "bad_quotes",  # a quote that is not closed, or goes on after it was
@@ -111,6 +112,14 @@ class Task:
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """What a token model is called with, in this order; the last for pairs alone."""
+
+
+def not_for_recurrent(backend: str) -> str:
+    """What to tell whoever asks `backend` for a recurrent student, one of NOT_FOR_RECURRENT."""
+    return (
+        f"params.yaml: quantize.backend is '{backend}', and distill.family '{RECURRENT}'. Allowed for it:"
+        " onnxruntime_int8, auto."
+    )
 
 
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -192,8 +201,9 @@ class Family:
     """new_vocabulary(model, pieces): a copy whose token i has the mean of the embeddings of the tokens pieces[i]."""
     write: Callable[[nn.Module, Path], None]
     """write(model, folder): config.json and model.safetensors, byte-stable."""
-    open: Callable[[Path], nn.Module]
-    """open(folder): the model that `write` wrote there, in evaluation mode."""
+    open: Callable[..., nn.Module]
+    """open(folder, weights=None): the model that `write` wrote there, in evaluation mode; with `weights`, a mapping of
+    names to tensors, in place of those in model.safetensors."""
     begin: Callable[[Parts, DistillParams], nn.Module] | None = None
     """begin(teacher, params): an untrained student of a teacher of another family, taken apart, whose token embeddings
     it starts with. None where the family has none. The caller has set torch's seed."""

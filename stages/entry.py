@@ -54,11 +54,16 @@ def run_stage(
                 stage(params, paths, *arguments)
             log.info("%s: done in %.1f s", name, time.perf_counter() - started)
     except (ValueError, OSError) as error:
-        if os.environ.get("WINNOW_DEBUG"):
-            raise
-        for line in str(error).splitlines() or [type(error).__name__]:
-            log.error("%s: %s", name, line)
+        _tell(name, error)
         sys.exit(1)
+
+
+def _tell(name: str, error: Exception) -> None:
+    """Say in a line or some what went wrong, and no more of where; with WINNOW_DEBUG set, raise it."""
+    if os.environ.get("WINNOW_DEBUG"):
+        raise error
+    for line in str(error).splitlines() or [type(error).__name__]:
+        log.error("%s: %s", name, line)
 
 
 def _start_workers(command: list[str]) -> None:
@@ -89,10 +94,7 @@ def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
     try:
         stage(load_params(paths.params), paths)
     except (ValueError, OSError) as error:
-        if os.environ.get("WINNOW_DEBUG"):
-            raise
-        for line in str(error).splitlines() or [type(error).__name__]:
-            log.error("%s: %s", name if number == "0" else f"{name}, process {number}", line)
+        _tell(name if number == "0" else f"{name}, process {number}", error)
         sys.stderr.flush()
         os._exit(1)  # at once: the others wait for this one
 

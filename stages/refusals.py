@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.contracts import RECURRENT
+from stages.contracts import NOT_FOR_RECURRENT, RECURRENT, not_for_recurrent
 from stages.files import read_json
 
 if TYPE_CHECKING:
@@ -66,11 +66,8 @@ def faults_of_student(params: Params) -> Iterator[str]:
             f"params.yaml: distill.activation_checkpointing is true, and distill.family '{RECURRENT}'. Allowed for it:"
             " false."
         )
-    if params.quantize.backend == "openvino_int8":
-        yield (
-            f"params.yaml: quantize.backend is 'openvino_int8', and distill.family '{RECURRENT}'. Allowed for it:"
-            " onnxruntime_int8, auto."
-        )
+    if params.quantize.backend in NOT_FOR_RECURRENT:
+        yield not_for_recurrent(params.quantize.backend)
 
 
 def _shares_below_1(params: Params) -> list[str]:

@@ -18,9 +18,12 @@ from safetensors.numpy import load_file
 from test_models import IDS, MASK, assert_opens_as_written, build
 from test_tokenize import write_clean
 
+from stages import plugins
+from stages.backends import QUANTIZERS
 from stages.backends.onnxruntime_int8 import recurrent
 from stages.backends.onnxruntime_int8 import runner as onnxruntime_int8_runner
 from stages.cache_logits import cache_logits
+from stages.contracts import QuantizationRows
 from stages.distill import distill
 from stages.files import read_json, write_json
 from stages.finetune import finetune
@@ -321,11 +324,18 @@ def test_an_lstm_is_no_teacher(made: tuple[Params, Paths]) -> None:
         finetune(params.model_copy(update={"model": params.model.model_copy(update={"family": "bilstm"})}), paths)
 
 
-def test_openvino_refuses_an_lstm(made: tuple[Params, Paths]) -> None:
-    quantizer = pytest.importorskip("stages.backends.openvino_int8.quantizer")
+@pytest.mark.parametrize(("package", "backend"), [("nncf", "openvino_int8"), ("torchao", "torchao_int8")])
+def test_a_backend_without_an_operator_for_it_refuses_an_lstm(
+    made: tuple[Params, Paths], tmp_path: Path, package: str, backend: str
+) -> None:
+    pytest.importorskip(package)
+    quantizer = plugins.load(QUANTIZERS, backend, key="quantize.backend")
     params, paths = made
-    with pytest.raises(ValueError, match=r"the model a bilstm \(distill\.family\). Allowed for it: onnxruntime_int8"):
-        quantizer.prepare(paths.model("pruned"), params.quantize, TEXTS)
+    rows = QuantizationRows(TEXTS, TEXTS, np.zeros((len(TEXTS), 3)), lambda _: 0.0)
+    with pytest.raises(
+        ValueError, match=rf"'{backend}', and distill\.family 'bilstm'. Allowed for it: onnxruntime_int8"
+    ):
+        quantizer(paths.model("pruned"), tmp_path, params.quantize, rows)
 
 
 def test_a_teacher_whose_layers_are_not_known_may_have_an_lstm_for_student(

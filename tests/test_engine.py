@@ -22,7 +22,7 @@ ONE: dict[str, Any] = {"epochs": 1, "batch_size": 8}  # of one epoch the last we
 UNCLIPPED = {**ONE, "max_gradient_norm": 1e9}
 ACCUMULATED: dict[str, Any] = {"epochs": 1, "batch_size": 10}
 FP16 = {"precision": "fp16"}
-NO_FP16 = "precision is 'fp16', in which this device does not train. Allowed here: auto, bf16, fp32."
+NO_FP16 = "finetune.precision is 'fp16', in which this device does not train. Allowed here: auto, bf16, fp32."
 STAGES = (0, 1, 2, 3)
 
 # What one process makes, and what two make, one run after another; ZeRO-3 comes last, as it changes torch for good.

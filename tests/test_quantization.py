@@ -40,6 +40,7 @@ WORDS = [word for words in TOPICS.values() for word in words]
 TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
 LABELS = ["a", "b", "c"]
 PARAMS = load_params(REPOSITORY / "params.yaml").quantize
+WHY_TORCHAO = "torchao is not installed: `make test-torchao` runs this"
 
 
 def params(**changes: Any) -> QuantizeParams:
@@ -338,6 +339,52 @@ def test_openvino_sends_no_telemetry() -> None:
     assert done.stdout == "False\n"
 
 
+def test_torchao_answers_as_the_student_and_keeps_in_float32_what_the_guard_names(
+    student: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao", reason=WHY_TORCHAO)
+    from stages.backends.torchao_int8.quantizer import prepare
+    from stages.backends.torchao_int8.runner import open_runner
+
+    sealed(tmp_path, student / "tokenizer.json")
+    made = prepare(student, params())
+    assert len(made.matrices) == 3 + 3 * 6  # words, positions, token types; six matrices a layer; not the head
+    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    sizes, errors = [], []
+    for kept in ((), made.matrices[:3], made.matrices):
+        made.write(tmp_path, kept)
+        sizes.append((tmp_path / "model.safetensors").stat().st_size)
+        errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS) - exact).mean())
+    assert sizes == sorted(sizes)
+    assert sizes[2] > 2.5 * sizes[0]
+    assert errors[2] < 1e-6 < errors[0] < 0.1
+
+
+def test_torchaos_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchao", reason=WHY_TORCHAO)
+    quantized(student, tmp_path / "int8", backend="torchao_int8")
+    runner = model_folder.open_runner(tmp_path / "int8", threads=1)
+    alone = np.concatenate([runner.predict([text]) for text in TEXTS])
+    np.testing.assert_allclose(runner.predict(TEXTS), alone, atol=1e-6)
+
+
+def test_torchaos_weights_have_7_bits_and_its_files_the_same_bytes_wherever_they_are_made(
+    student: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao", reason=WHY_TORCHAO)
+    moved = shutil.copytree(student, tmp_path / "elsewhere/student")
+    for source, folder in ((student, "one"), (moved, "two")):
+        quantized(source, tmp_path / folder, backend="torchao_int8")
+    for name in ("model.safetensors", "layout.json", "config.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    int8 = {
+        name: array for name, array in load_file(tmp_path / "one/model.safetensors").items() if array.dtype == np.int8
+    }
+    products = [array for name, array in int8.items() if name.endswith("_weight_qdata") and "embeddings" not in name]
+    assert len(products) == 3 * 6
+    assert max(np.abs(array.astype(int)).max() for array in products) == 64
+
+
 def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
     student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -352,27 +399,30 @@ def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
     assert model_folder.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
 
 
-def without_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where it is not installed."""
-    monkeypatch.setitem(sys.modules, "nncf", None)
-    monkeypatch.delitem(sys.modules, "stages.backends.openvino_int8.quantizer", raising=False)
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where neither nncf nor torchao is installed."""
+    for package in ("nncf", "torchao", "torchao.prototype.safetensors.safetensors_support"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for module in ("openvino_int8.quantizer", "torchao_int8.quantizer", "torchao_int8.runner"):
+        monkeypatch.delitem(sys.modules, f"stages.backends.{module}", raising=False)
 
 
 def test_auto_leaves_out_what_is_not_installed_and_says_what_is_missing(
     student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="winnow")
-    without_nncf(monkeypatch)
+    without_extras(monkeypatch)
     found = quantized(student, tmp_path / "int8", backend="auto")
     assert (found["backend"], list(found["candidates"])) == ("onnxruntime_int8", ["onnxruntime_int8"])
     assert "auto: openvino_int8 is left out: params.yaml: quantize.backend is 'openvino_int8'" in caplog.text
     assert "needs the package 'nncf': it is not installed" in caplog.text
+    assert "needs the package 'torchao': it is not installed" in caplog.text
 
 
 def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
     student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without_nncf(monkeypatch)  # which takes minutes to try every matrix in vain
+    without_extras(monkeypatch)  # which take minutes to try every matrix in vain
     rows = rows_of(student)
     unlike = dataclasses.replace(rows, score=lambda answers: float(answers is rows.exact_NC))
     sealed_folder = tmp_path / "int8"
@@ -380,10 +430,11 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
     sealed(sealed_folder, student / "tokenizer.json")
     with pytest.raises(ValueError) as error:
         quantize_by_auto(student, sealed_folder, params(backend="auto", max_loss=0.5), unlike)
-    told, of_onnxruntime, of_openvino = str(error.value).splitlines()
+    told, of_onnxruntime, of_openvino, of_torchao = str(error.value).splitlines()
     assert told == "params.yaml: quantize.backend is 'auto', and no backend is left:"
     assert of_onnxruntime.startswith("  onnxruntime_int8: quantize: onnxruntime_int8 loses 1.0000 macro-F1 even with")
     assert "needs the package 'nncf': it is not installed" in of_openvino
+    assert "needs the package 'torchao': it is not installed" in of_torchao
 
 
 # What the stage writes beside the model
@@ -426,7 +477,9 @@ def test_a_backend_that_is_not_installed_is_told_with_what_to_install(tmp_path: 
 
 
 def test_an_unknown_backend_is_told_with_what_is_allowed() -> None:
-    with pytest.raises(ValueError, match=r"Allowed: auto, onnxruntime_int8, openvino_int8\. Did you mean 'openvino_"):
+    with pytest.raises(
+        ValueError, match=r"Allowed: auto, onnxruntime_int8, openvino_int8, torchao_int8\. Did you mean 'openvino_"
+    ):
         plugins.load(QUANTIZERS, "openvino", key="quantize.backend")
 
 

@@ -4,6 +4,7 @@ RUNNERS = {
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",
     "openvino_int8": "stages.backends.openvino_int8.runner:open_runner",
     "pytorch": "stages.backends.pytorch.runner:open_runner",
+    "torchao_int8": "stages.backends.torchao_int8.runner:open_runner",
     "tfidf": "stages.backends.tfidf.runner:open_runner",
 }
 
@@ -11,4 +12,5 @@ QUANTIZERS = {
     "auto": "stages.backends.auto.quantizer:quantize",
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.quantizer:quantize",
     "openvino_int8": "stages.backends.openvino_int8.quantizer:quantize",
+    "torchao_int8": "stages.backends.torchao_int8.quantizer:quantize",
 }

@@ -7,7 +7,7 @@ Source: Tang et al. 2019, arXiv:1903.12136, section 3.1.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -118,12 +118,12 @@ def write(model: Any, folder: Path) -> None:
     save_file(weights, folder / "model.safetensors")
 
 
-def open_model(folder: Path) -> nn.Module:
-    """The model that `write` wrote to `folder`, in evaluation mode."""
+def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+    """The model that `write` wrote to `folder`, in evaluation mode; `weights` in place of those that lie there."""
     config = read_json(folder / "config.json")
     config.pop("model_type")
     model = BilstmClassifier(Shape(**config))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model.load_state_dict(weights or load_file(folder / "model.safetensors"))
     return model.eval()
 
 

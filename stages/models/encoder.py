@@ -335,12 +335,12 @@ def write(model: Any, folder: Path) -> None:
     save_file(weights, folder / "model.safetensors")
 
 
-def open_model(folder: Path) -> nn.Module:
-    """The model that `write` wrote to `folder`, in evaluation mode."""
+def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+    """The model that `write` wrote to `folder`, in evaluation mode; `weights` in place of those that lie there."""
     refuse_remote_code(folder)
     ours = read_json(folder / "config.json")["winnow"]
     config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return _assemble(config, ours, load_file(folder / "model.safetensors")).eval()
+    return _assemble(config, ours, weights or load_file(folder / "model.safetensors")).eval()
 
 
 def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:

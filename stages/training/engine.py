@@ -15,7 +15,7 @@ from torch import nn
 
 from stages import machine
 from stages.contracts import Parts
-from stages.params import TrainingParams
+from stages.params import FinetuneParams, TrainingParams
 from stages.training.groups import freeze, parameter_groups
 from stages.training.meter import Cost, cost_of_rows
 from stages.training.processes import join, rank, world_size
@@ -220,8 +220,10 @@ def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_s
     """
     precision = resolve_precision(params.precision)
     if precision == "fp16" and not deepspeed.get_accelerator().is_fp16_supported():
+        section = "finetune" if isinstance(params, FinetuneParams) else "distill"
         raise ValueError(
-            "params.yaml: precision is 'fp16', in which this device does not train. Allowed here: auto, bf16, fp32."
+            f"params.yaml: {section}.precision is 'fp16', in which this device does not train. Allowed here: auto,"
+            " bf16, fp32."
         )
     join()
     freeze(parts, params)

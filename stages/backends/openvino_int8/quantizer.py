@@ -19,7 +19,7 @@ from stages.backends.batching import calibration_inputs
 from stages.backends.guard import guarded
 from stages.backends.onnx_export import export, quiet
 from stages.backends.openvino_int8.runner import open_runner
-from stages.contracts import RECURRENT, Quantizable, QuantizationRows, Text
+from stages.contracts import RECURRENT, Quantizable, QuantizationRows, Text, not_for_recurrent
 from stages.files import read_json
 from stages.params import QuantizeParams
 
@@ -39,10 +39,7 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
 def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quantizable:
     """The model in `source`, if torch can export it; its matrices go by the names of OpenVINO's nodes."""
     if read_json(source / "config.json").get("model_type") == RECURRENT:
-        raise ValueError(
-            "params.yaml: quantize.backend is 'openvino_int8', and the model a bilstm (distill.family). Allowed for it:"
-            " onnxruntime_int8, auto."
-        )
+        raise ValueError(not_for_recurrent("openvino_int8"))
     if params.activations == "dynamic":
         log.info("quantize: OpenVINO's activations are static: their ranges come from the calibration rows")
     logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would mute all root handlers

@@ -1,0 +1,67 @@
+"""Quantizes a model to int8 for PyTorch, which runs it on a GPU where there is one: torchao's configurations."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from stages.backends.guard import guarded
+from stages.backends.onnx_export import quiet
+from stages.backends.torchao_int8.runner import LAYOUT, open_runner
+from stages.contracts import RECURRENT, Family, Quantizable, QuantizationRows, not_for_recurrent
+from stages.files import read_json, write_json
+from stages.model_folder import plugin_of
+from stages.models import FAMILIES
+from stages.params import QuantizeParams
+
+with quiet():  # it tells of kernels for other numbers than int8
+    from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, IntxWeightOnlyConfig, PerAxis, quantize_
+
+log = logging.getLogger("winnow")
+
+
+def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
+    """Write config.json, model.safetensors and layout.json (how torchao's tensors are made of those there) to `folder`.
+
+    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns
+    what `guarded` does.
+    """
+    made = prepare(source, params)
+    return guarded(made, folder, backend="torchao_int8", open_runner=open_runner, params=params, rows=rows)
+
+
+def prepare(source: Path, params: QuantizeParams) -> Quantizable:
+    """The model in `source`; its matrices go by the names of torch's modules. The head stays in float32."""
+    if read_json(source / "config.json").get("model_type") == RECURRENT:
+        raise ValueError(not_for_recurrent("torchao_int8"))
+    if params.activations == "static":
+        log.info("quantize: torchao's activations are dynamic, with a range for each token")
+    family: Family = plugin_of(source, "family", FAMILIES)
+    exact = family.open(source)
+    head = set(family.parts(exact).head.modules())
+    linear, tables = (
+        [name for name, module in exact.named_modules() if isinstance(module, kind) and module not in head]
+        for kind in (nn.Linear, nn.Embedding)
+    )
+    # 7 bits: processors without VNNI add two products in 16 bits, and cut off what is beyond.
+    products = Int8DynamicActivationInt8WeightConfig(reduce_range=True, set_inductor_config=False)
+    look_ups = IntxWeightOnlyConfig(granularity=PerAxis(0))
+
+    def write(folder: Path, kept: Collection[str]) -> None:
+        model = family.open(source)
+        for config, names in ((products, linear), (look_ups, tables)):
+            chosen = set(names) - set(kept)
+            quantize_(model, config, filter_fn=lambda _, name, chosen=chosen: name in chosen)
+        tensors, layout = flatten_tensor_state_dict(model.state_dict())
+        save_file(tensors, folder / "model.safetensors")
+        write_json(folder / LAYOUT, layout)
+        shutil.copyfile(source / "config.json", folder / "config.json")
+
+    return Quantizable(matrices=(*tables, *linear), write=write, activations="dynamic")

@@ -1,0 +1,53 @@
+"""Runs what torchao quantized, with PyTorch: on the GPU where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from stages.backends.batching import open_tokenizer, probabilities
+from stages.backends.onnx_export import quiet
+from stages.contracts import Family, Runner
+from stages.files import read_json
+from stages.model_folder import plugin_of
+from stages.models import FAMILIES
+
+with quiet():  # it tells of kernels for other numbers than int8
+    from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
+    from torchao.utils import TorchAOBaseTensor
+
+LAYOUT = "layout.json"
+
+
+def open_runner(folder: Path, threads: int) -> Runner:
+    """Open the model in `folder`. Matrices stay int8; the table of embeddings, of which each text looks up a few
+    rows, is float32 in memory."""
+    torch.set_num_threads(threads)
+    description = read_json(folder / "model.json")
+    tensors, rest = unflatten_tensor_state_dict(load_file(folder / "model.safetensors"), read_json(folder / LAYOUT))
+    if rest:
+        raise ValueError(f"{folder / LAYOUT}: says nothing of {', '.join(sorted(rest))}. Make the folder again.")
+    int8 = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, TorchAOBaseTensor)}
+    family: Family = plugin_of(folder, "family", FAMILIES)
+    model = family.open(folder, tensors | {name: tensor.dequantize() for name, tensor in int8.items()})
+    for name, tensor in int8.items():
+        module = model.get_submodule(name.removesuffix(".weight"))
+        if isinstance(module, nn.Linear):
+            module.weight = nn.Parameter(tensor, requires_grad=False)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    labels, temperature = tuple(description["labels"]), description["temperature"]
+    tokenizer = open_tokenizer(folder, description)
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return model(*(torch.from_numpy(array).to(device) for array in inputs)).float().cpu().numpy()
+
+    return Runner(
+        labels=labels,
+        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels), temperature=temperature),
+    )
