@@ -24,7 +24,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from runners import QUANTIZED, ROOT, Predict, measure, onnx_run, predictor
 
 from stages import machine, model_folder
-from stages.backends.onnx_export import export, quiet
+from stages.backends.onnx_export import export
+from stages.backends.quiet import quiet
 from stages.files import read_json
 from stages.paths import Paths
 from stages.rows import read_split

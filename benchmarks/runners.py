@@ -31,7 +31,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from stages import machine, model_folder
 from stages.backends.batching import open_tokenizer
-from stages.backends.onnx_export import export, quiet
+from stages.backends.onnx_export import export
+from stages.backends.quiet import quiet
 from stages.files import read_json
 from stages.models.encoder import FAMILY
 from stages.rows import read_split

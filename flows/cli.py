@@ -474,7 +474,7 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
     """What a look at params.yaml alone does not show: plug-ins and files that do not exist."""
     from flows.masking import keys_with_a_secret
     from stages import plugins
-    from stages.backends import QUANTIZERS
+    from stages.backends import NEEDS, QUANTIZERS
     from stages.models import FAMILIES
     from stages.pretrained import located_here
     from stages.refusals import faults_of_folder, faults_of_student
@@ -496,6 +496,8 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
             plugins.check(table, name, key=key)
         except ValueError as error:
             yield str(error)
+    backend = params.quantize.backend
+    yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
     with contextlib.suppress(ValueError):  # a model that is not there: the stage `tokenize` says what to do
         if folder := located_here(params.model):

@@ -21,12 +21,14 @@ from pathlib import Path
 from types import FrameType
 
 import yaml
+from safetensors import SafetensorError
 
 from stages.params import load_params
 from stages.paths import Paths
 
 log = logging.getLogger("winnow")
-WORKER = "LOCAL_RANK"  # which torch elastic and DeepSpeed's launcher give to each process that they start
+TOLD = (ValueError, OSError, SafetensorError)  # bad input, and machines that are full, say: users can do something
+PROCESSES = "WORLD_SIZE"  # torch elastic and DeepSpeed's launcher tell each process that they start how many there are
 
 
 def run_stage(
@@ -41,7 +43,7 @@ def run_stage(
     signal.signal(signal.SIGTERM, _exit_on_signal)
     name = "@".join((stage.__name__, *arguments))
     paths = Paths(Path())
-    if launch and os.environ.get(WORKER):
+    if launch and int(os.environ.get(PROCESSES, "1")) > 1:  # what trained alone leaves a 1 to those that it starts
         _work(stage, name, paths)
         return
     try:
@@ -53,7 +55,7 @@ def run_stage(
             else:
                 stage(params, paths, *arguments)
             log.info("%s: done in %.1f s", name, time.perf_counter() - started)
-    except (ValueError, OSError) as error:
+    except TOLD as error:
         _tell(name, error)
         sys.exit(1)
 
@@ -93,7 +95,7 @@ def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
         log.setLevel(logging.WARNING)
     try:
         stage(load_params(paths.params), paths)
-    except (ValueError, OSError) as error:
+    except TOLD as error:
         _tell(name if number == "0" else f"{name}, process {number}", error)
         sys.stderr.flush()
         os._exit(1)  # at once: the others wait for this one
@@ -147,6 +149,6 @@ def restore_outs(address: str) -> None:
         # Metrics are in git, not in DVC's cache for outs; its run cache keeps their bytes all the same.
         for path, digest in ((Path(out["path"]), out["md5"]) for out in outs):
             kept = Path(".dvc/cache/files/md5", digest[:2], digest[2:])
-            if not path.exists() and kept.is_file():
+            if not path.exists() and kept.is_file() and not digest.endswith(".dir"):  # a list of a folder's files
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(kept, path)

@@ -89,6 +89,7 @@ def learned(
             resolve_precision(params.finetune.precision),
         ],
         [paths.tokens, paths.tokenizer, pretrained],
+        keep_finished=params.finetune.teachers > 1,
     )
     trained = train(
         model, data, family=family, task=task, loss=loss, params=params.finetune, seed=seed,

@@ -29,7 +29,18 @@ def describe(folder: Path) -> dict[str, Any]:
     """What `seal` wrote to model.json. Raises FileNotFoundError where there is no model."""
     if not (folder / DESCRIPTION).is_file():
         raise FileNotFoundError(f"{folder}: no model there (no {DESCRIPTION}). Make it with `make repro`.")
-    return read_json(folder / DESCRIPTION)
+    return _read(folder, DESCRIPTION)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object of the folder. Raises ValueError for anything else."""
+    try:
+        found = read_json(folder / name)
+    except ValueError:  # of JSON, and of UTF-8
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{folder}: {name} was altered: it is no JSON object. {_ADVICE}")
+    return found
 
 
 def plugin_of(folder: Path, kind: str, table: Mapping[str, str]) -> Any:
@@ -49,13 +60,13 @@ def verify(folder: Path) -> None:
         raise FileNotFoundError(
             f"{folder}: no {MANIFEST}, so nothing says what belongs there. Make it with `make repro`."
         )
-    expected = read_json(folder / MANIFEST)
+    expected = _read(folder, MANIFEST)
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     for name in sorted(found ^ expected.keys()):
         raise ValueError(f"{folder}: {name} is {'not in the manifest' if name in found else 'missing'}. {_ADVICE}")
     for name, entry in sorted(expected.items()):
-        if sha256(folder / name) != entry["sha256"]:
-            raise ValueError(f"{folder}: {name} was altered: its SHA-256 is not the manifest's. {_ADVICE}")
+        if not isinstance(entry, dict) or sha256(folder / name) != entry.get("sha256"):
+            raise ValueError(f"{folder}: {name} was altered, or {MANIFEST}: the SHA-256 is another. {_ADVICE}")
 
 
 _ADVICE = "Do not use it: get the folder again (`dvc checkout`, or `make repro`)."

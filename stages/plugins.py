@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -22,10 +23,22 @@ def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
         package = (error.name or "").partition(".")[0]
         if package == module.partition(".")[0]:
             raise
-        raise ValueError(
-            f"{_where(key)} is '{name}', which needs the package '{package}': it is not installed. Install it:"
-            f" pip install --constraint constraints.txt {package}"
-        ) from None
+        raise ValueError(_needed(name, package, str(error.name), key)) from None
+
+
+def _needed(name: str, package: str, module: str, key: str) -> str:
+    install = f"pip install --constraint constraints.txt {package}"
+    if module != package and importlib.util.find_spec(package):
+        return f"{_where(key)} is '{name}', which needs another version of '{package}' (with {module}): {install}"
+    return f"{_where(key)} is '{name}', which needs the package '{package}': it is not installed. Install it: {install}"
+
+
+def not_installed(name: str, packages: Iterable[str], *, key: str) -> Iterator[str]:
+    """A line for the first of the `packages` of the plug-in `name` that is not installed; none is imported."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            yield _needed(name, package, package, key)
+            return
 
 
 def check(table: Mapping[str, Any], name: str, *, key: str) -> None:

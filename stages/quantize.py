@@ -23,6 +23,7 @@ from stages.recipe import ensemble, pruned_to, recurrent
 from stages.rows import read_split, texts_of
 from stages.tasks import TASKS
 
+DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
 SHOWN = ("backend", "activations", "most_threads", "kept")  # of what quantizing found, what model.json says too
 
 
@@ -42,7 +43,7 @@ def quantize(params: Params, paths: Paths) -> None:
         found = quantizer(source, folder, params.quantize, rows)
         sealed |= {name: found[name] for name in SHOWN if name in found}
         training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
-        (folder / "README.md").write_text(card(sealed, params, training, pruning, folder), encoding="utf-8")
+        (folder / "README.md").write_text(card(sealed, params, training, pruning, found, folder), encoding="utf-8")
         seal(folder, **sealed)
         if params.quantize.temperature_scaling:
             seal(folder, **{**sealed, "temperature": temperature(folder, rows.validation, truth)})
@@ -77,7 +78,12 @@ def _longer(description: dict[str, Any]) -> str:
 
 
 def card(
-    description: dict[str, Any], params: Params, training: dict[str, Any], pruning: dict[str, Any], folder: Path
+    description: dict[str, Any],
+    params: Params,
+    training: dict[str, Any],
+    pruning: dict[str, Any],
+    found: dict[str, Any],
+    folder: Path,
 ) -> str:
     """A short model card, made of what is known when the model is made."""
     cut = f", pruned to {left}" if (left := pruned_to(pruning)) else ""
@@ -85,11 +91,10 @@ def card(
     layers = f"its layers\n{', '.join(map(str, params.distill.teacher_layers))}{width}"
     made = f"distilled to {recurrent(params.distill) or layers}{cut}, quantized with `{description['backend']}`"
     unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
-    score = f"validation_{params.distill.watched}"
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
     texts = "pairs of texts" if wants_pairs(description) else "texts"
-    files = " and ".join(f"`{path.name}`" for path in sorted(folder.glob("model.*")) if path.suffix != ".json")
+    files = " and ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     return f"""# A {len(description["labels"])}-label text classifier
 
 int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
@@ -97,11 +102,12 @@ int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
 - Labels: {", ".join(description["labels"])}
 - Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
-- Before quantization: {score.replace("_", " ")} {training[score]:.4f}. The quantized model's own figures are in
-  the project's metrics/quality/quantized.json.
+- On the validation rows: macro-F1 {found["macro_f1"]:.4f}, before quantization {found["float32_macro_f1"]:.4f};
+  the same answer as before to {found["agreement"]:.1%} of them. The figures of the test rows are in the project's
+  metrics/quality/quantized.json.
 - It knows nothing of other labels, languages or kinds of text than those it was trained on, and always answers.
 
-Files: {files} (inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` (labels
+Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` (labels
 in the order of the logits), `manifest.json` (SHA-256 of each file).
 """
 

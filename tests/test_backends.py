@@ -105,6 +105,8 @@ def test_int8_holds_its_matrices_as_int8(int8: Path) -> None:
     assert products == ["QAttention", *["MatMulIntegerToFloat"] * 3] * 3
     floats = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1]
     assert sum(np.prod(t.dims) for t in floats) < 0.15 * sum(np.prod(t.dims) for t in graph.initializer)
+    kinds = [node.op_type for node in graph.node]
+    assert (kinds.count("SkipLayerNormalization") + kinds.count("LayerNormalization"), kinds.count("Gelu")) == (7, 3)
 
 
 def test_the_quantized_file_has_the_same_bytes_wherever_it_is_made(student: Path, int8: Path, tmp_path: Path) -> None:
@@ -130,6 +132,24 @@ def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
 def test_any_number_of_threads_gives_the_same_answer(int8: Path) -> None:
     one, two = (model_folder.open_runner(int8, threads=n).predict(TEXTS) for n in (1, 2))
     assert np.allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_int8_runner_takes_the_threads_that_it_is_given(
+    int8: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    given: list[int] = []
+    session = onnxruntime.InferenceSession
+
+    def opened(path: str, options: Any, **more: Any) -> Any:
+        given.append(options.intra_op_num_threads)
+        return session(path, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    model_folder.open_runner(int8, threads=threads)
+    assert given == [threads]
 
 
 def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None:

@@ -146,3 +146,50 @@ def test_hashes_that_lead_out_of_the_folder_are_not_followed(kept: Checkpoints, 
     found = kept.newest()
     assert found is not None
     assert found[1] == {"step": 3}
+
+
+def spoil(folder: Path, name: str = "trained.safetensors") -> None:
+    (folder / name).write_bytes(b"[]")
+
+
+def steps_of(kept: Checkpoints) -> list[int]:
+    assert kept.folder is not None
+    return sorted(int(path.name.removeprefix("step-")) for path in kept.folder.glob("step-*"))
+
+
+@pytest.mark.parametrize("name", ["trained.safetensors", MANIFEST])
+def test_a_run_that_starts_anew_keeps_what_it_writes(kept: Checkpoints, name: str) -> None:
+    assert kept.folder is not None
+    for folder in kept.folder.glob("step-*"):
+        spoil(folder, name)
+    assert kept.newest() is None
+    kept.save(1, TENSORS, {"step": 1})
+    kept.save(2, TENSORS, {"step": 2})
+    assert steps_of(kept) == [1, 2]
+    assert (kept.newest() or ({}, {}))[1] == {"step": 2}
+
+
+def test_a_run_that_goes_on_before_an_unusable_checkpoint_keeps_two_usable_ones(kept: Checkpoints) -> None:
+    assert kept.folder is not None
+    spoil(kept.folder / "step-00000006")
+    assert (kept.newest() or ({}, {}))[1] == {"step": 3}
+    kept.save(5, TENSORS, {"step": 5})
+    assert steps_of(kept) == [3, 5]
+
+
+def test_what_another_process_is_writing_stays(kept: Checkpoints) -> None:
+    assert kept.folder is not None
+    live, dead = (kept.folder / f".draft-{pid}" for pid in (os.getppid(), 2**22 + 1))
+    for draft in (live, dead):
+        draft.mkdir()
+    kept.save(9, TENSORS, {"step": 9})
+    assert (live.is_dir(), dead.is_dir()) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["5m", "0", "-1", "nan", "inf", ""])
+def test_seconds_that_are_no_number_are_refused_in_a_line(
+    tmp_path: Path, rows: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_CHECKPOINT_SECONDS", text)
+    with pytest.raises(ValueError, match=f"WINNOW_CHECKPOINT_SECONDS is '{text}'. Allowed: a number above 0."):
+        opened(tmp_path, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -239,6 +240,22 @@ def test_a_signal_to_the_stage_ends_all_its_processes_and_it_goes_on_later(
     again.kill()
     again.wait()
     assert "goes on after step" in said, said
+
+
+@pytest.mark.slow
+def test_a_process_that_falls_silent_fails_the_stage_when_the_others_have_waited(project: Path) -> None:
+    stage = started(project, WINNOW_RANK_TIMEOUT_MINUTES="0.2")
+    family = psutil.Process(stage.pid).children(recursive=True)
+    workers = [process for process in family if not process.children() and "stages.finetune" in process.cmdline()]
+    assert len(workers) == 2
+    workers[1].suspend()
+    try:
+        assert stage.wait(timeout=120) != 0
+    finally:
+        for process in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    assert not (project / "artifacts/models/teacher").exists()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from stages import model_folder, plugins
-from stages.entry import only_one
+from stages.entry import only_one, restore_outs
 from stages.files import publish, refuse_remote_code, write_json, write_parquet
 
 
@@ -113,19 +114,32 @@ def test_a_sealed_folder_verifies(sealed: Path) -> None:
     assert model_folder.describe(sealed)["labels"] == ["a", "b"]
 
 
+def renamed_key(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace("sha256", "sha257"))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda folder: (folder / "weights").write_bytes(b"12346"), "weights was altered"),
         (lambda folder: (folder / "weights").unlink(), "weights is missing"),
         (lambda folder: (folder / "extra.py").touch(), "extra.py is not in the manifest"),
-        (lambda folder: (folder / "model.json").write_text("{}"), "model.json was altered"),
+        (lambda folder: (folder / "model.json").write_text("{}"), "model.json was altered, or manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json was altered: it is no JSON object"),
+        (lambda folder: (folder / "manifest.json").write_bytes(b"\xff"), "manifest.json was altered: it is no JSON"),
+        (lambda folder: renamed_key(folder / "manifest.json"), "model.json was altered, or manifest.json"),
     ],
 )
 def test_a_spoiled_folder_is_refused(sealed: Path, spoil, said: str) -> None:
     spoil(sealed)
     with pytest.raises(ValueError, match=said):
         model_folder.verify(sealed)
+
+
+def test_a_description_that_is_no_json_is_named(sealed: Path) -> None:
+    (sealed / "model.json").write_text('{"backend": "tfidf" "task"}')
+    with pytest.raises(ValueError, match=r"model\.json was altered: it is no JSON object. Do not use it"):
+        model_folder.open_runner(sealed, threads=1)
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
@@ -143,3 +157,36 @@ def test_an_error_of_a_stage_is_a_line_and_not_a_traceback(tmp_path: Path) -> No
     assert (
         done.stderr == "clean: params.yaml: no such file. Run this from the project's folder, or restore it with git.\n"
     )
+
+
+def test_a_full_disk_is_a_line_and_not_a_traceback(tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody mount")
+    (tmp_path / "full").mkdir()
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    code = (
+        "import numpy\nfrom safetensors.numpy import save_file\nfrom stages.entry import run_stage\n"
+        "def prune(params, paths): save_file({'weights': numpy.zeros(10**6)}, 'full/model.safetensors')\n"
+        "run_stage(prune)"
+    )
+    small = 'mount -t tmpfs -o size=1m tmpfs full && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", small, "sh", sys.executable, "-c", code],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("prune: ")
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_whose_files_are_gone_is_not_put_back_as_their_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "0123456789abcdef0123456789abcdef.dir"
+    write_json(tmp_path / ".dvc/cache/files/md5" / digest[:2] / digest[2:], [{"md5": "f" * 32, "relpath": "weights"}])
+    outs = [{"path": "artifacts/models/teacher", "md5": digest}]
+    (tmp_path / "dvc.lock").write_text(json.dumps({"stages": {"finetune": {"outs": outs}}}))
+    monkeypatch.chdir(tmp_path)
+    restore_outs("finetune")
+    assert not (tmp_path / "artifacts/models/teacher").exists()

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from stages import model_folder, plugins
 from stages.backends import QUANTIZERS
-from stages.backends.auto.quantizer import quantize as quantize_by_auto
+from stages.backends.auto import quantizer as auto_quantizer
 from stages.backends.batching import CHARACTERS_A_TOKEN, encode, open_tokenizer, probabilities
 from stages.backends.divergence import divergence
 from stages.backends.guard import guarded
@@ -40,6 +40,7 @@ WORDS = [word for words in TOPICS.values() for word in words]
 TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
 LABELS = ["a", "b", "c"]
 PARAMS = load_params(REPOSITORY / "params.yaml").quantize
+FOUND = {"macro_f1": 0.49, "float32_macro_f1": 0.5, "agreement": 0.975}
 WHY_TORCHAO = "torchao is not installed: `make test-torchao` runs this"
 
 
@@ -360,6 +361,17 @@ def test_torchao_answers_as_the_student_and_keeps_in_float32_what_the_guard_name
     assert errors[2] < 1e-6 < errors[0] < 0.1
 
 
+def test_torchaos_products_are_of_int8_with_int8(student: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchao", reason=WHY_TORCHAO)
+    quantized(student, tmp_path / "int8", backend="torchao_int8")
+    runner = model_folder.open_runner(tmp_path / "int8", threads=1)
+    with torch.profiler.profile() as profile:
+        runner.predict(TEXTS[:1])
+    counts = {event.key: event.count for event in profile.key_averages()}
+    assert counts["aten::_int_mm"] == 3 * 6
+    assert counts["aten::addmm"] == 1  # the head
+
+
 def test_torchaos_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path, tmp_path: Path) -> None:
     pytest.importorskip("torchao", reason=WHY_TORCHAO)
     quantized(student, tmp_path / "int8", backend="torchao_int8")
@@ -399,6 +411,31 @@ def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
     assert model_folder.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
 
 
+def test_auto_takes_the_fastest_and_its_files(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="winnow")
+    pytest.importorskip("nncf")
+    times = {"onnxruntime_int8": 0.2, "openvino_int8": 0.1, "torchao_int8": 0.3}
+    monkeypatch.setattr(auto_quantizer, "_in_turns", lambda runners, _: {name: times[name] for name in runners})
+    assert quantized(student, tmp_path / "int8", backend="auto")["backend"] == "openvino_int8"
+    assert {path.name for path in (tmp_path / "int8").glob("model.*")} == {"model.bin", "model.json", "model.xml"}
+
+
+def test_auto_goes_on_where_a_backend_breaks(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="winnow")
+
+    def breaks(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    pytest.importorskip("nncf")
+    monkeypatch.setattr("stages.backends.openvino_int8.quantizer.quantize", breaks)
+    assert "openvino_int8" not in quantized(student, tmp_path / "int8", backend="auto")["candidates"]
+    assert "auto: openvino_int8 is left out: RuntimeError: out of memory" in caplog.text
+
+
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where neither nncf nor torchao is installed."""
     for package in ("nncf", "torchao", "torchao.prototype.safetensors.safetensors_support"):
@@ -429,7 +466,7 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
     sealed_folder.mkdir()
     sealed(sealed_folder, student / "tokenizer.json")
     with pytest.raises(ValueError) as error:
-        quantize_by_auto(student, sealed_folder, params(backend="auto", max_loss=0.5), unlike)
+        auto_quantizer.quantize(student, sealed_folder, params(backend="auto", max_loss=0.5), unlike)
     told, of_onnxruntime, of_openvino, of_torchao = str(error.value).splitlines()
     assert told == "params.yaml: quantize.backend is 'auto', and no backend is left:"
     assert of_onnxruntime.startswith("  onnxruntime_int8: quantize: onnxruntime_int8 loses 1.0000 macro-F1 even with")
@@ -443,13 +480,22 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
     whole = load_params(REPOSITORY / "params.yaml")
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "onnxruntime_int8"}
-    training = {"train_rows": 7, "validation_macro_f1": 0.5}
+    training = {"train_rows": 7}
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
     assert (
         "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"
-        in card(described, whole, training, cut, tmp_path)
+        in card(described, whole, training, cut, FOUND, tmp_path)
     )
-    assert "prune" not in card(described, whole, training, {"parameters": [9, 9]}, tmp_path)
+    assert "prune" not in card(described, whole, training, {"parameters": [9, 9]}, FOUND, tmp_path)
+
+
+def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student: Path, tmp_path: Path) -> None:
+    described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "torchao_int8"}
+    for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    said = card(described, load_params(REPOSITORY / "params.yaml"), {"train_rows": 7}, {}, FOUND, tmp_path)
+    assert "macro-F1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
+    assert "Files: `config.json` and `layout.json` and `model.safetensors` (the model:" in said
 
 
 def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from conftest import REPOSITORY, write_tiny_model
 from torch import nn
 
-from stages.params import FinetuneParams
+from stages.params import FinetuneParams, load_params
 from stages.training.losses import kd_loss
 from stages.training.samplers import length_bucketed_batches, length_sorted_batches
 
@@ -425,6 +425,42 @@ def test_a_loss_far_above_that_of_the_start_in_three_windows_has_run_away(
     with pytest.raises(ValueError, match="run away") if stops else contextlib.nullcontext():
         for mean in windows:
             watch.look(mean, "epoch 1/3")
+
+
+def test_five_windows_in_a_row_without_an_update_stop_the_run() -> None:
+    from stages.training.guards import LossWatch
+
+    watch = LossWatch(guess=1.0)
+    for updates in (0, 0, 0, 0, 1, 1, 1, 1, 1):
+        watch.count(updates, "epoch 2/3")
+    with pytest.raises(ValueError, match="epoch 2/3: no update was made in many steps: gradients overflow"):
+        watch.count(1, "epoch 2/3")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_not_kept(value: float) -> None:
+    from stages.training.guards import check_weights
+
+    weights = {"sound": torch.ones(2), "head": torch.tensor([1.0, value])}
+    with pytest.raises(ValueError, match=r"weights are not finite numbers \(head and 0 more\). Lower the learning"):
+        check_weights(weights, "epoch 3/3")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling", "std::bad_alloc", "can't allocate memory"],
+)
+def test_memory_that_runs_out_is_told_whoever_says_it(said: str) -> None:
+    from stages.training.guards import memory_is_enough
+
+    params = load_params(REPOSITORY / "params.yaml").distill
+    with pytest.raises(ValueError, match=r"batch_size 16.*activation_checkpointing"), memory_is_enough(params):
+        raise RuntimeError(said)
+    with pytest.raises(ValueError) as error, memory_is_enough(params.model_copy(update={"family": "bilstm"})):
+        raise RuntimeError(said)
+    assert "activation_checkpointing" not in str(error.value)
+    with pytest.raises(RuntimeError, match="another"), memory_is_enough(params):
+        raise RuntimeError("another")
 
 
 def test_a_loss_that_runs_away_stops_the_run(learned: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ RUNNERS = {
     "tfidf": "stages.backends.tfidf.runner:open_runner",
 }
 
+NEEDS = {"openvino_int8": ("nncf", "openvino"), "torchao_int8": ("torchao",)}  # packages that are extras
+
 QUANTIZERS = {
     "auto": "stages.backends.auto.quantizer:quantize",
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.quantizer:quantize",

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +55,3 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     return model
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Exporter and optimizer write progress to stdout and warn of things that are so by design."""
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

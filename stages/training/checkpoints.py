@@ -21,18 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from stages.files import sha256
-from stages.training.processes import rank
+from stages.training.processes import number_from_environment, rank
 
 log = logging.getLogger("winnow")
 
 KEPT = 2  # checkpoints of a run
 KEPT_RUNS = 3  # of a stage: who goes back to parameters that were half trained finds them
-EVERY_SECONDS = float(os.environ.get("WINNOW_CHECKPOINT_SECONDS", "300"))
 MANIFEST = "manifest.json"
 WHOLE = {"trained.safetensors", "kept.safetensors", "numbers.json"}  # what every checkpoint has
 
@@ -43,7 +43,9 @@ class Checkpoints:
 
     folder: Path | None
     key: str = "0" * 16  # what the run depends on, as hexadecimal digits
-    every_seconds: float = EVERY_SECONDS
+    every_seconds: float = field(default_factory=lambda: number_from_environment("WINNOW_CHECKPOINT_SECONDS", 300))
+    keep_finished: bool = False
+    """Whether the run is followed by others before its outcome is written, so that its end is worth keeping."""
     _last: float = field(default_factory=time.monotonic)
 
     def due(self) -> bool:
@@ -60,8 +62,10 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"step-{step:08}"
         for left in self.folder.glob(".draft-*"):
-            shutil.rmtree(left, ignore_errors=True)  # by a process that was killed while it wrote
+            if not psutil.pid_exists(int(left.name.removeprefix(".draft-"))):  # it was killed while it wrote
+                shutil.rmtree(left, ignore_errors=True)
         draft = self.folder / f".draft-{os.getpid()}"
+        shutil.rmtree(draft, ignore_errors=True)  # of another process that had this number
         try:
             draft.mkdir()
             for name, content in tensors.items():
@@ -81,7 +85,9 @@ class Checkpoints:
                 "WINNOW_CHECKPOINTS. Earlier checkpoints and artifacts are as they were; the stage goes on from there."
             ) from error
         self._last = time.monotonic()
-        for old in self._found()[KEPT:]:
+        found = self._found()
+        later = [path for path in found if path.name > target.name]  # unusable ones, or the run would be there
+        for old in (*later, *[path for path in found if path not in later][KEPT:]):
             shutil.rmtree(old, ignore_errors=True)
 
     def newest(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]] | None:
@@ -106,7 +112,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*"), reverse=True) if self.folder is not None else []
 
 
-def open_checkpoints(home: Path, values: Any, inputs: Iterable[Path]) -> Checkpoints:
+def open_checkpoints(home: Path, values: Any, inputs: Iterable[Path], *, keep_finished: bool = False) -> Checkpoints:
     """Those, in `home`, of the run that depends on just these `values` (JSON) and files, and on the code as loaded.
 
     `inputs` are files or folders. Checkpoints of other runs stay, the last few.
@@ -122,7 +128,7 @@ def open_checkpoints(home: Path, values: Any, inputs: Iterable[Path]) -> Checkpo
     folder = home / digest
     if rank() == 0:
         _remove_old(home, folder)
-    return Checkpoints(folder, digest)
+    return Checkpoints(folder, digest, keep_finished=keep_finished)
 
 
 def _remove_old(home: Path, folder: Path) -> None:
@@ -148,7 +154,7 @@ def _code() -> Iterator[bytes]:
 
 def _read(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
     hashes = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    if not hashes.keys() >= WHOLE or any(Path(name).name != name for name in hashes):
+    if not isinstance(hashes, dict) or not hashes.keys() >= WHOLE or any(Path(name).name != name for name in hashes):
         raise ValueError(f"{MANIFEST} does not name just the files that one has")
     for name, expected in hashes.items():
         if sha256(path / name) != expected:

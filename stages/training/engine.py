@@ -73,6 +73,12 @@ class Engine:
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = group["peak"] * scale
 
+    @property
+    def learning_rate(self) -> float:
+        """That of the encoder's highest layer, or of the head where that alone is trained."""
+        groups = self.deepspeed.optimizer.param_groups
+        return max(group["lr"] for group in [g for g in groups if g["name"].startswith("encoder")] or groups)
+
     def weights(self) -> dict[str, torch.Tensor]:
         """A copy of the model's weights on the CPU, in float32: whole under ZeRO-3, unrounded under fp16 and bf16.
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from stages.contracts import RECURRENT
 from stages.params import TrainingParams
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,
 WINDOWS = 3  # in so many windows in a row
+IDLE_WINDOWS = 5  # in a row without an update: a loss scale comes down from 2**16 in fewer
+
+
+OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|bad_alloc")  # by torch, CUDA, cuBLAS, C++
+NO_UPDATE = (
+    "no update was made in many steps: gradients overflow, however low the loss scale is."
+    " Set precision to bf16 or fp32, or lower the learning rates."
+)
 
 
 @dataclass
@@ -23,6 +33,8 @@ class LossWatch:
     guess: float  # the loss of who guesses among the labels, in nats
     first: float | None = None  # the loss of the first step, before anything was learned
     higher: int = 0  # windows in a row that were far above it
+    updates: int = 0  # optimizer steps that changed the weights
+    idle: int = 0  # windows in a row without one
 
     def begin(self, loss: float) -> None:
         """Take the loss of a step; that of the first one counts."""
@@ -37,6 +49,22 @@ class LossWatch:
                 f"{title}: the loss has run away, from {start:.3g} to {mean:.3g}. Lower the learning rates, raise"
                 " warmup_ratio, or lower max_gradient_norm."
             )
+
+    def count(self, updates: int, title: str) -> None:
+        """Take the number of updates so far, at the end of a window. Raises ValueError where there are no more."""
+        self.idle = self.idle + 1 if updates == self.updates else 0
+        self.updates = updates
+        if self.idle >= IDLE_WINDOWS:
+            raise ValueError(f"{title}: {NO_UPDATE}")
+
+
+def check_weights(weights: Mapping[str, torch.Tensor], title: str) -> None:
+    """Raises ValueError where weights that would be kept are not finite: after the last step no loss shows it."""
+    if broken := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
+        raise ValueError(
+            f"{title}: weights are not finite numbers ({broken[0]} and {len(broken) - 1} more)."
+            " Lower the learning rates, or set precision to fp32."
+        )
 
 
 def check_finite(loss: float, step: int, row_ids: Sequence[str], title: str) -> None:
@@ -54,7 +82,7 @@ def memory_is_enough(params: TrainingParams) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise
         raise ValueError(
             f"training: out of memory with batch_size {params.batch_size}. Set {', or '.join(_remedies(params))}; or"
@@ -68,7 +96,7 @@ def _remedies(params: TrainingParams) -> Iterator[str]:
         yield f"{halves} (the same updates)"
     elif params.batch_size > 1:
         yield f"batch_size {params.batch_size // 2}"
-    if not params.activation_checkpointing:
+    if not params.activation_checkpointing and getattr(params, "family", None) != RECURRENT:
         yield "activation_checkpointing: true"
     if world_size() > 1 and params.zero_stage < 3:
         yield f"zero_stage {params.zero_stage + 1}"
@@ -85,7 +113,4 @@ def loss_scale_is_found() -> Iterator[None]:
     except Exception as error:  # DeepSpeed raises no other
         if "loss scale already at minimum" not in str(error):
             raise
-        raise ValueError(
-            "training: no update was made in many steps: gradients overflow, though the loss scale is at its minimum."
-            " Set precision to bf16 or fp32, or lower the learning rates."
-        ) from error
+        raise ValueError(f"training: {NO_UPDATE}") from error

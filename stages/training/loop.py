@@ -23,7 +23,7 @@ from stages.progress import progress
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
-from stages.training.guards import LossWatch, check_finite, loss_scale_is_found, memory_is_enough
+from stages.training.guards import LossWatch, check_finite, check_weights, loss_scale_is_found, memory_is_enough
 from stages.training.inference import predict_logits, scores_of
 from stages.training.meter import Meter, StepLog, peak_memory_mb
 from stages.training.processes import agreed, rank, refuse_differences, total, world_size
@@ -176,10 +176,13 @@ def _learn(job: Job) -> tuple[Standing, Weights]:
     """All epochs, or those that are left of them, until there is no better score; with the weights that are kept."""
     params = job.params
     standing, kept, curves = _resumed(job)
+    steps_before = job.engine.deepspeed.global_steps
     steps = StepLog(job.step_log, after=job.engine.deepspeed.global_steps, validated=not standing.step)
     with open_curves(job.curves, curves) as lines:
         while standing.epoch < params.epochs and standing.epoch - 1 - standing.kept_epoch < params.patience:
             kept = _one_epoch(job, standing, kept, lines, steps)
+    if job.checkpoints.keep_finished and steps_before < job.engine.deepspeed.global_steps:
+        _save(job, standing, kept)
     if standing.epoch < params.epochs:
         log.info("stopped early: no better %s for %d epochs", params.watched, params.patience)
     return standing, kept
@@ -209,7 +212,8 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
         if done % LOG_EVERY == 0:
             meter.stop()
             mean = standing.end_window(title)
-            rate = engine.deepspeed.optimizer.param_groups[0]["lr"]
+            rate = engine.learning_rate
+            standing.watch.count(engine.updates, title)
             speed, left = meter.tokens_per_second, meter.seconds_left
             shown.set_postfix(loss=f"{mean:.3f}", lr=f"{rate:.1e}", tokens_s=f"{speed:.0f}", left=f"{left:.0f}s")
             lines.log(done, {"train/loss": mean, "train/learning_rate": rate})
@@ -236,6 +240,7 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
     )  # fmt: skip
     if (score := scores[params.watched]) > standing.kept_score or params.select_by == "last":
         standing.kept_score, standing.kept_epoch, kept = score, epoch, engine.weights()
+        check_weights(kept, title)
     if agreed(job.checkpoints.due(), engine.device):
         _save(job, standing, kept)
     return kept

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from datetime import timedelta
 
 import torch
 from torch import distributed
 
-PATIENCE = timedelta(minutes=float(os.environ.get("WINNOW_RANK_TIMEOUT_MINUTES", "10")))  # for a process that is lost
+TIMEOUTS = ("default_pg_timeout", "default_pg_nccl_timeout")  # torch's names for how long a group waits
+
+
+def number_from_environment(name: str, default: float) -> float:
+    """Raises ValueError for what is no number above 0."""
+    text = os.environ.get(name, str(default))
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise ValueError(f"{name} is '{text}'. Allowed: a number above 0.")
 
 
 def rank() -> int:
@@ -40,11 +51,18 @@ def join() -> None:
     if world_size() > 1:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        deepspeed.init_distributed(dist_backend=backend, timeout=PATIENCE, verbose=False)
+        # The groups that DeepSpeed makes besides take torch's own: half an hour for gloo.
+        vars(distributed.distributed_c10d).update(dict.fromkeys(TIMEOUTS, patience()))
+        deepspeed.init_distributed(dist_backend=backend, timeout=patience(), verbose=False)
         return
     os.environ.update({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
     distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend)
+
+
+def patience() -> timedelta:
+    """How long the others wait for a process that is lost."""
+    return timedelta(minutes=number_from_environment("WINNOW_RANK_TIMEOUT_MINUTES", 10))
 
 
 def total(value: torch.Tensor) -> torch.Tensor:

@@ -25,28 +25,33 @@ TIMED_ROWS, ROUNDS = 100, 5
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write to `folder` what the fastest backend makes; return what it found, with that of the `candidates`.
 
-    A backend is left out where it says that it cannot run here, and where its guard could not keep it within
-    `max_loss`. Raises ValueError, with the reason of each, where none is left. How fast each is goes to the log
-    alone: other runs would give other figures.
+    A backend is left out where it cannot run here, and where its guard could not keep it within `max_loss`. Raises
+    ValueError, with the reason of each, where none is left. How fast each is goes to the log alone: other runs would
+    give other figures.
     """
     with tempfile.TemporaryDirectory() as scratch:
         found: dict[str, dict[str, Any]] = {}
+        runners: dict[str, Runner] = {}
         left_out: dict[str, str] = {}
         for name in sorted(QUANTIZERS.keys() - {"auto"}):
             trial = Path(scratch) / name
             shutil.copytree(folder, trial)
             write_json(trial / "model.json", {**read_json(folder / "model.json"), "backend": name})
             try:
-                found[name] = plugins.load(QUANTIZERS, name, key="quantize.backend")(source, trial, params, rows)
-            except ValueError as error:
-                left_out[name] = str(error)
-                log.info("auto: %s is left out: %s", name, error)
+                said = plugins.load(QUANTIZERS, name, key="quantize.backend")(source, trial, params, rows)
+                runners[name] = plugins.load(RUNNERS, name, key="quantize.backend")(trial, cores())
+                runners[name].predict(rows.validation[:1])
+            except Exception as error:  # whatever a runtime does here, the others may work
+                left_out[name] = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                log.info("auto: %s is left out: %s", name, left_out[name])
+            else:
+                found[name] = said
         if not found:
             raise ValueError(
                 "params.yaml: quantize.backend is 'auto', and no backend is left:\n"
                 + "\n".join(f"  {name}: {reason}" for name, reason in left_out.items())
             )
-        milliseconds = _in_turns({name: _open(name, Path(scratch) / name) for name in found}, rows.validation)
+        milliseconds = _in_turns({name: runners[name] for name in found}, rows.validation)
         fastest = min(found, key=lambda name: milliseconds[name])
         for name in found:
             log.info("auto: %s: %.3f ms a row, macro-F1 %.4f", name, milliseconds[name], found[name]["macro_f1"])
@@ -54,10 +59,6 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
         for path in (Path(scratch) / fastest).iterdir():
             shutil.copyfile(path, folder / path.name)
     return {**found[fastest], "candidates": found}
-
-
-def _open(name: str, folder: Path) -> Runner:
-    return plugins.load(RUNNERS, name, key="quantize.backend")(folder, cores())
 
 
 def _in_turns(runners: Mapping[str, Runner], texts: Sequence[Text]) -> dict[str, float]:

@@ -14,7 +14,8 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.optimizer import optimize_model
 
-from stages.backends.onnx_export import export, quiet, without_traces
+from stages.backends.onnx_export import export, without_traces
+from stages.backends.quiet import quiet
 from stages.contracts import Quantizable
 from stages.params import QuantizeParams
 

@@ -17,8 +17,9 @@ from nncf.quantization.advanced_parameters import OverflowFix, QuantizationParam
 
 from stages.backends.batching import calibration_inputs
 from stages.backends.guard import guarded
-from stages.backends.onnx_export import export, quiet
+from stages.backends.onnx_export import export
 from stages.backends.openvino_int8.runner import open_runner
+from stages.backends.quiet import quiet
 from stages.contracts import RECURRENT, Quantizable, QuantizationRows, Text, not_for_recurrent
 from stages.files import read_json
 from stages.params import QuantizeParams

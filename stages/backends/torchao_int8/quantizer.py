@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stages.backends.guard import guarded
-from stages.backends.onnx_export import quiet
+from stages.backends.quiet import quiet
 from stages.backends.torchao_int8.runner import LAYOUT, open_runner
 from stages.contracts import RECURRENT, Family, Quantizable, QuantizationRows, not_for_recurrent
 from stages.files import read_json, write_json
@@ -22,7 +22,14 @@ from stages.params import QuantizeParams
 
 with quiet():  # it tells of kernels for other numbers than int8
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, IntxWeightOnlyConfig, PerAxis, quantize_
+    from torchao.quantization import (
+        Int8DynamicActivationInt8WeightConfig,
+        IntxWeightOnlyConfig,
+        PerAxis,
+        PerRow,
+        PerTensor,
+        quantize_,
+    )
 
 log = logging.getLogger("winnow")
 
@@ -50,8 +57,10 @@ def prepare(source: Path, params: QuantizeParams) -> Quantizable:
         [name for name, module in exact.named_modules() if isinstance(module, kind) and module not in head]
         for kind in (nn.Linear, nn.Embedding)
     )
-    # 7 bits: processors without VNNI add two products in 16 bits, and cut off what is beyond.
-    products = Int8DynamicActivationInt8WeightConfig(reduce_range=True, set_inductor_config=False)
+    # A scale a token, and a row of weights. 7 bits of both, as torchao has it: processors without VNNI add two products
+    # in 16 bits, and cut off what is beyond.
+    scales = [PerRow(), PerRow() if params.per_channel else PerTensor()]
+    products = Int8DynamicActivationInt8WeightConfig(granularity=scales, reduce_range=True, set_inductor_config=False)
     look_ups = IntxWeightOnlyConfig(granularity=PerAxis(0))
 
     def write(folder: Path, kept: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from stages.backends.batching import open_tokenizer, probabilities
-from stages.backends.onnx_export import quiet
+from stages.backends.quiet import quiet
 from stages.contracts import Family, Runner
 from stages.files import read_json
 from stages.model_folder import plugin_of
