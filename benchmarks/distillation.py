@@ -65,6 +65,7 @@ def one(stack: ExitStack) -> None:
     from stages.training.checkpoints import Checkpoints
     from stages.training.distillation import distillation_loss, read_answers, relation_heads
     from stages.training.engine import start_engine
+    from stages.training.inference import autocast
     from stages.training.meter import Meter
     from stages.training.rows import open_training_data
 
@@ -91,7 +92,7 @@ def one(stack: ExitStack) -> None:
         return batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device)
 
     def online(logits_BC: torch.Tensor, batch: Any, rows_B: np.ndarray) -> torch.Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(engine.device, engine.precision):
             teacher(*batch_of(rows_B))
         return cached(logits_BC, batch, rows_B)
 
@@ -113,7 +114,7 @@ def one(stack: ExitStack) -> None:
 
     def forward(model: torch.nn.Module) -> Callable[[int, np.ndarray], Any]:
         def run(_number: int, rows: np.ndarray) -> None:
-            with torch.inference_mode():
+            with torch.inference_mode(), autocast(engine.device, engine.precision):
                 model(*batch_of(rows))
 
         return run

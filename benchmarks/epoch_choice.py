@@ -2,7 +2,8 @@
 
 `distill` and `prune` run from the artifacts of this clone with several seeds, and the validation answers of every epoch
 are kept. No test row is looked at: the validation rows are cut into halves, many times at random; one half chooses the
-epoch, the other tells what the chosen one and the last one are worth. Writes epoch_choice.json beside this file.
+epoch, the other tells what the chosen one and the last one are worth. (Half of the rows choose worse than all of them
+would.) `prune` starts from the one student that is there. Writes epoch_choice.json beside this file.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ ALONE: dict[str, dict[str, Any]] = {
     **{f"straight{stage}": {"dropout": 0.3, "changes": {"epochs": 3, "zero_stage": stage}} for stage in (0, 2)},
     "straight fp16": {"dropout": 0.3, "changes": {**FP16, "epochs": 3}},
     "plain": {"plain": True, "changes": ONE},
+    "plain nineteen": {"plain": True, "changes": {"epochs": 1, "batch_size": 19}},
     "plain five": {"plain": True, "labels": 5, "changes": ONE},
     **{f"zero{stage}": {"changes": {**ONE, "zero_stage": stage}} for stage in STAGES},
     **{f"whole{steps}": {"plain": True, "changes": {"epochs": 1, "batch_size": 10 * steps}} for steps in (2, 3)},
@@ -45,6 +46,7 @@ PAIR: dict[str, dict[str, Any]] = {
     **{f"pair{stage}": {"changes": {**ONE, "zero_stage": stage}} for stage in STAGES},
     "pair parts2": {"changes": {**ACCUMULATED, "accumulation_steps": 2}},
     **{f"pair gradients{n}": {"gradients": True, "changes": {**UNCLIPPED, "zero_stage": n}} for n in STAGES},
+    "pair nineteen": {"changes": {"epochs": 1, "batch_size": 19}},
     "others": {"keys": ["0" * 16, "1" * 16]},
 }
 
@@ -153,6 +155,16 @@ def test_two_processes_learn_what_one_does_and_report_the_mean_over_all_rows(alo
     assert furthest(weights(out), weights(alone / "plain"))[0] < TOLERANCE
     for left, right in zip(report(out)["history"], report(alone / "zero0")["history"], strict=True):
         assert left == pytest.approx(right, abs=2e-6)
+
+
+def test_batches_that_two_processes_cannot_share_evenly_count_by_their_rows(alone: Path, pair: Path):
+    plain = alone / "plain nineteen"
+    losses = report(plain)["losses"]
+    assert [rows for _, rows in losses].count(19) > 1
+    assert losses[-1][1] % 2 == 1, "ten rows and nine; in the end one and none"
+    assert furthest(weights(pair / "pair nineteen"), weights(plain))[0] < TOLERANCE
+    mean = sum(loss * rows for loss, rows in losses) / sum(rows for _, rows in losses)
+    assert report(pair / "pair nineteen")["history"][0]["train_loss"] == pytest.approx(mean, abs=1e-5)
 
 
 @pytest.mark.parametrize("parts", ["parts2", "parts3", "pair parts2"])
