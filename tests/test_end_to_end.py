@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,31 @@ def again(project: Path, tmp_path: Path) -> Path:
 def test_repro_leaves_nothing_to_do(project: Path) -> None:
     assert "up to date" in run(project, "dvc", "status").stdout
     assert stages_run(run(project, "dvc", "repro")) == []
+
+
+def test_a_longer_schedule_of_the_student_asks_its_teacher_nothing(again: Path) -> None:
+    edit_params(again, distill__epochs=7)
+    assert "up to date" in run(again, "dvc", "status", "finetune", "cache_logits").stdout
+    assert "distill.epochs" in run(again, "dvc", "status", "distill").stdout
+
+
+PAGE = (REPOSITORY / "docs/compression.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+AND_AGREES = """
+from winnow import load
+classify = load("artifacts/models/quantized")
+"""
+OUGHT = (  # of each example, in order: what holds after it
+    "assert about['labels'][logits.argmax()] == classify(['Return the eigenvalues of a symmetric matrix.'])[0].label",
+    "np.testing.assert_allclose(probabilities, classify.probabilities(texts), atol=1e-5)",
+    "assert weights['head.weight'].shape == (len(classify.labels), encoder.config.hidden_size)",
+    "assert len(classify.probabilities(['one text', 'another'])) == 2",
+)
+
+
+@pytest.mark.parametrize(("example", "holds"), zip(SHOWN, OUGHT, strict=True))
+def test_what_the_page_on_compression_shows_works(project: Path, example: str, holds: str) -> None:
+    run(project, sys.executable, "-c", f"{example}{AND_AGREES}{holds}\n")
 
 
 def test_every_row_is_kept_or_quarantined_with_its_reason(project: Path) -> None:
