@@ -28,7 +28,9 @@ from stages.paths import Paths
 
 log = logging.getLogger("winnow")
 TOLD = (ValueError, OSError, SafetensorError)  # bad input, and machines that are full, say: users can do something
-PROCESSES = "WORLD_SIZE"  # torch elastic and DeepSpeed's launcher tell each process that they start how many there are
+# What torch elastic and DeepSpeed's launcher tell each process that they start: its number here, and how many there
+# are.
+WORKER, PROCESSES = "LOCAL_RANK", "WORLD_SIZE"
 
 
 def run_stage(
@@ -43,7 +45,8 @@ def run_stage(
     signal.signal(signal.SIGTERM, _exit_on_signal)
     name = "@".join((stage.__name__, *arguments))
     paths = Paths(Path())
-    if launch and int(os.environ.get(PROCESSES, "1")) > 1:  # what trained alone leaves a 1 to those that it starts
+    # A process that trained alone leaves a 1 to those that it starts.
+    if launch and os.environ.get(WORKER) and os.environ.get(PROCESSES) not in (None, "1"):
         _work(stage, name, paths)
         return
     try:

@@ -30,7 +30,7 @@ def test_banking77_changes_parameters_that_there_are(benchmark: ModuleType, tmp_
     copied = shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
     set_values(copied, benchmark.PARAMETERS)
     params = load_params(copied)
-    assert (params.ingest.path, params.finetune.teachers) == (benchmark.DATA, benchmark.STEP)
+    assert (params.ingest.path, params.finetune.teachers) == ("data/banking77", 3)
 
 
 @pytest.mark.parametrize("benchmark", ["banking77"], indirect=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import flow_fixtures
@@ -75,6 +76,11 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         ),
         ({"model__family": "bilstm"}, "model.family is 'bilstm', which has no pretrained weights. Allowed: encoder."),
         ({"quantize__backend": "onnxruntime"}, "Did you mean 'onnxruntime_int8'?"),
+        pytest.param(
+            {"quantize__backend": "torchao_int8"},
+            "quantize.backend is 'torchao_int8', which needs the package 'torchao': it is not installed. Install it:",
+            marks=pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed"),
+        ),
         (
             {"ingest__path": "data/none.csv"},
             "ingest.path is 'data/none.csv'. There is no such file or folder.",

@@ -86,15 +86,16 @@ classify = load("artifacts/models/quantized")
 """
 OUGHT = (  # of each example, in order: what holds after it
     "assert about['labels'][logits.argmax()] == classify(['Return the eigenvalues of a symmetric matrix.'])[0].label",
-    "np.testing.assert_allclose(probabilities, classify.probabilities(texts), atol=1e-5)",
-    "assert weights['head.weight'].shape == (len(classify.labels), encoder.config.hidden_size)",
-    "assert len(classify.probabilities(['one text', 'another'])) == 2",
+    "np.testing.assert_allclose(probabilities, classify.probabilities(texts), atol=0.02)",  # padded; int8 rounds
+    "assert all((weights[f'encoder.{name}'] == own).all() for name, own in encoder.state_dict().items())",
+    "assert classify.probabilities(['one text', 'another']).shape == (2, len(classify.labels))",
 )
 
 
-@pytest.mark.parametrize(("example", "holds"), zip(SHOWN, OUGHT, strict=True))
-def test_what_the_page_on_compression_shows_works(project: Path, example: str, holds: str) -> None:
-    run(project, sys.executable, "-c", f"{example}{AND_AGREES}{holds}\n")
+@pytest.mark.parametrize("number", range(len(OUGHT)))
+def test_what_the_page_on_compression_shows_works(project: Path, number: int) -> None:
+    assert len(SHOWN) == len(OUGHT)
+    run(project, sys.executable, "-c", f"{SHOWN[number]}{AND_AGREES}{OUGHT[number]}\n")
 
 
 def test_every_row_is_kept_or_quarantined_with_its_reason(project: Path) -> None:

@@ -38,6 +38,8 @@ ALONE: dict[str, dict[str, Any]] = {
     "plain gradients": {"plain": True, "gradients": True, "changes": UNCLIPPED},
     **{f"gradients{stage}": {"gradients": True, "changes": {**UNCLIPPED, "zero_stage": stage}} for stage in STAGES},
     "nan": {"nan_at": 5},
+    "broken": {"broken_by_the_last_step": True, "changes": {"epochs": 1}},
+    "stuck": {"stuck": True, "changes": {"epochs": 6, "batch_size": 4, "patience": 6}},
     "overflow": {"overflow": True, "changes": {**FP16, "epochs": 1}},
     "long overflow": {"overflow": True, "changes": {**FP16, "epochs": 8}},
     "sharded overflow": {"overflow": True, "changes": {**FP16, "epochs": 8, "zero_stage": 2}},
@@ -186,6 +188,14 @@ def test_gradients_are_those_of_torch_tensor_by_tensor(alone: Path, pair: Path, 
 def test_processes_that_were_given_something_else_are_refused(pair: Path):
     said = refused(pair / "others")
     assert "the data, the parameters, the code or the precision are others in process 1 than in process 0" in said
+
+
+def test_weights_that_the_last_step_breaks_are_not_published(alone: Path):
+    assert "epoch 1/1: weights are not finite numbers (" in refused(alone / "broken")
+
+
+def test_a_run_of_steps_without_an_update_stops_before_its_end(alone: Path):
+    assert "epoch 5/6: no update was made in many steps" in refused(alone / "stuck")
 
 
 def test_a_loss_that_is_no_number_stops_it_with_the_step_and_the_rows(alone: Path):

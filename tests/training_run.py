@@ -13,9 +13,10 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -29,6 +30,7 @@ from stages.paths import Paths
 from stages.tasks.sequence_classification import TASK
 from stages.training import loop
 from stages.training.checkpoints import Checkpoints
+from stages.training.engine import Engine
 from stages.training.processes import rank, world_size
 from stages.training.rows import TokenRows, TrainingData, open_training_data
 
@@ -69,6 +71,27 @@ def one_run(options: dict[str, Any], out: Path) -> None:
         (out / "report.json").write_text(json.dumps({**report, "world": world_size()}))
 
 
+@contextlib.contextmanager
+def faults_of_the_engine(options: dict[str, Any]) -> Iterator[None]:
+    with contextlib.ExitStack() as faults:
+        if options.get("stuck"):
+            faults.enter_context(mock.patch.object(Engine, "updates", property(lambda _: 0)))
+        if options.get("broken_by_the_last_step"):
+            faults.enter_context(mock.patch.object(loop, "predict_logits", broken_before(loop.predict_logits)))
+        yield
+
+
+def broken_before(predict: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """`predict_logits` for a model one of whose weights the last step has made no number."""
+
+    def broken(model: nn.Module, *arguments: Any, **more: Any) -> np.ndarray:
+        with torch.no_grad():
+            next(iter(model.parameters())).view(-1)[0] = torch.nan
+        return predict(model, *arguments, **more)
+
+    return broken
+
+
 def on_engine(
     model: nn.Module, data: TrainingData, params: FinetuneParams, options: dict[str, Any], out: Path,
     gradients: Path | None,
@@ -97,7 +120,7 @@ def on_engine(
             logits = logits * torch.nan
         return TASK.loss(logits, batch["labels"])
 
-    with keeping_gradients(gradients):
+    with keeping_gradients(gradients), faults_of_the_engine(options):
         trained, report, speed = loop.train(
             model, data, family=FAMILY, task=TASK, loss=loss, params=params, seed=5, curves=out / "curves",
             step_log=out / "steps.jsonl", checkpoints=kept,

@@ -47,6 +47,7 @@ class Checkpoints:
     keep_finished: bool = False
     """Whether the run is followed by others before its outcome is written, so that its end is worth keeping."""
     _last: float = field(default_factory=time.monotonic)
+    _unusable: set[Path] = field(default_factory=set)  # they go when there is a newer one, or they would push it out
 
     def due(self) -> bool:
         """Whether the last one is so long ago that another one is worth its time."""
@@ -85,10 +86,10 @@ class Checkpoints:
                 "WINNOW_CHECKPOINTS. Earlier checkpoints and artifacts are as they were; the stage goes on from there."
             ) from error
         self._last = time.monotonic()
-        found = self._found()
-        later = [path for path in found if path.name > target.name]  # unusable ones, or the run would be there
-        for old in (*later, *[path for path in found if path not in later][KEPT:]):
+        usable = [path for path in self._found() if path == target or path not in self._unusable]
+        for old in (*(self._unusable - {target}), *usable[KEPT:]):
             shutil.rmtree(old, ignore_errors=True)
+        self._unusable.clear()
 
     def newest(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]] | None:
         """The newest that is as it was written; one that is not is named in a warning, and the one before is taken."""
@@ -98,6 +99,7 @@ class Checkpoints:
                 return _read(path)
             except (OSError, ValueError, SafetensorError) as error:
                 log.warning("%s: the checkpoint is not as it was written (%s). The one before is used.", path, error)
+                self._unusable.add(path)
         if found:
             log.warning("%s: none of the checkpoints can be used. The run starts anew.", self.folder)
         return None

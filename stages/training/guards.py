@@ -16,7 +16,7 @@ from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,
 WINDOWS = 3  # in so many windows in a row
-IDLE_WINDOWS = 5  # in a row without an update: a loss scale comes down from 2**16 in fewer
+IDLE_STEPS = 100  # without an update: a loss scale comes down from 2**16 in fewer
 
 
 OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|bad_alloc")  # by torch, CUDA, cuBLAS, C++
@@ -34,7 +34,7 @@ class LossWatch:
     first: float | None = None  # the loss of the first step, before anything was learned
     higher: int = 0  # windows in a row that were far above it
     updates: int = 0  # optimizer steps that changed the weights
-    idle: int = 0  # windows in a row without one
+    updated: int = 0  # the step up to which there were some
 
     def begin(self, loss: float) -> None:
         """Take the loss of a step; that of the first one counts."""
@@ -50,11 +50,11 @@ class LossWatch:
                 " warmup_ratio, or lower max_gradient_norm."
             )
 
-    def count(self, updates: int, title: str) -> None:
-        """Take the number of updates so far, at the end of a window. Raises ValueError where there are no more."""
-        self.idle = self.idle + 1 if updates == self.updates else 0
-        self.updates = updates
-        if self.idle >= IDLE_WINDOWS:
+    def count(self, updates: int, step: int, title: str) -> None:
+        """Take the number of updates up to a step. Raises ValueError where there are no more."""
+        if updates != self.updates:
+            self.updates, self.updated = updates, step
+        elif step - self.updated >= IDLE_STEPS:
             raise ValueError(f"{title}: {NO_UPDATE}")
 
 

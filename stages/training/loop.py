@@ -213,7 +213,7 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
             meter.stop()
             mean = standing.end_window(title)
             rate = engine.learning_rate
-            standing.watch.count(engine.updates, title)
+            standing.watch.count(engine.updates, done, title)
             speed, left = meter.tokens_per_second, meter.seconds_left
             shown.set_postfix(loss=f"{mean:.3f}", lr=f"{rate:.1e}", tokens_s=f"{speed:.0f}", left=f"{left:.0f}s")
             lines.log(done, {"train/loss": mean, "train/learning_rate": rate})

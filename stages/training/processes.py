@@ -52,7 +52,9 @@ def join() -> None:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # The groups that DeepSpeed makes besides take torch's own: half an hour for gloo.
-        vars(distributed.distributed_c10d).update(dict.fromkeys(TIMEOUTS, patience()))
+        for name in TIMEOUTS:
+            getattr(distributed.distributed_c10d, name)  # an AttributeError where torch calls them otherwise
+            setattr(distributed.distributed_c10d, name, patience())
         deepspeed.init_distributed(dist_backend=backend, timeout=patience(), verbose=False)
         return
     os.environ.update({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})

@@ -43,7 +43,8 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
                 runners[name].predict(rows.validation[:1])
             except Exception as error:  # whatever a runtime does here, the others may work
                 left_out[name] = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-                log.info("auto: %s is left out: %s", name, left_out[name])
+                level = logging.INFO if isinstance(error, ValueError) else logging.WARNING
+                log.log(level, "auto: %s is left out: %s", name, left_out[name])
             else:
                 found[name] = said
         if not found:
