@@ -1,8 +1,7 @@
 """What compression gains: `python benchmarks/compression.py` (after `make repro`; a minute or two).
 
 The released model against its own teacher: in torch as trained, and in int8 as most people would have it (exported,
-then ONNX Runtime's dynamic quantization). In torch both as Winnow runs it, rows of one length together, and with
-batches padded, as is usual. In each of several processes all take turns, with the same threads,
+then ONNX Runtime's dynamic quantization). In each of several processes all take turns, with the same threads,
 tokenization included; figures and ratios are the medians over the processes, with the lowest and highest ratio, since
 where a process lies in memory moves single rows by a third. Quality is that of metrics/quality, on the test rows.
 Writes compression.json beside this file.
@@ -22,13 +21,12 @@ from typing import Any
 
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from runners import QUANTIZED, ROOT, Predict, measure, onnx_run, predictor, torch_module
+from runners import QUANTIZED, ROOT, Predict, measure, onnx_run, predictor
 
 from stages import machine, model_folder
 from stages.backends.onnx_export import export
 from stages.backends.quiet import quiet
 from stages.files import read_json
-from stages.models.encoder import FAMILY
 from stages.paths import Paths
 from stages.rows import read_split
 
@@ -44,7 +42,6 @@ def contestants(int8: Path, threads: int) -> dict[str, tuple[Predict, Path]]:
         OURS: (model_folder.open_runner(QUANTIZED, threads=threads).predict, QUANTIZED),
         "teacher, dynamic int8": (predictor(onnx_run(int8 / "model.onnx", threads), TEACHER), int8),
         "teacher, torch float32": (model_folder.open_runner(TEACHER, threads=threads).predict, TEACHER),
-        "teacher, torch float32, padded": (predictor(torch_module(FAMILY.open(TEACHER)), TEACHER), TEACHER),
     }
 
 
