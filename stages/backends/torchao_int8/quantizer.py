@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 from collections.abc import Collection
@@ -64,7 +65,7 @@ def prepare(source: Path, params: QuantizeParams) -> Quantizable:
     look_ups = IntxWeightOnlyConfig(granularity=PerAxis(0))
 
     def write(folder: Path, kept: Collection[str]) -> None:
-        model = family.open(source)
+        model = copy.deepcopy(exact)
         for config, names in ((products, linear), (look_ups, tables)):
             chosen = set(names) - set(kept)
             quantize_(model, config, filter_fn=lambda _, name, chosen=chosen: name in chosen)
