@@ -120,9 +120,7 @@ def main() -> None:
     runs: dict[int, dict[str, dict[str, Any]]] = {}
     teachers: dict[int, dict[str, Any]] = {}
     with (
-        one_at_a_time(
-            lock_file(ROOT, "retrain"), print, wait=False
-        ),  # whoever makes worktrees here removes the others'
+        one_at_a_time(lock_file(ROOT, "retrain"), print, wait=False),  # who makes worktrees removes those of others
         worktree(ROOT, "HEAD") as folder,
         Children() as children,
         one_at_a_time(lock_file(ROOT, "reproduce"), print),

@@ -94,7 +94,7 @@ def card(
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
     texts = "pairs of texts" if wants_pairs(description) else "texts"
-    files = " and ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
+    files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     return f"""# A {len(description["labels"])}-label text classifier
 
 int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.

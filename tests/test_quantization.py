@@ -495,7 +495,7 @@ def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student
         (tmp_path / name).touch()
     said = card(described, load_params(REPOSITORY / "params.yaml"), {"train_rows": 7}, {}, FOUND, tmp_path)
     assert "macro-F1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
-    assert "Files: `config.json` and `layout.json` and `model.safetensors` (the model:" in said
+    assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said
 
 
 def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:

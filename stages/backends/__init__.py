@@ -4,8 +4,8 @@ RUNNERS = {
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",
     "openvino_int8": "stages.backends.openvino_int8.runner:open_runner",
     "pytorch": "stages.backends.pytorch.runner:open_runner",
-    "torchao_int8": "stages.backends.torchao_int8.runner:open_runner",
     "tfidf": "stages.backends.tfidf.runner:open_runner",
+    "torchao_int8": "stages.backends.torchao_int8.runner:open_runner",
 }
 
 NEEDS = {"openvino_int8": ("nncf", "openvino"), "torchao_int8": ("torchao",)}  # packages that are extras

@@ -17,8 +17,6 @@ from stages.training.processes import world_size
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,
 WINDOWS = 3  # in so many windows in a row
 IDLE_STEPS = 100  # without an update: a loss scale comes down from 2**16 in fewer
-
-
 OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|bad_alloc")  # by torch, CUDA, cuBLAS, C++
 NO_UPDATE = (
     "no update was made in many steps: gradients overflow, however low the loss scale is."

@@ -53,7 +53,7 @@ def join() -> None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # The groups that DeepSpeed makes besides take torch's own: half an hour for gloo.
         for name in TIMEOUTS:
-            getattr(distributed.distributed_c10d, name)  # an AttributeError where torch calls them otherwise
+            assert hasattr(distributed.distributed_c10d, name), f"torch has another name for {name}"
             setattr(distributed.distributed_c10d, name, patience())
         deepspeed.init_distributed(dist_backend=backend, timeout=patience(), verbose=False)
         return

@@ -39,20 +39,20 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
             write_json(trial / "model.json", {**read_json(folder / "model.json"), "backend": name})
             try:
                 said = plugins.load(QUANTIZERS, name, key="quantize.backend")(source, trial, params, rows)
-                runners[name] = plugins.load(RUNNERS, name, key="quantize.backend")(trial, cores())
-                runners[name].predict(rows.validation[:1])
+                runner = plugins.load(RUNNERS, name, key="quantize.backend")(trial, cores())
+                runner.predict(rows.validation[:1])
             except Exception as error:  # whatever a runtime does here, the others may work
                 left_out[name] = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 level = logging.INFO if isinstance(error, ValueError) else logging.WARNING
                 log.log(level, "auto: %s is left out: %s", name, left_out[name])
             else:
-                found[name] = said
+                found[name], runners[name] = said, runner
         if not found:
             raise ValueError(
                 "params.yaml: quantize.backend is 'auto', and no backend is left:\n"
                 + "\n".join(f"  {name}: {reason}" for name, reason in left_out.items())
             )
-        milliseconds = _in_turns({name: runners[name] for name in found}, rows.validation)
+        milliseconds = _in_turns(runners, rows.validation)
         fastest = min(found, key=lambda name: milliseconds[name])
         for name in found:
             log.info("auto: %s: %.3f ms a row, macro-F1 %.4f", name, milliseconds[name], found[name]["macro_f1"])
