@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.machine import cores
-from stages.model_folder import open_runner
+from stages.runners import open_runner
 
 if TYPE_CHECKING:
     import numpy as np

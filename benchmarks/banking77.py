@@ -22,10 +22,10 @@ from flows.locks import lock_file, one_at_a_time
 from flows.processes import Children
 from flows.worktrees import worktree
 from stages.files import read_json, write_json
-from stages.model_folder import open_runner
 from stages.params import load_params
 from stages.paths import MODELS, Paths
 from stages.rows import read_split
+from stages.runners import open_runner
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "data/banking77"

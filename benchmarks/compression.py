@@ -23,7 +23,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from runners import QUANTIZED, ROOT, Predict, measure, onnx_run, predictor
 
-from stages import machine, model_folder
+from stages import machine, runners
 from stages.backends.onnx_export import export
 from stages.backends.quiet import quiet
 from stages.files import read_json
@@ -39,9 +39,9 @@ def contestants(int8: Path, threads: int) -> dict[str, tuple[Predict, Path]]:
     """What answers, and its folder."""
     torch.set_num_threads(threads)
     return {
-        OURS: (model_folder.open_runner(QUANTIZED, threads=threads).predict, QUANTIZED),
+        OURS: (runners.open_runner(QUANTIZED, threads=threads).predict, QUANTIZED),
         "teacher, dynamic int8": (predictor(onnx_run(int8 / "model.onnx", threads), TEACHER), int8),
-        "teacher, torch float32": (model_folder.open_runner(TEACHER, threads=threads).predict, TEACHER),
+        "teacher, torch float32": (runners.open_runner(TEACHER, threads=threads).predict, TEACHER),
     }
 
 

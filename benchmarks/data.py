@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 from stages.ingest import SCHEMA
 from stages.machine import cores, processor
-from stages.params import CleanParams, Params, load_params
+from stages.params import Params, load_params
 from stages.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -245,12 +245,19 @@ def clean(params: Params, paths: Paths) -> Prepared:
     return lambda: clean(params, paths), count(paths)
 
 
+def cleaning(params: Params, names: list[str] | None = None) -> Any:
+    from stages.cleaning.rules import cleaning_of
+
+    clean = params.clean
+    return cleaning_of(names or clean.rules, clean.masks, clean.stop_word_language, clean.max_chars)
+
+
 def rules(params: Params, paths: Paths) -> Prepared:
     import daft
 
-    from stages.cleaning import frames, rules
+    from stages.cleaning import batches, frames
 
-    text = rules.cut(rules.apply(params.clean, daft.col("text")), params.clean.max_chars)
+    text = batches.cleaned(daft.col("text"), cleaning(params))["text"]
     out = str(paths.root / "rules")
     return (
         lambda: frames.read(paths.raw).with_column("text", text).write_parquet(out, write_mode="overwrite"),
@@ -258,30 +265,18 @@ def rules(params: Params, paths: Paths) -> Prepared:
     )
 
 
-def python_rules(text: str, max_chars: int) -> str:
-    """The default rules as a Python function."""
-    import re
-    import unicodedata
-
-    from stages.cleaning.characters import INVISIBLE_CHARACTER
-    from stages.cleaning.markup import _ENTITY, _REMARK, BLOCKS, INLINES, _tags, _unescape
-
-    text = INVISIBLE_CHARACTER.sub("", unicodedata.normalize("NFC", text))
-    text = re.sub(_tags(BLOCKS), " ", re.sub(_REMARK, " ", text))
-    text = _ENTITY.sub(_unescape, re.sub(_tags(INLINES), "", text))
-    text = re.sub(r"\s+", " ", text).strip()
-    return text if len(text) <= max_chars else re.sub(r"\s+\S{0,64}$", "", text[: max_chars + 1])[:max_chars]
-
-
 def datasets_rules(params: Params, paths: Paths, processes: int | None = None) -> Prepared:
     import datasets
 
+    from stages.cleaning.rules import cleaner
+
     datasets.disable_progress_bars()
+    clean_text = cleaner(cleaning(params))
     cache = str(paths.root / "datasets")
     rows = datasets.Dataset.from_parquet(str(paths.raw), cache_dir=cache)
 
     def batch(texts: list[str]) -> dict[str, list[str]]:
-        return {"text": [python_rules(text, params.clean.max_chars) for text in texts]}
+        return {"text": [clean_text(text) for text in texts]}
 
     def work() -> None:
         changed = rows.map(batch, batched=True, input_columns=["text"], num_proc=processes, load_from_cache_file=False)
@@ -302,8 +297,10 @@ def datasets_clean(params: Params, paths: Paths) -> Prepared:
     import datasets
 
     from stages.cleaning.duplicates import SHINGLE, banding
+    from stages.cleaning.rules import cleaner
 
     datasets.disable_progress_bars()
+    clean_text = cleaner(cleaning(params))
     rows = datasets.Dataset.from_parquet(str(paths.raw), cache_dir=str(paths.root / "datasets"))
     rows = rows.select(range(min(SLOW_ROWS, len(rows))))
     bands, width = banding(params.clean.near_duplicate_jaccard)
@@ -314,7 +311,7 @@ def datasets_clean(params: Params, paths: Paths) -> Prepared:
         return {key[at : at + SHINGLE] for at in range(max(1, len(key) - SHINGLE + 1))}
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
-        text = python_rules(row["text"], params.clean.max_chars)
+        text = clean_text(row["text"])
         key = re.sub(r"[\W_]+", " ", text.lower()).strip()
         hashed = np.array([zlib.crc32(shingle.encode()) for shingle in shingles(key)], dtype=np.uint64)
         lowest = ((hashed[:, None] * a + b) % np.uint64(2**61 - 1)).min(axis=0).reshape(bands, width)
@@ -341,19 +338,17 @@ def datasets_clean(params: Params, paths: Paths) -> Prepared:
 def exact(params: Params, paths: Paths) -> Prepared:
     from daft import col
 
-    from stages.cleaning import frames, rules
+    from stages.cleaning import batches, frames
     from stages.cleaning.keys import comparison_key
     from stages.cleaning.tables import distinct, taken
     from stages.files import write_parquet
 
-    settings = CleanParams.model_validate(
-        params.clean.model_dump() | {"rules": ["unicode_nfc", "invisible_characters", "white_space"]}
-    )
+    plain = cleaning(params, ["unicode_nfc", "invisible_characters", "white_space"])
 
     columns = ("row_id", "clean", "origin", "kept", "label")
 
     def work() -> None:
-        frame = frames.read(paths.raw).with_column("clean", rules.apply(settings, col("text")))
+        frame = frames.read(paths.raw).with_column("clean", batches.cleaned(col("text"), plain)["text"])
         frame = frame.select(*columns).with_column("key", comparison_key(col("clean")))
         table = frame.to_arrow()
         order = pc.sort_indices(table["row_id"]).to_numpy()
@@ -368,10 +363,10 @@ def exact(params: Params, paths: Paths) -> Prepared:
 def polars_exact(_params: Params, paths: Paths) -> Prepared:
     import polars as pl
 
-    from stages.cleaning.characters import _INVISIBLE_OR_CONTROL
+    from stages.cleaning.characters import HIDDEN
 
     def work() -> None:
-        text = pl.col("text").str.normalize("NFC").str.replace_all(_INVISIBLE_OR_CONTROL, "")
+        text = pl.col("text").str.normalize("NFC").str.replace_all(f"[{HIDDEN}]", "")
         text = text.str.replace_all(r"\s+", " ").str.strip_chars()
         key = pl.col("text").str.normalize("NFKC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
         frame = pl.scan_parquet(paths.raw).with_columns(text=text).with_columns(key=key.str.strip_chars())

@@ -20,9 +20,9 @@ from stages.evaluate import ask, predictions
 from stages.files import write_parquet
 from stages.machine import cores, processor
 from stages.measures import ANSWERS
-from stages.model_folder import open_runner
 from stages.params import load_params
 from stages.paths import Paths
+from stages.runners import open_runner
 
 ROWS = 100_000
 

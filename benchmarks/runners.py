@@ -29,7 +29,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from stages import machine, model_folder
+from stages import machine, runners
 from stages.backends.batching import open_tokenizer
 from stages.backends.onnx_export import export
 from stages.backends.quiet import quiet
@@ -99,7 +99,7 @@ def contestants(scratch: Path, texts: Sequence[str], threads: int) -> dict[str, 
         export(FLOAT32, exported)
         quantize_dynamic(exported, int8, weight_type=QuantType.QInt8, per_channel=True)
     made = {
-        "Winnow": model_folder.open_runner(QUANTIZED, threads=threads).predict,
+        "Winnow": runners.open_runner(QUANTIZED, threads=threads).predict,
         "ONNX Runtime, float32": predictor(onnx_run(exported, threads)),
         "ONNX Runtime, dynamic int8": predictor(onnx_run(int8, threads)),
         "torch, eager": predictor(torch_module(model)),
@@ -142,7 +142,7 @@ def breakdown(texts: Sequence[str], threads: int) -> dict[str, float]:
     """
     description = read_json(QUANTIZED / "model.json")
     tokenizer = open_tokenizer(QUANTIZED, description).fast
-    predict = model_folder.open_runner(QUANTIZED, threads=threads).predict
+    predict = runners.open_runner(QUANTIZED, threads=threads).predict
     run, nothing = onnx_run(QUANTIZED / "model.onnx", threads), onnx_run(graph_of_nothing(), threads)
     rows = [np.array([row.ids], dtype=np.int64) for row in tokenizer.encode_batch(list(texts))]
     whole = median_ms(lambda text: predict([text]), texts)

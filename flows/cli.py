@@ -386,7 +386,8 @@ def predict(
     if model is None and not folder.is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
     from flows.budget import cores
-    from stages.model_folder import describe, open_runner, wants_pairs
+    from stages.model_folder import describe, wants_pairs
+    from stages.runners import open_runner
 
     given: Iterator[Text] = _not_empty(texts, "text") if file is None else _lines_of(file)
     if pairs:

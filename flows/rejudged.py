@@ -44,7 +44,7 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
 
 def _answers(root: Path, revision: str, model: str, row_ids: np.ndarray) -> np.ndarray:
     """(N,) labels for the texts of `row_ids`, all in one call, as `evaluate` does it."""
-    from stages.model_folder import open_runner
+    from stages.runners import open_runner
 
     texts = clean_texts(Side(root, None))
     if not texts:

@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from stages.backends.tfidf.runner import features
+from stages.cleaning.rules import cleaning_of
 from stages.entry import run_stage
 from stages.files import publish, write_json
 from stages.model_folder import seal
@@ -35,6 +36,8 @@ def baseline(params: Params, paths: Paths) -> None:
     model.fit(fitted_to, train["label"].to_pylist())
     coefficients_CV, intercept_C = one_row_a_label(model.coef_, model.intercept_)
     log.info("fitted: %d rows, %d n-grams, %d labels", *fitted_to.shape, len(labels))
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
         write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
@@ -43,9 +46,9 @@ def baseline(params: Params, paths: Paths) -> None:
             {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()},
             folder / "weights.safetensors",
         )
-        pairs = {"pairs": True} if are_pairs else {}
-        max_ngram = params.baseline.max_ngram
-        seal(folder, backend="tfidf", task=params.task, labels=labels, max_ngram=max_ngram, **pairs)
+        about = {"max_ngram": params.baseline.max_ngram, "cleaning": cleaning._asdict()}
+        about |= {"pairs": True} if are_pairs else {}
+        seal(folder, backend="tfidf", task=params.task, labels=labels, **about)
 
 
 def one_row_a_label(coefficients: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

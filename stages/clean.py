@@ -1,23 +1,27 @@
 """Stage `clean`: texts normalised, faulty rows and duplicates dropped with a counted reason, splits made.
 
-Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split, no more do rows of a
-group, and a test split that the data brings stays as it is. Rows without a label go, or are a split of their own.
+Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split that is drawn here; of
+those with one label, only one is kept. Rows of a group are in one split, and a test split that the data brings stays as
+it is. Rows without a label go, or are a split of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cleaning import frames
+from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR
-from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons
+from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
-from stages.cleaning.tables import normalised, quarantined, taken
+from stages.cleaning.tables import forms, normalised, quarantined, taken
 from stages.cleaning.unlabelled import transfer_reasons
 from stages.entry import run_stage
 from stages.files import write_json, write_parquet
@@ -36,14 +40,15 @@ def clean(params: Params, paths: Paths) -> None:
     Raises ValueError, with the counts by reason, where no row is left.
     """
     rows, keys, heavy = normalised(frames.read(paths.raw), params.clean)
-    rows["reason"], kin = reasons(rows, keys, params.clean)
+    judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()))
+    rows = rows.assign(reason=judged.reason, repeats=judged.repeats, sense=judged.sense)
     examples = _conflict_examples(rows, keys)
     kept = rows[rows["reason"] == KEPT].copy()
     if kept.empty:
         counts = _counted(rows)
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise ValueError(f"no rows left after cleaning. Read: {len(rows)}. Dropped: {shown or 'none'}.")
-    kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(kin[kept["key"]], kept.index))
+    kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(judged.kin[kept["key"]], kept.index))
     settings = params.clean
     kept["split"] = assign_splits(
         kept,
@@ -52,10 +57,11 @@ def clean(params: Params, paths: Paths) -> None:
         seed=params.seed,
     )
     if settings.unlabelled == "transfer":
-        rows["reason"] = transfer_reasons(rows, keys, kept["split"], settings)
+        rows["reason"], rows["repeats"] = transfer_reasons(rows, keys, kept["split"], settings)
         more = rows[rows["reason"] == KEPT].drop(kept.index)
         kept = pd.concat([kept, more.assign(label=None, split=TRANSFER)]).sort_index()
     del keys
+    rows["repeats"] = np.where(rows["repeats"] < 0, None, rows["row_id"].to_numpy()[rows["repeats"]])
     dropped, counts = rows[rows["reason"] != KEPT], _counted(rows)
     assert len(rows) == len(kept) + len(dropped) == len(kept) + sum(counts.values())
     report = {
@@ -65,6 +71,7 @@ def clean(params: Params, paths: Paths) -> None:
         "dropped": len(dropped),
         "dropped_by_reason": counts,
         "conflicting_texts": examples,
+        "spared_in_test": spared(rows, params.clean),
         **_described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER)),
     }
     del rows
@@ -83,10 +90,10 @@ def _counted(rows: pd.DataFrame) -> dict[str, int]:
 
 def _described(kept: pd.DataFrame, splits: Sequence[str]) -> dict[str, Any]:
     """What the report says of the rows that are kept."""
-    flagged = kept.loc[kept["look_alike"], "row_id"]
+    flagged = {name: kept.loc[kept[name], "row_id"] for name in FLAGS}
     return {
         "cut": int(kept["was_cut"].sum()),
-        "flagged": {"look_alike_letters": {"rows": len(flagged), "examples": flagged.head(EXAMPLES).tolist()}},
+        "flagged": {name: {"rows": len(ids), "examples": ids.head(EXAMPLES).tolist()} for name, ids in flagged.items()},
         "rows": {split: int((kept["split"] == split).sum()) for split in splits},
         "labels": int(kept["label"].nunique()),
         "label_shares": {label: round(share, 6) for label, share in kept["label"].value_counts(normalize=True).items()},
@@ -97,15 +104,15 @@ def _described(kept: pd.DataFrame, splits: Sequence[str]) -> dict[str, Any]:
 def _conflict_examples(rows: pd.DataFrame, keys: pa.Array) -> dict[str, Any]:
     """How many texts have several labels, and the first of them, with their labels."""
     found = conflicts(rows[(rows["reason"] == KEPT) | (rows["reason"] >= CODES["conflicting_label"])])
-    by_key = found.groupby("key")["label"]
+    by_sense = found.groupby("sense")["label"]
     shown = [
         {
             "text": keys[key].as_py().replace(PAIR_SEPARATOR, " | ")[:EXAMPLE_CHARS],
-            "labels": by_key.get_group(key).value_counts().to_dict(),
+            "labels": by_sense.get_group(sense).value_counts().to_dict(),
         }
-        for key in found["key"].drop_duplicates().head(EXAMPLES)
+        for key, sense in found.drop_duplicates("sense")[["key", "sense"]].head(EXAMPLES).itertuples(index=False)
     ]
-    return {"texts": int(found["key"].nunique()), "rows": len(found), "examples": shown}
+    return {"texts": int(found["sense"].nunique()), "rows": len(found), "examples": shown}
 
 
 if __name__ == "__main__":

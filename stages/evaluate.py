@@ -18,10 +18,10 @@ from stages.machine import cores
 from stages.measures import ANSWERS
 from stages.measures.calibration import reliability
 from stages.measures.slices import values_of
-from stages.model_folder import open_runner
 from stages.params import Params
 from stages.paths import Paths
 from stages.rows import read_split, texts_of
+from stages.runners import open_runner
 
 PROBABILITY_DIGITS = 6  # beyond them are rounding errors, which differ from machine to machine
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stages import plugins
+from stages.cleaning.rules import cleaning_of
 from stages.contracts import Family, Task
 from stages.entry import run_stage
 from stages.files import read_json
@@ -51,9 +52,11 @@ def finetune(params: Params, paths: Paths) -> None:
     runs = {seed: learned(seed, name, data, len(labels), params, paths, family, task) for seed, name in names.items()}
     trained, checkpoints = runs.pop(params.seed)
     tokenizer = paths.tokenizer / "tokenizer.json"
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = {
         "backend": "pytorch", "task": params.task, "labels": labels, "family": params.model.family,
-        **data.reading, "pretrained": without_path(params.model.name),
+        **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
         **({} if data.train.boundaries is None else {"pairs": True}),
     }  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)

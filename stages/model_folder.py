@@ -1,15 +1,12 @@
-"""A model's folder: what `model.json` says of it, the manifest of hashes, and opening it whatever runs it."""
+"""A model's folder: what `model.json` says of it, and the manifest of hashes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stages import plugins
-from stages.backends import RUNNERS
-from stages.contracts import Runner, Text
 from stages.files import read_json, sha256, write_json
 
 DESCRIPTION, MANIFEST = "model.json", "manifest.json"
@@ -72,34 +69,6 @@ def verify(folder: Path) -> None:
 _ADVICE = "Do not use it: get the folder again (`dvc checkout`, or `make repro`)."
 
 
-def open_runner(folder: Path, *, threads: int) -> Runner:
-    """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
-
-    Its `predict` raises ValueError for single texts where the model is of pairs, and the other way round.
-    """
-    description = describe(folder)
-    verify(folder)
-    runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
-    are_pairs = wants_pairs(description)
-    return replace(runner, predict=lambda texts: runner.predict(_checked(texts, folder, are_pairs=are_pairs)))
-
-
 def wants_pairs(description: Mapping[str, Any]) -> bool:
     """Whether a model, of that model.json, was trained on pairs of texts (ingest.text_pair_column)."""
     return description.get("pairs", False)
-
-
-def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool) -> Sequence[Text]:
-    """The texts, pairs as tuples. Raises ValueError for what the model in `folder` was not trained on."""
-    for number, text in enumerate(texts, start=1):
-        is_pair = isinstance(text, list | tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)
-        if is_pair != are_pairs or not (is_pair or isinstance(text, str)):
-            found = "a pair" if is_pair else "a single text" if isinstance(text, str) else f"{str(text)[:40]!r}"
-            wanted = (
-                "pairs of texts: give (text, text_pair); to `winnow predict`, TEXT --pair TEXT, or a file with a tab"
-                " between the two"
-                if are_pairs
-                else "single texts: give a str; to `winnow predict`, no --pair"
-            )
-            raise ValueError(f"{folder}: text number {number} is {found}. The model was trained on {wanted}.")
-    return [(text[0], text[1]) for text in texts] if are_pairs else texts

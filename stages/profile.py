@@ -9,10 +9,10 @@ from stages.entry import run_stage
 from stages.files import write_json
 from stages.machine import processor
 from stages.measures import COSTS
-from stages.model_folder import open_runner
 from stages.params import Params
 from stages.paths import Paths
 from stages.rows import read_split, texts_of
+from stages.runners import open_runner
 
 
 def profile(params: Params, paths: Paths, name: str) -> None:

@@ -16,11 +16,12 @@ from stages.entry import run_stage
 from stages.files import publish, read_json, write_json
 from stages.machine import cores
 from stages.measures.calibration import fit_temperature
-from stages.model_folder import describe, open_runner, seal, wants_pairs
+from stages.model_folder import describe, seal, wants_pairs
 from stages.params import Params
 from stages.paths import Paths
 from stages.recipe import ensemble, pruned_to, recurrent
 from stages.rows import read_split, texts_of
+from stages.runners import open_runner
 from stages.tasks import TASKS
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is

@@ -43,7 +43,7 @@ def write_corpus(path: Path, *, rows_per_label: int = 60, labels: tuple[str, ...
             draw.shuffle(words)
             rows.append((" ".join(words) + ".", label))
     draw.shuffle(rows)
-    rows += [rows[0], ("oh", labels[0])]
+    rows += [rows[0], ("o", labels[0])]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "topic"), *rows])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, TOPICS
 
-from stages import model_folder
+from stages import model_folder, runners
 from stages.models.encoder import FAMILY
 from stages.params import ModelParams, load_params
 
@@ -62,13 +62,13 @@ def int8(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_temperature_in_the_folder_softens_the_probabilities(student: Path, int8: Path, tmp_path: Path) -> None:
     softer = quantized(student, tmp_path / "softer", temperature=2.0)
     texts = ["the ship near the harbour", "bread and butter"]
-    before, after = (model_folder.open_runner(folder, threads=1).predict(texts) for folder in (int8, softer))
+    before, after = (runners.open_runner(folder, threads=1).predict(texts) for folder in (int8, softer))
     expected = np.sqrt(before) / np.sqrt(before).sum(1, keepdims=True)  # logits halved
     np.testing.assert_allclose(after, expected, rtol=1e-4)
 
 
 def test_pytorch_answers_in_the_order_of_the_texts(student: Path) -> None:
-    runner = model_folder.open_runner(student, threads=1)
+    runner = runners.open_runner(student, threads=1)
     together = runner.predict(TEXTS)
     assert together.shape == (len(TEXTS), 3)
     assert together.dtype == np.float32
@@ -78,8 +78,8 @@ def test_pytorch_answers_in_the_order_of_the_texts(student: Path) -> None:
 
 
 def spread_and_error(student: Path, int8: Path) -> tuple[float, float]:
-    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
-    rounded = model_folder.open_runner(int8, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS)
+    rounded = runners.open_runner(int8, threads=1).predict(TEXTS)
     return float(np.ptp(exact, axis=0).max()), float(np.abs(exact - rounded).max())
 
 
@@ -130,7 +130,7 @@ def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
 
 
 def test_any_number_of_threads_gives_the_same_answer(int8: Path) -> None:
-    one, two = (model_folder.open_runner(int8, threads=n).predict(TEXTS) for n in (1, 2))
+    one, two = (runners.open_runner(int8, threads=n).predict(TEXTS) for n in (1, 2))
     assert np.allclose(one, two, atol=1e-5)
 
 
@@ -148,7 +148,7 @@ def test_the_int8_runner_takes_the_threads_that_it_is_given(
         return session(path, options, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
-    model_folder.open_runner(int8, threads=threads)
+    runners.open_runner(int8, threads=threads)
     assert given == [threads]
 
 
@@ -173,5 +173,5 @@ def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None
         )
         write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
         model_folder.seal(folder, backend="tfidf", task="t", labels=sorted(set(labels)), max_ngram=2)
-        ours = model_folder.open_runner(folder, threads=1).predict(TEXTS)
+        ours = runners.open_runner(folder, threads=1).predict(TEXTS)
         assert np.allclose(ours, model.predict_proba(vectorizer.transform(TEXTS)), atol=1e-5)

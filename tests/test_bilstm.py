@@ -27,7 +27,7 @@ from stages.contracts import QuantizationRows
 from stages.distill import distill
 from stages.files import read_json, write_json
 from stages.finetune import finetune
-from stages.model_folder import describe, open_runner
+from stages.model_folder import describe
 from stages.models import encoder
 from stages.models.bilstm import FAMILY
 from stages.params import DistillParams, Params, load_params
@@ -35,6 +35,7 @@ from stages.paths import Paths
 from stages.prune import prune
 from stages.quantize import quantize
 from stages.refusals import faults_of_folder, faults_of_student
+from stages.runners import open_runner
 from stages.tokenize import tokenize
 from stages.training.groups import freeze, parameter_groups
 from stages.training.meter import cost_of_rows

@@ -18,12 +18,13 @@ from test_tokenize import write_clean
 from stages.cache_logits import cache_logits
 from stages.distill import distill
 from stages.files import write_json
-from stages.model_folder import open_runner, seal
+from stages.model_folder import seal
 from stages.models.encoder import FAMILY
 from stages.params import Params, load_params
 from stages.paths import Paths
 from stages.prune import prune
 from stages.quantize import quantize
+from stages.runners import open_runner
 from stages.tokenize import tokenize
 
 COPIES = 1

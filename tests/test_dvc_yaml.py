@@ -25,11 +25,13 @@ FAMILIES_OF = {
     "quantize": [STUDENTS],
 }  # fmt: skip
 # What a stage loads by a name that stands in the code, or beneath a plug-in that params.yaml may name instead.
+RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 BY_LITERAL_NAME = {
+    "clean": RULES, "quantize": RULES, "baseline": ["cleaning/stop_words.py"], "finetune": ["cleaning/stop_words.py"],
     "ingest": [f"reading/{name}.py" for name in ("lines", "records", "storage", "values")],  # for the source `files`
-    "evaluate": [f"measures/{name}.py" for name in ANSWERS],
-    "profile": [f"measures/{name}.py" for name in COSTS],
-}
+    "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
+    "profile": [*RULES, *(f"measures/{name}.py" for name in COSTS)],
+}  # fmt: skip
 
 
 def value_of(dotted: str, item: dict[str, Any], key: str) -> str:
@@ -255,6 +257,7 @@ def test_flows_see_of_the_stages_only_what_is_light() -> None:
         "models",
         "backends",
         "model_folder",
+        "runners",
         "measures",
         "recipe",
         "refusals",

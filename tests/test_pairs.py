@@ -23,12 +23,13 @@ from source_fixtures import read, settings
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from flows.cli import main
-from stages import model_folder
+from stages import model_folder, runners
 from stages.backends.batching import encode, model_inputs, open_tokenizer
 from stages.backends.onnxruntime_int8 import graph
 from stages.backends.onnxruntime_int8.quantizer import prepare
 from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
+from stages.cleaning.tables import QUARANTINE
 from stages.contracts import Answers, RawRow, Runner, Text
 from stages.files import read_json
 from stages.ingest import PAIRS_SCHEMA, SCHEMA
@@ -109,7 +110,7 @@ def cleaned(folder: Path, rows: list[tuple[Any, ...]], **changes: object) -> tup
     pq.write_table(pa.table({"origin": pa.array([], pa.large_string())}), paths.unreadable)
     clean(PARAMS.model_copy(update={"clean": CleanParams.model_validate(values)}), paths)
     dropped = pd.read_parquet(paths.quarantine)
-    assert dropped.columns.tolist() == ["row_id", "text", "label", "origin", "reason", "text_pair"]
+    assert dropped.columns.tolist() == [*QUARANTINE, "text_pair"]
     reasons = dict(zip(dropped["row_id"], dropped["reason"], strict=True))
     return pd.read_parquet(paths.clean), json.loads(paths.cleaning_report.read_text()), reasons
 
@@ -181,7 +182,7 @@ def test_what_repeats_a_pair_of_a_given_split_either_way_round_does_not_stay_in_
         (C, A, "a", "train"),
     ]
     kept, _, reasons = cleaned(tmp_path, rows)
-    assert reasons == {"row-01": "leaked", "row-02": "leaked" if given == "test" else "near_duplicate"}
+    assert reasons == {"row-01": "leaked", "row-02": "leaked"}
     assert len(kept) == 3
 
 
@@ -287,7 +288,7 @@ def by_transformers(model: Path, tiny: Path, pair: tuple[str, str], **changes: A
 def test_answers_are_those_of_transformers_with_its_token_types(
     model: Path, tiny_models: Callable[[str], Path]
 ) -> None:
-    answers = model_folder.open_runner(model, threads=1).predict(PAIRS)
+    answers = runners.open_runner(model, threads=1).predict(PAIRS)
     for pair, answer in zip(PAIRS, answers, strict=True):
         np.testing.assert_allclose(answer, by_transformers(model, tiny_models("bert"), pair), atol=1e-5)
     untyped = by_transformers(
@@ -298,8 +299,8 @@ def test_answers_are_those_of_transformers_with_its_token_types(
 
 
 def test_the_written_graph_in_float32_is_the_model(model: Path, tmp_path: Path) -> None:
-    exact = model_folder.open_runner(model, threads=1).predict(PAIRS)
-    written = model_folder.open_runner(quantized(model, tmp_path / "exact", exact=True), threads=1)
+    exact = runners.open_runner(model, threads=1).predict(PAIRS)
+    written = runners.open_runner(quantized(model, tmp_path / "exact", exact=True), threads=1)
     np.testing.assert_allclose(written.predict(PAIRS), exact, atol=1e-4)
     np.testing.assert_allclose(written.predict(PAIRS[:1]), exact[:1], atol=1e-4)
 
@@ -307,8 +308,8 @@ def test_the_written_graph_in_float32_is_the_model(model: Path, tmp_path: Path) 
 def test_int8_is_far_nearer_to_the_model_than_the_model_without_types(
     model: Path, tmp_path: Path, tiny_models: Callable[[str], Path]
 ) -> None:
-    exact = model_folder.open_runner(model, threads=1).predict(PAIRS)
-    int8 = model_folder.open_runner(quantized(model, tmp_path / "int8"), threads=1).predict(PAIRS)
+    exact = runners.open_runner(model, threads=1).predict(PAIRS)
+    int8 = runners.open_runner(quantized(model, tmp_path / "int8"), threads=1).predict(PAIRS)
     untyped = by_transformers(
         model, tiny_models("bert"), PAIRS[0], token_type_ids=torch.zeros(1, 11, dtype=torch.int64)
     )
@@ -330,8 +331,8 @@ def test_an_exported_graph_takes_types_where_the_model_does(
     tmp_path: Path, tiny_models: Callable[[str], Path], kind: str
 ) -> None:
     source = make_model(tiny_models(kind), tmp_path / "model")
-    exact = model_folder.open_runner(source, threads=1).predict(PAIRS)
-    written = model_folder.open_runner(quantized(source, tmp_path / "exact", exact=True), threads=1)
+    exact = runners.open_runner(source, threads=1).predict(PAIRS)
+    written = runners.open_runner(quantized(source, tmp_path / "exact", exact=True), threads=1)
     np.testing.assert_allclose(written.predict(PAIRS), exact, atol=1e-3)
 
 
@@ -344,12 +345,12 @@ def test_openvino_takes_types(model: Path, tmp_path: Path) -> None:
     made.write(tmp_path, made.matrices)
     shutil.copyfile(model / "tokenizer.json", tmp_path / "tokenizer.json")
     seal(tmp_path, backend="openvino_int8")
-    exact = model_folder.open_runner(model, threads=1).predict(PAIRS)
-    np.testing.assert_allclose(model_folder.open_runner(tmp_path, threads=1).predict(PAIRS), exact, atol=0.02)
+    exact = runners.open_runner(model, threads=1).predict(PAIRS)
+    np.testing.assert_allclose(runners.open_runner(tmp_path, threads=1).predict(PAIRS), exact, atol=0.02)
 
 
 def test_any_pair_gets_probabilities(model: Path) -> None:
-    runner = model_folder.open_runner(model, threads=1)
+    runner = runners.open_runner(model, threads=1)
     odd: list[Text] = [("", ""), ("\ud800", "ship"), ("ship " * 200_000, "owl"), ("owl", "a" * 1_000_000)]
     answers = runner.predict(odd)
     np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)

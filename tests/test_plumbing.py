@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from conftest import REPOSITORY
 
-from stages import model_folder, plugins
+from stages import model_folder, plugins, runners
 from stages.entry import only_one, restore_outs
 from stages.files import publish, refuse_remote_code, write_json, write_parquet
 
@@ -139,12 +139,12 @@ def test_a_spoiled_folder_is_refused(sealed: Path, spoil, said: str) -> None:
 def test_a_description_that_is_no_json_is_named(sealed: Path) -> None:
     (sealed / "model.json").write_text('{"backend": "tfidf" "task"}')
     with pytest.raises(ValueError, match=r"model\.json was altered: it is no JSON object. Do not use it"):
-        model_folder.open_runner(sealed, threads=1)
+        runners.open_runner(sealed, threads=1)
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make repro"):
-        model_folder.open_runner(tmp_path, threads=1)
+        runners.open_runner(tmp_path, threads=1)
 
 
 def test_an_error_of_a_stage_is_a_line_and_not_a_traceback(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from conftest import REPOSITORY, TOPICS
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from stages import model_folder, plugins
+from stages import model_folder, plugins, runners
 from stages.backends import QUANTIZERS
 from stages.backends.auto import quantizer as auto_quantizer
 from stages.backends.batching import CHARACTERS_A_TOKEN, encode, open_tokenizer, probabilities
@@ -94,7 +94,7 @@ def in_float32(student: Path, **changes: Any) -> onnx.ModelProto:
 
 
 def rows_of(student: Path, score: Callable[[np.ndarray], float] | None = None) -> QuantizationRows:
-    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS)
     agreement = lambda answers: float((answers.argmax(1) == exact.argmax(1)).mean())  # noqa: E731
     return QuantizationRows(calibration=TEXTS, validation=TEXTS, exact_NC=exact, score=score or agreement)
 
@@ -230,7 +230,7 @@ def test_no_two_products_of_int8_are_beyond_16_bits(student: Path, tmp_path: Pat
 
 def test_static_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path, tmp_path: Path) -> None:
     quantized(student, tmp_path / "int8", activations="static")
-    runner = model_folder.open_runner(tmp_path / "int8", threads=1)
+    runner = runners.open_runner(tmp_path / "int8", threads=1)
     alone = np.concatenate([runner.predict([text]) for text in TEXTS])
     np.testing.assert_allclose(runner.predict(TEXTS), alone, atol=1e-6)
 
@@ -305,7 +305,7 @@ def test_openvino_answers_as_the_student_and_keeps_in_float32_what_the_guard_nam
     sealed(tmp_path, student / "tokenizer.json")
     made = prepare(student, params(), TEXTS[:8])
     assert len(made.matrices) == 3 + 3 * 6 + 1  # words, positions, token types; six matrices a layer; the head
-    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS)
     sizes, errors = [], []
     for kept in ((), made.matrices):
         made.write(tmp_path, kept)
@@ -350,7 +350,7 @@ def test_torchao_answers_as_the_student_and_keeps_in_float32_what_the_guard_name
     sealed(tmp_path, student / "tokenizer.json")
     made = prepare(student, params())
     assert len(made.matrices) == 3 + 3 * 6  # words, positions, token types; six matrices a layer; not the head
-    exact = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS)
     sizes, errors = [], []
     for kept in ((), made.matrices[:3], made.matrices):
         made.write(tmp_path, kept)
@@ -364,7 +364,7 @@ def test_torchao_answers_as_the_student_and_keeps_in_float32_what_the_guard_name
 def test_torchaos_products_are_of_int8_with_int8(student: Path, tmp_path: Path) -> None:
     pytest.importorskip("torchao", reason=WHY_TORCHAO)
     quantized(student, tmp_path / "int8", backend="torchao_int8")
-    runner = model_folder.open_runner(tmp_path / "int8", threads=1)
+    runner = runners.open_runner(tmp_path / "int8", threads=1)
     with torch.profiler.profile() as profile:
         runner.predict(TEXTS[:1])
     counts = {event.key: event.count for event in profile.key_averages()}
@@ -375,7 +375,7 @@ def test_torchaos_products_are_of_int8_with_int8(student: Path, tmp_path: Path) 
 def test_torchaos_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path, tmp_path: Path) -> None:
     pytest.importorskip("torchao", reason=WHY_TORCHAO)
     quantized(student, tmp_path / "int8", backend="torchao_int8")
-    runner = model_folder.open_runner(tmp_path / "int8", threads=1)
+    runner = runners.open_runner(tmp_path / "int8", threads=1)
     alone = np.concatenate([runner.predict([text]) for text in TEXTS])
     np.testing.assert_allclose(runner.predict(TEXTS), alone, atol=1e-6)
 
@@ -408,7 +408,7 @@ def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
     assert f"auto: {found['backend']} is taken" in caplog.text
     assert "ms a row" in caplog.text
     assert all(figures.keys() == found.keys() - {"candidates"} for figures in found["candidates"].values())
-    assert model_folder.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
+    assert runners.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
 
 
 def test_auto_takes_the_fastest_and_its_files(
@@ -500,7 +500,7 @@ def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student
 
 def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:
     """Labels that are half of them wrong want softer probabilities; such as the model gives them, sharper ones."""
-    given = model_folder.open_runner(student, threads=1).predict(TEXTS).argmax(1)
+    given = runners.open_runner(student, threads=1).predict(TEXTS).argmax(1)
     half_wrong = np.where(np.arange(len(given)) % 2, given, (given + 1) % 3)
     assert temperature(student, TEXTS, given.tolist()) < 1 < temperature(student, TEXTS, half_wrong.tolist())
 
@@ -545,7 +545,7 @@ def test_a_flipped_byte_in_the_folder_is_found_before_it_is_opened(student: Path
     spoiled[len(spoiled) // 2] ^= 1
     (tmp_path / "int8/model.onnx").write_bytes(spoiled)
     with pytest.raises(ValueError, match=r"model\.onnx was altered"):
-        model_folder.open_runner(tmp_path / "int8", threads=1)
+        runners.open_runner(tmp_path / "int8", threads=1)
 
 
 @pytest.fixture(scope="module")

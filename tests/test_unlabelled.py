@@ -120,7 +120,7 @@ def test_no_transfer_row_repeats_another_row_exactly_or_nearly_least_of_all_a_he
         *((f"{first[split]} too", "", None) for split in ("validation", "test", "train")),
         (rows[60][0].upper(), None, None),
         (f"{rows[60][0]} too", None, None),
-        ("short", None, None),
+        ("x", None, None),
         (sentences(1, seed=9)[0], None, "validation"),
     ]
     both, counts, dropped = cleaned(tmp_path / "after", rows + more, unlabelled="transfer")

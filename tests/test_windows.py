@@ -15,7 +15,7 @@ from test_backends import make_student
 from test_tokenize import ROWS, params, write_clean
 from transformers import PreTrainedTokenizerFast
 
-from stages import model_folder
+from stages import model_folder, runners
 from stages.backends import batching
 from stages.backends.batching import calibration_inputs, open_tokenizer, probabilities, softmax
 from stages.models.encoder import FAMILY
@@ -155,19 +155,19 @@ def test_the_folder_alone_answers_as_training_scored(
     rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
     logits = predict_logits(FAMILY.open(student), rows, TASK.collate, pad_id=0, precision="fp32", title="")
     assert len(logits) > len(TEXTS)
-    found = model_folder.open_runner(student, threads=1).predict(TEXTS)
+    found = runners.open_runner(student, threads=1).predict(TEXTS)
     np.testing.assert_allclose(np.log(found), np.log(softmax(rows.by_text(logits))), atol=1e-3)
 
 
 def test_alone_or_among_others_a_long_text_gets_the_same_answer(student: Path) -> None:
-    runner = model_folder.open_runner(student, threads=1)
+    runner = runners.open_runner(student, threads=1)
     together = runner.predict(TEXTS)
     for number, text in enumerate(TEXTS):
         np.testing.assert_allclose(np.log(runner.predict([text])[0]), np.log(together[number]), atol=1e-3)
 
 
 def test_what_stands_behind_the_first_window_changes_the_answer(student: Path) -> None:
-    runner = model_folder.open_runner(student, threads=1)
+    runner = runners.open_runner(student, threads=1)
     beginning = "ship bread tree"
     one, other = runner.predict([beginning, beginning + " owl bear storm"])
     assert np.abs(np.log(one / other)).max() > 0.1

@@ -1,14 +1,22 @@
 """Near-duplicates: texts whose sets of character 5-grams overlap by at least the threshold, by Jaccard.
 
-MinHash (in Daft) and banding propose pairs, the true similarity decides, connected components make groups.
+MinHash (in Daft) and banding propose pairs, and the true similarity decides. Two things are made of the pairs:
+
+- groups, which are near-duplicates directly or through others: no split parts them;
+- the rows that repeat another (`repeated`): each is a near-duplicate of a row that stays, and has its label. A chain of
+  texts, each near the next, thus keeps every few links one:
+
+      a - b - c - d      group: a b c d; b repeats a, d repeats c; a and c stay
+
 Nothing hangs on the order of rows, on partitions or on threads. Of each text only its bands and a byte of each hash are
-held; pairs are judged a chunk at a time, and none whose texts are in one group already, so that neither memory nor time
-grows with the square of a template's rows.
+held; pairs are judged a chunk at a time, and for the groups none whose texts are in one already, so that neither memory
+nor time grows with the square of a template's rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import daft
 import numpy as np
@@ -32,21 +40,57 @@ CHUNK = 100_000  # pairs whose signatures are compared at once
 JUDGED = 1 << 10  # pairs whose shingles are held at once
 
 
-def near_duplicate_groups(
-    keys: Sequence[str] | pa.Array, *, jaccard: float, compared: np.ndarray | None = None
-) -> np.ndarray:
-    """A group number below N (N,) for each of N distinct keys: near-duplicates share it, directly or through others.
+class Neighbours(NamedTuple):
+    """What is known of K distinct keys, and of pairs of them."""
+
+    groups: np.ndarray
+    """(K,) a number below K: near-duplicates share it, directly or through others."""
+    kin: np.ndarray
+    """(K,) likewise, of those that no split of the data must part."""
+    candidates: Callable[[np.ndarray], np.ndarray]
+    """candidates(keys_N): (bands, N) uint64; keys that may be near-duplicates have a number of a band in common."""
+    near: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """near(left_P, right_P): (P,) whether these keys are near-duplicates."""
+    swapped: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    """Of pairs of texts: whether (a, b) and (b, a) are."""
+
+
+def neighbours(keys: pa.Array, *, jaccard: float, compared: np.ndarray) -> Neighbours:
+    """What is known of K distinct keys; `compared` (K,) says which of them are compared at all.
 
     `jaccard` in [0.5, 1] is the least similarity of two keys' sets of character 5-grams; 1 turns this off.
-    `compared` (N,) says which keys are compared at all; without it all are.
+    Pairs are near-duplicates where their first texts are the same or nearly, and their second ones too: the same
+    premise with another hypothesis is another pair. Splits must not part (a, b) from (b, a) either.
     """
-    groups = np.arange(len(keys))
+    texts = texts_of(keys)
+    if len(texts) == 1:
+        return _of_texts(keys, jaccard, compared)
+    distinct = pc.dictionary_encode(pa.concat_arrays(texts))
+    places = distinct.indices.to_numpy().reshape(2, len(keys))
+    wanted = np.zeros(len(distinct.dictionary), dtype=bool)
+    wanted[places[:, compared]] = True
+    of_texts = _of_texts(distinct.dictionary, jaccard, wanted)
+    ends = of_texts.groups[places]
+    groups, kin = (
+        _numbered(of_first * len(wanted) + of_second) for of_first, of_second in (ends, np.sort(ends, axis=0))
+    )
+
+    def near(left: np.ndarray, right: np.ndarray, *, first: int = 0) -> np.ndarray:
+        found = of_texts.near(places[0][left], places[first][right])
+        found[found] = of_texts.near(places[1][left[found]], places[1 - first][right[found]])
+        return found
+
+    return Neighbours(
+        groups, kin, lambda of: groups[of][None].astype(np.uint64), near, lambda one, other: near(one, other, first=1)
+    )
+
+
+def _of_texts(keys: pa.Array, jaccard: float, compared: np.ndarray) -> Neighbours:
     texts = pa.array(keys, pa.large_string())
-    chosen = pc.utf8_length(texts).to_numpy() >= SHINGLE
-    if compared is not None:
-        chosen &= compared
+    groups = np.arange(len(texts))
+    chosen = compared & (pc.utf8_length(texts).to_numpy() >= SHINGLE)
     if jaccard >= 1 or chosen.sum() < 2:
-        return groups
+        return Neighbours(groups, groups, lambda of: of[None].astype(np.uint64), lambda left, right: left == right)
     in_order = pc.all(pc.less_equal(texts[:-1], texts[1:])).as_py()  # as `clean` gives them
     order = np.arange(len(texts)) if in_order else pc.sort_indices(texts).to_numpy()
     order = order[chosen[order]]
@@ -54,29 +98,98 @@ def near_duplicate_groups(
     for left, right in _proposals(buckets, order):
         for at in range(0, len(left), CHUNK):
             _join_similar(groups, left[at : at + CHUNK], right[at : at + CHUNK], marks, texts, jaccard)
-    return _roots(groups, groups)
+    groups = _roots(groups, groups)
+    several = np.flatnonzero(np.bincount(groups, minlength=len(groups))[groups] > 1)
+    return Neighbours(groups, groups, *_pairs(texts, several, buckets[:, several], marks[several], jaccard))
 
 
-def alike(keys: pa.Array, *, jaccard: float, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each of K distinct keys its group (K,) of near-duplicates, and its group (K,) of those that a split of the
-    data must not part; both are numbers below K.
+def _pairs(
+    texts: pa.LargeStringArray, at: np.ndarray, buckets: np.ndarray, marks: np.ndarray, jaccard: float
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """`candidates` and `near`, from the sketches of the keys `at`: those that have a neighbour at all."""
 
-    Pairs are near-duplicates where their first texts are the same or nearly, and their second ones too: the same
-    premise with another hypothesis is another pair. Splits must not part (a, b) from (b, a) either.
+    def candidates(keys: np.ndarray) -> np.ndarray:
+        if len(at) == 0:
+            return keys[None].astype(np.uint64)
+        places = np.minimum(np.searchsorted(at, keys), len(at) - 1)
+        return np.where(at[places] == keys, buckets[:, places], keys.astype(np.uint64))
+
+    def near(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        found = left == right
+        maybe = np.flatnonzero(~found)
+        if len(at) == 0:
+            return found
+        places = [np.minimum(np.searchsorted(at, keys[maybe]), len(at) - 1) for keys in (left, right)]
+        known = (at[places[0]] == left[maybe]) & (at[places[1]] == right[maybe])
+        maybe, one, other = maybe[known], places[0][known], places[1][known]
+        maybe = maybe[_agree(marks, one, other, jaccard)]
+        for start in range(0, len(maybe), JUDGED):
+            some = maybe[start : start + JUDGED]
+            found[some] = _jaccards(texts.take(pa.array(left[some])), texts.take(pa.array(right[some]))) >= jaccard
+        return found
+
+    return candidates, near
+
+
+def _agree(marks: np.ndarray, one: np.ndarray, other: np.ndarray, jaccard: float) -> np.ndarray:
+    """(P,): whether the signatures of so many pairs are near enough for their texts to be looked at."""
+    return (marks[one] == marks[other]).mean(axis=1) >= jaccard - SLACK
+
+
+def repeated(known: Neighbours, key: np.ndarray, label: np.ndarray, spared: np.ndarray) -> np.ndarray:
+    """Of N rows, those preferred first, the row (N,) that each repeats; -1 where it stays.
+
+    A row repeats one that stays, is a near-duplicate of it, and has its label. Rows that are `spared` (N,) stay.
+    In turns the first row of every of its buckets stays, and takes those of its buckets that are near it:
+
+        buckets  b1: 0 2 5   b2: 1 2   b3: 2 5      turn 1: 0 and 1 stay and are compared with 2 and 5; turn 2: ...
     """
-    texts = texts_of(keys)
-    if len(texts) == 1:
-        groups = near_duplicate_groups(keys, jaccard=jaccard, compared=compared)
-        return groups, groups
-    distinct = pc.dictionary_encode(pa.concat_arrays(texts))
-    places = distinct.indices.to_numpy().reshape(2, len(keys))
-    wanted = np.zeros(len(distinct.dictionary), dtype=bool)
-    wanted[places[:, compared]] = True
-    ends = near_duplicate_groups(distinct.dictionary, jaccard=jaccard, compared=wanted)[places]
-    groups, kin = (
-        _numbered(of_first * len(wanted) + of_second) for of_first, of_second in (ends, np.sort(ends, axis=0))
-    )
-    return groups, kin
+    repeats = np.full(len(key), -1)
+    together = _numbered(known.groups[key] * (int(label.max(initial=0)) + 1) + label)
+    if len(together) == 0:
+        return repeats
+    may_go = np.bincount(together, weights=~spared)[together] > 0
+    rows = np.flatnonzero((np.bincount(together)[together] > 1) & may_go)
+    if len(rows) == 0:
+        return repeats
+    buckets = known.candidates(key[rows]) * np.uint64(0x9E3779B97F4A7C15) + together[rows].astype(np.uint64)
+    tries = np.zeros(buckets.shape, dtype=np.uint8)
+    left = np.arange(len(rows))
+    while len(left):
+        first = np.stack([_firsts(of_band[left]) for of_band in buckets])
+        own = np.arange(len(left))
+        first = np.where(tries[:, left] < WINDOW, first, own)
+        stays = (first == own).all(axis=0)
+        band, at = np.nonzero((stays | spared[rows[left]])[first] & (first != own))
+        tries[band, left[at]] += 1
+        pairs = np.unique(at * len(left) + first[band, at])  # the one preferred comes first
+        at, by = pairs // len(left), pairs % len(left)
+        near = known.near(key[rows[left[by]]], key[rows[left[at]]]) & ~spared[rows[left[at]]]
+        at, place = np.unique(at[near], return_index=True)
+        repeats[rows[left[at]]] = rows[left[by[near][place]]]
+        stays[at] = True  # is done with
+        left = left[~stays]
+    return repeats
+
+
+def turned_round(known: Neighbours, key: np.ndarray, rows: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Of the pairs (a, b) of `rows`, which of `held` (places in `key`) is nearly (b, a): (len(rows),); -1: none is."""
+    found = np.full(len(rows), -1)
+    if known.swapped is None:
+        return found
+    held = held[np.argsort(known.kin[key[held]], kind="stable")]
+    begins, ends = (np.searchsorted(known.kin[key[held]], known.kin[key[rows]], side) for side in ("left", "right"))
+    for step in range(WINDOW):
+        at = np.flatnonzero((found < 0) & (begins + step < ends))
+        of = held[begins[at] + step]
+        found[at] = np.where(known.swapped(key[rows[at]], key[of]), of, -1)
+    return found
+
+
+def _firsts(buckets: np.ndarray) -> np.ndarray:
+    """(N,): the first place at which each one's bucket occurs."""
+    _, first, places = np.unique(buckets, return_index=True, return_inverse=True)
+    return first[places]
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:
@@ -90,8 +203,8 @@ def _join_similar(
     """Make one of the groups of each pair whose true similarity reaches the threshold, where they are not one yet."""
     apart = _roots(groups, left) != _roots(groups, right)
     left, right = left[apart], right[apart]
-    alike = (marks[left] == marks[right]).mean(axis=1) >= jaccard - SLACK
-    left, right = left[alike], right[alike]
+    agree = _agree(marks, left, right, jaccard)
+    left, right = left[agree], right[agree]
     for at in range(0, len(left), JUDGED):
         one, other = left[at : at + JUDGED], right[at : at + JUDGED]
         similar = _jaccards(keys.take(pa.array(one)), keys.take(pa.array(other))) >= jaccard

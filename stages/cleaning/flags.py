@@ -1,4 +1,4 @@
-"""What is counted and shown, and left as it is: letters that look like others."""
+"""What is counted and shown, and left as it is: letters that look like others, markup that was escaped again."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def look_alike_letters(text: daft.Expression) -> daft.Expression:
     Whole words of another script are none: they are of another language, which is what `languages` is for.
     """
     return regexp(text, rf"{_LATIN}[{LOOK_ALIKES}]|[{LOOK_ALIKES}]\p{{M}}*\p{{Latin}}")
+
+
+def escaped_markup(text: daft.Expression) -> daft.Expression:
+    """Whether entities or escaped tags are left, as in `it&#39;s`, `it#39;s` or `&lt;b&gt;`; null without a text."""
+    return regexp(text, r"&(?:#\d+|#[xX][0-9a-fA-F]+|lt|gt|quot|apos|nbsp|amp);|#(?:3[49]|8[0-9]{3});")
+
+
+# Columns of the rows while they are cleaned, and in the report under `flagged`.
+FLAGS = {"look_alike_letters": look_alike_letters, "escaped_markup": escaped_markup}

@@ -1,10 +1,13 @@
 """What two texts are compared by: their letters, marks and digits, case-folded, with single spaces between.
 
+Where texts of one key have several labels, their forms are compared as well, which hold symbols too: `C++` and `C#`.
+
 Texts in ASCII go through a table of bytes, whole batches at once; the others through Unicode's own rules.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 
@@ -14,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.cleaning.batches import not_ascii
-from stages.cleaning.characters import INVISIBLE_CHARACTER
+from stages.cleaning.characters import ASCII_CONTROL, HIDDEN_CHARACTER, invisible_characters
 
 PAIR_SEPARATOR = "\x1f"  # between the keys of a pair's two texts: a control character, which no key holds
 _GONE = 1  # in the table: bytes that leave nothing behind
@@ -29,7 +32,7 @@ def _table() -> bytes:
         character = chr(code)
         if character.isalnum():
             table[code] = ord(character.lower())
-        elif INVISIBLE_CHARACTER.match(character):
+        elif ASCII_CONTROL.match(character):
             table[code] = _GONE
     return bytes(table)
 
@@ -93,10 +96,44 @@ def _filled(keys: pa.LargeStringArray, texts: pa.LargeStringArray) -> pa.LargeSt
 
 
 def _fold(text: str) -> str:
-    text = INVISIBLE_CHARACTER.sub("", text)
+    """Small letters in Unicode's compatible form, without what nobody sees."""
+    text = HIDDEN_CHARACTER.sub("", text)
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return HIDDEN_CHARACTER.sub("", _compatible(_compatible(text).casefold()))
+
+
+def _compatible(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+# Quotes, and what ends a sentence or a part of it: texts are no others for want of them.
+_QUOTES = re.compile("[\"'\u201c\u201d\u00ab\u00bb\u2018\u2019]")
+_ENDS = re.compile(r"(?<=\S)[.,;:!?\u2026\u3002\uff01\uff1f]+(?=\s|$)")
+_VARIATIONS = re.compile("[\ufe00-\ufe0f]")
+
+
+def form_of(text: str) -> str:
+    """What a reader tells two texts of one key apart by: symbols, emoji, joiners, the tags of flags."""
+    seen = _VARIATIONS.sub("", invisible_characters(text))
+    return " ".join(_ENDS.sub("", _QUOTES.sub("", _compatible(_compatible(seen).casefold()))).split())
+
+
+# Scripts of which a character says as much as some letters do, and emoji.
+_DENSE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]"
+LETTERS = 3  # that a character of those counts for
+
+
+@daft.func.batch(return_dtype=daft.DataType.int64(), use_process=False)
+def written(texts: daft.Series) -> pa.Array:
+    """How long each text is for a reader: its characters, of which those of Chinese, say, count for LETTERS each."""
+    array = texts.to_arrow()
+    lengths, other = pc.utf8_length(array), pc.fill_null(not_ascii(array), False)
+    if pc.any(other).as_py():
+        dense = pc.count_substring_regex(array.filter(other), _DENSE)
+        more = pc.add(lengths.filter(other), pc.multiply(dense, LETTERS - 1))
+        lengths = pc.replace_with_mask(lengths, other, more.cast(lengths.type))
+    return lengths.cast(pa.int64())
 
 
 def in_slices(change: Callable[[pa.Array], pa.Array], array: pa.Array) -> pa.Array:

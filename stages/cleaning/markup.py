@@ -1,75 +1,84 @@
-"""Rules for markup: HTML and Markdown become the text that a reader would see."""
+"""The rule for HTML: it becomes the text that a reader would see; what only looks like HTML stays."""
 
 from __future__ import annotations
 
 import html
 import re
 
-import daft
-from daft.functions import regexp_replace
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-
-from stages.cleaning.batches import where
-from stages.cleaning.characters import INVISIBLE_CHARACTER
+from stages.cleaning.characters import HIDDEN_CHARACTER
 
 # Elements that end a line of text leave a space behind, the others nothing.
-BLOCKS = (
+_BLOCKS = (
     "address|article|aside|blockquote|body|br|caption|center|col|colgroup|dd|details|dialog|div|dl|dt|fieldset|"
     "figcaption|figure|footer|form|frame|frameset|h1|h2|h3|h4|h5|h6|head|header|hgroup|hr|html|legend|li|link|"
     "main|menu|meta|nav|noscript|ol|optgroup|option|p|pre|search|section|select|summary|table|tbody|td|template|"
     "textarea|tfoot|th|thead|title|tr|ul"
 )
-INLINES = (
+_INLINES = (
     "a|abbr|acronym|area|audio|b|base|bdi|bdo|big|button|canvas|cite|code|data|datalist|del|dfn|em|embed|font|i|"
     "iframe|img|input|ins|kbd|label|map|mark|meter|object|output|param|picture|progress|q|rp|rt|ruby|s|samp|"
     "script|slot|small|source|span|strike|strong|style|sub|sup|svg|time|track|tt|u|var|video|wbr"
 )
-_ATTRIBUTE = r"""\s+[a-z_:@][\w:.-]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+))?"""
-_REMARK = r"(?is)<!--.*?-->|<script\b[^<>]*>.*?</script\s*>|<style\b[^<>]*>.*?</style\s*>"
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+BLOCKS = frozenset(_BLOCKS.split("|"))
+# Elements that are often left open, or have no end: a tag of theirs alone is markup. One of another element may be a
+# placeholder (`cp <source> <output>`) or a type (`List<a>`), unless its end follows, or an attribute has a value.
+LEFT_OPEN = frozenset(
+    ["br", "hr", "wbr", "p", "li", "dt", "dd", "td", "th", "tr", "tbody", "thead", "tfoot", "body", "html", "head"]
+)
+# Attributes that stand without a value.
+FLAGS = (
+    "allowfullscreen|async|autofocus|autoplay|checked|compact|controls|default|defer|disabled|download|hidden|inert|ismap"
+    "|itemscope|loop|multiple|muted|nohref|noshade|novalidate|nowrap|open|readonly|required|reversed|selected"
+)
+_VALUED = r"""[a-z_:@][\w:.-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+)"""
+_ELEMENT = f"{_BLOCKS}|{_INLINES}"
+_TAG = re.compile(
+    rf"(?i)<(?:(?P<end>/)(?P<ended>{_ELEMENT})\s*"
+    rf"|(?P<begun>{_ELEMENT})(?P<attributes>(?:\s+(?:{_VALUED}|(?:{FLAGS})(?![\w=-])))*)\s*/?)>"
+)
+_REMARK = re.compile("<!--"), re.compile("-->")
+_SCRIPT = re.compile(r"(?i)<script\b[^<>]*>"), re.compile(r"(?i)</script\s*>")
+_STYLE = re.compile(r"(?i)<style\b[^<>]*>"), re.compile(r"(?i)</style\s*>")
+# An entity, however often its `&` was escaped; and those whose `&` was lost on the way, as in `it#39;s`.
+_ENTITY = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)*(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_ESCAPED_AMPERSANDS = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+(?=[#A-Za-z])", re.IGNORECASE)
+_BARE = re.compile(r"(?<![&#])#(?:3[4689]|8(?:2(?:1[1267]|2[016]|30)));|(?<![\w&#;])(?:quot|apos|nbsp|amp);")
 
 
-def _tags(names: str) -> str:
-    """A pattern for the tags of these elements and of no other: `<type>` and `<object at 0x7f>` are code."""
-    return rf"(?i)<(?:{names})(?:{_ATTRIBUTE})*\s*/?>|</(?:{names})\s*>"
+def html_markup(text: str) -> str:
+    """Comments, scripts and the tags of HTML's elements go, entities become characters; `a < b` and `List<a>` stay."""
+    if "<" in text:
+        for opening, closing in (_REMARK, _SCRIPT, _STYLE):
+            text = _without(text, opening, closing)
+        text = _untagged(text)
+    if "&" in text:
+        text = _ENTITY.sub(_character, text)
+    return _BARE.sub(lambda bare: html.unescape(f"&{bare[0]}"), text) if ";" in text else text
 
 
-def _unescape(entity: re.Match[str]) -> str:
-    return INVISIBLE_CHARACTER.sub("", html.unescape(entity[0]))
+def _without(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
+    """The text with a space in the place of each part from an opening to the next closing."""
+    parts, at = [], 0
+    while (begin := opening.search(text, at)) and (end := closing.search(text, begin.end())):
+        parts += [text[at : begin.start()], " "]
+        at = end.end()
+    return "".join([*parts, text[at:]]) if parts else text
 
 
-_entities = where("&", lambda text: _ENTITY.sub(_unescape, text))
+def _untagged(text: str) -> str:
+    last_end = {end["ended"].lower(): end.start() for end in _TAG.finditer(text) if end["end"]}
+
+    def left(tag: re.Match[str]) -> str:
+        name = (tag["ended"] or tag["begun"]).lower()
+        is_markup = tag["end"] or name in LEFT_OPEN or "=" in tag["attributes"] or last_end.get(name, -1) > tag.start()
+        if not is_markup:
+            return tag[0]
+        return " " if name in BLOCKS else ""
+
+    return _TAG.sub(left, text)
 
 
-def html_markup(text: daft.Expression) -> daft.Expression:
-    """Comments, scripts and the tags of HTML's elements go, entities become characters; `a < b` stays."""
-    text = regexp_replace(text, _REMARK, " ")
-    text = regexp_replace(text, _tags(BLOCKS), " ")
-    text = regexp_replace(text, _tags(INLINES), "")
-    return _entities(text)
-
-
-def _seen(tokens: list[Token]) -> str:
-    """What a reader sees of a block's inline parts."""
-    breaks = {"softbreak": "\n", "hardbreak": "\n"}
-    return "".join(
-        _seen(token.children or []) if token.type == "image" else breaks.get(token.type, token.content)
-        for token in tokens
-    )
-
-
-def _plain(text: str) -> str:
-    blocks = _MARKDOWN.parse(text)
-    parts = [_seen(block.children) if block.children else block.content for block in blocks]
-    return "\n".join(part.strip("\n") for part in parts if part)
-
-
-# What may be Markdown; `_` only at a word's edge, so that snake_case words are not parsed in vain.
-_markdown = where(r"[*`\[\]#>~|\\]|(?:^|\W)_|_(?:\W|$)|(?m:^\s*(?:[-+=]|\d+[.)]|    ))", _plain)
-
-
-def markdown_markup(text: daft.Expression) -> daft.Expression:
-    """Emphasis, headings, lists, tables, code marks and links of Markdown become the text that a reader sees."""
-    return _markdown(text)
+def _character(entity: re.Match[str]) -> str:
+    """What an entity stands for; nothing where nobody sees it. Of joiners `invisible_characters` judges."""
+    character = html.unescape(_ESCAPED_AMPERSANDS.sub("&", entity[0]))
+    return character if character in ("\u200c", "\u200d") else HIDDEN_CHARACTER.sub("", character)

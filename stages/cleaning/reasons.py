@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.cleaning.duplicates import alike
+from stages.cleaning.duplicates import Neighbours, neighbours, repeated, turned_round
 from stages.params import CleanParams
 
 REASONS = (
@@ -26,22 +29,41 @@ KEPT = -1
 KEPT_FIRST = {"test": 0, "validation": 1, "train": 2}  # of duplicates, by given split; without one: last
 
 
-def reasons(rows: pd.DataFrame, keys: pa.Array, params: CleanParams) -> tuple[np.ndarray, np.ndarray]:
-    """Why each of N rows is dropped (N,): a position in REASONS, or KEPT; and of each key (K,) what it is kin to: keys
-    of one number are not to be in two splits.
+class Judged(NamedTuple):
+    """What is found of N rows, and of their K distinct keys."""
 
-    `rows`, sorted by row_id, has the columns of `normalised` (tables.py); key is a position in `keys`, K distinct ones.
+    reason: np.ndarray
+    """(N,) why each row is dropped: a position in REASONS, or KEPT."""
+    repeats: np.ndarray
+    """(N,) which row each duplicate and each leaked row repeats; -1 for the others."""
+    sense: np.ndarray
+    """(N,) a number below K + N: rows of one number say the same. That of a row is its key's; but where the rows of a
+    key have several labels, and their texts differ in symbols, each of these texts has a number of its own."""
+    kin: np.ndarray
+    """(K,) keys of one number are not to be in two splits."""
+
+
+def reasons(
+    rows: pd.DataFrame, keys: pa.Array, params: CleanParams, forms: Callable[[np.ndarray], Sequence[str]]
+) -> Judged:
+    """Why rows are dropped. `rows`, sorted by row_id, has the columns of `normalised` (tables.py); key is a position in
+    `keys`, K distinct ones; forms(rows_M) gives the `form_of` (keys.py) these rows' texts.
+
     Of two reasons the earlier in REASONS counts. Rows that the data gives as `test` are dropped only where
     there is no text or no label.
     """
     reason = np.full(len(rows), KEPT, dtype=np.int8)
     for name, faulty in faults(rows, params).items():
         reason[faulty & (reason == KEPT)] = CODES[name]
-    _mark_exact(reason, _compared(rows, reason), params)
-    compared = _compared(rows, reason)
-    groups, kin = alike(keys, jaccard=params.near_duplicate_jaccard, compared=present(compared["key"], len(keys)))
-    _mark_near(reason, compared, groups, kin)
-    return reason, kin
+    repeats, sense = np.full(len(rows), -1), rows["key"].to_numpy(dtype=np.int64).copy()
+    left = _compared(rows, reason, sense)
+    _split_senses(sense, left, forms, len(keys))
+    left["sense"] = sense[left["at"]]
+    _mark_exact(reason, repeats, left, params)
+    left = left[reason[left["at"]] == KEPT]
+    known = neighbours(keys, jaccard=params.near_duplicate_jaccard, compared=present(left["key"], len(keys)))
+    _mark_near(reason, repeats, left, known)
+    return Judged(reason, repeats, sense, known.kin)
 
 
 def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
@@ -51,21 +73,32 @@ def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
         "missing_text": rows["chars"].isna(),
         "missing_label": rows["label"].isna() | (rows["label"].str.strip() == ""),
         "empty": rows["blank"].fillna(False),
-        "too_short": (rows["shorter" if "shorter" in rows else "chars"] < params.min_chars) & ~given_test,
         "leaked_group": _in_better_split(rows),
+        **{name: faulty & ~given_test for name, faulty in _unfit(rows, params).items()},
     }
-    if params.languages is not None:
-        spoken = rows.filter(["language", "language_pair"]).isin(params.languages)
-        found["other_language"] = ~spoken.all(axis=1) & ~given_test
     return {name: found[name].to_numpy(dtype=bool) for name in sorted(found, key=REASONS.index)}
 
 
+def _unfit(rows: pd.DataFrame, params: CleanParams) -> dict[str, pd.Series]:
+    """By reason, the rows that training does without, and a given test split does not."""
+    found = {"too_short": rows["written"] < params.min_chars}
+    if params.languages is not None:
+        found["other_language"] = ~rows.filter(["language", "language_pair"]).isin(params.languages).all(axis=1)
+    return found
+
+
+def spared(rows: pd.DataFrame, params: CleanParams) -> dict[str, int]:
+    """How many rows of a given test split are kept with what drops a row for training, by reason."""
+    test = (rows["split"] == "test") & (rows["reason"] == KEPT)
+    return {name: int((faulty & test).sum()) for name, faulty in _unfit(rows, params).items()}
+
+
 def conflicts(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows (label, key) whose key has several labels, of those that have a key."""
-    rows = rows[["label", "key"]].dropna()
+    """The rows (label, key, sense) whose sense has several labels, of those that have a key."""
+    rows = rows[rows["key"] >= 0].dropna(subset=["label"])
     labels = pd.factorize(rows["label"])[0]
-    key = rows["key"].to_numpy()
-    return rows[_has_several(key, labels, int(key.max(initial=-1)) + 1)[key]]
+    sense = rows["sense"].to_numpy()
+    return rows[_has_several(sense, labels, int(sense.max(initial=-1)) + 1)[sense]]
 
 
 def _in_better_split(rows: pd.DataFrame) -> pd.Series:
@@ -85,55 +118,85 @@ def _rank(rows: pd.DataFrame) -> pd.Series:
     return rows["split"].map(KEPT_FIRST).fillna(len(KEPT_FIRST)).astype("int8")
 
 
-def _compared(rows: pd.DataFrame, reason: np.ndarray) -> pd.DataFrame:
-    """The rows that are kept so far, the best of several duplicates first: at, key, label, rank, is_test."""
+def _compared(rows: pd.DataFrame, reason: np.ndarray, sense: np.ndarray) -> pd.DataFrame:
+    """The rows that are kept so far, the best of several duplicates first: at, key, sense, label, rank, is_test."""
     at = np.flatnonzero(reason == KEPT)
     left = rows.iloc[at]
     rank = _rank(left).to_numpy()
-    numbers = {"at": at, "key": left["key"].to_numpy(dtype=np.int64), "label": pd.factorize(left["label"])[0]}
-    return pd.DataFrame({**numbers, "rank": rank, "is_test": rank == 0}).iloc[np.argsort(rank, kind="stable")]
+    key, label = left["key"].to_numpy(dtype=np.int64), pd.factorize(left["label"])[0]
+    numbers = {"at": at, "key": key, "sense": sense[at], "label": label, "rank": rank, "is_test": rank == 0}
+    return pd.DataFrame(numbers).iloc[np.argsort(rank, kind="stable")]
 
 
-def _mark_exact(reason: np.ndarray, rows: pd.DataFrame, params: CleanParams) -> None:
-    """Mark the rows that share their key with another."""
-    count = int(rows["key"].max()) + 1 if len(rows) else 0
-    leaked = present(rows.loc[rows["is_test"], "key"], count)[rows["key"]] & ~rows["is_test"]
-    reason[rows.loc[leaked, "at"]] = CODES["leaked"]
-    rows = rows[~rows["is_test"] & ~leaked]
-    several = _has_several(rows["key"].to_numpy(), rows["label"].to_numpy(), count)
-    conflicting = pd.Series(several[rows["key"]], rows.index)
+def _split_senses(
+    sense: np.ndarray, rows: pd.DataFrame, forms: Callable[[np.ndarray], Sequence[str]], n_keys: int
+) -> None:
+    """Where the rows of a key have several labels, let those with other symbols, as `C++` and `C#`, be other texts."""
+    several = rows[_has_several(rows["key"].to_numpy(), rows["label"].to_numpy(), n_keys)[rows["key"]]]
+    if several.empty:
+        return
+    several = several.assign(form=list(forms(several["at"].to_numpy())))
+    several = several[several.groupby("key")["form"].transform("nunique") > 1]
+    sense[several["at"]] = n_keys + several.groupby(["key", "form"]).ngroup()
+
+
+def _mark_exact(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, params: CleanParams) -> None:
+    """Mark the rows that say the same as another, or have its key and its label."""
+    rows = rows[~_leak(reason, repeats, rows)]
+    rows = rows[~rows["is_test"]]
+    count = int(rows["sense"].max()) + 1 if len(rows) else 0
+    several = _has_several(rows["sense"].to_numpy(), rows["label"].to_numpy(), count)
+    conflicting = pd.Series(several[rows["sense"]], rows.index)
     if params.conflicting_labels == "majority":
         conflicting &= ~_of_majority(rows[conflicting]).reindex(rows.index, fill_value=False)
     if params.conflicting_labels == "keep":
-        dropped, why = _kept_elsewhere(rows["rank"], rows["key"]), "leaked"
+        dropped, why = _kept_elsewhere(rows["rank"], rows["sense"]), "leaked"
     else:
         dropped, why = conflicting, "conflicting_label"
     reason[rows.loc[dropped, "at"]] = CODES[why]
     rows = rows[~dropped]
-    reason[rows.loc[rows.duplicated(["key", "label"]), "at"]] = CODES["exact_duplicate"]
+    first = rows.groupby(["key", "label"])["at"].transform("first")
+    again = rows["at"] != first
+    reason[rows.loc[again, "at"]] = CODES["exact_duplicate"]
+    repeats[rows.loc[again, "at"]] = first[again]
+
+
+def _leak(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame) -> pd.Series:
+    """Mark, and tell, the rows that say the same as one of a given test split, or have its key and its label."""
+    leaked = pd.Series(False, rows.index)
+    test = rows[rows["is_test"]]
+    for columns in (["sense"], ["key", "label"]):
+        of_test = rows.merge(test.groupby(columns)["at"].first().rename("of_test"), on=columns, how="left")["of_test"]
+        found = of_test.notna().to_numpy() & ~rows["is_test"].to_numpy() & ~leaked.to_numpy()
+        repeats[rows.loc[found, "at"]] = of_test[found].astype(np.int64)
+        leaked |= found
+    reason[rows.loc[leaked, "at"]] = CODES["leaked"]
+    return leaked
 
 
 def _of_majority(rows: pd.DataFrame) -> pd.Series:
-    """Whether each row has the label that most rows of its key have; of a tie, none has."""
-    votes = rows.groupby(["key", "label"]).size().rename("votes").reset_index()
-    most = votes.groupby("key")["votes"].transform("max")
-    winners = votes[votes["votes"] == most].drop_duplicates("key", keep=False)
-    winner = rows["key"].map(winners.set_index("key")["label"])
+    """Whether each row has the label that most rows of its sense have; of a tie, none has."""
+    votes = rows.groupby(["sense", "label"]).size().rename("votes").reset_index()
+    most = votes.groupby("sense")["votes"].transform("max")
+    winners = votes[votes["votes"] == most].drop_duplicates("sense", keep=False)
+    winner = rows["sense"].map(winners.set_index("sense")["label"])
     return rows["label"] == winner
 
 
-def _mark_near(reason: np.ndarray, rows: pd.DataFrame, groups: np.ndarray, kin: np.ndarray) -> None:
-    """Mark the rows that are near-duplicates of another; those of the kept one's own key are none."""
-    group, of_kin = groups[rows["key"]], kin[rows["key"]]
-    leaked = present(of_kin[rows["is_test"]], len(kin))[of_kin] & ~rows["is_test"].to_numpy()
-    reason[rows["at"].to_numpy()[leaked]] = CODES["leaked"]
-    left = ~rows["is_test"].to_numpy() & ~leaked
-    at, key, group = rows["at"].to_numpy()[left], rows["key"].to_numpy()[left], group[left]
-    numbers, first = np.unique(group, return_index=True)
-    kept_key = key[first][np.searchsorted(numbers, group)]
-    reason[at[key != kept_key]] = CODES["near_duplicate"]
-    late = rows["at"].to_numpy()[_kept_elsewhere(rows["rank"], pd.Series(of_kin, rows.index))]
-    reason[late[reason[late] == KEPT]] = CODES["leaked"]  # the other way round, as (b, a) of a validation row (a, b)
+def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, known: Neighbours) -> None:
+    """Mark the rows that are near-duplicates of one that stays, and have its label."""
+    at, key, rank = (rows[name].to_numpy() for name in ("at", "key", "rank"))
+    test = rows["is_test"].to_numpy()
+    of = repeated(known, key, rows["label"].to_numpy(), test)
+    found = of >= 0
+    reason[at[found]] = np.where(test[of[found]], CODES["leaked"], CODES["near_duplicate"])
+    repeats[at[found]] = at[of[found]]
+    held, others = np.flatnonzero(~found & (rank < KEPT_FIRST["train"])), np.flatnonzero(~found & (rank > 0))
+    of = turned_round(known, key, others, held)
+    others, of = others[of >= 0], of[of >= 0]
+    late = rank[others] > rank[of]
+    reason[at[others[late]]] = CODES["leaked"]
+    repeats[at[others[late]]] = at[of[late]]
 
 
 def present(numbers: np.ndarray | pd.Series, count: int) -> np.ndarray:

@@ -1,43 +1,33 @@
-"""What may be done to a text: each rule turns a Daft string expression into a Daft string expression.
+"""What is done to a text before a model sees it: the rules of `clean.rules`, the same in training and in use.
 
-The rules run inside Daft: in Rust where it has a function for them, in batches where it has none.
-They are the same in one process and on a cluster. What each does is in its docstring and in docs/cleaning.md.
+The stage `clean` calls them, and so does every model: what they hang on stands in model.json. Neither Daft nor torch is
+needed. What each rule does is in its docstring and in docs/cleaning.md.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import daft
-import pyarrow.compute as pc
+from stages import plugins
+from stages.cleaning import RULES
 
-from stages.cleaning import characters, markup, masks, stop_words
-from stages.cleaning.batches import Rule, where_so
-from stages.params import CleanParams
+if TYPE_CHECKING:
+    from stages.params import MasksParams
 
+Change = Callable[[str], str]
+
+PASSES = 8  # at most: what an entity hides, or a tag inside a tag, comes out in the next
 LONGEST_WORD = 64  # a cut goes back to the last word's start, unless the word is longer than this
-_SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's; Python's \\s has four more
-_LAST_WORD = re.compile(rf"[{_SPACES}]+[^{_SPACES}]{{0,{LONGEST_WORD}}}\Z")
-
-RULES: dict[str, Rule] = {
-    "unicode_nfc": characters.unicode_nfc,
-    "unicode_nfkc": characters.unicode_nfkc,
-    "invisible_characters": characters.invisible_characters,
-    "html_markup": markup.html_markup,
-    "markdown_markup": markup.markdown_markup,
-    "white_space": characters.white_space,
-    "lower_case": characters.lower_case,
-    "no_digits": characters.no_digits,
-    "no_punctuation": characters.no_punctuation,
-}
-# Those that hang on values of the section `clean` as well.
-TUNED: dict[str, Callable[[daft.Expression, CleanParams], daft.Expression]] = {
-    "mask_urls": masks.mask_urls,
-    "mask_emails": masks.mask_emails,
-    "mask_phone_numbers": masks.mask_phone_numbers,
-    "mask_numbers": masks.mask_numbers,
-    "no_stop_words": stop_words.no_stop_words,
+# What a rule hangs on beside the text: a field of `Cleaning`.
+TUNED = {
+    "mask_urls": "masks",
+    "mask_emails": "masks",
+    "mask_phone_numbers": "masks",
+    "mask_numbers": "masks",
+    "no_stop_words": "stop_words",
 }
 # Names that stand for several rules, in this order.
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -54,23 +44,95 @@ RECIPES: dict[str, tuple[str, ...]] = {
 }
 
 
+class Cleaning(NamedTuple):
+    """All that the cleaning of a text hangs on; a folder's model.json holds it under `cleaning`."""
+
+    rules: tuple[str, ...]
+    """Names of RULES, in the order in which they are applied."""
+    masks: Mapping[str, str]
+    stop_words: tuple[str, ...]
+    """Those of `clean.stop_word_language` where a rule takes them out."""
+    max_chars: int
+
+
+def cleaning_of(names: Sequence[str], masks: MasksParams, stop_word_language: str, max_chars: int) -> Cleaning:
+    """What these values of the section `clean` make of texts. Raises ValueError for a language without stop words."""
+    rules = tuple(expanded(names))
+    words: tuple[str, ...] = ()
+    if "no_stop_words" in rules:
+        listed = importlib.import_module("stages.cleaning.stop_words").stop_words(stop_word_language)
+        words = tuple(sorted(listed))
+    cleaning = Cleaning(rules, masks.model_dump(), words, max_chars)
+    _refuse_growing_masks(cleaning)
+    return cleaning
+
+
+def _refuse_growing_masks(cleaning: Cleaning) -> None:
+    """Raise ValueError for a mask that its own rule would mask: no text with it would ever be clean."""
+    for name in cleaning.rules:
+        if TUNED.get(name) != "masks":
+            continue
+        for mask in cleaning.masks.values():
+            if mask and rule(name, cleaning)(mask) not in (mask, *cleaning.masks.values()):
+                raise ValueError(
+                    f"params.yaml: clean.masks has '{mask}', which the rule {name} would mask again."
+                    " Allowed: words that no rule of clean.rules masks, such as 'number'."
+                )
+
+
+def of_description(description: Mapping[str, Any]) -> Cleaning | None:
+    """What model.json says of texts; None where it says nothing, and texts are taken as they are."""
+    if (found := description.get("cleaning")) is None:
+        return None
+    return Cleaning(tuple(found["rules"]), found["masks"], tuple(found["stop_words"]), found["max_chars"])
+
+
 def expanded(names: Sequence[str]) -> Iterator[str]:
     """The names of single rules, with those of a recipe in its place."""
     for name in names:
         yield from RECIPES.get(name, (name,))
 
 
-def apply(params: CleanParams, text: daft.Expression) -> daft.Expression:
-    """The rules of `params.rules`, in that order."""
-    for name in expanded(params.rules):
-        text = RULES[name](text) if name in RULES else TUNED[name](text, params)
-    return text
+def rule(name: str, cleaning: Cleaning) -> Change:
+    """One rule of RULES, with what it hangs on."""
+    change = plugins.load(RULES, name, key="clean.rules")
+    return functools.partial(change, **{field: getattr(cleaning, field)}) if (field := TUNED.get(name)) else change
 
 
-def cut(text: daft.Expression, max_chars: int) -> daft.Expression:
+def cleaner(cleaning: Cleaning) -> Change:
+    """clean(text): the rules in their order, and a cut at `max_chars`, until nothing changes any more.
+
+    So a clean text stays as it is: clean(clean(text)) == clean(text).
+    """
+    clean = cutting_cleaner(cleaning)
+    return lambda text: clean(text)[0]
+
+
+def cutting_cleaner(cleaning: Cleaning) -> Callable[[str], tuple[str, bool]]:
+    """As `cleaner`; the function that it gives says besides whether it has cut the text."""
+    changes = [rule(name, cleaning) for name in cleaning.rules]
+    max_chars = cleaning.max_chars
+
+    def clean(text: str) -> tuple[str, bool]:
+        was_cut = False
+        for _ in range(PASSES):
+            before = text
+            for change in changes:
+                text = change(text)
+            if len(text) > max_chars:
+                text, was_cut = cut(text, max_chars), True
+            if text == before:
+                break
+        return text, was_cut
+
+    return clean
+
+
+def cut(text: str, max_chars: int) -> str:
     """At most `max_chars` characters, without half a word at the end."""
-    too_long = where_so(
-        lambda array: pc.greater(pc.utf8_length(array), max_chars),
-        lambda whole: _LAST_WORD.sub("", whole[: max_chars + 1])[:max_chars],
-    )
-    return too_long(text)
+    if len(text) <= max_chars:
+        return text
+    for at in range(max_chars, max(0, max_chars - LONGEST_WORD - 1), -1):
+        if text[at].isspace():
+            return text[:at].rstrip()
+    return text[:max_chars]

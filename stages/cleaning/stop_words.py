@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import importlib
-import re
 from functools import cache
 
-import daft
-from daft.functions import regexp_replace
-
-from stages.params import CleanParams
+import regex
 
 ENGLISH = "en"
 
 
-def no_stop_words(text: daft.Expression, params: CleanParams) -> daft.Expression:
+def no_stop_words(text: str, stop_words: tuple[str, ...]) -> str:
     """Words such as "the" and "of" go, in any case: those of `stop_word_language`. Put it before no_punctuation."""
-    return regexp_replace(text, _pattern(params.stop_word_language), "")
+    return _pattern(stop_words).sub("", text)
 
 
 @cache
-def _pattern(language: str) -> str:
-    words = sorted(stop_words(language), key=lambda word: (-len(word), word))
-    return rf"(?i)\b(?:{'|'.join(re.escape(word) for word in words)})\b"
+def _pattern(words: tuple[str, ...]) -> regex.Pattern[str]:
+    """Any of the words, the longest first."""
+    longest_first = sorted(words, key=lambda word: (-len(word), word))
+    return regex.compile(rf"(?i)\b(?:{'|'.join(map(regex.escape, longest_first))})\b")
 
 
 def stop_words(language: str) -> frozenset[str]:

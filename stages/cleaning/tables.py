@@ -14,26 +14,26 @@ import pyarrow.parquet as pq
 from daft import col, lit
 from daft.functions import length, strip, when
 
-from stages.cleaning import languages, rules
-from stages.cleaning.flags import look_alike_letters
-from stages.cleaning.keys import PAIR_SEPARATOR, comparison_key
+from stages.cleaning import batches, languages, rules
+from stages.cleaning.flags import FLAGS
+from stages.cleaning.keys import PAIR_SEPARATOR, comparison_key, form_of, written
 from stages.cleaning.reasons import REASONS
 from stages.params import CleanParams
 from stages.rows import PAIR
 
 HEAVY = ("row_id", "clean", "clean_pair", "origin", "kept")  # the third where rows are pairs
 NAMES = {"clean": "text", "clean_pair": "text_pair"}
-QUARANTINE = ("row_id", "text", "label", "origin", "reason")
+QUARANTINE = ("row_id", "text", "label", "origin", "split", "reason", "repeats")
 PIECE = 1 << 16  # keys compared at once
 
 
 def normalised(raw: daft.DataFrame, params: CleanParams) -> tuple[pd.DataFrame, pa.Array, dict[str, pa.Array]]:
     """The rows, by row_id; the distinct keys; and the HEAVY columns, in the order that Daft gave them in.
 
-    Of each row: at (its place in the heavy columns), row_id, label, split, group, chars and blank (of the clean text;
-    missing: no text), was_cut, look_alike, key (a position in the keys, -1: none), and language where it matters.
-    Of pairs chars are those of both texts, shorter those of the shorter one, and language_pair is the second's; blank,
-    was_cut and look_alike are what one of the two is.
+    Of each row: at (its place in the heavy columns), row_id, label, split, group, chars, written and blank (of the
+    clean text; missing: no text), was_cut, FLAGS, key (a position in the keys, -1: none); language where it matters.
+    Of pairs chars are those of both texts, written is the shorter one's, and language_pair the second's; blank, was_cut
+    and FLAGS are what one of the two is.
     Raises ValueError where `group_column` or `languages` ask for what is not there.
     """
     if params.languages is not None:
@@ -79,16 +79,17 @@ def _texts(raw: daft.DataFrame, params: CleanParams) -> daft.DataFrame:
 
 def _described(raw: daft.DataFrame, params: CleanParams, *, of: str = "") -> daft.DataFrame:
     """The texts of the column text + `of`, cleaned, and what is known of them; columns end in `of`."""
-    whole, clean = col(f"whole{of}"), col(f"clean{of}")
-    frame = raw.with_column(f"whole{of}", rules.apply(params, col(f"text{of}"))).exclude(f"text{of}")
-    frame = frame.with_column(f"clean{of}", rules.cut(whole, params.max_chars))
-    frame = frame.with_column(f"was_cut{of}", (length(whole) > lit(params.max_chars)).fill_null(False))
-    frame = frame.exclude(f"whole{of}").with_columns(
+    cleaned, clean = col(f"cleaned{of}"), col(f"clean{of}")
+    cleaning = rules.cleaning_of(params.rules, params.masks, params.stop_word_language, params.max_chars)
+    frame = raw.with_column(f"cleaned{of}", batches.cleaned(col(f"text{of}"), cleaning))
+    frame = frame.with_columns({f"clean{of}": cleaned["text"], f"was_cut{of}": cleaned["was_cut"].fill_null(False)})
+    frame = frame.exclude(f"text{of}", f"cleaned{of}").with_columns(
         {
             f"chars{of}": length(clean),
+            f"written{of}": written(clean),
             f"blank{of}": length(strip(clean)) == lit(0),
-            f"look_alike{of}": look_alike_letters(clean).fill_null(False),
             f"key{of}": comparison_key(clean),
+            **{f"{name}{of}": flag(clean).fill_null(False) for name, flag in FLAGS.items()},
         }
     )
     return frame if params.languages is None else frame.with_column(f"language{of}", languages.language(clean))
@@ -97,14 +98,14 @@ def _described(raw: daft.DataFrame, params: CleanParams, *, of: str = "") -> daf
 def _paired(frame: daft.DataFrame, params: CleanParams) -> daft.DataFrame:
     """The second texts cleaned as the first are, and what is known of each pair."""
     frame = _described(frame, params, of="_pair")
-    first, second = col("chars"), col("chars_pair")
-    both = {name: col(name) | col(f"{name}_pair") for name in ("blank", "was_cut", "look_alike")}
+    written, written_pair = col("written"), col("written_pair")
+    both = {name: col(name) | col(f"{name}_pair") for name in ("blank", "was_cut", *FLAGS)}
     both |= {
-        "chars": first + second,
-        "shorter": when(first < second, first).otherwise(second),
+        "chars": col("chars") + col("chars_pair"),
+        "written": when(written < written_pair, written).otherwise(written_pair),
         "key": col("key") + lit(PAIR_SEPARATOR) + col("key_pair"),
     }
-    return frame.with_columns(both).exclude(*(f"{name}_pair" for name in both if name != "shorter"))
+    return frame.with_columns(both).exclude(*(f"{name}_pair" for name in both))
 
 
 def _values(kept: pa.Array, column: str) -> pa.Array:
@@ -125,21 +126,30 @@ def taken(heavy: dict[str, pa.Array], at: np.ndarray, **columns: pd.Series) -> p
     return pa.table(texts | {name: pa.array(values, pa.large_string()) for name, values in columns.items()})
 
 
+def forms(heavy: dict[str, pa.Array], at: np.ndarray, rows: np.ndarray) -> list[str]:
+    """The `form_of` the texts of M of N `rows`, which stand at the places `at` (N,) of the heavy columns; of pairs, of
+    both texts."""
+    columns = [heavy[name].take(pa.array(at[rows])).to_pylist() for name in ("clean", "clean_pair") if name in heavy]
+    return [PAIR_SEPARATOR.join(map(form_of, texts)) for texts in zip(*columns, strict=True)]
+
+
 def quarantined(raw_rows: Path, dropped: pd.DataFrame) -> pa.Table:
-    """The dropped rows, by row_id, as they came in the Parquet file `raw_rows`, and why each is dropped."""
+    """The dropped rows, by row_id, as they came in the Parquet file `raw_rows`; why each is dropped, and the row_id of
+    the row that it repeats."""
     columns = [*QUARANTINE, PAIR] if PAIR in pq.read_schema(raw_rows).names else QUARANTINE
-    names = [name for name in columns if name != "reason"]
+    found = {"reason": np.array(REASONS, dtype=object)[dropped["reason"].to_numpy()], "repeats": dropped["repeats"]}
+    names = [name for name in columns if name not in found]
     ids = pa.array(dropped["row_id"], pa.large_string())
     with pq.ParquetFile(raw_rows) as raw:
         wanted = pc.is_in(
             raw.read(["row_id"])["row_id"], value_set=ids
         ).combine_chunks()  # once: each search makes a set
-        found, read = [], 0
+        batches_found, read = [], 0
         for batch in raw.iter_batches(columns=names):
-            found.append(batch.filter(wanted.slice(read, len(batch))))
+            batches_found.append(batch.filter(wanted.slice(read, len(batch))))
             read += len(batch)
-    table = pa.Table.from_batches(found).select(names)
+    table = pa.Table.from_batches(batches_found).select(names)
     table = table.take(pc.sort_indices(table["row_id"]))
-    reason = pa.array(np.array(REASONS, dtype=object)[dropped["reason"].to_numpy()], pa.large_string())
-    table = table.append_column("reason", reason).select(columns)
-    return table.cast(pa.schema([(name, pa.large_string()) for name in columns]))
+    for name, values in found.items():
+        table = table.append_column(name, pa.array(values, pa.large_string()))
+    return table.select(columns).cast(pa.schema([(name, pa.large_string()) for name in columns]))

@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.cleaning.duplicates import alike
+from stages.cleaning.duplicates import neighbours, repeated, turned_round
 from stages.cleaning.reasons import CODES, KEPT, faults, present
 from stages.params import CleanParams
-from stages.rows import DUPLICATES
 
 HELD_OUT = ("validation", "test")
 
 
-def transfer_reasons(rows: pd.DataFrame, keys: pa.Array, splits: pd.Series, params: CleanParams) -> np.ndarray:
+def transfer_reasons(
+    rows: pd.DataFrame, keys: pa.Array, splits: pd.Series, params: CleanParams
+) -> tuple[np.ndarray, np.ndarray]:
     """The reasons (N,) of N rows once more: those without a label, which went for that, are KEPT or go for another.
+    And which row (N,) each repeats; -1: none.
 
     `rows` and `keys` as for `reasons`, with what that found as `reason`; `splits` of the rows that are kept so far.
     Rows without a label that the data gives as validation or test still go for `missing_label`. The others have the
@@ -26,7 +28,7 @@ def transfer_reasons(rows: pd.DataFrame, keys: pa.Array, splits: pd.Series, para
     drawn, `leaked` where they repeat a row of these, exactly or nearly, and duplicates where they repeat another row.
     """
     before, key = rows["reason"].to_numpy(), rows["key"].to_numpy()
-    reason = before.copy()
+    reason, repeats = before.copy(), rows["repeats"].to_numpy().copy()
     asked = (before == CODES["missing_label"]) & ~rows["split"].isin(HELD_OUT).to_numpy()
     reason[asked] = KEPT
     held = np.zeros(len(rows), dtype=bool)
@@ -36,25 +38,25 @@ def transfer_reasons(rows: pd.DataFrame, keys: pa.Array, splits: pd.Series, para
         if name != "missing_label":
             reason[asked & faulty & (reason == KEPT)] = CODES["leaked_group" if name == "held_group" else name]
     left = asked & (reason == KEPT)
-    others = np.isin(before, [KEPT, *(CODES[name] for name in DUPLICATES)])
-    compared = present(key[others | left], len(keys))
-    groups, kin = alike(keys, jaccard=params.near_duplicate_jaccard, compared=compared)
-    group, of_kin = groups[key], kin[key]  # of rows without a key nothing that is looked at
-    reason[left & _as_of(others, group)] = CODES["near_duplicate"]
-    reason[left & _as_of(others, key)] = CODES["exact_duplicate"]
-    reason[left & _as_of(held, of_kin)] = CODES["leaked"]
-    _mark_repeated(reason, np.flatnonzero(asked & (reason == KEPT)), key, group)
-    return reason
+    kept = before == KEPT
+    known = neighbours(keys, jaccard=params.near_duplicate_jaccard, compared=present(key[kept | left], len(keys)))
+    at = np.flatnonzero(kept | left)
+    at = at[np.argsort(np.where(held[at], 0, np.where(kept[at], 1, 2)), kind="stable")]
+    of = _same_key(key[at], left[at])
+    other = np.flatnonzero(of < 0)
+    near = repeated(known, key[at[other]], np.zeros(len(other), dtype=np.int64), kept[at[other]])
+    of[other] = np.where(near >= 0, other[near], -1)
+    exact = (of >= 0) & (key[at] == key[at[of]])
+    others, held_at = np.flatnonzero((of < 0) & left[at]), np.flatnonzero(held[at])
+    of[others] = turned_round(known, key[at], others, held_at)
+    again = (of >= 0) & left[at]
+    why = np.where(exact, CODES["exact_duplicate"], CODES["near_duplicate"])
+    why[again] = np.where(held[at[of[again]]], CODES["leaked"], why[again])
+    reason[at[again]], repeats[at[again]] = why[again], at[of[again]]
+    return reason, repeats
 
 
-def _as_of(some: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Whether each row (N,) has a number that one of `some` (N,) rows has."""
-    return np.isin(numbers, numbers[some])
-
-
-def _mark_repeated(reason: np.ndarray, at: np.ndarray, key: np.ndarray, group: np.ndarray) -> None:
-    """Of the rows `at`, mark those whose group an earlier one has."""
-    _, first, numbers = np.unique(group[at], return_index=True, return_inverse=True)
-    kept = at[first][numbers]
-    reason[at[key[at] != key[kept]]] = CODES["near_duplicate"]
-    reason[at[(key[at] == key[kept]) & (at != kept)]] = CODES["exact_duplicate"]
+def _same_key(key: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Of each row (N,) that is `left`, the first row before it with its key; -1 where there is none."""
+    _, first, places = np.unique(key, return_index=True, return_inverse=True)
+    return np.where(left & (first[places] < np.arange(len(key))), first[places], -1)
