@@ -352,3 +352,5 @@ def test_weights_that_are_cut_off_are_a_line(tiny_models: Callable[[str], Path],
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
     assert re.search(r"model\.safetensors: not safetensors \(", only(told(folder)))
+    with pytest.raises(ValueError, match=r"its model\.safetensors cannot be read \(.*\)\. Fetch or write it again"):
+        build(folder)

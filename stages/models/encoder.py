@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
@@ -101,6 +101,11 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
     """
     try:
         encoder = _pretrained(folder, model.encoder_dropout)
+    except SafetensorError as error:
+        raise ValueError(
+            f"params.yaml: model.name is '{model.name}': its model.safetensors cannot be read ({error})."
+            " Fetch or write it again."
+        ) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {' '.join(str(error).split())}") from None
     return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.head_dropout, n_labels=n_labels)
