@@ -14,14 +14,14 @@ from stages.files import read_object
 CONFIG, WEIGHTS, TOKENIZER, SETTINGS = "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
 # The number from behind which these kinds count positions where config.json does not say it; the padding's.
 FROM_PADDING = {
-    "camembert": 1, "data2vec-text": 1, "ibert": 1, "luke": 1, "mpnet": 1, "roberta": 1, "roberta-prelayernorm": 1,
+    "camembert": 1, "data2vec-text": 1, "mpnet": 1, "roberta": 1, "roberta-prelayernorm": 1,
     "xlm-roberta": 1, "xlm-roberta-xl": 1,
 }  # fmt: skip
 ALWAYS_THAT = ("mpnet",)  # they do, whatever config.json says
 # What can be trained, cut into layers, written, opened and exported, with the same answers alone and among longer rows.
 KINDS = (
     "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "megatron-bert",
-    "mobilebert", "rembert", "roc_bert", "roformer", *FROM_PADDING,
+    "mobilebert", "rembert", "roc_bert", *FROM_PADDING,
 )  # fmt: skip
 WORDS = "embeddings.word_embeddings.weight"  # where all of them have the table of tokens
 LAYERS = ("encoder.layer.", "transformer.layer.")  # where all of them but ALBERT have their layers

@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 CUTTABLE = "WordPiece"
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads
 # Kinds of models that can be trained, but not taken apart within a layer.
-UNKNOWN_LAYERS = ("albert", "deberta", "deberta-v2", "mpnet")
+UNKNOWN_LAYERS = ("albert", "deberta", "deberta-v2", "megatron-bert", "mpnet", "rembert")
 # Kinds of which heads and neurons can be pruned, but which have parts that cannot be made narrower.
-FIXED_WIDTH = (
-    "ibert", "luke", "megatron-bert", "mobilebert", "rembert", "roberta-prelayernorm", "roc_bert", "roformer",
-    "xlm-roberta-xl",
-)  # fmt: skip
+FIXED_WIDTH = ("mobilebert", "roberta-prelayernorm", "roc_bert", "xlm-roberta-xl")
 
 
 def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:

@@ -60,6 +60,8 @@ LAYOUTS = (
     ),
     Layout("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"),
 )  # fmt: skip
+# Kinds whose layers are laid out so, but break where heads are missing: their attention is written for all of them.
+WHOLE_HEADS = ("megatron-bert", "rembert")
 # Where the norms of a layer are: behind its attention, and at its end.
 NORMS = (("attention.output.LayerNorm", "output.LayerNorm"), ("sa_layer_norm", "output_layer_norm"))
 
@@ -380,7 +382,9 @@ def _laid_out(model: Any, purpose: str) -> list[tuple[nn.Module, Layout]]:
 
 
 def _layouts(model: Any) -> list[tuple[nn.Module, Layout]]:
-    found = []
+    found: list[tuple[nn.Module, Layout]] = []
+    if model.encoder.config.model_type in WHOLE_HEADS:
+        return found
     for layer in _layer_stack(model.encoder) or ():
         names = dict(layer.named_modules())
         found += [(layer, layout) for layout in LAYOUTS if all(name in names for name in layout)]
