@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -477,7 +476,7 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
     from stages import plugins
     from stages.backends import NEEDS, QUANTIZERS
     from stages.models import FAMILIES
-    from stages.pretrained import located_here
+    from stages.pretrained import faults_of_model, located_here
     from stages.refusals import faults_of_folder, faults_of_student
     from stages.sources import SOURCES
     from stages.tasks import TASKS
@@ -500,9 +499,11 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
     backend = params.quantize.backend
     yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
-    with contextlib.suppress(ValueError):  # a model that is not there: the stage `tokenize` says what to do
-        if folder := located_here(params.model):
-            yield from faults_of_folder(folder, params)
+    try:  # a model of the Hub may not be here yet; then the stage `tokenize` looks at it
+        if folder := located_here(params.model, root):
+            yield from list(faults_of_model(folder, params)) or faults_of_folder(folder, params)
+    except ValueError as error:
+        yield str(error)
     if params.ingest.splits.transfer is not None and params.clean.unlabelled == "drop":
         yield (
             f"params.yaml: ingest.splits.transfer is '{params.ingest.splits.transfer}', and clean.unlabelled 'drop', "

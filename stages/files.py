@@ -47,7 +47,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """What the file holds. Raises ValueError, with its name, for what is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of a thousand brackets
+        raise ValueError(f"{path}: not JSON ({error}). Write or fetch it again.") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in the file. Raises ValueError, with its name, for anything else."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: a {type(found).__name__}, where a JSON object belongs. Write or fetch it again.")
+    return found
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -104,5 +116,5 @@ def refuse_remote_code(folder: Path) -> None:
     """Raise ValueError where a model folder's configuration names Python code to run."""
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
-        if path.is_file() and "auto_map" in read_json(path):
+        if path.is_file() and "auto_map" in read_object(path):
             raise ValueError(f"{path}: 'auto_map' names code to run. Winnow runs no code that comes with a model.")

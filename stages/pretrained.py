@@ -8,16 +8,27 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.files import read_json, refuse_remote_code, sha256
+from stages.files import read_object, refuse_remote_code, sha256
+from stages.model_files import (
+    CONFIG,
+    TOKENIZER,
+    faults,
+    faults_of_tokens,
+    positions,
+    refuse_kind,
+    sharded,
+    too_few_rows,
+    too_many_tokens,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stages.params import ModelParams, TokenizeParams
+    from stages.params import ModelParams, Params, TokenizeParams
 
 log = logging.getLogger("winnow")
 
@@ -30,15 +41,22 @@ def locate(model: ModelParams) -> Path:
     """The folder that holds the model `model.name`: config.json, model.safetensors and the tokenizer's files.
 
     Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
-    it has no safetensors, or where it asks for code of its own to be run.
+    it has no safetensors in one file, where it is of a kind that Winnow does not take, or where it asks for code of
+    its own to be run.
     """
-    folder = _local(model.name) or _packaged(model.name) or _cached(model) or _hub(model)
+    folder = located_here(model) or _hub(model)
+    if fault := sharded(folder):
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {fault}")
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(
                 f"params.yaml: model.name is '{model.name}': it has no {name}. Allowed: safetensors models."
             )
     refuse_remote_code(folder)
+    try:
+        refuse_kind(read_object(folder / CONFIG))
+    except ValueError as error:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {error}") from None
     found = sha256((folder / "model.safetensors").resolve())
     if model.sha256 is None and Path(model.name).expanduser().is_dir():
         raise ValueError(
@@ -52,24 +70,52 @@ def locate(model: ModelParams) -> Path:
     return folder
 
 
-def located_here(model: ModelParams) -> Path | None:
-    """The folder of the model `model.name` where it is on this machine; nothing of it is checked, nor downloaded."""
-    return _local(model.name) or _packaged(model.name) or _cached(model)
+def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
+    """The folder of the model `model.name` where it is on this machine; nothing of it is checked, nor downloaded.
+
+    Raises ValueError where it names a folder, from `root`, that is not there.
+    """
+    return _local(model.name, root) or _packaged(model.name) or _cached(model)
+
+
+def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
+    """What a look at the files in `folder` shows that `tokenize` and `finetune` would refuse, a line each."""
+    name = f"params.yaml: model.name is '{params.model.name}'"
+    try:
+        refuse_remote_code(folder)
+        for fault in faults(folder, params.tokenize.max_tokens):
+            yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"
+    except ValueError as error:
+        yield f"{name}: {error}"
 
 
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
-    """The model's own fast tokenizer; its `model_max_length` is what the model takes. Raises ValueError without one."""
+    """The model's own fast tokenizer; its `model_max_length` is what the model takes.
+
+    Raises ValueError without one, and for one with tokens that the model has no embeddings for.
+    """
     from transformers import AutoTokenizer
 
     folder = locate(model)
-    if not (folder / "tokenizer.json").is_file():  # from nothing, transformers makes one that knows no word
+    if not (folder / TOKENIZER).is_file():  # from nothing, transformers makes one that knows no word
         raise ValueError(_no_fast_tokenizer(model, folder))
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        folder, use_fast=True, local_files_only=True, trust_remote_code=False
-    )
+    try:
+        config = _whole_config(folder)
+        for fault in faults_of_tokens(folder, config):
+            raise ValueError(fault)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever transformers and tokenizers raise for files that are none of theirs
+        reason = " ".join(str(error).split())
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {reason} (in {folder})") from None
     if not tokenizer.is_fast:
         raise ValueError(_no_fast_tokenizer(model, folder))
-    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(read_json(folder / "config.json")))
+    # transformers numbers special tokens anew that tokenizer.json does not have.
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= config["vocab_size"]:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {too_few_rows(largest, config['vocab_size'])}")
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions(config))
     return tokenizer
 
 
@@ -77,8 +123,7 @@ def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, na
     """Raise ValueError for more tokens than the model takes, or windows that do not go on, or a text without tokens."""
     special = len(tokenizer.backend_tokenizer.encode("").ids)
     if params.max_tokens > tokenizer.model_max_length:
-        allowed = f"at most {tokenizer.model_max_length}, which is what {name} takes"
-        raise ValueError(f"params.yaml: tokenize.max_tokens is {params.max_tokens}. Allowed: {allowed}.")
+        raise ValueError(too_many_tokens(params.max_tokens, tokenizer.model_max_length, name))
     if special == 0:
         raise ValueError(
             f"params.yaml: model.name is '{name}': its tokenizer puts no special tokens around a text (as [CLS] and"
@@ -94,7 +139,7 @@ def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, na
 def _no_fast_tokenizer(model: ModelParams, folder: Path) -> str:
     """What to say of a model whose tokenizer is one of transformers' slow ones, or is not there."""
     path = folder / "tokenizer_config.json"
-    kind = (read_json(path).get("tokenizer_class") if path.is_file() else None) or "of an unknown class"
+    kind = (read_object(path).get("tokenizer_class") if path.is_file() else None) or "of an unknown class"
     return (
         f"params.yaml: model.name is '{model.name}': it has no fast tokenizer (tokenizer.json); its own is {kind}."
         " Allowed: those of the library tokenizers (WordPiece, BPE, Unigram). Where transformers can convert it,"
@@ -102,14 +147,15 @@ def _no_fast_tokenizer(model: ModelParams, folder: Path) -> str:
     )
 
 
-def _positions(config: Mapping[str, Any]) -> int:
-    """How many tokens the model has positions for; RoBERTa's kind counts them from behind the padding's."""
-    positions = int(config.get("max_position_embeddings") or 10**9)
-    return positions - int(config["pad_token_id"]) - 1 if "roberta" in config.get("model_type", "") else positions
+def _whole_config(folder: Path) -> dict[str, Any]:
+    """config.json with what transformers takes for what it does not say."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
 
 
-def _local(name: str) -> Path | None:
-    folder = Path(name).expanduser()
+def _local(name: str, root: Path = Path()) -> Path | None:
+    folder = root / Path(name).expanduser()
     if folder.is_dir():
         return folder
     if name.startswith((".", "/", "~")) or name.count("/") > 1:

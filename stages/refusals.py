@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.contracts import NOT_FOR_RECURRENT, RECURRENT, not_for_recurrent
-from stages.files import read_json
+from stages.files import read_object
 
 if TYPE_CHECKING:
     from stages.contracts import Reader, Units
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 CUTTABLE = "WordPiece"
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads
-UNKNOWN_LAYERS = ("albert", "mpnet")  # kinds of models that can be trained, but not taken apart within a layer
+# Kinds of models that can be trained, but not taken apart within a layer.
+UNKNOWN_LAYERS = ("albert", "deberta", "deberta-v2", "megatron-bert", "mpnet", "rembert")
+# Kinds of which heads and neurons can be pruned, but which have parts that cannot be made narrower.
+FIXED_WIDTH = ("mobilebert", "roberta-prelayernorm", "roc_bert", "xlm-roberta-xl")
 
 
 def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
@@ -27,10 +30,10 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
     if (
         params.prune.vocabulary == "corpus"
         and tokenizer.is_file()
-        and (fault := vocabulary_fault(read_json(tokenizer)))
+        and (fault := vocabulary_fault(read_object(tokenizer)))
     ):
         yield fault
-    about = read_json(config) if config.is_file() else {}
+    about = read_object(config) if config.is_file() else {}
     kind, hidden_size = about.get("model_type"), params.distill.hidden_size
     # What `prune` would cut is the student's, not this model's, where that is of another family.
     wanted = _shares_below_1(params) if params.distill.family != RECURRENT else []
@@ -40,6 +43,11 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
         yield (
             f"params.yaml: model.name is '{params.model.name}', of the kind {kind}, whose layers cannot be taken apart."
             f" Set {', '.join(wanted)}."
+        )
+    elif hidden_size is not None and kind in FIXED_WIDTH:
+        yield (
+            f"params.yaml: model.name is '{params.model.name}', of the kind {kind}, which cannot be made narrower."
+            " Set distill.hidden_size: null."
         )
     elif hidden_size is not None:
         sizes = [(about[width], about[heads]) for width, heads in WIDTHS if width in about and heads in about]
@@ -90,7 +98,7 @@ def refuse_unprunable(
     """
     if faults := list(faults_of_student(params)):
         raise ValueError("\n".join(faults))
-    if params.prune.vocabulary == "corpus" and (fault := vocabulary_fault(read_json(tokenizer))):
+    if params.prune.vocabulary == "corpus" and (fault := vocabulary_fault(read_object(tokenizer))):
         raise ValueError(fault)
     if _shares_below_1(params):
         units()
@@ -115,7 +123,7 @@ def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
 
 def vocabulary_fault(tokenizer: Mapping[str, Any]) -> str | None:
     """Why the vocabulary of the tokenizer (tokenizer.json) cannot be cut; None where it can."""
-    found = tokenizer["model"].get("type")
+    found = (tokenizer.get("model") or {}).get("type")
     if found == CUTTABLE:
         return None
     return (

@@ -89,6 +89,10 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             {"ingest__source": "files", "ingest__path": "gs://bucket/rows.csv"},
             "ingest.path is a gs:// URL. Allowed: a path, or a URL with s3://.",
         ),
+        (
+            {"model__name": "./nowhere", "model__revision": None},
+            "model.name is './nowhere': there is no such folder.",
+        ),
         ({"finetune__precision": "fp61"}, "finetune.precision is 'fp61'. Allowed: auto, fp16, bf16, fp32."),
         (
             {"ingest__splits__transfer": "unlabelled"},
@@ -113,6 +117,17 @@ def test_check_says_what_of_a_model_could_not_be_pruned_hours_later(project: Pat
     assert "prune.vocabulary is corpus, and the tokenizer's type is BPE. Allowed for it: all" in only_line(done.stderr)
     change(project, prune__vocabulary="all")
     assert winnow(project, "check").returncode == 0
+
+
+def test_check_says_more_tokens_than_the_model_has_positions_for_from_any_folder(project: Path):
+    below = project / "some"
+    below.mkdir()
+    (project / "model").mkdir()
+    sizes = {"max_position_embeddings": 66, "pad_token_id": 1}
+    write_json(project / "model/config.json", {"model_type": "camembert", **sizes})
+    change(project, model__name="./model", model__revision=None, tokenize__max_tokens=65)
+    said = "tokenize.max_tokens is 65. Allowed: at most 64, which is what the model takes."
+    assert said in only_line(winnow(below, "check").stderr)
 
 
 def test_check_says_every_mistake(project: Path):

@@ -18,7 +18,7 @@ from conftest import REPOSITORY, TOPICS
 from test_models import IDS, MASK, build
 from test_tokenize import ROWS, contents, params, write_clean
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModel, PreTrainedTokenizerFast
 
 from stages.backends.batching import encode, open_tokenizer
 from stages.compression.vocabulary import cut_tokenizer
@@ -68,9 +68,12 @@ def fast(kind: str, texts: list[str] = CORPUS, *, size: int = 300, **changes: An
 
 
 def with_tokenizer(tiny: Path, folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """The tiny model's folder with another tokenizer."""
+    """The tiny model's folder with another tokenizer, and embeddings for its tokens."""
     shutil.copytree(tiny, folder)
     tokenizer.save_pretrained(folder)
+    model = AutoModel.from_pretrained(folder)
+    model.resize_token_embeddings(max(len(tokenizer), model.config.vocab_size), mean_resizing=False)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -155,7 +158,7 @@ def test_training_gives_the_same_tokenizer_each_time_also_where_ties_decide(kind
 
 def test_training_gives_the_same_bytes_in_any_process_with_any_threads(tiny_models: Callable[[str], Path]) -> None:
     code = (
-        "import sys; from transformers import PreTrainedTokenizerFast as T\n"
+        "import sys; from transformers import AutoModel, PreTrainedTokenizerFast as T\n"
         "from stages.trained_tokenizer import train_tokenizer\n"
         "tokenizer, pieces = train_tokenizer(T(tokenizer_file=sys.argv[1], unk_token='[UNK]'), sys.argv[2:], 60)\n"
         "print(tokenizer.backend_tokenizer.to_str(), pieces)"

@@ -120,10 +120,11 @@ def test_a_narrower_feed_forward_part_opens_in_transformers(tiny_models: Callabl
     assert_transformers_opens(tmp_path, model)
 
 
-@pytest.mark.parametrize("kind", UNKNOWN_LAYERS)
+@pytest.mark.parametrize("kind", ["albert", "mpnet"])
 def test_models_whose_layers_are_not_known_are_those_that_check_names(
     tiny_models: Callable[[str], Path], kind: str
 ) -> None:
+    assert kind in UNKNOWN_LAYERS
     model = build(tiny_models(kind))
     with pytest.raises(ValueError, match=f"layers of a {kind} model cannot be pruned"):
         FAMILY.units(model)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
@@ -26,6 +28,13 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "a
 # What they call the width of the feed-forward part in their configurations.
 FEED_FORWARD_WIDTHS = ("intermediate_size", "hidden_dim")
 
+
+SHOWN = 3  # names of weights in a message
+# What wrappers of modules put into the names of weights: torch.compile, FSDP, activation checkpointing.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+OLD_ENDS = {"gamma": "weight", "beta": "bias"}  # of layer norms, from the time of TensorFlow
+BUFFERS = ("position_ids", "token_type_ids", "inv_freq")  # what older versions of transformers saved, and none reads
+UNUSED = "pooler."  # the part of encoders whose output is not used
 
 WAYS_OUT = (
     "Those of bert, distilbert, roberta and electra can. For others: prune.heads_kept and prune.feed_forward_kept 1.0,"
@@ -51,6 +60,8 @@ LAYOUTS = (
     ),
     Layout("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"),
 )  # fmt: skip
+# Kinds whose layers are laid out so, but break where heads are missing: their attention is written for all of them.
+WHOLE_HEADS = ("megatron-bert", "rembert")
 # Where the norms of a layer are: behind its attention, and at its end.
 NORMS = (("attention.output.LayerNorm", "output.LayerNorm"), ("sa_layer_norm", "output_layer_norm"))
 
@@ -85,29 +96,135 @@ class EncoderClassifier(nn.Module):
 
 
 def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
-    """The pretrained encoder in `folder`, with a new head. The caller has set torch's seed."""
+    """The pretrained encoder in `folder`, with a new head. The caller has set torch's seed.
+
+    Raises ValueError, with the name of the model, where a weight that it needs is missing, or of another shape than
+    config.json says. What kinds of models there are here, `stages.pretrained.locate` has seen to.
+    """
+    try:
+        encoder = _pretrained(folder, model.encoder_dropout)
+    except SafetensorError as error:
+        raise ValueError(
+            f"params.yaml: model.name is '{model.name}': its model.safetensors cannot be read ({error})."
+            " Fetch or write it again."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {' '.join(str(error).split())}") from None
+    return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.head_dropout, n_labels=n_labels)
+
+
+def _pretrained(folder: Path, dropout: float) -> Any:
+    """The encoder in `folder`, whatever one prefix its weights have. Raises ValueError where it is not whole."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         for name in DROPOUTS:
             if hasattr(config, name):
-                setattr(config, name, model.encoder_dropout)
-        encoder = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation=ATTENTION,
-        )
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError(f"params.yaml: model.name is '{model.name}': {str(error).splitlines()[0]}") from None
-    if not hasattr(encoder.config, "hidden_size") or encoder.config.is_encoder_decoder:
+                setattr(config, name, dropout)
+        with torch.device("meta"):  # names and shapes alone
+            known = AutoModel.from_config(config, trust_remote_code=False)
+    except Exception as error:  # whatever transformers and torch raise for values that make no model
+        raise ValueError(f"no model can be made of its config.json: {type(error).__name__}: {error}") from None
+    weights = _weights(folder / "model.safetensors", known)
+    return type(known).from_pretrained(
+        None, config=config, state_dict=weights, dtype=torch.float32, attn_implementation=ATTENTION
+    )
+
+
+def _weights(path: Path, known: Any) -> dict[str, torch.Tensor]:
+    """The weights in the file at `path` by the names of the model `known`; heads are left, and a pooler may lack."""
+    expected = {name: list(weight.shape) for name, weight in known.state_dict().items()}
+    needed = [name for name, _ in known.named_parameters() if not name.startswith(UNUSED)]
+    with safe_open(path, framework="pt") as file:
+        pairs = _matched(file.keys(), expected, needed)
+        shapes = {name: file.get_slice(source).get_shape() for name, source in pairs.items()}
+        if wrong := [name for name in needed if shapes[name] != expected[name]]:
+            raise ValueError(
+                f"model.safetensors: {pairs[wrong[0]]} has the shape {shapes[wrong[0]]}, and by config.json it is"
+                f" {expected[wrong[0]]}; so it is with {len(wrong)} of {len(needed)} weights. Take config.json and"
+                " model.safetensors from the same model."
+            )
+        fitting = {name: source for name, source in pairs.items() if shapes[name] == expected[name]}
+        return {name: file.get_tensor(source) for name, source in fitting.items()}
+
+
+def _plain(name: str) -> str:
+    """The name without what wrappers put into it, and with the ends of today."""
+    parts = [part for part in name.split(".") if part not in WRAPPERS]
+    if len(parts) > 1 and parts[-1] in OLD_ENDS and "norm" in parts[-2].lower():
+        parts[-1] = OLD_ENDS[parts[-1]]
+    return ".".join(parts)
+
+
+def _matched(found: Collection[str], known: Collection[str], needed: Collection[str]) -> dict[str, str]:
+    """The name in the checkpoint of each weight of the model that it has.
+
+    `found`: the names in the checkpoint; `known`: those of the model; `needed`: the ones of them that it cannot do
+    without. Names match under one prefix: no weight is taken from elsewhere than the others.
+    Raises ValueError with names and numbers where one that is needed is missing, where layers are left over, and where
+    two whole models are in the checkpoint.
+    """
+    sources: dict[str, str] = {}
+    for name in found:
+        if sources.setdefault(_plain(name), name) != name:
+            raise ValueError(
+                f"it has {_plain(name)} twice ({sources[_plain(name)]}, {name}). Allowed: every weight once."
+            )
+    counts = _prefixes(sources, known)
+    whole = [prefix for prefix in counts if all(f"{prefix}{name}" in sources for name in needed)]
+    if len(whole) > 1 and "" not in whole:
         raise ValueError(
-            f"params.yaml: model.name is '{model.name}', a {encoder.config.model_type} model. Allowed for"
-            " model.family 'encoder': BERT-like encoders (bert, distilbert, albert, roberta, ...)."
+            f"it has {len(whole)} whole models, under {', '.join(map(repr, sorted(whole)))}. Allowed: one. Save the"
+            " encoder that you want with save_pretrained."
         )
-    return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.head_dropout, n_labels=n_labels)
+    prefix = "" if "" in whole else max(whole or counts, key=lambda each: counts[each], default="")
+    pairs = {name: sources[prefix + name] for name in known if prefix + name in sources}
+    taken = set(pairs.values())
+    others = [name for name in found if name not in taken]
+    if missing := [name for name in needed if name not in pairs]:
+        raise ValueError(
+            f"{len(missing)} of the {len(needed)} weights that it needs are not in model.safetensors"
+            f" ({_some(missing)}), which has {len(others)} others ({_some(others)}). Allowed: transformers' own names,"
+            " all under one prefix. Save the whole encoder with save_pretrained."
+        )
+    if beyond := _within_layers(others, prefix, known):
+        raise ValueError(
+            f"model.safetensors has {len(beyond)} weights in its layers that config.json leaves no place for"
+            f" ({_some(beyond)}). Correct config.json (num_hidden_layers), or merge adapters into the weights, and save"
+            " the whole encoder with save_pretrained."
+        )
+    return pairs
+
+
+def _prefixes(found: Iterable[str], known: Collection[str]) -> Mapping[str, int]:
+    """What stands before the `known` names in `found`, with its dot, and how many names it stands before."""
+    counts: Counter[str] = Counter()
+    for name in found:
+        parts = name.split(".")
+        for at in range(len(parts)):
+            if ".".join(parts[at:]) in known:
+                counts["".join(f"{part}." for part in parts[:at])] += 1
+    return counts
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of the names."""
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown}, ..." if len(names) > SHOWN else shown or "none"
+
+
+def _within_layers(others: Iterable[str], prefix: str, known: Iterable[str]) -> list[str]:
+    """Those of the names that are in the list of layers, and none of its old buffers."""
+    stacks = tuple({prefix + name[: at + 1] for name in known if (at := _before_number(name)) is not None})
+    return [
+        name for name in others if stacks and _plain(name).startswith(stacks) and name.rpartition(".")[2] not in BUFFERS
+    ]
+
+
+def _before_number(name: str) -> int | None:
+    """Where the dot before the first number in the name is."""
+    parts = name.split(".")
+    at = next((at for at, part in enumerate(parts) if part.isdecimal()), None)
+    return None if not at else len(".".join(parts[:at]))
 
 
 def parts(model: Any) -> Parts:
@@ -265,7 +382,9 @@ def _laid_out(model: Any, purpose: str) -> list[tuple[nn.Module, Layout]]:
 
 
 def _layouts(model: Any) -> list[tuple[nn.Module, Layout]]:
-    found = []
+    found: list[tuple[nn.Module, Layout]] = []
+    if model.encoder.config.model_type in WHOLE_HEADS:
+        return found
     for layer in _layer_stack(model.encoder) or ():
         names = dict(layer.named_modules())
         found += [(layer, layout) for layout in LAYOUTS if all(name in names for name in layout)]
@@ -275,8 +394,15 @@ def _layouts(model: Any) -> list[tuple[nn.Module, Layout]]:
 def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Module:
     """A copy, in evaluation mode, with only the tokens `kept`, renumbered in that order, and for `max_tokens` at most.
 
-    Positions stay as they are in models whose numbers for them do not begin at 0 (RoBERTa).
+    Positions stay as they are in models whose numbers for them do not begin at 0 (RoBERTa). Raises ValueError where
+    the token from which such a model counts them would get another number.
     """
+    counted_from = _counted_from(model)
+    if counted_from is not None and (counted_from not in kept or kept.index(counted_from) != counted_from):
+        raise ValueError(
+            f"params.yaml: prune.vocabulary is corpus, and this model counts positions from token number"
+            f" {counted_from}, which would not keep its number. Allowed for it: all."
+        )
     config = copy.deepcopy(model.encoder.config)
     weights = dict(model.state_dict())
     name = _name_of(model, model.encoder.get_input_embeddings())
@@ -301,14 +427,25 @@ def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
     name = _name_of(model, model.encoder.get_input_embeddings())
     weights[name] = torch.stack([weights[name][list(old)].mean(0) for old in pieces])
     config.vocab_size = len(pieces)
-    padding = config.pad_token_id
-    config.pad_token_id = next((new for new, old in enumerate(pieces) if list(old) == [padding]), None)
-    if "roberta" in config.model_type and config.pad_token_id != padding:
+    config.pad_token_id = _new_number(pieces, config.pad_token_id)
+    counted_from = _counted_from(model)
+    if counted_from is not None and (new := _new_number(pieces, counted_from)) != counted_from:
         raise ValueError(
-            f"params.yaml: tokenize.tokenizer is trained, and its token for padding is number {config.pad_token_id};"
-            f" this model counts positions from number {padding}. Allowed for it: pretrained."
+            f"params.yaml: tokenize.tokenizer is trained, and its token for padding is number {new};"
+            f" this model counts positions from number {counted_from}. Allowed for it: pretrained."
         )
     return _assemble(config, _ours(model), weights)
+
+
+def _new_number(pieces: Sequence[Sequence[int]], old: int | None) -> int | None:
+    """The token that is the token `old` from before, and nothing else."""
+    return next((new for new, of in enumerate(pieces) if list(of) == [old]), None)
+
+
+def _counted_from(model: Any) -> int | None:
+    """The number of the token behind which the encoder begins to count positions; None where it begins at 0."""
+    embeddings = getattr(model.encoder, "embeddings", None)
+    return getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
 
 
 def _name_of(model: nn.Module, module: nn.Module) -> str:
