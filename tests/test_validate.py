@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY
+from source_fixtures import project_params, settings
 
 from stages.files import write_json
+from stages.ingest import ingest
 from stages.params import Params, ValidateParams, load_params
 from stages.paths import Paths
 from stages.validate import validate
@@ -212,6 +214,17 @@ def test_missing_values_of_raw_rows_are_counted_against_their_limit(tmp_path: Pa
         validate(params(max_missing_text_share=0.04, max_missing_label_share=0.05), paths)  # 1 of 24 is 0.042
     [line, _] = str(raised.value).splitlines()
     assert "on text: found null (in 1 of 24 rows), allowed a share of 0.04 without a value. Rows: row-3." in line
+
+
+def test_empty_fields_of_a_csv_count_as_missing(tmp_path: Path) -> None:
+    paths = write(tmp_path / "project", good_rows(), good_rows())
+    lines = [*(f"a text of row {at},{'ab'[at % 2]}" for at in range(22)), " ,a", '"",b', "text,", 'text," "', "text,\u00a0"]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    ingest(project_params(settings(tmp_path / "rows.csv")), paths)
+    with pytest.raises(ValueError, match="max_missing_") as raised:
+        validate(params(max_missing_text_share=0.05, max_missing_label_share=0.1), paths)  # 2 and 3 of 27
+    for column, count in (("text", 2), ("label", 3)):
+        assert f"not_be_null on {column}: found null (in {count} of 27 rows)" in str(raised.value)
 
 
 def test_duplicates_are_counted_and_some_are_named(tmp_path: Path) -> None:
