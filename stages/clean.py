@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from stages.cleaning import frames
 from stages.cleaning.keys import PAIR_SEPARATOR
+from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import normalised, quarantined, taken
@@ -38,6 +39,7 @@ def clean(params: Params, paths: Paths) -> None:
     rows, keys, heavy = normalised(frames.read(paths.raw), params.clean)
     rows["reason"], kin = reasons(rows, keys, params.clean)
     examples = _conflict_examples(rows, keys)
+    rare = settle_rare_labels(rows, params.clean)
     kept = rows[rows["reason"] == KEPT].copy()
     if kept.empty:
         counts = _counted(rows)
@@ -65,6 +67,11 @@ def clean(params: Params, paths: Paths) -> None:
         "dropped": len(dropped),
         "dropped_by_reason": counts,
         "conflicting_texts": examples,
+        "rare_labels": {
+            "labels": len(rare),
+            "rows": sum(rare.values()),
+            "examples": dict(list(rare.items())[:EXAMPLES]),
+        },
         **_described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER)),
     }
     del rows

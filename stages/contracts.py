@@ -67,7 +67,7 @@ UNREADABLE = (
 )
 
 
-# Unicode's Default_Ignorable_Code_Point but for the two joiners, annotation marks, and controls that are no white space.
+# Unicode's Default_Ignorable_Code_Point but for the two joiners; annotation marks; controls that are no white space.
 _UNSEEN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"

@@ -1,7 +1,7 @@
 """Stage `ingest`: rows from a source to Parquet, with a stable id and where each came from.
 
-Nothing is judged here: what is wrong with a row is for `clean` to say. Labels get their one form, and are counted. Rows that cannot be read at all go to a file of
-their own, with their place and the reason, and the counts add up.
+Nothing is judged here: what is wrong with a row is for `clean` to say. Labels get their one form, and are counted.
+Rows that cannot be read at all go to a file of their own, with their place and the reason, and the counts add up.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Labels:
     def tell(self) -> None:
         """Log how many labels are written otherwise than in the source, and what some of them were."""
         if self.rewritten:
-            shown = ", ".join(f"{ascii(was)} is {ascii(label)}" for was, label in self._examples.items())
+            shown = ", ".join(f"{was!a} is {label!a}" for was, label in self._examples.items())
             such = f", such as {shown}" if shown else ": where all are numbers, 1.0 is 1"
             log.warning("ingest: %s rows have labels that are written in one form here%s.", f"{self.rewritten:,}", such)
 
