@@ -1,15 +1,25 @@
-"""What `tokenize` counts: the lengths of texts in tokens, what cutting loses, and whether that is more than allowed."""
+"""What `tokenize` counts: lengths in tokens, what cutting loses, what the tokenizer cannot read; and its limits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.paths import SPLITS
 
-EXAMPLES = 5  # of rows that were cut
+if TYPE_CHECKING:
+    from stages.params import ValidateParams
+
+EXAMPLES = 5  # of rows that were cut, or that hold what cannot be read
+LANGUAGES = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
+SYMBOLS = "emoji and symbols"
+READERS = {  # what to name: models that are known to read it, by what it is
+    True: "a byte-level one such as FacebookAI/roberta-base",
+    False: "a multilingual one such as intfloat/multilingual-e5-small or distilbert/distilbert-base-multilingual-cased",
+}
 
 
 def statistics(full_lengths: np.ndarray, row_ids: np.ndarray, max_tokens: int, *, windows: bool) -> dict[str, Any]:
@@ -28,14 +38,69 @@ def statistics(full_lengths: np.ndarray, row_ids: np.ndarray, max_tokens: int, *
     }
 
 
-def too_long(report: Mapping[str, Any], limit: float | None, max_tokens: int) -> Iterator[tuple[str, str]]:
-    """The splits of which more than the share `limit` of the rows is cut at `max_tokens`: the limit, and a line."""
+def unread(
+    tokens: np.ndarray, lengths: np.ndarray, row_of_window: np.ndarray, row_ids: np.ndarray, *, unknown: int | None,
+    special: Collection[int],
+) -> tuple[dict[str, Any], np.ndarray]:  # fmt: skip
+    """What the tokenizer could not read: of all tokens but `special` ones the share of `unknown` ones, how many rows
+    have no other token, and the rows with the largest share; with the positions (K,) of all rows that have one.
+
+    `tokens` are those of all windows, one behind the other; `lengths` (W,), 1 or more, and `row_of_window` (W,) say
+    which are whose.
+    """
+    is_unknown = np.zeros(len(tokens), dtype=bool) if unknown is None else tokens == unknown
+    is_text = is_unknown | ~np.isin(tokens, [token for token in special if token != unknown])
+    starts = np.cumsum(lengths) - lengths
+    missed, read = (
+        np.bincount(row_of_window, np.add.reduceat(those, starts, dtype=np.int64), len(row_ids)).astype(np.int64)
+        for those in (is_unknown, is_text)
+    )
+    with_some = np.flatnonzero(missed)
+    worst = with_some[np.argsort(-missed[with_some] / read[with_some], kind="stable")]
+    return {
+        "unknown_share": round(float(missed.sum() / max(read.sum(), 1)), 6),
+        "unread_rows": int((missed == read).sum()),
+        "unknown_rows": row_ids[worst][:EXAMPLES].tolist(),
+    }, worst
+
+
+def beyond(report: Mapping[str, Any], limits: ValidateParams, max_tokens: int) -> Iterator[tuple[str, str]]:
+    """The limit, and a line, for each that a split's counts in `report` are beyond."""
     for split in SPLITS:
         of = report[split]
-        if limit is not None and of["truncated_share"] > limit:
-            yield (
-                "max_truncated_share",
-                f"tokens: truncated_share of {split}: found {of['truncated_share']:.4g}, allowed {limit:g} or less. "
-                f"tokenize.max_tokens is {max_tokens}; 95 in 100 texts have {of['p95_tokens']:g} or "
-                f"less. Rows: {', '.join(of['truncated_rows'])}.",
-            )
+        if limits.max_truncated_share is not None and of["truncated_share"] > limits.max_truncated_share:
+            yield "max_truncated_share", _too_long(split, of, limits.max_truncated_share, max_tokens)
+        if limits.max_unknown_share is not None and of["unknown_share"] > limits.max_unknown_share:
+            yield "max_unknown_share", _unread(split, of, limits.max_unknown_share)
+
+
+def _too_long(split: str, of: Mapping[str, Any], limit: float, max_tokens: int) -> str:
+    return (
+        f"tokens: truncated_share of {split}: found {of['truncated_share']:.4g}, allowed {limit:g} or less. "
+        f"tokenize.max_tokens is {max_tokens}; 95 in 100 texts have {of['p95_tokens']:g} or "
+        f"less, so raise it. Rows: {', '.join(of['truncated_rows'])}."
+    )
+
+
+def _unread(split: str, of: Mapping[str, Any], limit: float) -> str:
+    words, kinds = of["unknown_words"], kinds_of(of["unknown_words"])
+    shown = ", ".join(f"'{word}'" for word in words)
+    reader = READERS[kinds == [SYMBOLS]]
+    return (
+        f"tokens: unknown_share of {split}: found {of['unknown_share']:.4g}, allowed {limit:g} or less. The tokenizer"
+        f" cannot read such as {shown} ({', '.join(kinds)}), and nothing at all of {of['unread_rows']:,} of"
+        f" {of['rows']:,} rows. Name a model that can in model.name, {reader}, or set tokenize.tokenizer to trained."
+        f" Rows: {', '.join(of['unknown_rows'])}."
+    )
+
+
+def kinds_of(words: Sequence[str]) -> list[str]:
+    """The scripts, or for some the languages, that words are written in; the commonest first."""
+    kinds: dict[str, int] = {}
+    for character in "".join(words):
+        kind = unicodedata.category(character)[0]
+        if kind in "LS":
+            script = unicodedata.name(character, "unnamed").partition(" ")[0].partition("-")[0]
+            name = SYMBOLS if kind == "S" else LANGUAGES.get(script, script.capitalize())
+            kinds[name] = kinds.get(name, 0) + 1
+    return sorted(kinds, key=lambda name: (-kinds[name], name)) or ["other characters"]
