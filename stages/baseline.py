@@ -10,11 +10,11 @@ import logging
 import re
 import unicodedata
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 from safetensors.numpy import save_file
 from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from stages.backends.tfidf.runner import features, new_vectorizer
@@ -45,16 +45,12 @@ def baseline(params: Params, paths: Paths) -> None:
     labels = sorted(set(truth))
     texts = texts_of(train)
     are_pairs = not isinstance(texts[0], str)
-    singles = list(chain.from_iterable(texts)) if are_pairs else texts
+    singles = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
     analyzer = "word" if words_reach(singles) >= WORDS_WORK else "char_wb"
     max_ngram = params.baseline.max_ngram + (analyzer != "word")  # a character says less than a word
-    vectorizer = new_vectorizer(analyzer, max_ngram)
-    try:
-        vectorizer.fit(singles)
-        vocabulary, idf = sorted(vectorizer.vocabulary_), vectorizer.idf_
-    except ValueError:  # no n-gram in any text
-        vectorizer, vocabulary, idf = None, [], np.zeros(0)
-    coefficients_CV, intercept_C = fitted(features(texts, vectorizer), truth, params)
+    vectorizer, rows = learned(singles, analyzer, max_ngram)
+    vocabulary, idf = ([], np.zeros(0)) if vectorizer is None else (sorted(vectorizer.vocabulary_), vectorizer.idf_)
+    coefficients_CV, intercept_C = fitted(features(texts, vectorizer) if are_pairs else rows, truth, params)
     log.info("fitted: %d rows, %d n-grams (%s), %d labels", len(texts), len(vocabulary), analyzer, len(labels))
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
@@ -83,6 +79,15 @@ def _words_reach(text: str) -> float:
     )
     words = _WORD.findall(_UNSPACED.sub(" ", text))
     return sum(len(word.replace("_", "")) for word in words) / read if read else 0.0
+
+
+def learned(texts: Sequence[str], analyzer: str, max_ngram: int) -> tuple[TfidfVectorizer | None, csr_matrix]:
+    """The vectorizer of these texts, and their features; None where no n-gram is in any of them."""
+    vectorizer = new_vectorizer(analyzer, max_ngram)
+    try:
+        return vectorizer, vectorizer.fit_transform(texts)
+    except ValueError:  # scikit-learn's, for an empty vocabulary
+        return None, features(texts, None)
 
 
 def fitted(rows: csr_matrix, truth: Sequence[str], params: Params) -> tuple[np.ndarray, np.ndarray]:

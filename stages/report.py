@@ -25,6 +25,7 @@ EXAMPLES = 3  # of each reason
 EXAMPLE_CHARS = 80
 BINS = 30  # of lengths; those beyond the 99th percentile are in the last one
 PERCENTS = (5, 50, 95)
+OF_TOKENS = ("truncated_share", "unknown_share", "unread_rows")
 
 
 def report(params: Params, paths: Paths) -> None:
@@ -42,15 +43,16 @@ def report(params: Params, paths: Paths) -> None:
     labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
     duplicates = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES)
     tokens = read_json(paths.token_report)
-    warned = beyond(tokens, params.validate_, params.tokenize.max_tokens)
+    warned = beyond(
+        tokens, params.tokenize.max_tokens, max_truncated_share=params.validate_.max_truncated_share,
+        max_unknown_share=params.validate_.max_unknown_share,
+    )  # fmt: skip
     content = {
         "steps": steps,
         "reasons": reasons,
         "dropped_share": round(1 - steps["kept"] / max(steps["source"], 1), 6),
         "duplicate_share": round(duplicates / max(steps["read"], 1), 6),
-        "truncated_share": {split: tokens[split]["truncated_share"] for split in splits},
-        "unknown_share": {split: tokens[split]["unknown_share"] for split in splits},
-        "unread_rows": {split: tokens[split]["unread_rows"] for split in splits},
+        **{key: {split: tokens[split][key] for split in splits} for key in OF_TOKENS},
         "labels": {
             label: {**counts, "share": round(sum(counts.values()) / int(labelled.sum()), 6)}
             for label, counts in labels.to_dict("index").items()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from stages.paths import SPLITS
 
-if TYPE_CHECKING:
-    from stages.params import ValidateParams
-
-EXAMPLES = 5  # of rows that were cut, or that hold what cannot be read
+EXAMPLES = 5  # of rows that were cut
 LANGUAGES = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 SYMBOLS = "emoji and symbols"
 READERS = {  # what to name: models that are known to read it, by what it is
@@ -38,40 +35,16 @@ def statistics(full_lengths: np.ndarray, row_ids: np.ndarray, max_tokens: int, *
     }
 
 
-def unread(
-    tokens: np.ndarray, lengths: np.ndarray, row_of_window: np.ndarray, row_ids: np.ndarray, *, unknown: int | None,
-    special: Collection[int],
-) -> tuple[dict[str, Any], np.ndarray]:  # fmt: skip
-    """What the tokenizer could not read: of all tokens but `special` ones the share of `unknown` ones, how many rows
-    have no other token, and the rows with the largest share; with the positions (K,) of all rows that have one.
-
-    `tokens` are those of all windows, one behind the other; `lengths` (W,), 1 or more, and `row_of_window` (W,) say
-    which are whose.
-    """
-    is_unknown = np.zeros(len(tokens), dtype=bool) if unknown is None else tokens == unknown
-    is_text = is_unknown | ~np.isin(tokens, [token for token in special if token != unknown])
-    starts = np.cumsum(lengths) - lengths
-    missed, read = (
-        np.bincount(row_of_window, np.add.reduceat(those, starts, dtype=np.int64), len(row_ids)).astype(np.int64)
-        for those in (is_unknown, is_text)
-    )
-    with_some = np.flatnonzero(missed)
-    worst = with_some[np.argsort(-missed[with_some] / read[with_some], kind="stable")]
-    return {
-        "unknown_share": round(float(missed.sum() / max(read.sum(), 1)), 6),
-        "unread_rows": int((missed == read).sum()),
-        "unknown_rows": row_ids[worst][:EXAMPLES].tolist(),
-    }, worst
-
-
-def beyond(report: Mapping[str, Any], limits: ValidateParams, max_tokens: int) -> Iterator[tuple[str, str]]:
-    """The limit, and a line, for each that a split's counts in `report` are beyond."""
+def beyond(
+    report: Mapping[str, Any], max_tokens: int, *, max_truncated_share: float | None, max_unknown_share: float | None
+) -> Iterator[tuple[str, str]]:
+    """The limit's name, and a line, for each that a split's counts in `report` are beyond."""
     for split in SPLITS:
         of = report[split]
-        if limits.max_truncated_share is not None and of["truncated_share"] > limits.max_truncated_share:
-            yield "max_truncated_share", _too_long(split, of, limits.max_truncated_share, max_tokens)
-        if limits.max_unknown_share is not None and of["unknown_share"] > limits.max_unknown_share:
-            yield "max_unknown_share", _unread(split, of, limits.max_unknown_share)
+        if max_truncated_share is not None and of["truncated_share"] > max_truncated_share:
+            yield "max_truncated_share", _too_long(split, of, max_truncated_share, max_tokens)
+        if max_unknown_share is not None and of["unknown_share"] > max_unknown_share:
+            yield "max_unknown_share", _unread(split, of, max_unknown_share)
 
 
 def _too_long(split: str, of: Mapping[str, Any], limit: float, max_tokens: int) -> str:

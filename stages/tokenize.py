@@ -9,19 +9,16 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerFast
 
 from stages import plugins
-from stages.contracts import Task, Text
+from stages.contracts import Task
 from stages.entry import run_stage
 from stages.files import publish, write_json
 from stages.params import Params
@@ -29,13 +26,12 @@ from stages.paths import Paths
 from stages.pretrained import load_tokenizer, refuse_misfit
 from stages.rows import PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
-from stages.token_counts import EXAMPLES, beyond, statistics, unread
+from stages.token_counts import beyond, statistics
 from stages.token_pieces import new_tokens
 from stages.trained_tokenizer import train_tokenizer
+from stages.unknown_tokens import unread
 from stages.validation.verdict import Broken, settle
 
-LOOKED_AT = 200  # rows, at most, for words that the tokenizer cannot read
-WORD_CHARS = 20  # of such a word
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 OF_THE_MACHINE = ("is_local", "local_files_only", "name_or_path")  # where the tokenizer happened to lie
 FEATURES = datasets.Features(
@@ -78,9 +74,12 @@ def tokenize(params: Params, paths: Paths) -> None:
         # Any token can fill batches where none is made for it: the attention mask hides what it fills.
         described = {"labels": labels, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
         write_json(draft / "labels.json", described | ({} if stride is None else {"stride": stride}))
-    limits = params.validate_
-    found = beyond(report, limits, max_tokens)
-    settle((Broken(limit, line, limit in limits.warn_only) for limit, line in found), "Or raise the limit.")
+    found = beyond(
+        report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
+        max_unknown_share=params.validate_.max_unknown_share,
+    )  # fmt: skip
+    warn_only = params.validate_.warn_only
+    settle((Broken(limit, line, limit in warn_only) for limit, line in found), "Or raise the limit.")
     write_json(paths.token_report, report)
 
 
@@ -116,37 +115,12 @@ def write_tokens(rows: pa.Table, folder: Path, task: Task, arguments: dict[str, 
             desc=f"tokenizing {folder.name}",
         )
         full_lengths = np.asarray(encoded.with_format("numpy")["full_length"][:])
-        windows = encoded.data["input_ids"]
-        lengths = pc.list_value_length(windows).to_numpy()
-        ids = np.concatenate([chunk.flatten().to_numpy() for chunk in windows.chunks])
+        of_reading = unread(encoded.data["input_ids"], full_lengths, rows, arguments["tokenizer"])
         tokens = encoded.remove_columns("full_length", new_fingerprint=mark)
         tokens.save_to_disk(str(folder), num_shards=1)
-    row_ids, tokenizer = rows["row_id"].to_numpy(), arguments["tokenizer"]
+    row_ids = rows["row_id"].to_numpy()
     of_lengths = statistics(full_lengths, row_ids, arguments["max_tokens"], windows=arguments["stride"] is not None)
-    unknown = unknown_id(tokenizer)
-    row_of_window = np.cumsum(full_lengths > 0) - 1  # further windows of a text have the length 0
-    special = tokenizer.all_special_ids
-    of_reading, at = unread(ids, lengths, row_of_window, row_ids, unknown=unknown, special=special)
-    texts = texts_of(rows.take(pa.array(at[:LOOKED_AT])))
-    return {**of_lengths, **of_reading, "unknown_words": unknown_words(texts, tokenizer, unknown)}
-
-
-def unknown_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
-    """The token that stands for what the tokenizer cannot read; None where there is none, or it stands for more."""
-    unknown = tokenizer.unk_token_id
-    return None if unknown in tokenizer.backend_tokenizer.encode("").ids else unknown
-
-
-def unknown_words(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, unknown: int | None) -> list[str]:
-    """The commonest of what the tokenizer cannot read in the texts, cut; as far as they are read at all."""
-    found: Counter[str] = Counter()
-    for text in texts:
-        parts = (text,) if isinstance(text, str) else text
-        read = tokenizer.backend_tokenizer.encode(*parts)
-        for token, part, (start, end) in zip(read.ids, read.sequence_ids, read.offsets, strict=True):
-            if token == unknown and part is not None:
-                found[parts[part][start : min(end, start + WORD_CHARS)]] += 1
-    return [word for word, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:EXAMPLES]]
+    return of_lengths | of_reading
 
 
 def _fingerprint(rows: pa.Table, arguments: dict[str, Any]) -> str:

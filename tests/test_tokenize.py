@@ -20,8 +20,9 @@ from tokenizers import Tokenizer
 from stages.files import sha256
 from stages.params import ModelParams, Params, load_params
 from stages.paths import Paths
-from stages.token_counts import beyond, kinds_of, unread
+from stages.token_counts import beyond, kinds_of
 from stages.tokenize import tokenize
+from stages.unknown_tokens import counts
 
 ROWS = [
     ("t1", "ship anchor tide", "sea", "train"),
@@ -189,10 +190,10 @@ def test_more_unknown_tokens_than_the_limit_stop_with_the_words_and_models_that_
 
 def test_a_pair_is_unread_by_what_both_texts_hold() -> None:
     tokens = np.array([2, 1, 3, 9, 3, 2, 1, 3, 2, 1, 3, 2, 8, 3])  # [CLS] ? [SEP] x [SEP], and windows of two rows
-    counts, at = unread(
+    found, at = counts(
         tokens, np.array([5, 3, 3, 3]), np.array([0, 1, 2, 2]), np.array(["a", "b", "c"]), unknown=1, special=[1, 2, 3]
     )
-    assert counts == {"unknown_share": 0.6, "unread_rows": 1, "unknown_rows": ["b", "a", "c"]}  # 3 of 5
+    assert found == {"unknown_share": 0.6, "unread_rows": 1, "unknown_rows": ["b", "a", "c"]}  # 3 of 5
     assert at.tolist() == [1, 0, 2]
 
 
@@ -201,8 +202,8 @@ def test_emoji_alone_need_a_model_of_bytes() -> None:
     assert kinds_of(["привет", "שלום", "ok"]) == ["Cyrillic", "Hebrew", "Latin"]
     of = {"unknown_share": 1.0, "unread_rows": 1, "rows": 1, "unknown_words": ["\U0001f600"], "unknown_rows": ["a"]}
     of |= {"truncated_share": 0.0}
-    limits = load_params(REPOSITORY / "params.yaml").validate_
-    [(limit, line), *_] = beyond(dict.fromkeys(("train", "validation", "test"), of), limits, 64)
+    report = dict.fromkeys(("train", "validation", "test"), of)
+    [(limit, line), *_] = beyond(report, 64, max_truncated_share=None, max_unknown_share=0.5)
     assert limit == "max_unknown_share"
     assert "a byte-level one such as FacebookAI/roberta-base" in line
 

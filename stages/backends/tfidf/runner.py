@@ -18,10 +18,9 @@ def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners
     """Open the baseline in `folder`. It runs on one thread, whatever `threads` is."""
     description = read_json(folder / "model.json")
     weights = load_file(folder / "weights.safetensors")
-    vectorizer = new_vectorizer(
-        description.get("analyzer", "word"), description["max_ngram"], read_json(folder / "vocabulary.json")
-    )
-    if vectorizer is not None:
+    vectorizer, vocabulary = None, read_json(folder / "vocabulary.json")
+    if vocabulary:  # scikit-learn refuses an empty one
+        vectorizer = new_vectorizer(description.get("analyzer", "word"), description["max_ngram"], vocabulary)
         vectorizer.idf_ = weights["idf"]
     coefficients_VC, intercept_C = weights["coefficients"].T, weights["intercept"]
     return Runner(
@@ -32,13 +31,8 @@ def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners
     )
 
 
-def new_vectorizer(analyzer: str, max_ngram: int, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer | None:
-    """TF-IDF over 1-grams to n-grams of words (`word`), or of the characters within them (`char_wb`).
-
-    None where `vocabulary` is given and empty, which scikit-learn refuses.
-    """
-    if vocabulary is not None and not vocabulary:
-        return None
+def new_vectorizer(analyzer: str, max_ngram: int, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer:
+    """TF-IDF over 1-grams to n-grams of words (`word`), or of the characters within them (`char_wb`)."""
     return TfidfVectorizer(analyzer=analyzer, ngram_range=(1, max_ngram), sublinear_tf=True, vocabulary=vocabulary)
 
 
