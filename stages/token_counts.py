@@ -44,7 +44,7 @@ def beyond(
         if max_truncated_share is not None and of["truncated_share"] > max_truncated_share:
             yield "max_truncated_share", _too_long(split, of, max_truncated_share, max_tokens)
         if max_unknown_share is not None and of["unknown_share"] > max_unknown_share:
-            yield "max_unknown_share", _unread(split, of, max_unknown_share)
+            yield "max_unknown_share", _unread(split, of, max_unknown_share, is_trained="vocabulary" in report)
 
 
 def _too_long(split: str, of: Mapping[str, Any], limit: float, max_tokens: int) -> str:
@@ -55,15 +55,19 @@ def _too_long(split: str, of: Mapping[str, Any], limit: float, max_tokens: int) 
     )
 
 
-def _unread(split: str, of: Mapping[str, Any], limit: float) -> str:
-    words, kinds = of["unknown_words"], kinds_of(of["unknown_words"])
-    shown = ", ".join(f"'{word}'" for word in words)
+def _unread(split: str, of: Mapping[str, Any], limit: float, *, is_trained: bool) -> str:
+    kinds = kinds_of(of["unknown_words"])
+    shown = ", ".join(f"'{word}'" for word in of["unknown_words"])
+    nothing = f", and nothing at all of {of['unread_rows']:,} of {of['rows']:,} rows" if of["unread_rows"] else ""
     reader = READERS[kinds == [SYMBOLS]]
+    step = (
+        "It was learned from the training rows: set tokenize.tokenizer to pretrained, with a model.name that can"
+        if is_trained
+        else f"Name a model that can in model.name, {reader}, or set tokenize.tokenizer to trained"
+    )
     return (
         f"tokens: unknown_share of {split}: found {of['unknown_share']:.4g}, allowed {limit:g} or less. The tokenizer"
-        f" cannot read such as {shown} ({', '.join(kinds)}), and nothing at all of {of['unread_rows']:,} of"
-        f" {of['rows']:,} rows. Name a model that can in model.name, {reader}, or set tokenize.tokenizer to trained."
-        f" Rows: {', '.join(of['unknown_rows'])}."
+        f" cannot read such as {shown} ({', '.join(kinds)}){nothing}. {step}. Rows: {', '.join(of['unknown_rows'])}."
     )
 
 
