@@ -49,9 +49,14 @@ def _change(was: float | None, is_: float | None, unit: str) -> str:
 def _shares(now: Report, before: Report) -> Iterator[str]:
     for name, key in SHARES:
         yield f"{name} {_change(number(before, key), number(now, key), 'share')}"
+    for name, key in (("cut of", "truncated_share"), ("unknown tokens of", "unknown_share")):
+        for split in SPLITS:
+            was, is_ = (number(one, key, split) for one in (before, now))
+            yield f"{name} {split} {_change(was, is_, 'share')}"
     for split in SPLITS:
-        was, is_ = (number(one, "truncated_share", split) for one in (before, now))
-        yield f"cut of {split} {_change(was, is_, 'share')}"
+        if unread := number(now, "unread_rows", split):
+            was = number(before, "unread_rows", split)
+            yield f"rows of {split} of which the tokenizer reads nothing {_change(was, unread, '')}"
 
 
 def _warnings(now: Report) -> Iterator[str]:

@@ -1,16 +1,23 @@
-"""Stage `baseline`: TF-IDF and logistic regression, the honest floor that a transformer must beat."""
+"""Stage `baseline`: TF-IDF and logistic regression, the honest floor that a transformer must beat.
+
+It goes by words, or by characters where words say little: in scripts without blanks between words, or with vowels as
+marks, and in emoji.
+"""
 
 from __future__ import annotations
 
 import logging
-from itertools import chain
+import re
+import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 from safetensors.numpy import save_file
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from stages.backends.tfidf.runner import features
+from stages.backends.tfidf.runner import features, new_vectorizer
 from stages.cleaning.rules import cleaning_of
 from stages.entry import run_stage
 from stages.files import publish, write_json
@@ -21,34 +28,79 @@ from stages.rows import read_split, texts_of
 
 log = logging.getLogger("winnow")
 
+WORDS_WORK = 0.8  # of what can be read of a text, on average, words reach so much; if less, characters are taken
+LOOKED_AT = 10_000  # training texts, evenly taken, and the first so many characters of each
+LOOKED_AT_CHARS = 1_000
+_WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's
+# Thai, Lao, Burmese, Khmer, Japanese and Chinese put no blanks between words.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+    "\U00020000-\U0003ffff]"
+)
+
 
 def baseline(params: Params, paths: Paths) -> None:
     """Fit the baseline to the training rows; write its folder (JSON and safetensors, no pickle)."""
     train = read_split(paths.clean, "train")
-    labels = sorted(set(train["label"].to_pylist()))
-    vectorizer = TfidfVectorizer(ngram_range=(1, params.baseline.max_ngram), sublinear_tf=True)
+    truth = train["label"].to_pylist()
+    labels = sorted(set(truth))
     texts = texts_of(train)
     are_pairs = not isinstance(texts[0], str)
-    fitted_to = (
-        features(texts, vectorizer.fit(chain.from_iterable(texts))) if are_pairs else vectorizer.fit_transform(texts)
-    )
-    model = LogisticRegression(C=params.baseline.inverse_regularization, max_iter=1000, random_state=params.seed)
-    model.fit(fitted_to, train["label"].to_pylist())
-    coefficients_CV, intercept_C = one_row_a_label(model.coef_, model.intercept_)
-    log.info("fitted: %d rows, %d n-grams, %d labels", *fitted_to.shape, len(labels))
+    singles = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
+    analyzer = "word" if words_reach(singles) >= WORDS_WORK else "char_wb"
+    max_ngram = params.baseline.max_ngram + (analyzer != "word")  # a character says less than a word
+    vectorizer, rows = learned(singles, analyzer, max_ngram)
+    vocabulary, idf = ([], np.zeros(0)) if vectorizer is None else (sorted(vectorizer.vocabulary_), vectorizer.idf_)
+    coefficients_CV, intercept_C = fitted(features(texts, vectorizer) if are_pairs else rows, truth, params)
+    log.info("fitted: %d rows, %d n-grams (%s), %d labels", len(texts), len(vocabulary), analyzer, len(labels))
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
-        write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
-        weights = {"coefficients": coefficients_CV, "intercept": intercept_C, "idf": vectorizer.idf_}
+        write_json(folder / "vocabulary.json", vocabulary)
+        weights = {"coefficients": coefficients_CV, "intercept": intercept_C, "idf": idf}
         save_file(
             {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()},
             folder / "weights.safetensors",
         )
-        about = {"max_ngram": params.baseline.max_ngram, "cleaning": cleaning._asdict()}
-        about |= {"pairs": True} if are_pairs else {}
-        seal(folder, backend="tfidf", task=params.task, labels=labels, **about)
+        pairs = {"pairs": True} if are_pairs else {}
+        how = {"analyzer": analyzer, "max_ngram": max_ngram, "cleaning": cleaning._asdict()}
+        seal(folder, backend="tfidf", task=params.task, labels=labels, **how, **pairs)
+
+
+def words_reach(texts: Sequence[str]) -> float:
+    """The share of a text's letters, marks, digits and symbols that is in words of two characters or more with blanks
+    or punctuation around; the mean over some texts."""
+    some = texts[:: max(1, -(-len(texts) // LOOKED_AT))]
+    return float(np.mean([_words_reach(text[:LOOKED_AT_CHARS]) for text in some]))
+
+
+def _words_reach(text: str) -> float:
+    read = sum(
+        character.isalnum() or (not character.isascii() and unicodedata.category(character)[0] in "MS")
+        for character in text
+    )
+    words = _WORD.findall(_UNSPACED.sub(" ", text))
+    return sum(len(word.replace("_", "")) for word in words) / read if read else 0.0
+
+
+def learned(texts: Sequence[str], analyzer: str, max_ngram: int) -> tuple[TfidfVectorizer | None, csr_matrix]:
+    """The vectorizer of these texts, and their features; None where no n-gram is in any of them."""
+    vectorizer = new_vectorizer(analyzer, max_ngram)
+    try:
+        return vectorizer, vectorizer.fit_transform(texts)
+    except ValueError:  # scikit-learn's, for an empty vocabulary
+        return None, features(texts, None)
+
+
+def fitted(rows: csr_matrix, truth: Sequence[str], params: Params) -> tuple[np.ndarray, np.ndarray]:
+    """A row of coefficients (V,) a label, and its intercept; without any feature the shares of the labels."""
+    if rows.shape[1] == 0:
+        _, counts = np.unique(truth, return_counts=True)
+        return np.zeros((len(counts), 0)), np.log(counts / len(truth))
+    model = LogisticRegression(C=params.baseline.inverse_regularization, max_iter=1000, random_state=params.seed)
+    model.fit(rows, truth)
+    return one_row_a_label(model.coef_, model.intercept_)
 
 
 def one_row_a_label(coefficients: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

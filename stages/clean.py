@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from stages.cleaning import frames
 from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR
+from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
@@ -43,6 +44,7 @@ def clean(params: Params, paths: Paths) -> None:
     judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()))
     rows = rows.assign(reason=judged.reason, repeats=judged.repeats, sense=judged.sense)
     examples = _conflict_examples(rows, keys)
+    rare = settle_rare_labels(rows, params.clean)
     kept = rows[rows["reason"] == KEPT].copy()
     if kept.empty:
         counts = _counted(rows)
@@ -72,6 +74,11 @@ def clean(params: Params, paths: Paths) -> None:
         "dropped_by_reason": counts,
         "conflicting_texts": examples,
         "spared_in_test": spared(rows, params.clean),
+        "rare_labels": {
+            "labels": len(rare),
+            "rows": sum(rare.values()),
+            "examples": dict(list(rare.items())[:EXAMPLES]),
+        },
         **_described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER)),
     }
     del rows

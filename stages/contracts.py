@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,6 +67,21 @@ UNREADABLE = (
 )
 
 
+# Unicode's Default_Ignorable_Code_Point but for the two joiners; annotation marks; controls that are no white space.
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\0-\x08\x0e-\x1b\x7f"
+)
+_JOINERS = "\u200c\u200d"
+_BLANK = re.compile(rf"[\s{_UNSEEN}{_JOINERS}]*")
+_FLAG_OR_UNSEEN = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_UNSEEN}]")  # Scotland's flag has tags
+_JOINER = re.compile(f"[{_JOINERS}]+")
+_VIRAMA = 9  # the combining class of the sign that joins letters in scripts of India
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+WHOLE_NUMBER = r"^(-?\d+)\.0+$"  # the group is what is left of 1.0
+
+
 def as_kept(columns: Sequence[str], values: Sequence[Any]) -> str | None:
     """The `kept` of a row: its values of `columns`; None where there are no columns."""
     if not columns:
@@ -73,20 +91,56 @@ def as_kept(columns: Sequence[str], values: Sequence[Any]) -> str | None:
 
 
 def as_text(value: Any) -> str | None:
-    """A cell of a source as a text: 1.0 is "1", True "true"; None and NaN are missing; bytes must be UTF-8."""
+    """A cell of a source as a text: 1.0 is "1", True "true"; bytes must be UTF-8.
+
+    None, NaN, and a text of which nothing can be seen, are missing.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
     if value is None or isinstance(value, str):
-        return value
+        return None if value is None or _BLANK.fullmatch(value) else value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return None if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
     return (
         json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
         if isinstance(value, dict | list)
         else str(value)
     )
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def as_label(text: str | None) -> str | None:
+    """The one form of a label: labels that look the same are the same text; one that shows nothing is missing.
+
+    Characters that cannot be seen go, but for joiners and tags that are seen by what they do to their neighbours;
+    letters are composed (NFC); runs of white space become one space, and none is left at the ends.
+    """
+    if text is None:
+        return None
+    seen = unicodedata.normalize("NFC", _FLAG_OR_UNSEEN.sub(lambda found: found[1] or "", text))
+    return " ".join(unicodedata.normalize("NFC", _JOINER.sub(_joiner, seen)).split()) or None
+
+
+def _joiner(found: re.Match[str]) -> str:
+    """The first of some joiners where it changes how its neighbours are drawn, as in Persian, Hindi and emoji."""
+    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
+    if not before or not after or unicodedata.category(after)[0] not in "LMS":
+        return ""
+    joins = unicodedata.bidirectional(before) == "AL" or unicodedata.combining(before) == _VIRAMA
+    return found[0][0] if joins or unicodedata.category(before) in ("So", "Sk") else ""
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is a number as tables write it: 3, -3, 3.50."""
+    return _NUMBER.fullmatch(label) is not None
+
+
+def as_labels(texts: Iterable[str]) -> list[str]:
+    """Labels as `ingest` writes a whole column of them: each in its one form and, where all are numbers, 1.0 as 1."""
+    labels = [label for text in texts if (label := as_label(text)) is not None]
+    return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
 
 
 @dataclass(frozen=True)

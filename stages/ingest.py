@@ -1,7 +1,7 @@
 """Stage `ingest`: rows from a source to Parquet, with a stable id and where each came from.
 
-Nothing is judged here: what is wrong with a row is for `clean` to say. Rows that cannot be read at all go to a file of
-their own, with their place and the reason, and the counts add up.
+Nothing is judged here: what is wrong with a row is for `clean` to say. Labels get their one form, and are counted.
+Rows that cannot be read at all go to a file of their own, with their place and the reason, and the counts add up.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stages.entry import run_stage
 from stages.files import ParquetRows, publish, write_json
 from stages.params import Params
 from stages.paths import Paths
+from stages.reading.labels import Labels, write_whole_numbers
 from stages.sources import SOURCES
 
 log = logging.getLogger("winnow")
@@ -41,11 +42,14 @@ def ingest(params: Params, paths: Paths) -> None:
     read = plugins.load(SOURCES, params.ingest.source, key="ingest.source")
     with publish(paths.raw) as raw, publish(paths.unreadable) as unreadable:
         schema = SCHEMA if params.ingest.text_pair_column is None else PAIRS_SCHEMA
-        kept, rejected = write_rows(read(params.ingest, params.seed), raw, unreadable, schema)
+        labels = Labels()
+        kept, rejected = write_rows(labels.in_one_form(read(params.ingest, params.seed)), raw, unreadable, schema)
         if kept == 0:
             raise ValueError(
                 f"the source '{params.ingest.source}' gave no rows. Check the section ingest of params.yaml."
             )
+        if labels.are_numbers:
+            labels.rewritten += write_whole_numbers(raw)
     counts = {reason: rejected[reason] for reason in UNREADABLE}
     write_json(
         paths.ingest_report,
@@ -54,8 +58,10 @@ def ingest(params: Params, paths: Paths) -> None:
             "kept": kept,
             "quarantined": rejected.total(),
             "quarantined_by_reason": counts,
+            "labels_rewritten": labels.rewritten,
         },
     )
+    labels.tell()
     if rejected:
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         total = f"{rejected.total():,} of {kept + rejected.total():,} rows cannot be read"

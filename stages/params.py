@@ -61,6 +61,7 @@ CleaningRule = Literal[
     "classic",
 ]
 ConflictingLabels = Literal["drop", "majority", "keep"]
+RareLabels = Literal["keep", "drop", "merge"]
 Unlabelled = Literal["drop", "transfer"]
 DataLimit = Literal[
     "min_rows",
@@ -69,6 +70,7 @@ DataLimit = Literal[
     "min_rows_per_label",
     "min_label_share",
     "max_label_share",
+    "max_look_alike_labels",
     "max_missing_text_share",
     "max_missing_label_share",
     "min_median_chars",
@@ -77,6 +79,7 @@ DataLimit = Literal[
     "max_duplicate_share",
     "max_dropped_share",
     "max_truncated_share",
+    "max_unknown_share",
     "max_label_drift",
     "max_length_drift",
     "max_word_drift",
@@ -196,6 +199,9 @@ class CleanParams(Section):
     max_chars: PositiveInt
     near_duplicate_jaccard: Annotated[float, Field(ge=0.5, le=1)]
     conflicting_labels: ConflictingLabels
+    rare_labels: RareLabels
+    rare_label_rows: Annotated[int, Field(ge=2)]
+    rare_label_name: Name
     unlabelled: Unlabelled
     group_column: Annotated[str, Field(min_length=1)] | None
     validation_fraction: ProperFraction
@@ -217,6 +223,7 @@ class ValidateParams(Section):
     min_rows_per_label: PositiveInt
     min_label_share: UnitInterval | None
     max_label_share: UnitInterval | None
+    max_look_alike_labels: Annotated[int, Field(ge=0)] | None
     max_missing_text_share: UnitInterval | None
     max_missing_label_share: UnitInterval | None
     min_median_chars: PositiveInt | None
@@ -225,6 +232,7 @@ class ValidateParams(Section):
     max_duplicate_share: UnitInterval | None
     max_dropped_share: UnitInterval | None
     max_truncated_share: UnitInterval | None
+    max_unknown_share: UnitInterval | None
     max_label_drift: UnitInterval | None
     max_length_drift: PositiveFloat | None
     max_word_drift: UnitInterval | None

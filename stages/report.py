@@ -19,12 +19,13 @@ from stages.files import publish, read_json, write_json
 from stages.params import Params
 from stages.paths import SPLITS, Paths
 from stages.rows import DUPLICATES, PAIR, splits_of, whole_texts
-from stages.token_counts import too_long
+from stages.token_counts import beyond
 
 EXAMPLES = 3  # of each reason
 EXAMPLE_CHARS = 80
 BINS = 30  # of lengths; those beyond the 99th percentile are in the last one
 PERCENTS = (5, 50, 95)
+OF_TOKENS = ("truncated_share", "unknown_share", "unread_rows")
 
 
 def report(params: Params, paths: Paths) -> None:
@@ -42,19 +43,22 @@ def report(params: Params, paths: Paths) -> None:
     labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
     duplicates = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES)
     tokens = read_json(paths.token_report)
-    cut = too_long(tokens, params.validate_.max_truncated_share, params.tokenize.max_tokens)
+    warned = beyond(
+        tokens, params.tokenize.max_tokens, max_truncated_share=params.validate_.max_truncated_share,
+        max_unknown_share=params.validate_.max_unknown_share,
+    )  # fmt: skip
     content = {
         "steps": steps,
         "reasons": reasons,
         "dropped_share": round(1 - steps["kept"] / max(steps["source"], 1), 6),
         "duplicate_share": round(duplicates / max(steps["read"], 1), 6),
-        "truncated_share": {split: tokens[split]["truncated_share"] for split in splits},
+        **{key: {split: tokens[split][key] for split in splits} for key in OF_TOKENS},
         "labels": {
             label: {**counts, "share": round(sum(counts.values()) / int(labelled.sum()), 6)}
             for label, counts in labels.to_dict("index").items()
         },
         "chars": {split: _lengths(clean.loc[clean["split"] == split, "chars"]) for split in splits},
-        "warnings": [*_warnings(read_json(paths.validation_report)), *(line for _, line in cut)],
+        "warnings": [*_warnings(read_json(paths.validation_report)), *(line for _, line in warned)],
         "examples": {
             "unreadable": _examples(unreadable.rename(columns={"origin": "row_id", "excerpt": "text"}), "reason"),
             "dropped": _examples(quarantine, "reason"),

@@ -26,10 +26,11 @@ from stages.paths import Paths
 from stages.pretrained import load_tokenizer, refuse_misfit
 from stages.rows import PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
-from stages.token_counts import statistics, too_long
+from stages.token_counts import beyond, statistics
 from stages.token_pieces import new_tokens
 from stages.trained_tokenizer import train_tokenizer
-from stages.validation.verdict import settle
+from stages.unknown_tokens import unread
+from stages.validation.verdict import Broken, settle
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 OF_THE_MACHINE = ("is_local", "local_files_only", "name_or_path")  # where the tokenizer happened to lie
@@ -48,7 +49,8 @@ def tokenize(params: Params, paths: Paths) -> None:
     """Write `paths.tokens`, `paths.tokenizer` and `paths.token_report`.
 
     Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, or a label has no
-    training rows, and where more rows are cut than `validate.max_truncated_share`.
+    training rows, and where more rows are cut than `validate.max_truncated_share`, or more tokens are unknown to the
+    tokenizer than `validate.max_unknown_share`.
     """
     task: Task = plugins.load(TASKS, params.task, key="task")
     tokenizer = load_tokenizer(params.model)
@@ -72,8 +74,12 @@ def tokenize(params: Params, paths: Paths) -> None:
         # Any token can fill batches where none is made for it: the attention mask hides what it fills.
         described = {"labels": labels, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
         write_json(draft / "labels.json", described | ({} if stride is None else {"stride": stride}))
-    broken = too_long(report, params.validate_.max_truncated_share, max_tokens)
-    settle(broken, params.validate_.warn_only, "Raise tokenize.max_tokens or the limit.")
+    found = beyond(
+        report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
+        max_unknown_share=params.validate_.max_unknown_share,
+    )  # fmt: skip
+    warn_only = params.validate_.warn_only
+    settle((Broken(limit, line, limit in warn_only) for limit, line in found), "Or raise the limit.")
     write_json(paths.token_report, report)
 
 
@@ -109,10 +115,12 @@ def write_tokens(rows: pa.Table, folder: Path, task: Task, arguments: dict[str, 
             desc=f"tokenizing {folder.name}",
         )
         full_lengths = np.asarray(encoded.with_format("numpy")["full_length"][:])
+        of_reading = unread(encoded.data["input_ids"], full_lengths, rows, arguments["tokenizer"])
         tokens = encoded.remove_columns("full_length", new_fingerprint=mark)
         tokens.save_to_disk(str(folder), num_shards=1)
     row_ids = rows["row_id"].to_numpy()
-    return statistics(full_lengths, row_ids, arguments["max_tokens"], windows=arguments["stride"] is not None)
+    of_lengths = statistics(full_lengths, row_ids, arguments["max_tokens"], windows=arguments["stride"] is not None)
+    return of_lengths | of_reading
 
 
 def _fingerprint(rows: pa.Table, arguments: dict[str, Any]) -> str:

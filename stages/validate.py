@@ -20,7 +20,7 @@ from stages.rows import PAIR, whole_texts
 from stages.validation.profiles import Drift, drift, profile, read_released, word_counts
 from stages.validation.results import run_suites
 from stages.validation.suites import COLUMNS, Data, suites
-from stages.validation.verdict import settle
+from stages.validation.verdict import Broken, settle
 
 log = logging.getLogger("winnow")
 
@@ -45,10 +45,10 @@ def validate(params: Params, paths: Paths) -> None:
     found = suites(data, _drift(kind, clean, paths), limits)
     summary = run_suites(found, paths.data_docs)
     refused = paths.validation_report.with_name("validation-failed.json")
-    broken = [(one["limit"], one["message"]) for results in summary.values() for one in results if not one["success"]]
+    failed = [one for results in summary.values() for one in results if not one["success"]]
     try:
         where = f"Tables and counts: {paths.data_docs / 'index.html'} and {refused}."
-        settle(broken, params.validate_.warn_only, where)
+        settle([Broken(one["limit"], one["message"], one["warns"]) for one in failed], where)
     except ValueError:
         write_json(refused, summary)
         raise

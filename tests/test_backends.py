@@ -119,7 +119,7 @@ def test_the_quantized_file_has_the_same_bytes_wherever_it_is_made(student: Path
 
 def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from stages.model_folder import open_runner\n"
+        "import sys; from pathlib import Path; from stages.runners import open_runner\n"
         "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).shape)\n"
         "print(sorted({'torch', 'transformers', 'sklearn', 'pandas', 'pydantic'} & sys.modules.keys()))"
     )

@@ -251,6 +251,40 @@ def test_a_text_under_several_labels_is_handled_as_the_parameter_says(
     assert set(dropped["reason"]) <= {"conflicting_label", "exact_duplicate"}
 
 
+def of_labels(counts: dict[tuple[str, str | None], int]) -> list[tuple[str, str, str | None]]:
+    """Unlike texts, so many of each (label, split)."""
+    texts = iter(sentences(sum(counts.values())))
+    return [(next(texts), label, split) for (label, split), count in counts.items() for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("what", "labels"),
+    [
+        ("keep", {"a": 12, "b": 9, "c": 4, "other": 1}),
+        ("drop", {"a": 12, "b": 9}),
+        ("merge", {"a": 12, "b": 9, "other": 5}),
+    ],
+)
+def test_rows_of_rare_labels_stay_go_or_are_of_one_label(tmp_path: Path, what: str, labels: dict[str, int]) -> None:
+    rows = of_labels({("a", None): 12, ("b", None): 9, ("c", None): 4, ("other", None): 1})
+    rows += [(rows[0][0], "a", None), ("too short", "c", None)]  # no longer there when labels are counted
+    kept, report, dropped = cleaned(tmp_path, rows, rare_labels=what, rare_label_rows=5)
+    assert kept["label"].value_counts().to_dict() == labels
+    assert report["rare_labels"] == {"labels": 2, "rows": 5, "examples": {"c": 4, "other": 1}}
+    assert report["dropped_by_reason"]["rare_label"] == (dropped["reason"] == "rare_label").sum() == 26 - len(kept)
+    assert (report["dropped_by_reason"]["exact_duplicate"], report["dropped_by_reason"]["too_short"]) == (1, 1)
+    if what != "keep":
+        assert all(set(of["label"]) == set(labels) for _, of in kept.groupby("split"))
+
+
+def test_a_label_of_given_test_rows_alone_is_rare_however_many_they_are(tmp_path: Path) -> None:
+    rows = of_labels({("a", "train"): 12, ("a", "test"): 3, ("b", "train"): 12, ("b", "test"): 2, ("c", "test"): 20})
+    kept, report, _ = cleaned(tmp_path, rows, rare_labels="drop", rare_label_rows=5)
+    assert sorted(set(kept["label"])) == ["a", "b"]
+    assert report["dropped_by_reason"]["rare_label"] == 20
+    assert report["rare_labels"]["examples"] == {"c": 0}
+
+
 def test_texts_kept_under_several_labels_are_in_one_split(tmp_path: Path) -> None:
     rows = [(text, label, None) for text in sentences(60) for label in "ab"]
     kept, _, _ = cleaned(tmp_path, rows, conflicting_labels="keep", test_fraction=0.3, validation_fraction=0.3)

@@ -46,7 +46,7 @@ def write(folder: Path) -> Paths:
     unreadable = pd.DataFrame([("rows.csv:7", "ragged", "a,b,c|d")], columns=["origin", "reason", "excerpt"])
     unreadable.to_parquet(paths.unreadable)
     cut = {"train": 0.0, "validation": 0.2, "test": 0.25}  # the limit of params.yaml is 0.2
-    more = {"p95_tokens": 70.0, "truncated_rows": ["r5"]}
+    more = {"p95_tokens": 70.0, "truncated_rows": ["r5"], "unknown_share": 0.05, "unread_rows": 0}
     write_json(paths.token_report, {split: {"truncated_share": share, **more} for split, share in cut.items()})
     results = [{"success": False, "message": WARNING}, {"success": True, "message": None}]
     write_json(paths.validation_report, {"labels": results})
@@ -93,7 +93,7 @@ def test_labels_and_lengths_are_those_of_each_split(content: dict[str, Any]) -> 
     assert content["warnings"] == [
         WARNING,
         "tokens: truncated_share of test: found 0.25, allowed 0.2 or less. tokenize.max_tokens is 64; 95 in 100 texts "
-        "have 70 or less. Rows: r5.",
+        "have 70 or less, so raise it. Rows: r5.",
     ]
 
 
@@ -123,6 +123,10 @@ def test_markdown_shows_what_was_dropped_why_and_such_as(content: dict[str, Any]
     assert "| ragged | 1 | <code>rows.csv:7</code> a,b,c\\|d |" in told
     assert "| sea | 2 | 1 | 0 | 60.0% | <code>r1</code> a ship |" in told
     assert "- Warning: labels: expect\\_column" in told
+    assert "unknown tokens of train 5.0%" in told
+    assert "the tokenizer reads nothing" not in told
+    unread = as_markdown({**content, "unread_rows": {"train": 2, "test": 0}}, {"unread_rows": {"train": 1}})
+    assert "rows of train of which the tokenizer reads nothing 1 → 2." in unread
     assert "→" not in told
 
 

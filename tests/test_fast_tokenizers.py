@@ -201,13 +201,18 @@ def test_tokens_that_the_pretrained_tokenizer_has_keep_their_number_and_others_a
     assert new_tokens(pieces) == len(new.keys() - old.keys())
 
 
-def test_the_other_splits_teach_the_tokenizer_nothing(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_other_splits_teach_the_tokenizer_nothing(
+    tiny_models: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     trained, others = [], [*ROWS[:3], ("v1", "violin " * 5, "sea", "validation"), ROWS[4]]
+    settings = params(tiny_models("bert"), tokenizer="trained", vocabulary_size=120)
+    limits = settings.validate_.model_copy(update={"warn_only": ["max_truncated_share", "max_unknown_share"]})
     for name, rows in (("as it is", ROWS), ("changed", others)):
         paths = write_clean(tmp_path / name, rows)
-        tokenize(params(tiny_models("bert"), tokenizer="trained", vocabulary_size=120), paths)
+        tokenize(settings.model_copy(update={"validate_": limits}), paths)
         trained.append(contents(paths.tokenizer))
     assert trained[0] == trained[1]
+    assert "It was learned from the training rows: set tokenize.tokenizer to pretrained" in caplog.text
 
 
 @pytest.mark.parametrize(("kind", "named"), [("unigram", "Unigram"), ("marked", "BPE with marks within words")])

@@ -8,6 +8,7 @@ import gzip
 import json
 import logging
 import random
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -60,6 +61,37 @@ def test_numbers_and_truths_become_texts_whether_text_or_label(tmp_path: Path) -
     assert [(row.text, row.label) for row in kept(tmp_path / "rows.jsonl")] == [
         ("null", "1"), (None, "2"), ("7", "true"),
     ]  # fmt: skip
+
+
+NOTHING = ["", " ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff \u200d\u2060", "\u3164", "\u00ad\u034f"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_field_that_shows_nothing_is_missing_in_every_format_whatever_column_it_is_of(
+    tmp_path: Path, ending: str
+) -> None:
+    names = ("text", "text_pair", "label", "region")
+    rows = [*([empty] * 4 for empty in NOTHING if (ending, empty) != ("tsv", "\t")), ["a", "b", "c", "d"]]
+    path = tmp_path / f"rows.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows]), path)
+    elif ending == "jsonl":
+        path.write_text("\n".join(json.dumps(dict(zip(names, row, strict=True))) for row in rows))
+    else:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            separator = "," if ending == "csv" else "\t"
+            csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([names, *rows])
+    *empty, whole = kept(path, text_pair_column="text_pair", keep_columns=["region"])
+    assert len(empty) == len(rows) - 1
+    assert {(row.text, row.text_pair, row.label, row.kept) for row in empty} == {(None, None, None, '{"region": null}')}
+    assert (whole.text, whole.text_pair, whole.label, whole.kept) == ("a", "b", "c", '{"region": "d"}')
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_blanks_behind_the_separators_of_a_file_belong_to_no_field(tmp_path: Path, separator: str) -> None:
+    lines = ("id, text, label", '1, "one, two", pos', "2, three, pos")
+    (tmp_path / "rows.csv").write_text("\n".join(re.sub(", (?!two)", f"{separator} ", line) for line in lines))
+    assert [(row.text, row.label) for row in kept(tmp_path / "rows.csv")] == [("one, two", "pos"), ("three", "pos")]
 
 
 def test_csv_origins_are_the_lines_that_records_start_on(tmp_path: Path) -> None:

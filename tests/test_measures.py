@@ -14,8 +14,9 @@ from conftest import REPOSITORY
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, classification_report, recall_score
 
+from stages import plugins
 from stages.contracts import Answers, Runner
-from stages.measures import calibration, fairness, quality, robustness, size, slices, speed
+from stages.measures import ANSWERS, calibration, fairness, quality, robustness, size, slices, speed
 from stages.params import EvaluateParams, ProfileParams, load_params
 
 
@@ -86,6 +87,19 @@ def test_a_label_never_predicted_counts_as_zero() -> None:
     measured = quality.measure(answers([0, 1], [[0.9, 0.1], [0.9, 0.1]], names=("a", "b")), settings())
     assert measured["per_label"]["b"]["f1"] == 0
     assert measured["macro_f1"] == round((2 / 3) / 2, 6)
+
+
+def test_a_label_that_no_test_row_has_breaks_no_measure() -> None:
+    """b has no row and is given to one, so it counts in the mean; what is neither true nor given does not."""
+    given = answers([0, 0, 0, 2], one_hot([0, 0, 1, 2], 4), names=("a", "b", "c", "d"), region=["x", "x", "y", "y"])
+    measured: dict[str, Any] = {}
+    for name in ANSWERS:
+        measured |= plugins.load(ANSWERS, name, key="measure")(given, settings(slices=["label"], group_column="region"))
+    assert measured["macro_f1"] == round((0.8 + 0 + 1) / 3, 6)
+    assert measured["per_label"]["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0}
+    assert sorted(measured["slices"]["label"]) == ["a", "c"]
+    never = answers([0, 0, 2], one_hot([0, 0, 2]))
+    assert quality.measure(never, settings())["macro_f1"] == 1.0
 
 
 def test_calibration_of_a_hand_counted_example() -> None:

@@ -174,7 +174,7 @@ def test_ingest_writes_every_row_with_a_stable_id(tmp_path: Path) -> None:
     assert table.column_names == ["row_id", "text", "label", "origin", "split", "group", "kept"]
     assert table["row_id"].to_pylist()[0] == "04221d7fdb925c2d"  # printf rows.csv:2 | sha256sum
     assert table.to_pylist()[1] | {"row_id": ""} == {
-        "row_id": "", "text": "y", "label": "", "origin": "rows.csv:3", "split": None, "group": None,
+        "row_id": "", "text": "y", "label": None, "origin": "rows.csv:3", "split": None, "group": None,
         "kept": None,
     }  # fmt: skip
 

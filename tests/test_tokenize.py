@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,9 @@ from tokenizers import Tokenizer
 from stages.files import sha256
 from stages.params import ModelParams, Params, load_params
 from stages.paths import Paths
+from stages.token_counts import beyond, kinds_of
 from stages.tokenize import tokenize
+from stages.unknown_tokens import counts
 
 ROWS = [
     ("t1", "ship anchor tide", "sea", "train"),
@@ -28,6 +31,8 @@ ROWS = [
     ("v1", "anchor", "sea", "validation"),
     ("x1", "sugar spoon", "kitchen", "test"),
 ]
+
+ALL_READ = {"unknown_share": 0.0, "unread_rows": 0, "unknown_rows": [], "unknown_words": []}
 
 
 def params(model: Path, max_tokens: int = 6, **changes: Any) -> Params:
@@ -106,11 +111,11 @@ def test_the_report_counts_tokens_before_cutting(written: Paths) -> None:
     # lengths with both marks: 5, 4, 9; the 95th percentile lies 0.9 of the way from 5 to 9
     assert report["train"] == {
         "rows": 3, "mean_tokens": 6.0, "p95_tokens": 8.6, "truncated_share": 0.333333, "truncated_rows": ["t3"],
-        "lost_token_share": 0.166667, "windows_per_row": 1.0,  # 3 of 18 tokens
+        "lost_token_share": 0.166667, "windows_per_row": 1.0, **ALL_READ,  # 3 of 18 tokens
     }  # fmt: skip
     assert report["validation"] == {
         "rows": 1, "mean_tokens": 3.0, "p95_tokens": 3.0, "truncated_share": 0.0, "truncated_rows": [],
-        "lost_token_share": 0.0, "windows_per_row": 1.0,
+        "lost_token_share": 0.0, "windows_per_row": 1.0, **ALL_READ,
     }  # fmt: skip
 
 
@@ -132,6 +137,75 @@ def test_more_rows_cut_than_the_limit_stop_or_warn_with_the_share_and_rows(
     tokenize(with_limit(["max_truncated_share"]), paths)
     assert f"warning: {said}" in caplog.text
     assert paths.token_report.is_file()
+
+
+FOREIGN = [
+    ("t1", "ship anchor tide bread", "sea", "train"),  # 4 tokens
+    ("t2", "房间 oven 房", "kitchen", "train"),  # 4, of which 3 unknown: each character is a word
+    ("t3", "\U0001f600 \U0001f600", "kitchen", "train"),  # 2, both unknown
+    ("t4", "房 " * 20, "sea", "train"),  # 4 that are read of 20, all unknown
+    ("v1", "ห้องพัก", "sea", "validation"),
+    ("x1", "sugar spoon", "kitchen", "test"),
+]
+
+
+def test_what_the_tokenizer_cannot_read_is_counted_of_what_the_model_sees(
+    tmp_path: Path, tiny_models: Callable[[str], Path]
+) -> None:
+    whole = params(tiny_models("bert"))
+    every = whole.validate_.model_copy(update={"max_unknown_share": None, "max_truncated_share": None})
+    paths = write_clean(tmp_path, FOREIGN)
+    tokenize(whole.model_copy(update={"validate_": every}), paths)
+    report = json.loads(paths.token_report.read_text())
+    assert {name: report["train"][name] for name in ALL_READ} == {
+        "unknown_share": 0.642857,  # 9 of 14
+        "unread_rows": 2,
+        "unknown_rows": ["t3", "t4", "t2"],
+        "unknown_words": ["房", "\U0001f600", "间"],
+    }
+    assert (report["validation"]["unknown_share"], report["validation"]["unread_rows"]) == (1.0, 1)
+    assert {name: report["test"][name] for name in ALL_READ} == ALL_READ
+
+
+def test_more_unknown_tokens_than_the_limit_stop_with_the_words_and_models_that_read_them(
+    tmp_path: Path, tiny_models: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = params(tiny_models("bert"), max_tokens=40)
+    with pytest.raises(ValueError, match="unknown_share of train") as raised:
+        tokenize(whole, write_clean(tmp_path / "stops", FOREIGN))
+    train, validation, where = str(raised.value).splitlines()
+    assert train == (
+        "tokens: unknown_share of train: found 0.8333, allowed 0.1 or less. The tokenizer cannot read such as '房', "
+        "'\U0001f600', '间' (Chinese, emoji and symbols), and nothing at all of 2 of 4 rows. Name a model that can in "
+        "model.name, a multilingual one such as intfloat/multilingual-e5-small or "
+        "distilbert/distilbert-base-multilingual-cased, or set tokenize.tokenizer to trained. Rows: t3, t4, t2. "
+        "(validate.max_unknown_share)"
+    )
+    assert "(Thai)" in validation
+    assert where == "Or raise the limit."
+    warns = whole.validate_.model_copy(update={"warn_only": ["max_unknown_share"]})
+    tokenize(whole.model_copy(update={"validate_": warns}), write_clean(tmp_path / "warns", FOREIGN))
+    assert "warning: tokens: unknown_share of validation: found 1, allowed 0.1" in caplog.text
+
+
+def test_a_pair_is_unread_by_what_both_texts_hold() -> None:
+    tokens = np.array([2, 1, 3, 9, 3, 2, 1, 3, 2, 1, 3, 2, 8, 3])  # [CLS] ? [SEP] x [SEP], and windows of two rows
+    found, at = counts(
+        tokens, np.array([5, 3, 3, 3]), np.array([0, 1, 2, 2]), np.array(["a", "b", "c"]), unknown=1, special=[1, 2, 3]
+    )
+    assert found == {"unknown_share": 0.6, "unread_rows": 1, "unknown_rows": ["b", "a", "c"]}  # 3 of 5
+    assert at.tolist() == [1, 0, 2]
+
+
+def test_emoji_alone_need_a_model_of_bytes() -> None:
+    assert kinds_of(["\U0001f600", "\u2764\ufe0f"]) == ["emoji and symbols"]
+    assert kinds_of(["привет", "שלום", "ok"]) == ["Cyrillic", "Hebrew", "Latin"]
+    of = {"unknown_share": 1.0, "unread_rows": 1, "rows": 1, "unknown_words": ["\U0001f600"], "unknown_rows": ["a"]}
+    of |= {"truncated_share": 0.0}
+    report = dict.fromkeys(("train", "validation", "test"), of)
+    [(limit, line), *_] = beyond(report, 64, max_truncated_share=None, max_unknown_share=0.5)
+    assert limit == "max_unknown_share"
+    assert "a byte-level one such as FacebookAI/roberta-base" in line
 
 
 def test_the_tokenizer_is_two_files_that_neither_pad_nor_cut(written: Paths) -> None:

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY
+from source_fixtures import project_params, settings
 
 from stages.files import write_json
+from stages.ingest import ingest
 from stages.params import Params, ValidateParams, load_params
 from stages.paths import Paths
 from stages.validate import validate
@@ -127,7 +129,7 @@ FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = [
         without_rows,
         (
             "clean: expect_table_row_count_to_be_between: found 0, allowed 20 or more.",
-            "on rows: found 0 (in 3 of 3 rows), allowed 1 or more. Rows: train, validation, test.",
+            "splits: no clean row is in train, validation, test. Add rows.",
             "on dropped_share: found 1 (in 1 of 1 rows), allowed 0.5 or less.",
         ),
     ),
@@ -145,13 +147,11 @@ FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = [
             'clean: expect_column_values_to_be_in_set on label: found "c" (in 1 of 24 rows), allowed a, b. '
             "Rows: row-6. (validate.labels)",
             'on split: found "dev" (in 4 of 24 rows), allowed train, validation, test.',
-            "splits: expect_column_values_to_be_between on rows: found 0 (in 1 of 3 rows), allowed 1 or more. "
-            "Rows: validation.",
+            "splits: no clean row is in validation. Add rows.",
         ),
     ),
     (missing_second_text, ("not_be_null on text_pair: found null (in 1 of 24 rows)", "Rows: row-3.")),
-    (label_without_test_rows, ("on test: found 0 (in 1 of 2 rows), allowed 1 or more. Rows: b.",)),
-    (label_unknown_in_training, ("on train: found 0 (in 1 of 3 rows), allowed 5 or more. Rows: c.",)),
+    (label_unknown_in_training, ("labels: 1 of 3 with fewer than 5 training rows: 'c' (0). Add rows",)),
     (
         renamed_columns,
         tuple(f"clean: expect_column_to_exist on {name}: found no such column" for name in ("origin", "label")),
@@ -173,6 +173,47 @@ def test_faults_stop_the_pipeline_and_are_named(
     assert paths.validation_report.with_name("validation-failed.json").is_file()
 
 
+def test_a_test_split_of_the_datas_own_may_lack_a_label_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = label_without_test_rows(good_rows())
+    paths = write(tmp_path / "given", rows, rows)
+    validate(params(), paths)
+    assert "warning: labels: 1 of 2 with no test row: 'b'. The data brings that split, so it stays" in caplog.text
+    drawn = rows.assign(split=rows["split"].where(rows["split"] == "validation"))
+    with pytest.raises(ValueError, match=r"labels: 1 of 2 with no test row: 'b'\. Add rows of them"):
+        validate(params(), write(tmp_path / "drawn", drawn, rows))
+
+
+def test_labels_that_a_reader_takes_for_one_are_named_with_their_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spellings = {"Sea": 9, "sea": 6, "a,b": 9, "a, b": 7, "1": 8, "1.0": 8, '"x"': 6, "x": 7, "Other": 9}
+    labels = [label for label, count in spellings.items() for _ in range(count)]
+    splits = [split for count in spellings.values() for split in ["validation", "test", *["train"] * (count - 2)]]
+    ids = [f"row-{at}" for at in range(len(labels))]
+    rows = pd.DataFrame({"row_id": ids, "text": "some text", "label": labels, "origin": ids, "split": splits})
+    paths = write(tmp_path, rows, rows)
+    settings = {"min_rows_per_label": 4, "min_median_chars": 5, "max_look_alike_labels": 0}
+    said = (
+        "labels: 4 may be another, allowed 0: '1.0' (8 rows) looks like '1' (8); 'a, b' (7 rows) looks like 'a,b' (9); "
+        "'\"x\"' (6 rows) looks like 'x' (7); 'sea' (6 rows) looks like 'Sea' (9). Where they mean the same, write "
+        "them the same in the data; where not, raise the limit. (validate.max_look_alike_labels)"
+    )
+    validate(params(**settings), paths)
+    assert f"warning: {said}" in caplog.messages
+    with pytest.raises(ValueError, match="may be another") as raised:
+        validate(params(**settings, warn_only=[]), paths)
+    assert said in str(raised.value)
+    validate(params(**settings | {"max_look_alike_labels": 4}, warn_only=[]), paths)
+
+
+def test_the_labels_that_are_allowed_are_compared_in_their_one_form(tmp_path: Path) -> None:
+    validate(params(labels=["a ", "b\u00a0"]), write(tmp_path / "letters", good_rows(), good_rows()))
+    numbers = good_rows().assign(label=good_rows()["label"].map({"a": "1", "b": "2"}))
+    validate(params(labels=["1.0", "2.0"]), write(tmp_path / "numbers", numbers, numbers))
+
+
 def test_raw_rows_are_checked_too(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"raw: expect_column_values_to_be_unique on row_id"):
         validate(params(), write(tmp_path, repeated_id(good_rows()), good_rows()))
@@ -189,16 +230,18 @@ def test_every_limit_stops_what_is_beyond_it_and_is_named(tmp_path: Path) -> Non
     rows = good_rows().assign(text=good_rows()["text"].mask(good_rows()["row_id"].isin(["row-3", "row-5"]), "long" * 9))
     with pytest.raises(ValueError, match="found") as raised:
         validate(params(**limits, max_p95_chars=8), write(tmp_path, rows, rows))
-    lines = [line.partition(" to_be")[2] or line for line in str(raised.value).splitlines()[:-1]]
-    assert [line.partition("between on ")[2] for line in lines] == [
+    lines = [line.partition("between on ")[2] or line for line in str(raised.value).splitlines()[:-1]]
+    assert lines == [
         "median_chars: found 7 (in 1 of 1 rows), allowed 6 or less. Rows: row-14, row-15, row-16, row-17, row-18. "
         "(validate.max_median_chars)",
         "median_chars: found 7 (in 1 of 1 rows), allowed 9 or more. Rows: row-14, row-15, row-16, row-17, row-18. "
         "(validate.min_median_chars)",
         "p95_chars: found 31.65 (in 1 of 1 rows), allowed 8 or less. Rows: row-5, row-3, row-23, row-22, row-21. "
         "(validate.max_p95_chars)",
-        "share: found 0.5 (in 2 of 2 rows), allowed 0.4 or less. Rows: a, b. (validate.max_label_share)",
-        "share: found 0.5 (in 2 of 2 rows), allowed 0.6 or more. Rows: a, b. (validate.min_label_share)",
+        "labels: 2 of 2 with more than 0.4 of the clean rows: 'a' (0.5), 'b' (0.5). Add rows of the others, or raise "
+        "the limit. (validate.max_label_share)",
+        "labels: 2 of 2 with less than 0.6 of the clean rows: 'a' (0.5), 'b' (0.5). Add rows of them, or set "
+        "clean.rare_labels to drop or merge, with clean.rare_label_rows at 9. (validate.min_label_share)",
     ]
 
 
@@ -212,6 +255,24 @@ def test_missing_values_of_raw_rows_are_counted_against_their_limit(tmp_path: Pa
         validate(params(max_missing_text_share=0.04, max_missing_label_share=0.05), paths)  # 1 of 24 is 0.042
     [line, _] = str(raised.value).splitlines()
     assert "on text: found null (in 1 of 24 rows), allowed a share of 0.04 without a value. Rows: row-3." in line
+
+
+def test_empty_fields_of_a_csv_count_as_missing(tmp_path: Path) -> None:
+    paths = write(tmp_path / "project", good_rows(), good_rows())
+    lines = [
+        *(f"a text of row {at},{'ab'[at % 2]}" for at in range(22)),
+        " ,a",
+        '"",b',
+        "text,",
+        'text," "',
+        "text,\u00a0",
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    ingest(project_params(settings(tmp_path / "rows.csv")), paths)
+    with pytest.raises(ValueError, match="max_missing_") as raised:
+        validate(params(max_missing_text_share=0.05, max_missing_label_share=0.1), paths)  # 2 and 3 of 27
+    for column, count in (("text", 2), ("label", 3)):
+        assert f"not_be_null on {column}: found null (in {count} of 27 rows)" in str(raised.value)
 
 
 def test_duplicates_are_counted_and_some_are_named(tmp_path: Path) -> None:
@@ -241,7 +302,7 @@ def test_what_only_warns_is_logged_and_stops_nothing(tmp_path: Path, caplog: pyt
     caplog.set_level(logging.WARNING, logger="winnow")
     paths = write(tmp_path, good_rows(), good_rows())
     validate(params(max_label_share=0.4, warn_only=["max_label_share"]), paths)
-    assert "warning: labels: expect_column_values_to_be_between on share: found 0.5" in caplog.text
+    assert "warning: labels: 2 of 2 with more than 0.4 of the clean rows: 'a' (0.5), 'b' (0.5)." in caplog.text
     failed = [one for one in json.loads(paths.validation_report.read_text())["labels"] if not one["success"]]
     assert [one["limit"] for one in failed] == ["max_label_share"]
 

@@ -69,7 +69,8 @@ def test_the_report_counts_rows_of_which_none_is_cut(written: Paths) -> None:
     report = json.loads(written.token_report.read_text())["train"]
     assert report == {
         "rows": 3, "mean_tokens": 6.0, "p95_tokens": 8.6, "truncated_share": 0.0, "truncated_rows": [],
-        "lost_token_share": 0.0, "windows_per_row": 1.333,
+        "lost_token_share": 0.0, "windows_per_row": 1.333, "unknown_share": 0.0, "unread_rows": 0,
+        "unknown_rows": [], "unknown_words": [],
     }  # fmt: skip
 
 

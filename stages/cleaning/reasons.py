@@ -23,6 +23,7 @@ REASONS = (
     "conflicting_label",
     "exact_duplicate",
     "near_duplicate",
+    "rare_label",
 )
 CODES = {reason: code for code, reason in enumerate(REASONS)}
 KEPT = -1

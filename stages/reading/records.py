@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import itertools
 import json
 import shutil
 import tempfile
@@ -112,11 +113,11 @@ class _Feed:
 def _csv(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Record]:
     csv.field_size_limit(LARGEST_FIELD)
     feed = _Feed(lines, how.max_chars)
-    header, delimiter = _header(file, feed, how.wanted)
+    header, delimiter, is_spaced = _header(file, feed, how.wanted)
     if not header:
         return
     places = column_places(header, how.wanted, file.shown)
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    reader = csv.reader(feed, delimiter=delimiter, skipinitialspace=is_spaced, strict=True)
     while True:
         feed.start()
         try:
@@ -154,15 +155,22 @@ def _csv_fault(error: Exception, max_chars: int) -> Fault:
     return Fault("bad_quotes", f"{found}. Double the quotes inside a quoted field")
 
 
-def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> tuple[list[str], str]:
-    """The header, and the separator: the usual one, or the one that makes the wanted columns of the header."""
+class _Header(NamedTuple):
+    names: list[str]
+    delimiter: str
+    is_spaced: bool
+    """Whether blanks stand behind the separators, which belong to no field."""
+
+
+def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> _Header:
+    """The header with the usual separator, or with the one that makes the wanted columns of it."""
     usual = "\t" if file.ending == ".tsv" else ","
     while True:
         feed.start()
         try:
             header = next(csv.reader(feed, delimiter=usual, strict=True))
         except StopIteration:
-            return [], usual
+            return _Header([], usual, is_spaced=False)
         except (csv.Error, _TooLongError) as error:
             first = feed.take_back()
             if not first.fault and (found := _with_other_delimiter(first.text, wanted)):
@@ -177,18 +185,18 @@ def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> tuple[list
     if line.fault:
         raise ValueError(f"{file.shown}, line {line.number}: the header cannot be read: {line.fault.detail}.")
     other = _with_other_delimiter(line.text, wanted) if len(feed.record) == 1 else None
-    return other or (header, usual)
+    return other or _Header(header, usual, is_spaced=False)
 
 
-def _with_other_delimiter(line: str, wanted: Sequence[Wanted]) -> tuple[list[str], str] | None:
-    """The header in `line` and its separator, where one makes the wanted columns of it."""
-    for delimiter in DELIMITERS:
+def _with_other_delimiter(line: str, wanted: Sequence[Wanted]) -> _Header | None:
+    """The header in `line` with the separator that makes the wanted columns of it, where one does."""
+    for is_spaced, delimiter in itertools.product((False, True), DELIMITERS):
         try:
-            header = next(csv.reader([line], delimiter=delimiter, strict=True))
+            header = next(csv.reader([line], delimiter=delimiter, skipinitialspace=is_spaced, strict=True))
         except csv.Error:
             continue
         if not {one.column for one in wanted} - set(header):
-            return header, delimiter
+            return _Header(header, delimiter, is_spaced)
     return None
 
 

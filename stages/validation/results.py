@@ -54,10 +54,11 @@ def _canonical(result: Any, suite: Suite) -> dict[str, Any]:
     found = result.result or {}
     rows = found.get("partial_unexpected_index_list") or []
     column = kwargs.get("column")
+    meta = result.expectation_config.meta or {}
     canonical = {
         "expectation": result.expectation_config.type,
         "column": column,
-        "limit": (result.expectation_config.meta or {}).get("limit"),
+        "limit": meta.get("limit"),
         "warns": result.expectation_config.severity == FailureSeverity.WARNING,
         "success": bool(result.success),
         "observed": found.get("observed_value", _single(suite.table, column)),
@@ -70,7 +71,8 @@ def _canonical(result: Any, suite: Suite) -> dict[str, Any]:
         "examples": list(suite.examples.get(column) or [])
         or [str(row[suite.id_column]) for row in rows if isinstance(row, dict)],
     }
-    return canonical | {"message": None if result.success else complaint(suite.name, canonical)}
+    message = meta.get("says") or complaint(suite.name, canonical)
+    return canonical | {"message": None if result.success else message}
 
 
 def _single(table: pd.DataFrame, column: str | None) -> float | None:

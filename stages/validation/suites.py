@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,9 +11,11 @@ import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from stages.contracts import as_labels
 from stages.params import ValidateParams
 from stages.paths import SPLITS
 from stages.rows import DUPLICATES, PAIR, whole_texts
+from stages.validation.alike import look_alikes
 from stages.validation.profiles import Drift
 
 COLUMNS = ("row_id", "text", "label", "origin", "split")
@@ -52,6 +54,11 @@ class Data:
         """Whether the clean rows have every column; where one is missing, nothing can be counted by it."""
         return set(COLUMNS) <= set(self.clean.columns)
 
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """The splits that the data brings."""
+        return frozenset(self.raw["split"].dropna()) if "split" in self.raw else frozenset()
+
 
 def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suite]:
     """All suites. `drift` None: nothing was released yet, so nothing is expected of it."""
@@ -65,10 +72,19 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
     if len(data.transfer):
         found.append(Suite("transfer", data.transfer, "row_id", [*_of_clean_texts(data.transfer)]))
     if data.is_whole:
-        found += _of_counts(data.clean, ask)
+        found += _of_counts(data.clean, data.given, ask)
     if drift is not None:
         found.append(_of_drift(drift, ask))
     return found
+
+
+Says = Callable[[Any], str]
+"""says(limit): what a user is told where the data is beyond it."""
+
+
+def _meta(limit: str | None, says: str | None, *, warns: bool) -> dict[str, Any]:
+    severity = FailureSeverity.WARNING if warns else FailureSeverity.CRITICAL
+    return {"meta": {"limit": limit, "says": says}, "severity": severity}
 
 
 @dataclass(frozen=True)
@@ -77,17 +93,21 @@ class Ask:
 
     params: ValidateParams
 
-    def limit(self, name: str) -> dict[str, Any]:
-        """What an expectation holds of the limit that it stands for: its name, and how bad it is to be beyond it."""
-        warns = name in self.params.warn_only
-        severity = FailureSeverity.WARNING if warns else FailureSeverity.CRITICAL
-        return {"meta": {"limit": name}, "severity": severity}
+    def limit(self, name: str, says: str | None = None) -> dict[str, Any]:
+        """What an expectation holds of the limit that it stands for: its name, and how bad it is to be beyond it.
 
-    def between(self, column: str, *, low: str | None = None, high: str | None = None) -> Iterator[gxe.Expectation]:
+        `says`: what a user is told then, where the name of the expectation would be jargon.
+        """
+        return _meta(name, says, warns=name in self.params.warn_only)
+
+    def between(
+        self, column: str, *, low: str | None = None, high: str | None = None, says: Says | None = None
+    ) -> Iterator[gxe.Expectation]:
         """No value of `column` is below the limit `low`, none above `high`; one that is null asks for nothing."""
         for name, key in ((low, "min_value"), (high, "max_value")):
             if name is not None and (value := getattr(self.params, name)) is not None:
-                yield gxe.ExpectColumnValuesToBeBetween(column=column, **{key: value}, **self.limit(name))
+                told = None if says is None else says(value)
+                yield gxe.ExpectColumnValuesToBeBetween(column=column, **{key: value}, **self.limit(name, told))
 
     def present(self, column: str, limit: str) -> Iterator[gxe.Expectation]:
         """All but the share `limit` of the rows have a value."""
@@ -107,7 +127,8 @@ def _of_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
         least = ask.params.min_labels
         yield gxe.ExpectColumnUniqueValueCountToBeBetween(column="label", min_value=least, **ask.limit("min_labels"))
         if (labels := ask.params.labels) is not None:
-            yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels, **ask.limit("labels"))
+            allowed = as_labels(labels)
+            yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=allowed, **ask.limit("labels"))
 
 
 def _of_raw_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
@@ -147,7 +168,9 @@ def _totals(data: Data, ask: Ask) -> Suite:
     chars = texts.astype("str").str.len()
     by_length = chars.sort_values(kind="stable").index
     ids = data.clean["row_id"] if "row_id" in data.clean else pd.Series(dtype="str")
+    alike = look_alikes(data.clean["label"].astype("str").value_counts().to_dict() if "label" in data.clean else {})
     totals = {
+        "look_alike_labels": len(alike),
         "dropped_share": 1 - (len(data.clean) + len(data.transfer)) / max(everything, 1),
         "duplicate_share": len(repeated) / max(len(data.raw), 1),
         "median_chars": float(chars.median()) if len(chars) else 0.0,
@@ -160,6 +183,7 @@ def _totals(data: Data, ask: Ask) -> Suite:
         "p95_chars": ids.reindex(by_length[-EXAMPLES:][::-1]).tolist(),
     }
     expectations = [
+        *ask.between("look_alike_labels", high="max_look_alike_labels", says=lambda most: _alike(alike, most)),
         *ask.between("dropped_share", high="max_dropped_share"),
         *ask.between("duplicate_share", high="max_duplicate_share"),
         *ask.between("median_chars", low="min_median_chars", high="max_median_chars"),
@@ -169,20 +193,79 @@ def _totals(data: Data, ask: Ask) -> Suite:
     return Suite("totals", table, "of", expectations, {name: rows[:EXAMPLES] for name, rows in examples.items()})
 
 
-def _of_counts(clean: pd.DataFrame, ask: Ask) -> list[Suite]:
+def _alike(pairs: Sequence[str], most: int) -> str:
+    shown = "; ".join(pairs[:EXAMPLES])
+    return (
+        f"labels: {len(pairs)} may be another, allowed {most}: {shown}. Where they mean the same, write them the same"
+        " in the data; where not, raise the limit."
+    )
+
+
+def _of_counts(clean: pd.DataFrame, given: frozenset[str], ask: Ask) -> list[Suite]:
     """Rows by split, and by label and split."""
     counts = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
     labels = counts.assign(share=counts.sum(axis=1) / max(len(clean), 1)).rename_axis(columns=None).reset_index()
     splits = counts.sum().rename_axis("split").rename("rows").reset_index()
+    drawn = counts[[split for split in SPLITS if split == "train" or split not in given]].sum(axis=1)
+    said = _Said(labels, pd.Series(drawn.to_numpy(), labels.index))
     of_labels = [
-        *ask.between("train", low="min_rows_per_label"),
-        *(gxe.ExpectColumnValuesToBeBetween(column=split, min_value=1) for split in ("validation", "test")),
-        *ask.between("share", low="min_label_share", high="max_label_share"),
+        *ask.between("train", low="min_rows_per_label", says=said.few_to_learn_from),
+        *(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=split, min_value=1, **_meta(None, said.none_in(split, split in given), warns=split in given)
+            )
+            for split in ("validation", "test")
+        ),
+        *ask.between("share", low="min_label_share", says=said.small_shares),
+        *ask.between("share", high="max_label_share", says=said.large_shares),
     ]
-    return [
-        Suite("splits", splits, "split", [gxe.ExpectColumnValuesToBeBetween(column="rows", min_value=1)]),
-        Suite("labels", labels, "label", of_labels),
-    ]
+    empty = ", ".join(splits.loc[splits["rows"] == 0, "split"])
+    rows = gxe.ExpectColumnValuesToBeBetween(
+        column="rows", min_value=1, **_meta(None, f"splits: no clean row is in {empty}. Add rows.", warns=False)
+    )
+    return [Suite("splits", splits, "split", [rows]), Suite("labels", labels, "label", of_labels)]
+
+
+class _Said(NamedTuple):
+    """What a user is told of labels with few rows or many."""
+
+    labels: pd.DataFrame
+    """label, a column of counts for each split, and share, a row a label."""
+    drawn: pd.Series
+    """Of each label the rows that `clean` counts for `rare_label_rows`."""
+
+    def few_to_learn_from(self, least: int) -> str:
+        rare = self.labels["train"] < least
+        return f"{self._named(rare, 'train', f'fewer than {least} training rows')}. {self._step(rare)}"
+
+    def none_in(self, split: str, given: bool) -> str:
+        without = self.labels[split] == 0
+        what = self._named(without, None, f"no {split} row")
+        if not given:
+            return f"{what}. {self._step(without)}"
+        return f"{what}. The data brings that split, so it stays; nothing is measured for such a label there."
+
+    def small_shares(self, least: float) -> str:
+        rare = self.labels["share"] < least
+        return f"{self._named(rare, 'share', f'less than {least:.3g} of the clean rows')}. {self._step(rare)}"
+
+    def large_shares(self, most: float) -> str:
+        named = self._named(self.labels["share"] > most, "share", f"more than {most:.3g} of the clean rows")
+        return f"{named}. Add rows of the others, or raise the limit."
+
+    def _named(self, some: pd.Series, column: str | None, what: str) -> str:
+        """How many labels have `what`, and the first of them, with their numbers in `column`."""
+        shown = self.labels[some].head(EXAMPLES)
+        named = [f"'{label}'" for label in shown["label"]]
+        if column is not None:
+            form = ".3g" if column == "share" else ","
+            named = [f"{label} ({count:{form}})" for label, count in zip(named, shown[column], strict=True)]
+        more = f", and {int(some.sum()) - len(shown)} more" if some.sum() > len(shown) else ""
+        return f"labels: {int(some.sum())} of {len(some)} with {what}: {', '.join(named)}{more}"
+
+    def _step(self, some: pd.Series) -> str:
+        rows = max(int(self.drawn[some].max()) + 1, 2) if some.any() else 2
+        return f"Add rows of them, or set clean.rare_labels to drop or merge, with clean.rare_label_rows at {rows}."
 
 
 def _of_drift(drift: Drift, ask: Ask) -> Suite:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
 log = logging.getLogger("winnow")
 
 
-def settle(broken: Iterable[tuple[str | None, str]], warn_only: Sequence[str], where: str) -> None:
-    """Log a warning for what is beyond a limit that `warn_only` names; raise ValueError with a line for all others.
+class Broken(NamedTuple):
+    """An expectation that the data does not meet."""
 
-    `broken`: the limit's name (None: what no parameter sets, such as a missing column) and a line that says what was
-    found. `where`: the last line of the error, where more can be read.
+    limit: str | None
+    """The parameter that sets it, under `validate`; None where none does, such as for a missing column."""
+    line: str
+    """What was found."""
+    warns: bool
+
+
+def settle(broken: Iterable[Broken], where: str) -> None:
+    """Log those that only warn; raise ValueError with a line for each of the others.
+
+    `where`: the last line of the error, where more can be read.
     """
     lines = []
-    for limit, line in broken:
+    for limit, line, warns in broken:
         named = f"{line} (validate.{limit})" if limit else line
-        if limit in warn_only:
+        if warns:
             log.warning("warning: %s", named)
         else:
             lines.append(named)

@@ -18,10 +18,10 @@ def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners
     """Open the baseline in `folder`. It runs on one thread, whatever `threads` is."""
     description = read_json(folder / "model.json")
     weights = load_file(folder / "weights.safetensors")
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, description["max_ngram"]), sublinear_tf=True, vocabulary=read_json(folder / "vocabulary.json")
-    )
-    vectorizer.idf_ = weights["idf"]
+    vectorizer, vocabulary = None, read_json(folder / "vocabulary.json")
+    if vocabulary:  # scikit-learn refuses an empty one
+        vectorizer = new_vectorizer(description.get("analyzer", "word"), description["max_ngram"], vocabulary)
+        vectorizer.idf_ = weights["idf"]
     coefficients_VC, intercept_C = weights["coefficients"].T, weights["intercept"]
     return Runner(
         labels=tuple(description["labels"]),
@@ -31,8 +31,18 @@ def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners
     )
 
 
-def features(texts: Sequence[Text], vectorizer: TfidfVectorizer) -> csr_matrix:
-    """TF-IDF of N texts, (N, V); of pairs (N, 3V): the first's, the second's, and their products: what they share."""
+def new_vectorizer(analyzer: str, max_ngram: int, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer:
+    """TF-IDF over 1-grams to n-grams of words (`word`), or of the characters within them (`char_wb`)."""
+    return TfidfVectorizer(analyzer=analyzer, ngram_range=(1, max_ngram), sublinear_tf=True, vocabulary=vocabulary)
+
+
+def features(texts: Sequence[Text], vectorizer: TfidfVectorizer | None) -> csr_matrix:
+    """TF-IDF of N texts, (N, V); of pairs (N, 3V): the first's, the second's, and their products: what they share.
+
+    Without a vectorizer there is nothing to go by: (N, 0).
+    """
+    if vectorizer is None:
+        return csr_matrix((len(texts), 0))
     if len(texts) == 0 or isinstance(texts[0], str):
         return vectorizer.transform(texts)
     first, second = (vectorizer.transform([pair[place] for pair in texts]) for place in (0, 1))

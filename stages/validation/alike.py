@@ -1,0 +1,28 @@
+"""Labels that a reader would take for one: they differ in case, in blanks beside a comma, in quotes, as 1.0 from 1."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+
+from stages.contracts import is_number
+
+
+def look_alikes(counts: Mapping[str, int]) -> list[str]:
+    """Of labels with their rows, in words, each that looks like a commoner one; the commonest first."""
+    commonest: dict[str, str] = {}
+    found = []
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        first = commonest.setdefault(_seen(label), label)
+        if first != label:
+            found.append(f"'{label}' ({counts[label]} rows) looks like '{first}' ({counts[first]})")
+    return found
+
+
+def _seen(label: str) -> str:
+    """What a reader sees of a label who does not look closely."""
+    text = unicodedata.normalize("NFKC", label).casefold().strip("\"'` ")
+    text = re.sub(r"\s*([,;:/|])\s*", r"\1", text)
+    return str(Decimal(text).normalize()) if is_number(text) else text
