@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from flows import __version__
+
 if TYPE_CHECKING:
     from flows.releases import Release
     from stages.contracts import Text
@@ -22,7 +24,7 @@ DEFAULT_MODEL = "artifacts/models/quantized"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="winnow", prog_name="winnow", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="winnow", message="%(prog)s %(version)s")
 def cli() -> None:
     """From raw text to small, fast, trustworthy language models, reproducibly."""
 

@@ -111,5 +111,5 @@ def test_the_language_of_a_text_is_told() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("py3langid") is not None, reason="py3langid is installed")
 def test_languages_without_their_package_say_what_to_install() -> None:
-    with pytest.raises(ValueError, match=r"clean\.languages needs py3langid.*winnow\[languages\]"):
+    with pytest.raises(ValueError, match=r"clean\.languages needs py3langid.*--editable '\.\[languages\]'"):
         languages.identifier()

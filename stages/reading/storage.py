@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import fsspec
 from fsspec.utils import glob_translate
 
+from stages.plugins import install_extra
 from stages.reading.errors import one_line
 
 MISNAMED = {  # how a file starts that its ending does not tell of
@@ -185,7 +186,8 @@ def _remote(url: str) -> tuple[list[DataFile], bool]:
         names: Sequence[str] = system.find(root)
     except ImportError:
         raise ValueError(
-            f"params.yaml: ingest.path is '{url}', which needs s3fs: `pip install s3fs`, or `pip install '.[s3]'`."
+            f"params.yaml: ingest.path is '{url}', which needs s3fs. Install it from the project's folder: "
+            f"{install_extra('s3')}"
         ) from None
     except Exception as error:  # botocore's kinds of errors are no OSErrors, and change
         raise OSError(
