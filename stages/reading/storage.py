@@ -161,13 +161,14 @@ def _local(path: Path) -> tuple[list[DataFile], bool]:
     """The files, and whether `path` is a folder."""
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.is_file()]
-        return [_local_file(file, file.relative_to(path).as_posix()) for file in found], True
+        return [local_file(file, file.relative_to(path).as_posix()) for file in found], True
     if not path.is_file():
         raise FileNotFoundError(f"params.yaml: ingest.path is '{path}': no such file or folder. Put your data there.")
-    return [_local_file(path, path.name)], False
+    return [local_file(path, path.name)], False
 
 
-def _local_file(path: Path, name: str) -> DataFile:
+def local_file(path: Path, name: str) -> DataFile:
+    """The file at `path`, known as `name`."""
     return DataFile(name, str(path), lambda: path.open("rb"))
 
 

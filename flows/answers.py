@@ -1,0 +1,208 @@
+"""What `winnow predict --file` asks a model, and how it is answered: a row in, a line out, whatever a row holds.
+
+A row in which there is nothing to label, or that cannot be read, is answered with a null, so that answers and rows
+never shift; how many those are, and where the first is, is told in the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from flows.root import find_root
+from stages.contracts import Runner, Text, as_text
+from stages.reading.lines import Fault, lines_of
+from stages.reading.storage import ENDINGS, DataFile, local_file, opened
+
+BATCH = 64  # rows that are answered together; no more are held
+MAX_CHARS = 10_000_000  # of a line, and of a row of a table outside a project: a file without line ends fills no memory
+NULL = "null"
+
+
+class Columns(NamedTuple):
+    """Which columns of a table hold the texts, and how its rows are read."""
+
+    names: dict[str, str]
+    """Of each text the option that names its column, and the column: "--text-column", and for pairs a second."""
+    encoding: str
+    max_chars: int
+
+
+class Row(NamedTuple):
+    """A row of a file: its text, or the two of a pair; or why it has no answer."""
+
+    where: str
+    """ "tickets.csv, line 17"."""
+    texts: tuple[str | None, ...]
+    fault: Fault | None
+
+
+class Unanswered:
+    """Counts the rows of a file, and those without an answer by reason."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.reasons: Counter[str] = Counter()
+        self._first: Row | None = None
+
+    def add(self, row: Row) -> None:
+        self.rows += 1
+        if row.fault:
+            self.reasons[row.fault.reason] += 1
+            self._first = self._first or row
+
+    @property
+    def are_all(self) -> bool:
+        """Whether there were rows, and none of them has an answer."""
+        return 0 < self.rows == self.reasons.total()
+
+    def __str__(self) -> str:
+        """One line; empty where every row has its answer."""
+        if self._first is None or self._first.fault is None:
+            return ""
+        by_reason = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+        return (
+            f"{self.reasons.total():,} of {self.rows:,} rows have no answer: {by_reason}. "
+            f"The first: {self._first.where}: {self._first.fault.detail}."
+        )
+
+
+def is_table(file: str) -> bool:
+    """Whether the file holds a table (csv, tsv, jsonl, parquet; each also with .gz), and not lines of text."""
+    return local_file(Path(file), file).ending in ENDINGS
+
+
+def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:
+    """Each line of a text file in UTF-8, or of the standard input ("-"); of pairs, with a tab between the two texts."""
+    name = "the standard input" if file == "-" else file
+    with _lines_opened(file) as stream:
+        for line in lines_of(stream, "utf-8", max_chars=MAX_CHARS, newline="\n"):
+            where = f"{name}, line {line.number}"
+            texts = line.text.rstrip("\r\n").split("\t") if are_pairs else [line.text.rstrip("\r\n")]
+            if line.fault or (are_pairs and len(texts) != 2 and line.text.strip()):
+                tabs = Fault("no_pair", f"{len(texts) - 1} tabs, expected two texts and a tab between")
+                yield _unread(where, line.fault or tabs, are_pairs=are_pairs)
+            else:
+                yield _row(where, texts if len(texts) == 1 + are_pairs else ["", ""])
+
+
+@contextlib.contextmanager
+def _lines_opened(file: str) -> Iterator[BinaryIO]:
+    path = Path(file)
+    if file == "-":
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stream:
+            yield cast(BinaryIO, stream)  # unbuffered: it gives what is there, and waits for no more
+    elif path.is_file() and path.stat().st_size:
+        with opened(local_file(path, file)) as stream:
+            yield stream
+    else:  # a pipe cannot be looked at first; an empty file has no rows
+        with path.open("rb") as stream:
+            yield stream
+
+
+def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> Columns:
+    """The columns that the options name, or else params.yaml of the project here, or else "text" and "text_pair"."""
+    try:
+        params = find_root(Path.cwd()) / "params.yaml"
+    except FileNotFoundError:
+        encoding, max_chars, usual, usual_pair = "auto", MAX_CHARS, "text", None
+    else:
+        from stages.params import load_params
+
+        ingest = load_params(params).ingest
+        encoding, max_chars = ingest.encoding, ingest.max_row_chars
+        usual, usual_pair = ingest.text_column, ingest.text_pair_column
+    names = {"--text-column": text or usual}
+    if are_pairs:
+        names["--text-pair-column"] = text_pair or usual_pair or "text_pair"
+    return Columns(names, encoding, max_chars)
+
+
+def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
+    """Each row of a table, as the source `files` reads it.
+
+    Raises ValueError, with the columns that are there, where one of `columns` is not; of jsonl, where none of the first
+    rows has it.
+    """
+    from stages.reading.records import Format, read_records
+    from stages.reading.values import Wanted
+
+    path = Path(file)
+    wanted = [Wanted(column, option) for option, column in columns.names.items()]
+    how = Format(wanted, columns.encoding, columns.max_chars)
+
+    def tell(news: str) -> None:
+        print(f"winnow: {news}", file=sys.stderr)  # noqa: T201
+
+    data = DataFile(path.name, file, local_file(path, file).open)
+    records = read_records(data, how, tell)
+    first = list(islice(records, BATCH))
+    missing = [record.fault for record in first if record.fault and record.fault.reason == "missing_column"]
+    if missing and len(missing) == len(first):
+        raise ValueError(f"{file}, line {first[0].place}: {missing[0].detail}.")
+    for record in chain(first, records):
+        where = f"{file}, {'row' if data.ending == '.parquet' else 'line'} {record.place}"
+        if record.fault:
+            yield _unread(where, record.fault, are_pairs=len(wanted) == 2)
+        else:
+            yield _row(where, [as_text(value) for value in record.values])
+
+
+def _unread(where: str, fault: Fault, *, are_pairs: bool) -> Row:
+    return Row(where, (None, None) if are_pairs else (None,), fault)
+
+
+def _row(where: str, texts: Sequence[str | None]) -> Row:
+    is_empty = not all(text and text.strip() for text in texts)
+    return Row(where, tuple(texts), Fault("empty", "there is nothing to label") if is_empty else None)
+
+
+def rows_of_texts(texts: Iterable[Text]) -> Iterator[Row]:
+    """Texts, or pairs, of which none is empty."""
+    for number, text in enumerate(texts, start=1):
+        yield Row(f"text {number}", (text,) if isinstance(text, str) else text, None)
+
+
+def answers(rows: Iterator[Row], runner: Runner, unanswered: Unanswered, *, as_json: bool) -> Iterator[str]:
+    """A line a row, in their order. A batch of them is read, answered and forgotten at a time."""
+    while batch := list(islice(rows, BATCH)):
+        asked = [_text(row.texts) for row in batch if row.fault is None]
+        found = iter(runner.predict(asked).tolist() if asked else ())
+        for row in batch:
+            unanswered.add(row)
+            probabilities = next(found) if row.fault is None else None
+            yield (_object if as_json else _columns)(row.texts, runner.labels, probabilities)
+
+
+def _text(texts: tuple[str | None, ...]) -> Text:
+    whole = tuple(text for text in texts if text is not None)
+    return whole[0] if len(whole) == 1 else (whole[0], whole[1])
+
+
+def _columns(texts: tuple[str | None, ...], labels: Sequence[str], probabilities: Sequence[float] | None) -> str:
+    shown = [" ".join((text or "").split()) for text in texts]
+    if probabilities is None:
+        return "\t".join([NULL, NULL, *shown])
+    best = _best(probabilities)
+    return "\t".join([labels[best], f"{probabilities[best]:.4f}", *shown])
+
+
+def _object(texts: tuple[str | None, ...], labels: Sequence[str], probabilities: Sequence[float] | None) -> str:
+    answer: dict[str, Any] = dict(zip(("text", "text_pair"), texts, strict=False))
+    if probabilities is None:
+        answer |= {"label": None, "probability": None, "probabilities": None}
+    else:
+        best = _best(probabilities)
+        by_label = dict(zip(labels, probabilities, strict=True))
+        answer |= {"label": labels[best], "probability": probabilities[best], "probabilities": by_label}
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _best(probabilities: Sequence[float]) -> int:
+    return max(range(len(probabilities)), key=probabilities.__getitem__)
