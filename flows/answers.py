@@ -15,6 +15,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import click
+
 from flows.root import find_root
 from stages.contracts import Runner, Text, as_text
 from stages.reading.lines import Fault, lines_of
@@ -138,7 +140,7 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
     how = Format(wanted, columns.encoding, columns.max_chars)
 
     def tell(news: str) -> None:
-        print(f"winnow: {news}", file=sys.stderr)  # noqa: T201
+        click.echo(f"winnow: {news}", err=True)
 
     data = DataFile(path.name, file, local_file(path, file).open)
     records = read_records(data, how, tell)

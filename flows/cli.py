@@ -159,10 +159,10 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
     parameters = {"root": str(root), "base": branch, "approve": approve}
     schedule = serving.schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
-    serving.connect()
+    url = serving.connect()
     # Another clone on this server is another deployment.
     name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
-    click.echo(f"Serving retrain/{name}, for the branch {branch}. Ctrl-C ends it.", err=True)
+    click.echo(f"Serving retrain/{name}, for the branch {branch}, by the server at {url}. Ctrl-C ends it.", err=True)
     serving.serve(flow, name=name, schedule=schedule, parameters=parameters)
 
 
