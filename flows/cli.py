@@ -272,16 +272,23 @@ def _use_server() -> None:
 @click.option("--json", "as_json", is_flag=True, help="A list of objects; fractions and numbers as measured.")
 @click.option("--markdown", is_flag=True, help="As the README has it.")
 def metrics(as_json: bool, markdown: bool) -> None:
-    """Print the table of models."""
+    """Print the table of models.
+
+    Where it was measured with other parameters or other code than those here, a line on stderr says so.
+    """
+    from flows import freshness
     from flows import metrics as table
 
-    rows = table.rows(_root())
+    root = _root()
+    rows = table.rows(root)
     if not any(row.measured for row in rows):
         raise click.ClickException("no metrics yet. Run `winnow reproduce` or `dvc repro` first.")
     if as_json:
         _print_json(table.as_records(rows))
     else:
         click.echo(table.as_markdown(rows) if markdown else table.as_text(rows))
+    if told := freshness.notice(root):
+        click.echo(f"winnow: {told}", err=True)
 
 
 @cli.command()
