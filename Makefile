@@ -20,6 +20,7 @@ setup: .venv/.ready  ## make .venv with the pinned packages
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Winnow needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	rm -rf winnow.egg-info
 	$(BIN)/python -m pip uninstall --quiet --quiet --yes winnow
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -97,15 +97,14 @@ def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:
 @contextlib.contextmanager
 def _lines_opened(file: str) -> Iterator[BinaryIO]:
     path = Path(file)
-    if file == "-":
-        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stream:
-            yield cast(BinaryIO, stream)  # unbuffered: it gives what is there, and waits for no more
-    elif path.is_file() and path.stat().st_size:
+    if file != "-" and path.is_file() and path.stat().st_size:
         with opened(local_file(path, file)) as stream:
             yield stream
-    else:  # a pipe cannot be looked at first; an empty file has no rows
-        with path.open("rb") as stream:
-            yield stream
+    else:  # a pipe, which cannot be looked at first, or an empty file, which has no rows
+        source = sys.stdin.fileno() if file == "-" else file
+        # Unbuffered, it gives what is there and waits for no more.
+        with open(source, "rb", buffering=0, closefd=file != "-") as raw:
+            yield cast(BinaryIO, raw)
 
 
 def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> Columns:
