@@ -421,16 +421,16 @@ def predict(
 
 def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: bool) -> Iterator[Row]:
     """The rows of a file, a table or lines. Raises UsageError where the options do not fit it or the model."""
-    from flows import answers
+    from flows import asked
 
     if text_pair and not are_pairs:
         raise click.UsageError("The model is of single texts: leave --text-pair-column out.")
-    if answers.is_table(file):
-        return answers.rows_of_table(file, answers.columns_of(text, text_pair, are_pairs=are_pairs))
+    if asked.is_table(file):
+        return asked.rows_of_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs))
     if text or text_pair:
-        endings = ", ".join(answers.ENDINGS)
+        endings = ", ".join(asked.ENDINGS)
         raise click.UsageError(f"{file} is read as lines of text, which have no columns. A table ends in {endings}.")
-    return answers.rows_of_lines(file, are_pairs=are_pairs)
+    return asked.rows_of_lines(file, are_pairs=are_pairs)
 
 
 def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from flow_fixtures import change, environment, make_project, winnow, write_word_model
 
-from flows import answers
-from flows.answers import Columns, Row
+from flows import answers, asked
+from flows.answers import Row
+from flows.asked import Columns
 from flows.cli import main
 from stages.contracts import Runner, Text
 
@@ -204,7 +205,7 @@ def told(rows: list[Row]) -> list[tuple[tuple[str | None, ...], str]]:
 def test_lines_of_pairs_without_one_tab_are_nulls(tmp_path: Path) -> None:
     file = tmp_path / "pairs.txt"
     file.write_text("a\tb\n\nalone\na\tb\tc\na\t \n")
-    assert told(list(answers.rows_of_lines(str(file), are_pairs=True))) == [
+    assert told(list(asked.rows_of_lines(str(file), are_pairs=True))) == [
         (("a", "b"), ""), (("", ""), "empty"), ((None, None), "no_pair"), ((None, None), "no_pair"),
         (("a", " "), "empty"),
     ]  # fmt: skip
@@ -214,7 +215,7 @@ def test_pairs_of_a_table_are_two_columns(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"b": "second", "a": 1.0}\n{"a": "first", "b": null}\n{"a": "first"}\n')
     columns = Columns({"--text-column": "a", "--text-pair-column": "b"}, "auto", 1000)
-    assert told(list(answers.rows_of_table(str(file), columns))) == [
+    assert told(list(asked.rows_of_table(str(file), columns))) == [
         (("1", "second"), ""), (("first", None), "empty"), ((None, None), "missing_column"),
     ]  # fmt: skip
 
@@ -243,6 +244,17 @@ def test_reading_a_table_to_answer_it_loads_neither_torch_nor_daft(model: Path, 
         "import sys; from flows.cli import cli\n"
         "cli.main(['predict', '--model', sys.argv[1], '--file', 'a.csv'], standalone_mode=False)\n"
         "print(*sorted({'torch', 'daft'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(model)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{ANSWERS[0]}\tbread", ""]
+
+
+def test_texts_on_the_command_line_load_nothing_that_reads_files(model: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from flows.cli import cli\n"
+        "cli.main(['predict', '--model', sys.argv[1], 'bread'], standalone_mode=False)\n"
+        "print(*sorted({'stages.reading', 'fsspec', 'pydantic', 'torch'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, str(model)]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)

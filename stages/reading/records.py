@@ -27,7 +27,7 @@ DELIMITERS = (",", ";", "\t", "|")
 LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small; lines come with a limit of their own
 PARQUET_ROWS = 1024  # at a time
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?%?")
-_SENTENCE = re.compile(r"[.!?]\s*$|\S\s+\S+\s+\S+\s+\S|.{40}", re.DOTALL)  # ends like one; four words; long
+_SENTENCE = re.compile(r".{40}|[.!?]\s*$|\S\s+\S+\s+\S+\s+\S", re.DOTALL)  # long; ends like one; four words
 
 
 class Record(NamedTuple):
