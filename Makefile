@@ -16,9 +16,12 @@ help:  ## what can be made
 setup: .venv/.ready  ## make .venv with the pinned packages
 
 # Made again when the pins change; the stamp is written last, so a broken install is never taken for done.
+# A package called winnow is ours by its name of before, or a stranger's: either would hide this one.
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Winnow needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	rm -rf winnow.egg-info
+	$(BIN)/python -m pip uninstall --quiet --quiet --yes winnow
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

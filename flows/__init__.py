@@ -2,6 +2,7 @@
 
 import os
 
+__version__ = "0.1.0"
 HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes; one that beats no more is marked as crashed
 
 # Prefect reads these when it is imported; importing any module of this package comes before that.

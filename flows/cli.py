@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from flows import __version__
+
 if TYPE_CHECKING:
+    from flows.answers import Row
     from flows.releases import Release
-    from stages.contracts import Text
     from stages.params import Params
 
-BATCH = 64  # texts that are answered together
 DEFAULT_MODEL = "artifacts/models/quantized"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="winnow", prog_name="winnow", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="winnow", message="%(prog)s %(version)s")
 def cli() -> None:
     """From raw text to small, fast, trustworthy language models, reproducibly."""
 
@@ -158,10 +158,10 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
     parameters = {"root": str(root), "base": branch, "approve": approve}
     schedule = serving.schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
-    serving.connect()
+    url = serving.connect()
     # Another clone on this server is another deployment.
     name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
-    click.echo(f"Serving retrain/{name}, for the branch {branch}. Ctrl-C ends it.", err=True)
+    click.echo(f"Serving retrain/{name}, for the branch {branch}, by the server at {url}. Ctrl-C ends it.", err=True)
     serving.serve(flow, name=name, schedule=schedule, parameters=parameters)
 
 
@@ -271,16 +271,23 @@ def _use_server() -> None:
 @click.option("--json", "as_json", is_flag=True, help="A list of objects; fractions and numbers as measured.")
 @click.option("--markdown", is_flag=True, help="As the README has it.")
 def metrics(as_json: bool, markdown: bool) -> None:
-    """Print the table of models."""
+    """Print the table of models.
+
+    Where it was measured with other parameters or other code than those here, a line on stderr says so.
+    """
+    from flows import freshness
     from flows import metrics as table
 
-    rows = table.rows(_root())
+    root = _root()
+    rows = table.rows(root)
     if not any(row.measured for row in rows):
         raise click.ClickException("no metrics yet. Run `winnow reproduce` or `dvc repro` first.")
     if as_json:
         _print_json(table.as_records(rows))
     else:
         click.echo(table.as_markdown(rows) if markdown else table.as_text(rows))
+    if told := freshness.notice(root):
+        click.echo(f"winnow: {told}", err=True)
 
 
 @cli.command()
@@ -358,8 +365,10 @@ def ablation(seeds: int, output: str | None) -> None:
 )
 @click.option(
     "--file", "file", metavar="FILE",
-    help="A text a line, UTF-8; - is the standard input. For a model of pairs two texts a line, a tab between.",
+    help="Rows of csv, tsv, jsonl or parquet (also with .gz), or else lines of text; - is the standard input.",
 )  # fmt: skip
+@click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.text_column of params.yaml.")
+@click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.text_pair_column.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with the probability of every label.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
@@ -367,15 +376,20 @@ def predict(
     texts: tuple[str, ...],
     pairs: tuple[str, ...],
     file: str | None,
+    text_column: str | None,
+    text_pair_column: str | None,
     as_json: bool,
     model: str | None,
     threads: int | None,
 ) -> None:
-    """Label each TEXT, or each line of a file.
+    """Label each TEXT, or each row of a file.
 
     Prints a line a text, in their order: label, probability and text (of a pair, both), with tabs between. Each
-    run of white space inside a text is printed as one space. An empty text or line is an error that names it, so
-    that answers and lines never shift.
+    run of white space inside a text is printed as one space. A line of text holds a text, or of a pair both with a
+    tab between.
+
+    A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
+    many there are is told on stderr. Exits with 1 where no row has an answer.
     """
     if bool(texts) == (file is not None):
         raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to label: give TEXT or --file.")
@@ -384,56 +398,39 @@ def predict(
     folder = Path(model) if model is not None else _root() / DEFAULT_MODEL
     if model is None and not folder.is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
+    from flows import answers
     from flows.budget import cores
     from stages.model_folder import describe, wants_pairs
     from stages.runners import open_runner
 
-    given: Iterator[Text] = _not_empty(texts, "text") if file is None else _lines_of(file)
-    if pairs:
-        given = zip(_not_empty(texts, "text"), _not_empty(pairs, "--pair"), strict=True)
-    elif file is not None and wants_pairs(describe(folder)):
-        given = _in_two(_lines_of(file))
-    runner = open_runner(folder, threads=threads or cores())
-    while batch := list(islice(given, BATCH)):
-        for text, probabilities in zip(batch, runner.predict(batch).tolist(), strict=True):
-            click.echo(_answer(text, runner.labels, probabilities, as_json))
-
-
-def _answer(text: Text, labels: Sequence[str], probabilities: list[float], as_json: bool) -> str:
-    best = max(range(len(labels)), key=probabilities.__getitem__)
-    parts = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
-    if not as_json:
-        return "\t".join(
-            [labels[best], f"{probabilities[best]:.4f}", *(" ".join(part.split()) for part in parts.values())]
-        )
-    import json
-
-    return json.dumps(
-        {
-            **parts,
-            "label": labels[best],
-            "probability": probabilities[best],
-            "probabilities": dict(zip(labels, probabilities, strict=True)),
-        },
-        ensure_ascii=False,
-    )
-
-
-def _lines_of(file: str) -> Iterator[str]:
-    if file == "-":
-        yield from _not_empty(_decoded(sys.stdin.buffer, "the standard input"), "line")
+    if file is not None:
+        rows = _rows_of(file, text_column, text_pair_column, are_pairs=wants_pairs(describe(folder)))
+    elif text_column or text_pair_column:
+        raise click.UsageError("--text-column and --text-pair-column are about a --file.")
     else:
-        with Path(file).open("rb") as stream:
-            yield from _not_empty(_decoded(stream, file), "line")
+        given = _not_empty(texts, "text")
+        rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
+    unanswered = answers.Unanswered()
+    for line in answers.answers(rows, open_runner(folder, threads=threads or cores()), unanswered, as_json=as_json):
+        click.echo(line)
+    if unanswered.are_all:
+        raise click.ClickException(str(unanswered))
+    if told := str(unanswered):
+        click.echo(f"winnow: {told}", err=True)
 
 
-def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            # A byte order mark is no part of the text.
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}, line {number}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from None
+def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: bool) -> Iterator[Row]:
+    """The rows of a file, a table or lines. Raises UsageError where the options do not fit it or the model."""
+    from flows import asked
+
+    if text_pair and not are_pairs:
+        raise click.UsageError("The model is of single texts: leave --text-pair-column out.")
+    if asked.is_table(file):
+        return asked.rows_of_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs))
+    if text or text_pair:
+        endings = ", ".join(asked.ENDINGS)
+        raise click.UsageError(f"{file} is read as lines of text, which have no columns. A table ends in {endings}.")
+    return asked.rows_of_lines(file, are_pairs=are_pairs)
 
 
 def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
@@ -441,16 +438,6 @@ def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
         if not text.strip():
             raise ValueError(f"{unit} {number} is empty. Give every {unit} something to label.")
         yield text
-
-
-def _in_two(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The two texts of each line."""
-    for number, line in enumerate(lines, start=1):
-        first, *others = line.split("\t")
-        if len(others) != 1 or not (first.strip() and others[0].strip()):
-            found = "an empty text" if len(others) == 1 else f"{len(others)} tabs"
-            raise ValueError(f"line {number}: {found}. The model is of pairs: two texts a line, a tab between.")
-        yield first, others[0]
 
 
 def _root() -> Path:

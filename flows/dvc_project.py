@@ -205,6 +205,14 @@ def _dependency(root: Path, locked: dict[str, Any], path: str, state: str | dict
             yield f"{key} {'is no longer in ' + path if how == 'deleted' else 'is a new parameter'}"
 
 
+def changed_parameters(root: Path, locked: dict[str, Any]) -> Iterator[str]:
+    """The parameters of a stage, by its entry in dvc.lock, that have another value here: "finetune.epochs: 3 -> 4"."""
+    for path, values in (locked.get("params") or {}).items():
+        now = _parameters(root / path)
+        for key, before in values.items():
+            yield from _differences(key, before, _value(now, key))
+
+
 def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
     """The values below `key` that differ, as "finetune.epochs: 3 -> 4"."""
     if isinstance(before, dict) and isinstance(now, dict):

@@ -58,6 +58,14 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def folder_md5(folder: Path) -> str:
+    """Of the list of a folder's files and their hashes, as DVC makes it, but for its ".dir"; not of Python's caches."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    listing = json.dumps([{"md5": md5(path), "relpath": name} for name, path in files])
+    return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()
+
+
 def cached(cache: Path, digest: str) -> Path:
     """Where the object with that digest is in DVC's cache, if it is."""
     return cache / "files/md5" / digest[:2] / digest[2:]

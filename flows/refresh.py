@@ -34,9 +34,9 @@ def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, ch
     if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path)).returncode != 0:
         raise ValueError(
             f"params.yaml: ingest.path is '{path}', which neither git nor DVC keeps, so nobody could reproduce a "
-            f"proposal. Keep it: `dvc add {path}`, then commit."
+            f"proposal. Keep it: `dvc add {path}`, `git add {path}.dvc`, then commit."
         )
-    return tuple(_from_checkout(root, worktree, start, path))
+    return tuple(_from_checkout(root, worktree, start, path, log))
 
 
 def pointers_of(worktree: Path, path: Path) -> tuple[Path, ...]:
@@ -64,8 +64,11 @@ def not_here(worktree: Path, inputs: Iterable[Path]) -> list[str]:
     ]
 
 
-def _from_checkout(root: Path, worktree: Path, start: str, path: Path) -> Iterator[str]:
+def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log) -> Iterator[str]:
     """Files in git: what differs in the clone from the clone's own commit is new; what git ignores is no data."""
+    ignored = git.read(root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", str(path))
+    if left := list(filter(None, ignored.split("\0"))):
+        log(f"{', '.join(left[:3])}: git ignores {len(left)}, so they are no data. `git add --force` keeps one.")
     changed = git.attempt(root, "status", "--porcelain", "--untracked-files=all", "--", str(path)).stdout.splitlines()
     if not changed or not (root / path).exists():
         return
@@ -78,9 +81,11 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path) -> Iterat
         )
     listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path))
     dvc_storage.remove(worktree / path)
-    for name in filter(None, listed.split("\0")):
-        if (root / name).is_file():
-            _copy(root / name, worktree / name)
+    names = [name for name in listed.split("\0") if name and (root / name).is_file()]
+    for name in names:
+        _copy(root / name, worktree / name)
+    # What git keeps of an ignored folder was added by force; so it is in the proposal.
+    git.read(worktree, "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul", text="\0".join(names))
     yield f"{path}: {len(changed)} {'file' if len(changed) == 1 else 'files'} changed in the clone"
 
 

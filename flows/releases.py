@@ -15,7 +15,6 @@ With a git remote `origin` the tags there are the truth: they are fetched first,
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import re
@@ -44,6 +43,11 @@ log = logging.getLogger("winnow")
 ARTIFACT, STAGE = "model", "production"
 FIRST_VERSION = "v1.0.0"
 STALE_SECONDS = 2.0  # git holds the lock of a tag for milliseconds
+
+COMMIT_FIRST = (
+    "dvc.lock here has another model, which is not committed: to release that one, "
+    "`git add params.yaml dvc.lock metrics`, `git commit`, and promote then."
+)
 
 _PATTERNS = (f"refs/tags/{ARTIFACT}@*", f"refs/tags/{ARTIFACT}#*")
 
@@ -118,6 +122,8 @@ def promote(root: Path, revision: str = "HEAD", *, push: bool = True) -> Release
     """
     commit = _commit(root, revision)
     verify(root, commit)
+    if _has_newer(root, commit):
+        log.warning("What is released is the model of %s. %s", commit[:7], COMMIT_FIRST)
     with _alone(root), _published(root, push):
         release = Release(_versions(root).get(commit) or _register(root, commit), commit)
         if released(root) != release:
@@ -340,15 +346,31 @@ def _model(root: Path, commit: str) -> _Model:
             "Correct it and commit."
         )
     folder = Paths(root).model(name).relative_to(root).as_posix()
-    for stage in _yaml_at(root, commit, "dvc.lock").get("stages", {}).values():
-        for out in stage.get("outs", []):
-            md5 = str(out.get("md5"))
-            if out.get("path") == folder and re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
-                return _Model(commit, folder, md5)
+    if md5 := _hash_of(folder, _yaml_at(root, commit, "dvc.lock")):
+        return _Model(commit, folder, md5)
     raise ValueError(
         f"dvc.lock of {commit[:7]} has no folder {folder}, so there is nothing to release. "
         "Run `dvc repro`, commit dvc.lock, and promote that commit."
     )
+
+
+def _hash_of(folder: str, lock: dict[str, Any]) -> str | None:
+    """What a dvc.lock says of the folder; None where it says nothing."""
+    for stage in (lock.get("stages") or {}).values():
+        for out in stage.get("outs", []):
+            md5 = str(out.get("md5"))
+            if out.get("path") == folder and re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
+                return md5
+    return None
+
+
+def _has_newer(root: Path, commit: str) -> bool:
+    """Whether `commit` is what is checked out, and dvc.lock there has another model that was not committed."""
+    if commit != git.commit_of(root, "HEAD"):
+        return False
+    model = _model(root, commit)
+    here = _hash_of(model.folder, dvc_project.lock_of(root))
+    return here is not None and here != model.md5
 
 
 def _yaml_at(root: Path, commit: str, name: str) -> dict[str, Any]:
@@ -402,14 +424,12 @@ def _fetch(root: Path, model: _Model, folder: Path) -> None:
         dvc_storage.get(root, model.folder, folder, revision=model.commit)
     except dvc_project.DvcError as error:
         said = str(error).removeprefix("dvc get: ").partition(" Having any troubles?")[0]
+        advice = "Run `dvc push` where it was made, or `dvc repro` here."
         raise RuntimeError(
             f"{model} is not in DVC's cache, and the DVC remote does not give it: {said}. "
-            "Run `dvc push` where it was made, or `dvc repro` here."
+            f"{COMMIT_FIRST if _has_newer(root, model.commit) else advice}"
         ) from None
-    paths = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
-    # As DVC makes the hash of a folder; the list itself need not be here.
-    listing = json.dumps([{"md5": dvc_storage.md5(path), "relpath": name} for name, path in paths])
-    if hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() != model.md5.removesuffix(".dir"):
+    if dvc_storage.folder_md5(folder) != model.md5.removesuffix(".dir"):  # DVC's own list need not be here
         _check_manifest(model, folder)  # which names the file, where it can
         raise ValueError(
             f"{model}, as the DVC remote has it, is not what dvc.lock says: its bytes changed. It is not released. "

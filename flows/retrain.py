@@ -165,7 +165,9 @@ def _check_clone(root: Path) -> None:
     if git.attempt(root, "rev-parse", "--is-inside-work-tree").returncode != 0:
         raise ValueError(f"{root}: no git repository, so there is nothing to propose to. `git init`, then commit.")
     if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
-        raise ValueError(f"{root}: no commit yet, so there is nothing to start from. `git add --all`, `git commit`.")
+        raise ValueError(
+            f"{root}: no commit yet, so there is nothing to start from. `git add` your files, `git commit`."
+        )
     if not dvc_storage.has_remote(root):
         raise ValueError(
             "no DVC remote is set, so nobody could get a proposal's data. Set one: dvc remote add --default NAME URL."

@@ -50,8 +50,8 @@ log = logging.getLogger(__name__)
 def start_server(folder: Path, port: int = PORT) -> NoReturn:
     """Become Prefect's server, on loopback alone; database, leases and all else in `folder`, which is created.
 
-    The process is replaced, so that a signal reaches the server itself and nothing is left behind. A password is
-    asked for where PREFECT_SERVER_API_AUTH_STRING is "user:password".
+    The process is replaced, so that a signal reaches the server itself and nothing is left behind; it says its address
+    when it answers. A password is asked for where PREFECT_SERVER_API_AUTH_STRING is "user:password".
     Raises ValueError where the port is taken or the password has no user.
     """
     password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
@@ -60,8 +60,7 @@ def start_server(folder: Path, port: int = PORT) -> NoReturn:
     _check_port(port)
     folder = folder.expanduser().resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
-    command += ["--host", HOST, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "3"]
+    command = [sys.executable, "-P", "-m", "flows.prefect_server", HOST, str(port)]
     sys.stdout.flush()
     os.execve(sys.executable, command, _server_environment(folder, port))  # noqa: S606
 
@@ -118,10 +117,11 @@ def connect() -> str:
 
     refresh_global_settings_context()
     chosen = get_current_settings().api.url
+    named_by = _named_by() if chosen else None
     os.environ["PREFECT_API_URL"] = url = chosen or f"http://{HOST}:{PORT}/api"
     refresh_global_settings_context()
     try:
-        _call(url)
+        _call(url, named_by)
     except ConnectionError:
         if not chosen:  # a later call must look anew
             del os.environ["PREFECT_API_URL"]
@@ -130,7 +130,21 @@ def connect() -> str:
     return url
 
 
-def _call(url: str) -> None:
+def _named_by() -> str:
+    """Where the address of the API is set, and how it is taken out there."""
+    from prefect.context import get_settings_context
+    from prefect.settings import PREFECT_API_URL
+
+    if os.environ.get("PREFECT_API_URL"):
+        return "which PREFECT_API_URL names. Unset it: unset PREFECT_API_URL"
+    profile = get_settings_context().profile
+    if PREFECT_API_URL in profile.settings:
+        found = f"which Prefect's profile '{profile.name}' names ({profile.source})"
+        return f"{found}. Take it out: prefect config unset --yes PREFECT_API_URL"
+    return "which Prefect's settings name. See which: prefect config view --show-sources"
+
+
+def _call(url: str, named_by: str | None) -> None:
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
@@ -143,13 +157,27 @@ def _call(url: str) -> None:
             raise PermissionError(
                 f"the Prefect server at {url} wants another password. Set PREFECT_API_AUTH_STRING to user:password."
             ) from None
-        raise ConnectionError(_no_server(url)) from error
+        raise ConnectionError(_no_server(url, named_by)) from error
     except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, ValueError) as error:
-        raise ConnectionError(_no_server(url)) from error
+        raise ConnectionError(_no_server(url, named_by)) from error
 
 
-def _no_server(url: str) -> str:
-    return f"no Prefect server answers at {url}. Start one: winnow server"
+def _no_server(url: str, named_by: str | None) -> str:
+    if named_by is None:
+        return f"no Prefect server answers at {url}. Start one: winnow server"
+    return f"no Prefect server answers at {url}, {named_by}; or start {_what_to_start(url)}"
+
+
+def _what_to_start(url: str) -> str:
+    """What would answer at the address: a server of this command, where it is of this machine."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host not in (HOST, "localhost") or port is None:
+        return "that server"
+    return "one there: winnow server" + (f" --port {port}" if port != PORT else "")
 
 
 def serve(

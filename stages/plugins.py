@@ -8,6 +8,8 @@ import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+_INSTALL = ".venv/bin/pip install --constraint constraints.txt"
+
 
 def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
     """The plug-in that `table` holds under `name`.
@@ -26,8 +28,13 @@ def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
         raise ValueError(_needed(name, package, str(error.name), key)) from None
 
 
+def install_extra(name: str) -> str:
+    """The command that installs an extra of pyproject.toml: from this checkout, as the index has none of ours."""
+    return f"{_INSTALL} --editable '.[{name}]'"
+
+
 def _needed(name: str, package: str, module: str, key: str) -> str:
-    install = f"pip install --constraint constraints.txt {package}"
+    install = f"{_INSTALL} {package}"
     if module != package and importlib.util.find_spec(package):
         return f"{_where(key)} is '{name}', which needs another version of '{package}' (with {module}): {install}"
     return f"{_where(key)} is '{name}', which needs the package '{package}': it is not installed. Install it: {install}"

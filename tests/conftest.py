@@ -159,6 +159,7 @@ def make_project(folder: Path) -> Path:
     )  # fmt: skip
     init_repository(folder)
     run(folder, "git", "add", "-A")
+    run(folder, "git", "add", "--force", "data/corpus.csv")
     run(folder, "git", "commit", "-q", "-m", "start")
     return folder
 

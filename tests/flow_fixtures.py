@@ -14,13 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from flows import dvc_project
 from flows.dvc_project import Outcome, Ready
 from flows.processes import Children
+from stages.files import write_json
+from stages.model_folder import seal
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -101,6 +105,16 @@ def _template(finished: bool) -> Path:
     dvc(folder, "init", "--quiet")
     subprocess.run([*git, "add", "."], cwd=folder, check=True)
     subprocess.run([*git, "commit", "--quiet", "--message", "start"], cwd=folder, check=True)
+    return folder
+
+
+def write_word_model(folder: Path) -> Path:
+    """A model of two words: 'bread' adds 5 to the logit of kitchen, 'ship' 3 to that of sea."""
+    write_json(folder / "vocabulary.json", ["bread", "ship"])
+    coefficients_CV = np.array([[5, 0], [0, 3]], dtype=np.float32)
+    zeros, ones = np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32)
+    save_file({"coefficients": coefficients_CV, "intercept": zeros, "idf": ones}, folder / "weights.safetensors")
+    seal(folder, backend="tfidf", task="sequence_classification", labels=["kitchen", "sea"], max_ngram=1)
     return folder
 
 

@@ -60,6 +60,7 @@ def _template() -> Path:
         ["dvc", "remote", "add", "-q", "-d", "store", "../store"],
         ["dvc", "repro", "-q"],
         ["git", "add", "-A"],
+        ["git", "add", "--force", "data/corpus.csv"],
         ["git", "commit", "-q", "-m", "first results"],
         ["dvc", "push", "-q", "--run-cache"],
         ["git", "clone", "-q", "--bare", ".", "../origin.git"],

@@ -209,7 +209,7 @@ def test_stop_words_are_those_of_the_language() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("stopwordsiso") is not None, reason="stopwordsiso is installed")
 def test_stop_words_of_a_language_that_is_not_installed_say_what_to_install() -> None:
-    with pytest.raises(ValueError, match=r"stop_word_language is 'de'.*winnow\[languages\]"):
+    with pytest.raises(ValueError, match=r"stop_word_language is 'de'.*--editable '\.\[languages\]'"):
         after("no_stop_words", "a", stop_word_language="de")
 
 
@@ -226,5 +226,5 @@ def test_the_language_of_a_text_is_told() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("py3langid") is not None, reason="py3langid is installed")
 def test_languages_without_their_package_say_what_to_install() -> None:
-    with pytest.raises(ValueError, match=r"clean\.languages needs py3langid.*winnow\[languages\]"):
+    with pytest.raises(ValueError, match=r"clean\.languages needs py3langid.*--editable '\.\[languages\]'"):
         languages.identifier()

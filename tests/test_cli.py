@@ -9,13 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import flow_fixtures
-import numpy as np
 import pytest
-from flow_fixtures import ROOT, change, environment, make_project, winnow
-from safetensors.numpy import save_file
+from flow_fixtures import ROOT, change, environment, make_project, winnow, write_word_model
 
 from stages.files import write_json
-from stages.model_folder import seal
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
 
@@ -28,14 +25,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two words: 'bread' adds 5 to the logit of kitchen, 'ship' 3 to that of sea."""
-    folder = tmp_path_factory.mktemp("model")
-    write_json(folder / "vocabulary.json", ["bread", "ship"])
-    coefficients_CV = np.array([[5, 0], [0, 3]], dtype=np.float32)
-    zeros, ones = np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32)
-    save_file({"coefficients": coefficients_CV, "intercept": zeros, "idf": ones}, folder / "weights.safetensors")
-    seal(folder, backend="tfidf", task="sequence_classification", labels=["kitchen", "sea"], max_ngram=1)
-    return folder
+    return write_word_model(tmp_path_factory.mktemp("model"))
 
 
 def only_line(text: str) -> str:
@@ -203,9 +193,7 @@ def test_predict_reads_the_standard_input(model: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        (["--file", "-"], b"bread\n\nship\n", "line 2 is empty"),
         (["bread", " "], b"", "text 2 is empty"),
-        (["--file", "-"], b"bread\n\xff\xfe\n", "the standard input, line 2: not UTF-8"),
         (["--file", "none.txt"], b"", "No such file"),
     ],
 )

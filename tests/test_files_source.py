@@ -487,3 +487,29 @@ def test_keys_in_a_url_are_refused_and_not_shown(place: str) -> None:
     with pytest.raises(ValueError, match="holds credentials in a URL") as error:
         read(f"s3://{place}")
     assert "cd" not in str(error.value)
+
+
+# a header that is none
+
+
+@pytest.mark.parametrize(
+    ("first", "is_asked"),
+    [
+        ("Not worth it,neg", False),  # three words might be a name
+        ("It was not worth it,neg", True),
+        ("Fine.,pos", True),
+        ("17,a ship,pos", True),
+        ("a ship;0.5", True),
+        ("title,body,stars", False),
+        (",review,label", False),  # as pandas writes its index
+        ("Date of Review,Review Text,Rating (1-5)", False),
+    ],
+)
+def test_where_the_first_line_looks_like_a_row_a_header_is_asked_for(
+    tmp_path: Path, first: str, is_asked: bool
+) -> None:
+    (tmp_path / "a.csv").write_text(f"{first}\nmore,neg\n")
+    with pytest.raises(ValueError, match=r"a\.csv: no column 'text' \(ingest\.text_column\)\. Found: ") as error:
+        read(tmp_path / "a.csv")
+    assert ("Does the file have a header line?" in str(error.value)) == is_asked
+    assert str(error.value).endswith("Set ingest.text_column in params.yaml.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY, init_repository, run
+from flow_fixtures import winnow
 
-from flows import metrics, readme
+from flows import freshness, metrics, readme
 
 
 def write(root: Path, kind: str, name: str, **values: float) -> None:
@@ -92,3 +95,90 @@ def test_renewing_writes_only_between_the_markers_and_is_stable():
 def test_missing_markers_are_named():
     with pytest.raises(ValueError, match="begin: graph"):
         readme.renewed("# Title\n", {"graph": "x"})
+
+
+# whether the figures are of what is here
+
+GRAPH = """
+stages:
+  train:
+    cmd: python train.py
+    deps: [train.py, stages/backends/one]
+    params: [rate, layers]
+    outs: [artifacts/model.txt]
+  evaluate:
+    foreach: [teacher]
+    do:
+      cmd: cp artifacts/model.txt metrics/quality/${item}.json
+      deps: [artifacts/model.txt]
+      metrics: ["metrics/quality/${item}.json": {cache: false}]
+  report:
+    cmd: cp artifacts/model.txt metrics/report.json
+    deps: [artifacts/model.txt]
+    params: [style]
+    metrics: [metrics/report.json: {cache: false}]
+"""
+TRAIN = "import pathlib; pathlib.Path('artifacts/model.txt').write_text('{\"accuracy\": 0.5}')\n"
+PARAMS = "rate: 5e-05\nlayers: [0, 2]\nstyle: plain\n"
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reproduced")
+    init_repository(folder)
+    shutil.copy(REPOSITORY / ".dvcignore", folder)
+    files = {"dvc.yaml": GRAPH, "train.py": TRAIN, "params.yaml": PARAMS, "metrics/quality/.keep": ""}
+    files |= {
+        "stages/backends/one/runner.py": "",
+        "stages/backends/one/__pycache__/runner.pyc": "",
+        "artifacts/.keep": "",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    run(folder, "dvc", "repro", "-q")
+    return folder
+
+
+@pytest.fixture
+def project(reproduced: Path, tmp_path: Path) -> Path:
+    """A project whose table DVC has just made."""
+    return shutil.copytree(reproduced, tmp_path / "project")
+
+
+def test_fresh_figures_are_shown_without_a_word(project: Path):
+    done = winnow(project, "metrics")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "50.0%" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("params.yaml", PARAMS.replace("5e-05", "0.25"), "rate: 5e-05 -> 0.25."),
+        ("params.yaml", PARAMS.replace("[0, 2]", "[0]"), "layers: [0, 2] -> [0]."),
+        ("params.yaml", PARAMS.replace("5e-05", "0.00005"), ""),
+        ("params.yaml", PARAMS.replace("plain", "rich"), ""),  # of the report, which the table does not come from
+        ("train.py", f"{TRAIN}# later\n", "train.py changed."),
+        ("stages/backends/one/runner.py", "more\n", "stages/backends/one changed."),
+        ("stages/backends/one/__pycache__/other.pyc", "compiled", ""),
+    ],
+)
+def test_figures_of_other_parameters_or_code_are_shown_with_a_word(project: Path, name: str, content: str, told: str):
+    (project / name).write_text(content)
+    said = freshness.notice(project)
+    assert (said or "").partition("before a change: ")[2].partition(" `winnow plan`")[0].replace('"', "") == told
+
+
+def test_the_word_is_on_stderr_so_that_the_table_stays_readable_by_machines(project: Path):
+    (project / "params.yaml").write_text(PARAMS.replace("5e-05", "0.1"))
+    (project / "train.py").unlink()
+    done = winnow(project, "metrics", "--json")
+    assert json.loads(done.stdout)[1]["accuracy"] == 0.5
+    assert done.stderr.startswith("winnow: these figures were measured before a change: rate: ")
+    assert "train.py is missing. `winnow plan` says" in done.stderr
+
+
+def test_without_a_lock_nothing_is_claimed(project: Path):
+    (project / "dvc.lock").unlink()
+    assert freshness.notice(project) is None

@@ -484,9 +484,15 @@ def test_the_command_answers_pairs_from_its_arguments_and_from_a_file(
     assert [(line["text"], line["text_pair"], line["label"]) for line in lines] == [
         (SEA, KITCHEN, "kitchen"), (KITCHEN, SEA, "sea"),
     ]  # fmt: skip
-    (tmp_path / "pairs.tsv").write_text(f"{SEA}\t{KITCHEN}\n")
-    assert predict(ran.model("baseline"), "--file", str(tmp_path / "pairs.tsv")) == 0
-    assert capsys.readouterr().out.split("\t")[2:] == [SEA, f"{KITCHEN}\n"]
+    (tmp_path / "pairs.txt").write_text(f"{SEA}\t{KITCHEN}\nthree\n")
+    (tmp_path / "pairs.csv").write_text(f"first,second\n{SEA},{KITCHEN}\n{SEA},\n")
+    columns = ["--text-column", "first", "--text-pair-column", "second"]
+    for file, options, parts in (("pairs.txt", [], ("", "")), ("pairs.csv", columns, (SEA, ""))):
+        assert predict(ran.model("baseline"), "--file", str(tmp_path / file), *options) == 0
+        said = capsys.readouterr()
+        first, second = (line.split("\t") for line in said.out.splitlines())
+        assert (first[0], first[2:], second) == ("kitchen", [SEA, KITCHEN], ["null", "null", *parts])
+        assert said.err.startswith("winnow: 1 of 2 rows have no answer: 1 ")
 
 
 @pytest.mark.parametrize(
@@ -494,7 +500,8 @@ def test_the_command_answers_pairs_from_its_arguments_and_from_a_file(
     [
         (["some text"], "text number 1 is a single text. The model was trained on pairs of texts"),
         (["a", "b", "--pair", "c"], "1 --pair for 2 TEXT"),
-        (["--file", "lines"], "line 2: 0 tabs. The model is of pairs"),
+        (["--file", "lines"], "lines, line 1: 0 tabs, expected two texts and a tab between."),
+        (["--file", "pairs.tsv"], "pairs.tsv: no column 'text' (--text-column). Found: one, two."),
     ],
 )
 def test_the_command_says_what_a_pair_lacks(
@@ -502,6 +509,7 @@ def test_the_command_says_what_a_pair_lacks(
     arguments: list[str], said: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    Path("lines").write_text("one\ttwo\nthree\n")
+    Path("lines").write_text("three\nfour\n")
+    Path("pairs.tsv").write_text("one\ttwo\n")
     assert predict(ran.model("baseline"), *arguments) != 0
     assert said in capsys.readouterr().err

@@ -518,7 +518,7 @@ def test_a_backend_that_is_not_installed_is_told_with_what_to_install(tmp_path: 
         sys.path.remove(str(tmp_path))
     assert str(error.value) == (
         "params.yaml: quantize.backend is 'fast', which needs the package 'a_package_that_nobody_has': it is not"
-        " installed. Install it: pip install --constraint constraints.txt a_package_that_nobody_has"
+        " installed. Install it: .venv/bin/pip install --constraint constraints.txt a_package_that_nobody_has"
     )
 
 

@@ -390,6 +390,33 @@ def test_missing_objects_are_fetched_from_the_dvc_remote(project: Path) -> None:
     assert promote(project, "main~2").version == "v1.0.0"
 
 
+def make_another_model(project: Path) -> None:
+    """As after `dvc repro` of a change that is not committed."""
+    (project / "dvc.lock").write_text(run(project, "git", "show", "main:dvc.lock").stdout)
+
+
+def test_before_a_commit_promote_says_to_commit_and_not_to_push_what_others_made(project: Path) -> None:
+    for path in (cached(project), project.parent / "store" / cached(project).relative_to(project / ".dvc/cache")):
+        path.unlink()
+    make_another_model(project)
+    with one_line(
+        RuntimeError, r"dvc\.lock here has another model, which is not committed: .*`git commit`, and promote"
+    ):
+        promote(project)
+    assert tags(project) == []
+
+
+def test_promote_says_that_a_model_that_is_not_committed_is_not_the_one_released(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_another_model(project)
+    assert promote(project).revision == commit_of(project, "HEAD")
+    assert "dvc.lock here has another model, which is not committed" in caplog.text
+    caplog.clear()
+    promote(project, "main")
+    assert "not committed" not in caplog.text
+
+
 def test_an_object_that_nobody_has_is_one_clear_line(project: Path) -> None:
     shutil.rmtree(project / ".dvc/cache")
     shutil.rmtree(project.parent / "store")

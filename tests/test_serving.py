@@ -259,6 +259,33 @@ def test_the_server_keeps_its_database_in_the_folder_that_only_the_user_opens(se
     assert server.folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_the_server_says_its_address_in_a_line(server: Server):
+    said = f"Prefect's server answers at http://127.0.0.1:{server.port}. Ctrl-C ends it."
+    assert server.log.read_text().splitlines().count(said) == 1
+
+
+def test_the_address_is_said_once_it_answers():
+    code = (
+        "import asyncio, sys, uvicorn; from flows.prefect_server import Server\n"
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'lifespan':\n"
+        "        await receive(); await asyncio.sleep(0.5); await send({'type': 'lifespan.startup.complete'})\n"
+        "        await receive(); await send({'type': 'lifespan.shutdown.complete'})\n"
+        "    else:\n"
+        "        await send({'type': 'http.response.start', 'status': 204, 'headers': []})\n"
+        "        await send({'type': 'http.response.body'})\n"
+        "Server(uvicorn.Config(app, port=int(sys.argv[1]), log_level='error')).run()"
+    )
+    command = [sys.executable, "-c", code, str(free_port())]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().partition(" at ")[2].partition(". ")[0]
+            assert httpx.get(address).status_code == 204
+        finally:
+            process.terminate()
+
+
 def test_the_server_listens_on_loopback_only(server: Server):
     family = [server.process, *server.process.children(recursive=True)]
     listening = [
@@ -317,13 +344,50 @@ def test_connect_makes_flows_here_and_in_children_use_the_server(server: Server,
     assert done.stdout.splitlines() == [server.url, f"{server.url}/", f"{server.url} {AUTH}"], done.stderr
 
 
-@pytest.mark.parametrize("given", ["", "http://127.0.0.1:9/api"])
-def test_connect_says_in_one_line_that_no_server_answers(tmp_path: Path, given: str):
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("", "Start one: winnow server"),
+        (
+            "http://127.0.0.1:9/api",
+            "which PREFECT_API_URL names. Unset it: unset PREFECT_API_URL; or start one there: winnow server --port 9",
+        ),
+    ],
+)
+def test_connect_says_in_one_line_that_no_server_answers(tmp_path: Path, given: str, remedy: str):
     code = f"serving.PORT = {free_port()}\nserving.connect()"
     done = child(code, PREFECT_API_URL=given, PREFECT_HOME=str(tmp_path))
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ConnectionError: no Prefect server answers at http://127.0.0.1:")
-    assert last.endswith("Start one: winnow server")
+    assert last.endswith(remedy)
+
+
+def test_a_profile_whose_server_is_gone_is_named_with_a_remedy_that_helps(tmp_path: Path):
+    port, profiles = free_port(), tmp_path / "profiles.toml"
+    profiles.write_text(f'active = "old"\n\n[profiles.old]\nPREFECT_API_URL = "http://127.0.0.1:{port}/api"\n')
+    more = {"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)}
+    last = child("serving.connect()", **more).stderr.splitlines()[-1]
+    assert last == (
+        f"ConnectionError: no Prefect server answers at http://127.0.0.1:{port}/api, "
+        f"which Prefect's profile 'old' names ({profiles}). Take it out: prefect config unset --yes PREFECT_API_URL; "
+        f"or start one there: winnow server --port {port}"
+    )
+    remedy = [sys.executable, "-m", "prefect", *last.partition("prefect ")[2].partition(";")[0].split()]
+    subprocess.run(remedy, env=environment(**more), check=True, capture_output=True)
+    assert profiles.read_text().split() == ["active", "=", '"old"', "[profiles.old]"]
+
+
+@pytest.mark.parametrize(
+    ("url", "start"),
+    [
+        ("http://127.0.0.1:4200/api", "one there: winnow server"),
+        ("http://localhost:4300/api", "one there: winnow server --port 4300"),
+        ("https://prefect.example.org/api", "that server"),
+        ("http://127.0.0.1:none/api", "that server"),
+    ],
+)
+def test_a_server_of_this_command_is_proposed_where_it_would_answer(url: str, start: str):
+    assert serving._what_to_start(url) == start
 
 
 def test_connect_says_in_one_line_that_the_password_is_wrong(server: Server, tmp_path: Path):

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from daft.exceptions import DaftCoreException
 
 from stages.files import GROUP_ROWS
+from stages.plugins import install_extra
 
 log = logging.getLogger("winnow")
 
@@ -67,7 +68,10 @@ def _join_cluster() -> int:
     try:
         import ray
     except ImportError:
-        raise ValueError("DAFT_RUNNER is 'ray', which is not installed. Run: pip install 'winnow[ray]'.") from None
+        raise ValueError(
+            "DAFT_RUNNER is 'ray', which is not installed. Install it from the project's folder: "
+            f"{install_extra('ray')}"
+        ) from None
     if not ray.is_initialized():
         if " " in sys.executable:
             raise ValueError(

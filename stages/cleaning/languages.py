@@ -8,6 +8,8 @@ from typing import Any
 import daft
 import pyarrow as pa
 
+from stages.plugins import install_extra
+
 
 def identifier() -> Any:
     """The package. Raises ValueError where it is not installed."""
@@ -15,7 +17,8 @@ def identifier() -> Any:
         return importlib.import_module("py3langid")
     except ModuleNotFoundError:
         raise ValueError(
-            "params.yaml: clean.languages needs py3langid. Install it (pip install 'winnow[languages]'), or set null."
+            "params.yaml: clean.languages needs py3langid. Set null, or install it from the project's folder: "
+            f"{install_extra('languages')}"
         ) from None
 
 

@@ -7,6 +7,8 @@ from functools import cache
 
 import regex
 
+from stages.plugins import install_extra
+
 ENGLISH = "en"
 
 
@@ -33,8 +35,8 @@ def stop_words(language: str) -> frozenset[str]:
         package = importlib.import_module("stopwordsiso")
     except ModuleNotFoundError:
         raise ValueError(
-            f"params.yaml: clean.stop_word_language is '{language}'. Installed: {ENGLISH}. For others: "
-            "pip install 'winnow[languages]'."
+            f"params.yaml: clean.stop_word_language is '{language}'. Installed: {ENGLISH}. For others, from the "
+            f"project's folder: {install_extra('languages')}"
         ) from None
     if not package.has_lang(language):
         allowed = ", ".join(sorted(package.langs()))

@@ -66,7 +66,8 @@ def encoding_of(stream: BinaryIO, encoding: str, shown: str) -> str:
     if len(others) > OTHER_ENCODING * len(lines):
         raise ValueError(
             f"{shown}, line {others[0][0]}: not UTF-8, as {len(others)} of the first {len(lines)} lines. "
-            f"Set ingest.encoding to what it is. That line reads: {_candidates([line for _, line in others[:100]])}."
+            "Set ingest.encoding to what it is, or save it as UTF-8. "
+            f"That line reads: {_candidates([line for _, line in others[:100]])}."
         )
     return "utf-8"
 

@@ -9,6 +9,7 @@ import csv
 import difflib
 import itertools
 import json
+import re
 import shutil
 import tempfile
 from collections import deque
@@ -26,6 +27,8 @@ from stages.reading.values import Wanted, fault_of
 DELIMITERS = (",", ";", "\t", "|")
 LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small; lines come with a limit of their own
 PARQUET_ROWS = 1024  # at a time
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?%?")
+_SENTENCE = re.compile(r".{40}|[.!?]\s*$|\S\s+\S+\s+\S+\s+\S", re.DOTALL)  # long; ends like one; four words
 
 
 class Record(NamedTuple):
@@ -116,7 +119,8 @@ def _csv(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Record]
     header, delimiter, is_spaced = _header(file, feed, how.wanted)
     if not header:
         return
-    places = column_places(header, how.wanted, file.shown)
+    hint = "Does the file have a header line? The first line looks like a row. " if _is_like_a_row(header) else ""
+    places = column_places(header, how.wanted, file.shown, hint)
     reader = csv.reader(feed, delimiter=delimiter, skipinitialspace=is_spaced, strict=True)
     while True:
         feed.start()
@@ -186,6 +190,12 @@ def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> _Header:
         raise ValueError(f"{file.shown}, line {line.number}: the header cannot be read: {line.fault.detail}.")
     other = _with_other_delimiter(line.text, wanted) if len(feed.record) == 1 else None
     return other or _Header(header, usual, is_spaced=False)
+
+
+def _is_like_a_row(header: Sequence[str]) -> bool:
+    """Whether the fields are rather values than names: a number, a sentence."""
+    fields = (field for name in header for field in re.split(r"[;\t|]", name))  # of other separators, too
+    return any(_NUMBER.fullmatch(field.strip()) or _SENTENCE.search(field) for field in fields)
 
 
 def _with_other_delimiter(line: str, wanted: Sequence[Wanted]) -> _Header | None:
@@ -267,22 +277,20 @@ def _cells(column: pa.Array) -> list[Any]:
         return column.cast(pa.large_binary()).to_pylist()
 
 
-def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str) -> list[int]:
-    """Where the wanted columns stand. Raises ValueError, with those found and a guess, where one lacks."""
+def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str, hint: str = "") -> list[int]:
+    """Where the wanted columns stand. Raises ValueError, with those found, a guess and the hint, where one lacks."""
     for one in wanted:
         if one.column not in found:
-            raise ValueError(f"{where}: {_no_column(one, found)}.")
+            raise ValueError(f"{where}: {_no_column(one, found, hint)}.")
         if found.count(one.column) > 1:
-            raise ValueError(
-                f"{where}: the column '{one.column}' (ingest.{one.key}) is there more than once. Rename one."
-            )
+            raise ValueError(f"{where}: the column '{one.column}' ({one.key}) is there more than once. Rename one.")
     return [found.index(one.column) for one in wanted]
 
 
-def _no_column(one: Wanted, found: Sequence[str]) -> str:
+def _no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
     near = difflib.get_close_matches(one.column, found, n=1)
-    guess = f"Did you mean '{near[0]}'? " if near else ""
+    guess = f"Did you mean '{near[0]}'? " if near else hint
     shown = ", ".join(name[:40] for name in found[:20]) or "none"
-    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "label_column" else ""
-    step = f"Set ingest.{one.key} in params.yaml{other}"
-    return f"no column '{one.column}' (ingest.{one.key}). Found: {shown}. {guess}{step}"
+    place = " in params.yaml" if one.key.startswith("ingest.") else ""
+    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.label_column" else ""
+    return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"

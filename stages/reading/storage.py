@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import fsspec
 from fsspec.utils import glob_translate
 
+from stages.plugins import install_extra
 from stages.reading.errors import one_line
 
 MISNAMED = {  # how a file starts that its ending does not tell of
@@ -160,13 +161,14 @@ def _local(path: Path) -> tuple[list[DataFile], bool]:
     """The files, and whether `path` is a folder."""
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.is_file()]
-        return [_local_file(file, file.relative_to(path).as_posix()) for file in found], True
+        return [local_file(file, file.relative_to(path).as_posix()) for file in found], True
     if not path.is_file():
         raise FileNotFoundError(f"params.yaml: ingest.path is '{path}': no such file or folder. Put your data there.")
-    return [_local_file(path, path.name)], False
+    return [local_file(path, path.name)], False
 
 
-def _local_file(path: Path, name: str) -> DataFile:
+def local_file(path: Path, name: str) -> DataFile:
+    """The file at `path`, known as `name`."""
     return DataFile(name, str(path), lambda: path.open("rb"))
 
 
@@ -185,7 +187,8 @@ def _remote(url: str) -> tuple[list[DataFile], bool]:
         names: Sequence[str] = system.find(root)
     except ImportError:
         raise ValueError(
-            f"params.yaml: ingest.path is '{url}', which needs s3fs: `pip install s3fs`, or `pip install '.[s3]'`."
+            f"params.yaml: ingest.path is '{url}', which needs s3fs. Install it from the project's folder: "
+            f"{install_extra('s3')}"
         ) from None
     except Exception as error:  # botocore's kinds of errors are no OSErrors, and change
         raise OSError(

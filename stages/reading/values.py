@@ -12,17 +12,17 @@ from stages.reading.lines import Fault, excerpt, fault_in
 class Wanted(NamedTuple):
     column: str
     key: str
-    """The parameter that names it, under `ingest`."""
+    """What names it: a parameter ("ingest.text_column"), or an option of the command line ("--text-column")."""
 
 
 def wanted_columns(params: IngestParams, *, labelled: bool = True) -> list[Wanted]:
     """The text, the label where rows have one, the second text of pairs, and what is kept besides; in this order."""
-    wanted = [Wanted(params.text_column, "text_column")]
+    wanted = [Wanted(params.text_column, "ingest.text_column")]
     if labelled:
-        wanted.append(Wanted(params.label_column, "label_column"))
+        wanted.append(Wanted(params.label_column, "ingest.label_column"))
     if params.text_pair_column is not None:
-        wanted.append(Wanted(params.text_pair_column, "text_pair_column"))
-    return wanted + [Wanted(column, "keep_columns") for column in params.keep_columns]
+        wanted.append(Wanted(params.text_pair_column, "ingest.text_pair_column"))
+    return wanted + [Wanted(column, "ingest.keep_columns") for column in params.keep_columns]
 
 
 def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) -> tuple[Fault, str] | None:
@@ -38,8 +38,8 @@ def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) ->
                 fault = Fault("too_long", f"{len(text):,} characters, allowed {max_chars:,} (ingest.max_row_chars)")
             if fault:
                 return fault, excerpt(text)
-        elif isinstance(text, list | dict) and one.key != "keep_columns":
+        elif isinstance(text, list | dict) and one.key != "ingest.keep_columns":
             found = "an array" if isinstance(text, list) else "an object"
-            detail = f"the column '{one.column}' (ingest.{one.key}) holds {found}, expected a text. Name another column"
+            detail = f"the column '{one.column}' ({one.key}) holds {found}, expected a text. Name another column"
             return Fault("wrong_type", detail), excerpt(str(text))
     return None

@@ -46,7 +46,7 @@ def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[R
     by_column = params.split_column if labelled else None
     wanted = wanted_columns(params, labelled=labelled)
     if by_column is not None:
-        wanted.append(Wanted(by_column, "split_column"))
+        wanted.append(Wanted(by_column, "ingest.split_column"))
     how = Format(wanted, params.encoding, params.max_row_chars)
     for record in read_records(file, how, lambda news: log.warning("ingest: %s", news)):
         origin = f"{file.name}:{record.place}"

@@ -1,0 +1,53 @@
+"""Whether the table of models is of the parameters and the code that are here, as dvc.lock tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flows import dvc_project, dvc_storage
+
+TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
+SHOWN = 3
+
+
+def notice(root: Path) -> str | None:
+    """One line where the table's stages ran with other parameters or other code than those here; else None."""
+    if not (changes := list(dict.fromkeys(_changes(root)))):
+        return None
+    more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    return (
+        f"these figures were measured before a change: {', '.join(changes[:SHOWN])}{more}. "
+        "`winnow plan` says what would run, `winnow reproduce` or `dvc repro` brings them up to date."
+    )
+
+
+def _changes(root: Path) -> Iterator[str]:
+    """What differs from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
+    stages = _before_the_table(dvc_project.lock_of(root).get("stages") or {})
+    for stage in stages:
+        yield from dvc_project.changed_parameters(root, stage)
+    for dep in (dep for stage in stages for dep in stage.get("deps") or [] if _is_code(dep["path"])):
+        path = root / dep["path"]
+        if not path.exists():
+            yield f"{dep['path']} is missing"
+        elif dep.get("md5") != (f"{dvc_storage.folder_md5(path)}.dir" if path.is_dir() else dvc_storage.md5(path)):
+            yield f"{dep['path']} changed"
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(".py") or path.startswith("stages/")
+
+
+def _before_the_table(locked: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The stages that the table comes from, each as dvc.lock has it and in its order."""
+    outs = {name: [out["path"] for out in stage.get("outs") or []] for name, stage in locked.items()}
+    maker = {path: name for name, paths in outs.items() for path in paths}
+    todo = [name for name, paths in outs.items() if any(path.startswith(TABLE) for path in paths)]
+    found: set[str] = set()
+    while todo:
+        if (name := todo.pop()) not in found:
+            found.add(name)
+            todo += [maker[dep["path"]] for dep in locked[name].get("deps") or [] if dep["path"] in maker]
+    return [stage for name, stage in locked.items() if name in found]
