@@ -363,7 +363,7 @@ def exact(params: Params, paths: Paths) -> Prepared:
 def polars_exact(_params: Params, paths: Paths) -> Prepared:
     import polars as pl
 
-    from stages.cleaning.characters import HIDDEN
+    from stages.unseen import HIDDEN
 
     def work() -> None:
         text = pl.col("text").str.normalize("NFC").str.replace_all(f"[{HIDDEN}]", "")

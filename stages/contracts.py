@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stages.unseen import HIDDEN, JOINERS, without_hidden, without_selectors
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -67,17 +69,7 @@ UNREADABLE = (
 )
 
 
-# Unicode's Default_Ignorable_Code_Point but for the two joiners; annotation marks; controls that are no white space.
-_UNSEEN = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-    "\0-\x08\x0e-\x1b\x7f"
-)
-_JOINERS = "\u200c\u200d"
-_BLANK = re.compile(rf"[\s{_UNSEEN}{_JOINERS}]*")
-_FLAG_OR_UNSEEN = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_UNSEEN}]")  # Scotland's flag has tags
-_JOINER = re.compile(f"[{_JOINERS}]+")
-_VIRAMA = 9  # the combining class of the sign that joins letters in scripts of India
+_BLANK = re.compile(rf"[\s{HIDDEN}]*")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 WHOLE_NUMBER = r"^(-?\d+)\.0+$"  # the group is what is left of 1.0
 
@@ -119,17 +111,8 @@ def as_label(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    seen = unicodedata.normalize("NFC", _FLAG_OR_UNSEEN.sub(lambda found: found[1] or "", text))
-    return " ".join(unicodedata.normalize("NFC", _JOINER.sub(_joiner, seen)).split()) or None
-
-
-def _joiner(found: re.Match[str]) -> str:
-    """The first of some joiners where it changes how its neighbours are drawn, as in Persian, Hindi and emoji."""
-    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
-    if not before or not after or unicodedata.category(after)[0] not in "LMS":
-        return ""
-    joins = unicodedata.bidirectional(before) == "AL" or unicodedata.combining(before) == _VIRAMA
-    return found[0][0] if joins or unicodedata.category(before) in ("So", "Sk") else ""
+    seen = without_selectors(without_hidden(unicodedata.normalize("NFC", text)))
+    return " ".join(unicodedata.normalize("NFC", seen.strip(JOINERS)).split()).strip(JOINERS) or None
 
 
 def is_number(label: str) -> bool:

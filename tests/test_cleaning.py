@@ -267,7 +267,7 @@ def of_labels(counts: dict[tuple[str, str | None], int]) -> list[tuple[str, str,
 )
 def test_rows_of_rare_labels_stay_go_or_are_of_one_label(tmp_path: Path, what: str, labels: dict[str, int]) -> None:
     rows = of_labels({("a", None): 12, ("b", None): 9, ("c", None): 4, ("other", None): 1})
-    rows += [(rows[0][0], "a", None), ("too short", "c", None)]  # no longer there when labels are counted
+    rows += [(rows[0][0], "a", None), ("x", "c", None)]  # no longer there when labels are counted
     kept, report, dropped = cleaned(tmp_path, rows, rare_labels=what, rare_label_rows=5)
     assert kept["label"].value_counts().to_dict() == labels
     assert report["rare_labels"] == {"labels": 2, "rows": 5, "examples": {"c": 4, "other": 1}}

@@ -15,8 +15,8 @@ from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import plugins
-from stages.cleaning import RULES, batches, characters, languages, rules
+from stages import plugins, unseen
+from stages.cleaning import RULES, batches, languages, rules
 from stages.params import CleaningRule, CleanParams, load_params
 
 ZWNJ = "\u200c"
@@ -166,7 +166,7 @@ def test_long_texts_of_odd_pieces_are_cleaned(name: str) -> None:
 
 
 def test_default_ignorable_characters_are_those_of_unicode() -> None:
-    ours = re.compile(f"[{characters.IGNORABLE}]")
+    ours = re.compile(f"[{unseen.IGNORABLE}]")
     theirs = regex.compile(r"\p{Default_Ignorable_Code_Point}")
     assert [code for code in range(0x110000) if bool(ours.match(chr(code))) != bool(theirs.match(chr(code)))] == []
 

@@ -7,32 +7,8 @@ import unicodedata
 
 import regex
 
-# Unicode's Default_Ignorable_Code_Point: what is not drawn, though some of it changes how its neighbours are.
-IGNORABLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-# Those, controls that are no white space, and annotation marks.
-HIDDEN = rf"{IGNORABLE}\ufff9-\ufffb\0-\b\x0e-\x1f\x7f-\x84\x86-\x9f"
-HIDDEN_CHARACTER = re.compile(f"[{HIDDEN}]")
-ASCII_CONTROL = re.compile("[\0-\b\x0e-\x1f\x7f]")
+from stages.unseen import without_hidden
 
-# A black flag and the tags that say whose it is: three such flags are of countries, England's for one.
-_FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f"
-_FLAG_OR_HIDDEN = re.compile(f"{_FLAG}|[{HIDDEN}]+")
-_JOINERS = "\u200c\u200d\u180e"  # and Mongolian's vowel separator
-_SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_FILLERS = "\u115f\u1160"
-_OLD_HANGUL = re.compile("[\u1100-\u115e\u1161-\u11ff\ua960-\ua97c\ud7b0-\ud7fb]")
-_PICTURE = regex.compile(r"[\p{Extended_Pictographic}\p{Emoji_Modifier}]")
-# Letters and marks of the scripts in which joiners change how letters are drawn.
-_JOINING = regex.compile(
-    r"""(?V1)[[\p{Arab}\p{Syrc}\p{Mong}\p{Nkoo}\p{Mand}\p{Phag}\p{Adlm}\p{Rohg}\p{Deva}\p{Beng}\p{Guru}\p{Gujr}\p{Orya}
-    \p{Taml}\p{Telu}\p{Knda}\p{Mlym}\p{Sinh}\p{Khmr}\p{Mymr}\p{Tibt}]&&[\p{L}\p{M}]]|[\u064b-\u0655\u0670]""",
-    regex.VERBOSE,
-)
-# Without one of these, all that is hidden goes.
-_MAY_STAY = re.compile("[\u200c\u200d\u180b-\u180f\ufe00-\ufe0f\u115f\u1160\U000e0020-\U000e007f\U000e0100-\U000e01ef]")
 _MIXED_UP = re.compile("[\x80-\x84\x86-\x9f]")
 # The characters that Windows' code page 1252 has where Unicode has controls; five places are empty there too.
 _WINDOWS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
@@ -54,39 +30,7 @@ def unicode_nfkc(text: str) -> str:
 
 def invisible_characters(text: str) -> str:
     """Control and other invisible characters go, but where readers see their effect: in joined letters and in emoji."""
-    if text.isascii():
-        return ASCII_CONTROL.sub("", text)
-    if _MIXED_UP.search(text):
-        text = text.translate(_WINDOWS)
-    return _FLAG_OR_HIDDEN.sub(_seen, text) if _MAY_STAY.search(text) else HIDDEN_CHARACTER.sub("", text)
-
-
-def _seen(found: re.Match[str]) -> str:
-    """What stays of a run of hidden characters, or of a flag with its tags."""
-    run, text = found[0], found.string
-    if run[0] == "\U0001f3f4":
-        return run
-    before, after = text[: found.start()][-1:], text[found.end() : found.end() + 1]
-    joiner = next((character for character in run if character in _JOINERS), "")
-    if not _joins(joiner, before, after):
-        joiner = ""
-    stays = "".join(character for character in run if _marks(character, before, after))
-    return stays + joiner  # a selector stands before the joiner of its emoji
-
-
-def _joins(joiner: str, before: str, after: str) -> bool:
-    """Whether readers see what a joiner does between these two characters; empty: the text's start or end."""
-    of_letters = [bool(_JOINING.match(character)) for character in (before, after)]
-    if joiner == "\u200d":
-        return any(of_letters) or bool(_PICTURE.match(before) and _PICTURE.match(after))
-    return all(of_letters)
-
-
-def _marks(character: str, before: str, after: str) -> bool:
-    """Whether it is a selector of how the character before it is drawn, or a filler of an old Hangul syllable."""
-    if character in _FILLERS:
-        return bool(_OLD_HANGUL.match(before) or _OLD_HANGUL.match(after))
-    return bool(_SELECTORS.match(character)) and bool(before) and not before.isspace()
+    return without_hidden(text.translate(_WINDOWS) if _MIXED_UP.search(text) else text)
 
 
 def white_space(text: str) -> str:

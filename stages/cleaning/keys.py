@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.cleaning.batches import not_ascii
-from stages.cleaning.characters import ASCII_CONTROL, HIDDEN_CHARACTER, invisible_characters
+from stages.unseen import ASCII_CONTROL, HIDDEN_CHARACTER, without_hidden, without_selectors
 
 PAIR_SEPARATOR = "\x1f"  # between the keys of a pair's two texts: a control character, which no key holds
 _GONE = 1  # in the table: bytes that leave nothing behind
@@ -110,12 +110,11 @@ def _compatible(text: str) -> str:
 # Quotes, and what ends a sentence or a part of it: texts are no others for want of them.
 _QUOTES = re.compile("[\"'\u201c\u201d\u00ab\u00bb\u2018\u2019]")
 _ENDS = re.compile(r"(?<=\S)[.,;:!?\u2026\u3002\uff01\uff1f]+(?=\s|$)")
-_VARIATIONS = re.compile("[\ufe00-\ufe0f]")
 
 
 def form_of(text: str) -> str:
     """What a reader tells two texts of one key apart by: symbols, emoji, joiners, the tags of flags."""
-    seen = _VARIATIONS.sub("", invisible_characters(text))
+    seen = without_selectors(without_hidden(text))
     return " ".join(_ENDS.sub("", _QUOTES.sub("", _compatible(_compatible(seen).casefold()))).split())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from stages.cleaning.characters import HIDDEN_CHARACTER
+from stages.unseen import HIDDEN_CHARACTER
 
 # Elements that end a line of text leave a space behind, the others nothing.
 _BLOCKS = (
