@@ -15,6 +15,7 @@ import torch
 from conftest import REPOSITORY, TOPICS
 
 from stages import model_folder, runners
+from stages.cleaning import rules
 from stages.models.encoder import FAMILY
 from stages.params import ModelParams, load_params
 
@@ -121,12 +122,37 @@ def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from stages.runners import open_runner\n"
         "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).shape)\n"
-        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas', 'pydantic'} & sys.modules.keys()))"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas', 'pydantic', 'daft', 'pyarrow'} & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(int8)], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["(1, 3)", "[]"]
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "onnxruntime_int8"])
+def test_a_raw_text_gets_the_answer_of_its_clean_form(student: Path, int8: Path, tmp_path: Path, backend: str) -> None:
+    """As test rows do, which are clean: in HTML, with invisible characters, masks, and beyond max_chars."""
+    params = load_params(REPOSITORY / "params.yaml").clean
+    names = [*params.rules, "markdown_markup", "mask_urls", "mask_numbers", "no_stop_words"]
+    cleaning = rules.cleaning_of(names, params.masks, params.stop_word_language, 60)
+    shutil.copytree({"pytorch": student, "onnxruntime_int8": int8}[backend], tmp_path / "model")
+    plain = runners.open_runner(tmp_path / "model", threads=1)
+    about = {**model_folder.describe(tmp_path / "model"), "cleaning": cleaning._asdict()}
+    model_folder.seal(tmp_path / "model", **about)
+    asked = runners.open_runner(tmp_path / "model", threads=1)
+    raw = [
+        "<div class='q'><p>the ship&nbsp;near</p> the <b>harbour</b></div><script>wave()</script>",
+        "b\u200bread \u202eand\n\n\n**butter** &amp;lt;i&amp;gt;oven&amp;lt;/i&amp;gt;",
+        "see https://a.b/ship at 10:30 " + "tree owl " * 30,
+        "\ud800 moss", "", "  ",
+    ]  # fmt: skip
+    clean = rules.cleaner(cleaning)
+    assert [clean(text) for text in raw[:2]] == ["ship near harbour", "bread butter oven"]
+    cleaned = [clean(text) for text in raw]
+    np.testing.assert_array_equal(asked.predict(raw), plain.predict(cleaned))
+    np.testing.assert_array_equal(asked.predict(cleaned), plain.predict(cleaned))
+    assert np.abs(asked.predict(raw[:1]) - plain.predict(raw[:1])).max() > 0.01
 
 
 def test_any_number_of_threads_gives_the_same_answer(int8: Path) -> None:

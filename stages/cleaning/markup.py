@@ -36,6 +36,7 @@ _TAG = re.compile(
     rf"(?i)<(?:(?P<end>/)(?P<ended>{_ELEMENT})\s*"
     rf"|(?P<begun>{_ELEMENT})(?P<attributes>(?:\s+(?:{_VALUED}|(?:{FLAGS})(?![\w=-])))*)\s*/?)>"
 )
+ESCAPES = 4  # tags that were escaped so often are seen as tags
 _REMARK = re.compile("<!--"), re.compile("-->")
 _SCRIPT = re.compile(r"(?i)<script\b[^<>]*>"), re.compile(r"(?i)</script\s*>")
 _STYLE = re.compile(r"(?i)<style\b[^<>]*>"), re.compile(r"(?i)</style\s*>")
@@ -47,13 +48,19 @@ _BARE = re.compile(r"(?<![&#])#(?:3[4689]|8(?:2(?:1[1267]|2[016]|30)));|(?<![\w&
 
 def html_markup(text: str) -> str:
     """Comments, scripts and the tags of HTML's elements go, entities become characters; `a < b` and `List<a>` stay."""
-    if "<" in text:
-        for opening, closing in (_REMARK, _SCRIPT, _STYLE):
-            text = _without(text, opening, closing)
-        text = _untagged(text)
-    if "&" in text:
-        text = _ENTITY.sub(_character, text)
-    return _BARE.sub(lambda bare: html.unescape(f"&{bare[0]}"), text) if ";" in text else text
+    for _ in range(ESCAPES):
+        before = text
+        if "<" in text:
+            for opening, closing in (_REMARK, _SCRIPT, _STYLE):
+                text = _without(text, opening, closing)
+            text = _untagged(text)
+        if "&" in text:
+            text = _ENTITY.sub(_character, text)
+        if ";" in text:
+            text = _BARE.sub(lambda bare: html.unescape(f"&{bare[0]}"), text)
+        if text == before:
+            break
+    return text
 
 
 def _without(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
