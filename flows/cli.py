@@ -540,8 +540,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader left (`winnow predict ... | head`) before the last flush; Python's own must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1  # as click has it where the reader leaves earlier
-    except (click.Abort, KeyboardInterrupt):
-        _complain(sys.stderr, "interrupted")
+    except (click.Abort, KeyboardInterrupt) as error:
+        _complain(sys.stderr, str(error.__cause__ or error) or "interrupted")
         code = 130
     except Exception as error:
         if os.environ.get("WINNOW_DEBUG"):

@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from stages import model_folder, plugins
-from stages.entry import only_one, restore_outs
+from stages.entry import only_one
 from stages.files import publish, refuse_remote_code, write_json, write_parquet
 
 
@@ -179,15 +179,3 @@ def test_a_full_disk_is_a_line_and_not_a_traceback(tmp_path: Path) -> None:
     assert done.stderr.startswith("prune: ")
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_folder_whose_files_are_gone_is_not_put_back_as_their_list(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digest = "0123456789abcdef0123456789abcdef.dir"
-    write_json(tmp_path / ".dvc/cache/files/md5" / digest[:2] / digest[2:], [{"md5": "f" * 32, "relpath": "weights"}])
-    outs = [{"path": "artifacts/models/teacher", "md5": digest}]
-    (tmp_path / "dvc.lock").write_text(json.dumps({"stages": {"finetune": {"outs": outs}}}))
-    monkeypatch.chdir(tmp_path)
-    restore_outs("finetune")
-    assert not (tmp_path / "artifacts/models/teacher").exists()
