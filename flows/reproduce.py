@@ -289,7 +289,7 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
 
 
 def start_server_deaf_to_ctrl_c() -> None:
-    """Where Prefect would start a server of its own, start it so that Ctrl-C, which a terminal sends to it too, spares it.
+    """Start the server of its own that Prefect would, but so that Ctrl-C, which a terminal sends to all, spares it.
 
     Else this process would wait for minutes, at its end, for the answers of a server that is gone.
     """

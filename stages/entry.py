@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import os
@@ -65,25 +64,21 @@ def _tell(name: str, error: Exception) -> None:
 def _start_workers(command: list[str]) -> None:
     """Run the stage in several processes. Raises SystemExit where one fails; it has said why."""
     # In a group of its own, Ctrl-C does not reach it: this process ends it.
-    with subprocess.Popen(command, preexec_fn=_end_with_parent, process_group=0) as launcher:
+    with subprocess.Popen(command, preexec_fn=guard.end_with_parent, process_group=0) as launcher:
         try:
             code = launcher.wait()
         except BaseException:
-            launcher.terminate()
+            # torchrun tells of its end in forty lines; where it is gone, the kernel ends the workers. DeepSpeed's
+            # launcher has other machines to tell.
+            (launcher.kill if "torch.distributed.run" in command else launcher.terminate)()
             raise
     if code != 0:
         raise SystemExit(code if code > 0 else 128 - code)
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, however that happens; on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
 def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
     """Be one of a stage's processes; the one that started them holds the lock, and puts back what a failure costs."""
-    _end_with_parent()
+    guard.end_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even while it waits for another
     number = os.environ.get("RANK", "0")
     if number != "0":

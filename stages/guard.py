@@ -14,6 +14,7 @@ A child puts the outs back, by running this file: the stage's own process may be
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import importlib.util
 import os
@@ -41,6 +42,7 @@ def begin() -> None:
     """Guard this process: a `python -m stages.NAME` that has only just started."""
     if is_worker():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started the workers ends them
+        end_with_parent()
         return
     _on_ending(_end)
     sys.excepthook = _fail
@@ -60,6 +62,12 @@ def take_over() -> None:
 def is_worker() -> bool:
     """Whether this is one of several processes of a stage. One that trained alone leaves a 1 to those it starts."""
     return bool(os.environ.get(WORKER)) and os.environ.get(PROCESSES) not in (None, "1")
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it dies, however that happens; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager
