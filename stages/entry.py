@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from stages.paths import Paths
 
 log = logging.getLogger("winnow")
 TOLD = (ValueError, OSError, SafetensorError)  # bad input, and machines that are full, say: users can do something
-LINE = 300  # characters of an error; a library's own can be a page
+LINE = 280  # characters of a library's error, which can be a page
 
 
 def run_stage(
@@ -57,8 +58,25 @@ def _tell(name: str, error: Exception) -> None:
     """Say in a line or some what went wrong, and no more of where; with WINNOW_DEBUG set, raise it."""
     if os.environ.get("WINNOW_DEBUG"):
         raise error
-    for line in str(error).splitlines() or [type(error).__name__]:
+    for line in _words(error).splitlines() or [type(error).__name__]:
         log.error("%s: %s", name, line)
+
+
+def _words(error: Exception) -> str:
+    """What the error says: of a copied folder's the first file, of a library's page the beginning and the end."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        (_, _, why), *others = error.args[0]
+        return f"{_cut(str(why))}{f' (and so for {len(others)} others)' if others else ''}"
+    if isinstance(error, ValueError):
+        return str(error)
+    text = _cut(" ".join(str(error).split()))
+    if "No space left" in text and getattr(error, "filename", None) is None:
+        text += f". Free some on the disk of {Path.cwd()}, or of {os.environ.get('TMPDIR', '/tmp')}."  # noqa: S108
+    return text
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LINE else f"{text[: LINE // 2]} ... {text[-LINE // 2 + 5 :]}"
 
 
 def _start_workers(command: list[str]) -> None:

@@ -75,6 +75,7 @@ def kept(name: str) -> Iterator[None]:
     """Put the outs of the stage `name` back where it fails or is ended; in the latter case say how to go on."""
     try:
         yield
+        _on_ending(signal.SIG_IGN)  # it is done: what ends it now must not keep DVC from recording that
     except BaseException as error:
         back = put_back(os.environ.get("DVC_STAGE"))
         if isinstance(error, StoppedError):
