@@ -530,6 +530,7 @@ def _print_json(content: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `winnow`. Errors are lines on stderr and exit code 1; WINNOW_DEBUG=1 shows the traceback."""
+    _open_closed_streams()
     try:
         code = cli.main(args=arguments, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
@@ -549,6 +550,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(sys.stderr, _message(error))
         code = 1
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """What comes to a stream that is closed (`winnow plan >&-`) goes nowhere.
+
+    Else the next file that is opened would get the number of the standard output, and what children print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _message(error: Exception) -> str:

@@ -238,6 +238,19 @@ def test_a_reader_that_leaves_early_gets_no_complaint(model: Path, tmp_path: Pat
         assert process.wait(timeout=30) == 1
 
 
+@pytest.mark.parametrize("where", [">&-", "<&- >&-", "| head -0"])
+def test_a_standard_output_that_is_closed_is_no_error(shared: Path, where: str):
+    command = ["sh", "-c", f"{sys.executable} -m flows.cli plan {where}"]
+    done = subprocess.run(command, cwd=shared, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_standard_error_loses_no_answer(shared: Path):
+    command = ["sh", "-c", f"{sys.executable} -m flows.cli plan 2>&-"]
+    done = subprocess.run(command, cwd=shared, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("ingest ")
+
+
 def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
     code = "import sys, flows.cli; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
