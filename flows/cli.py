@@ -462,12 +462,23 @@ def _root() -> Path:
 def _checked_root() -> Path:
     """The project's root, where its params.yaml is right. Raises ValueError with a line a mistake."""
     root = _root()
+    from flows.git import require_repository
     from stages.params import load_params
 
+    if not _without_git(root):
+        require_repository(root)
     mistakes = list(_mistakes(root, load_params(root / "params.yaml")))
     if mistakes:
         raise ValueError("\n".join(mistakes))
     return root
+
+
+def _without_git(root: Path) -> bool:
+    """Whether DVC was told to do without git (`dvc init --no-scm`)."""
+    from configobj import ConfigObj
+
+    files = (ConfigObj(str(root / ".dvc" / name), interpolation=False) for name in ("config", "config.local"))
+    return any(file.get("core", {}).get("no_scm", "").lower() == "true" for file in files)
 
 
 def _mistakes(root: Path, params: Params) -> Iterator[str]:

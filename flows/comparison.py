@@ -152,11 +152,12 @@ def default_base(root: Path) -> str:
             return fork
         if fork:
             break
-    if _changed(root):
+    if head and _changed(root):
         return "HEAD"
     if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
         return "HEAD~1"
-    raise ValueError("there is no commit to compare with. Name one: winnow review --base REV.")
+    git.require_repository(root)
+    raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{git.lacking(root)}")
 
 
 def _changed(root: Path) -> bool:

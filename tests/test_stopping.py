@@ -201,3 +201,23 @@ def test_another_python_is_one_line_that_says_how_to_go_on_and_outs_are_back(pro
     assert [line for line in others if not line.startswith("ERROR: failed to reproduce")] == []
     (project / ".venv").unlink()
     assert_as_before(project)
+
+
+def test_a_folder_whose_files_are_gone_is_not_put_back_as_their_list(project: Path):
+    """DVC's cache keeps a list of a folder's files under the folder's own hash."""
+    definition = yaml.safe_load((project / "dvc.yaml").read_text())
+    definition["stages"]["toy"]["metrics"] = [{"metrics": {"cache": False}}]
+    (project / "dvc.yaml").write_text(yaml.safe_dump(definition))
+    run(project, "dvc", "repro", PYTHONPATH="")
+    run(project, "git", "rm", "-qr", "--cached", "metrics")
+    for file in (project / ".dvc/cache/files").rglob("*"):
+        if file.is_file() and file.suffix != ".dir":
+            file.unlink()
+    shutil.rmtree(project / "metrics")
+    assert put_back_in(project) is False
+    assert not (project / "metrics").exists()
+
+
+def put_back_in(project: Path) -> bool:
+    command = [sys.executable, "-P", str(project / "stages/guard.py"), "toy"]
+    return subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0
