@@ -79,7 +79,7 @@ def kept(name: str) -> Iterator[None]:
     except BaseException as error:
         back = put_back(os.environ.get("DVC_STAGE"))
         if isinstance(error, StoppedError):
-            _say(name, "stopped.", back)
+            _say(name, _stopped(), back)
             for number in ENDING:
                 signal.signal(number, signal.SIG_DFL)  # nothing is left to lose
         raise
@@ -140,7 +140,7 @@ def _deaf() -> Iterator[None]:
 def _end(number: int, _frame: FrameType | None) -> None:
     """End this process at once: an exception could be lost in the import of somebody's library."""
     _on_ending(signal.SIG_IGN)
-    _say(_name(), "stopped.", _put_back_unless_it_runs())
+    _say(_name(), _stopped(), _put_back_unless_it_runs())
     os._exit(128 + number)
 
 
@@ -167,6 +167,11 @@ def _explain(
         sys.__excepthook__(kind, error, trace)
 
 
+def _stopped() -> str:
+    under_dvc = "; `dvc repro` goes on, a training from its last checkpoint"
+    return f"stopped{under_dvc if os.environ.get('DVC_STAGE') else ''}."
+
+
 def _another_python(problem: str) -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     which = f"{sys.executable} (Python {version}) cannot run this: {problem}."
@@ -176,10 +181,10 @@ def _another_python(problem: str) -> str:
 
 
 def _say(name: str, what: str, back: bool | None) -> None:
-    """One line; of outs that DVC took away, what became of them, and how to go on."""
+    """One line; of outs that DVC took away, what became of them."""
     if back is not None:
-        found = "Its outs are as before" if back else "Of its outs, what DVC's cache and git have is back"
-        what += f" {found}; `dvc repro` goes on, a training from its last checkpoint."
+        by_hand = f"Not all of its outs are there; what is left: `dvc checkout {name}` and `git restore metrics`."
+        what += f" {'Its outs are as before.' if back else by_hand}"
     sys.stderr.write(f"{name}: {what}\n")
     sys.stderr.flush()
 
