@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-import yaml
 
+from flows.edits import set_values
 from stages.machine import cores, processor
 from stages.training.processes import greatest, join, rank, world_size
 
@@ -250,10 +250,7 @@ def pipeline(project: Path, precision: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         clone = Path(folder, "clone")
         subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
-        values = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
-        for stage in ("finetune", "distill"):
-            values[stage]["precision"] = precision
-        (clone / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        set_values(clone / "params.yaml", {f"{stage}.precision": precision for stage in ("finetune", "distill")})
         subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=clone, check=True)
         figures = {
             path.stem: json.loads(path.read_text()) for path in sorted((clone / "metrics/training_speed").iterdir())

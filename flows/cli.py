@@ -449,12 +449,23 @@ def _root() -> Path:
 def _checked_root() -> Path:
     """The project's root, where its params.yaml is right. Raises ValueError with a line a mistake."""
     root = _root()
+    from flows.git import require_repository
     from stages.params import load_params
 
+    if not _without_git(root):
+        require_repository(root)
     mistakes = list(_mistakes(root, load_params(root / "params.yaml")))
     if mistakes:
         raise ValueError("\n".join(mistakes))
     return root
+
+
+def _without_git(root: Path) -> bool:
+    """Whether DVC was told to do without git (`dvc init --no-scm`)."""
+    from configobj import ConfigObj
+
+    files = (ConfigObj(str(root / ".dvc" / name), interpolation=False) for name in ("config", "config.local"))
+    return any(file.get("core", {}).get("no_scm", "").lower() == "true" for file in files)
 
 
 def _mistakes(root: Path, params: Params) -> Iterator[str]:
@@ -519,6 +530,7 @@ def _print_json(content: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `winnow`. Errors are lines on stderr and exit code 1; WINNOW_DEBUG=1 shows the traceback."""
+    _open_closed_streams()
     try:
         code = cli.main(args=arguments, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
@@ -529,8 +541,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader left (`winnow predict ... | head`) before the last flush; Python's own must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1  # as click has it where the reader leaves earlier
-    except (click.Abort, KeyboardInterrupt):
-        _complain(sys.stderr, "interrupted")
+    except (click.Abort, KeyboardInterrupt) as error:
+        _complain(sys.stderr, str(error.__cause__ or error) or "interrupted")
         code = 130
     except Exception as error:
         if os.environ.get("WINNOW_DEBUG"):
@@ -538,6 +550,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(sys.stderr, _message(error))
         code = 1
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """What comes to a stream that is closed (`winnow plan >&-`) goes nowhere.
+
+    Else the next file that is opened would get the number of the standard output, and what children print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _message(error: Exception) -> str:

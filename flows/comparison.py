@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 
 from flows import changes, dvc_project, dvc_storage, git
 from flows.evidence import KINDS, Decision, Flip, ModelView, Paired, Results, Review, Revision
@@ -28,6 +27,7 @@ from flows.promotion import decide
 from stages.measures.paired import mcnemar
 from stages.params import Params, load_params
 from stages.paths import MODELS, Paths
+from stages.yaml_text import parse
 
 WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
 
@@ -58,10 +58,10 @@ class Side:
 
     def yaml(self, path: Path) -> dict[str, Any]:
         try:
-            found = yaml.safe_load(self.text(path) or "")
-        except yaml.YAMLError:
+            found = parse(self.text(path) or "", self._name(path))
+        except ValueError as error:
             found = None
-            self.notes.append(f"{self._name(path)} is not YAML.")
+            self.notes.append(str(error))
         return found if isinstance(found, dict) else {}
 
     def artifact(self, path: Path) -> bytes | None:
@@ -152,11 +152,12 @@ def default_base(root: Path) -> str:
             return fork
         if fork:
             break
-    if _changed(root):
+    if head and _changed(root):
         return "HEAD"
     if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
         return "HEAD~1"
-    raise ValueError("there is no commit to compare with. Name one: winnow review --base REV.")
+    git.require_repository(root)
+    raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{git.lacking(root)}")
 
 
 def _changed(root: Path) -> bool:

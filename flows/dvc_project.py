@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from flows.masking import masked
 from flows.mending import mend
 from flows.processes import Children, ending_signals_raise
 from flows.root import clone_of, own_folder
+from stages.yaml_text import parse
 
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
 
@@ -218,16 +217,8 @@ def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         for name in dict.fromkeys([*now, *before]):
             yield from _differences(f"{key}.{name}", before.get(name), now.get(name))
-    elif not _same(before, now):
+    elif before != now:
         yield f"{key}: {_shown(before)} -> {_shown(now)}"
-
-
-def _same(before: Any, now: Any) -> bool:
-    # DVC writes YAML 1.2, where 2e-05 is a number; PyYAML reads YAML 1.1, where it is a text.
-    if isinstance(before, str) != isinstance(now, str):
-        with contextlib.suppress(TypeError, ValueError):
-            return float(before) == float(now)
-    return bool(before == now)
 
 
 def _shown(value: Any) -> str:
@@ -254,9 +245,9 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise DvcError(f"{path.name}: not YAML: {str(error).splitlines()[0]}. Restore it with git.") from None
+        return parse(path.read_text(encoding="utf-8"), path.name) or {}
+    except ValueError as error:
+        raise DvcError(f"{error} Restore it with git.") from None
 
 
 def reproduce(

@@ -51,10 +51,25 @@ def commit_of(root: Path, name: str, *, short: bool = False) -> str:
     length = ["--short"] if short else []
     done = attempt(root, "rev-parse", "--verify", "--quiet", *length, "--end-of-options", f"{name}^{{commit}}")
     if done.returncode != 0:
-        raise ValueError(
-            f"git knows no revision '{name}'. Allowed: a branch, a tag or a commit. `git fetch` gets more."
-        )
+        require_repository(root)
+        more = lacking(root) or " `git fetch` gets more."
+        raise ValueError(f"git knows no revision '{name}'. Allowed: a branch, a tag or a commit.{more}")
     return done.stdout.strip()
+
+
+def require_repository(root: Path) -> None:
+    """Raise ValueError where `root` is in no git repository, without which DVC runs nothing."""
+    if "GIT_DIR" not in os.environ and not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        raise ValueError(
+            f"{root} is in no git repository, and DVC needs one. Make it one: "
+            "`git init && git add . && git commit -m start`; or clone instead of unpacking an archive."
+        )
+
+
+def lacking(root: Path) -> str:
+    """How to get the history that a shallow clone lacks, as a sentence; empty where nothing is lacking."""
+    shallow = attempt(root, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+    return " This clone is shallow: `git fetch --unshallow` gets its history." if shallow else ""
 
 
 def branch(root: Path) -> str | None:

@@ -8,10 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import yaml
-
 from flows import dvc_project, git
 from flows.masking import masked
+from stages.yaml_text import parse
 
 PREFIX = "winnow/retrain-"
 GATE = "Winnow-Gate"  # the trailer of a proposal's commit that says what the gate said
@@ -34,7 +33,7 @@ def _fits(worktree: Path, lock: str) -> bool:
     """Whether no stage would run with the text `lock` as dvc.lock."""
     outs = [
         out["path"]
-        for stage in (yaml.safe_load(lock) or {}).get("stages", {}).values()
+        for stage in (parse(lock, "dvc.lock") or {}).get("stages", {}).values()
         for out in stage.get("outs", [])
     ]
     # What is not here counts as what the lock says it is: so metrics of another run go out of the way.
@@ -88,7 +87,7 @@ def branch_name(worktree: Path) -> str:
 
 def _inputs(worktree: Path) -> str:
     """SHA-256 over dvc.lock: each stage's command, parameters, and dependencies that no stage makes."""
-    stages = (yaml.safe_load((worktree / "dvc.lock").read_text(encoding="utf-8")) or {}).get("stages", {})
+    stages = dvc_project.lock_of(worktree).get("stages", {})
     made = tuple(out["path"] for stage in stages.values() for out in stage.get("outs", []))
     inputs = {
         name: {

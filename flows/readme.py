@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from flows import dvc_project, metrics
 from flows.cards import cards_of
@@ -18,7 +17,7 @@ from flows.root import find_root
 def generated(root: Path) -> dict[str, str]:
     """The text of each generated part, by the name in its markers."""
     stages = _collapsed(dvc_project.graph(root))
-    definitions = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    definitions = dvc_project.definitions(root)
     return {
         "stages": stage_table(stages, definitions),
         "graph": flowchart(stages),

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flows import dvc_storage, git
 from flows.edits import set_values
 from flows.processes import Children
 from flows.proposals import GATE
 from stages.params import Params
+from stages.yaml_text import parse
 
 Log = Callable[[str], object]
 
@@ -134,4 +133,4 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return parse(path.read_text(encoding="utf-8"), path.name) or {}

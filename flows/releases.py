@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
 from gto import api
 from gto.constants import Action
 from gto.exceptions import GTOException
@@ -37,6 +36,7 @@ from flows import dvc_project, dvc_storage, git
 from flows.locks import one_at_a_time
 from stages import model_folder
 from stages.paths import MODELS, Paths
+from stages.yaml_text import parse
 
 log = logging.getLogger("winnow")
 
@@ -375,15 +375,14 @@ def _has_newer(root: Path, commit: str) -> bool:
 
 def _yaml_at(root: Path, commit: str, name: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(git.read(root, "show", f"{commit}:./{name}"))
+        content = git.read(root, "show", f"{commit}:./{name}")
     except RuntimeError:
         raise ValueError(
             f"{commit[:7]} has no {name}, so there is nothing to release. "
             f"Run `dvc repro`, commit {name}, and promote that commit."
         ) from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name} of {commit[:7]} is not YAML: {str(error).splitlines()[0]}. Restore it.") from None
-    return content if isinstance(content, dict) else {}
+    found = parse(content, f"{name} of {commit[:7]}")
+    return found if isinstance(found, dict) else {}
 
 
 def _link_cached(cache: Path, model: _Model, folder: Path) -> bool:

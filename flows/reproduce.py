@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -277,10 +278,29 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
     token = _planned.set(plan)
     try:
         with ending_signals_raise(), _beating(not force and plan is not None and _nothing_to_do(plan)):
+            start_server_deaf_to_ctrl_c()
             state: State = reproduce(root, stages, force, return_state=True)
+    except KeyboardInterrupt:
+        how = "`winnow reproduce` goes on, a training from its last checkpoint"
+        raise KeyboardInterrupt(f"stopped. What had ended is kept, what was running is as before; {how}.") from None
     finally:
         _planned.reset(token)
     return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")
+
+
+def start_server_deaf_to_ctrl_c() -> None:
+    """Start the server of its own that Prefect would, but so that Ctrl-C, which a terminal sends to all, spares it.
+
+    Else this process would wait for minutes, at its end, for the answers of a server that is gone.
+    """
+
+    def start() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in this thread, whose children inherit it
+        get_client(sync_client=True)
+
+    thread = threading.Thread(target=copy_context().run, args=(start,), daemon=True, name="start Prefect's server")
+    thread.start()
+    thread.join()
 
 
 def _nothing_to_do(plan: Future[Plan]) -> bool:

@@ -31,7 +31,14 @@ from flows.promotion import SHOWN
 from flows.refresh import inputs_of, not_here, refresh
 from flows.rejudged import rejudged
 from flows.releases import Release
-from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, publish_review, run_stages
+from flows.reproduce import (
+    STAGE_RUNNER,
+    conclude,
+    ended_when_cancelled,
+    publish_review,
+    run_stages,
+    start_server_deaf_to_ctrl_c,
+)
 from flows.review import as_markdown
 from flows.root import find_root
 from flows.serving import superseded
@@ -408,5 +415,6 @@ def _skipped(reason: str) -> State:
 def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) -> tuple[bool, str]:
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
     with ending_signals_raise():
+        start_server_deaf_to_ctrl_c()
         state: State = retrain(root, base, approve, accept_drift, return_state=True)
     return state.is_completed(), masked(f"{state.name}: {state.message}")

@@ -1,6 +1,8 @@
-"""The pipeline's stages. Before any library is imported: no telemetry, no bars in logs, one pool of threads."""
+"""The pipeline's stages. Before any library is imported: no telemetry, no bars in logs, one pool of threads, and
+nothing lost where a stage ends before it has begun."""
 
 import os
+import sys
 
 for _name, _value in {
     "DO_NOT_TRACK": "1",
@@ -13,3 +15,8 @@ for _name, _value in {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # else some matrix products on a GPU differ from run to run
 }.items():
     os.environ.setdefault(_name, _value)
+
+if sys.argv[:1] == ["-m"]:  # a stage is being started: Python loads the package of the module that it is to run
+    from stages import guard
+
+    guard.begin()

@@ -1,13 +1,8 @@
-"""How a stage starts and ends, as `python -m stages.NAME`: parameters, logs, one run at a time, errors in a line.
-
-DVC deletes a stage's outs before it runs the stage. Where a stage fails, this puts back what dvc.lock knows of
-them, so that bad input costs nobody an artifact.
-"""
+"""How a stage starts and ends, as `python -m stages.NAME`: parameters, logs, one run at a time, errors in a line."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import os
@@ -18,19 +13,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
-import yaml
 from safetensors import SafetensorError
 
+from stages import guard
 from stages.params import load_params
 from stages.paths import Paths
 
 log = logging.getLogger("winnow")
 TOLD = (ValueError, OSError, SafetensorError)  # bad input, and machines that are full, say: users can do something
-# What torch elastic and DeepSpeed's launcher tell each process that they start: its number here, and how many there
-# are.
-WORKER, PROCESSES = "LOCAL_RANK", "WORLD_SIZE"
+LINE = 280  # characters of a library's error, which can be a page
 
 
 def run_stage(
@@ -42,15 +34,14 @@ def run_stage(
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    guard.take_over()
     name = "@".join((stage.__name__, *arguments))
     paths = Paths(Path())
-    # A process that trained alone leaves a 1 to those that it starts.
-    if launch and os.environ.get(WORKER) and os.environ.get(PROCESSES) not in (None, "1"):
+    if launch and guard.is_worker():
         _work(stage, name, paths)
         return
     try:
-        with only_one(paths.locks / f"{name}.lock", name), _restored_on_failure():
+        with only_one(paths.locks / f"{name}.lock", name), guard.kept(name):
             started = time.perf_counter()
             params = load_params(paths.params)
             if command := launch(f"stages.{stage.__name__}") if launch else None:
@@ -67,31 +58,45 @@ def _tell(name: str, error: Exception) -> None:
     """Say in a line or some what went wrong, and no more of where; with WINNOW_DEBUG set, raise it."""
     if os.environ.get("WINNOW_DEBUG"):
         raise error
-    for line in str(error).splitlines() or [type(error).__name__]:
+    for line in _words(error).splitlines() or [type(error).__name__]:
         log.error("%s: %s", name, line)
+
+
+def _words(error: Exception) -> str:
+    """What the error says: of a copied folder's the first file, of a library's page the beginning and the end."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        (_, _, why), *others = error.args[0]
+        return f"{_cut(str(why))}{f' (and so for {len(others)} others)' if others else ''}"
+    if isinstance(error, ValueError):
+        return str(error)
+    text = _cut(" ".join(str(error).split()))
+    if "No space left" in text and getattr(error, "filename", None) is None:
+        text += f". Free some on the disk of {Path.cwd()}, or of {os.environ.get('TMPDIR', '/tmp')}."  # noqa: S108
+    return text
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LINE else f"{text[: LINE // 2]} ... {text[-LINE // 2 + 5 :]}"
 
 
 def _start_workers(command: list[str]) -> None:
     """Run the stage in several processes. Raises SystemExit where one fails; it has said why."""
-    with subprocess.Popen(command, preexec_fn=_end_with_parent) as launcher:
+    # In a group of its own, Ctrl-C does not reach it: this process ends it.
+    with subprocess.Popen(command, preexec_fn=guard.end_with_parent, process_group=0) as launcher:
         try:
             code = launcher.wait()
         except BaseException:
-            launcher.terminate()
+            # torchrun tells of its end in forty lines; where it is gone, the kernel ends the workers. DeepSpeed's
+            # launcher has other machines to tell.
+            (launcher.kill if "torch.distributed.run" in command else launcher.terminate)()
             raise
     if code != 0:
         raise SystemExit(code if code > 0 else 128 - code)
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, however that happens; on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
 def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
     """Be one of a stage's processes; the one that started them holds the lock, and puts back what a failure costs."""
-    _end_with_parent()
+    guard.end_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even while it waits for another
     number = os.environ.get("RANK", "0")
     if number != "0":
@@ -102,10 +107,6 @@ def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
         _tell(name if number == "0" else f"{name}, process {number}", error)
         sys.stderr.flush()
         os._exit(1)  # at once: the others wait for this one
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)  # so that what a failure cleans up is cleaned up here too
 
 
 @contextlib.contextmanager
@@ -127,31 +128,3 @@ def only_one(lock: Path, name: str) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-
-@contextlib.contextmanager
-def _restored_on_failure() -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        if address := os.environ.get("DVC_STAGE"):
-            restore_outs(address)
-        raise
-
-
-def restore_outs(address: str) -> None:
-    """Put back the outs of the DVC stage `address` that dvc.lock knows, from DVC's cache."""
-    lock_file = Path("dvc.lock")
-    lock = yaml.safe_load(lock_file.read_text(encoding="utf-8")) if lock_file.is_file() else {}
-    outs = (lock or {}).get("stages", {}).get(address, {}).get("outs", [])
-    if not outs:
-        return
-    with contextlib.suppress(OSError):
-        command = [sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", address]
-        subprocess.run(command, capture_output=True, check=False)
-        # Metrics are in git, not in DVC's cache for outs; its run cache keeps their bytes all the same.
-        for path, digest in ((Path(out["path"]), out["md5"]) for out in outs):
-            kept = Path(".dvc/cache/files/md5", digest[:2], digest[2:])
-            if not path.exists() and kept.is_file() and not digest.endswith(".dir"):  # a list of a folder's files
-                path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(kept, path)

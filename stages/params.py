@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.contracts import RECURRENT
 from stages.paths import SPLITS, TRANSFER
+from stages.yaml_text import parse
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -480,14 +480,10 @@ def load_params(path: Path) -> Params:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Run this from the project's folder, or restore it with git.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"{path.name}{where}: not YAML: {problem}.") from None
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name}: not UTF-8 text: byte {error.start} is not valid. Save it as UTF-8.") from None
+    values = parse(text, path.name)
     if not isinstance(values, dict):
         raise ValueError(f"{path.name}: found {_shown(values)}, expected sections such as 'seed:' and 'ingest:'.")
     try:
@@ -518,14 +514,8 @@ def _explain(mistake: Mapping[str, Any]) -> str:
 
 
 def _unquoted(kind: str, found: Any) -> str:
-    """What to write where a number was read as a text: YAML 1.1 wants a dot in 2.0e-4."""
-    if kind not in ("int_type", "float_type") or not isinstance(found, str) or not _is_number(found):
-        return ""
-    return (
-        f" Write {float(found):.1e}: YAML takes {found} for a text."
-        if "e" in found.lower()
-        else " Leave out the quotes."
-    )
+    """What to do where a number is in quotes."""
+    return " Leave out the quotes." if kind in ("int_type", "float_type") and _is_number(found) else ""
 
 
 _BOUNDS = {
@@ -579,12 +569,11 @@ def _guess(found: str, allowed: list[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: Any) -> bool:
     try:
-        float(text)
+        return isinstance(text, str) and isinstance(parse(text, "the value"), int | float)
     except ValueError:
         return False
-    return True
 
 
 def _shown(value: Any) -> str:

@@ -122,7 +122,8 @@ def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from stages.runners import open_runner\n"
         "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).shape)\n"
-        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas', 'pydantic', 'daft', 'pyarrow'} & sys.modules.keys()))"
+        "heavy = {'torch', 'transformers', 'sklearn', 'pandas', 'pydantic', 'daft', 'pyarrow'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(int8)], cwd=REPOSITORY, capture_output=True, text=True, check=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -139,6 +140,33 @@ def test_outside_a_project_the_error_says_so(tmp_path: Path):
     assert "no dvc.yaml here or above" in only_line(done.stderr)
 
 
+def test_an_unpacked_archive_is_told_how_to_become_what_dvc_needs(project: Path):
+    shutil.rmtree(project / ".git")
+    told = {only_line(winnow(project, command).stderr) for command in ("check", "plan", "review")}
+    assert told == {
+        f"winnow: {project} is in no git repository, and DVC needs one. Make it one: "
+        "`git init && git add . && git commit -m start`; or clone instead of unpacking an archive."
+    }
+    names = {f"GIT_{role}_{key}": "test" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    remedy = "git init --quiet && git add . && git commit --quiet -m start"
+    subprocess.run(["sh", "-c", remedy], cwd=project, env=environment(**names), check=True)
+    assert winnow(project, "plan").stdout.startswith("ingest ")
+
+
+def test_a_project_that_does_without_git_by_dvcs_own_setting_is_not_refused(project: Path):
+    shutil.rmtree(project / ".git")
+    (project / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    assert winnow(project, "plan").stdout.startswith("ingest ")
+
+
+@pytest.mark.parametrize("base", [[], ["--base", "HEAD~1"]])
+def test_a_shallow_clone_is_told_how_to_get_its_history(shared: Path, tmp_path: Path, base: list[str]):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{shared}", str(clone)], check=True)
+    said = only_line(winnow(clone, "review", *base).stderr)
+    assert said.endswith("This clone is shallow: `git fetch --unshallow` gets its history.")
+
+
 def test_plan_says_what_would_run_from_any_folder_of_the_project(project: Path):
     below = project / "some/folder"
     below.mkdir(parents=True)
@@ -239,6 +267,19 @@ def test_a_reader_that_leaves_early_gets_no_complaint(model: Path, tmp_path: Pat
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=30) == 1
+
+
+@pytest.mark.parametrize("where", [">&-", "<&- >&-", "| head -0"])
+def test_a_standard_output_that_is_closed_is_no_error(shared: Path, where: str):
+    command = ["sh", "-c", f"{sys.executable} -m flows.cli plan {where}"]
+    done = subprocess.run(command, cwd=shared, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_standard_error_loses_no_answer(shared: Path):
+    command = ["sh", "-c", f"{sys.executable} -m flows.cli plan 2>&-"]
+    done = subprocess.run(command, cwd=shared, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("ingest ")
 
 
 def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():

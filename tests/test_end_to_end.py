@@ -17,6 +17,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY, UNUSED, edit_params, make_project, run, write_corpus
 
+from stages.params import load_params
+
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 STAGES = [
     "ingest", "clean", "validate", "tokenize", "report", "baseline", "finetune", "cache_logits", "distill", "prune",
@@ -70,6 +72,16 @@ def again(project: Path, tmp_path: Path) -> Path:
 def test_repro_leaves_nothing_to_do(project: Path) -> None:
     assert "up to date" in run(project, "dvc", "status").stdout
     assert stages_run(run(project, "dvc", "repro")) == []
+
+
+def test_stages_read_what_dvc_exp_run_sets(again: Path) -> None:
+    settings = ["-S", "finetune.encoder_learning_rate=5e-5", "-S", 'validate.labels=["no","yes"]', "-S", "seed=21"]
+    run(again, "dvc", "exp", "run", "--quiet", *settings, "ingest")
+    params = load_params(again / "params.yaml")
+    assert "encoder_learning_rate: 5e-05" in (again / "params.yaml").read_text()
+    assert params.finetune.encoder_learning_rate == 0.00005
+    assert params.validate_.labels == ["no", "yes"]
+    assert "seed: 21" in run(again, "git", "diff", "dvc.lock").stdout
 
 
 def test_a_longer_schedule_of_the_student_asks_its_teacher_nothing(again: Path) -> None:

@@ -118,7 +118,8 @@ def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
         ("finetune.epochs", 0, "finetune.epochs is 0. Allowed: 1 or more."),
         ("finetune.epochs", "3", "finetune.epochs is '3'. Allowed: a whole number. Leave out the quotes."),
         ("finetune.freeze_embeddings", 1, "finetune.freeze_embeddings is 1. Allowed: true or false."),
-        ("finetune.encoder_learning_rate", "2e-4", "Write 2.0e-04: YAML takes 2e-4 for a text."),
+        ("finetune.encoder_learning_rate", "0.1", "is '0.1'. Allowed: a number. Leave out the quotes."),
+        ("finetune.encoder_learning_rate", "fast", "is 'fast'. Allowed: a number."),
         ("finetune.encoder_learning_rate", float("nan"), "Allowed: a finite number."),
         ("clean.test_fraction", 1.0, "clean.test_fraction is 1.0. Allowed: less than 1."),
         ("clean.test_fraction", 0.95, "nothing is left for training"),
@@ -163,6 +164,59 @@ def test_text_that_is_not_yaml_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("seed: 1\ntask: [1,\nclean: {\n")
     with pytest.raises(ValueError, match=r"params\.yaml, line \d+, column \d+: not YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+def changed(folder: Path, before: str, after: str) -> Path:
+    """params.yaml with one line otherwise."""
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    (folder / "params.yaml").write_text(text.replace(before, after), encoding="utf-8")
+    return folder / "params.yaml"
+
+
+@pytest.mark.parametrize(("written", "read"), [("5e-05", 0.00005), ("5e-5", 0.00005), ("1E-3", 0.001), ("1e0", 1.0)])
+def test_numbers_are_read_as_dvc_writes_them(tmp_path: Path, written: str, read: float) -> None:
+    path = changed(tmp_path, "encoder_learning_rate: 3.0e-4 ", f"encoder_learning_rate: {written} ")
+    assert load_params(path).finetune.encoder_learning_rate == read
+
+
+def test_words_that_yaml_of_2005_took_for_booleans_are_texts(tmp_path: Path) -> None:
+    found = load_params(changed(tmp_path, "  labels: null", "  labels: [no, on, yes, off, n, y]"))
+    assert found.validate_.labels == ["no", "on", "yes", "off", "n", "y"]
+
+
+def test_a_number_that_begins_with_a_zero_is_the_one_that_dvc_reads(tmp_path: Path) -> None:
+    from dvc.utils.serialize import load_yaml
+
+    path = changed(tmp_path, "seed: 20 ", "seed: 020 ")
+    assert load_params(path).seed == load_yaml(path)["seed"] == 20
+
+
+def test_equal_keys_are_refused_with_the_line_of_the_second(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 1\nclean:\n  min_chars: 3  # mine\n  min_chars: 10\n")
+    with pytest.raises(ValueError) as error:
+        load_params(tmp_path / "params.yaml")
+    assert str(error.value) == (
+        "params.yaml, line 4: the key 'min_chars' is here a second time. Keep one of the two lines."
+    )
+
+
+@pytest.mark.parametrize("indent", ["", "  "])
+def test_conflict_markers_are_told_as_what_they_are(tmp_path: Path, indent: str) -> None:
+    sides = f"<<<<<<< HEAD\n{indent}min_chars: 3\n=======\n{indent}min_chars: 9\n>>>>>>> other\n"
+    (tmp_path / "params.yaml").write_text(f"seed: 1\nclean:\n{sides}")
+    with pytest.raises(ValueError) as error:
+        load_params(tmp_path / "params.yaml")
+    assert str(error.value) == (
+        "params.yaml, line 3: a merge conflict ('<<<<<<< HEAD'). Keep one side of it, and delete the lines that begin "
+        "with <<<<<<<, ======= and >>>>>>>."
+    )
+
+
+def test_keys_that_are_no_texts_are_named(tmp_path: Path) -> None:
+    path = changed(tmp_path, "seed: 20 ", "20: seed\nseed: 20 ")
+    with pytest.raises(ValueError, match=r"params\.yaml: .*20"):
+        load_params(path)
 
 
 def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:

@@ -456,7 +456,7 @@ def test_a_model_altered_before_dvc_hashed_it_is_refused_by_its_manifest(project
         ("git rm -q dvc.lock", r"\w{7} has no dvc\.lock, so there is nothing to release"),
         ("rm dvc.lock; printf 'stages: {}' > dvc.lock", rf"dvc\.lock of \w{{7}} has no folder {MODEL}"),
         ("printf 'promotion: {model: ../x}' > params.yaml", r"promotion\.model is '\.\./x'\. Allowed: baseline"),
-        ("printf '{' > params.yaml", r"params\.yaml of \w{7} is not YAML"),
+        ("printf '{' > params.yaml", r"params\.yaml of \w{7}, line 2, column 1: not YAML: "),
     ],
 )
 def test_a_commit_without_a_model_is_refused_in_one_line(project: Path, spoil: str, match: str) -> None:

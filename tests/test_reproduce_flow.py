@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -279,9 +280,13 @@ def interrupt(root: Path, number: signal.Signals, **more: str) -> tuple[set[int]
     parent = start(root, **more)
     try:
         started = amid_a_stage(parent, root)
-        parent.send_signal(number)
+        if number == signal.SIGINT:  # a terminal sends it to all that the command has started, Prefect's server too
+            os.killpg(parent.pid, number)
+        else:
+            parent.send_signal(number)
         _, stderr = parent.communicate(timeout=60)
         assert str(flow_fixtures.ROOT / "flows") not in stderr, "no traceback through Winnow's own code"
+        assert ("winnow: stopped. What had ended is kept" in stderr) is (number == signal.SIGINT)
     finally:
         parent.kill()
         parent.wait()

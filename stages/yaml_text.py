@@ -1,0 +1,31 @@
+"""YAML as DVC reads it: version 1.2, by the library that DVC uses, so that nobody sees another value than dvc.lock."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+
+def parse(text: str, name: str) -> Any:
+    """What the file called `name` holds. Raises ValueError in one line, where it is no YAML or says a key twice."""
+    try:
+        return YAML(typ="safe").load(text)
+    except (YAMLError, ValueError) as error:  # ValueError: the 31st of February
+        raise ValueError(_told(error, text, name)) from None
+
+
+def _told(error: Exception, text: str, name: str) -> str:
+    if conflict := re.search(r"^<{7}(?: .*)?$", text, re.MULTILINE):
+        line = text.count("\n", 0, conflict.start()) + 1
+        return (
+            f"{name}, line {line}: a merge conflict ('{conflict[0][:40]}'). Keep one side of it, and delete the lines "
+            "that begin with <<<<<<<, ======= and >>>>>>>."
+        )
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark and (twice := re.match(r'found duplicate key "(.+?)" with value', problem or "")):
+        return f"{name}, line {mark.line + 1}: the key '{twice[1]}' is here a second time. Keep one of the two lines."
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{name}{where}: not YAML: {problem or str(error).splitlines()[0]}."
