@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow test-torchao soak check format readme clean
+.PHONY: help setup browser repro review test test-slow test-torchao soak check format readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ format: .venv/.ready  ## format and mend what the linter can
 
 readme: .venv/.ready  ## write the README's tables and the cards again, from dvc.yaml, params.yaml and metrics/
 	$(BIN)/python -m flows.readme
+
+picture: .venv/.ready browser  ## draw the page of a review for the README: docs/review.png (BASE=main, say)
+	@$(BIN)/winnow review $${BASE:+--base "$$BASE"} > /dev/null
+	$(BIN)/python docs/picture.py artifacts/review/review.html docs/review.png
 
 clean:  ## remove artifacts and caches; .venv and the DVC cache stay
 	rm -rf artifacts .pytest_cache .mypy_cache .ruff_cache

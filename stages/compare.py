@@ -18,6 +18,7 @@ PAIRS = (
     ("pruned", "student"),
     ("quantized", "pruned"),
     ("quantized", "teacher"),
+    ("quantized", "baseline"),
     ("teacher", "baseline"),
 )
 
