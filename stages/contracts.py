@@ -111,8 +111,12 @@ def as_label(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    seen = without_selectors(without_hidden(unicodedata.normalize("NFC", text)))
-    return " ".join(unicodedata.normalize("NFC", seen.strip(JOINERS)).split()).strip(JOINERS) or None
+    label, before = text, None
+    while label != before:  # what goes may leave letters together that compose, or joiners at an end
+        before = label
+        label = without_selectors(without_hidden(unicodedata.normalize("NFC", label)))
+        label = " ".join(label.strip(JOINERS).split())
+    return label or None
 
 
 def is_number(label: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import regex
@@ -31,14 +32,22 @@ _JOINING = regex.compile(
     regex.VERBOSE,
 )
 # Without one of these, all that is hidden goes.
-_MAY_STAY = re.compile("[\u200c\u200d\u180b-\u180f\ufe00-\ufe0f\u115f\u1160\U000e0020-\U000e007f\U000e0100-\U000e01ef]")
+MAY_STAY = re.compile("[\u200c\u200d\u180b-\u180f\ufe00-\ufe0f\u115f\u1160\U000e0020-\U000e007f\U000e0100-\U000e01ef]")
+_MIXED_UP = re.compile("[\x80-\x84\x86-\x9f]")
+# The characters that Windows' code page 1252 has where Unicode has controls; five places are empty there too.
+_WINDOWS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 
 
 def without_hidden(text: str) -> str:
-    """The text without its hidden characters, but where readers see their effect: joined letters, emoji, flags."""
+    """The text without its hidden characters, but where readers see their effect: joined letters, emoji, flags.
+
+    Controls that are Windows' quotes, dashes and the like under a wrong name become those.
+    """
     if text.isascii():
         return ASCII_CONTROL.sub("", text)
-    return _FLAG_OR_HIDDEN.sub(_seen, text) if _MAY_STAY.search(text) else HIDDEN_CHARACTER.sub("", text)
+    if _MIXED_UP.search(text):
+        text = text.translate(_WINDOWS)
+    return _FLAG_OR_HIDDEN.sub(_seen, text) if MAY_STAY.search(text) else HIDDEN_CHARACTER.sub("", text)
 
 
 def without_selectors(text: str) -> str:
@@ -51,16 +60,21 @@ def _seen(found: re.Match[str]) -> str:
     run, text = found[0], found.string
     if run[0] == "\U0001f3f4":
         return run
-    before, after = text[: found.start()][-1:], text[found.end() : found.end() + 1]
+    return _stays(run, text[max(found.start() - 1, 0) : found.start()], text[found.end() : found.end() + 1])
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _stays(run: str, before: str, after: str) -> str:
+    """What stays of a run of hidden characters between two others; empty: the text's start or end."""
     joiner = next((character for character in run if character in JOINERS), "")
     if not _joins(joiner, before, after):
         joiner = ""
-    stays = "".join(character for character in run if _marks(character, before, after))
-    return stays + joiner  # a selector stands before the joiner of its emoji
+    marks = "".join(character for character in run if _marks(character, before, after))
+    return marks + joiner  # a selector stands before the joiner of its emoji
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
-    """Whether readers see what a joiner does between these two characters; empty: the text's start or end."""
+    """Whether readers see what a joiner does between these two characters."""
     of_letters = [bool(_JOINING.match(character)) for character in (before, after)]
     if joiner == "\u200d":
         return any(of_letters) or bool(_PICTURE.match(before) and _PICTURE.match(after))

@@ -132,7 +132,7 @@ def test_a_row_that_is_empty_or_cannot_be_read_is_a_null_and_ends_nothing(predic
     said = predict("tickets.csv", content, "--text-column", "text", "--json")
     found = [json.loads(line) for line in said.out]
     assert [one["label"] for one in found] == ["kitchen", None, None, None, None, "sea"]
-    assert found[1] == {"text": "", "label": None, "probability": None, "probabilities": None}
+    assert found[1] == {"text": None, "label": None, "probability": None, "probabilities": None}
     assert found[3]["text"] is None
     assert said.code == 0
     assert said.err == [

@@ -15,9 +15,9 @@ from conftest import REPOSITORY, TOPICS
 
 from stages.baseline import WORDS_WORK, baseline, words_reach
 from stages.contracts import Runner
-from stages.model_folder import open_runner
 from stages.params import load_params
 from stages.paths import Paths
+from stages.runners import open_runner
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 WORDS = {

@@ -63,7 +63,7 @@ def test_plan_names_what_changed_and_what_follows(finished: Path):
     assert dvc_project.plan(finished).reasons == {
         "ingest": ("stage.py changed",),
         "clean": (
-            "clean.min_chars: 10 -> 11",
+            "clean.min_chars: 2 -> 11",
             "clean.near_duplicate_jaccard: 0.8 -> 0.50002",
             "after ingest",
         ),

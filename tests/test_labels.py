@@ -55,10 +55,15 @@ def test_joiners_and_tags_that_are_seen_stay_in_a_label_where_they_belong(label:
     assert as_label("ab\u200cc") == "abc"
 
 
+def test_a_label_under_windows_controls_is_the_label() -> None:
+    assert as_label("it\x92s") == as_label("it\u2019s") == "it\u2019s"
+
+
 def test_the_form_of_a_label_is_its_own_form() -> None:
     draw = random.Random(5)
     signs = (
         "ab \u00a0\u0301\u0327\u200b\u200c\u200d\u034f\u0645\u094d\ufe0f\U0001f468\U0001f3f4\U000e0067\U000e007f\u115f"
+        "\u180e\u1100\u1160\u1161\uac00\x92"
     )
     for _ in range(3_000):
         label = as_label("".join(draw.choices(signs, k=draw.randint(0, 8))))

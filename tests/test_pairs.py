@@ -56,10 +56,10 @@ def test_each_format_brings_both_texts(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"label": "x", "other": "two", "text": "one"}\n{"label": "y", "other": null, "text": "three"}\n'
     )
-    for name, missing, places in (("a.csv", "", (2, 3)), ("a.jsonl", None, (1, 2))):
+    for name, places in (("a.csv", (2, 3)), ("a.jsonl", (1, 2))):
         assert read(tmp_path / name, text_pair_column="other", keep_columns=["label"]) == [
             RawRow("one", "x", f"{name}:{places[0]}", kept='{"label": "x"}', text_pair="two"),
-            RawRow("three", "y", f"{name}:{places[1]}", kept='{"label": "y"}', text_pair=missing),
+            RawRow("three", "y", f"{name}:{places[1]}", kept='{"label": "y"}', text_pair=None),
         ]
 
 
@@ -178,13 +178,14 @@ def test_what_repeats_a_pair_of_a_given_split_either_way_round_does_not_stay_in_
     rows = [
         (A, B, "a", given),
         (B, A, "a", "train"),
-        (NEARLY_B, A, "b", "train"),
+        (NEARLY_B, A, "a", "train"),
+        (B, NEARLY_A, "b", "train"),  # of another label, and so no leak
         (A, C, "a", "train"),
         (C, A, "a", "train"),
     ]
     kept, _, reasons = cleaned(tmp_path, rows)
     assert reasons == {"row-01": "leaked", "row-02": "leaked"}
-    assert len(kept) == 3
+    assert len(kept) == 4
 
 
 def test_pairs_the_other_way_round_are_drawn_into_one_split(tmp_path: Path) -> None:
@@ -442,7 +443,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 def test_a_row_without_its_second_text_is_dropped_and_the_others_reach_the_tokens(ran: Paths) -> None:
     report = read_json(ran.cleaning_report)
-    assert (report["read"], report["kept"], report["dropped_by_reason"]["empty"]) == (161, 160, 1)
+    assert (report["read"], report["kept"], report["dropped_by_reason"]["missing_text"]) == (161, 160, 1)
     rows = read_tokens(ran.tokens / "train")
     assert rows.boundaries is not None
     assert rows.boundaries.dtype == np.int32

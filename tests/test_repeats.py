@@ -168,7 +168,9 @@ def test_the_form_of_a_text_holds_what_a_reader_tells_it_by() -> None:
     assert len({form_of(text) for text in ("C", "C++", "C#", ":)", ":(")}) == 5
 
 
-@pytest.mark.parametrize(("text", "stays"), [("yes", True), ("no", True), ("\u597d", True), ("k", False), ("?", False)])
+@pytest.mark.parametrize(
+    ("text", "stays"), [("yes", True), ("no", True), ("\u597d", True), ("\u2b50", True), ("k", False), ("?", False)]
+)
 def test_a_length_counts_what_a_script_writes(tmp_path: Path, text: str, stays: bool) -> None:
     kept, _, dropped = cleaned(tmp_path, [(text, "a", None), (sentences(1)[0], "b", None)])
     assert (len(kept), dropped["reason"].tolist()) == ((2, []) if stays else (1, ["too_short"]))

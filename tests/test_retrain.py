@@ -414,7 +414,7 @@ def test_a_served_flow_runs_from_its_schedule_with_the_parameters_of_serve(clone
         assert serving.stderr is not None
         told = serving.stderr.readline()
         name = told.split()[1].rstrip(",")
-        assert told == f"Serving {name}, for the branch main. Ctrl-C ends it.\n"
+        assert told == f"Serving {name}, for the branch main, by the server at {prefect_server}. Ctrl-C ends it.\n"
         with get_client(sync_client=True) as client:
 
             def deployment() -> object:

@@ -62,7 +62,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose stage has run on "old", committed; with "new" as its data since."""
     folder = tmp_path_factory.mktemp("stopping") / "project"
     (folder / "stages").mkdir(parents=True)
-    for name in ("__init__", "guard", "entry", "params", "paths", "contracts", "yaml_text", "files"):
+    for name in ("__init__", "guard", "entry", "params", "paths", "contracts", "yaml_text", "files", "unseen"):
         shutil.copyfile(REPOSITORY / f"stages/{name}.py", folder / f"stages/{name}.py")
     (folder / "stages/toy.py").write_text(STAGE)
     (folder / "library.py").write_text(LIBRARY)

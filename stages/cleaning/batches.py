@@ -29,7 +29,7 @@ MAY_CHANGE = {
 
 
 def cleaned(text: daft.Expression, cleaning: Cleaning) -> daft.Expression:
-    """A struct for each text: the clean `text`, and whether it `was_cut`; nulls where there is no text."""
+    """A struct for each text: the clean `text`, null where there is none, and whether it `was_cut`."""
     clean = cutting_cleaner(cleaning)
     patterns = [MAY_CHANGE.get(name, "") for name in cleaning.rules]
     pattern = "|".join(dict.fromkeys(patterns)) if all(patterns) else ""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 import regex
 
 from stages.unseen import without_hidden
-
-_MIXED_UP = re.compile("[\x80-\x84\x86-\x9f]")
-# The characters that Windows' code page 1252 has where Unicode has controls; five places are empty there too.
-_WINDOWS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 
 _DIGITS = regex.compile(r"\p{N}+")
 _APOSTROPHE = regex.compile(r"(?<=\p{L})['\u2019](?=\p{L})")
@@ -30,7 +25,7 @@ def unicode_nfkc(text: str) -> str:
 
 def invisible_characters(text: str) -> str:
     """Control and other invisible characters go, but where readers see their effect: in joined letters and in emoji."""
-    return without_hidden(text.translate(_WINDOWS) if _MIXED_UP.search(text) else text)
+    return without_hidden(text)
 
 
 def white_space(text: str) -> str:

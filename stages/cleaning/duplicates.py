@@ -38,6 +38,7 @@ WINDOW = 16  # a key is compared with so many neighbours in its bucket: a templa
 SLACK = 0.2  # signatures whose agreement is this far below the threshold (4 standard errors) are not looked at
 CHUNK = 100_000  # pairs whose signatures are compared at once
 JUDGED = 1 << 10  # pairs whose shingles are held at once
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: numbers times this and another number are as good as pairs of numbers
 
 
 class Neighbours(NamedTuple):
@@ -80,9 +81,14 @@ def neighbours(keys: pa.Array, *, jaccard: float, compared: np.ndarray) -> Neigh
         found[found] = of_texts.near(places[1][left[found]], places[1 - first][right[found]])
         return found
 
-    return Neighbours(
-        groups, kin, lambda of: groups[of][None].astype(np.uint64), near, lambda one, other: near(one, other, first=1)
-    )
+    def candidates(of: np.ndarray) -> np.ndarray:
+        """The bands of either text, each with the group of the other."""
+        bands = [
+            of_texts.candidates(places[place][of]) * _MIX + ends[1 - place][of].astype(np.uint64) for place in (0, 1)
+        ]
+        return np.concatenate(bands)
+
+    return Neighbours(groups, kin, candidates, near, lambda one, other: near(one, other, first=1))
 
 
 def _of_texts(keys: pa.Array, jaccard: float, compared: np.ndarray) -> Neighbours:
@@ -140,7 +146,8 @@ def repeated(known: Neighbours, key: np.ndarray, label: np.ndarray, spared: np.n
     """Of N rows, those preferred first, the row (N,) that each repeats; -1 where it stays.
 
     A row repeats one that stays, is a near-duplicate of it, and has its label. Rows that are `spared` (N,) stay.
-    In turns the first row of every of its buckets stays, and takes those of its buckets that are near it:
+    In turns the first row of every of its buckets stays, and takes those of its buckets that are near it. Rows in an
+    order that has nothing to do with their texts, as that of row ids, take few turns:
 
         buckets  b1: 0 2 5   b2: 1 2   b3: 2 5      turn 1: 0 and 1 stay and are compared with 2 and 5; turn 2: ...
     """
@@ -152,7 +159,7 @@ def repeated(known: Neighbours, key: np.ndarray, label: np.ndarray, spared: np.n
     rows = np.flatnonzero((np.bincount(together)[together] > 1) & may_go)
     if len(rows) == 0:
         return repeats
-    buckets = known.candidates(key[rows]) * np.uint64(0x9E3779B97F4A7C15) + together[rows].astype(np.uint64)
+    buckets = known.candidates(key[rows]) * _MIX + together[rows].astype(np.uint64)
     tries = np.zeros(buckets.shape, dtype=np.uint8)
     left = np.arange(len(rows))
     while len(left):

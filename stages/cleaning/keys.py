@@ -119,7 +119,8 @@ def form_of(text: str) -> str:
 
 
 # Scripts of which a character says as much as some letters do, and emoji.
-_DENSE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]"
+_EMOJI = r"\x{2300}-\x{23FF}\x{2600}-\x{27BF}\x{2B00}-\x{2BFF}\x{1F000}-\x{1FAFF}"
+_DENSE = rf"[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Hangul}}\p{{Bopomofo}}{_EMOJI}]"
 LETTERS = 3  # that a character of those counts for
 
 

@@ -9,7 +9,7 @@ from markdown_it.token import Token
 LONGEST = 50_000  # characters of a text that is parsed, which may take time by the square
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 # What may be Markdown; `_` only at a word's edge, so that snake_case words are not parsed in vain.
-_MAYBE = regex.compile(r"[*`\[\]#>~|\\]|(?:^|\W)_|_(?:\W|$)|(?m:^\s*(?:[-+=]|\d+[.)]|    ))")
+_MAYBE = regex.compile(r"[*`\[\]#>~|\\]|(?:^|\W)_|_(?:\W|$)|(?m:^[^\S\n]*(?:[-+=]|\d+[.)]|    ))")
 
 
 def markdown_markup(text: str) -> str:

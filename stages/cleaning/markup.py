@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import html.entities
 import re
 
-from stages.unseen import HIDDEN_CHARACTER
+from stages.unseen import HIDDEN_CHARACTER, MAY_STAY
 
 # Elements that end a line of text leave a space behind, the others nothing.
 _BLOCKS = (
@@ -21,12 +22,11 @@ _INLINES = (
 )
 BLOCKS = frozenset(_BLOCKS.split("|"))
 # Elements that are often left open, or have no end: a tag of theirs alone is markup. One of another element may be a
-# placeholder (`cp <source> <output>`) or a type (`List<a>`), unless its end follows, or an attribute has a value.
+# placeholder (`cp <source> <output>`) or a type (`List<a>`), unless its end follows, or it has an attribute of HTML's.
 LEFT_OPEN = frozenset(
     ["br", "hr", "wbr", "p", "li", "dt", "dd", "td", "th", "tr", "tbody", "thead", "tfoot", "body", "html", "head"]
 )
-# Attributes that stand without a value.
-FLAGS = (
+BARE_ATTRIBUTES = (  # that stand without a value
     "allowfullscreen|async|autofocus|autoplay|checked|compact|controls|default|defer|disabled|download|hidden|inert|ismap"
     "|itemscope|loop|multiple|muted|nohref|noshade|novalidate|nowrap|open|readonly|required|reversed|selected"
 )
@@ -34,7 +34,7 @@ _VALUED = r"""[a-z_:@][\w:.-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+)"""
 _ELEMENT = f"{_BLOCKS}|{_INLINES}"
 _TAG = re.compile(
     rf"(?i)<(?:(?P<end>/)(?P<ended>{_ELEMENT})\s*"
-    rf"|(?P<begun>{_ELEMENT})(?P<attributes>(?:\s+(?:{_VALUED}|(?:{FLAGS})(?![\w=-])))*)\s*/?)>"
+    rf"|(?P<begun>{_ELEMENT})(?P<attributes>(?:\s+(?:{_VALUED}|(?:{BARE_ATTRIBUTES})(?![\w=-])))*)\s*/?)>"
 )
 ESCAPES = 4  # tags that were escaped so often are seen as tags
 _REMARK = re.compile("<!--"), re.compile("-->")
@@ -77,7 +77,7 @@ def _untagged(text: str) -> str:
 
     def left(tag: re.Match[str]) -> str:
         name = (tag["ended"] or tag["begun"]).lower()
-        is_markup = tag["end"] or name in LEFT_OPEN or "=" in tag["attributes"] or last_end.get(name, -1) > tag.start()
+        is_markup = tag["end"] or name in LEFT_OPEN or tag["attributes"] or last_end.get(name, -1) > tag.start()
         if not is_markup:
             return tag[0]
         return " " if name in BLOCKS else ""
@@ -86,6 +86,9 @@ def _untagged(text: str) -> str:
 
 
 def _character(entity: re.Match[str]) -> str:
-    """What an entity stands for; nothing where nobody sees it. Of joiners `invisible_characters` judges."""
-    character = html.unescape(_ESCAPED_AMPERSANDS.sub("&", entity[0]))
-    return character if character in ("\u200c", "\u200d") else HIDDEN_CHARACTER.sub("", character)
+    """What an entity stands for; nothing where nobody sees it. Of what may be seen `invisible_characters` judges."""
+    single = _ESCAPED_AMPERSANDS.sub("&", entity[0])
+    if single[1] != "#" and single[1:] not in html.entities.html5:
+        return single  # html.unescape would take `&region;` for `&reg;ion;`
+    character = html.unescape(single)
+    return character if MAY_STAY.match(character) else HIDDEN_CHARACTER.sub("", character)

@@ -152,6 +152,7 @@ def _mark_exact(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, par
         conflicting &= ~_of_majority(rows[conflicting]).reindex(rows.index, fill_value=False)
     if params.conflicting_labels == "keep":
         dropped, why = _kept_elsewhere(rows["rank"], rows["sense"]), "leaked"
+        repeats[rows.loc[dropped, "at"]] = rows.groupby("sense")["at"].transform("first")[dropped]
     else:
         dropped, why = conflicting, "conflicting_label"
     reason[rows.loc[dropped, "at"]] = CODES[why]
@@ -185,19 +186,21 @@ def _of_majority(rows: pd.DataFrame) -> pd.Series:
 
 
 def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, known: Neighbours) -> None:
-    """Mark the rows that are near-duplicates of one that stays, and have its label."""
-    at, key, rank = (rows[name].to_numpy() for name in ("at", "key", "rank"))
-    test = rows["is_test"].to_numpy()
-    of = repeated(known, key, rows["label"].to_numpy(), test)
+    """Mark the rows that are near-duplicates of one that stays, and have its label; of pairs also those the other way
+    round, where one is of a given test or validation split, and they are of a split that is kept later."""
+    at, key, label, rank = (rows[name].to_numpy() for name in ("at", "key", "label", "rank"))
+    held, others = np.flatnonzero(rank < KEPT_FIRST["train"]), np.flatnonzero(rank > 0)
+    of = turned_round(known, key, others, held)
+    others, of = others[of >= 0], of[of >= 0]
+    late = (rank[others] > rank[of]) & (label[others] == label[of])
+    reason[at[others[late]]] = CODES["leaked"]
+    repeats[at[others[late]]] = at[of[late]]
+    left = rows[reason[at] == KEPT]
+    at, key, test = (left[name].to_numpy() for name in ("at", "key", "is_test"))
+    of = repeated(known, key, left["label"].to_numpy(), test)
     found = of >= 0
     reason[at[found]] = np.where(test[of[found]], CODES["leaked"], CODES["near_duplicate"])
     repeats[at[found]] = at[of[found]]
-    held, others = np.flatnonzero(~found & (rank < KEPT_FIRST["train"])), np.flatnonzero(~found & (rank > 0))
-    of = turned_round(known, key, others, held)
-    others, of = others[of >= 0], of[of >= 0]
-    late = rank[others] > rank[of]
-    reason[at[others[late]]] = CODES["leaked"]
-    repeats[at[others[late]]] = at[of[late]]
 
 
 def present(numbers: np.ndarray | pd.Series, count: int) -> np.ndarray:

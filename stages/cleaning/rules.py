@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Change = Callable[[str], str]
 
-PASSES = 8  # at most: what an entity hides, or a tag inside a tag, comes out in the next
+PASSES = 50  # at most: what an entity hides, or a tag inside a tag, comes out in the next; two or three are the rule
 LONGEST_WORD = 64  # a cut goes back to the last word's start, unless the word is longer than this
 # What a rule hangs on beside the text: a field of `Cleaning`.
 TUNED = {
@@ -100,7 +100,7 @@ def rule(name: str, cleaning: Cleaning) -> Change:
 
 
 def cleaner(cleaning: Cleaning) -> Change:
-    """clean(text): the rules in their order, and a cut at `max_chars`, until nothing changes any more.
+    """clean(text): the rules in their order, and a cut at `max_chars`, until nothing changes any more (PASSES at most).
 
     So a clean text stays as it is: clean(clean(text)) == clean(text).
     """

@@ -82,7 +82,7 @@ def _described(raw: daft.DataFrame, params: CleanParams, *, of: str = "") -> daf
     cleaned, clean = col(f"cleaned{of}"), col(f"clean{of}")
     cleaning = rules.cleaning_of(params.rules, params.masks, params.stop_word_language, params.max_chars)
     frame = raw.with_column(f"cleaned{of}", batches.cleaned(col(f"text{of}"), cleaning))
-    frame = frame.with_columns({f"clean{of}": cleaned["text"], f"was_cut{of}": cleaned["was_cut"].fill_null(False)})
+    frame = frame.with_columns({f"clean{of}": cleaned["text"], f"was_cut{of}": cleaned["was_cut"]})
     frame = frame.exclude(f"text{of}", f"cleaned{of}").with_columns(
         {
             f"chars{of}": length(clean),

@@ -43,12 +43,12 @@ def transfer_reasons(
     at = np.flatnonzero(kept | left)
     at = at[np.argsort(np.where(held[at], 0, np.where(kept[at], 1, 2)), kind="stable")]
     of = _same_key(key[at], left[at])
+    exact = of >= 0
+    others = np.flatnonzero(~exact & left[at])
+    of[others] = turned_round(known, key[at], others, np.flatnonzero(held[at]))
     other = np.flatnonzero(of < 0)
     near = repeated(known, key[at[other]], np.zeros(len(other), dtype=np.int64), kept[at[other]])
     of[other] = np.where(near >= 0, other[near], -1)
-    exact = (of >= 0) & (key[at] == key[at[of]])
-    others, held_at = np.flatnonzero((of < 0) & left[at]), np.flatnonzero(held[at])
-    of[others] = turned_round(known, key[at], others, held_at)
     again = (of >= 0) & left[at]
     why = np.where(exact, CODES["exact_duplicate"], CODES["near_duplicate"])
     why[again] = np.where(held[at[of[again]]], CODES["leaked"], why[again])
