@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -27,6 +28,8 @@ class Columns(NamedTuple):
     """Of each text the option that names its column, and the column: "--text-column", and for pairs a second."""
     encoding: str
     max_chars: int
+    has_params: bool
+    """Whether these come from a project's params.yaml."""
 
 
 def is_table(file: str) -> bool:
@@ -43,7 +46,8 @@ def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:
             texts = line.text.rstrip("\r\n").split("\t") if are_pairs else [line.text.rstrip("\r\n")]
             if line.fault or (are_pairs and len(texts) != 2 and line.text.strip()):
                 tabs = Fault("no_pair", f"{len(texts) - 1} tabs, expected two texts and a tab between")
-                yield _unread(where, line.fault or tabs, are_pairs=are_pairs)
+                fault = _without_params(line.fault) if line.fault else tabs
+                yield _unread(where, fault, are_pairs=are_pairs)
             else:
                 yield _row(where, texts if len(texts) == 1 + are_pairs else ["", ""])
 
@@ -67,16 +71,18 @@ def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> C
         params = find_root(Path.cwd()) / "params.yaml"
     except FileNotFoundError:
         encoding, max_chars, usual, usual_pair = "auto", MAX_CHARS, "text", None
+        has_params = False
     else:
         from stages.params import load_params
 
         ingest = load_params(params).ingest
         encoding, max_chars = ingest.encoding, ingest.max_row_chars
         usual, usual_pair = ingest.text_column, ingest.text_pair_column
+        has_params = True
     names = {"--text-column": text or usual}
     if are_pairs:
         names["--text-pair-column"] = text_pair or usual_pair or "text_pair"
-    return Columns(names, encoding, max_chars)
+    return Columns(names, encoding, max_chars, has_params)
 
 
 def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
@@ -90,7 +96,7 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
 
     path = Path(file)
     wanted = [Wanted(column, option) for option, column in columns.names.items()]
-    how = Format(wanted, columns.encoding, columns.max_chars)
+    how = Format(wanted, columns.encoding, columns.max_chars, columns.has_params)
 
     def tell(news: str) -> None:
         click.echo(f"winnow: {news}", err=True)
@@ -104,9 +110,15 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
     for record in chain(first, records):
         where = f"{file}, {'row' if data.ending == '.parquet' else 'line'} {record.place}"
         if record.fault:
-            yield _unread(where, record.fault, are_pairs=len(wanted) == 2)
+            fault = record.fault if columns.has_params else _without_params(record.fault)
+            yield _unread(where, fault, are_pairs=len(wanted) == 2)
         else:
             yield _row(where, [as_text(value) for value in record.values])
+
+
+def _without_params(fault: Fault) -> Fault:
+    """The same without the parameter that it names, where none is asked."""
+    return fault._replace(detail=re.sub(r" \(ingest\.\w+\)", "", fault.detail))
 
 
 def _unread(where: str, fault: Fault, *, are_pairs: bool) -> Row:

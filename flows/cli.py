@@ -389,7 +389,8 @@ def predict(
     tab between.
 
     A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
-    many there are is told on stderr. Exits with 1 where no row has an answer.
+    many there are is told on stderr. An empty line between the rows of a csv or jsonl is no row, and has no answer.
+    Exits with 1 where no row has an answer.
     """
     if bool(texts) == (file is not None):
         raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to label: give TEXT or --file.")

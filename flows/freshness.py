@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from flows import dvc_project, dvc_storage
+from flows.dvc_project import DvcError
 
 TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
 SHOWN = 3
 
 
 def notice(root: Path) -> str | None:
-    """One line where the table's stages ran with other parameters or other code than those here; else None."""
-    if not (changes := list(dict.fromkeys(_changes(root)))):
+    """One line where the table's stages ran with other parameters or other code than those here; else None.
+
+    Where that cannot be read (a merge conflict, say) the line says so: the table is there all the same.
+    """
+    try:
+        changes = list(dict.fromkeys(_changes(root)))
+    except (DvcError, ValueError, OSError) as error:
+        return f"whether these figures are of what is here cannot be told: {error}"
+    if not changes:
         return None
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     return (

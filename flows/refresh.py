@@ -15,6 +15,7 @@ from stages.params import Params
 from stages.yaml_text import parse
 
 Log = Callable[[str], object]
+LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}  # file names are no patterns, whatever they begin with
 
 
 def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, children: Children) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, ch
     path = Path(params.ingest.path)
     if pointers := pointers_of(worktree, path):
         return tuple(news for pointer in pointers for news in _from_dvc(root, worktree, pointer, log, children))
-    if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path)).returncode != 0:
+    if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path), **LITERAL).returncode != 0:
         raise ValueError(
             f"params.yaml: ingest.path is '{path}', which neither git nor DVC keeps, so nobody could reproduce a "
             f"proposal. Keep it: `dvc add {path}`, `git add {path}.dvc`, then commit."
@@ -65,26 +66,32 @@ def not_here(worktree: Path, inputs: Iterable[Path]) -> list[str]:
 
 def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log) -> Iterator[str]:
     """Files in git: what differs in the clone from the clone's own commit is new; what git ignores is no data."""
-    ignored = git.read(root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", str(path))
+    ignored = git.read(
+        root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", str(path), **LITERAL
+    )
     if left := list(filter(None, ignored.split("\0"))):
         log(f"{', '.join(left[:3])}: git ignores {len(left)}, so they are no data. `git add --force` keeps one.")
-    changed = git.attempt(root, "status", "--porcelain", "--untracked-files=all", "--", str(path)).stdout.splitlines()
+    changed = git.attempt(
+        root, "status", "--porcelain", "--untracked-files=all", "--", str(path), **LITERAL
+    ).stdout.splitlines()
     if not changed or not (root / path).exists():
         return
     form = f"--format=%h %(trailers:key={GATE},valueonly,separator=)"
-    since = git.read(root, "log", form, f"HEAD..{start}", "--", str(path)).splitlines()
+    since = git.read(root, "log", form, f"HEAD..{start}", "--", str(path), **LITERAL).splitlines()
     if others := [line.split()[0] for line in since if len(line.split()) == 1]:  # the rest are proposals of ours
         raise ValueError(
             f"{path} has changes in this clone, and others were merged since ({', '.join(others[:3])}): neither is"
             " taken over the other. `git pull`, then run again."
         )
-    listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path))
+    listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path), **LITERAL)
     dvc_storage.remove(worktree / path)
     names = [name for name in listed.split("\0") if name and (root / name).is_file()]
     for name in names:
         _copy(root / name, worktree / name)
     # What git keeps of an ignored folder was added by force; so it is in the proposal.
-    git.read(worktree, "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul", text="\0".join(names))
+    git.read(
+        worktree, "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul", text="\0".join(names), **LITERAL
+    )
     yield f"{path}: {len(changed)} {'file' if len(changed) == 1 else 'files'} changed in the clone"
 
 
@@ -96,13 +103,14 @@ def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Chi
         if (worktree / pointer).read_bytes() != before:
             yield f"{data}: its source has other data"
         return
-    if git.attempt(root, "status", "--porcelain", "--", str(pointer)).stdout.strip() and (root / pointer).is_file():
+    changed = git.attempt(root, "status", "--porcelain", "--", str(pointer), **LITERAL).stdout.strip()
+    if changed and (root / pointer).is_file():
         _copy(root / pointer, worktree / pointer)  # `dvc add` was done, and not committed
     if (root / data).exists() and dvc_storage.changed_data(root, str(pointer)):
         _copy(root / data, worktree / data)
         dvc_storage.add(worktree, str(data), log, children=children)
         digest = _yaml(worktree / pointer)["outs"][0]["md5"]
-        if git.read(root, "log", "--format=%h", "-n1", f"-S{digest}", "HEAD", "--", str(pointer)):
+        if git.read(root, "log", "--format=%h", "-n1", f"-S{digest}", "HEAD", "--", str(pointer), **LITERAL):
             raise ValueError(
                 f"{data} is what {pointer} said in an earlier commit, so it is old rather than new. `dvc checkout"
                 f" {pointer}` gets what it says now; to go back to the old data, `dvc add {data}` and commit."

@@ -369,7 +369,10 @@ def _has_newer(root: Path, commit: str) -> bool:
     if commit != git.commit_of(root, "HEAD"):
         return False
     model = _model(root, commit)
-    here = _hash_of(model.folder, dvc_project.lock_of(root))
+    try:
+        here = _hash_of(model.folder, dvc_project.lock_of(root))
+    except dvc_project.DvcError:  # a merge conflict, say: what is committed can be released all the same
+        return False
     return here is not None and here != model.md5
 
 

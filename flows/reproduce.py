@@ -282,7 +282,7 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
             state: State = reproduce(root, stages, force, return_state=True)
     except KeyboardInterrupt:
         how = "`winnow reproduce` goes on, a training from its last checkpoint"
-        raise KeyboardInterrupt(f"stopped. What had ended is kept, what was running is as before; {how}.") from None
+        raise KeyboardInterrupt(f"stopped. What had ended is kept; {how}.") from None
     finally:
         _planned.reset(token)
     return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")
@@ -291,16 +291,24 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
 def start_server_deaf_to_ctrl_c() -> None:
     """Start the server of its own that Prefect would, but so that Ctrl-C, which a terminal sends to all, spares it.
 
-    Else this process would wait for minutes, at its end, for the answers of a server that is gone.
+    Else this process would wait for minutes, at its end, for the answers of a server that is gone. Raises what
+    Prefect raises where it cannot be started.
     """
+    errors: list[BaseException] = []
 
     def start() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in this thread, whose children inherit it
-        get_client(sync_client=True)
+        try:
+            with get_client(sync_client=True):
+                pass
+        except BaseException as error:
+            errors.append(error)
 
     thread = threading.Thread(target=copy_context().run, args=(start,), daemon=True, name="start Prefect's server")
     thread.start()
     thread.join()
+    for error in errors:
+        raise error
 
 
 def _nothing_to_do(plan: Future[Plan]) -> bool:

@@ -414,7 +414,11 @@ def _skipped(reason: str) -> State:
 
 def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) -> tuple[bool, str]:
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
-    with ending_signals_raise():
-        start_server_deaf_to_ctrl_c()
-        state: State = retrain(root, base, approve, accept_drift, return_state=True)
+    try:
+        with ending_signals_raise():
+            start_server_deaf_to_ctrl_c()
+            state: State = retrain(root, base, approve, accept_drift, return_state=True)
+    except KeyboardInterrupt:
+        how = "`winnow retrain` takes it from there and runs the rest"
+        raise KeyboardInterrupt(f"stopped. What had ended is in DVC's cache; {how}.") from None
     return state.is_completed(), masked(f"{state.name}: {state.message}")

@@ -34,7 +34,6 @@ def run_stage(
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    guard.take_over()
     name = "@".join((stage.__name__, *arguments))
     paths = Paths(Path())
     if launch and guard.is_worker():

@@ -1,10 +1,10 @@
 """What holds from a stage's first moment: whatever ends `python -m stages.NAME`, its outs are as they were before.
 
 DVC deletes a stage's outs, and then starts the stage, whose libraries take seconds to load. So `stages/__init__.py`
-begins this guard before all of them; `stages.entry` takes over once they are loaded. Here is only the standard
-library, and nothing that an older Python cannot read: the `python` that DVC found may be anybody's.
+begins this guard before all of them; `kept` takes over once they are loaded and the stage has its lock. Here is only
+the standard library, and nothing that an older Python cannot read: the `python` that DVC found may be anybody's.
 
-    start ─ begin ─ libraries load ─ take_over ─ the stage ─ end
+    start ─ begin ─ libraries load ─ kept ─ the stage ─ end
               └─ a signal, an error:  └─ a signal, an error raise: the stage cleans up,
                  outs back, one line     outs back, one line
 
@@ -16,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -28,6 +30,7 @@ from typing import Any
 
 OLDEST = (3, 11)
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, a terminal that is closed
+GRACE_SECONDS = 5.0  # that a stage has to clean up before it hears another signal
 VENV = ".venv"  # where `make setup` puts the project's Python
 # What torch elastic and DeepSpeed's launcher tell each process that they start: its number here, and how many there
 # are.
@@ -52,13 +55,6 @@ def begin() -> None:
         os._exit(1)
 
 
-def take_over() -> None:
-    """From now on what ends the stage raises, so that the stage cleans up; `kept` does the rest."""
-    _on_ending(_raise)
-    if sys.excepthook is _fail:
-        sys.excepthook = _explain
-
-
 def is_worker() -> bool:
     """Whether this is one of several processes of a stage. One that trained alone leaves a 1 to those it starts."""
     return bool(os.environ.get(WORKER)) and os.environ.get(PROCESSES) not in (None, "1")
@@ -72,16 +68,26 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def kept(name: str) -> Iterator[None]:
-    """Put the outs of the stage `name` back where it fails or is ended; in the latter case say how to go on."""
+    """Put the outs of the stage `name` back where it fails or is ended; in the latter case say how to go on.
+
+    From now on what ends the stage raises, so that it cleans up. Its lock is held.
+    """
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     try:
+        _on_ending(_Raise(name))
+        if sys.excepthook is _fail:
+            sys.excepthook = _explain
         yield
         _on_ending(signal.SIG_IGN)  # it is done: what ends it now must not keep DVC from recording that
     except BaseException as error:
+        _on_ending(signal.SIG_IGN)  # what puts the outs back must not be ended
         back = put_back(os.environ.get("DVC_STAGE"))
         if isinstance(error, StoppedError):
             _say(name, _stopped(), back)
-            for number in ENDING:
-                signal.signal(number, signal.SIG_DFL)  # nothing is left to lose
+        elif back is False:
+            _say(name, "failed.", back)
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)  # nothing is left to lose
         raise
 
 
@@ -92,8 +98,7 @@ def put_back(address: str | None) -> bool | None:
     """
     if not address:
         return None
-    here = Path(VENV, "bin/python")
-    python = sys.executable if importlib.util.find_spec("dvc") else str(here) if here.exists() else None
+    python = _with_dvc()
     if python is None:
         return False
     with _deaf(), contextlib.suppress(OSError):
@@ -103,13 +108,22 @@ def put_back(address: str | None) -> bool | None:
     return False
 
 
+def _with_dvc() -> str | None:
+    """A Python that can run this file as a child: the project's, or else this one."""
+    here = Path(VENV, "bin/python")
+    if here.exists():
+        return str(here)
+    return sys.executable if sys.version_info >= OLDEST and importlib.util.find_spec("dvc") else None
+
+
 def _put_back_unless_it_runs() -> bool | None:
     """`put_back`, but where another process is running this stage its outs are left to it."""
     with contextlib.suppress(FileNotFoundError), Path("artifacts/.locks", f"{_name()}.lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return None
+            if lock.read().strip() != str(os.getpid()):  # this process may have taken it a moment ago
+                return None
     return put_back(os.environ.get("DVC_STAGE"))
 
 
@@ -140,13 +154,34 @@ def _deaf() -> Iterator[None]:
 def _end(number: int, _frame: FrameType | None) -> None:
     """End this process at once: an exception could be lost in the import of somebody's library."""
     _on_ending(signal.SIG_IGN)
-    _say(_name(), _stopped(), _put_back_unless_it_runs())
-    os._exit(128 + number)
+    try:
+        _say(_name(), _stopped(), _put_back_unless_it_runs())
+    finally:
+        os._exit(128 + number)
 
 
-def _raise(number: int, _frame: FrameType | None) -> None:
-    _on_ending(signal.SIG_IGN)  # a second Ctrl-C must not end what the first one cleans up
-    raise StoppedError(128 + number)
+class _Raise:
+    """What hears the signals while the stage `name` runs: it raises, and later ends a stage that lost what was raised.
+
+    Python drops what is raised in a `__del__` or a callback, and a library may catch all there is.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._first: float | None = None
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            raise StoppedError(128 + number)
+        if now - self._first < GRACE_SECONDS:
+            return  # a second Ctrl-C must not end what the first one cleans up
+        _on_ending(signal.SIG_IGN)
+        try:
+            _say(self._name, _stopped(), put_back(os.environ.get("DVC_STAGE")))
+        finally:
+            os._exit(128 + number)
 
 
 def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -165,6 +200,8 @@ def _explain(
         _say(_name(), _another_python(str(error)), back)
     else:
         sys.__excepthook__(kind, error, trace)
+        if back is False:
+            _say(_name(), "failed.", back)
 
 
 def _stopped() -> str:
@@ -185,14 +222,13 @@ def _say(name: str, what: str, back: bool | None) -> None:
     if back is not None:
         by_hand = f"Not all of its outs are there; what is left: `dvc checkout {name}` and `git restore metrics`."
         what += f" {'Its outs are as before.' if back else by_hand}"
-    sys.stderr.write(f"{name}: {what}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # nobody listens: `2>&-`, a pipe without a reader
+        sys.stderr.write(f"{name}: {what}\n")
+        sys.stderr.flush()
 
 
 def _restore(address: str) -> bool:
-    """What the child does. Returns whether all outs that dvc.lock knows are there."""
-    import hashlib
-
+    """What the child does. Returns whether all outs that dvc.lock knows are there, as it knows them."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -204,14 +240,21 @@ def _restore(address: str) -> bool:
         # Metrics are in git, not in DVC's cache for outs; its run cache keeps their bytes all the same.
         for out in (out for out in outs if not out.use_cache):
             path, digest = Path(out.fs_path), out.hash_info.value
-            if path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == digest:
+            if digest.endswith(".dir") or _digest(_read(path)) == digest:  # the former: a list of a folder's files
                 continue
-            kept_there = cache / "files/md5" / digest[:2] / digest[2:]
-            content = kept_there.read_bytes() if kept_there.is_file() else _in_git(path)
-            if content is not None and not digest.endswith(".dir"):  # a list of a folder's files
+            found = (_read(cache / "files/md5" / digest[:2] / digest[2:]), _in_git(path))
+            for content in (content for content in found if content is not None and _digest(content) == digest):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        return all(out.exists for out in outs)
+        return all(out.exists and not out.changed_checksum() for out in outs)
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _in_git(path: Path) -> bytes | None:

@@ -13,7 +13,7 @@ def parse(text: str, name: str) -> Any:
     """What the file called `name` holds. Raises ValueError in one line, where it is no YAML or says a key twice."""
     try:
         return YAML(typ="safe").load(text)
-    except (YAMLError, ValueError) as error:  # ValueError: the 31st of February
+    except (YAMLError, ValueError, KeyError) as error:  # ValueError: the 31st of February; KeyError: "!!bool maybe"
         raise ValueError(_told(error, text, name)) from None
 
 
@@ -24,6 +24,8 @@ def _told(error: Exception, text: str, name: str) -> str:
             f"{name}, line {line}: a merge conflict ('{conflict[0][:40]}'). Keep one side of it, and delete the lines "
             "that begin with <<<<<<<, ======= and >>>>>>>."
         )
+    if isinstance(error, KeyError):
+        return f"{name}: not YAML: {error} is no value of the type that its tag (!!) names."
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark and (twice := re.match(r'found duplicate key "(.+?)" with value', problem or "")):
         return f"{name}, line {mark.line + 1}: the key '{twice[1]}' is here a second time. Keep one of the two lines."

@@ -145,7 +145,25 @@ def test_a_table_in_another_encoding_is_refused_before_any_row_is_answered(predi
     said = predict("tickets.csv", "text\ncafé bread\n".encode("cp1252"))
     assert (said.code, said.out) == (1, [])
     assert "tickets.csv, line 2: not UTF-8" in said.err[0]
-    assert "or save it as UTF-8. That line reads: cp1252 'café bread'" in said.err[0]
+    assert "first 2 lines. Save it as UTF-8. That line reads: cp1252 'café bread'" in said.err[0]
+
+
+def test_nobody_is_told_of_parameters_outside_a_project(predict: Predict, tmp_path: Path) -> None:
+    assert predict("tickets.csv", "").err == ["winnow: tickets.csv is empty (0 bytes). Check that it was written."]
+    said = predict("tickets.csv", "text\nbread and more\n".encode("utf-16-le"))
+    assert said.err[0].endswith("as UTF-16 is. If so, save it as UTF-8: `iconv -f utf-16-le -t utf-8`.")
+    few = "text\n" + "bread\n" * 40
+    said = predict("tickets.csv", few.encode() + b"caf\xe9\n")
+    assert said.err[0].endswith("line 42: byte 0xe9 has no meaning in the file's encoding.")
+    assert predict("tickets.txt", b"bread\ncaf\xe9\n").err[0].endswith("has no meaning in the file's encoding.")
+    make_project(tmp_path)
+    assert "Set ingest.encoding" in predict("tickets.csv", "text\ncafé bread\n".encode("cp1252")).err[0]
+
+
+def test_an_empty_line_of_a_table_is_no_row(predict: Predict) -> None:
+    assert predict("tickets.csv", "id,text\n1,bread\n\n2,ship\n").out == [f"{ANSWERS[0]}\tbread", f"{ANSWERS[1]}\tship"]
+    both = '{"text": "bread"}\n\n{"text": "ship"}\n'
+    assert predict("tickets.jsonl", both).out == [f"{ANSWERS[0]}\tbread", f"{ANSWERS[1]}\tship"]
 
 
 def test_lines_of_a_text_file_that_are_empty_or_no_text_are_nulls(predict: Predict) -> None:
@@ -214,7 +232,7 @@ def test_lines_of_pairs_without_one_tab_are_nulls(tmp_path: Path) -> None:
 def test_pairs_of_a_table_are_two_columns(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"b": "second", "a": 1.0}\n{"a": "first", "b": null}\n{"a": "first"}\n')
-    columns = Columns({"--text-column": "a", "--text-pair-column": "b"}, "auto", 1000)
+    columns = Columns({"--text-column": "a", "--text-pair-column": "b"}, "auto", 1000, True)
     assert told(list(asked.rows_of_table(str(file), columns))) == [
         (("1", "second"), ""), (("first", None), "empty"), ((None, None), "missing_column"),
     ]  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from flow_fixtures import ROOT, environment, eventually
 
-from flows import changes
+from flows import changes, reproduce, retrain
 from flows.budget import Budget
 from flows.charts import picture
 from flows.edits import set_values
@@ -152,3 +152,21 @@ def test_an_object_on_s3_that_changed_is_told_though_dvc_keeps_no_md5_of_it() ->
     assert list(changes.stages(before, before)) == []
     (change,) = changes.stages(before, after)
     assert change.reasons == ("s3://b/rows.csv changed",)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("no server could be started"), "no server could be started"),
+        (KeyboardInterrupt(), "stopped. What had ended is in DVC's cache; `winnow retrain` takes it from there"),
+    ],
+)
+def test_what_ends_a_start_of_prefects_server_ends_the_run_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
+) -> None:
+    def fail(**_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reproduce, "get_client", fail)  # Prefect's
+    with pytest.raises(type(error), match=f"^{told}"):
+        retrain.run(tmp_path, None, "by hand", accept_drift=False)

@@ -71,6 +71,29 @@ def test_rows_that_git_keeps_by_force_go_into_a_proposal_and_ignored_ones_are_na
     assert told == ["data/parts/a.jsonl: git ignores 1, so they are no data. `git add --force` keeps one."]
 
 
+def test_a_file_name_that_git_would_take_for_a_pattern_is_a_file_name(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run(project, "git", "add", ".gitignore")
+    (project / ":rows").mkdir()
+    (project / ":rows/:(top)a.csv").write_text("one\n")
+    run(project, "git", "--literal-pathspecs", "add", ":rows")
+    run(project, "git", "commit", "-qm", "start")
+    worktree = tmp_path_factory.mktemp("worktree") / "at"
+    run(project, "git", "worktree", "add", "-q", "--detach", str(worktree))
+    (project / ":rows/:!b.csv").write_text("more\n")
+    start = git.commit_of(project, "HEAD")
+    assert list(_from_checkout(project, worktree, start, Path(":rows"), print)) == [
+        ":rows: 1 file changed in the clone"
+    ]
+    assert run(worktree, "git", "ls-files", "-z").stdout.split("\0") == [
+        ".gitignore",
+        ":rows/:!b.csv",
+        ":rows/:(top)a.csv",
+        "",
+    ]
+
+
 def test_no_page_and_no_message_says_to_commit_whatever_lies_there() -> None:
     places = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("flows/**/*.py")]
     places += REPOSITORY.glob("stages/**/*.py")

@@ -179,6 +179,15 @@ def test_the_word_is_on_stderr_so_that_the_table_stays_readable_by_machines(proj
     assert "train.py is missing. `winnow plan` says" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])
+def test_a_merge_conflict_is_told_and_the_table_is_shown(project: Path, name: str):
+    path = project / name
+    path.write_text(f"<<<<<<< HEAD\n{path.read_text()}=======\nother: 1\n>>>>>>> other\n")
+    done = winnow(project, "metrics")
+    assert (done.returncode, "50.0%" in done.stdout) == (0, True)
+    assert "cannot be told: " + name + ", line 1: a merge conflict" in done.stderr
+
+
 def test_without_a_lock_nothing_is_claimed(project: Path):
     (project / "dvc.lock").unlink()
     assert freshness.notice(project) is None

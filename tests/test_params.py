@@ -213,6 +213,13 @@ def test_conflict_markers_are_told_as_what_they_are(tmp_path: Path, indent: str)
     )
 
 
+def test_a_value_that_does_not_fit_its_tag_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: !!bool maybe\n")
+    with pytest.raises(ValueError) as error:
+        load_params(tmp_path / "params.yaml")
+    assert str(error.value) == "params.yaml: not YAML: 'maybe' is no value of the type that its tag (!!) names."
+
+
 def test_keys_that_are_no_texts_are_named(tmp_path: Path) -> None:
     path = changed(tmp_path, "seed: 20 ", "20: seed\nseed: 20 ")
     with pytest.raises(ValueError, match=r"params\.yaml: .*20"):

@@ -417,6 +417,12 @@ def test_promote_says_that_a_model_that_is_not_committed_is_not_the_one_released
     assert "not committed" not in caplog.text
 
 
+def test_a_merge_conflict_in_dvc_lock_keeps_nobody_from_releasing_what_is_committed(project: Path) -> None:
+    lock = project / "dvc.lock"
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
+    assert promote(project).revision == commit_of(project, "HEAD")
+
+
 def test_an_object_that_nobody_has_is_one_clear_line(project: Path) -> None:
     shutil.rmtree(project / ".dvc/cache")
     shutil.rmtree(project.parent / "store")

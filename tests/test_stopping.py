@@ -16,6 +16,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY, init_repository, run
 
+from stages import guard
+
 # A stage with an out and a metric. It waits where a file says so: while its libraries load, or while it runs.
 LIBRARY = """
 import time
@@ -27,18 +29,30 @@ def wait(where):
         for _ in range(1200):  # a signal between the file and one long sleep would be heard after it
             time.sleep(0.05)
 
+class Callback:
+    def __del__(self):
+        wait("callback")
+
 wait("loading")
 """
 STAGE = """
+from pathlib import Path
+
 import library
+from stages import guard
 from stages.entry import run_stage
 from stages.files import write_json
+
+guard.GRACE_SECONDS = 0.1
 
 def toy(params, paths):
     text = (paths.root / "data.txt").read_text()
     (paths.root / "out.txt").write_text(text)
     write_json(paths.root / "metrics/toy.json", {"characters": len(text)})
+    library.Callback()
     library.wait("running")
+    if Path("fails").exists():
+        raise ValueError("no such thing")
 
 if __name__ == "__main__":
     run_stage(toy)
@@ -54,6 +68,7 @@ DVC_YAML = {
     }
 }
 GOES_ON = "toy: stopped; `dvc repro` goes on, a training from its last checkpoint."
+BY_HAND = "Not all of its outs are there; what is left: `dvc checkout toy` and `git restore metrics`."
 LINE = f"{GOES_ON} Its outs are as before."
 
 
@@ -62,7 +77,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose stage has run on "old", committed; with "new" as its data since."""
     folder = tmp_path_factory.mktemp("stopping") / "project"
     (folder / "stages").mkdir(parents=True)
-    for name in ("__init__", "guard", "entry", "params", "paths", "contracts", "yaml_text", "files", "unseen"):
+    for name in ("__init__", "guard", "entry", "params", "paths", "contracts", "unseen", "yaml_text", "files"):
         shutil.copyfile(REPOSITORY / f"stages/{name}.py", folder / f"stages/{name}.py")
     (folder / "stages/toy.py").write_text(STAGE)
     (folder / "library.py").write_text(LIBRARY)
@@ -70,7 +85,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "dvc.yaml").write_text(yaml.safe_dump(DVC_YAML))
     (folder / "data.txt").write_text("old")
     init_repository(folder)
-    (folder / ".gitignore").write_text("/out.txt\n/artifacts\n__pycache__\nwait*.*\n")
+    (folder / ".gitignore").write_text("/out.txt\n/artifacts\n__pycache__\nwait*.*\nfails\n")
     run(folder, "dvc", "repro", PYTHONPATH="")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "reproduced")
@@ -113,6 +128,9 @@ def stop(project: Path, where: str, number: signal.Signals, *command: str, **mor
             assert time.monotonic() < deadline
             time.sleep(0.01)
         os.killpg(process.pid, number)
+        if where == "callback":  # what this raises is lost
+            time.sleep(0.3)
+            os.killpg(process.pid, number)
         _, said = process.communicate(timeout=60)  # the stage, too, holds the pipes: it has ended
     finally:
         process.kill()
@@ -141,6 +159,61 @@ def test_the_exit_code_of_a_stage_says_which_signal_ended_it(project: Path, wher
     assert_as_before(project)
 
 
+def test_a_signal_that_is_lost_in_a_callback_leaves_the_stage_open_to_the_next(project: Path):
+    (project / "wait.running").touch()
+    code, said = stage(project, "callback", signal.SIGTERM)
+    assert code == 143
+    assert said.splitlines()[-1] == LINE
+    assert_as_before(project)
+
+
+@pytest.mark.parametrize("where", ["loading", "running"])
+def test_a_stage_that_nobody_hears_is_ended_all_the_same(project: Path, where: str):
+    take_away_as_dvc_does(project)
+    command = ("sh", "-c", "exec python -m stages.toy 2>&-")
+    assert stop(project, where, signal.SIGINT, *command, DVC_STAGE="toy") == (130, "")
+    assert_as_before(project)
+
+
+def test_outs_are_put_back_by_the_projects_python_rather_than_by_anybodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\necho "$3" > asked\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert guard.put_back("toy") is True
+    assert (tmp_path / "asked").read_text() == "toy\n"
+
+
+def test_a_python_that_is_too_old_is_not_asked_to_put_outs_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guard, "OLDEST", (99, 0))
+    assert guard._with_dvc() is None
+
+
+def test_a_stage_that_fails_says_where_its_outs_cannot_be_put_back(project: Path):
+    shutil.rmtree(project / ".dvc/cache")
+    (project / "fails").touch()
+    take_away_as_dvc_does(project)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = run(project, "python", "-m", "stages.toy", check=False, PATH=path, PYTHONPATH="", DVC_STAGE="toy")
+    (project / "out.txt").unlink(missing_ok=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"toy: failed. {BY_HAND}", "toy: no such thing"]
+
+
+def test_a_metric_of_another_commit_is_not_put_in_the_place_of_what_is_there(project: Path):
+    (project / "metrics/toy.json").write_text("of another commit")
+    run(project, "git", "commit", "-qam", "another")
+    (project / "metrics/toy.json").write_text("what is there")
+    for file in (project / ".dvc/cache/files").rglob("*"):
+        if file.is_file() and file.read_text() != "old":
+            file.unlink()
+    assert put_back_in(project) is False
+    assert (project / "metrics/toy.json").read_text() == "what is there"
+
+
 def test_a_stage_started_by_hand_has_lost_nothing_and_says_only_that_it_stopped(project: Path):
     assert stop(project, "loading", signal.SIGINT, "python", "-m", "stages.toy") == (130, "toy: stopped.\n")
     assert stop(project, "running", signal.SIGINT, "sh", "-c", "rm wait.loading; exec python -m stages.toy") == (
@@ -161,8 +234,7 @@ def test_outs_are_back_also_from_a_cache_that_was_moved(project: Path):
 def test_metrics_are_back_from_git_in_a_clone_without_dvcs_cache(project: Path):
     shutil.rmtree(project / ".dvc/cache")
     code, said = stage(project, "loading", signal.SIGINT)
-    by_hand = "Not all of its outs are there; what is left: `dvc checkout toy` and `git restore metrics`."
-    assert (code, said) == (130, f"{GOES_ON} {by_hand}\n")
+    assert (code, said) == (130, f"{GOES_ON} {BY_HAND}\n")
     assert run(project, "git", "status", "--porcelain").stdout == ""
 
 

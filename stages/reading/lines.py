@@ -43,11 +43,11 @@ class Line(NamedTuple):
     fault: Fault | None
 
 
-def encoding_of(stream: BinaryIO, encoding: str, shown: str) -> str:
+def encoding_of(stream: BinaryIO, encoding: str, shown: str, *, has_params: bool = True) -> str:
     """The codec to read `stream` with; `stream` is left at its start.
 
     `encoding` is the parameter: "auto" (a byte order mark, or else UTF-8), or a codec's name. Raises ValueError where
-    the start of the file, named `shown`, is neither, with candidates.
+    the start of the file, named `shown`, is neither, with candidates; by `has_params` it says to set the parameter.
     """
     if encoding != "auto":
         return encoding
@@ -58,15 +58,16 @@ def encoding_of(stream: BinaryIO, encoding: str, shown: str) -> str:
             return codec
     if sample.count(0) > NUL_SHARE * len(sample):
         codec = "utf-16-le" if sample[1::2].count(0) >= sample[::2].count(0) else "utf-16-be"
-        raise ValueError(f"{shown} is full of NUL bytes, as UTF-16 is. If so, set ingest.encoding to {codec}.")
+        remedy = f"set ingest.encoding to {codec}" if has_params else f"save it as UTF-8: `iconv -f {codec} -t utf-8`"
+        raise ValueError(f"{shown} is full of NUL bytes, as UTF-16 is. If so, {remedy}.")
     lines = sample.splitlines()
     if len(sample) == SAMPLE:  # cut, perhaps within a character
         lines[-1] = _whole_characters(lines[-1])
     others = [(number, line) for number, line in enumerate(lines, start=1) if not _is_utf8(line)]
     if len(others) > OTHER_ENCODING * len(lines):
+        remedy = "Set ingest.encoding to what it is, or save it as UTF-8" if has_params else "Save it as UTF-8"
         raise ValueError(
-            f"{shown}, line {others[0][0]}: not UTF-8, as {len(others)} of the first {len(lines)} lines. "
-            "Set ingest.encoding to what it is, or save it as UTF-8. "
+            f"{shown}, line {others[0][0]}: not UTF-8, as {len(others)} of the first {len(lines)} lines. {remedy}. "
             f"That line reads: {_candidates([line for _, line in others[:100]])}."
         )
     return "utf-8"

@@ -47,6 +47,8 @@ class Format(NamedTuple):
     wanted: Sequence[Wanted]
     encoding: str
     max_chars: int
+    has_params: bool = True
+    """Whether the encoding comes from a params.yaml, so that messages may say to change it there."""
 
 
 def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> Iterator[Record]:
@@ -59,7 +61,7 @@ def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> 
         if file.ending == ".parquet":
             yield from _checked(_parquet(file, stream, how), how)
             return
-        encoding = encoding_of(stream, how.encoding, file.shown)
+        encoding = encoding_of(stream, how.encoding, file.shown, has_params=how.has_params)
         if encoding not in ("utf-8", how.encoding):
             tell(f"{file.shown} is read as {encoding}, which its byte order mark says.")
         is_json = file.ending.startswith(".json")

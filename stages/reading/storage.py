@@ -151,7 +151,7 @@ class _Placed(io.RawIOBase):
 
 def _check_start(file: DataFile, start: bytes) -> None:
     if not start:
-        raise ValueError(f"{file.shown} is empty (0 bytes). Check that it was written, or point ingest.path elsewhere.")
+        raise ValueError(f"{file.shown} is empty (0 bytes). Check that it was written.")
     for magic, found in MISNAMED.items():
         if start.startswith(magic) and not file.is_gzipped and file.ending != ".parquet":
             raise ValueError(f"{file.shown} is {found}.")
