@@ -1,4 +1,4 @@
-"""Writing artifacts: byte-stable, and published whole or not at all."""
+"""Files: artifacts byte-stable and published whole or not at all, and the names of weights in a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 GROUP_ROWS = 65_536  # of Parquet; a group is what a reader holds at once
 GROUP_CHARS = 1 << 26  # fewer rows, where they are long
+# What wrappers of modules put into the names of weights: torch.compile, FSDP, activation checkpointing.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+OLD_ENDS = {"gamma": "weight", "beta": "bias"}  # of layer norms, from the time of TensorFlow
+BUFFERS = ("position_ids", "token_type_ids", "inv_freq")  # what older versions of transformers saved, and none reads
+SHOWN = 3  # names of weights in a message
 
 
 @contextlib.contextmanager
@@ -118,3 +124,44 @@ def refuse_remote_code(folder: Path) -> None:
         path = folder / name
         if path.is_file() and "auto_map" in read_object(path):
             raise ValueError(f"{path}: 'auto_map' names code to run. Winnow runs no code that comes with a model.")
+
+
+def plain_names(found: Iterable[str]) -> dict[str, str]:
+    """The names in a checkpoint by what they are without wrappers. Raises ValueError where two are the same."""
+    sources: dict[str, str] = {}
+    for name in found:
+        if sources.setdefault(plain(name), name) != name:
+            raise ValueError(
+                f"it has {plain(name)} twice ({sources[plain(name)]}, {name}). Allowed: every weight once."
+            )
+    return sources
+
+
+def plain(name: str) -> str:
+    """The name without what wrappers put into it, and with the ends of today."""
+    parts = [part for part in name.split(".") if part not in WRAPPERS]
+    if len(parts) > 1 and parts[-1] in OLD_ENDS and "norm" in parts[-2].lower():
+        parts[-1] = OLD_ENDS[parts[-1]]
+    return ".".join(parts)
+
+
+def prefixes(found: Iterable[str], known: Collection[str]) -> Mapping[str, int]:
+    """What stands before the `known` names in `found`, with its dot, and how many names it stands before."""
+    counts: Counter[str] = Counter()
+    for name in found:
+        parts = name.split(".")
+        for at in range(len(parts)):
+            if ".".join(parts[at:]) in known:
+                counts["".join(f"{part}." for part in parts[:at])] += 1
+    return counts
+
+
+def one_prefix(whole: Collection[str], counts: Mapping[str, int]) -> str:
+    """The prefix under which the model is: none before any, a `whole` one before others, and most names of those."""
+    return "" if "" in whole else max(whole or counts, key=lambda each: counts[each], default="")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of the names."""
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown}, ..." if len(names) > SHOWN else shown or "none"

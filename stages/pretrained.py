@@ -18,9 +18,10 @@ from stages.model_files import (
     TOKENIZER,
     faults,
     faults_of_tokens,
+    lacking,
     positions,
     refuse_kind,
-    sharded,
+    stated_limit,
     too_few_rows,
     too_many_tokens,
 )
@@ -45,13 +46,8 @@ def locate(model: ModelParams) -> Path:
     its own to be run.
     """
     folder = located_here(model) or _hub(model)
-    if fault := sharded(folder):
+    if fault := lacking(folder):
         raise ValueError(f"params.yaml: model.name is '{model.name}': {fault}")
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"params.yaml: model.name is '{model.name}': it has no {name}. Allowed: safetensors models."
-            )
     refuse_remote_code(folder)
     try:
         refuse_kind(read_object(folder / CONFIG))
@@ -101,14 +97,15 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
         raise ValueError(_no_fast_tokenizer(model, folder))
     try:
         config = _whole_config(folder)
-        for fault in faults_of_tokens(folder, config):
+        stated_limit(folder)
+        if fault := next(faults_of_tokens(folder, config), None):
             raise ValueError(fault)
         tokenizer: Any = AutoTokenizer.from_pretrained(
             folder, use_fast=True, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # whatever transformers and tokenizers raise for files that are none of theirs
         reason = " ".join(str(error).split())
-        raise ValueError(f"params.yaml: model.name is '{model.name}': {reason} (in {folder})") from None
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {reason} (in {folder})") from error
     if not tokenizer.is_fast:
         raise ValueError(_no_fast_tokenizer(model, folder))
     # transformers numbers special tokens anew that tokenizer.json does not have.

@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import flow_fixtures
+import numpy as np
 import pytest
 from flow_fixtures import ROOT, change, environment, make_project, winnow, write_word_model
+from safetensors.numpy import save_file
 
 from stages.files import write_json
 
@@ -33,6 +35,11 @@ def only_line(text: str) -> str:
     lines = text.splitlines()
     assert len(lines) == 1, text
     return lines[0]
+
+
+def write_weights(folder: Path) -> None:
+    """Weights of an encoder as small as can be, for a config.json that says no sizes."""
+    save_file({"embeddings.word_embeddings.weight": np.zeros((1, 1), dtype=np.float32)}, folder / "model.safetensors")
 
 
 def test_check_is_silent_where_all_is_well(shared: Path):
@@ -103,6 +110,7 @@ def test_check_says_what_of_a_model_could_not_be_pruned_hours_later(project: Pat
     folder.mkdir()
     write_json(folder / "config.json", {"model_type": "roberta"})
     write_json(folder / "tokenizer.json", {"model": {"type": "BPE"}})
+    write_weights(folder)
     change(project, model__name=str(folder), model__revision=None)
     done = winnow(project, "check")
     assert "prune.vocabulary is corpus, and the tokenizer's type is BPE. Allowed for it: all" in only_line(done.stderr)
@@ -116,6 +124,7 @@ def test_check_says_more_tokens_than_the_model_has_positions_for_from_any_folder
     (project / "model").mkdir()
     sizes = {"max_position_embeddings": 66, "pad_token_id": 1}
     write_json(project / "model/config.json", {"model_type": "camembert", **sizes})
+    write_weights(project / "model")
     change(project, model__name="./model", model__revision=None, tokenize__max_tokens=65)
     said = "tokenize.max_tokens is 65. Allowed: at most 64, which is what the model takes."
     assert said in only_line(winnow(below, "check").stderr)

@@ -110,6 +110,53 @@ def test_norms_of_old_names_compiled_layers_and_heads_beside_the_encoder_are_no_
     assert told(folder) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("encoder.layer.0.", "encoder._orig_mod.layer.0."),
+        ("encoder.layer.", "encoder._fsdp_wrapped_module.layer."),
+        ("embeddings.word", "embeddings._orig_mod.word"),
+    ],
+)
+def test_wrappers_anywhere_in_the_names_are_no_fault_for_check_either(
+    tiny_models: Callable[[str], Path], tmp_path: Path, before: str, after: str
+) -> None:
+    folder = renamed(copy_of(tiny_models("bert"), tmp_path / "model"), lambda name: name.replace(before, after))
+    assert torch.equal(logits(build(folder)), logits(build(tiny_models("bert"))))
+    assert told(folder) == []
+
+
+@pytest.mark.parametrize("own", ["", "b_student."])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"encoder.layer.7.output.dense.bias": (32,), "embeddings.word_embeddings.weight": (90, 32)},
+        {"embeddings.word_embeddings.weight": (7, 5)},
+        {"transformer.layer.9.bias": (3,)},
+    ],
+    ids=["more layers", "another width", "another kind"],
+)
+def test_what_is_beside_the_whole_model_is_no_fault(
+    tiny_models: Callable[[str], Path], tmp_path: Path, own: str, beside: dict[str, tuple[int, ...]]
+) -> None:
+    folder = renamed(copy_of(tiny_models("bert"), tmp_path / "model"), lambda name: own + name)
+    path = folder / "model.safetensors"
+    others = {f"a_teacher.{name}": torch.zeros(shape) for name, shape in beside.items()}
+    save_file({**load_file(path), **others}, path)
+    assert torch.equal(logits(build(folder)), logits(build(tiny_models("bert"))))
+    assert told(folder) == []
+
+
+def test_a_weight_that_is_there_twice_is_told_by_check(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copy_of(tiny_models("bert"), tmp_path / "model")
+    path = folder / "model.safetensors"
+    save_file({**load_file(path), "_orig_mod.embeddings.LayerNorm.beta": torch.zeros(32)}, path)
+    said = r"it has embeddings\.LayerNorm\.bias twice"
+    assert re.search(said, only(told(folder)))
+    with pytest.raises(ValueError, match=said):
+        build(folder)
+
+
 def test_a_missing_pooler_is_fine_and_half_precision_is_read(
     tiny_models: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -132,7 +179,8 @@ def test_a_missing_pooler_is_fine_and_half_precision_is_read(
          "config.json says 3 layers, and model.safetensors has 2 (0, 2)"),
         (lambda name: name if "pooler" in name else None, "53 of the 53 weights",
          "none of the 2 weights in model.safetensors is a table of words"),
-        (lambda name: f"a.{name}" if "layer.0" in name else f"b.{name}", r"16 of the 53 .*has 16 others \(a\.", None),
+        (lambda name: f"a.{name}" if "layer.0" in name else f"b.{name}", r"16 of the 53 .*has 16 others \(a\.",
+         "config.json says 3 layers, and model.safetensors has 2 (1, 2) under 'b.'"),
         (lambda name: name.replace("output.dense.bias", "output.dense.b"), r"6 of the 53 .*has 6 others", None),
     ],
     ids=["other names", "a layer missing", "a head alone", "two prefixes", "some names"],
@@ -184,6 +232,19 @@ def test_shards_are_told_to_be_merged(tiny_models: Callable[[str], Path], tmp_pa
     assert re.search(said, only(list(faults_of_model(folder, params))))
     with pytest.raises(ValueError, match=said):
         locate(params.model)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_folder_without_weights_or_configuration_is_told_by_check_as_by_tokenize(
+    tiny_models: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    folder = copy_of(tiny_models("bert"), tmp_path / "model")
+    params = with_model(folder)
+    (folder / name).rename(folder / "pytorch_model.bin")
+    said = f"params.yaml: model.name is '{folder}': it has no {name}. Allowed: safetensors models."
+    assert only(list(faults_of_model(folder, params))) == said
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_tokenizer(params.model)
 
 
 # Kinds of models, and where they count positions from
@@ -329,6 +390,16 @@ def test_a_tokenizer_with_larger_tokens_than_the_model_has_embeddings_is_refused
         ("tokenizer.json", "[]", "tokenizer.json: a list, where a JSON object belongs"),
         ("tokenizer.json", "{}", "tokenizer.json: it has no 'model', so it is no tokenizer"),
         ("tokenizer.json", '{"model": {"vocab": {"a": []}}, "added_tokens": [{}]}', "tokenizer.json"),
+        ("tokenizer.json", '{"model": {"vocab": {"a": "x"}}}', "tokenizer.json: its tokens have no numbers"),
+        ("tokenizer.json", '{"model": {"vocab": {"a": NaN}}}', "tokenizer.json: its tokens have no numbers"),
+        ("tokenizer.json", '{"model": {"vocab": 5}}', "tokenizer.json: its tokens have no numbers"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"a": {}}}', r"config\.json: its tokens have no numbers"),
+        ("tokenizer_config.json", '{"model_max_length": Infinity}', "tokenizer_config.json: model_max_length is inf"),
+        ("tokenizer_config.json", '{"model_max_length": NaN}', "tokenizer_config.json: model_max_length is nan"),
+        ("tokenizer_config.json", '{"model_max_length": [1]}', r"tokenizer_config.json: model_max_length is \[1\]"),
+        ("tokenizer_config.json", '{"model_max_length": "abc"}', "tokenizer_config.json: model_max_length is 'abc'"),
+        ("tokenizer_config.json", '{"model_max_length": true}', "tokenizer_config.json: model_max_length is True"),
+        ("tokenizer_config.json", '{"model_max_length": 0}', "tokenizer_config.json: model_max_length is 0"),
         ("tokenizer_config.json", "[]", "tokenizer_config.json: a list, where a JSON object belongs"),
     ],
 )
@@ -341,6 +412,16 @@ def test_a_broken_file_is_a_line_that_names_it_in_check_and_in_tokenize(
     with pytest.raises(ValueError, match=said) as raised:
         load_tokenizer(with_model(folder).model)
     assert "\n" not in str(raised.value)
+
+
+def test_what_a_broken_tokenizer_raised_below_stays_the_cause(
+    tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy_of(tiny_models("bert"), tmp_path / "model")
+    edited(folder / "tokenizer.json", normalizer={"type": "none such"})
+    with pytest.raises(ValueError, match=r"params\.yaml: model\.name is") as raised:
+        load_tokenizer(with_model(folder).model)
+    assert raised.value.__cause__ is not None
 
 
 def test_a_configuration_of_which_no_model_can_be_made_is_a_line(

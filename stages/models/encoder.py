@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,17 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from stages.contracts import Family, Parts, Reader, Taps, Units
-from stages.files import read_json, refuse_remote_code, write_json
+from stages.files import (
+    BUFFERS,
+    one_prefix,
+    plain,
+    plain_names,
+    prefixes,
+    read_json,
+    refuse_remote_code,
+    some,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from stages.params import ModelParams
@@ -27,13 +36,6 @@ ATTENTION = "eager"
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
 # What they call the width of the feed-forward part in their configurations.
 FEED_FORWARD_WIDTHS = ("intermediate_size", "hidden_dim")
-
-
-SHOWN = 3  # names of weights in a message
-# What wrappers of modules put into the names of weights: torch.compile, FSDP, activation checkpointing.
-WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-OLD_ENDS = {"gamma": "weight", "beta": "bias"}  # of layer norms, from the time of TensorFlow
-BUFFERS = ("position_ids", "token_type_ids", "inv_freq")  # what older versions of transformers saved, and none reads
 UNUSED = "pooler."  # the part of encoders whose output is not used
 
 WAYS_OUT = (
@@ -147,14 +149,6 @@ def _weights(path: Path, known: Any) -> dict[str, torch.Tensor]:
         return {name: file.get_tensor(source) for name, source in fitting.items()}
 
 
-def _plain(name: str) -> str:
-    """The name without what wrappers put into it, and with the ends of today."""
-    parts = [part for part in name.split(".") if part not in WRAPPERS]
-    if len(parts) > 1 and parts[-1] in OLD_ENDS and "norm" in parts[-2].lower():
-        parts[-1] = OLD_ENDS[parts[-1]]
-    return ".".join(parts)
-
-
 def _matched(found: Collection[str], known: Collection[str], needed: Collection[str]) -> dict[str, str]:
     """The name in the checkpoint of each weight of the model that it has.
 
@@ -163,60 +157,38 @@ def _matched(found: Collection[str], known: Collection[str], needed: Collection[
     Raises ValueError with names and numbers where one that is needed is missing, where layers are left over, and where
     two whole models are in the checkpoint.
     """
-    sources: dict[str, str] = {}
-    for name in found:
-        if sources.setdefault(_plain(name), name) != name:
-            raise ValueError(
-                f"it has {_plain(name)} twice ({sources[_plain(name)]}, {name}). Allowed: every weight once."
-            )
-    counts = _prefixes(sources, known)
+    sources = plain_names(found)
+    counts = prefixes(sources, known)
     whole = [prefix for prefix in counts if all(f"{prefix}{name}" in sources for name in needed)]
     if len(whole) > 1 and "" not in whole:
         raise ValueError(
             f"it has {len(whole)} whole models, under {', '.join(map(repr, sorted(whole)))}. Allowed: one. Save the"
             " encoder that you want with save_pretrained."
         )
-    prefix = "" if "" in whole else max(whole or counts, key=lambda each: counts[each], default="")
+    prefix = one_prefix(whole, counts)
     pairs = {name: sources[prefix + name] for name in known if prefix + name in sources}
     taken = set(pairs.values())
     others = [name for name in found if name not in taken]
     if missing := [name for name in needed if name not in pairs]:
         raise ValueError(
             f"{len(missing)} of the {len(needed)} weights that it needs are not in model.safetensors"
-            f" ({_some(missing)}), which has {len(others)} others ({_some(others)}). Allowed: transformers' own names,"
+            f" ({some(missing)}), which has {len(others)} others ({some(others)}). Allowed: transformers' own names,"
             " all under one prefix. Save the whole encoder with save_pretrained."
         )
     if beyond := _within_layers(others, prefix, known):
         raise ValueError(
             f"model.safetensors has {len(beyond)} weights in its layers that config.json leaves no place for"
-            f" ({_some(beyond)}). Correct config.json (num_hidden_layers), or merge adapters into the weights, and save"
+            f" ({some(beyond)}). Correct config.json (num_hidden_layers), or merge adapters into the weights, and save"
             " the whole encoder with save_pretrained."
         )
     return pairs
-
-
-def _prefixes(found: Iterable[str], known: Collection[str]) -> Mapping[str, int]:
-    """What stands before the `known` names in `found`, with its dot, and how many names it stands before."""
-    counts: Counter[str] = Counter()
-    for name in found:
-        parts = name.split(".")
-        for at in range(len(parts)):
-            if ".".join(parts[at:]) in known:
-                counts["".join(f"{part}." for part in parts[:at])] += 1
-    return counts
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few of the names."""
-    shown = ", ".join(names[:SHOWN])
-    return f"{shown}, ..." if len(names) > SHOWN else shown or "none"
 
 
 def _within_layers(others: Iterable[str], prefix: str, known: Iterable[str]) -> list[str]:
     """Those of the names that are in the list of layers, and none of its old buffers."""
     stacks = tuple({prefix + name[: at + 1] for name in known if (at := _before_number(name)) is not None})
     return [
-        name for name in others if stacks and _plain(name).startswith(stacks) and name.rpartition(".")[2] not in BUFFERS
+        name for name in others if stacks and plain(name).startswith(stacks) and name.rpartition(".")[2] not in BUFFERS
     ]
 
 
