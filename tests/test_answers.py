@@ -156,7 +156,9 @@ def test_nobody_is_told_of_parameters_outside_a_project(predict: Predict, tmp_pa
     said = predict("tickets.csv", few.encode() + b"caf\xe9\n")
     assert said.err[0].endswith("line 42: byte 0xe9 has no meaning in the file's encoding.")
     assert predict("tickets.txt", b"bread\ncaf\xe9\n").err[0].endswith("has no meaning in the file's encoding.")
-    make_project(tmp_path)
+    make_project(tmp_path / "project")
+    (tmp_path / "project/params.yaml").rename(tmp_path / "params.yaml")
+    (tmp_path / "project/dvc.yaml").rename(tmp_path / "dvc.yaml")
     assert "Set ingest.encoding" in predict("tickets.csv", "text\ncafé bread\n".encode("cp1252")).err[0]
 
 
