@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from stages.contracts import Family
 from stages.files import sha256
-from stages.models.encoder import FAMILY, EncoderClassifier
+from stages.models.encoder import FAMILY
 from stages.params import ModelParams
 from stages.pretrained import load_tokenizer, locate
 
@@ -58,7 +59,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
     return ModelParams(name=str(name), **values)
 
 
-def build(folder: Path, **changes: Any) -> EncoderClassifier:
+def build(folder: Path, **changes: Any) -> nn.Module:
     torch.manual_seed(0)
     return FAMILY.build(folder, model_params(folder, **changes), 3).eval()
 
