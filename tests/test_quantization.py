@@ -116,7 +116,7 @@ MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=np.int64)
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 def test_the_built_graph_in_float32_gives_torchs_logits(
-    tiny_models: Callable[[str], Path], tmp_path: Path, pooling: str, activation: str
+    tiny_models: Callable[[str], Path], tmp_path: Path, pooling: Pooling, activation: str
 ) -> None:
     student = make_student(tiny_models("bert"), tmp_path / "student", pooling=pooling)
     config = read_json(student / "config.json")
