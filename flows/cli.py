@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -46,7 +46,7 @@ def plan(as_json: bool, check: bool, verbose: bool) -> None:
 
     A stage that only follows another is skipped in the end where what it reads comes out as it was.
     """
-    from flows import dvc_project, planned
+    from flows import dvc_project
 
     root = _checked_root()
     if check:
@@ -60,7 +60,15 @@ def plan(as_json: bool, check: bool, verbose: bool) -> None:
     if as_json:
         _print_json(reasons)
     else:
-        click.echo(planned.as_text(reasons, verbose=verbose))
+        _print_plan(root, reasons, verbose=verbose)
+
+
+def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, verbose: bool = False) -> None:
+    from flows import planned
+
+    click.echo(planned.as_text(reasons, verbose=verbose))
+    if took := planned.time_of(root, reasons):
+        click.echo(took)
 
 
 @cli.command()
@@ -74,13 +82,13 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     the server that `winnow serve` would, or a temporary one. A second one in the same clone waits for the first.
     """
     root = _checked_root()
-    from flows import dvc_project, planned
+    from flows import dvc_project
 
     if dry_run:
         plan = dvc_project.plan(root, stages)
         forced = dict.fromkeys(dvc_project.forced(plan.graph, stages), ("by force",)) if force else {}
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
-        click.echo(planned.as_text(reasons))
+        _print_plan(root, reasons)
         return
     from concurrent.futures import ThreadPoolExecutor
 

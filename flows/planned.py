@@ -1,8 +1,12 @@
-"""What would run, in a line a stage: why, with the reasons of a kind folded into one. Pure."""
+"""What would run, in a line a stage: why, with the reasons of a kind folded into one; and how long that took before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from stages.paths import Paths
 
 SHOWN = 2  # changes, and stages that are followed, which a line names
 NOT_HERE = (" is missing", " is not in DVC's cache")
@@ -42,3 +46,21 @@ def folded(why: Sequence[str]) -> Iterator[str]:
     if followed:
         rest = f" and {len(followed) - SHOWN} more" if len(followed) > SHOWN else ""
         yield AFTER + ", ".join(followed[:SHOWN]) + rest
+
+
+def time_of(root: Path, stages: Collection[str]) -> str | None:
+    """How long these stages took here when they ran last, one after the other; None where none has run here."""
+    known: list[float] = []
+    for stage in stages:
+        with contextlib.suppress(OSError, ValueError):
+            known.append(float(Paths(root).seconds(stage).read_text(encoding="utf-8")))
+    if not known:
+        return None
+    whose = "these took" if len(known) == len(stages) else f"{len(known)} of these {len(stages)} stages took"
+    return f"{_about(sum(known))} is what {whose} here last time."
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

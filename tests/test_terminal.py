@@ -13,6 +13,7 @@ import pytest
 from flow_fixtures import environment
 
 from flows import planned, terminal
+from stages.paths import Paths
 
 FRESH = {
     "ingest": ("artifacts/raw.parquet is not in DVC's cache", "artifacts/unreadable.parquet is not in DVC's cache"),
@@ -38,6 +39,18 @@ def test_what_changed_comes_before_what_only_follows_and_no_reason_is_folded_whe
         "seed: 1 -> 2", "a.py changed", "1 more change", "x.txt is missing", "after clean",
     ]  # fmt: skip
     assert planned.as_text({"clean": ("seed: 1 -> 2",)}) == "clean  seed: 1 -> 2"
+
+
+def test_a_plan_says_what_its_stages_took_here_last_time_as_far_as_that_is_known(tmp_path: Path) -> None:
+    assert planned.time_of(tmp_path, FRESH) is None
+    paths = Paths(tmp_path)
+    paths.seconds("ingest").parent.mkdir(parents=True)
+    paths.seconds("ingest").write_text("61.5\n")
+    assert planned.time_of(tmp_path, FRESH) == "62 s is what 1 of these 3 stages took here last time."
+    paths.seconds("clean").write_text("3600.0\n")
+    paths.seconds("compare").write_text("torn")
+    assert planned.time_of(tmp_path, ["ingest", "clean"]) == "61 min is what these took here last time."
+    assert planned.time_of(tmp_path, FRESH) == "61 min is what 2 of these 3 stages took here last time."
 
 
 MARKDOWN = """\
