@@ -19,7 +19,7 @@ from stages.reading.storage import ENDINGS, DataFile, find
 from stages.reading.values import Wanted, wanted_columns
 
 log = logging.getLogger("winnow")
-LOOKED_AT = 20  # files, and rows of each that has no header, at most, before anything runs
+FILES_LOOKED_AT, ROWS_LOOKED_AT = 20, 1000  # at most, before anything runs; of a file with a header one row
 
 
 def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
@@ -46,14 +46,21 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
 def faults(params: IngestParams) -> Iterator[str]:
     """What `read` would refuse of the first files as a whole, such as a column that is not there; a line each."""
     try:
-        for file, split in _files(params, lambda _: None)[:LOOKED_AT]:
-            records = read_records(file, _format(split, params), lambda _: None)
-            first = list(islice(records, LOOKED_AT))
-            missing = [one.fault.detail for one in first if one.fault and one.fault.reason == "missing_column"]
-            if missing and len(missing) == len(first):
-                yield f"{file.shown}, line {first[0].place}: {missing[0]}."
+        for file, split in _files(params, lambda _: None)[:FILES_LOOKED_AT]:
+            if told := _column_missing(file, _format(split, params)):
+                yield told
     except (ValueError, OSError) as error:
         yield str(error)
+
+
+def _column_missing(file: DataFile, how: Format) -> str | None:
+    """Which column none of the first rows has, where rows name their columns (jsonl); None where one has them all."""
+    told = None
+    for record in islice(read_records(file, how, lambda _: None), ROWS_LOOKED_AT):
+        if record.fault is None or record.fault.reason != "missing_column":
+            return None
+        told = told or f"{file.shown}, line {record.place}: {record.fault.detail}."
+    return told
 
 
 def _tell(news: str) -> None:
