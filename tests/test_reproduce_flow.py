@@ -118,6 +118,8 @@ def test_a_run_is_found_by_its_name_its_tags_and_its_parameters(project: Path):
     assert {name: set(run.tags) for name, run in task_runs(state, 2).items()} == {
         name: {"winnow", name} for name in ("ingest", "clean")
     }
+    assert described._what({"stages": (), "force": True}) == "all stages by force"
+    assert described._what({"root": None, "base": "main", "approve": "by hand"}) == "newest data for main"
     assert described.tags_of("evaluate@student") == {"winnow", "evaluate", "student"}
     assert {"parameter": "clean.min_chars", "value": "2"} in artifact("parameters")
     # No model is judged: nothing is looked for in remotes, and the log says so.
