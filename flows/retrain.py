@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 
-from flows import dvc_project, dvc_storage, git, proposals, released_data, releases
+from flows import dvc_project, dvc_storage, git, proposal_files, proposal_records, proposals, released_data, releases
 from flows.comparison import gather
 from flows.dvc_project import DvcError
 from flows.evidence import Decision, Review, number
@@ -28,7 +28,9 @@ from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
 from flows.promotion import SHOWN
-from flows.refresh import inputs_of, not_here, refresh
+from flows.proposal_records import Judged
+from flows.proposals import Proposal
+from flows.refresh import inputs_of, not_here, pointers_of, refresh
 from flows.rejudged import rejudged
 from flows.releases import Release
 from flows.reproduce import (
@@ -150,7 +152,7 @@ def _retrain(
     if approve == "when the gate passes":
         _check_published(root, branch)
     released = releases.released(root)
-    start = _start(root, branch, released)
+    start = _start(root, branch, released, log)
     with worktree(root, start) as folder:
         job = Job(root, folder, start, released, children, log)
         _tell_what_stays(job)
@@ -159,8 +161,8 @@ def _retrain(
         if not stale:
             return _skipped(f"nothing new: no stage of {branch} would run")
         log(f"new: {'; '.join(news) or 'code or parameters'}; would run: {', '.join(stale)}")
-        if open_proposal := _proposed_before(job):
-            return _finish(job, open_proposal, branch, approve)
+        if found := _proposed_before(job, approve):
+            return _finish(job, found, branch, approve)
         with one_at_a_time(lock_file(root, "reproduce"), lambda who: log(f"waiting: {who} reproduces here")):
             _bring_data(job)
             _stages(job, known=_judge_data(job, accept_drift))
@@ -206,27 +208,41 @@ def _heads(root: Path, branch: str) -> tuple[str, str]:
 def _check_published(root: Path, branch: str) -> None:
     """Raises ValueError where to publish a release would publish commits that somebody has not pushed yet."""
     here, there = _heads(root, branch)
-    if here and there and git.attempt(root, "merge-base", "--is-ancestor", here, there).returncode != 0:
+    if here and there and not _is_part(root, here, there):
         raise ValueError(
             f"{branch} has commits that origin lacks, and an automatic release would publish them. "
             f"`git push origin {branch}`, or approve by hand."
         )
 
 
-def _start(root: Path, branch: str, released: Release | None) -> str:
-    """The commit to start from: the branch, or what is newer: origin's, or the release made on top of it."""
-    start, *newer = filter(None, (*_heads(root, branch), released.revision if released else ""))
+def _start(root: Path, branch: str, released: Release | None, log: Callable[[str], None]) -> str:
+    """The commit to start from: the branch, or what is newer: origin's, or a release of new data on top of it.
+
+    A release that has more than that has code that the branch has not taken, and a tag is no reason to run it.
+    """
+    start, *newer = filter(None, _heads(root, branch))
     for commit in newer:
-        if git.attempt(root, "merge-base", "--is-ancestor", start, commit).returncode == 0:
+        if _is_part(root, start, commit):
             start = commit
-    return start
+    if released is None or not _is_part(root, start, released.revision):
+        return start
+    if more := next(proposal_files.more_than_results(root, start, released.revision), None):
+        log(f"{released.version} is on top of {branch}, which does not have all of it ({more}): this starts without it")
+        return start
+    return released.revision
+
+
+def _is_part(root: Path, commit: str, of: str) -> bool:
+    return git.attempt(root, "merge-base", "--is-ancestor", commit, of).returncode == 0
 
 
 def _tell_what_stays(job: Job) -> None:
     """Say which changes in the clone have no part in this, since they are not committed."""
-    path = job.params.ingest.path
-    others = ["--", ".", *([] if job.params.ingest.is_outside else [f":(exclude){path}*"])]
-    dirty = git.attempt(job.root, "status", "--porcelain", "--untracked-files=no", *others).stdout.splitlines()
+    path = Path(job.params.ingest.path)
+    data = [] if job.params.ingest.is_outside else [path, *pointers_of(job.worktree, path)]
+    taken = [f":(exclude,literal){file.as_posix()}" for file in data]
+    status = ["status", "--porcelain", "--untracked-files=no", "--", ".", *taken]
+    dirty = git.attempt(job.root, *status).stdout.splitlines()
     if dirty:
         names = ", ".join(line[3:] for line in dirty[:5])
         job.log(f"the clone has changes that are not committed, and take no part: {names}")
@@ -266,10 +282,11 @@ def get_data(job: Job, pointers: list[str]) -> None:
     dvc_storage.pull(job.worktree, pointers, get_run_logger().info, children=job.children)
 
 
-def _proposed_before(job: Job) -> str | None:
-    """An open proposal of the same inputs; one for which drift was accepted was compared with nothing.
+def _proposed_before(job: Job, approve: Approval) -> Proposal | None:
+    """An open proposal of the same inputs, whose verdict is known where that matters; None where there is none.
 
-    From here on the worktree's data is compared with that of the release.
+    One for which drift was accepted was compared with nothing. Where none is found, the worktree's data is compared
+    with that of the release from here on.
     """
     profile = released_data.profile_of(job.worktree, job.released.revision if job.released else job.start)
     if profile is None:
@@ -277,9 +294,21 @@ def _proposed_before(job: Job) -> str | None:
         profile = released_data.NOTHING
     for reference in dict.fromkeys((released_data.NOTHING, profile)):
         released_data.remember(job.worktree, reference)
-        if found := proposals.same_inputs(job.worktree, job.start):
+        found = proposals.same_inputs(job.root, job.worktree, job.start, job.log)
+        if found and not _is_to_be_judged_here(job, found, approve):
             return found
     return None
+
+
+def _is_to_be_judged_here(job: Job, found: Proposal, approve: Approval) -> bool:
+    """Whether a proposal is to be released that this clone knows from its branch alone: then all is run again here.
+
+    What such a branch says may be forged, and what its dvc.lock names need not come from the data that it names.
+    """
+    if found.judged or approve == "by hand" or proposals.claimed(job.root, found.commit) != "pass":
+        return False
+    job.log(f"{found.name} was not made by this clone, so what it says is no reason to release it: all is run here")
+    return True
 
 
 def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
@@ -323,14 +352,17 @@ def _propose(job: Job, branch: str, approve: Approval, news: tuple[str, ...]) ->
     body = "\n".join([*(f"- {line}" for line in news), "", as_markdown(found)])
     publish_review(found, job.root / "artifacts/review/retrain.html", subject)
     send_data(job)
-    name = proposals.branch_name(job.worktree)
     commit = proposals.commit(job.worktree, subject, body, gate)
+    proposal_records.remember(job.root, commit, Judged(gate, job.released.revision if job.released else None))
+    name = proposals.branch_name(job.root, job.worktree, commit)
     address = _send(job, name, commit, branch, subject, body)
     told = f"{subject}. {address or f'Branch {name}'}."
     if gate != "pass":
         return Failed(name="Blocked", message=f"{told}\n{_why(found.decision)}")
-    if approve == "by hand":
-        return Completed(name="Proposed", message=f"{told} Merge it, then release it: winnow promote.")
+    why = proposal_files.refusal(job.root, commit, job.start)
+    if approve == "by hand" or why:
+        unseen = f" It is not released unseen: {why}." if why else ""
+        return Completed(name="Proposed", message=f"{told}{unseen} Merge it, then release it: winnow promote.")
     return _promote(job, branch, commit, told)
 
 
@@ -365,18 +397,23 @@ def send_branch(root: Path, name: str, commit: str) -> None:
     proposals.publish(root, name, commit)
 
 
-def _finish(job: Job, reference: str, branch: str, approve: Approval) -> State:
-    """Do what a run that was killed, or refused, has left undone of the proposal `reference`."""
-    name, commit = proposals.short(reference), git.commit_of(job.root, reference)
-    if not proposals.was_sent(job.root, reference, commit):
-        subject, _, body = git.read(job.root, "show", "--no-patch", "--format=%s%n%b", reference).partition("\n")
-        _send(job, name, commit, branch, subject, body)
-    told = f"already proposed: {name}"
+def _finish(job: Job, found: Proposal, branch: str, approve: Approval) -> State:
+    """Do what a run that was killed, or refused, has left undone of a proposal; one from elsewhere stays as it is."""
+    if found.judged is None:
+        return _skipped(f"already proposed: {found.name}, which this clone did not make")
+    if not proposals.was_sent(job.root, found.reference, found.commit):
+        subject, _, body = git.read(job.root, "show", "--no-patch", "--format=%s%n%b", found.commit).partition("\n")
+        _send(job, found.name, found.commit, branch, subject, body)
+    told = f"already proposed: {found.name}"
     # One that was released before, and is no more, was taken back by somebody.
     before = {release.revision for release in releases.history(job.root)}
-    if approve == "when the gate passes" and proposals.gate_of(job.root, commit) == "pass" and commit not in before:
-        return _promote(job, branch, commit, told)
-    return _skipped(told)
+    if approve == "by hand" or found.judged.gate != "pass" or found.commit in before:
+        return _skipped(told)
+    if found.judged.against != (job.released.revision if job.released else None):
+        return _skipped(f"{told}. It was judged against another release, so it is not released unseen")
+    if why := proposal_files.refusal(job.root, found.commit, job.start):
+        return _skipped(f"{told}. It is not released unseen: {why}")
+    return _promote(job, branch, found.commit, told)
 
 
 def _send(job: Job, name: str, commit: str, branch: str, subject: str, body: str) -> str | None:

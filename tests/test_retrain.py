@@ -18,7 +18,7 @@ from flow_fixtures import environment, eventually
 from prefect.states import State
 from retrain_project import make_retrain_project, more_rows
 
-from flows import dvc_storage, releases
+from flows import dvc_storage, proposals, releases
 
 prefect_server = flow_fixtures.prefect_server
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -123,6 +123,47 @@ def test_a_worse_model_is_proposed_as_blocked_judged_on_the_same_new_rows_as_the
     [branch] = proposed(clone)
     assert "the gate says fail" in git(clone, "show", "--no-patch", "--format=%s", branch)
     assert retrain(clone).name == "Skipped"
+
+
+def test_a_blocked_proposal_that_somebody_amends_is_never_released(clone: Path, tmp_path: Path):
+    first = releases.promote(clone)
+    more_rows(clone, 30, seed=1)
+    commit_params(clone, "a useless model", baseline__inverse_regularization=1.0e-9)
+    git(clone, "push", "-q", "origin", "main")
+    assert retrain(clone, approve="when the gate passes").name == "Blocked"
+    [branch] = proposed(clone)
+    origin = clone.parent / "origin.git"
+    before = git(origin, "rev-parse", "main"), git(origin, "tag")
+
+    # Somebody who may push branches, and not main, turns the verdict round; and puts a file in, in a second branch.
+    other = tmp_path / "other"
+    run(tmp_path, "git", "clone", "-q", "--branch", branch, str(origin), str(other))
+    git(other, "config", "user.name", "o")
+    git(other, "config", "user.email", "o@localhost")
+    message = git(other, "show", "--no-patch", "--format=%B").replace("Winnow-Gate: fail", "Winnow-Gate: pass")
+    git(other, "commit", "-q", "--amend", "-m", message)
+    git(other, "push", "-q", "--force", "origin", branch)
+    (other / "stages/theirs.py").write_text("print('anything')")
+    git(other, "add", "--all")
+    git(other, "commit", "-q", "--amend", "-m", message)
+    git(other, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{proposals.PREFIX}theirs")
+    forged = git(origin, "rev-parse", branch)
+
+    known = retrain(clone, approve="when the gate passes")
+    assert (known.name, known.message) == ("Skipped", f"already proposed: {branch}")
+
+    shutil.rmtree(clone / ".git/winnow")  # a new clone of the scheduler's knows no proposal of before
+    git(clone, "branch", "-q", "-D", branch)
+    anew = retrain(clone, approve="when the gate passes")
+    assert anew.name == "Blocked", anew.message
+    [own] = proposed(clone)
+    assert own.startswith(f"{branch}-"), "the name is taken"
+    again = retrain(clone, approve="when the gate passes")
+    assert (again.name, again.message) == ("Skipped", f"already proposed: {own}")
+
+    assert git(origin, "rev-parse", branch) == forged, "what others pushed stays, to be looked at"
+    assert releases.released(clone) == first
+    assert (git(origin, "rev-parse", "main"), git(origin, "tag")) == before
 
 
 def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
