@@ -14,7 +14,7 @@ from flow_fixtures import dvc
 from prefect.states import Failed
 from s3_fixtures import SECRET, as_user, believe_everybody, client
 
-from flows import dvc_storage, retrain
+from flows import dvc_storage, job
 from flows.dvc_project import DvcError
 from flows.processes import Children
 
@@ -78,7 +78,7 @@ def test_the_run_cache_alone_restores_every_stage_and_runs_none(pushed: Path, tm
 
 def passes(message: str) -> bool:
     """Whether `retrain` would try again after this."""
-    return retrain.passes_by_itself(None, None, Failed(data=DvcError(message)))  # type: ignore[arg-type]
+    return job.passes_by_itself(None, None, Failed(data=DvcError(message)))  # type: ignore[arg-type]
 
 
 def refused(action: Any, project: Path, *, saying: str) -> str:
