@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import init_repository, run
+from conftest import REPOSITORY, edit_params, init_repository, run
 
 from flows import proposal_records, proposals
 from flows.git import GitError
+from flows.job import Job
+from flows.processes import Children
 from flows.proposal_files import misplaced, more_than_results, refusal
 from flows.proposal_records import Judged
+from flows.releases import Release
+from flows.starting import start_of, tell_what_stays
 
 PARAMS = """\
 ingest:
@@ -254,3 +258,34 @@ def test_a_lock_from_elsewhere_touches_no_file_and_ends_no_night(tmp_path: Path)
     after = outside.stat()
     assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (before.st_ino, before.st_mode, before.st_mtime_ns)
     assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_release_of_code_that_the_branch_has_not_taken_is_no_place_to_start_from(project: Path) -> None:
+    main = git(project, "rev-parse", "HEAD")
+    told: list[str] = []
+    write(project, "dvc.lock", "schema: '2.0'\n")
+    results = commit(project)
+    write(project, "stages/clean.py", "2\n")
+    code = commit(project)
+    git(project, "update-ref", "refs/heads/main", main)
+    assert start_of(project, "main", Release("v1.1.0", results), told.append) == results
+    assert told == []
+    assert start_of(project, "main", Release("v1.2.0", code), told.append) == main
+    [line] = told
+    assert line.startswith("v1.2.0 is on top of main, which does not have all of it (stages/clean.py is neither")
+
+
+def test_changes_that_take_no_part_are_told_by_their_whole_name(project: Path) -> None:
+    for name in ("data/corpus.csv.old", "data/corpus.csv2"):
+        write(project, name, "a\n")
+    commit(project)
+    write(project, "params.yaml", (REPOSITORY / "params.yaml").read_text())
+    edit_params(project, ingest__path="data/corpus.csv")
+    start = commit(project)
+    for name in ("data/corpus.csv", "data/corpus.csv.dvc", "data/corpus.csv.old", "data/corpus.csv2"):
+        write(project, name, "b\n")
+    told: list[str] = []
+    with Children() as children:
+        tell_what_stays(Job(project, project, start, None, children, told.append))
+    beside = "data/corpus.csv.old, data/corpus.csv2"
+    assert told == [f"the clone has changes that are not committed, and take no part: {beside}"]

@@ -10,6 +10,7 @@ from typing import Any
 import flow_fixtures
 import pytest
 import s3_fixtures
+from conftest import init_repository
 from flow_fixtures import dvc
 from prefect.states import Failed
 from s3_fixtures import SECRET, as_user, believe_everybody, client
@@ -143,6 +144,18 @@ def test_an_endpoint_that_is_not_there_is_one_line_and_tried_again(action: Any, 
         (finished / name).unlink()
     message = refused(action, finished, saying=f'Could not connect to the endpoint URL: "{NOWHERE}')
     assert passes(message), message
+
+
+def test_a_name_that_looks_like_an_option_is_a_path(tmp_path: Path):
+    init_repository(tmp_path)
+    use(tmp_path, str(tmp_path / "store"))
+    (tmp_path / "-R.csv").write_text("a,b\n")
+    with Children() as children:
+        dvc_storage.add(tmp_path, "-R.csv", print, children=children)
+        dvc_storage.pull(tmp_path, ["-R.csv.dvc"], print, children=children)
+    assert not dvc_storage.changed_data(tmp_path, "-R.csv.dvc")
+    dvc_storage.get(tmp_path, "-R.csv", tmp_path / "copy", revision=None)
+    assert (tmp_path / "copy").read_text() == "a,b\n"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_and_not_tried_again(finished: Path, tmp_path: Path):
