@@ -68,7 +68,8 @@ def _fits(worktree: Path, lock: str) -> bool:
     """Whether no stage would run with the text `lock` as dvc.lock; what DVC cannot read does not fit."""
     if _has_alias(lock):
         return False
-    outs = [out["path"] for stage in dvc_project.lock_of(worktree).get("stages", {}).values() for out in stage["outs"]]
+    stages = dvc_project.lock_of(worktree).get("stages", {}).values()
+    outs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     # What is not here counts as what the lock says it is: so metrics of another run go out of the way. Which those
     # are, the worktree says: `lock` may name any file of this machine.
     aside = {path: path.read_bytes() for path in map(worktree.joinpath, ("dvc.lock", *outs)) if path.is_file()}
@@ -77,7 +78,7 @@ def _fits(worktree: Path, lock: str) -> bool:
             path.unlink()
         (worktree / "dvc.lock").write_text(lock, encoding="utf-8")
         return not dvc_project.stale(worktree)
-    except (dvc_project.DvcError, ValueError):
+    except (dvc_project.DvcError, ValueError, RecursionError):
         return False
     finally:
         (worktree / "dvc.lock").unlink(missing_ok=True)
@@ -88,7 +89,7 @@ def _fits(worktree: Path, lock: str) -> bool:
 def _has_alias(text: str) -> bool:
     """Whether it is no YAML, or says something by reference, as DVC never does: a few lines of that fill a memory."""
     try:
-        return any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text))
+        return any(isinstance(event, AliasEvent) for event in YAML(typ="safe").parse(text))
     except YAMLError:
         return True
 
@@ -124,12 +125,16 @@ def claimed(root: Path, commit: str) -> str:
     return git.read(root, "show", "--no-patch", f"--format=%(trailers:key={GATE},valueonly)", commit).strip()
 
 
-def branch_name(root: Path, worktree: Path, made: str) -> str:
-    """For the commit `made`: by what went in, so that the same inputs give the same name.
+def branch_name(worktree: Path) -> str:
+    """By what went in, so that the same inputs give the same name."""
+    return f"{PREFIX}{_inputs(worktree)[:12]}"
 
-    Where that name is taken by a commit of somebody else, which stays as it is, a part of the commit's hash follows.
+
+def free_name(root: Path, name: str, made: str) -> str:
+    """The branch's name for the commit `made`: `name`, with a part of the hash where a commit from elsewhere has that.
+
+    What others pushed stays as it is.
     """
-    name = f"{PREFIX}{_inputs(worktree)[:12]}"
     there = [git.attempt(root, "rev-parse", "--verify", "--quiet", ref).stdout.strip() for ref in _references(name)]
     taken = any(found and proposal_records.judged(root, found) is None for found in there)
     return f"{name}-{made[:7]}" if taken else name

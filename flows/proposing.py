@@ -67,8 +67,7 @@ def propose(job: Job, branch: str, approve: Approval, news: tuple[str, ...]) -> 
     send_data(job)
     commit = proposals.commit(job.worktree, subject, body, gate)
     proposal_records.remember(job.root, commit, Judged(gate, job.released.revision if job.released else None))
-    name = proposals.branch_name(job.root, job.worktree, commit)
-    address = _send(job, name, commit, branch, subject, body)
+    name, address = _send(job, proposals.branch_name(job.worktree), commit, branch, subject, body)
     told = f"{subject}. {address or f'Branch {name}'}."
     if gate != "pass":
         return Failed(name="Blocked", message=f"{told}\n{_why(found.decision)}")
@@ -129,12 +128,17 @@ def finish(job: Job, found: Proposal, branch: str, approve: Approval) -> State:
     return _promote(job, branch, found.commit, told)
 
 
-def _send(job: Job, name: str, commit: str, branch: str, subject: str, body: str) -> str | None:
-    """The branch, and a pull request, once: what a reviewer closes stays closed. Returns the address of the latter."""
-    send_branch(job.root, name, commit)
-    address = _pull_request(job, name, branch, subject, body)
-    proposals.mark_sent(job.root, name, commit)
-    return address
+def _send(job: Job, name: str, commit: str, branch: str, subject: str, body: str) -> tuple[str, str | None]:
+    """The branch, and a pull request, once: what a reviewer closes stays closed.
+
+    Returns the branch's name, which is another than `name` where somebody has that, and the request's address.
+    """
+    free = proposals.free_name(job.root, name, commit)
+    send_branch(job.root, free, commit)
+    address = _pull_request(job, free, branch, subject, body)
+    for sent in {name, free}:
+        proposals.mark_sent(job.root, sent, commit)
+    return free, address
 
 
 def _pull_request(job: Job, name: str, branch: str, subject: str, body: str) -> str | None:

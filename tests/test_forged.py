@@ -211,7 +211,7 @@ def test_a_branch_from_elsewhere_is_refused_once_and_stays_where_it_is(project: 
     git(project, "clone", "-q", "--bare", ".", str(origin))
     git(project, "remote", "add", "origin", str(origin))
     base = git(project, "rev-parse", "HEAD")
-    name = proposals.branch_name(project, project, base)
+    name = proposals.branch_name(project)
     write(project, "notes.txt", "mine")
     forged = commit(project)
     git(project, "push", "-q", "origin", f"{forged}:refs/heads/{name}")
@@ -226,7 +226,7 @@ def test_a_branch_from_elsewhere_is_refused_once_and_stays_where_it_is(project: 
     write(project, "dvc.lock", "schema: '2.0'\n")
     own = commit(project)
     proposal_records.remember(project, own, Judged("pass", None))
-    other_name = proposals.branch_name(project, project, own)
+    other_name = proposals.free_name(project, proposals.branch_name(project), own)
     assert other_name == f"{name}-{own[:7]}"
     proposals.publish(project, other_name, own)
     assert git(origin, "rev-parse", name) == forged
@@ -250,7 +250,9 @@ def test_a_lock_from_elsewhere_touches_no_file_and_ends_no_night(tmp_path: Path)
     base = commit(project)
     stage = "schema: '2.0'\nstages:\n  one:\n    cmd: echo 2 > out\n    outs:\n    - {}\n"
     bomb = "a: &a [x, x]\nb: &b [*a, *a]\nschema: '2.0'\n"
-    for number, lock in enumerate((stage.format(f"path: {outside}"), stage.format("md5: x"), bomb, "<<<<<<< a\n", "[")):
+    for number, lock in enumerate(
+        (stage.format(f"path: {outside}"), stage.format("md5: x"), bomb, "<<<<<<< a\n", "[" * 5000)
+    ):
         write(project, "dvc.lock", lock)
         git(project, "update-ref", f"refs/remotes/origin/{proposals.PREFIX}{number}", commit(project))
         git(project, "reset", "-q", "--hard", base)
