@@ -191,22 +191,32 @@ def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
 
 @pytest.mark.slow
 def test_an_object_altered_in_the_cache_is_found_and_made_again_before_it_is_proposed(clone: Path):
-    cache = clone / ".dvc/cache/files/md5"
-    lock = yaml.safe_load((clone / "dvc.lock").read_text())
-    [listing] = [out["md5"] for out in lock["stages"]["baseline"]["outs"]]
-    files = {entry["relpath"]: entry["md5"] for entry in json.loads((cache / listing[:2] / listing[2:]).read_bytes())}
-    name, model = next(item for item in files.items() if item[0].endswith(".safetensors"))
-    broken = cache / model[:2] / model[2:]
+    name, broken = weights(clone, (clone / "dvc.lock").read_text())
     content = broken.read_bytes()
-    broken.chmod(0o644)
-    broken.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    broken.chmod(0o444)
+    alter(broken)
     commit_params(clone, "more resamples", evaluate__resamples=101)
     assert [found.file for found in dvc_storage.altered(clone)] == [f"artifacts/models/baseline/{name}"]
     state = retrain(clone)
     assert state.name == "Proposed", state.message
     assert broken.read_bytes() == content
     assert dvc_storage.altered(clone) == ()
+
+
+def weights(clone: Path, lock: str) -> tuple[str, Path]:
+    """The baseline's weights by the text `lock` of a dvc.lock: their name, and where they are in DVC's cache."""
+    cache = clone / ".dvc/cache/files/md5"
+    [listing] = [out["md5"] for out in yaml.safe_load(lock)["stages"]["baseline"]["outs"]]
+    files = {entry["relpath"]: entry["md5"] for entry in json.loads((cache / listing[:2] / listing[2:]).read_bytes())}
+    name, digest = next(item for item in files.items() if item[0].endswith(".safetensors"))
+    return name, cache / digest[:2] / digest[2:]
+
+
+def alter(file: Path) -> None:
+    """Change a bit of an object that DVC keeps read-only."""
+    content = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    file.chmod(0o444)
 
 
 def test_killed_before_the_branch_is_made_the_next_run_makes_the_one_proposal(clone: Path, prefect_server: str):
@@ -434,6 +444,10 @@ def test_texts_that_were_rewritten_in_their_places_are_answered_anew_by_the_rele
     anew = rejudged(clone, release.revision)(after)
     assert (after.row_ids == before.row_ids).all(), "the same places"
     assert (anew.predicted == anew.labels).mean() < 0.5 < (after.predicted == after.labels).mean()
+
+    alter(weights(clone, git(clone, "show", f"{release.revision}:dvc.lock"))[1])
+    with pytest.raises(ValueError, match=r"artifacts/models/baseline of .* is not what dvc.lock says"):
+        rejudged(clone, release.revision)(after)
 
 
 def swapped(line: str, words: dict[str, str]) -> str:
