@@ -13,6 +13,7 @@ from flows import dvc_storage
 from flows.budget import cores
 from flows.comparison import Side, clean_texts, results
 from flows.evidence import Results
+from flows.releases import model_of
 from stages.paths import Paths
 
 
@@ -25,7 +26,7 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
     def on_rows_of(candidate: Results) -> Results:
         before = Side(root, revision)
         # What was released, whatever this project would release now.
-        model = str(before.yaml(root / "params.yaml")["promotion"]["model"])
+        model = model_of(before.yaml(root / "params.yaml"), revision)
         known = results(before, model)
         rows = Side(root, None).hash_of(Paths(root).clean)
         if rows is not None and rows == before.hash_of(Paths(root).clean):
@@ -34,7 +35,7 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
             known,
             labels=candidate.labels,
             row_ids=candidate.row_ids,
-            predicted=_answers(root, revision, model, candidate.row_ids),
+            predicted=_answers(before, model, candidate.row_ids),
             slices={},
             probabilities=np.empty((0, 0)),
         )
@@ -42,10 +43,14 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
     return on_rows_of
 
 
-def _answers(root: Path, revision: str, model: str, row_ids: np.ndarray) -> np.ndarray:
-    """(N,) labels for the texts of `row_ids`, all in one call, as `evaluate` does it."""
+def _answers(released: Side, model: str, row_ids: np.ndarray) -> np.ndarray:
+    """(N,) labels for the texts of `row_ids`, all in one call, as `evaluate` does it.
+
+    Raises ValueError where there are no texts, or the model is not the one that was released.
+    """
     from stages.runners import open_runner
 
+    root, revision = released.root, str(released.commit)
     texts = clean_texts(Side(root, None))
     if not texts:
         raise ValueError("artifacts/data/clean.parquet cannot be had, so the released model has no texts to answer.")
@@ -54,6 +59,10 @@ def _answers(root: Path, revision: str, model: str, row_ids: np.ndarray) -> np.n
     with tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
         target = Path(folder, model)
         dvc_storage.get(root, path, target, revision=revision)
+        if dvc_storage.folder_md5(target) != (released.hash_of(Paths(root).model(model)) or "").removesuffix(".dir"):
+            raise ValueError(
+                f"{path} of {revision[:7]} is not what dvc.lock says: its bytes changed. It judges nothing."
+            )
         runner = open_runner(target, threads=cores())
         best = runner.predict([texts[str(row)] for row in row_ids]).argmax(axis=1)
         return np.array(runner.labels)[best]

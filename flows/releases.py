@@ -20,7 +20,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -335,9 +335,8 @@ def _send(root: Path, theirs: dict[str, str]) -> None:
 # --- the model's bytes ---
 
 
-def _model(root: Path, commit: str) -> _Model:
-    """The model folder that `commit` releases. Raises ValueError where its dvc.lock has none."""
-    params = _yaml_at(root, commit, "params.yaml")
+def model_of(params: Mapping[str, Any], commit: str) -> str:
+    """The model that a commit with these parameters releases. Raises ValueError where they name none of the models."""
     section = params.get("promotion")
     name = section.get("model") if isinstance(section, dict) else None
     if name not in MODELS:
@@ -345,6 +344,12 @@ def _model(root: Path, commit: str) -> _Model:
             f"params.yaml of {commit[:7]}: promotion.model is {name!r}. Allowed: {', '.join(MODELS)}. "
             "Correct it and commit."
         )
+    return str(name)
+
+
+def _model(root: Path, commit: str) -> _Model:
+    """The model folder that `commit` releases. Raises ValueError where its dvc.lock has none."""
+    name = model_of(_yaml_at(root, commit, "params.yaml"), commit)
     folder = Paths(root).model(name).relative_to(root).as_posix()
     if md5 := _hash_of(folder, _yaml_at(root, commit, "dvc.lock")):
         return _Model(commit, folder, md5)

@@ -10,11 +10,12 @@ from typing import Any
 import flow_fixtures
 import pytest
 import s3_fixtures
+from conftest import init_repository
 from flow_fixtures import dvc
 from prefect.states import Failed
 from s3_fixtures import SECRET, as_user, believe_everybody, client
 
-from flows import dvc_storage, retrain
+from flows import dvc_storage, job
 from flows.dvc_project import DvcError
 from flows.processes import Children
 
@@ -78,7 +79,7 @@ def test_the_run_cache_alone_restores_every_stage_and_runs_none(pushed: Path, tm
 
 def passes(message: str) -> bool:
     """Whether `retrain` would try again after this."""
-    return retrain.passes_by_itself(None, None, Failed(data=DvcError(message)))  # type: ignore[arg-type]
+    return job.passes_by_itself(None, None, Failed(data=DvcError(message)))  # type: ignore[arg-type]
 
 
 def refused(action: Any, project: Path, *, saying: str) -> str:
@@ -143,6 +144,18 @@ def test_an_endpoint_that_is_not_there_is_one_line_and_tried_again(action: Any, 
         (finished / name).unlink()
     message = refused(action, finished, saying=f'Could not connect to the endpoint URL: "{NOWHERE}')
     assert passes(message), message
+
+
+def test_a_name_that_looks_like_an_option_is_a_path(tmp_path: Path):
+    init_repository(tmp_path)
+    use(tmp_path, str(tmp_path / "store"))
+    (tmp_path / "-R.csv").write_text("a,b\n")
+    with Children() as children:
+        dvc_storage.add(tmp_path, "-R.csv", print, children=children)
+        dvc_storage.pull(tmp_path, ["-R.csv.dvc"], print, children=children)
+    assert not dvc_storage.changed_data(tmp_path, "-R.csv.dvc")
+    dvc_storage.get(tmp_path, "-R.csv", tmp_path / "copy", revision=None)
+    assert (tmp_path / "copy").read_text() == "a,b\n"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_and_not_tried_again(finished: Path, tmp_path: Path):

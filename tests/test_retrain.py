@@ -18,7 +18,7 @@ from flow_fixtures import environment, eventually
 from prefect.states import State
 from retrain_project import make_retrain_project, more_rows
 
-from flows import dvc_storage, releases
+from flows import dvc_storage, proposals, releases
 
 prefect_server = flow_fixtures.prefect_server
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -125,6 +125,47 @@ def test_a_worse_model_is_proposed_as_blocked_judged_on_the_same_new_rows_as_the
     assert retrain(clone).name == "Skipped"
 
 
+def test_a_blocked_proposal_that_somebody_amends_is_never_released(clone: Path, tmp_path: Path):
+    first = releases.promote(clone)
+    more_rows(clone, 30, seed=1)
+    commit_params(clone, "a useless model", baseline__inverse_regularization=1.0e-9)
+    git(clone, "push", "-q", "origin", "main")
+    assert retrain(clone, approve="when the gate passes").name == "Blocked"
+    [branch] = proposed(clone)
+    origin = clone.parent / "origin.git"
+    before = git(origin, "rev-parse", "main"), git(origin, "tag")
+
+    # Somebody who may push branches, and not main, turns the verdict round; and puts a file in, in a second branch.
+    other = tmp_path / "other"
+    run(tmp_path, "git", "clone", "-q", "--branch", branch, str(origin), str(other))
+    git(other, "config", "user.name", "o")
+    git(other, "config", "user.email", "o@localhost")
+    message = git(other, "show", "--no-patch", "--format=%B").replace("Winnow-Gate: fail", "Winnow-Gate: pass")
+    git(other, "commit", "-q", "--amend", "-m", message)
+    git(other, "push", "-q", "--force", "origin", branch)
+    (other / "stages/theirs.py").write_text("print('anything')")
+    git(other, "add", "--all")
+    git(other, "commit", "-q", "--amend", "-m", message)
+    git(other, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{proposals.PREFIX}theirs")
+    forged = git(origin, "rev-parse", branch)
+
+    known = retrain(clone, approve="when the gate passes")
+    assert (known.name, known.message) == ("Skipped", f"already proposed: {branch}")
+
+    shutil.rmtree(clone / ".git/winnow")  # a new clone of the scheduler's knows no proposal of before
+    git(clone, "branch", "-q", "-D", branch)
+    anew = retrain(clone, approve="when the gate passes")
+    assert anew.name == "Blocked", anew.message
+    [own] = proposed(clone)
+    assert own.startswith(f"{branch}-"), "the name is taken"
+    again = retrain(clone, approve="when the gate passes")
+    assert (again.name, again.message) == ("Skipped", f"already proposed: {own}")
+
+    assert git(origin, "rev-parse", branch) == forged, "what others pushed stays, to be looked at"
+    assert releases.released(clone) == first
+    assert (git(origin, "rev-parse", "main"), git(origin, "tag")) == before
+
+
 def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
     edit_graph(clone, "validate", "python -m stages.validate")
     run(clone, "dvc", "repro", "-q")
@@ -150,22 +191,32 @@ def test_data_of_another_kind_stops_before_anything_is_trained(clone: Path):
 
 @pytest.mark.slow
 def test_an_object_altered_in_the_cache_is_found_and_made_again_before_it_is_proposed(clone: Path):
-    cache = clone / ".dvc/cache/files/md5"
-    lock = yaml.safe_load((clone / "dvc.lock").read_text())
-    [listing] = [out["md5"] for out in lock["stages"]["baseline"]["outs"]]
-    files = {entry["relpath"]: entry["md5"] for entry in json.loads((cache / listing[:2] / listing[2:]).read_bytes())}
-    name, model = next(item for item in files.items() if item[0].endswith(".safetensors"))
-    broken = cache / model[:2] / model[2:]
+    name, broken = weights(clone, (clone / "dvc.lock").read_text())
     content = broken.read_bytes()
-    broken.chmod(0o644)
-    broken.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    broken.chmod(0o444)
+    alter(broken)
     commit_params(clone, "more resamples", evaluate__resamples=101)
     assert [found.file for found in dvc_storage.altered(clone)] == [f"artifacts/models/baseline/{name}"]
     state = retrain(clone)
     assert state.name == "Proposed", state.message
     assert broken.read_bytes() == content
     assert dvc_storage.altered(clone) == ()
+
+
+def weights(clone: Path, lock: str) -> tuple[str, Path]:
+    """The baseline's weights by the text `lock` of a dvc.lock: their name, and where they are in DVC's cache."""
+    cache = clone / ".dvc/cache/files/md5"
+    [listing] = [out["md5"] for out in yaml.safe_load(lock)["stages"]["baseline"]["outs"]]
+    files = {entry["relpath"]: entry["md5"] for entry in json.loads((cache / listing[:2] / listing[2:]).read_bytes())}
+    name, digest = next(item for item in files.items() if item[0].endswith(".safetensors"))
+    return name, cache / digest[:2] / digest[2:]
+
+
+def alter(file: Path) -> None:
+    """Change a bit of an object that DVC keeps read-only."""
+    content = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    file.chmod(0o444)
 
 
 def test_killed_before_the_branch_is_made_the_next_run_makes_the_one_proposal(clone: Path, prefect_server: str):
@@ -393,6 +444,10 @@ def test_texts_that_were_rewritten_in_their_places_are_answered_anew_by_the_rele
     anew = rejudged(clone, release.revision)(after)
     assert (after.row_ids == before.row_ids).all(), "the same places"
     assert (anew.predicted == anew.labels).mean() < 0.5 < (after.predicted == after.labels).mean()
+
+    alter(weights(clone, git(clone, "show", f"{release.revision}:dvc.lock"))[1])
+    with pytest.raises(ValueError, match=r"artifacts/models/baseline of .* is not what dvc.lock says"):
+        rejudged(clone, release.revision)(after)
 
 
 def swapped(line: str, words: dict[str, str]) -> str:

@@ -372,5 +372,9 @@ def test_workflows_pin_their_actions_and_ask_for_no_more_than_they_need() -> Non
         assert all(re.search(r"@[0-9a-f]{40} #", line) for line in text.splitlines() if "uses:" in line), path
         assert yaml.safe_load(text)["permissions"] == {"contents": "read"}, path
         assert "pull_request_target" not in text, path
+        jobs = yaml.safe_load(text)["jobs"].values()
+        whole = {name: value for name, value in yaml.safe_load(text).items() if name != "jobs"}
+        beside_steps = [{name: value for name, value in job.items() if name != "steps"} for job in jobs]
+        assert "secrets." not in str((whole, beside_steps)), path  # each is for the one step that needs it
         runs = re.findall(r"run: (.+)", text)
         assert not any("${{" in command for command in runs), path  # nothing of a pull request becomes shell
