@@ -15,7 +15,7 @@ import yaml
 from flows import metrics
 from flows.markdown import table, value
 from stages.params import DistillParams, Params, TokenizeParams, load_params
-from stages.paths import SPLITS, TRANSFER, Paths
+from stages.paths import BESIDE, SPLITS, Paths
 from stages.recipe import ensemble, pruned_to, recurrent
 
 GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not edit -->"
@@ -150,7 +150,7 @@ def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, 
     splits = [
         (split, f"{cleaning['rows'][split]:,}", value(tokens.get(split, {}).get("mean_tokens"), ""),
          value(tokens.get(split, {}).get("truncated_share"), "share"))
-        for split in (*SPLITS, *([TRANSFER] if cleaning["rows"].get(TRANSFER) else []))
+        for split in (*SPLITS, *(split for split in BESIDE if cleaning["rows"].get(split)))
     ]  # fmt: skip
     source = params.ingest
     origin = (

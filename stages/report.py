@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from stages.entry import run_stage
 from stages.files import publish, read_json, write_json
 from stages.params import Params
-from stages.paths import SPLITS, Paths
+from stages.paths import HELD_OUT, SPLITS, Paths
 from stages.rows import DUPLICATES, PAIR, splits_of, whole_texts
 from stages.token_counts import beyond
 
@@ -38,7 +38,8 @@ def report(params: Params, paths: Paths) -> None:
     clean["chars"] = clean["text"].str.len()
     quarantine = _read(paths.quarantine, "row_id", "text", "label", "reason")
     unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
-    steps = _steps(clean, quarantine, unreadable, splits, read=pq.read_metadata(paths.raw).num_rows)
+    aside, read = (pq.read_metadata(path).num_rows for path in (paths.held_out, paths.raw))
+    steps = _steps(clean, quarantine, unreadable, splits, read=read, aside=aside)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
     labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
     duplicates = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES)
@@ -76,12 +77,14 @@ def report(params: Params, paths: Paths) -> None:
 
 
 def _steps(
-    clean: pd.DataFrame, quarantine: pd.DataFrame, unreadable: pd.DataFrame, splits: Sequence[str], read: int
-) -> dict[str, int]:
+    clean: pd.DataFrame, quarantine: pd.DataFrame, unreadable: pd.DataFrame, splits: Sequence[str], *,
+    read: int, aside: int,
+) -> dict[str, int]:  # fmt: skip
     """Rows, in the order in which they go."""
     by_split = {split: int((clean["split"] == split).sum()) for split in splits}
     before = {"source": read + len(unreadable), "unreadable": len(unreadable), "read": read}
-    return {**before, "dropped": len(quarantine), "kept": len(clean), **by_split}
+    by_split |= {HELD_OUT: aside} if aside else {}
+    return {**before, "dropped": len(quarantine), "kept": len(clean) + aside, **by_split}
 
 
 def _counted(values: pd.Series) -> dict[str, int]:
