@@ -62,7 +62,9 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
         f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."
         if params.promotion.model == "quantized"
         else f"The {params.promotion.model} model, a classifier of {kind} into {len(labels)} labels.",
-        "How good it is": "\n\n".join([_quality(quality), metrics.as_markdown(metrics.rows(root))]),
+        "How good it is": "\n\n".join(
+            [_quality(quality), metrics.as_markdown(metrics.rows(root), metrics.notes(root))]
+        ),
         "Where it is weak": "\n\n".join([_slices(quality), _labels(quality)]),
         "When texts change": _robustness(quality),
         "People": _fairness(quality),

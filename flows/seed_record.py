@@ -1,4 +1,4 @@
-"""metrics/seeds.json, as `winnow seeds` writes it: the figures of every model over several seeds, and what they are of."""
+"""metrics/seeds.json, as `winnow seeds` writes it: each model's figures over several seeds, and what they are of."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from stages.paths import Paths
 
 ROWS = ("artifacts/data/clean.parquet", "artifacts/data/tokens", "artifacts/data/tokenizer")
 QUALITY = "metrics/quality/"
+SMALLEST = "quantized"
 COMMAND = "`winnow seeds`"
 
 
@@ -29,7 +30,12 @@ class Seeds:
     def count(self) -> int:
         return len(self.content["seeds"])
 
-    def note(self) -> str:
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said beside the figures: of how many seeds they are, and what rows set aside say."""
+        aside = self.content.get("held_out") if self.current else None
+        return (self._of_seeds(), *((_on_rows_set_aside(aside),) if aside else ()))
+
+    def _of_seeds(self) -> str:
         """A sentence on what is shown of it, or why nothing is."""
         if not self.current:
             return (
@@ -43,6 +49,25 @@ class Seeds:
             f" the same {self.content['rows']:,} test rows. The interval is that of the macro-F1 of one run, of seed"
             f" {self.content['seeds'][0]}."
         )
+
+
+def _on_rows_set_aside(aside: Mapping[str, Any]) -> str:
+    """A sentence on the released kind of model on the rows set aside, beside the test rows of the same labels."""
+    unseen, like_them = aside["held_out"], aside["test_rows_of_these_labels"]
+    of = unseen["models"][SMALLEST]
+    apart = of["against_teacher"]
+    compared = (
+        f", and of the {like_them['rows']:,} test rows with these labels"
+        f" {like_them['models'][SMALLEST]['accuracy']['mean']:.1%}"
+        if like_them
+        else ""
+    )
+    return (
+        f"Of {unseen['rows']:,} rows set aside, which no choice has seen ({len(aside['labels'])} of the labels), the"
+        f" {SMALLEST} model has {of['accuracy']['mean']:.1%} right (one run: {of['one_run']['low']:.1%} to"
+        f" {of['one_run']['high']:.1%}){compared}; its difference from the teacher there is"
+        f" {100 * apart['mean']:+.1f} points of accuracy ({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})."
+    )
 
 
 def read(root: Path) -> Seeds | None:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
-HELD_OUT = (
-    "held_out"  # rows that no choice has seen: in a file of their own, which nothing but `winnow seeds` measures on
-)
+HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
 TRANSFER = "transfer"  # rows without labels, which a student hears its teacher on; where clean.unlabelled asks for them
 BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")

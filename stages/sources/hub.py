@@ -28,9 +28,9 @@ ROWS_AT_A_TIME = 1_000
 def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
     """Rows by split, in the order of the dataset, with origins such as "train:17" (rows count from 1).
 
-    The splits that `params.splits` names are read, that of transfer rows without its labels; of the usual ones one alone
-    is no split. Raises ValueError where the dataset, its configuration or a column is not there, ConnectionError where the
-    Hub is out of reach.
+    The splits that `params.splits` names are read, that of transfer rows without its labels; of the usual ones one
+    alone is no split. Raises ValueError where the dataset, its configuration or a column is not there, ConnectionError
+    where the Hub is out of reach.
     """
     with tempfile.TemporaryDirectory(prefix="winnow-hub-") as cache:
         splits = _load(params, cache)
