@@ -63,9 +63,10 @@ class Row:
     @property
     def against_teacher(self) -> str | None:
         """The share of the teacher's macro-F1 where the two are known to differ, and words where they may not."""
-        if self.of_teacher is None or self.differs is None:
+        known = self.differs if self.model != TEACHER else True
+        if self.of_teacher is None or known is None:
             return None
-        return f"{self.of_teacher:.1%}" if self.differs or self.model == TEACHER else "no difference shown"
+        return f"{self.of_teacher:.1%}" if known else "no difference shown"
 
 
 def _with_spread(value: float | None, spread: float | None) -> str | None:
@@ -113,7 +114,7 @@ def _judged(row: Row, paths: Paths) -> Row:
     """The row with the interval of its macro-F1, and whether it is known to differ from the teacher's."""
     ends = _object(paths.quality(row.model)).get("intervals", {}).get("macro_f1", {})
     apart = _object(paths.comparison).get(f"{row.model}_and_{TEACHER}", {}).get("macro_f1", {})
-    differs = False if row.model == TEACHER else _leaves_out_0(apart) if apart else None
+    differs = _leaves_out_0(apart) if apart else None
     return dataclasses.replace(row, low=ends.get("low"), high=ends.get("high"), differs=differs)
 
 
@@ -127,7 +128,7 @@ def _over_seeds(row: Row, known: Seeds) -> Row:
         accuracy=of["accuracy"]["mean"],
         macro_f1=of["macro_f1"]["mean"],
         of_teacher=_ratio(of["macro_f1"]["mean"], known.content["models"][TEACHER]["macro_f1"]["mean"]),
-        differs=_leaves_out_0(apart["macro_f1"]) if apart else False,
+        differs=_leaves_out_0(apart["macro_f1"]) if apart else None,
         seeds=known.count,
         accuracy_spread=of["accuracy"]["std"] if several else None,
         macro_f1_spread=of["macro_f1"]["std"] if several else None,

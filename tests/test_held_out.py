@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from test_validate import good_rows, write
 from test_validate import params as validate_params
 
 from flows.cards import data_card
+from stages.baseline import baseline
+from stages.held_out import held_out
 from stages.params import load_params
-from stages.paths import HELD_OUT, Paths
+from stages.paths import HELD_OUT, MODELS, Paths
 from stages.sources import docstrings, hub
 from stages.validate import validate
 
@@ -166,5 +169,50 @@ def test_only_known_files_name_the_rows_set_aside() -> None:
     }
     assert named == {
         "stages/clean.py", "stages/validate.py", "stages/validation/suites.py", "stages/report.py",
-        "stages/held_out.py", "stages/paths.py", "stages/sources/docstrings.py",
+        "stages/held_out.py", "stages/paths.py", "stages/sources/docstrings.py", "flows/seeds.py",
     }  # fmt: skip
+
+
+# `winnow seeds`
+
+
+def test_the_models_are_measured_on_rows_set_aside_and_on_test_rows_of_the_same_labels(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.clean.parent.mkdir(parents=True)
+    words = {"sea": "ship wave tide", "kitchen": "bread oven salt", "forest": "tree moss owl"}
+    rows = [
+        (f"{split}-{label}-{at}", f"{text} {at}", label, f"made:{split}-{label}-{at}", split)
+        for split, count in (("train", 8), ("test", 4))
+        for label, text in words.items()
+        for at in range(count)
+    ]
+    # Of four that are set aside one is what its words do not say; no row is of the forest.
+    aside = [
+        ("h0", "ship wave", "sea"),
+        ("h1", "tide wave", "sea"),
+        ("h2", "bread salt", "kitchen"),
+        ("h3", "ship tide", "kitchen"),
+    ]
+    names = ["row_id", "text", "label", "origin", "split"]
+    pd.DataFrame(rows, columns=names).to_parquet(paths.clean)
+    pd.DataFrame([(*row, row[0], HELD_OUT) for row in aside], columns=names).to_parquet(paths.held_out)
+    params = load_params(REPOSITORY / "params.yaml")
+    baseline(params, paths)
+    for model in MODELS[1:]:
+        shutil.copytree(paths.model("baseline"), paths.model(model))
+    held_out(params, paths)
+    found = json.loads(paths.held_out_report.read_text())
+    assert found["labels"] == ["kitchen", "sea"]
+    assert (found["held_out"]["rows"], found["test_rows_of_these_labels"]["rows"]) == (4, 8)
+    quantized = found["held_out"]["models"]["quantized"]
+    assert quantized["accuracy"] == 0.75
+    assert quantized["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2, abs=1e-6)
+    assert quantized["low"] < 0.75 < quantized["high"]
+    assert quantized["against_teacher"]["difference"] == 0
+    assert found["test_rows_of_these_labels"]["models"]["teacher"]["accuracy"] == 1
+    pd.DataFrame([("h0", "ship", "desert", "h0", HELD_OUT)], columns=names).to_parquet(paths.held_out)
+    with pytest.raises(ValueError, match="labels that no training row has: desert"):
+        held_out(params, paths)
+    pd.DataFrame([], columns=names).to_parquet(paths.held_out)
+    with pytest.raises(ValueError, match="no rows are set aside"):
+        held_out(params, paths)
