@@ -126,9 +126,9 @@ def docstrings() -> list[tuple[list[str], str]]:
     from stages.sources.docstrings import read
 
     params = load_params(ROOT / "params.yaml")
-    wanted = {"min_chars": 100, "max_chars": 400, "rows_per_library": 2_000}
+    wanted = {"min_chars": 100, "max_chars": 400, "rows_per_library": 2_000, "held_out_rows_per_library": 0}
     docstrings = params.ingest.docstrings.model_copy(update=wanted)
-    rows = read(params.ingest.model_copy(update={"docstrings": docstrings}), params.seed)
+    rows = read(params.ingest.model_copy(update={"docstrings": docstrings}), params.data_seed)
     return [((row.text or "").split(), row.label or "") for row in rows]
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     runner = open_runner(paths.model("quantized"), threads=cores())
     seconds: dict[str, float] = {}
     started = time.perf_counter()
-    answers = ask(runner, rows, params.seed)
+    answers = ask(runner, rows, params.data_seed)
     seconds["predict"] = time.perf_counter() - started
     for name in ANSWERS:
         started = time.perf_counter()

@@ -1,33 +1,25 @@
 """What each part of the recipe is worth: the project's own corpus and parameters, part by part, over several seeds.
 
-Every variant is the graph of dvc.yaml with some parameters changed, reproduced by DVC in a checkout of its own. What
-variants share (the teacher above all) runs once, and what has run before comes from DVC's cache: made again, the page
-costs next to nothing, and after an interruption it goes on.
+Every variant is the graph of dvc.yaml with some parameters changed; each seed draws the rows anew too.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import dvc_project, git
-from flows.edits import set_values
-from flows.locks import lock_file, one_at_a_time
-from flows.processes import Children
-from flows.refresh import inputs_of, not_here
-from flows.worktrees import worktree
-from stages.params import SAME_WIDTH_LOSSES, load_params
+from flows.experiments import Log, checkout, seeds_of, spread
+from stages.params import SAME_WIDTH_LOSSES
 
 LABELS_ALONE = "student, labels alone"
 TEACHER = "teacher"
 WITH_VECTORS = ["embeddings", "hidden", "queries", "keys", "values"]
 
 Scores = Mapping[str, Sequence[float]]  # of each variant, a number a seed
-Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -84,51 +76,27 @@ def ablate(root: Path, seeds: int, log: Log) -> Found:
     It is of the last commit. Raises DvcError where a stage fails, BlockingIOError where a retraining or another
     ablation is under way, ValueError where the student is not of the teacher's layers.
     """
-    if git.read(root, "status", "--porcelain", "--untracked-files=no"):
-        log("ablation: of the last commit; what is not committed is left out")
-    with (
-        one_at_a_time(lock_file(root, "retrain"), log, wait=False),
-        Children() as children,
-        worktree(root, "HEAD") as folder,
-        one_at_a_time(lock_file(root, "reproduce"), lambda who: log(f"waiting: {who} reproduces here")),
-    ):
-        params = load_params(folder / "params.yaml")
+    with checkout(root, log, name="ablation") as here:
+        params = here.params
         if params.distill.family != "encoder":
             raise ValueError(
                 f"params.yaml: distill.family is '{params.distill.family}'. Allowed for the ablation: encoder, as most"
                 " of what it compares are losses on inner vectors and parts of layers."
             )
-        if pointers := not_here(folder, inputs_of(root, params)):
-            dvc_project.stream(folder, ["checkout", *pointers], log, children)
         table = variants(params.distill.teacher_layers, narrower=params.distill.hidden_size is not None)
-        teachers = params.finetune.teachers  # each has a seed of its own, which no other is to have
-        every = tuple(range(params.seed, params.seed + seeds * teachers, teachers))
+        every = seeds_of(params, seeds)
         scores: dict[str, list[float]] = {variant.name: [] for variant in table}
         profile: dict[str, Mapping[str, Any]] = {}
         for turn, (seed, variant) in enumerate(((s, v) for s in every for v in table), start=1):
             log(f"[{turn}/{len(every) * len(table)}] seed {seed}: {variant.name}")
             timed = seed == every[0]
-            _reproduce(folder, seed, variant, timed, log, children)
-            scores[variant.name].append(_metrics(folder, "quality", variant.model)["macro_f1"])
+            targets = [f"evaluate@{variant.model}", *([f"profile@{variant.model}"] if timed else [])]
+            drawn_anew = {"seed": seed, "data_seed": params.data_seed + seed - params.seed}
+            here.reproduce({**variant.changes, **drawn_anew}, targets)
+            scores[variant.name].append(here.measured(f"quality/{variant.model}")["macro_f1"])
             if timed:
-                profile[variant.name] = _metrics(folder, "profile", variant.model)
+                profile[variant.name] = here.measured(f"profile/{variant.model}")
     return Found(every, scores, profile, str(next(iter(profile.values()))["processor"]))
-
-
-def _reproduce(folder: Path, seed: int, variant: Variant, timed: bool, log: Log, children: Children) -> None:
-    git.read(folder, "checkout", "--quiet", "--", "params.yaml")
-    set_values(folder / "params.yaml", {**variant.changes, "seed": seed})
-    targets = [f"evaluate@{variant.model}", *([f"profile@{variant.model}"] if timed else [])]
-
-    def on_line(line: str) -> None:
-        if line.startswith("Running stage"):
-            log(f"  {line.removeprefix('Running stage ').strip(':')}")
-
-    dvc_project.stream(folder, ["repro", *targets], on_line, children)
-
-
-def _metrics(folder: Path, kind: str, model: str) -> Any:
-    return json.loads((folder / f"metrics/{kind}/{model}.json").read_text(encoding="utf-8"))
 
 
 def as_markdown(found: Found) -> str:
@@ -150,7 +118,7 @@ def as_markdown(found: Found) -> str:
         speed = found.profile[name]
         cells = (
             name,
-            f"{statistics.mean(scores):.1%}" + (f" ± {100 * _spread(scores):.1f}" if count > 1 else ""),
+            f"{statistics.mean(scores):.1%}" + (f" ± {100 * spread(scores):.1f}" if count > 1 else ""),
             f"{share:.1%}",
             f"{speed['latency_p50_ms']:.2f}",
             f"{speed['throughput_rows_per_s']:,.0f}",
@@ -167,14 +135,10 @@ def _against_labels(scores: Scores) -> list[str]:
     for variant in variants(()):
         if variant.model == "student" and variant.name in scores.keys() - {LABELS_ALONE}:
             gains = [100 * (own - other) for own, other in zip(scores[variant.name], alone, strict=True)]
-            mean, spread = statistics.mean(gains), _spread(gains)
-            verdict = f" ± {spread:.1f}, {'more' if mean > spread else 'no more'} than the spread of the seeds"
+            mean, of_seeds = statistics.mean(gains), spread(gains)
+            verdict = f" ± {of_seeds:.1f}, {'more' if mean > of_seeds else 'no more'} than the spread of the seeds"
             lines.append(f"- {variant.name}: {mean:+.1f}{verdict if len(gains) > 1 else ', of one seed'}")
     return lines
-
-
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def write(found: Found, page: Path) -> Path:

@@ -15,7 +15,7 @@ import yaml
 from flows import metrics
 from flows.markdown import table, value
 from stages.params import DistillParams, Params, TokenizeParams, load_params
-from stages.paths import SPLITS, TRANSFER, Paths
+from stages.paths import BESIDE, SPLITS, Paths
 from stages.recipe import ensemble, pruned_to, recurrent
 
 GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not edit -->"
@@ -62,7 +62,9 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
         f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."
         if params.promotion.model == "quantized"
         else f"The {params.promotion.model} model, a classifier of {kind} into {len(labels)} labels.",
-        "How good it is": "\n\n".join([_quality(quality), metrics.as_markdown(metrics.rows(root))]),
+        "How good it is": "\n\n".join(
+            [_quality(quality), metrics.as_markdown(metrics.rows(root), metrics.notes(root))]
+        ),
         "Where it is weak": "\n\n".join([_slices(quality), _labels(quality)]),
         "When texts change": _robustness(quality),
         "People": _fairness(quality),
@@ -150,7 +152,7 @@ def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, 
     splits = [
         (split, f"{cleaning['rows'][split]:,}", value(tokens.get(split, {}).get("mean_tokens"), ""),
          value(tokens.get(split, {}).get("truncated_share"), "share"))
-        for split in (*SPLITS, *([TRANSFER] if cleaning["rows"].get(TRANSFER) else []))
+        for split in (*SPLITS, *(split for split in BESIDE if cleaning["rows"].get(split)))
     ]  # fmt: skip
     source = params.ingest
     origin = (

@@ -286,7 +286,8 @@ def metrics(as_json: bool, markdown: bool) -> None:
     if as_json:
         _print_json(table.as_records(rows))
     else:
-        click.echo(table.as_markdown(rows) if markdown else table.as_text(rows))
+        notes = table.notes(root)
+        click.echo(table.as_markdown(rows, notes) if markdown else "\n".join([table.as_text(rows), *notes]))
     if told := freshness.notice(root):
         click.echo(f"winnow: {told}", err=True)
 
@@ -365,6 +366,32 @@ def ablation(seeds: int, output: str | None) -> None:
     page = Path(output) if output is not None else root / "docs/ablation.md"
     record = table.write(found, page)
     click.echo(f"Written: {page}, {record}", err=True)
+
+
+@cli.command()
+@click.option(
+    "--seeds",
+    "count",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="That of params.yaml, and the next.",
+)
+def seeds(count: int) -> None:
+    """Measure how much of each model's figures is the luck of a seed.
+
+    Trains and compresses once a seed, on the same rows, and measures on the test rows and on those set aside. It is of
+    the last commit, in a checkout of its own. What has run before is not run again. Writes metrics/seeds.json.
+    """
+    root = _checked_root()
+    from flows import metrics as table
+    from flows import seeds as several
+    from stages.paths import Paths
+
+    found = several.measure(root, count, lambda line: click.echo(line, err=True))
+    several.write(found, Paths(root).seeds)
+    click.echo("\n".join([table.as_text(table.rows(root)), *table.notes(root)]))
+    click.echo(f"Written: {Paths(root).seeds}. `make readme` shows it.", err=True)
 
 
 @cli.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.evidence import number
 from flows.markdown import escape, table, value
-from stages.paths import SPLITS, TRANSFER
+from stages.paths import HELD_OUT, SPLITS, TRANSFER
 
 LABELS_SHOWN = 20
 EXAMPLES_SHOWN = 2
@@ -22,8 +22,9 @@ def as_markdown(now: Report, before: Report | None = None) -> str:
     """The report; where there is one of before, each number that differs is shown as "before → now"."""
     before = before or {}
     splits = (*SPLITS, TRANSFER) if TRANSFER in now.get("chars", {}) else SPLITS
+    aside = [HELD_OUT] if HELD_OUT in now.get("steps", {}) else []
     parts = [
-        table(("step", "rows"), [(step, _count(now, before, "steps", step)) for step in (*STEPS, *splits)]),
+        table(("step", "rows"), [(step, _count(now, before, "steps", step)) for step in (*STEPS, *splits, *aside)]),
         "; ".join(_shares(now, before)) + ".",
         *_warnings(now),
         _reasons(now, before),

@@ -345,18 +345,26 @@ _DVC = [sys.executable, "-P", "-m", "dvc"]  # -P: no file of the project can sta
 
 def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children) -> None:
     """Run a DVC command that takes long; `on_line` gets what it prints. Raises DvcError with DVC's words."""
+    _stream(root, [*_DVC, "--wait-for-lock", *arguments], f"dvc {arguments[0]}", on_line, children)
+
+
+def run_module(root: Path, module: str, on_line: Callable[[str], object], children: Children) -> None:
+    """Run a module of the project that is no stage, as stages run. Raises DvcError with its last line."""
+    _stream(root, [sys.executable, "-m", module], module, on_line, children)
+
+
+def _stream(root: Path, command: list[str], name: str, on_line: Callable[[str], object], children: Children) -> None:
     tail: deque[str] = deque(maxlen=20)
     with (
         ending_signals_raise(),
-        children.until_left(children.start([*_DVC, "--wait-for-lock", *arguments], root, _environment())) as process,
+        children.until_left(children.start(command, root, _environment())) as process,
     ):
         for line in _lines(process, None):
             tail.append(line)
             on_line(line)
         code = process.wait()
     if code != 0:
-        raise DvcError(f"dvc {arguments[0]}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
-    return
+        raise DvcError(f"{name}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
 
 
 def _causes(lines: Iterable[str]) -> str:

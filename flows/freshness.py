@@ -33,10 +33,10 @@ def notice(root: Path) -> str | None:
 
 def _changes(root: Path) -> Iterator[str]:
     """What differs from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
-    stages = _before_the_table(dvc_project.lock_of(root).get("stages") or {})
+    stages = list(upstream(dvc_project.lock_of(root).get("stages") or {}, TABLE).values())
     for stage in stages:
         yield from dvc_project.changed_parameters(root, stage)
-    for dep in (dep for stage in stages for dep in stage.get("deps") or [] if _is_code(dep["path"])):
+    for dep in (dep for stage in stages for dep in stage.get("deps") or [] if is_code(dep["path"])):
         path = root / dep["path"]
         if not path.exists():
             yield f"{dep['path']} is missing"
@@ -44,18 +44,19 @@ def _changes(root: Path) -> Iterator[str]:
             yield f"{dep['path']} changed"
 
 
-def _is_code(path: str) -> bool:
+def is_code(path: str) -> bool:
+    """Whether a dependency is a file, or a folder, of code."""
     return path.endswith(".py") or path.startswith("stages/")
 
 
-def _before_the_table(locked: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The stages that the table comes from, each as dvc.lock has it and in its order."""
+def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.lock that make outs whose paths start so, and all that these hang on, in the order of it."""
     outs = {name: [out["path"] for out in stage.get("outs") or []] for name, stage in locked.items()}
     maker = {path: name for name, paths in outs.items() for path in paths}
-    todo = [name for name, paths in outs.items() if any(path.startswith(TABLE) for path in paths)]
+    todo = [name for name, paths in outs.items() if any(path.startswith(outs_wanted) for path in paths)]
     found: set[str] = set()
     while todo:
         if (name := todo.pop()) not in found:
             found.add(name)
             todo += [maker[dep["path"]] for dep in locked[name].get("deps") or [] if dep["path"] in maker]
-    return [stage for name, stage in locked.items() if name in found]
+    return {name: stage for name, stage in locked.items() if name in found}

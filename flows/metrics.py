@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from flows import seed_record
+from flows.seed_record import Seeds
 from stages.paths import MODELS, Paths
 
 TEACHER = "teacher"
@@ -18,13 +21,21 @@ class Row:
     """What is known of one model; None is what has not been measured.
 
     accuracy, macro_f1 and of_teacher (its share of the teacher's macro-F1) are fractions; faster and smaller
-    say how many times, against the teacher.
+    say how many times, against the teacher. low and high are the ends of the interval of macro_f1, for so many rows;
+    differs says whether that of its difference from the teacher leaves 0 out. With `seeds`, accuracy, macro_f1 and
+    of_teacher are means over so many trainings, and the spreads their standard deviations.
     """
 
     model: str
     accuracy: float | None = None
     macro_f1: float | None = None
+    low: float | None = None
+    high: float | None = None
     of_teacher: float | None = None
+    differs: bool | None = None
+    seeds: int | None = None
+    accuracy_spread: float | None = None
+    macro_f1_spread: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     rows_per_s: float | None = None
@@ -37,12 +48,37 @@ class Row:
     def measured(self) -> bool:
         return any(value is not None for value in dataclasses.astuple(self)[1:])
 
+    @property
+    def shown_accuracy(self) -> str | None:
+        return _with_spread(self.accuracy, self.accuracy_spread)
+
+    @property
+    def shown_macro_f1(self) -> str | None:
+        return _with_spread(self.macro_f1, self.macro_f1_spread)
+
+    @property
+    def interval(self) -> str | None:
+        return None if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}"
+
+    @property
+    def against_teacher(self) -> str | None:
+        """The share of the teacher's macro-F1 where the two are known to differ, and words where they may not."""
+        known = self.differs if self.model != TEACHER else True
+        if self.of_teacher is None or known is None:
+            return None
+        return f"{self.of_teacher:.1%}" if known else "no difference shown"
+
+
+def _with_spread(value: float | None, spread: float | None) -> str | None:
+    return None if value is None else f"{value:.1%}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+
 
 _COLUMNS = {
     "model": ("model", "{}"),
-    "accuracy": ("accuracy", "{:.1%}"),
-    "macro-F1": ("macro_f1", "{:.1%}"),
-    "of teacher": ("of_teacher", "{:.1%}"),
+    "accuracy": ("shown_accuracy", "{}"),
+    "macro-F1": ("shown_macro_f1", "{}"),
+    "interval": ("interval", "{}"),
+    "of teacher": ("against_teacher", "{}"),
     "p50 ms": ("p50_ms", "{:.2f}"),
     "p99 ms": ("p99_ms", "{:.2f}"),
     "rows/s": ("rows_per_s", "{:,.0f}"),
@@ -54,14 +90,53 @@ HEADER = tuple(_COLUMNS)
 
 
 def rows(root: Path) -> tuple[Row, ...]:
-    """One row a model, in the order of `stages.paths.MODELS`.
+    """One row a model, in the order of `stages.paths.MODELS`; means over seeds where `winnow seeds` made them of this.
 
     Raises ValueError for a file that is not an object of numbers.
     """
     paths = Paths(root)
     quality = {name: _numbers(paths.quality(name)) for name in MODELS}
     profile = {name: _numbers(paths.profile(name)) for name in MODELS}
-    return tuple(_row(name, quality, profile) for name in MODELS)
+    every = tuple(_judged(_row(name, quality, profile), paths) for name in MODELS)
+    known = seed_record.read(root)
+    return tuple(_over_seeds(row, known) for row in every) if known and known.current else every
+
+
+def notes(root: Path) -> tuple[str, ...]:
+    """What is to be said of the figures of quality: of how many seeds they are, and what rows set aside say."""
+    known = seed_record.read(root)
+    if known is not None:
+        return known.notes()
+    return (f"Of one seed; {seed_record.COMMAND} shows the spread.",) if any(r.macro_f1 for r in rows(root)) else ()
+
+
+def _judged(row: Row, paths: Paths) -> Row:
+    """The row with the interval of its macro-F1, and whether it is known to differ from the teacher's."""
+    ends = _object(paths.quality(row.model)).get("intervals", {}).get("macro_f1", {})
+    apart = _object(paths.comparison).get(f"{row.model}_and_{TEACHER}", {}).get("macro_f1", {})
+    differs = _leaves_out_0(apart) if apart else None
+    return dataclasses.replace(row, low=ends.get("low"), high=ends.get("high"), differs=differs)
+
+
+def _over_seeds(row: Row, known: Seeds) -> Row:
+    of, apart = known.content["models"].get(row.model), known.content["against_teacher"].get(row.model)
+    if of is None:
+        return row
+    several = known.count > 1
+    return dataclasses.replace(
+        row,
+        accuracy=of["accuracy"]["mean"],
+        macro_f1=of["macro_f1"]["mean"],
+        of_teacher=_ratio(of["macro_f1"]["mean"], known.content["models"][TEACHER]["macro_f1"]["mean"]),
+        differs=_leaves_out_0(apart["macro_f1"]) if apart else None,
+        seeds=known.count,
+        accuracy_spread=of["accuracy"]["std"] if several else None,
+        macro_f1_spread=of["macro_f1"]["std"] if several else None,
+    )
+
+
+def _leaves_out_0(ends: Mapping[str, float]) -> bool:
+    return not ends["low"] <= 0 <= ends["high"]
 
 
 def _row(name: str, quality: dict[str, dict[str, float]], profile: dict[str, dict[str, float]]) -> Row:
@@ -90,6 +165,10 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 
 
 def _numbers(path: Path) -> dict[str, float]:
+    return {key: value for key, value in _object(path).items() if isinstance(value, int | float)}
+
+
+def _object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
@@ -98,7 +177,7 @@ def _numbers(path: Path) -> dict[str, float]:
         raise ValueError(f"{path}: not JSON: {error}. Make it again: dvc repro, or dvc checkout.") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: found {type(content).__name__}, expected an object of numbers.")
-    return {key: value for key, value in content.items() if isinstance(value, int | float)}
+    return content
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -120,11 +199,11 @@ def as_text(table: Sequence[Row]) -> str:
     )
 
 
-def as_markdown(table: Sequence[Row]) -> str:
-    """A Markdown table, and below it what is known of the machine that measured."""
+def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """A Markdown table, and below it notes, and what is known of the machine that measured."""
     ruler = ("---", *["---:"] * (len(HEADER) - 1))
     lines = ["| " + " | ".join(line) + " |" for line in (HEADER, ruler, *map(cells, table))]
-    return "\n".join([*lines, "", machine(table)])
+    return "\n".join([*lines, "", " ".join([*notes, machine(table)])])
 
 
 def as_records(table: Sequence[Row]) -> list[dict[str, str | float | None]]:

@@ -21,7 +21,7 @@ def generated(root: Path) -> dict[str, str]:
     return {
         "stages": stage_table(stages, definitions),
         "graph": flowchart(stages),
-        "models": metrics.as_markdown(metrics.rows(root)),
+        "models": metrics.as_markdown(metrics.rows(root), metrics.notes(root)),
     }
 
 

@@ -2,7 +2,8 @@
 
 Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split that is drawn here; of
 those with one label, only one is kept. Rows of a group are in one split, and a test split that the data brings stays as
-it is. Rows without a label go, or are a split of their own.
+it is. Rows without a label go, or are a split of their own. Rows that are set aside (the split `held_out`) change
+nothing of all this, and go to a file of their own.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ import pyarrow.parquet as pq
 from stages.cleaning import frames
 from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR
+from stages.cleaning.late import transfer_reasons, with_rows_set_aside
 from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
-from stages.cleaning.unlabelled import transfer_reasons
 from stages.entry import run_stage
 from stages.files import write_json, write_parquet
 from stages.params import Params
-from stages.paths import SPLITS, TRANSFER, Paths
+from stages.paths import HELD_OUT, SPLITS, TRANSFER, Paths
 from stages.rows import PAIR  # the column that both tables have besides, where rows are pairs
 
 CLEAN = ("row_id", "text", "label", "origin", "split", "kept")
@@ -36,11 +37,13 @@ EXAMPLE_CHARS = 80
 
 
 def clean(params: Params, paths: Paths) -> None:
-    """Write `paths.clean`, `paths.quarantine` and `paths.cleaning_report`.
+    """Write `paths.clean`, `paths.held_out`, `paths.quarantine` and `paths.cleaning_report`.
 
     Raises ValueError, with the counts by reason, where no row is left.
     """
-    rows, keys, heavy = normalised(frames.read(paths.raw), params.clean)
+    every, keys, heavy = normalised(frames.read(paths.raw), params.clean)
+    aside = (every["split"] == HELD_OUT).to_numpy()
+    rows = every[~aside].reset_index(drop=True) if aside.any() else every
     judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()))
     rows = rows.assign(reason=judged.reason, repeats=judged.repeats, sense=judged.sense)
     examples = _conflict_examples(rows, keys)
@@ -56,20 +59,23 @@ def clean(params: Params, paths: Paths) -> None:
         kept,
         validation_fraction=settings.validation_fraction,
         test_fraction=settings.test_fraction,
-        seed=params.seed,
+        seed=params.data_seed,
     )
     if settings.unlabelled == "transfer":
         rows["reason"], rows["repeats"] = transfer_reasons(rows, keys, kept["split"], settings)
         more = rows[rows["reason"] == KEPT].drop(kept.index)
         kept = pd.concat([kept, more.assign(label=None, split=TRANSFER)]).sort_index()
-    del keys
+    if aside.any():
+        rows = with_rows_set_aside(every, rows, keys, aside, rare, settings)
+    held_out = rows[aside & (rows["reason"] == KEPT)]
+    del keys, every
     rows["repeats"] = np.where(rows["repeats"] < 0, None, rows["row_id"].to_numpy()[rows["repeats"]])
     dropped, counts = rows[rows["reason"] != KEPT], _counted(rows)
-    assert len(rows) == len(kept) + len(dropped) == len(kept) + sum(counts.values())
+    assert len(rows) - len(kept) - len(held_out) == len(dropped) == sum(counts.values())
     report = {
         "unreadable": pq.read_metadata(paths.unreadable).num_rows,  # by `ingest`; they are not among those read here
         "read": len(rows),
-        "kept": len(kept),
+        "kept": len(kept) + len(held_out),
         "dropped": len(dropped),
         "dropped_by_reason": counts,
         "conflicting_texts": examples,
@@ -81,11 +87,13 @@ def clean(params: Params, paths: Paths) -> None:
         },
         **_described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER)),
     }
+    if aside.any():
+        report["rows"][HELD_OUT] = len(held_out)
     del rows
-    kept = kept.sort_values("split", kind="stable")[["at", "label", "split"]]
-    table = taken(heavy, kept["at"].to_numpy(), label=kept["label"], split=kept["split"])
-    del heavy
-    write_parquet(paths.clean, table.select([*CLEAN, PAIR] if PAIR in table.column_names else CLEAN))
+    for path, some in ((paths.held_out, held_out), (paths.clean, kept.sort_values("split", kind="stable"))):
+        table = taken(heavy, some["at"].to_numpy(), label=some["label"], split=some["split"])
+        write_parquet(path, table.select([*CLEAN, PAIR] if PAIR in table.column_names else CLEAN))
+    del heavy, table
     write_parquet(paths.quarantine, quarantined(paths.raw, dropped))
     write_json(paths.cleaning_report, report)
 

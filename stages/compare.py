@@ -19,7 +19,8 @@ PAIRS = (
     ("quantized", "pruned"),
     ("quantized", "teacher"),
     ("quantized", "baseline"),
-    ("teacher", "baseline"),
+    ("pruned", "teacher"),
+    ("baseline", "teacher"),
 )
 
 
@@ -27,7 +28,10 @@ def compare(params: Params, paths: Paths) -> None:
     """Write `paths.comparison`. Raises ValueError where two models were not asked the same rows."""
     write_json(
         paths.comparison,
-        {f"{one}_and_{other}": difference(paths, one, other, params.evaluate, params.seed) for one, other in PAIRS},
+        {
+            f"{one}_and_{other}": difference(paths, one, other, params.evaluate, params.data_seed)
+            for one, other in PAIRS
+        },
     )
 
 

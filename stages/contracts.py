@@ -37,7 +37,7 @@ class RawRow(NamedTuple):
     text: str | None
     label: str | None
     origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
-    split: str | None = None  # train, validation, test, transfer (then without a label), or None: to be drawn
+    split: str | None = None  # train, validation, test, transfer (no label), held_out; None: to be drawn
     group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
     kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
     text_pair: str | None = None  # the second text, where rows are pairs (ingest.text_pair_column)

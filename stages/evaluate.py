@@ -32,7 +32,7 @@ def evaluate(params: Params, paths: Paths, name: str) -> None:
     Raises ValueError where a test row has a label that the model does not know.
     """
     test = read_split(paths.clean, "test", "kept")
-    answers = ask(open_runner(paths.model(name), threads=cores()), test, params.seed)
+    answers = ask(open_runner(paths.model(name), threads=cores()), test, params.data_seed)
     measured: dict[str, Any] = {}
     for measure in ANSWERS:
         measured |= plugins.load(ANSWERS, measure, key="measure")(answers, params.evaluate)

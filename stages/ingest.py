@@ -43,7 +43,7 @@ def ingest(params: Params, paths: Paths) -> None:
     with publish(paths.raw) as raw, publish(paths.unreadable) as unreadable:
         schema = SCHEMA if params.ingest.text_pair_column is None else PAIRS_SCHEMA
         labels = Labels()
-        kept, rejected = write_rows(labels.in_one_form(read(params.ingest, params.seed)), raw, unreadable, schema)
+        kept, rejected = write_rows(labels.in_one_form(read(params.ingest, params.data_seed)), raw, unreadable, schema)
         if kept == 0:
             raise ValueError(
                 f"the source '{params.ingest.source}' gave no rows. Check the section ingest of params.yaml."

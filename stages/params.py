@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from stages.contracts import RECURRENT
-from stages.paths import SPLITS, TRANSFER
+from stages.paths import BESIDE, SPLITS
 from stages.yaml_text import parse
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -105,6 +105,7 @@ class Section(BaseModel):
 class DocstringsParams(Section):
     libraries: Annotated[list[PluginName], Field(min_length=1)]
     rows_per_library: PositiveInt
+    held_out_rows_per_library: Annotated[int, Field(ge=0)]
     min_chars: PositiveInt
     max_chars: PositiveInt
 
@@ -130,17 +131,18 @@ class SplitNames(Section):
     validation: Name
     test: Name
     transfer: Name | None
+    held_out: Name | None
 
     @model_validator(mode="after")
     def _each_is_called_otherwise(self) -> SplitNames:
-        if len(self.by_name()) < len(SPLITS) + (self.transfer is not None):
+        if len(self.by_name()) < len(SPLITS) + sum(getattr(self, split) is not None for split in BESIDE):
             raise ValueError("two splits have the same name: which rows are which is unclear")
         return self
 
     def by_name(self) -> dict[str, str]:
-        """The data's names to train, validation, test and, where there is one, transfer, in this order."""
-        names = {str(getattr(self, split)): split for split in SPLITS}
-        return names if self.transfer is None else {**names, self.transfer: TRANSFER}
+        """The data's names to train, validation, test and, where there are such, transfer and held_out, in this
+        order."""
+        return {name: split for split in (*SPLITS, *BESIDE) if (name := getattr(self, split)) is not None}
 
 
 class IngestParams(Section):
@@ -463,6 +465,7 @@ class PromotionParams(Section):
 
 class Params(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    data_seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     task: PluginName
     ingest: IngestParams
     clean: CleanParams

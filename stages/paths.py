@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
+HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
 TRANSFER = "transfer"  # rows without labels, which a student hears its teacher on; where clean.unlabelled asks for them
+BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 
 
@@ -41,6 +43,11 @@ class Paths:
 
         The rows of the split `transfer` have no label."""
         return self.root / "artifacts/data/clean.parquet"
+
+    @property
+    def held_out(self) -> Path:
+        """Parquet: the rows set aside, as in `clean`; often none. No model learns from them or is chosen by them."""
+        return self.root / "artifacts/data/held_out.parquet"
 
     @property
     def quarantine(self) -> Path:
@@ -165,6 +172,16 @@ class Paths:
     def quantization(self) -> Path:
         """What int8 cost on the validation rows, and which matrices stayed in float32 because of it."""
         return self.root / "metrics/quantization.json"
+
+    @property
+    def held_out_report(self) -> Path:
+        """How good the models are on the rows set aside; what `winnow seeds` asks for, seed by seed."""
+        return self.root / "artifacts/held_out.json"
+
+    @property
+    def seeds(self) -> Path:
+        """What `winnow seeds` found: every model's quality with several seeds."""
+        return self.root / "metrics/seeds.json"
 
     @property
     def comparison(self) -> Path:

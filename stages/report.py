@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from stages.entry import run_stage
 from stages.files import publish, read_json, write_json
 from stages.params import Params
-from stages.paths import SPLITS, Paths
+from stages.paths import HELD_OUT, SPLITS, Paths
 from stages.rows import DUPLICATES, PAIR, splits_of, whole_texts
 from stages.token_counts import beyond
 
@@ -33,12 +33,11 @@ def report(params: Params, paths: Paths) -> None:
     pair = [PAIR] if PAIR in pq.read_schema(paths.clean).names else []
     clean = _read(paths.clean, "row_id", "text", *pair, "label", "split")
     splits = splits_of(paths.clean)
-    labelled = clean["label"].notna()
     clean["text"] = whole_texts(clean)
     clean["chars"] = clean["text"].str.len()
     quarantine = _read(paths.quarantine, "row_id", "text", "label", "reason")
     unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
-    steps = _steps(clean, quarantine, unreadable, splits, read=pq.read_metadata(paths.raw).num_rows)
+    steps = _steps(clean, quarantine, unreadable, splits, paths)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
     labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
     duplicates = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES)
@@ -54,7 +53,7 @@ def report(params: Params, paths: Paths) -> None:
         "duplicate_share": round(duplicates / max(steps["read"], 1), 6),
         **{key: {split: tokens[split][key] for split in splits} for key in OF_TOKENS},
         "labels": {
-            label: {**counts, "share": round(sum(counts.values()) / int(labelled.sum()), 6)}
+            label: {**counts, "share": round(sum(counts.values()) / int(clean["label"].count()), 6)}
             for label, counts in labels.to_dict("index").items()
         },
         "chars": {split: _lengths(clean.loc[clean["split"] == split, "chars"]) for split in splits},
@@ -62,7 +61,7 @@ def report(params: Params, paths: Paths) -> None:
         "examples": {
             "unreadable": _examples(unreadable.rename(columns={"origin": "row_id", "excerpt": "text"}), "reason"),
             "dropped": _examples(quarantine, "reason"),
-            "labels": _examples(clean[labelled], "label", each=1),
+            "labels": _examples(clean.dropna(subset="label"), "label", each=1),
         },
     }
     write_json(paths.data_report, content)
@@ -76,12 +75,13 @@ def report(params: Params, paths: Paths) -> None:
 
 
 def _steps(
-    clean: pd.DataFrame, quarantine: pd.DataFrame, unreadable: pd.DataFrame, splits: Sequence[str], read: int
+    clean: pd.DataFrame, quarantine: pd.DataFrame, unreadable: pd.DataFrame, splits: Sequence[str], paths: Paths
 ) -> dict[str, int]:
     """Rows, in the order in which they go."""
-    by_split = {split: int((clean["split"] == split).sum()) for split in splits}
+    read, aside = (pq.read_metadata(path).num_rows for path in (paths.raw, paths.held_out))
+    by_split = {split: int((clean["split"] == split).sum()) for split in splits} | ({HELD_OUT: aside} if aside else {})
     before = {"source": read + len(unreadable), "unreadable": len(unreadable), "read": read}
-    return {**before, "dropped": len(quarantine), "kept": len(clean), **by_split}
+    return {**before, "dropped": len(quarantine), "kept": len(clean) + aside, **by_split}
 
 
 def _counted(values: pd.Series) -> dict[str, int]:

@@ -31,13 +31,13 @@ def validate(params: Params, paths: Paths) -> None:
     Raises ValueError with a line for each failed expectation; the report is then written beside the usual
     place, as validation-failed.json.
     """
-    raw, clean, quarantine, unreadable = (
+    raw, clean, held_out, quarantine, unreadable = (
         pq.read_table(path).to_pandas(ignore_metadata=True)
-        for path in (paths.raw, paths.clean, paths.quarantine, paths.unreadable)
+        for path in (paths.raw, paths.clean, paths.held_out, paths.quarantine, paths.unreadable)
     )
     types = {name: _types(path) for name, path in (("raw", paths.raw), ("clean", paths.clean))}
     clean, transfer = parted(clean)
-    data = Data(raw, clean, quarantine, unreadable, transfer, types)
+    data = Data(raw, clean, quarantine, unreadable, transfer, held_out, types)
     limits = params.validate_
     if params.clean.unlabelled == "transfer":
         limits = limits.model_copy(update={"max_missing_label_share": None})  # such rows are wanted

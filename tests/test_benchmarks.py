@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, tiny_params
 
 from flows.edits import set_values
 from stages.params import load_params
@@ -40,7 +42,7 @@ def test_banking77s_table_has_the_mean_and_each_seed(benchmark: ModuleType) -> N
     assert "| quantized | 93.50 | 93.00, 94.00 | 7.2 | 0.36 |" in benchmark.as_table(runs)
 
 
-@pytest.mark.parametrize("benchmark", ["epoch_choice"], indirect=True)
+@pytest.mark.parametrize("benchmark", ["choices"], indirect=True)
 def test_choosing_costs_nothing_where_epochs_are_alike_and_much_where_the_last_is_worst(
     benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,3 +55,55 @@ def test_choosing_costs_nothing_where_epochs_are_alike_and_much_where_the_last_i
     by_chance = [np.where(generator.random(200) < 0.7, truth, (truth + 1) % 4) for _ in range(20)]
     assert benchmark.lost_by_choosing(np.array([*by_chance, truth]), truth, 1) == 0, "the last is right"
     assert benchmark.lost_by_choosing(np.array([*by_chance, truth * 0]), truth, 1) < -20, "the last is the worst"
+
+
+@pytest.mark.parametrize("benchmark", ["choices"], indirect=True)
+def test_each_way_to_answer_from_windows_is_what_it_says(benchmark: ModuleType) -> None:
+    from stages.training.rows import TokenRows
+
+    # A text of windows of 2, 2 and 8 tokens, and one of a single window.
+    rows = TokenRows(["a", "a", "a", "b"], np.zeros(4, int), np.array([0, 2, 4, 12, 15]), np.zeros(15, np.int32))
+    logits = np.array([[4.0, 0.0, 1.0], [4.5, 0.0, 1.0], [0.0, 2.0, 6.0], [0.0, 1.0, 0.0]], np.float32)
+    answers = {way: of.tolist() for way, of in benchmark.of_windows(logits, rows).items()}
+    assert answers == {
+        "first window": [0, 1],
+        "vote": [0, 1],
+        "highest logit": [2, 1],
+        "mean probability": [0, 1],
+        "mean logit": [0, 1],  # 8.5 to 8
+        "mean logit by tokens": [2, 1],  # 17 to 52, of 12
+    }
+
+
+@pytest.mark.parametrize("benchmark", ["choices"], indirect=True)
+def test_choices_are_made_again_on_validation_rows_alone(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_models: Callable[[str], Path]
+) -> None:
+    from test_distilled_vectors import ROWS, write_teacher
+    from test_tokenize import write_clean
+
+    from stages.cache_logits import cache_logits
+    from stages.tokenize import tokenize
+
+    paths = write_clean(tmp_path / "project", ROWS)
+    params = tiny_params(
+        paths, tiny_models("bert"), distill__teacher_layers=[0, 2], distill__epochs=2, distill__batch_size=12,
+        distill__precision="fp32", prune__epochs=2, prune__common_words=1, evaluate__resamples=100,
+    )  # fmt: skip
+    tokenize(params, paths)
+    write_teacher(params, paths, tiny_models("bert"))
+    cache_logits(params, paths)
+    only = pq.read_table(paths.clean)
+    pq.write_table(only.filter(pc.not_equal(only["split"], "test")), paths.clean)
+    for name, value in (("HALVES", 2), ("KEPT_SHARES", (0.5, 1.0)), ("WINDOWS", ((4, 0), (4, 1), (12, 0)))):
+        monkeypatch.setattr(benchmark, name, value)
+    before = {path: path.stat().st_mtime_ns for path in paths.root.rglob("*") if path.is_file()}
+    found = benchmark.measure(paths.root, 2)
+    assert {path: path.stat().st_mtime_ns for path in paths.root.rglob("*") if path.is_file()} == before
+    assert {name: len(of["seeds"]) for name, of in found["select_by"].items()} == {"distill": 2, "prune": 2}
+    kept = found["feed_forward_kept"]
+    assert (kept["unseen_half"]["rows"], kept["all_rows"]["rows"], kept["all_rows"]["ours"]) == (5, 9, "0.62")
+    assert kept["all_rows"]["candidates"].keys() == {"0.5", "0.62", "1.0"}
+    assert kept["all_rows"]["candidates"]["0.62"]["against_ours"]["mean"] == 0
+    assert found["windows"].keys() == {"4, 0", "4, 1"}, "no text is longer than 12 tokens"
+    assert len(found["windows"]["4, 0"]["candidates"]) == 6

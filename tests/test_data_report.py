@@ -43,6 +43,7 @@ def write(folder: Path) -> Paths:
     pd.DataFrame({"row_id": [row[0] for row in CLEAN + DROPPED]}).to_parquet(paths.raw)
     pd.DataFrame(CLEAN, columns=["row_id", "text", "label", "split"]).to_parquet(paths.clean)
     pd.DataFrame(DROPPED, columns=["row_id", "text", "label", "reason"]).to_parquet(paths.quarantine)
+    pd.DataFrame({"row_id": []}).to_parquet(paths.held_out)
     unreadable = pd.DataFrame([("rows.csv:7", "ragged", "a,b,c|d")], columns=["origin", "reason", "excerpt"])
     unreadable.to_parquet(paths.unreadable)
     cut = {"train": 0.0, "validation": 0.2, "test": 0.25}  # the limit of params.yaml is 0.2

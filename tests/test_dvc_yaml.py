@@ -262,6 +262,7 @@ def test_flows_see_of_the_stages_only_what_is_light() -> None:
         "recipe",
         "refusals",
         "pretrained",
+        "machine",
         "contracts",
         "reading",
         "yaml_text",

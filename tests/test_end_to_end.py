@@ -75,13 +75,13 @@ def test_repro_leaves_nothing_to_do(project: Path) -> None:
 
 
 def test_stages_read_what_dvc_exp_run_sets(again: Path) -> None:
-    settings = ["-S", "finetune.encoder_learning_rate=5e-5", "-S", 'validate.labels=["no","yes"]', "-S", "seed=21"]
+    settings = ["-S", "finetune.encoder_learning_rate=5e-5", "-S", 'validate.labels=["no","yes"]', "-S", "data_seed=21"]
     run(again, "dvc", "exp", "run", "--quiet", *settings, "ingest")
     params = load_params(again / "params.yaml")
     assert "encoder_learning_rate: 5e-05" in (again / "params.yaml").read_text()
     assert params.finetune.encoder_learning_rate == 0.00005
     assert params.validate_.labels == ["no", "yes"]
-    assert "seed: 21" in run(again, "git", "diff", "dvc.lock").stdout
+    assert "data_seed: 21" in run(again, "git", "diff", "dvc.lock").stdout
 
 
 def test_a_longer_schedule_of_the_student_asks_its_teacher_nothing(again: Path) -> None:

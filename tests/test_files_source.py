@@ -389,7 +389,7 @@ def test_shards_folders_and_names_of_ones_own_give_splits_too(tmp_path: Path) ->
     (tmp_path / "dev").mkdir()
     for name in ("train-00000-of-00002.csv", "train-00001-of-00002.csv", "dev/b.csv", "dev/a.csv", "testimony.csv"):
         (tmp_path / name).write_text("text,label\nx,a\n")
-    splits = {"train": "train", "validation": "dev", "test": "test", "transfer": None}
+    splits = {"train": "train", "validation": "dev", "test": "test", "transfer": None, "held_out": None}
     assert [(row.origin, row.split) for row in kept(tmp_path, splits=splits)] == [
         ("dev/a.csv:2", "validation"),
         ("dev/b.csv:2", "validation"),
@@ -420,7 +420,7 @@ def test_a_column_can_hold_the_split(tmp_path: Path, name: str) -> None:
     frame = pd.DataFrame({"text": list("wxyz"), "part": ["fit", "dev", "test", None], "label": "a"})
     write = {"csv": frame.to_csv, "parquet": frame.to_parquet}.get(name.partition(".")[2])
     write(tmp_path / name, index=False) if write else frame.to_json(tmp_path / name, orient="records", lines=True)
-    splits = {"train": "fit", "validation": "dev", "test": "test", "transfer": None}
+    splits = {"train": "fit", "validation": "dev", "test": "test", "transfer": None, "held_out": None}
     rows = kept(tmp_path / name, split_column="part", splits=splits)
     assert [row.split for row in rows] == ["train", "validation", "test", None]
     with pytest.raises(ValueError, match=r"\(ingest\.split_column\) is 'fit'\. Allowed: train, validation, test"):

@@ -36,21 +36,30 @@ def test_ratios_are_against_the_teacher(measured: Path):
     assert row.smaller == 4.5
 
 
+def test_a_ratio_is_shown_only_where_the_two_are_known_to_differ(measured: Path):
+    comparison = measured / "metrics/comparison.json"
+    quality = {row.model: row for row in metrics.rows(measured)}["quantized"]
+    assert (quality.of_teacher, quality.against_teacher) == (pytest.approx(0.8), None)
+    for low, high, shown in ((-0.2, -0.1, "80.0%"), (-0.2, 0.1, "no difference shown"), (0.01, 0.1, "80.0%")):
+        comparison.write_text(json.dumps({"quantized_and_teacher": {"macro_f1": {"low": low, "high": high}}}))
+        assert {row.model: row for row in metrics.rows(measured)}["quantized"].against_teacher == shown
+
+
 def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path):
     assert metrics.as_text(metrics.rows(measured)).splitlines() == [
-        "model      accuracy  macro-F1  of teacher  p50 ms  p99 ms  rows/s  size MB  faster  smaller",
-        "baseline          -         -           -       -       -       -        -       -        -",
-        "teacher       80.0%     75.0%      100.0%   10.00   12.50   1,234     90.0    1.0x     1.0x",
-        "student           -         -           -       -       -       -        -       -        -",
-        "pruned            -         -           -       -       -       -        -       -        -",
-        "quantized     70.0%     60.0%       80.0%    2.50   12.50   1,234     20.0    4.0x     4.5x",
+        "model      accuracy  macro-F1  interval  of teacher  p50 ms  p99 ms  rows/s  size MB  faster  smaller",
+        "baseline          -         -         -           -       -       -       -        -       -        -",
+        "teacher       80.0%     75.0%         -      100.0%   10.00   12.50   1,234     90.0    1.0x     1.0x",
+        "student           -         -         -           -       -       -       -        -       -        -",
+        "pruned            -         -         -           -       -       -       -        -       -        -",
+        "quantized     70.0%     60.0%         -           -    2.50   12.50   1,234     20.0    4.0x     4.5x",
     ]
 
 
 def test_markdown_has_the_same_cells_and_says_how_speed_was_measured(measured: Path):
     lines = metrics.as_markdown(metrics.rows(measured)).splitlines()
     assert lines[0].startswith("| model | accuracy | macro-F1 |")
-    assert lines[-3] == "| quantized | 70.0% | 60.0% | 80.0% | 2.50 | 12.50 | 1,234 | 20.0 | 4.0x | 4.5x |"
+    assert lines[-3] == "| quantized | 70.0% | 60.0% | - | - | 2.50 | 12.50 | 1,234 | 20.0 | 4.0x | 4.5x |"
     assert lines[-1] == "Latency is of one text at a time; every model was given 2 threads."
 
 

@@ -189,7 +189,7 @@ def test_words_that_yaml_of_2005_took_for_booleans_are_texts(tmp_path: Path) -> 
 def test_a_number_that_begins_with_a_zero_is_the_one_that_dvc_reads(tmp_path: Path) -> None:
     from dvc.utils.serialize import load_yaml
 
-    path = changed(tmp_path, "seed: 20 ", "seed: 020 ")
+    path = changed(tmp_path, "\nseed: 20 ", "\nseed: 020 ")
     assert load_params(path).seed == load_yaml(path)["seed"] == 20
 
 
@@ -222,7 +222,7 @@ def test_a_value_that_does_not_fit_its_tag_is_one_line(tmp_path: Path) -> None:
 
 
 def test_keys_that_are_no_texts_are_named(tmp_path: Path) -> None:
-    path = changed(tmp_path, "seed: 20 ", "20: seed\nseed: 20 ")
+    path = changed(tmp_path, "\nseed: 20 ", "\n20: seed\nseed: 20 ")
     with pytest.raises(ValueError, match=r"params\.yaml: .*20"):
         load_params(path)
 

@@ -136,11 +136,11 @@ def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: 
     ]
     with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.text_column\)\. Found: text, label"):
         list(hub.read(settings(folder, text_column="words"), 0))
-    called = SplitNames(train="test", validation="dev", test="train", transfer=None)
+    called = SplitNames(train="test", validation="dev", test="train", transfer=None, held_out=None)
     assert [(row.origin, row.split) for row in hub.read(settings(folder, splits=called), 0)] == [
         ("test:1", "train"), ("train:1", "test"), ("train:2", "test"), ("train:3", "test"),
     ]  # fmt: skip
-    called = SplitNames(train="all", validation="dev", test="final", transfer=None)
+    called = SplitNames(train="all", validation="dev", test="final", transfer=None, held_out=None)
     with pytest.raises(ValueError, match=r"has the splits train, test, and ingest\.splits names all, dev, final"):
         list(hub.read(settings(folder, splits=called), 0))
     shutil.rmtree(folder)

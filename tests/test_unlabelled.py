@@ -268,6 +268,7 @@ def test_the_data_report_counts_transfer_rows_beside_those_with_labels(cached: t
     rows = pd.read_parquet(paths.clean)
     rows.to_parquet(paths.raw)
     rows.iloc[:0].assign(reason="").to_parquet(paths.quarantine)
+    rows.iloc[:0].to_parquet(paths.held_out)
     pd.DataFrame(columns=["origin", "reason", "excerpt"], dtype="str").to_parquet(paths.unreadable)
     paths.validation_report.write_text("{}")
     report(params, paths)

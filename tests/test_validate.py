@@ -59,6 +59,7 @@ def write(
     raw.to_parquet(paths.raw)
     pd.DataFrame({"origin": [f"made:{at}" for at in range(unreadable)]}).to_parquet(paths.unreadable)
     clean.to_parquet(paths.clean)
+    clean.iloc[:0].to_parquet(paths.held_out)
     pd.DataFrame({"row_id": list(dropped), "reason": list(dropped.values())}, dtype="str").to_parquet(paths.quarantine)
     write_json(paths.released_data, dict(released))
     return paths

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from stages.contracts import RawRow
 from stages.machine import cores
 from stages.params import IngestParams
+from stages.paths import HELD_OUT
 
 log = logging.getLogger("winnow")
 
@@ -54,13 +55,14 @@ LONGEST_SHORT_NAME = 4  # these ("np", "daft") are masked as whole words only, l
 
 
 class _Library(NamedTuple):
-    """What one process reads: a library, and how many rows to draw from it."""
+    """What one process reads: a library, and how many rows to draw from it and to set aside."""
 
     name: str
     rows: int
     min_chars: int
     max_chars: int
     seed: int
+    held_out: int = 0
 
 
 class _Drawn(NamedTuple):
@@ -78,8 +80,12 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow]:
     check_versions(names, Path(params.path))
     settings = params.docstrings
     libraries = [
-        _Library(name, settings.rows_per_library, settings.min_chars, settings.max_chars, seed) for name in names
-    ]
+        _Library(
+            name, settings.rows_per_library, settings.min_chars, settings.max_chars, seed,
+            settings.held_out_rows_per_library,
+        )
+        for name in names
+    ]  # fmt: skip
     workers = min(cores(), len(libraries))
     yield from _read_all(libraries, workers)
 
@@ -171,11 +177,15 @@ def _source_bytes(library: str) -> int:
 
 
 def _draw(library: _Library) -> _Drawn:
-    """The rows of one library, no text twice: one of each file, in an order by hash, then a second, until enough."""
+    """The rows of one library, no text twice: one of each file, in an order by hash, then a second, until enough.
+
+    Where so many files give one, the next files give those that are set aside: of a library with few files, none.
+    """
     files, unparsable = _candidates(library)
-    rounds = chain.from_iterable(zip_longest(*files))
+    rounds = chain.from_iterable(zip_longest(*files[: library.rows]))
     drawn = islice((row for row in rounds if row is not None), library.rows)
-    return _Drawn(sorted(drawn, key=lambda row: row.origin), unparsable)
+    aside = (file[0]._replace(split=HELD_OUT) for file in files[library.rows :])
+    return _Drawn(sorted([*drawn, *aside], key=lambda row: row.origin), unparsable)
 
 
 def _hash(seed: int, place: str) -> bytes:
@@ -185,7 +195,7 @@ def _hash(seed: int, place: str) -> bytes:
 def _candidates(library: _Library) -> tuple[list[list[RawRow]], int]:
     """The rows to draw from, a list a file, files and rows in an order by hash; and how many files did not parse.
 
-    Reading stops where as many files as rows are wanted have given one.
+    Reading stops where as many files as rows are wanted, and to be set aside, have given one.
     """
     mask = own_names(library.name)
     root, files = _source_files(library.name)
@@ -213,7 +223,7 @@ def _candidates(library: _Library) -> tuple[list[list[RawRow]], int]:
             known.update(new)
             if new:
                 by_file.append([RawRow(text, library.name, texts[text], group=path) for text in new])
-            if len(by_file) == library.rows:
+            if len(by_file) == library.rows + library.held_out:
                 break
     finally:
         gc.enable()

@@ -13,7 +13,7 @@ from itertools import islice
 
 from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
-from stages.paths import TRANSFER
+from stages.paths import BESIDE, TRANSFER
 from stages.reading.records import Format, read_records
 from stages.reading.storage import ENDINGS, DataFile, find
 from stages.reading.values import Wanted, wanted_columns
@@ -109,13 +109,13 @@ def _files(params: IngestParams, tell: Callable[[str], object]) -> list[tuple[Da
     """The files to read, by name, each with its split; `tell` hears of those that are left out.
 
     Without a pattern those of a folder that are named after splits; where none is, all right in it; and those of
-    transfer rows. Raises ValueError where none of those is named after the training split, and there are others, which
-    might be it.
+    transfer rows and of rows set aside. Raises ValueError where none of those is named after the training split, and
+    there are others, which might be it.
     """
     files = find(params.path, params.pattern)
     splits = {file.name: _split_of(file.name, params) for file in files}
     if params.pattern is None:
-        named = [file for file in files if splits[file.name] not in (None, TRANSFER)]
+        named = [file for file in files if splits[file.name] not in (None, *BESIDE)]
         others = [file for file in files if not splits[file.name]] if named else []
         files = [file for file in files if splits[file.name] or (not named and "/" not in file.name)]
         _tell_of(others, {splits[file.name] for file in named}, named, params, tell)
@@ -125,8 +125,8 @@ def _files(params: IngestParams, tell: Callable[[str], object]) -> list[tuple[Da
             f"{', '.join(ENDINGS)} (or these and .gz). Put your data there; for folders within it, set ingest.pattern."
         )
     _check_once(files, params.path)
-    if len({splits[file.name] for file in files} - {TRANSFER}) == 1:  # files of one split are no split
-        splits = {name: split if split == TRANSFER else None for name, split in splits.items()}
+    if len({splits[file.name] for file in files} - set(BESIDE)) == 1:  # files of one split are no split
+        splits = {name: split if split in BESIDE else None for name, split in splits.items()}
     return [(file, splits[file.name]) for file in files]
 
 

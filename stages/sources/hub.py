@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 
 from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
-from stages.paths import TRANSFER
+from stages.paths import BESIDE, TRANSFER
 from stages.reading.errors import one_line
 from stages.reading.records import column_places
 from stages.reading.values import Wanted, fault_of, wanted_columns
@@ -28,9 +28,9 @@ ROWS_AT_A_TIME = 1_000
 def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
     """Rows by split, in the order of the dataset, with origins such as "train:17" (rows count from 1).
 
-    The splits that `params.splits` names are read, that of transfer rows without its labels; of the others one alone is
-    no split. Raises ValueError where the dataset, its configuration or a column is not there, ConnectionError where the
-    Hub is out of reach.
+    The splits that `params.splits` names are read, that of transfer rows without its labels; of the usual ones one
+    alone is no split. Raises ValueError where the dataset, its configuration or a column is not there, ConnectionError
+    where the Hub is out of reach.
     """
     with tempfile.TemporaryDirectory(prefix="winnow-hub-") as cache:
         splits = _load(params, cache)
@@ -42,9 +42,9 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
                 f"{_where(params)} has the splits {', '.join(splits)}, and ingest.splits names {', '.join(called)}. "
                 "Say there what its splits are called."
             )
-        with_labels = [name for name in names if called[name] != TRANSFER]
+        usual = [name for name in names if called[name] not in BESIDE]
         for name in names:
-            split = called[name] if called[name] == TRANSFER or len(with_labels) > 1 else None
+            split = called[name] if called[name] in BESIDE or len(usual) > 1 else None
             for number, values in enumerate(_records(splits[name], wanted, params), start=1):
                 origin = f"{name}:{number}"
                 if found := fault_of(values, wanted, params.max_row_chars):

@@ -46,6 +46,8 @@ class Data:
     unreadable: pd.DataFrame
     transfer: pd.DataFrame
     """Clean rows without labels, of the split `transfer`; they are not among `clean`."""
+    held_out: pd.DataFrame
+    """Clean rows that are set aside; they are not among `clean` either."""
     types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """"raw" and "clean": the type of each column in the file."""
 
@@ -71,6 +73,8 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
     ]
     if len(data.transfer):
         found.append(Suite("transfer", data.transfer, "row_id", [*_of_clean_texts(data.transfer)]))
+    if len(data.held_out):
+        found.append(Suite("held_out", data.held_out, "row_id", [*_of_rows_set_aside(data)]))
     if data.is_whole:
         found += _of_counts(data.clean, data.given, ask)
     if drift is not None:
@@ -155,6 +159,16 @@ def _of_clean_rows(rows: pd.DataFrame) -> Iterator[gxe.Expectation]:
         yield gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
 
 
+def _of_rows_set_aside(data: Data) -> Iterator[gxe.Expectation]:
+    """None is missing a text or a label, none is a clean row, and each has a label that models know."""
+    yield from _of_clean_texts(data.held_out)
+    yield gxe.ExpectColumnValuesToNotBeNull(column="label")
+    if data.is_whole:
+        known = sorted(data.clean["label"].dropna().unique())
+        yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=known)
+        yield gxe.ExpectColumnValuesToNotBeInSet(column="row_id", value_set=data.clean["row_id"].tolist())
+
+
 def _types(types: Mapping[str, str]) -> tuple[pd.DataFrame, str, list[gxe.Expectation]]:
     table = pd.DataFrame({"column": list(types), "type": list(types.values())})
     return table, "column", [gxe.ExpectColumnValuesToBeInSet(column="type", value_set=TEXT_TYPES)]
@@ -171,7 +185,7 @@ def _totals(data: Data, ask: Ask) -> Suite:
     alike = look_alikes(data.clean["label"].astype("str").value_counts().to_dict() if "label" in data.clean else {})
     totals = {
         "look_alike_labels": len(alike),
-        "dropped_share": 1 - (len(data.clean) + len(data.transfer)) / max(everything, 1),
+        "dropped_share": 1 - (len(data.clean) + len(data.transfer) + len(data.held_out)) / max(everything, 1),
         "duplicate_share": len(repeated) / max(len(data.raw), 1),
         "median_chars": float(chars.median()) if len(chars) else 0.0,
         "p95_chars": float(chars.quantile(0.95)) if len(chars) else 0.0,

@@ -1,19 +1,24 @@
-"""Rows without a label: which of them a student may hear its teacher on, as the split `transfer`.
+"""Rows that are judged after all others, which stay and go just as they would alone: rows without a label, of which a
+student may hear its teacher on some (the split `transfer`), and rows that are set aside for no choice to see.
 
-They are judged after the rows with labels, which stay and go just as they would alone.
+    rows of train, validation, test  -> kept or dropped, by reasons.py
+        then rows without a label    -> kept where they repeat none of those
+        then rows set aside          -> kept where they repeat none of both
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from stages.cleaning.duplicates import neighbours, repeated, turned_round
+from stages.cleaning.rare import GIVEN
 from stages.cleaning.reasons import CODES, KEPT, faults, present
+from stages.contracts import as_label
 from stages.params import CleanParams
-
-HELD_OUT = ("validation", "test")
 
 
 def transfer_reasons(
@@ -27,18 +32,58 @@ def transfer_reasons(
     faults that all rows may have; are `leaked_group` where their group is in the validation or the test split, given or
     drawn, `leaked` where they repeat a row of these, exactly or nearly, and duplicates where they repeat another row.
     """
+    asked = (rows["reason"] == CODES["missing_label"]) & ~rows["split"].isin(GIVEN)
+    held = np.zeros(len(rows), dtype=bool)
+    held[rows.index.get_indexer(splits.index[splits.isin(GIVEN)])] = True
+    return _judged_after(rows, keys, asked.to_numpy(), held, params, labelled=False)
+
+
+def with_rows_set_aside(
+    every: pd.DataFrame,
+    judged: pd.DataFrame,
+    keys: pa.Array,
+    aside: np.ndarray,
+    rare: Collection[str],
+    params: CleanParams,
+) -> pd.DataFrame:
+    """All N rows `every` with their reason and the row that each repeats (-1: none): those set aside, `aside` (N,),
+    judged by the others, which are as they were `judged`, in the same order.
+
+    They have the faults that all rows may have. Any row that is kept is one too many that is like them: they are
+    `leaked_group` where it has their group, `leaked` where they repeat it, exactly or nearly, whatever its label. With
+    one of the labels that are `rare` they go, or change, as the others did.
+    """
+    places = np.flatnonzero(~aside)
+    rows = every.assign(reason=np.int8(KEPT), repeats=-1)
+    repeats = judged["repeats"].to_numpy()
+    rows.loc[~aside, "reason"] = judged["reason"].to_numpy()
+    rows.loc[~aside, "repeats"] = np.where(repeats < 0, -1, places[repeats])
+    held = ~aside & (rows["reason"] == KEPT).to_numpy()
+    rows["reason"], rows["repeats"] = _judged_after(rows, keys, aside, held, params, labelled=True)
+    theirs = aside & (rows["reason"] == KEPT).to_numpy() & rows["label"].isin(rare).to_numpy()
+    if params.rare_labels == "drop":
+        rows.loc[theirs, "reason"] = CODES["rare_label"]
+    elif params.rare_labels == "merge":
+        rows.loc[theirs, "label"] = as_label(params.rare_label_name)
+    return rows
+
+
+def _judged_after(
+    rows: pd.DataFrame, keys: pa.Array, asked: np.ndarray, held: np.ndarray, params: CleanParams, *, labelled: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The reasons and repeats (N,) with those of the rows `asked` (N,); to be like one that is `held` (N,) is a leak.
+
+    `labelled`: whether they need a label.
+    """
     before, key = rows["reason"].to_numpy(), rows["key"].to_numpy()
     reason, repeats = before.copy(), rows["repeats"].to_numpy().copy()
-    asked = (before == CODES["missing_label"]) & ~rows["split"].isin(HELD_OUT).to_numpy()
     reason[asked] = KEPT
-    held = np.zeros(len(rows), dtype=bool)
-    held[rows.index.get_indexer(splits.index[splits.isin(HELD_OUT)])] = True
     found = faults(rows, params) | {"held_group": rows["group"].isin(rows.loc[held, "group"].dropna()).to_numpy()}
     for name, faulty in found.items():
-        if name != "missing_label":
+        if labelled or name != "missing_label":
             reason[asked & faulty & (reason == KEPT)] = CODES["leaked_group" if name == "held_group" else name]
     left = asked & (reason == KEPT)
-    kept = before == KEPT
+    kept = ~asked & (before == KEPT)
     known = neighbours(keys, jaccard=params.near_duplicate_jaccard, compared=present(key[kept | left], len(keys)))
     at = np.flatnonzero(kept | left)
     at = at[np.argsort(np.where(held[at], 0, np.where(kept[at], 1, 2)), kind="stable")]
