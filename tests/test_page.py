@@ -14,7 +14,8 @@ import pytest
 from review_fixtures import HOSTILE, confusion, empty_review, example_review, label_names
 
 from flows.evidence import Decision, Flip, MetricChange, ModelView, Review
-from flows.page import FLIPS_SHOWN, render
+from flows.page import render
+from flows.page_tables import FLIPS_SHOWN
 
 browser = page_fixtures.browser
 METRICS, FLIPS = "#t-metrics", "#t-flips"
