@@ -11,8 +11,9 @@ import numpy as np
 
 from flows import dvc_storage
 from flows.budget import cores
-from flows.comparison import Side, clean_texts, results
+from flows.comparison import clean_texts, results
 from flows.evidence import Results
+from flows.side import Side
 from stages.paths import Paths
 
 

@@ -210,6 +210,7 @@ def _show_differences(root: Path, log: Callable[[str], object]) -> None:
     """The review against where this branch began, for parameters and metrics with their differences."""
     from flows.comparison import gather  # charts and statistics take a second to load
 
+    log("comparing with where this branch began ...")
     try:
         publish_review(gather(root), root / "artifacts/review/review.html", "What the working tree changes.")
     except (ValueError, OSError, DvcError) as error:  # no git, say: the results are there all the same
