@@ -17,14 +17,19 @@ from typing import Any
 
 from markupsafe import Markup
 
-from flows.evidence import Review, Revision, number
+from flows.evidence import MetricChange, Review, Revision, number
+from flows.markdown import arrows
 from flows.page_cells import counted, mapping, shown
 from flows.page_charts import CONFIG, charts_of
-from flows.page_tables import FLIPS_SHOWN, TEXT_SHOWN, panels, tables, view_of
-from flows.review import NAMES
+from flows.page_quality import panels, quality_tables
+from flows.page_tables import FLIPS_SHOWN, TEXT_SHOWN, tables, view_of
+from flows.review import NAMES, RUN_IT, not_run
 
 TEMPLATES = Path(__file__).parent / "templates"
 STAGES_OPEN = 6  # more of them are folded
+HEADLINES = {
+    "pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "none": "No verdict", "not-run": "Not run",
+}  # fmt: skip
 OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 
 
@@ -39,6 +44,7 @@ def render(review: Review) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["arrows"] = arrows
     charts = dict(charts_of(review))
     ours = (TEMPLATES / "review.js").read_text(encoding="utf-8")
     scripts = [_script(source) for source in ([_vega(), ours] if charts else [ours])]
@@ -46,6 +52,7 @@ def render(review: Review) -> str:
         **_texts(review),
         **tables(review),
         review=review,
+        quality_tables=[table for table in quality_tables(review) if table.rows],
         panels=panels(review),
         curves=[(f"curve-{i}", name) for i, name in enumerate(review.curves) if f"curve-{i}" in charts],
         charts=charts,
@@ -98,13 +105,15 @@ def _revision(revision: Revision) -> str:
 
 
 def _texts(review: Review) -> dict[str, Any]:
-    outcome = review.decision.outcome if review.decision else "none"
+    outcome = "not-run" if review.not_run else review.decision.outcome if review.decision else "none"
     return {
         "title": f"{review.head.name} against {review.base.name}",
         "outcome": outcome,
-        "verdict": {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "none": "No verdict"}[outcome],
-        "outcome_marks": {**OUTCOMES, "none": "–"},
+        "verdict": HEADLINES[outcome],
+        "outcome_marks": {**OUTCOMES, "none": "–", "not-run": "✗"},
         "summary": _summary(review),
+        "unrun": f"{not_run(review)} {RUN_IT.replace('`', '')}" if review.not_run else "",
+        "no_predictions": _no_predictions(review),
         "sides": (("Base", review.base), ("Head", review.head)),
         "versus": f"{_revision(review.head)} against {_revision(review.base)}",
         "stages_open": len(review.stages) <= STAGES_OPEN,
@@ -121,14 +130,29 @@ def _summary(review: Review) -> str:
     changed, ran = (counted(*of) for of in ((len(review.params), "parameter"), (len(review.stages), "stage")))
     made = f"{changed} changed and {ran} ran again" if review.params or review.stages else "nothing in it changed"
     found = [
-        f"{NAMES.get(change.metric, change.metric)} {shown(change.before, change.unit)} → "
-        f"{shown(change.after, change.unit)} ({change.verdict})"
+        f"{NAMES.get(change.metric, change.metric)} {_moved(change)}"
         for metric in ("macro_f1", "latency_p50_ms", "size_mb")
         for change in review.metrics
         if change.model == review.candidate and change.metric == metric and change.after is not None
     ]
     subject = review.candidate or "The model to release"
     return f"{subject}: {', '.join(found)}; {made}." if found else f"{subject} has no metrics to compare; {made}."
+
+
+def _moved(change: MetricChange) -> str:
+    before, after = shown(change.before, change.unit), shown(change.after, change.unit)
+    if change.verdict in ("not comparable", "other machine"):
+        return f"{before} before, {after} now ({change.verdict}{change.why and f': {change.why}'})"
+    return f"{before} → {after} ({change.verdict})"
+
+
+def _no_predictions(review: Review) -> str:
+    """Why nothing is drawn of predictions."""
+    if review.not_run_models:
+        return "There are no predictions of this change: it was not run."
+    if any(view.quality for view in (*review.before, *review.after)):
+        return "There are no predictions at hand; the notes say which, and why."
+    return "There are no predictions at either revision."
 
 
 def _worst(review: Review) -> str:

@@ -29,6 +29,7 @@ class Table:
     tags: tuple[Mapping[str, str], ...] = ()  # of each row, what the filters look at
     filters: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     chosen: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a filter is set to at first
+    search: str = ""  # what a box that searches the rows is called; empty: there is none
 
     def numeric(self, column: int) -> bool:
         return any(row[column].style == "number" for row in self.rows)
@@ -52,5 +53,5 @@ def cell(number: float | None, unit: str = "", *, signed: bool = False, note: st
     return Cell(shown(number, unit, signed=signed), number, "number", note)
 
 
-def marked(text: str, marks: Mapping[str, str]) -> Cell:
-    return Cell(text, list(marks).index(text), "mark", mark=marks[text])
+def marked(text: str, marks: Mapping[str, str], *, note: str = "") -> Cell:
+    return Cell(text, list(marks).index(text), "mark", note, marks[text])

@@ -41,10 +41,8 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name -> specification; only of what there are data for."""
     yield from _scatter(review)
     for name, before, after in sides_of(review):
-        labels = sorted({label for view in (before, after) if view for row in view.confusion for label in row[:2]})
-        for word, view in (("before", before), ("after", after)):
-            if view and view.confusion:
-                yield f"confusion-{names_of(review).index(name)}-{word}", _heatmap(view, labels, word)
+        if chart := _confusion(before, after, comparable=name not in review.apart):
+            yield f"confusion-{names_of(review).index(name)}", chart
     yield from _reliability(review)
     for i, (name, points) in enumerate(review.curves.items()):
         rows = [{"model": model, "step": step, "value": value} for model, step, value in points if math.isfinite(value)]
@@ -128,47 +126,104 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "scatter", _spec(chart, "Latency against macro-F1 of every model", 340, all=points, named=last, **sides)
 
 
-def _heatmap(view: ModelView, labels: Sequence[str], word: str) -> dict[str, Any]:
-    """Actual by predicted, each row of cells summing to 1; with numbers in the cells where they fit."""
-    import altair as alt
+def _confusion(before: ModelView | None, after: ModelView | None, *, comparable: bool) -> dict[str, Any] | None:
+    """How the confusions changed, where both sides have them and can be compared; else those of the newer side."""
+    known = [view for view in (before, after) if view and view.confusion]
+    if not known:
+        return None
+    shown, name = known if comparable else known[-1:], known[-1].name
+    labels = sorted({label for view in shown for row in view.confusion for label in row[:2]})
+    if len(shown) == 2:
+        return _heatmap(_changed_cells(*shown), labels, f"How the confusions of {name} changed", change=True)
+    word = "after" if shown[0] is after else "before"
+    return _heatmap(_cells(shown[0]), labels, f"Confusion matrix of {name}, {word} the change", change=False)
 
-    totals: Counter[str] = Counter()
-    for actual, _, rows in view.confusion:
-        totals[actual] += rows
-    cells = [
-        {"actual": actual, "predicted": guess, "rows": rows, "share": round(rows / totals[actual], 4)}
+
+def _cells(view: ModelView) -> list[dict[str, Any]]:
+    """The pairs that occur: what share of the label's rows they are; errors are worse."""
+    totals = _totals(view)
+    return [
+        {"actual": actual, "predicted": guess, "now": rows, "share": round(rows / totals[actual], 4)}
         for actual, guess, rows in view.confusion
         if rows
     ]
+
+
+def _changed_cells(before: ModelView, after: ModelView) -> list[dict[str, Any]]:
+    """The pairs whose share of the label's rows is another: by how much, and whether that is better."""
+    counts, totals = zip(
+        *(({row[:2]: row[2] for row in v.confusion}, _totals(v)) for v in (before, after)), strict=True
+    )
+    cells = []
+    for actual, guess in sorted(counts[0].keys() | counts[1].keys()):
+        was, now = (side.get((actual, guess), 0) for side in counts)
+        share = now / (totals[1][actual] or 1) - was / (totals[0][actual] or 1)
+        if share:
+            good = (share > 0) == (actual == guess)
+            cells.append({
+                "actual": actual, "predicted": guess, "was": was, "now": now, "share": round(share, 4),
+                "size": round(abs(share), 4), "change": "better" if good else "worse",
+            })  # fmt: skip
+    return cells
+
+
+def _totals(view: ModelView) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for actual, _, rows in view.confusion:
+        totals[actual] += rows
+    return totals
+
+
+def _heatmap(cells: list[dict[str, Any]], labels: Sequence[str], description: str, *, change: bool) -> dict[str, Any]:
+    """Actual by predicted, of each cell its `share`; with numbers in the cells where they fit."""
+    import altair as alt
+
     few = len(labels) <= 10
-    scale = alt.Scale(domain=list(labels))
+    base = alt.Chart(alt.NamedData(name="cells"))
+    x, y = _label_axes(labels, few)
+    size = _strength(change)
+    counts = [alt.Tooltip("was:Q", title="rows before")] if change else []
+    tips = [
+        alt.Tooltip("actual:N", title="label"), alt.Tooltip("predicted:N"), *counts, alt.Tooltip("now:Q", title="rows"),
+        alt.Tooltip("share:Q", title="of the label", format="+.1%" if change else ".1%"),
+    ]  # fmt: skip
+    better = alt.Scale(domain=["better", "worse"], range=["var(--accent)", "var(--bad)"])
+    colour = [alt.Fill("change:N", title=None, scale=better)] if change else []
+    look: dict[str, Any] = {} if change else {"fill": "var(--accent)"}
+    chart: Any = base.mark_rect(aria=False, **look).encode(x, y, size, *colour, tooltip=tips)
+    if few:
+        strong = alt.datum.size > 0.3 if change else alt.datum.share > 0.6
+        ink = alt.condition(strong, alt.value("var(--on-accent)"), alt.value("var(--ink)"))
+        text = alt.Text("share:Q", format="+.0%" if change else ".0%")
+        chart = chart + base.mark_text(aria=False).encode(x, y, text, color=ink)
+    height = max(180, 44 * len(labels)) if few else max(440, min(14 * len(labels), 900))
+    return _spec(chart, description, height, cells=cells)
+
+
+def _label_axes(labels: Sequence[str], few: bool) -> tuple[Any, Any]:
+    import altair as alt
+
     look: dict[str, Any] = {
-        "labelOverlap": "greedy",
-        "labelLimit": 110,
-        "labelFontSize": 12 if few else 9,
-        "ticks": False,
-    }
+        "labelOverlap": "greedy", "labelLimit": 110, "labelFontSize": 12 if few else 9, "ticks": False,
+    }  # fmt: skip
+    scale = alt.Scale(domain=list(labels))
     turned = alt.Axis(**look, orient="bottom", labelAngle=0 if len(labels) <= 4 else -90)
     x = alt.X("predicted:N", title="Predicted", scale=scale, axis=turned)
-    y = alt.Y("actual:N", title="Label", scale=scale, axis=alt.Axis(**look))
-    opacity = alt.Opacity(
-        "share:Q",
-        title="Share of the label’s rows",
-        scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.05, 1]),
-        legend=alt.Legend(
-            values=[0.01, 0.1, 0.3, 0.6, 1], format=".0%", symbolType="square", symbolSize=140, columns=3,
-            symbolFillColor="var(--accent)", symbolStrokeColor="transparent",
-        ),
+    return x, alt.Y("actual:N", title="Label", scale=scale, axis=alt.Axis(**look))
+
+
+def _strength(change: bool) -> Any:
+    """How strong a cell's colour is: by its share of the label's rows, or by how much that changed."""
+    import altair as alt
+
+    legend = alt.Legend(
+        values=[0.02, 0.1, 0.3] if change else [0.01, 0.1, 0.3, 0.6, 1], format=".0%", symbolType="square",
+        symbolSize=140, columns=3, symbolFillColor="var(--muted)" if change else "var(--accent)",
+        symbolStrokeColor="transparent",
     )  # fmt: skip
-    tips = [alt.Tooltip("actual:N", title="label"), alt.Tooltip("predicted:N"), alt.Tooltip("rows:Q", format=",")]
-    tips.append(alt.Tooltip("share:Q", title="of the label", format=".1%"))
-    base = alt.Chart(alt.NamedData(name="cells"))
-    chart: Any = base.mark_rect(fill="var(--accent)", aria=False).encode(x, y, opacity, tooltip=tips)
-    if few:
-        ink = alt.condition(alt.datum.share > 0.6, alt.value("var(--on-accent)"), alt.value("var(--ink)"))
-        chart = chart + base.mark_text(aria=False).encode(x, y, alt.Text("share:Q", format=".0%"), color=ink)
-    height = max(180, 44 * len(labels)) if few else max(440, min(8 * len(labels), 900))
-    return _spec(chart, f"Confusion matrix of {view.name}, {word} the change", height, cells=cells)
+    field, title = ("size", "Change of the share") if change else ("share", "Share of the label’s rows")
+    scale = alt.Scale(type="sqrt", domain=[0, 0.5 if change else 1], range=[0.05, 1], clamp=True)
+    return alt.Opacity(f"{field}:Q", title=title, scale=scale, legend=legend)
 
 
 def _reliability(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:

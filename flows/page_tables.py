@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from flows.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, number
-from flows.page_cells import NOT_KNOWN, Cell, Table, cell, mapping, marked, shown
+from flows.page_cells import NOT_KNOWN, Cell, Table, cell, marked, shown
 from flows.review import NAMES
 
 FLIPS_SHOWN = 500
 TEXT_SHOWN = 400  # characters of a text
 PARAM_SHOWN = 300  # characters of a parameter's value
-CONFUSIONS_SHOWN = 12  # of a model, below its matrices
-IDENTITY = "he, she and the like"
-VERDICTS = {"better": "✓", "worse": "✗", "no clear change": "≈", "unchanged": "=", "unknown": "?"}
+VERDICTS = {
+    "better": "✓", "worse": "✗", "no clear change": "≈", "same": "=", "unchanged": "=", "unknown": "?",
+    "not run": "✗", "not comparable": "≠", "other machine": "≠", "too noisy to tell": "?",
+}  # fmt: skip
 KIND_MARKS = {"right to wrong": "✗", "wrong to right": "✓", "wrong to wrong": "≈"}
 MODEL_COLUMNS = (  # where, key, title, unit
     ("quality", "macro_f1", "Macro-F1", "share"),
@@ -36,8 +36,8 @@ def tables(review: Review) -> dict[str, Any]:
         "metrics_table": _metrics(review),
         "models_table": _models(review),
         "paired_table": _paired(review),
+        "labels_table": _labels(review),
         "flips_table": _flips(review),
-        "quality_tables": [table for table in _quality(review) if table.rows],
     }
 
 
@@ -76,7 +76,7 @@ def _metric(change: MetricChange) -> tuple[Cell, ...]:
         cell(change.after, change.unit),
         cell(change.difference, change.unit, signed=True),
         _interval(change),
-        marked(change.verdict, VERDICTS),
+        marked(change.verdict, VERDICTS, note=change.why),
     )
 
 
@@ -131,6 +131,31 @@ def _paired(review: Review) -> Table:
     )
 
 
+def _labels(review: Review) -> Table:
+    """The labels of the candidate, those that lost most first."""
+    found = sorted(review.labels, key=lambda label: (label.after - label.before) / label.rows)
+    rows = tuple(
+        (
+            Cell(label.label, style="label"),
+            Cell(f"{label.rows:,}", label.rows, "number"),
+            cell(label.before / label.rows, "share"),
+            cell(label.after / label.rows, "share"),
+            cell((label.after - label.before) / label.rows, "share", signed=True),
+            Cell(f"{label.after - label.before:+,}".replace("-", "−"), label.after - label.before, "number"),
+            marked(label.verdict, VERDICTS),
+        )
+        for label in found
+    )
+    return Table(
+        "labels",
+        "Of the test rows with each label, those that both revisions have, the share answered rightly. Better or "
+        "worse where McNemar’s exact test says so, corrected for the number of labels.",
+        ("Label", "Test rows", "Right before", "Right after", "Difference", "Rows", "Verdict"),
+        rows,
+        search="Search the labels",
+    )
+
+
 def _flips(review: Review) -> Table:
     """The candidate's are kept before those of other models; shown are first those that were right."""
 
@@ -143,11 +168,12 @@ def _flips(review: Review) -> Table:
     return Table(
         "flips",
         "Test rows that a model answers differently than before.",
-        ("Kind", "Text", "Label", "Before", "After", "Model"),
+        ("Kind", "Text", "Label", "Before", "After", "Confidence", "Model"),
         tuple(_flip(flip) for flip in flips),
         tuple({"kind": flip.kind, "model": flip.model} for flip in flips),
         {"kind": tuple(kind for kind in KINDS if any(flip.kind == kind for flip in flips)), "model": models},
         {"model": review.candidate} if review.candidate in models else {},
+        search="Search the texts and labels",
     )
 
 
@@ -159,88 +185,11 @@ def _flip(flip: Flip) -> tuple[Cell, ...]:
         Cell(flip.label, style="label"),
         Cell(flip.before, style="label"),
         Cell(flip.after, style="label"),
+        cell(
+            flip.sure_after, "share", note="" if flip.sure_before is None else f"was {shown(flip.sure_before, 'share')}"
+        ),
         Cell(flip.model),
     )
-
-
-def _quality(review: Review) -> Iterator[Table]:
-    """Slices, robustness and fairness of the candidate, each a row: rows, then numbers before and after."""
-    views = [view_of(side, review) for side in (review.before, review.after)]
-    sides = [view.quality if view else {} for view in views]
-    accuracy = (("accuracy", "Accuracy", "share"),)
-    slices = [mapping(side, "slices") for side in sides]
-    for i, column in enumerate(dict.fromkeys([*slices[1], *slices[0]])):
-        parts = [mapping(side, column) for side in slices]
-        yield _sided(f"slices-{i}", f"Accuracy by {column}.", str(column).capitalize(), parts, accuracy)
-    changed = [mapping(side, "robustness") for side in sides]
-    rates = (("flip_rate", "Flipped", "share"), ("accuracy", "Accuracy", "share"))
-    yield _sided("robustness", "Texts changed in ways that should not matter.", "Change", changed, rates)
-    fairness = [mapping(side, "fairness") for side in sides]
-    swaps = [{IDENTITY: part} if (part := mapping(side, "identity_swaps")) else {} for side in fairness]
-    rates = (("flip_rate", "Flipped", "share"), ("mean_change", "Probability moved", "share"))
-    yield _sided("swaps", "Texts with their identity words swapped.", "Words", swaps, rates)
-    groups = [mapping(side, "groups") for side in fairness]
-    of_groups = [mapping(side, "rates") or side for side in groups]
-    yield _sided("groups", "Accuracy by group.", "Group", of_groups, accuracy)
-    gaps = [{key: {"gap": side[key]} for key in side if str(key).endswith("_gap")} for side in groups]
-    yield _sided("gaps", "The largest gaps between groups.", "Of", gaps, (("gap", "Gap", "share"),))
-
-
-def _sided(
-    key: str, caption: str, heading: str, sides: Sequence[Mapping[str, Any]], shown: Sequence[tuple[str, str, str]]
-) -> Table:
-    """A row a name; of each number before, after, and the difference. Names without any number are left out."""
-    before, after = sides
-    counted = any(number(part, "rows") is not None for side in sides for part in side.values())
-    rows = []
-    for name in dict.fromkeys([*after, *before]):
-        old, new = before.get(name), after.get(name)
-        if all(number(side, field) is None for side in (old, new) for field, _, _ in shown):
-            continue
-        count = number(new, "rows") if number(new, "rows") is not None else number(old, "rows")
-        cells = [Cell(NOT_KNOWN if count is None else f"{count:,.0f}", count, "number")] if counted else []
-        for field, _, unit in shown:
-            was, now = number(old, field), number(new, field)
-            change = None if was is None or now is None else now - was
-            note = _ends(new) if field == "accuracy" else ""
-            cells += [cell(was, unit), cell(now, unit, note=note), cell(change, unit, signed=True)]
-        rows.append((Cell(str(name).replace("_", " ")), *cells))
-    titles = [f"{title} {when}" for _, title, _ in shown for when in ("before", "after", "difference")]
-    return Table(key, caption, (heading, *(["Rows"] if counted else []), *titles), tuple(rows))
-
-
-def _ends(values: Any) -> str:
-    low, high = number(values, "low"), number(values, "high")
-    return "" if low is None or high is None else f"{shown(low, 'share')} to {shown(high, 'share')}"
-
-
-def panels(review: Review) -> list[dict[str, Any]]:
-    """A model each, the candidate first: which of its matrices there are, and its commonest confusions."""
-    sides = {name: (before, after) for name, before, after in sides_of(review)}
-    return [
-        {"model": name, "key": i, "table": _confusions(f"confusions-{i}", name, *sides[name])}
-        for name in candidate_first(sides, review)
-        for i in [names_of(review).index(name)]
-        if any(view and view.confusion for view in sides[name])
-    ]
-
-
-def _confusions(key: str, name: str, before: ModelView | None, after: ModelView | None) -> Table:
-    counts = [
-        Counter({(actual, guess): rows for actual, guess, rows in view.confusion if actual != guess}) if view else {}
-        for view in (before, after)
-    ]
-    pairs = sorted(counts[0] | counts[1], key=lambda pair: (-counts[1].get(pair, 0), -counts[0].get(pair, 0), pair))
-    rows = tuple(
-        (
-            Cell(pair[0], style="label"),
-            Cell(pair[1], style="label"),
-            *(Cell(f"{side.get(pair, 0):,}", side.get(pair, 0), "number") for side in counts),
-        )
-        for pair in pairs[:CONFUSIONS_SHOWN]
-    )
-    caption = f"The commonest confusions of {name} after the change: test rows of each."
-    return Table(key, caption, ("Label", "Taken for", "Before", "After"), rows)
 
 
 def view_of(views: Iterable[ModelView], review: Review) -> ModelView | None:
