@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from scipy import stats
 
-from flows.evidence import MetricChange, ParamChange, Results, StageChange, Unit, number
-from stages.measures.paired import difference_interval
+from flows import timing
+from flows.evidence import LabelChange, MetricChange, ParamChange, Results, StageChange, Unit, Withheld, number
+from stages.measures.paired import difference_interval, mcnemar
 from stages.params import EvaluateParams, Measure
-
-TIMING_NOISE = 0.1  # two runs of the same code on the same machine differ by so much of a time, or of a peak of memory
 
 
 class Shown(NamedTuple):
@@ -76,7 +76,7 @@ def _reasons(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield "its command changed"
     for change in params(_of_files(old), _of_files(new)):
         found = True
-        yield f"{change.key.partition(':')[2]}: {change.before} -> {change.after}"
+        yield f"{change.key.partition(':')[2]}: {change.before} → {change.after}"
     hashes = [
         {entry["path"]: entry.get("md5", entry.get("etag")) for entry in lock.get("deps", [])} for lock in (old, new)
     ]
@@ -95,45 +95,102 @@ def _of_files(lock: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metrics(
-    model: str, old: Results, new: Results, settings: EvaluateParams, notes: list[str]
+    model: str,
+    old: Results,
+    new: Results,
+    settings: EvaluateParams,
+    notes: list[str],
+    *,
+    same_data: bool = True,
+    not_run: Collection[str] = (),
 ) -> Iterator[MetricChange]:
     """The numbers of one model before and after; the interval of the difference where one can be given.
 
-    Intervals of quality are of the same rows, in pairs, where both have them; else of two sets of rows. Times and
-    memory have one too: they are equal within TIMING_NOISE. A size is exact.
+    Intervals of quality are of the same rows, in pairs, where both have them; else of two sets of rows that share
+    some. Of sets that share none, and of other labels, nothing is said. Costs are judged as `flows.timing` says.
+    `same_data`: whether the clean rows are the same, for results without predictions. `not_run`: what of the model
+    is of before, "quality" or "cost".
     """
+    yield from _quality(model, old, new, settings, notes, "not run" if "quality" in not_run else None, same_data)
+    yield from _costs(model, old, new, notes, "not run" if "cost" in not_run else None)
+
+
+def _quality(
+    model: str,
+    old: Results,
+    new: Results,
+    settings: EvaluateParams,
+    notes: list[str],
+    withheld: Withheld | None,
+    same_data: bool,
+) -> Iterator[MetricChange]:
+    why = apart(old, new, same_data=same_data) if not withheld and old.quality and new.quality else ""
+    if why:
+        withheld = "not comparable"
+        notes.append(f"{model}: its quality before and now cannot be compared: {why}.")
     same_rows = np.array_equal(old.row_ids, new.row_ids) and np.array_equal(old.labels, new.labels) and len(new.labels)
     for shown in QUALITY:
         before, after = number(old.quality, shown.key), number(new.quality, shown.key)
-        ends = None
-        if before is not None and after is not None:
+        change = MetricChange(model, shown.key, shown.unit, shown.better, before, after, withheld=withheld, why=why)
+        if not withheld and before is not None and after is not None:
             ends = _paired(shown.key, old, new, settings) if same_rows else _unpaired(shown.key, old, new)
-        yield _change(model, shown, before, after, ends, settings.confidence)
-    machines = {str(results.profile.get("processor", "one not known")) for results in (old, new) if results.profile}
-    if len(machines) > 1:
-        notes.append(f"{model}: times are of two machines and cannot be compared: {' and '.join(sorted(machines))}.")
+            if ends:
+                change = dataclasses.replace(change, low=ends[0], high=ends[1], confidence=settings.confidence)
+        yield change
+
+
+def apart(old: Results, new: Results, *, same_data: bool) -> str:
+    """In words, why the quality of two results is of two things and no change; empty where it can be compared."""
+    given = [set(side.names) for side in (old, new)]
+    before, now = given if all(given) else [set(side.quality.get("per_label") or {}) for side in (old, new)]
+    if before and now and before != now:
+        return f"other labels, {len(before):,} before and {len(now):,} now, {len(before & now):,} in both"
+    if not len(old.row_ids) or not len(new.row_ids):
+        return "" if same_data else "other data, and which test rows are in both is not known"
+    common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
+    if not len(common):
+        return "other test rows, none in both"
+    return "" if (old.labels[at_old] == new.labels[at_new]).any() else "other labels, no test row has that of before"
+
+
+def _costs(
+    model: str, old: Results, new: Results, notes: list[str], withheld: Withheld | None
+) -> Iterator[MetricChange]:
+    machines = timing.other_machine(old.profile, new.profile) if old.profile and new.profile else ""
+    if machines and not withheld:
+        notes.append(f"{model}: times are of two machines and cannot be compared: {machines}.")
     for shown in COST:
-        before, after = number(old.profile, shown.key), number(new.profile, shown.key)
-        comparable = len(machines) == 1 or shown.key == "size_mb"
-        ends = None
-        if before is not None and after is not None and shown.key != "size_mb":
-            noise = TIMING_NOISE * before if comparable else np.inf
-            ends = (after - before - noise, after - before + noise)
-        yield _change(model, shown, before, after, ends, None)
+        before, after = timing.spread(old.profile, shown.key), timing.spread(new.profile, shown.key)
+        change = MetricChange(
+            model, shown.key, shown.unit, shown.better, before and before.value, after and after.value,
+            withheld=withheld,
+        )  # fmt: skip
+        if not withheld and before and after:
+            if machines and shown.key != "size_mb":
+                change = dataclasses.replace(change, withheld="other machine", why=machines)
+            else:
+                change = _judged(change, timing.compare(shown.key, before, after))
+        yield change
 
 
-def _change(
-    model: str,
-    shown: Shown,
-    before: float | None,
-    after: float | None,
-    ends: tuple[float, float] | None,
-    confidence: float | None,
-) -> MetricChange:
-    low, high = ends if ends else (None, None)
-    return MetricChange(
-        model, shown.key, shown.unit, shown.better, before, after, low, high, confidence if ends else None
-    )
+def _judged(change: MetricChange, found: timing.Compared) -> MetricChange:
+    withheld: Withheld | None = found.verdict if found.verdict in ("same", "too noisy to tell") else None
+    return dataclasses.replace(change, low=found.low, high=found.high, withheld=withheld, why=found.why)
+
+
+def by_label(model: str, old: Results, new: Results, confidence: float) -> Iterator[LabelChange]:
+    """Of each label, its rows that became right or wrong; both results are of the same rows, in one order.
+
+    A label is better or worse where McNemar's exact test says so at `confidence`, with Bonferroni's correction.
+    """
+    names, was, now = np.unique(new.labels), old.predicted == new.labels, new.predicted == new.labels
+    for name in names:
+        own = new.labels == name
+        lost, won = int((own & was & ~now).sum()), int((own & ~was & now).sum())
+        sure = mcnemar(lost, won) < (1 - confidence) / len(names)
+        verdict: Literal["better", "worse"] = "better" if won > lost else "worse"
+        counts = int(own.sum()), int((own & was).sum()), int((own & now).sum())
+        yield LabelChange(model, str(name), *counts, verdict=verdict if sure else "no clear change")
 
 
 def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> tuple[float, float] | None:

@@ -302,10 +302,10 @@ def data(base: str | None, markdown: bool) -> None:
     """Print what became of the rows, from source to split: tables on a terminal, Markdown in a pipe."""
     root = _root()
     from flows import terminal
-    from flows.comparison import Side
     from flows.data_report import as_markdown
     from flows.git import commit_of
     from flows.masking import masked
+    from flows.side import Side
     from stages.paths import Paths
 
     path = Paths(root).data_report
@@ -321,7 +321,7 @@ def data(base: str | None, markdown: bool) -> None:
 @cli.command()
 @click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
 @click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
-@click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail.")
+@click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail, or a stage would run.")
 @_markdown
 def review(base: str | None, output: str | None, check: bool, markdown: bool) -> None:
     """Show what the working tree changes against a base.
@@ -344,6 +344,8 @@ def review(base: str | None, output: str | None, check: bool, markdown: bool) ->
     (folder / "review.html").write_text(masked(render(found)), encoding="utf-8")
     terminal.show(comment, as_it_is=markdown)
     click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
+    if check and found.not_run:
+        raise click.ClickException("not run: the review says which stages would run. Next: winnow reproduce.")
     if check and found.decision and found.decision.outcome == "fail":
         raise click.ClickException("the gate says fail; the review says why.")
 

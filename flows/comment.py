@@ -17,6 +17,13 @@ from flows.review import MARK
 GITHUB = "https://api.github.com"
 LONGEST = 65_536  # characters of a comment, GitHub's limit
 PER_PAGE = 100
+NO_REVIEW = f"""{MARK}
+
+## Winnow review: ❌ no review
+
+> [!CAUTION]
+> **The review failed, so nothing is known of this change.** The log of the check says why.
+"""
 
 
 def upsert(body: str, environment: Mapping[str, str]) -> str:
@@ -54,11 +61,14 @@ def _find(client: httpx.Client, comments: str) -> int | None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def main(file: Path) -> None:
-    """Put FILE, a review in Markdown, on its pull request."""
+    """Put FILE, a review in Markdown, on its pull request; where there is none, that there is none.
+
+    Else the comment on an earlier commit would stand as if it were of this one.
+    """
     try:
-        click.echo(upsert(file.read_text(encoding="utf-8"), os.environ))
+        click.echo(upsert(file.read_text(encoding="utf-8") if file.is_file() else NO_REVIEW, os.environ))
     except (ValueError, httpx.HTTPError) as error:
         raise click.ClickException(str(error)) from None
 

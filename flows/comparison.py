@@ -6,91 +6,27 @@ end of it.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
-import functools
 import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from flows import changes, dvc_project, dvc_storage, git
+from flows import changes, dvc_project, git
 from flows.evidence import KINDS, Decision, Flip, ModelView, Paired, Results, Review, Revision
 from flows.promotion import decide
+from flows.side import Side
+from flows.unrun import Unrun, unrun
 from stages.measures.paired import mcnemar
 from stages.params import Params, load_params
 from stages.paths import MODELS, Paths
-from stages.yaml_text import parse
 
 WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
-
-
-@dataclass(frozen=True)
-class Side:
-    """One revision's files. `commit` None: the working tree."""
-
-    root: Path
-    commit: str | None
-    notes: list[str] = field(default_factory=list, repr=False)
-
-    def text(self, path: Path) -> str | None:
-        """A file that git has; None where it has not."""
-        if self.commit is None:
-            return path.read_text(encoding="utf-8") if path.is_file() else None
-        done = git.attempt(self.root, "show", f"{self.commit}:./{path.relative_to(self.root).as_posix()}")
-        return done.stdout if done.returncode == 0 else None
-
-    def json(self, path: Path) -> dict[str, Any]:
-        """The object in a JSON file; empty, with a note, where there is none."""
-        content = self.text(path)
-        with contextlib.suppress(ValueError):
-            if content is not None and isinstance(found := json.loads(content), dict):
-                return found
-        self.notes.append(f"{self._name(path)} {'is missing' if content is None else 'is no JSON object'}.")
-        return {}
-
-    def yaml(self, path: Path) -> dict[str, Any]:
-        try:
-            found = parse(self.text(path) or "", self._name(path))
-        except ValueError as error:
-            found = None
-            self.notes.append(str(error))
-        return found if isinstance(found, dict) else {}
-
-    def artifact(self, path: Path) -> bytes | None:
-        """An out that DVC has, by the hash in this side's dvc.lock; None, with a note, where it cannot be had."""
-        name = path.relative_to(self.root).as_posix()
-        try:
-            if name not in self._hashes:
-                raise FileNotFoundError("dvc.lock does not know it")
-            return dvc_storage.content(self.root, name, self._hashes[name], revision=self.commit)
-        except (OSError, dvc_project.DvcError) as error:
-            self.notes.append(f"{self._name(path)} cannot be had: {error}.")
-            return None
-
-    @functools.cached_property
-    def lock(self) -> dict[str, Any]:
-        """dvc.lock; empty where there is none."""
-        return self.yaml(self.root / "dvc.lock")
-
-    @functools.cached_property
-    def _hashes(self) -> dict[str, str]:
-        stages = (self.lock.get("stages") or {}).values()
-        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
-
-    def hash_of(self, path: Path) -> str | None:
-        """What this side's dvc.lock says of an out; None where it does not know it."""
-        return self._hashes.get(path.relative_to(self.root).as_posix())
-
-    def _name(self, path: Path) -> str:
-        return f"{path.relative_to(self.root).as_posix()} of {self.commit or 'the working tree'}"
 
 
 def gather(
@@ -104,33 +40,64 @@ def gather(
     params = load_params(root / "params.yaml")
     name = base or default_base(root)
     notes: list[str] = []
-    before, after = Side(root, git.commit_of(root, name, short=True), notes), Side(root, None, notes)
-    old = {model: results(before, model) for model in MODELS}
-    new = {model: results(after, model) for model in MODELS}
+    before, after = Side(root, git.commit_of(root, name, short=True)), Side(root, None)
+    stale = _unrun(root, notes)
+    models = sorted(MODELS, key=lambda model: model != params.promotion.model)  # what a remote has is asked of it first
+    not_run = {model: _not_run(stale, Paths(root), model) for model in models}
+    old = {model: results(before, model) for model in models}
+    new = {model: results(after, model, not_run=not_run[model]) for model in models}
     pairs = {model: pair for model in MODELS if (pair := _pair(model, old[model], new[model], notes))}
     texts = clean_texts(after) if pairs else {}
     candidate = params.promotion.model
-    return Review(
+    same_data = before.hash_of(Paths(root).clean) == after.hash_of(Paths(root).clean)
+    found = Review(
         base=Revision(name, before.commit, _subject(root, str(before.commit))),
         head=_head(root),
         params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
         metrics=tuple(
             change
             for model in MODELS
-            for change in changes.metrics(model, old[model], new[model], params.evaluate, notes)
+            for change in changes.metrics(
+                model, old[model], new[model], params.evaluate, notes, same_data=same_data, not_run=not_run[model]
+            )
         ),
         stages=tuple(changes.stages(before.lock, after.lock)),
         paired=tuple(_paired(model, *pair) for model, pair in pairs.items()),
         flips=tuple(flip for model, pair in pairs.items() for flip in _flips(model, *pair, texts)),
-        decision=_decision(released or (lambda _: old[candidate]), new[candidate], params, notes),
+        decision=_decision(
+            released or (lambda _: old[candidate]), new[candidate], params, notes, not_run=bool(not_run[candidate])
+        ),
         candidate=candidate,
         before=tuple(_view(before, model, old[model]) for model in MODELS),
         after=tuple(_view(after, model, new[model]) for model in MODELS),
         curves=_curves(Paths(root)),
         head_params=after.text(root / "params.yaml") or "",
-        notes=tuple(dict.fromkeys(notes)),
         data=_data(after),
         data_before=_data(before),
+        not_run=stale.stages,
+        not_run_models=frozenset(model for model, parts in not_run.items() if parts),
+    )
+    comparable = candidate in pairs and candidate not in found.apart
+    return dataclasses.replace(
+        found,
+        labels=tuple(changes.by_label(candidate, *pairs[candidate], params.evaluate.confidence)) if comparable else (),
+        notes=tuple(dict.fromkeys((*before.notes, *after.notes, *notes))),
+    )
+
+
+def _unrun(root: Path, notes: list[str]) -> Unrun:
+    try:
+        return unrun(root)
+    except (dvc_project.DvcError, ValueError, OSError) as error:
+        notes.append(f"Whether dvc.lock is of this code and these parameters cannot be told: {error}")
+        return Unrun((), {})
+
+
+def _not_run(stale: Unrun, paths: Paths, model: str) -> frozenset[str]:
+    """What of a model is of before: "quality", "cost"."""
+    files = {"quality": (paths.quality(model), paths.predictions(model)), "cost": (paths.profile(model),)}
+    return frozenset(
+        part for part, own in files.items() if any(stale.of(path.relative_to(paths.root).as_posix()) for path in own)
     )
 
 
@@ -175,11 +142,12 @@ def _subject(root: Path, commit: str) -> str:
     return git.attempt(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
 
 
-def results(side: Side, model: str) -> Results:
-    """What is known of a model; without its predictions, no rows."""
+def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results:
+    """What is known of a model; without its predictions, no rows. Figures of before (see `_not_run`) are not known."""
     paths = Paths(side.root)
-    quality, profile = side.json(paths.quality(model)), side.json(paths.profile(model))
-    content = side.artifact(paths.predictions(model))
+    quality = {} if "quality" in not_run else side.json(paths.quality(model))
+    profile = {} if "cost" in not_run else side.json(paths.profile(model))
+    content = None if "quality" in not_run else side.artifact(paths.predictions(model))
     if content is None:
         return Results(np.array([]), np.array([]), np.array([]), quality=quality, profile=profile)
     table = pq.read_table(io.BytesIO(content))
@@ -257,6 +225,7 @@ def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
 def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
     """The rows with another answer, those that were right first."""
     changed = np.flatnonzero(old.predicted != new.predicted)
+    sure = [side.probabilities.max(1) if side.probabilities.size else None for side in (old, new)]
     flips = [
         Flip(
             model,
@@ -265,6 +234,8 @@ def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tup
             label=str(new.labels[i]),
             before=str(old.predicted[i]),
             after=str(new.predicted[i]),
+            sure_before=None if sure[0] is None else float(sure[0][i]),
+            sure_after=None if sure[1] is None else float(sure[1][i]),
         )
         for i in changed
     ]
@@ -272,8 +243,15 @@ def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tup
 
 
 def _decision(
-    released: Callable[[Results], Results | None], new: Results, params: Params, notes: list[str]
+    released: Callable[[Results], Results | None],
+    new: Results,
+    params: Params,
+    notes: list[str],
+    *,
+    not_run: bool,
 ) -> Decision | None:
+    if not_run:
+        return None
     if not len(new.row_ids):
         notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
         return None

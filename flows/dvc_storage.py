@@ -28,13 +28,20 @@ def content(root: Path, path: str, digest: str, *, revision: str | None) -> byte
     From DVC's cache, where its hash is checked, or from the working tree; else by `dvc get`, from the cache of
     this clone or the default remote. Raises DvcError with DVC's words where nobody has it.
     """
-    for candidate in (cached(cache_folder(root), digest), root / path):
-        if candidate.is_file() and md5(candidate) == digest:
-            return candidate.read_bytes()
+    if (found := at_hand(root, path, digest)) is not None:
+        return found
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         target = Path(folder, "out")
         get(root, path, target, revision=revision)
         return target.read_bytes()
+
+
+def at_hand(root: Path, path: str, digest: str) -> bytes | None:
+    """The same where this clone has it; None where a remote must be asked."""
+    for candidate in (cached(cache_folder(root), digest), root / path):
+        if candidate.is_file() and md5(candidate) == digest:
+            return candidate.read_bytes()
+    return None
 
 
 def get(root: Path, path: str, target: Path, *, revision: str | None) -> None:

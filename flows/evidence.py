@@ -76,6 +76,9 @@ class ParamChange:
 
 
 Unit = Literal["share", "ms", "MB", "rows/s", "nats", ""]
+Verdict = Literal["better", "worse", "no clear change", "unchanged", "same", "unknown",
+                  "not run", "not comparable", "other machine", "too noisy to tell"]  # fmt: skip
+Withheld = Literal["not run", "not comparable", "other machine", "too noisy to tell", "same"]
 
 
 @dataclass(frozen=True)
@@ -91,18 +94,26 @@ class MetricChange:
     low: float | None = None  # of after - before; from the same rows, paired
     high: float | None = None
     confidence: float | None = None  # of that interval
+    withheld: Withheld | None = None  # the verdict, where there is none of better and worse
+    why: str = ""  # in words, why it is withheld
 
     @property
     def difference(self) -> float | None:
-        return None if self.before is None or self.after is None else self.after - self.before
+        """None also where before and after are no two measures of one thing."""
+        apart = self.withheld in ("not run", "not comparable", "other machine")
+        return None if apart or self.before is None or self.after is None else self.after - self.before
 
     @property
-    def verdict(self) -> Literal["better", "worse", "no clear change", "unchanged", "unknown"]:
+    def verdict(self) -> Verdict:
         """`better` and `worse` only where the interval leaves out zero, or where there is none and it is exact."""
+        if self.withheld in ("not run", "not comparable", "other machine"):
+            return self.withheld
         if self.difference is None:
             return "unknown"
         if self.difference == 0:
             return "unchanged"
+        if self.withheld:
+            return self.withheld
         if self.low is not None and self.high is not None and self.low <= 0 <= self.high:
             return "no clear change"
         return "better" if (self.difference > 0) == (self.better == "higher") else "worse"
@@ -128,6 +139,8 @@ class Flip:
     label: str
     before: str
     after: str
+    sure_before: float | None = None  # the probability that it gave its answer; None where that is not known
+    sure_after: float | None = None
 
     @property
     def kind(self) -> Kind:
@@ -145,6 +158,18 @@ class Paired:
     right_to_wrong: int
     wrong_to_right: int
     p_value: float  # McNemar's exact test, two-sided
+
+
+@dataclass(frozen=True)
+class LabelChange:
+    """A label's test rows, those that both revisions have: how many of them a model had right, before and after."""
+
+    model: str
+    label: str
+    rows: int
+    before: int
+    after: int
+    verdict: Literal["better", "worse", "no clear change"]  # of McNemar's test, corrected for the number of labels
 
 
 @dataclass(frozen=True)
@@ -178,3 +203,13 @@ class Review:
     notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
     data: Mapping[str, Any] = field(default_factory=dict)  # metrics/data/report.json; empty where there is none
     data_before: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[LabelChange, ...] = ()  # of the candidate
+    not_run: tuple[StageChange, ...] = ()
+    """The stages that would run with these parameters, code and data, and why: the figures are not theirs."""
+    not_run_models: frozenset[str] = frozenset()
+    """The models of which a figure comes from such a stage."""
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """The models whose quality before and after is of two things: other test rows, or other labels."""
+        return frozenset(change.model for change in self.metrics if change.verdict == "not comparable")

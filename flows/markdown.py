@@ -19,6 +19,17 @@ def value(number: float | None, unit: str, *, signed: bool = False) -> str:
     return f"{digits} {unit}".rstrip()
 
 
+def between(low: float | None, high: float | None, unit: str) -> str:
+    """The ends of a difference, the unit said once: "-0.7 and +2.2 points"; "-" where one is not known."""
+    ends = [value(end, unit, signed=True) for end in (low, high)]
+    return "-" if "-" in ends else f"{ends[0].partition(' ')[0]} and {ends[1]}"
+
+
+def arrows(text: str) -> str:
+    """Words that were written for a terminal with the one arrow that pages have."""
+    return text.replace(" -> ", " → ")
+
+
 def escape(text: str) -> str:
     """Text of anybody's as itself in a Markdown table: no markup, no mention, no link, no new cell."""
     safe = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))

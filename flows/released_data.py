@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows.comparison import Side
+from flows.side import Side
 from stages.paths import Paths
 
 NOTHING = "{}\n"  # nothing to compare with

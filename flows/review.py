@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flows import data_report
-from flows.evidence import KINDS, Decision, Flip, MetricChange, Review, Revision
-from flows.markdown import escape, table, value
+from flows.evidence import KINDS, Flip, MetricChange, Review, Revision
+from flows.markdown import arrows, between, escape, table, value
 
 MARK = "<!-- winnow: review -->"  # by which the comment is found again
 OUTCOMES = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
-VERDICTS = {"better": "▲ better", "worse": "▼ worse", "no clear change": "no clear change", "unchanged": "="}
+VERDICTS = {"better": "▲ better", "worse": "▼ worse", "unchanged": "=", "same": "same (within 1%)", "unknown": "-"}
 NAMES = {
     "macro_f1": "macro-F1", "log_loss": "log loss", "ece": "calibration error", "brier": "Brier score",
     "latency_p50_ms": "latency p50", "latency_p99_ms": "latency p99", "throughput_rows_per_s": "throughput",
@@ -21,6 +20,8 @@ NAMES = {
 FLIPS_SHOWN = 10
 TEXT_SHOWN = 160  # characters of a text
 LIST_SHOWN = 3  # parameters named in the first table
+RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metrics."
+NOT_RUN_SHOWN = 10  # stages that would run
 
 
 def as_markdown(review: Review) -> str:
@@ -28,24 +29,45 @@ def as_markdown(review: Review) -> str:
     parts = [
         MARK,
         f"## {_title(review)}",
+        *([_not_run(review)] if review.not_run else []),
         table(("question", "answer"), _answers(review)),
         *([_list(review.notes)] if review.notes else []),
-        _folded("The gate, check by check", _gate(review.decision)),
+        _folded("The gate, check by check", _gate(review)),
         _folded(f"Parameters ({len(review.params)})", _params(review)),
         _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
         *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
         _folded("Test rows with another answer", _flips(review)),
         f"Every number is from a file that git or DVC tracks: {_revision(review.head)} against "
-        f"{_revision(review.base)}. Intervals are of the same test rows in pairs, where there are such; times within "
-        "10% count as equal.",
+        f"{_revision(review.base)}. Intervals are of the same test rows in pairs, where there are such; times and "
+        "memory within 10% count as equal, and times whose rounds overlap tell nothing.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _title(review: Review) -> str:
+    if review.not_run:
+        return "Winnow review: ❌ not run"
     outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
     return f"Winnow review: {outcome}"
+
+
+def not_run(review: Review) -> str:
+    """In words, what was changed and not run; for the page and the comment."""
+    count = len(review.not_run)
+    stages = f"{count} stage{'' if count == 1 else 's'} would run"
+    of = ", ".join(view.name for view in review.after if view.name in review.not_run_models)
+    figures = f"There are no figures of this change for {of}." if of else "No model's figures come from them."
+    return f"{stages} with this code, these parameters and this data. {figures}"
+
+
+def _not_run(review: Review) -> str:
+    """Red on GitHub; the stages below, each with why."""
+    lines = [f"> - `{c.stage}`: {escape(arrows('; '.join(c.reasons)))}" for c in review.not_run[:NOT_RUN_SHOWN]]
+    more = len(review.not_run) - len(lines)
+    lines += [f"> - and {more} more"] if more > 0 else []
+    told = f"**Not run.** {not_run(review)} {RUN_IT}"
+    return "\n".join(["> [!CAUTION]", f"> {told}", ">", *lines])
 
 
 def _data_changed(review: Review) -> bool:
@@ -62,7 +84,7 @@ def _answers(review: Review) -> Iterator[tuple[str, str]]:
     yield "Better or worse?", _better(review)
     yield "Is that real?", _real(review)
     yield "What does it cost?", _cost(review)
-    yield "May it ship?", _ship(review.decision)
+    yield "May it ship?", _ship(review)
 
 
 def _what(review: Review) -> str:
@@ -81,19 +103,35 @@ def _of(review: Review, metric: str) -> MetricChange | None:
 
 
 def _better(review: Review) -> str:
-    found = [change for name in ("macro_f1", "accuracy") if (change := _of(review, name)) and change.after is not None]
+    found = [change for name in ("macro_f1", "accuracy") if (change := _of(review, name))]
+    if any(change.verdict == "not run" for change in found):
+        return f"**not run**: {review.candidate} has no figures of this change"
+    found = [change for change in found if change.after is not None]
     if not found:
         return f"not known: {review.candidate} has no metrics"
-    return f"{review.candidate}: " + "; ".join(
-        f"{NAMES.get(change.metric, change.metric)} {value(change.before, change.unit)} → "
-        f"{value(change.after, change.unit)} ({difference(change)})"
+    apart = "not comparable: " if found[0].verdict == "not comparable" else ""
+    return f"{review.candidate}: {apart}" + "; ".join(
+        f"{NAMES.get(change.metric, change.metric)} {_sides(change)}"
+        + ("" if change.difference is None else f" ({difference(change)})")
         for change in found
     )
+
+
+def _sides(change: MetricChange) -> str:
+    """Both figures; with an arrow only where one became the other."""
+    before, after = value(change.before, change.unit), value(change.after, change.unit)
+    if change.verdict in ("not comparable", "other machine"):
+        return f"{before} before, {after} now"
+    return f"{before} → {after}"
 
 
 def _real(review: Review) -> str:
     change = _of(review, "macro_f1")
     paired = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    if change is not None and change.verdict == "not run":
+        return "**not run**"
+    if change is not None and change.verdict == "not comparable":
+        return f"not comparable: {change.why}"
     if change is None or change.difference is None:
         return "not known: there is nothing to compare with"
     words = {"better": "yes", "worse": "yes", "no clear change": "not shown", "unchanged": "no difference"}
@@ -110,14 +148,24 @@ def _real(review: Review) -> str:
 
 def _cost(review: Review) -> str:
     shown_changes = [change for name in ("latency_p50_ms", "size_mb") if (change := _of(review, name))]
+    if any(change.verdict == "not run" for change in shown_changes):
+        return f"**not run**: {review.candidate} was not measured anew"
     known = [change for change in shown_changes if change.after is not None]
     if not known:
         return "not measured"
-    return "; ".join(
-        f"{NAMES[change.metric]} {value(change.before, change.unit)} → {value(change.after, change.unit)}"
-        + (f" ({_factor(change)}, {VERDICTS[change.verdict]})" if change.difference else "")
-        for change in known
-    )
+    return "; ".join(f"{NAMES[change.metric]} {_sides(change)}{_told(change)}" for change in known)
+
+
+def _told(change: MetricChange) -> str:
+    """The verdict in brackets, after by how much it differs."""
+    if change.verdict in ("unchanged", "unknown"):
+        return ""
+    return f" ({_factor(change)}, {verdict(change)})" if change.difference else f" ({verdict(change)})"
+
+
+def verdict(change: MetricChange) -> str:
+    """In words, with why there is none of better and worse."""
+    return VERDICTS.get(change.verdict, change.verdict) + (f": {escape(change.why)}" if change.why else "")
 
 
 def _factor(change: MetricChange) -> str:
@@ -126,19 +174,24 @@ def _factor(change: MetricChange) -> str:
     return f"{change.after / change.before - 1:+.0%}" if change.before else "from 0"
 
 
-def _ship(decision: Decision | None) -> str:
+def _ship(review: Review) -> str:
+    if review.candidate in review.not_run_models:
+        return f"**❌ no**: {review.candidate} was not run with this change"
+    decision = review.decision
     if decision is None:
         return "not known: nothing was judged"
     reasons = [check.reason for check in decision.checks if check.outcome == decision.outcome]
     if decision.outcome == "pass":
         reasons = [check.reason for check in decision.checks if check.name == "quality"]
-    return f"**{OUTCOMES[decision.outcome]}**. " + escape(" ".join(reasons))
+    return f"**{OUTCOMES[decision.outcome]}**. " + escape(arrows(" ".join(reasons)))
 
 
-def _gate(decision: Decision | None) -> str:
+def _gate(review: Review) -> str:
+    decision = review.decision
     if decision is None:
-        return "Nothing was judged; the notes say why."
-    rows = [(check.name, OUTCOMES[check.outcome], escape(check.reason)) for check in decision.checks]
+        unrun = review.candidate in review.not_run_models
+        return "Nothing was judged" + (f": {review.candidate} was not run." if unrun else "; the notes say why.")
+    rows = [(check.name, OUTCOMES[check.outcome], escape(arrows(check.reason))) for check in decision.checks]
     return table(("check", "outcome", "why"), rows)
 
 
@@ -163,7 +216,7 @@ def _numbers(changes: Sequence[MetricChange]) -> str:
             value(change.after, change.unit),
             difference(change),
             interval(change),
-            VERDICTS.get(change.verdict, "-"),
+            verdict(change),
         )
         for change in known
     ]
@@ -172,7 +225,7 @@ def _numbers(changes: Sequence[MetricChange]) -> str:
 
 
 def _stages(review: Review) -> str:
-    rows = [(f"`{c.stage}`", escape("; ".join(c.reasons))) for c in review.stages]
+    rows = [(f"`{c.stage}`", escape(arrows("; ".join(c.reasons)))) for c in review.stages]
     return table(("stage", "why"), rows) if rows else "None: dvc.lock is the same but for its outs."
 
 
@@ -190,7 +243,9 @@ def _flips(review: Review) -> str:
 def _flip(flip: Flip) -> tuple[str, ...]:
     text = " ".join(flip.text.split())
     cut = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 3]}..."
-    return escape(cut) or f"row {flip.row_id}", escape(flip.label), escape(flip.before), escape(flip.after), flip.kind
+    answers = ((flip.before, flip.sure_before), (flip.after, flip.sure_after))
+    before, after = (escape(answer) + (f" ({sure:.0%})" if sure is not None else "") for answer, sure in answers)
+    return escape(cut) or f"row {flip.row_id}", escape(flip.label), before, after, flip.kind
 
 
 def difference(change: MetricChange) -> str:
@@ -199,9 +254,7 @@ def difference(change: MetricChange) -> str:
 
 def interval(change: MetricChange) -> str:
     """The ends of the difference; "-" where they are not known, or are but the noise of times."""
-    if change.low is None or change.high is None or change.confidence is None or not math.isfinite(change.high):
-        return "-"
-    return f"{value(change.low, change.unit, signed=True)} and {value(change.high, change.unit, signed=True)}"
+    return "-" if change.confidence is None else between(change.low, change.high, change.unit)
 
 
 def shown(parameter: Any) -> str:

@@ -11,6 +11,7 @@ from flows.evidence import (
     Check,
     Decision,
     Flip,
+    LabelChange,
     MetricChange,
     ModelView,
     Paired,
@@ -158,8 +159,16 @@ def flips(labels: Sequence[str], count: int) -> list[Flip]:
         label, other, third = draw.sample(list(labels), 3) if len(labels) > 2 else (*labels, labels[1])
         before, after = ((label, other), (other, label), (other, third))[i % 3]
         text = HOSTILE[i] if i < len(HOSTILE) else draw.choice(TEXTS)
-        found.append(Flip(("quantized", "student")[i % 5 == 4], f"row-{i:04}", text, label, before, after))
+        sure = {"sure_before": 0.35 + i % 60 / 100, "sure_after": 0.4 + i % 50 / 100}
+        found.append(Flip(("quantized", "student")[i % 5 == 4], f"row-{i:04}", text, label, before, after, **sure))
     return found
+
+
+def label_changes(labels: Sequence[str]) -> tuple[LabelChange, ...]:
+    """Of 45 rows each; the first got clearly worse, the last better, the others within chance."""
+    moved = {labels[0]: (30, 12, "worse"), labels[-1]: (20, 40, "better")}
+    still: tuple[int, int, Any] = (25, 26, "no clear change")
+    return tuple(LabelChange("quantized", label, 45, *moved.get(label, still)) for label in labels)
 
 
 def curves() -> dict[str, list[tuple[str, float, float]]]:
@@ -215,6 +224,7 @@ def example_review(labels: int = 32, *, flipped: int = 60) -> Review:
         before=tuple(view(name, names, 0.0, 1.22 if name == "quantized" else 1.0, i) for i, name in enumerate(MODELS)),
         after=tuple(view(name, names, shifts[name], 1.0, 9 + i) for i, name in enumerate(MODELS)),
         curves=curves(),
+        labels=label_changes(names),
         head_params="seed: 20  # every random choice\ndistill:\n  temperature: 4.0  # </script><b>\n",
         notes=(
             "teacher: times are of two machines and cannot be compared: Xeon 8481C and EPYC 9R14.",

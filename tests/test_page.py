@@ -13,8 +13,10 @@ import page_fixtures
 import pytest
 from review_fixtures import HOSTILE, confusion, empty_review, example_review, label_names
 
-from flows.evidence import Decision, Flip, MetricChange, ModelView, Review
-from flows.page import FLIPS_SHOWN, render
+from flows.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange
+from flows.page import render
+from flows.page_charts import charts_of
+from flows.page_tables import FLIPS_SHOWN
 
 browser = page_fixtures.browser
 METRICS, FLIPS = "#t-metrics", "#t-flips"
@@ -67,7 +69,7 @@ def column(page: Any, table: str, index: int) -> list[str]:
 def test_every_chart_is_drawn_with_marks(open_page: Open, example: Path) -> None:
     page = open_page(example)
     shown = page.locator(".chart:visible")
-    assert shown.count() == 8  # scatter, two matrices, two of calibration, three curves
+    assert shown.count() == 7  # scatter, the matrix, two of calibration, three curves
     for i in range(shown.count()):
         assert shown.nth(i).locator("svg .mark-symbol path, svg .mark-rect path, svg .mark-line path").count() > 1
 
@@ -76,7 +78,7 @@ def test_matrices_of_another_model_are_drawn_when_it_is_chosen(open_page: Open, 
     page = open_page(example)
     assert page.locator(".panel:visible h3").all_inner_texts() == ["quantized"]
     page.select_option("#panel-select", label="teacher")
-    page.wait_for_function("document.querySelectorAll('.panel:not([hidden]) svg .mark-rect path').length > 64")
+    page.wait_for_function("document.querySelectorAll('.panel:not([hidden]) svg .mark-rect path').length > 32")
     assert page.locator(".panel:visible h3").all_inner_texts() == ["teacher"]
 
 
@@ -213,8 +215,101 @@ def test_matrices_of_few_and_of_many_labels_are_drawn_at_once(open_page: Open, t
     started = time.perf_counter()
     page = open_page(path)
     assert time.perf_counter() - started < 3 * 2  # three seconds, on a machine that does something else too
-    cells = page.locator(".panel:visible .chart").nth(1).locator("svg g.mark-rect > path")
-    assert cells.count() == sum(rows > 0 for *_, rows in confusion(label_names(labels), 0.563, 12))
+    assert page.locator(".panel:visible .chart").count() == 1
+    before, after = (dict(shares(confusion(label_names(labels), *of))) for of in ((0.557, 3), (0.563, 12)))
+    changed = {pair for pair in before.keys() | after.keys() if before.get(pair, 0) != after.get(pair, 0)}
+    assert page.locator(".panel:visible .chart svg g.mark-rect > path").count() == len(changed)
+
+
+def shares(rows: list[tuple[str, str, int]]) -> Iterator[tuple[tuple[str, str], float]]:
+    """(label, answer) -> the share of the label's rows that got it."""
+    for actual, guess, count in rows:
+        yield (actual, guess), count / sum(other for name, _, other in rows if name == actual)
+
+
+def test_what_has_predictions_on_one_side_or_cannot_be_compared_is_drawn_as_it_is(tmp_path: Path) -> None:
+    review = example_review(3)
+    only_after = dataclasses.replace(review, before=())
+    apart = MetricChange(
+        "quantized", "macro_f1", "share", "higher", 0.5, 0.9, withheld="not comparable", why="other rows"
+    )
+    for found, told in (
+        (only_after, "the only side with predictions"),
+        (dataclasses.replace(review, metrics=(apart,)), "which cannot be compared with those before"),
+    ):
+        chart = dict(charts_of(found))["confusion-3"]
+        assert {cell["share"] > 0 for cell in chart["datasets"]["cells"]} == {True}
+        assert told in render(found)
+
+
+def test_what_was_not_run_is_said_first_and_red_with_its_stages(open_page: Open, tmp_path: Path) -> None:
+    unrun = (StageChange("distill", ("distill.temperature: 3.0 -> 4.0",)), StageChange("quantize", ("after distill",)))
+    review = dataclasses.replace(
+        example_review(), decision=None, not_run=unrun, not_run_models=frozenset({"quantized"})
+    )
+    page = open_page(write(review, tmp_path))
+    gate = page.locator("main > section").first
+    assert gate.locator("h2").inner_text().split() == ["✗", "Not", "run"]
+    red = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--bad').trim()")
+    tone = "section => getComputedStyle(section).getPropertyValue('--tone').trim()"
+    assert gate.evaluate(tone) == red
+    assert "no figures of this change for quantized" in gate.inner_text()
+    assert "distill.temperature: 3.0 → 4.0" in gate.locator(".unrun").inner_text()
+    assert "Nothing was judged" not in gate.inner_text()
+
+
+def test_a_search_leaves_the_rows_that_hold_every_word(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    box = page.get_by_role("searchbox", name="Search the texts and labels")
+    box.fill("cookies SESSION")
+    found = column(page, FLIPS, 1)
+    assert found
+    assert all(text.startswith("Open a session that keeps cookies") for text in found)
+    page.select_option("[data-filters=t-flips] [data-filter=kind]", label="wrong to right")
+    assert 0 < len(column(page, FLIPS, 1)) < len(found)
+    box.fill("no row has this")
+    assert column(page, FLIPS, 1) == []
+    assert page.locator("[data-filters=t-flips] output").inner_text() == "0 of 60 rows"
+
+
+def test_flipped_rows_say_how_sure_the_model_was_and_is(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    page.locator(f"{FLIPS} thead th", has_text="Confidence").get_by_role("button").click()
+    confidences = column(page, FLIPS, 5)
+    assert confidences == sorted(confidences, key=lambda text: float(text.partition("%")[0]))
+    assert confidences[0].split() == ["40.0%", "was", "35.0%"]
+
+
+def test_labels_that_lost_most_come_first_and_are_worse_only_where_that_is_sure(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    verdicts = column(page, "#t-labels", 6)
+    assert verdicts[0] == "✗ worse"
+    assert verdicts[-1] == "✓ better"
+    assert set(verdicts[1:-1]) == {"≈ no clear change"}
+    assert column(page, "#t-labels", 4)[0] == "−40.0 points"
+
+
+def test_a_verdict_that_is_withheld_says_why(open_page: Open, tmp_path: Path) -> None:
+    noisy = MetricChange(
+        "quantized",
+        "latency_p50_ms",
+        "ms",
+        "lower",
+        0.9,
+        2.1,
+        -9,
+        9,
+        withheld="too noisy to tell",
+        why="p99 is 700 times p50",
+    )
+    page = open_page(write(dataclasses.replace(example_review(), metrics=(noisy,)), tmp_path))
+    assert column(page, METRICS, 6)[0].split("\n") == ["? too noisy to tell", "p99 is 700 times p50"]
+
+
+def test_there_is_one_kind_of_arrow(example: Path) -> None:
+    text = example.read_text(encoding="utf-8").partition('<script type="application/json"')[0]
+    assert "-&gt;" not in text
+    assert "distill.temperature: 3.0 → 4.0" in text
 
 
 def test_shares_are_of_the_rows_of_a_label_and_numbers_are_in_their_unit(open_page: Open, example: Path) -> None:
@@ -229,13 +324,13 @@ def test_no_more_than_the_first_rows_are_in_the_page_and_the_candidates_stay(ope
     page = open_page(write(example_review(flipped=700), tmp_path))
     assert page.locator(f"{FLIPS} tbody tr").count() == FLIPS_SHOWN
     assert f"{FLIPS_SHOWN} of 700 rows" in page.locator("section:has(#flips)").inner_text()
-    assert set(column(page, FLIPS, 5)) == {"quantized"}
-    assert len(column(page, FLIPS, 5)) == FLIPS_SHOWN
+    assert set(column(page, FLIPS, 6)) == {"quantized"}
+    assert len(column(page, FLIPS, 6)) == FLIPS_SHOWN
 
 
 def test_everything_that_can_be_used_is_reached_by_tab_and_shows_its_focus(open_page: Open, example: Path) -> None:
     page = open_page(example, reduced_motion="reduce")
-    usable = page.locator("a, button, select, summary, [tabindex='0']").locator("visible=true")
+    usable = page.locator("a, button, select, input, summary, [tabindex='0']").locator("visible=true")
     reached = []
     for _ in range(usable.count()):
         page.keyboard.press("Tab")

@@ -53,19 +53,24 @@
     });
   }));
 
-  // Filters: a row is shown where every choice is empty or its own.
+  // Filters: a row is shown where every choice is empty or its own, and where it holds every word that is searched.
   all("[data-filters]").forEach((box) => {
     const rows = Array.from(document.getElementById(box.dataset.filters).tBodies[0].rows);
     const choices = all("select", box);
+    const search = box.querySelector("[data-search]");
+    const texts = search ? rows.map((row) => row.textContent.toLocaleLowerCase()) : [];
     const apply = () => {
+      const words = search ? search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean) : [];
       let shown = 0;
-      rows.forEach((row) => {
-        row.hidden = choices.some((choice) => choice.value && row.dataset[choice.dataset.filter] !== choice.value);
+      rows.forEach((row, i) => {
+        row.hidden = choices.some((choice) => choice.value && row.dataset[choice.dataset.filter] !== choice.value)
+          || words.some((word) => !texts[i].includes(word));
         shown += !row.hidden;
       });
       box.querySelector("output").textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
     };
     box.addEventListener("change", apply);
+    box.addEventListener("input", apply);
     apply();
     box.hidden = false;
   });
