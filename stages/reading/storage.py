@@ -19,6 +19,7 @@ from fsspec.utils import glob_translate
 
 from stages.plugins import install_extra
 from stages.reading.errors import one_line
+from stages.reading.links import refuse_links
 
 MISNAMED = {  # how a file starts that its ending does not tell of
     b"\x1f\x8b": "gzipped. End its name in .gz",
@@ -59,7 +60,8 @@ def find(path: str, pattern: str | None) -> list[DataFile]:
     """The file `path`, or the files of ENDINGS in the folder `path` that match `pattern`; sorted by name.
 
     Hidden ones (a name, or a folder's, that starts with a dot or an underscore) are no data. Raises
-    FileNotFoundError where there is nothing, ValueError for an unknown ending or scheme, OSError where S3 refuses.
+    FileNotFoundError where there is nothing, ValueError for an unknown ending or scheme and for a link, OSError where
+    S3 refuses.
     """
     found, is_folder = _remote(path) if "://" in path else _local(Path(path))
     if not is_folder:
@@ -158,7 +160,8 @@ def _check_start(file: DataFile, start: bytes) -> None:
 
 
 def _local(path: Path) -> tuple[list[DataFile], bool]:
-    """The files, and whether `path` is a folder."""
+    """The files, and whether `path` is a folder. Raises ValueError for a link among them."""
+    refuse_links(path)
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.is_file()]
         return [local_file(file, file.relative_to(path).as_posix()) for file in found], True

@@ -18,6 +18,7 @@ from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
 from stages.paths import TRANSFER
 from stages.reading.errors import one_line
+from stages.reading.links import refuse_links
 from stages.reading.records import column_places
 from stages.reading.values import Wanted, fault_of, wanted_columns
 
@@ -67,6 +68,7 @@ def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
                 f"params.yaml: ingest.path is '{params.path}': no such folder, and ingest.hub.dataset "
                 "is null. Name a dataset's folder, or a dataset's id on the Hub."
             )
+        refuse_links(Path(params.path))
     else:
         _check_reach(hub.dataset, hub.revision)
     source = hub.dataset or str(Path(params.path).resolve())
