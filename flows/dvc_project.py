@@ -268,7 +268,7 @@ def reproduce(
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
     mend(ready.root)
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), "--", stage]
     with ending_signals_raise(), ready.children.until_left(ready.take()) as process:
         _order(process, command)
         for line in _lines(process, on_bar):

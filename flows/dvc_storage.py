@@ -43,7 +43,7 @@ def get(root: Path, path: str, target: Path, *, revision: str | None) -> None:
     No checkout is needed. Raises DvcError with DVC's words where nobody has it.
     """
     at = ["--rev", revision] if revision else []
-    read(root, "get", ".", path, *at, "--out", str(target))
+    read(root, "get", *at, "--out", str(target), "--", ".", path)
 
 
 @functools.lru_cache(maxsize=8)
@@ -101,22 +101,22 @@ def push(root: Path, on_line: Callable[[str], object], *, children: Children) ->
 
 def pull(root: Path, targets: Sequence[str], on_line: Callable[[str], object], *, children: Children) -> None:
     """Get `targets` from DVC's cache, or else from the default remote."""
-    stream(root, ["pull", "--force", *targets], on_line, children)
+    stream(root, ["pull", "--force", "--", *targets], on_line, children)
 
 
 def update(root: Path, target: str, on_line: Callable[[str], object], *, children: Children) -> None:
     """Bring the import of the .dvc file `target` to its source's present state."""
-    stream(root, ["update", target], on_line, children)
+    stream(root, ["update", "--", target], on_line, children)
 
 
 def add(root: Path, path: str, on_line: Callable[[str], object], *, children: Children) -> None:
     """Take the data at `path` as it is now into DVC's cache, and its hash into its .dvc file."""
-    stream(root, ["add", path], on_line, children)
+    stream(root, ["add", "--", path], on_line, children)
 
 
 def changed_data(root: Path, target: str) -> bool:
     """Whether the data of the .dvc file `target` is not what that file says."""
-    changes = json.loads(read(root, "--wait-for-lock", "status", "--json", target)).get(target, [])
+    changes = json.loads(read(root, "--wait-for-lock", "status", "--json", "--", target)).get(target, [])
     outs = [change.get("changed outs", {}) for change in changes if isinstance(change, dict)]
     return any("modified" in states.values() for states in outs)
 
