@@ -156,7 +156,8 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     branch = base or git.branch(root)  # that of now: at three in the morning another one may be checked out
     if branch is None:
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
-    parameters = {"root": str(root), "base": branch, "approve": approve}
+    os.chdir(root)  # where its runs begin: which clone they are of is no parameter, which whoever starts one could set
+    parameters = {"base": branch, "approve": approve}
     schedule = serving.schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
     url = serving.connect()
     # Another clone on this server is another deployment.
@@ -171,8 +172,8 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
 def server(port: int, folder: str) -> None:
     """Start a Prefect server, for this machine alone, until it is ended.
 
-    PREFECT_SERVER_API_AUTH_STRING=user:password sets a password; commands then need the same as
-    PREFECT_API_AUTH_STRING.
+    It asks for a password, which is made at random and kept in ~/.winnow; commands of the same user read it there.
+    PREFECT_SERVER_API_AUTH_STRING=user:password sets another one; commands then need it as PREFECT_API_AUTH_STRING.
     """
     from flows.serving import start_server
 
@@ -265,6 +266,7 @@ def _use_server() -> None:
     except ConnectionError:
         if os.environ.get("PREFECT_API_URL"):
             raise
+        serving.guard_temporary_server()
 
 
 @cli.command()

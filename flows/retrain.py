@@ -6,7 +6,8 @@ Annotations are objects here: Prefect sends the flow to another process, where t
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,20 @@ PASSES = re.compile(
     r"|early eof|slow ?down|\b(429|500|502|503|504)\b",
     re.IGNORECASE,
 )
+
+
+# No parameter of the flow: whoever may start a run could point it at any folder of this machine.
+_clone: ContextVar[Path | None] = ContextVar("clone", default=None)
+
+
+@contextlib.contextmanager
+def retraining_in(root: Path) -> Iterator[None]:
+    """The runs inside are of the clone at `root`; others, of the one that their process works in."""
+    token = _clone.set(root)
+    try:
+        yield
+    finally:
+        _clone.reset(token)
 
 
 class StopError(Exception):
@@ -105,14 +120,13 @@ class Job:
 
 @flow(name="retrain", task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
 def retrain(
-    root: Path | None = None,
     base: str | None = None,
     approve: Approval = "by hand",
     accept_drift: bool = False,
 ) -> State:
     """Retrain on the newest data, and propose the result as a branch on top of `base`.
 
-    `root`: the clone; without it, the one that this runs in. `base`: without it, the branch that is checked out
+    It is of the clone that this runs in (see `retraining_in`). `base`: without it, the branch that is checked out
     there. `approve`: whether a proposal that the gate passes is released at once. By `accept_drift`, data that differs
     from the last release's is trained on all the same. Ends as Skipped, Proposed, Promoted, Blocked or Failed.
     """
@@ -120,7 +134,7 @@ def retrain(
     if reason := superseded():
         return _skipped(reason)
     try:
-        clone = find_root(Path.cwd()) if root is None else root
+        clone = _clone.get() or find_root(Path.cwd())
         with (
             one_at_a_time(lock_file(clone, "retrain"), log.info, wait=False),
             Children() as children,
@@ -415,9 +429,9 @@ def _skipped(reason: str) -> State:
 def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) -> tuple[bool, str]:
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
     try:
-        with ending_signals_raise():
+        with ending_signals_raise(), retraining_in(root):
             start_server_deaf_to_ctrl_c()
-            state: State = retrain(root, base, approve, accept_drift, return_state=True)
+            state: State = retrain(base, approve, accept_drift, return_state=True)
     except KeyboardInterrupt:
         how = "`winnow retrain` takes it from there and runs the rest"
         raise KeyboardInterrupt(f"stopped. What had ended is in DVC's cache; {how}.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def _files(folder: Path) -> set[str]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() and not path.is_file():
             name = path.relative_to(folder).as_posix()
-            raise ValueError(f"{folder}: {name} is a link to {os.readlink(path)}, which is no file. {_ADVICE}")
+            raise ValueError(f"{folder}: {name} is a link to {path.readlink()}, which is no file. {_ADVICE}")
         if path.is_file():
             found.add(path.relative_to(folder).as_posix())
     return found - {MANIFEST}

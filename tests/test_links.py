@@ -15,7 +15,7 @@ from flows.refresh import refresh
 from stages.params import load_params
 from stages.sources import hub
 
-SECRET = "aws_secret_access_key = 0af1"
+PRIVATE = "access = 0af1"
 ROWS = "text,label\n" + "".join(f"a text number {number},a\n" for number in range(9))
 
 
@@ -24,7 +24,7 @@ def outside(tmp_path: Path) -> Path:
     """A folder with a file that is nobody's data."""
     folder = tmp_path / "home"
     folder.mkdir()
-    (folder / "secret.csv").write_text(f"text,label\n{SECRET},a\n")
+    (folder / "secret.csv").write_text(f"text,label\n{PRIVATE},a\n")
     return folder
 
 
@@ -152,7 +152,7 @@ def test_a_retraining_takes_no_link_along(
     with pytest.raises(ValueError, match=f"^{place} is a link to "):
         refreshed(clone)
     assert content(worktree / "data") == before, "nothing is half done"
-    assert SECRET not in before
+    assert PRIVATE not in before
 
 
 def test_what_changed_is_not_written_through_a_link_that_the_branch_has(clone: tuple[Path, Path], outside: Path):
@@ -165,7 +165,7 @@ def test_what_changed_is_not_written_through_a_link_that_the_branch_has(clone: t
     git(root, "add", "data/secret.csv")
     with pytest.raises(ValueError, match=r"^data is a link to "):
         refreshed(clone)
-    assert SECRET in (outside / "secret.csv").read_text()
+    assert PRIVATE in (outside / "secret.csv").read_text()
 
 
 def test_a_retraining_takes_no_link_along_in_what_dvc_keeps(clone: tuple[Path, Path], outside: Path):

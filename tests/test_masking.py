@@ -11,8 +11,8 @@ import pytest
 from flow_fixtures import change, eventually, winnow
 
 from flows import git
-from flows.git import GitError
 from flows.dvc_project import LINE_LIMIT, _shortened
+from flows.git import GitError
 from flows.masking import holds_a_secret, masked, masked_start
 
 project, prefect_server = flow_fixtures.project, flow_fixtures.prefect_server
@@ -134,7 +134,9 @@ def test_masking_takes_time_in_proportion_to_the_text(part: str, start: str):
 
 @pytest.mark.parametrize("behind", [0, 10, 100_000, 1_000_000])
 @pytest.mark.parametrize("at", [0, LINE_LIMIT - 40, LINE_LIMIT - 5, LINE_LIMIT - 2, LINE_LIMIT])
-@pytest.mark.parametrize("secret", ["tok-5b1f77e09c", "https://ghp_0a1b2c3d@h", "https://h?token=zyx9", "s3://k:a/b9@b"])
+@pytest.mark.parametrize(
+    "secret", ["tok-5b1f77e09c", "https://ghp_0a1b2c3d@h", "https://h?token=zyx9", "s3://k:a/b9@b"]
+)
 def test_of_a_long_line_no_part_of_a_secret_is_shown_wherever_it_is_cut(
     at: int, behind: int, secret: str, monkeypatch: pytest.MonkeyPatch
 ):

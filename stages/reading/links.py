@@ -42,6 +42,6 @@ def _refuse(path: Path, within: Path) -> None:
     shown = path.relative_to(within) if path.is_relative_to(within) else path
     lost = "" if path.exists() else ", which is not there"
     raise ValueError(
-        f"{shown} is a link to {os.readlink(path)}{lost}. Data may hold no links, as what they lead to would be kept and "
-        f"published with it. Put the files themselves there, or remove it: rm {shown}"
+        f"{shown} is a link to {path.readlink()}{lost}. Data may hold no links, as what they lead to would be kept and"
+        f" published with it. Put the files themselves there, or remove it: rm {shown}"
     )

@@ -18,7 +18,7 @@ import fsspec
 from fsspec.utils import glob_translate
 
 from stages.plugins import install_extra
-from stages.reading.errors import one_line
+from stages.reading.errors import one_line, too_large
 from stages.reading.links import refuse_links
 
 MISNAMED = {  # how a file starts that its ending does not tell of
@@ -91,10 +91,11 @@ def find(path: str, pattern: str | None) -> list[DataFile]:
 
 
 @contextlib.contextmanager
-def opened(file: DataFile) -> Iterator[BinaryIO]:
+def opened(file: DataFile, max_bytes: int | None = None) -> Iterator[BinaryIO]:
     """The bytes of the file, unzipped; it can be read again from its start.
 
-    Raises ValueError where it is empty or its gzip is damaged, OutOfReachError where the connection breaks.
+    Raises ValueError where it is empty or its gzip is damaged, and where it turns out to hold more than `max_bytes`;
+    OutOfReachError where the connection breaks.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -103,7 +104,7 @@ def opened(file: DataFile) -> Iterator[BinaryIO]:
             stream.seek(0)
             if file.is_gzipped:
                 stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
-            yield stream
+            yield stream if max_bytes is None else stack.enter_context(_Limited(stream, file.shown, max_bytes))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{file.shown} is not a whole gzip file: {one_line(error)}. Check it with `gzip -t`; write or fetch it "
@@ -149,6 +150,32 @@ class _Placed(io.RawIOBase):
         if self._stream is not None:
             self._stream.close()
         super().close()
+
+
+class _Limited(io.RawIOBase):
+    """The bytes of a stream, which must not be more than so many."""
+
+    def __init__(self, stream: Any, shown: str, max_bytes: int) -> None:
+        self._stream, self._shown, self._max_bytes = stream, shown, max_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._stream.read(len(buffer))
+        if self._stream.tell() > self._max_bytes:
+            raise too_large(self._shown, self._max_bytes)
+        buffer[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
 
 
 def _check_start(file: DataFile, start: bytes) -> None:

@@ -47,7 +47,7 @@ def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[R
     wanted = wanted_columns(params, labelled=labelled)
     if by_column is not None:
         wanted.append(Wanted(by_column, "ingest.split_column"))
-    how = Format(wanted, params.encoding, params.max_row_chars)
+    how = Format(wanted, params.encoding, params.max_row_chars, max_bytes=params.max_file_bytes)
     for record in read_records(file, how, lambda news: log.warning("ingest: %s", news)):
         origin = f"{file.name}:{record.place}"
         if record.fault:
