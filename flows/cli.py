@@ -27,13 +27,19 @@ def cli() -> None:
 
 
 @cli.command()
-def check() -> None:
+@click.option("--packages", is_flag=True, help="Also compare the installed packages with hashes.txt.")
+def check(packages: bool) -> None:
     """Check params.yaml.
 
     Silent where it is right; otherwise a line a mistake, and exit code 1. Plug-ins and the path of the data must
     exist.
     """
-    _checked_root()
+    root = _checked_root()
+    if packages:
+        from flows.packages import faults
+
+        if found := list(faults(root)):
+            raise ValueError("\n".join(found))
 
 
 @cli.command()
@@ -317,18 +323,20 @@ def data(base: str | None) -> None:
 @click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
 @click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
 @click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail.")
-def review(base: str | None, output: str | None, check: bool) -> None:
+@click.option("--texts/--no-texts", default=True, help="Whether review.html shows the texts of rows, or their ids.")
+def review(base: str | None, output: str | None, check: bool, texts: bool) -> None:
     """Show what the working tree changes against a base.
 
     Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first.
     """
     root = _checked_root()
     from flows.comparison import gather
+    from flows.evidence import without_texts
     from flows.masking import masked
     from flows.page import render
     from flows.review import as_markdown
 
-    found = gather(root, base)
+    found = gather(root, base) if texts else without_texts(gather(root, base))
     folder = Path(output) if output is not None else root / "artifacts/review"
     folder.mkdir(parents=True, exist_ok=True)
     markdown = masked(as_markdown(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -178,3 +178,8 @@ class Review:
     notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
     data: Mapping[str, Any] = field(default_factory=dict)  # metrics/data/report.json; empty where there is none
     data_before: Mapping[str, Any] = field(default_factory=dict)
+
+
+def without_texts(review: Review) -> Review:
+    """The same review, whose test rows with another answer are shown by their ids alone."""
+    return replace(review, flips=tuple(replace(flip, text="") for flip in review.flips))

@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 import yaml
 from conftest import REPOSITORY, edit_params, run
+from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
 from flows import changes, comment
 from flows.comparison import gather
-from flows.evidence import MetricChange, Results
+from flows.evidence import MetricChange, Results, without_texts
 from flows.markdown import escape, value
+from flows.page import render
 from flows.review import MARK
 from stages.params import load_params
 
@@ -372,3 +374,12 @@ def test_workflows_pin_their_actions_and_ask_for_no_more_than_they_need() -> Non
         assert "pull_request_target" not in text, path
         runs = re.findall(r"run: (.+)", text)
         assert not any("${{" in command for command in runs), path  # nothing of a pull request becomes shell
+
+
+def test_a_review_without_texts_shows_rows_by_their_ids():
+    shown, hidden = example_review(), without_texts(example_review())
+    text = max((flip.text for flip in shown.flips), key=len)[:20]
+    assert text in render(shown)
+    assert not any(flip.text for flip in hidden.flips)
+    assert text not in render(hidden)
+    assert f"row {hidden.flips[0].row_id}" in render(hidden)
