@@ -104,7 +104,9 @@ def opened(file: DataFile, max_bytes: int | None = None) -> Iterator[BinaryIO]:
             stream.seek(0)
             if file.is_gzipped:
                 stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
-            yield stream if max_bytes is None else stack.enter_context(_Limited(stream, file.shown, max_bytes))
+            if max_bytes is not None:
+                stream = stack.enter_context(_Limited(stream, file.shown, max_bytes))
+            yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{file.shown} is not a whole gzip file: {one_line(error)}. Check it with `gzip -t`; write or fetch it "
