@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow test-torchao soak check format readme picture clean
+.PHONY: help setup browser repro review test test-slow test-torchao soak check check-packages hashes format readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ check: .venv/.ready  ## lint, format check, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-packages: .venv/.ready  ## are the installed packages those that hashes.txt pins?
+	$(BIN)/winnow check --packages
+
+hashes: .venv/.ready  ## write hashes.txt again, where constraints.txt has changed: downloads some 200 wheels
+	$(BIN)/python -m flows.packages
 
 format: .venv/.ready  ## format and mend what the linter can
 	$(BIN)/ruff check --fix .

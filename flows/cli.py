@@ -28,13 +28,19 @@ def cli() -> None:
 
 
 @cli.command()
-def check() -> None:
+@click.option("--packages", is_flag=True, help="Also compare the installed packages with hashes.txt.")
+def check(packages: bool) -> None:
     """Check params.yaml.
 
     Silent where it is right; otherwise a line a mistake, and exit code 1. Plug-ins and the path of the data must
     exist.
     """
-    _checked_root()
+    root = _checked_root()
+    if packages:
+        from flows.packages import faults
+
+        if found := list(faults(root)):
+            raise ValueError("\n".join(found))
 
 
 @cli.command()
@@ -157,7 +163,8 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     branch = base or git.branch(root)  # that of now: at three in the morning another one may be checked out
     if branch is None:
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
-    parameters = {"root": str(root), "base": branch, "approve": approve}
+    os.chdir(root)  # where its runs begin: which clone they are of is no parameter, which whoever starts one could set
+    parameters = {"base": branch, "approve": approve}
     schedule = serving.schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
     url = serving.connect()
     # Another clone on this server is another deployment.
@@ -172,8 +179,8 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
 def server(port: int, folder: str) -> None:
     """Start a Prefect server, for this machine alone, until it is ended.
 
-    PREFECT_SERVER_API_AUTH_STRING=user:password sets a password; commands then need the same as
-    PREFECT_API_AUTH_STRING.
+    It asks for a password, which is made at random and kept in ~/.winnow; commands of the same user read it there.
+    PREFECT_SERVER_API_AUTH_STRING=user:password sets another one; commands then need it as PREFECT_API_AUTH_STRING.
     """
     from flows.serving import start_server
 
@@ -266,6 +273,7 @@ def _use_server() -> None:
     except ConnectionError:
         if os.environ.get("PREFECT_API_URL"):
             raise
+        serving.guard_temporary_server()
 
 
 @cli.command()
@@ -322,8 +330,9 @@ def data(base: str | None, markdown: bool) -> None:
 @click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
 @click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
 @click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail, or a stage would run.")
+@click.option("--texts/--no-texts", default=True, help="Whether review.html shows the texts of rows, or their ids.")
 @_markdown
-def review(base: str | None, output: str | None, check: bool, markdown: bool) -> None:
+def review(base: str | None, output: str | None, check: bool, texts: bool, markdown: bool) -> None:
     """Show what the working tree changes against a base.
 
     Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first: as
@@ -332,11 +341,12 @@ def review(base: str | None, output: str | None, check: bool, markdown: bool) ->
     root = _checked_root()
     from flows import terminal
     from flows.comparison import gather
+    from flows.evidence import without_texts
     from flows.masking import masked
     from flows.page import render
     from flows.review import as_markdown
 
-    found = gather(root, base)
+    found = gather(root, base) if texts else without_texts(gather(root, base))
     folder = Path(output) if output is not None else root / "artifacts/review"
     folder.mkdir(parents=True, exist_ok=True)
     comment = masked(as_markdown(found))

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.masking import masked
+from flows.masking import masked, masked_start
 from flows.mending import mend
 from flows.processes import Children, ending_signals_raise
 from flows.root import clone_of, own_folder
 from stages.yaml_text import parse
 
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
+PENDING_LIMIT = 1 << 20  # bytes of a line that are held until it ends
 
 Graph = dict[str, tuple[str, ...]]
 State = Literal["ran", "unchanged", "restored"]
@@ -267,7 +268,7 @@ def reproduce(
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
     mend(ready.root)
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), "--", stage]
     with ending_signals_raise(), ready.children.until_left(ready.take()) as process:
         _order(process, command)
         for line in _lines(process, on_bar):
@@ -408,6 +409,7 @@ def _lines(process: subprocess.Popen[bytes], on_bar: Callable[[str], object] | N
             yield from filter(None, map(_shortened, complete))
             if b"\r" in pending[:-1]:  # a bar under way: what it showed before is gone
                 pending = pending[pending.rindex(b"\r", 0, -1) :]
+            pending = pending[:PENDING_LIMIT]
             if on_bar and b"\r" in pending and (bar := _shortened(pending)):
                 on_bar(bar)
         elif process.poll() is not None:
@@ -419,8 +421,7 @@ def _lines(process: subprocess.Popen[bytes], on_bar: Callable[[str], object] | N
 
 def _shortened(raw: bytes) -> str:
     shown = raw.decode("utf-8", errors="replace").rstrip("\r").rsplit("\r", 1)[-1]
-    text = masked(_ANSI.sub("", shown).rstrip())
-    return text if len(text) <= LINE_LIMIT else f"{text[: LINE_LIMIT - 3]}..."
+    return masked_start(_ANSI.sub("", shown).rstrip(), LINE_LIMIT)
 
 
 def _failure(stage: str, lines: list[str], code: int) -> str:

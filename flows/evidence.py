@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -213,3 +213,8 @@ class Review:
     def apart(self) -> frozenset[str]:
         """The models whose quality before and after is of two things: other test rows, or other labels."""
         return frozenset(change.model for change in self.metrics if change.verdict == "not comparable")
+
+
+def without_texts(review: Review) -> Review:
+    """The same review, whose test rows with another answer are shown by their ids alone."""
+    return replace(review, flips=tuple(replace(flip, text="") for flip in review.flips))

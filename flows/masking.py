@@ -20,12 +20,15 @@ _SECRET_NAME = re.compile(
     re.I,
 )
 # https://TOKEN@host and scheme://user:password@host; in ssh://git@host there is nothing to hide.
-# Keys of S3 may hold slashes.
+# Keys of S3 may hold slashes. No part of a pattern is tried again from another start, nor taken back (`++`): what is
+# masked comes from children and the network, and takes time in proportion to its length.
 _USER = re.compile(
-    r"\b(https?://)[^\s/@]+@|\b(s3://[^\s/@:]*:)[^\s@]+@|\b([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.I
+    r"(https?://)[^\s/@]++@|(s3://[^\s/@:]*+:)(?:(?!s3://)[^\s@])++@|(?<=[a-z0-9+.-])(://[^\s/@:]*+:)[^\s/@]++@", re.I
 )
 _QUERY = re.compile(
-    r"([?&](?:[\w.-]*(?:token|secret|password|signature|credential|api_?key|accesskeyid)[\w.-]*|sig)=)[^\s&#'\"]+", re.I
+    r"([?&](?:(?=[\w.-]*?(?:token|secret|password|signature|credential|api_?key|accesskeyid))[\w.-]++|sig)=)"
+    r"[^\s&#'\"]++",
+    re.I,
 )
 
 
@@ -35,6 +38,23 @@ def masked(text: str) -> str:
         text = pattern.sub(MASK, text)
     text = _USER.sub(lambda found: f"{found[1] or found[2] or found[3]}{MASK}@", text)
     return _QUERY.sub(rf"\g<1>{MASK}", text)
+
+
+def masked_start(text: str, limit: int) -> str:
+    """The first `limit` characters of what `masked` makes of `text`, with "..." as the last where more follows.
+
+    Whatever the length of `text`, little more than `limit` of it is looked at. No part of a secret is shown that goes
+    on behind what is looked at.
+    """
+    longest = max(map(len, _secrets()), default=0)
+    if len(text) <= limit + longest:
+        start, end = masked(text), None
+    else:
+        # An @ where it is cut: what may be the start of a URL's password is one.
+        start = masked(f"{text[: limit + longest]}@")
+        end = len(start) - longest - 1  # behind it, a secret may have begun
+    shown = start[:end]
+    return shown if end is None and len(shown) <= limit else f"{shown[: limit - 3]}..."
 
 
 def holds_a_secret(text: str) -> bool:

@@ -12,6 +12,7 @@ from flows.edits import set_values
 from flows.processes import Children
 from flows.proposals import GATE
 from stages.params import Params
+from stages.reading.links import refuse_link, refuse_links
 from stages.yaml_text import parse
 
 Log = Callable[[str], object]
@@ -22,13 +23,14 @@ def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, ch
     """Bring the data of the clone at `root`, or its source's, into `worktree`, which is at the commit `start`.
 
     Returns what is new, in words. Raises ValueError for data that neither git nor DVC keeps, as nobody could reproduce
-    a proposal with it; and for data that would undo what others have changed.
+    a proposal with it; for links among it; and for data that would undo what others have changed.
     """
     if params.ingest.source == "hub" and params.ingest.hub.dataset is not None:
         return tuple(_from_hub(worktree, params))
     if params.ingest.is_outside:
         return ()  # read where it lies; DVC sees whether it changed
     path = Path(params.ingest.path)
+    refuse_link(path.parent, worktree)  # else what is brought would be written elsewhere
     if pointers := pointers_of(worktree, path):
         return tuple(news for pointer in pointers for news in _from_dvc(root, worktree, pointer, log, children))
     if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path), **LITERAL).returncode != 0:
@@ -84,10 +86,13 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log)
             " taken over the other. `git pull`, then run again."
         )
     listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path), **LITERAL)
-    dvc_storage.remove(worktree / path)
-    names = [name for name in listed.split("\0") if name and (root / name).is_file()]
+    names = [name for name in listed.split("\0") if name]
     for name in names:
-        _copy(root / name, worktree / name)
+        refuse_link(Path(name), root)
+    names = [name for name in names if (root / name).is_file()]
+    dvc_storage.remove(worktree / path)
+    for name in names:
+        _copy(root, worktree, Path(name))
     # What git keeps of an ignored folder was added by force; so it is in the proposal.
     git.read(
         worktree, "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul", text="\0".join(names), **LITERAL
@@ -105,9 +110,10 @@ def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Chi
         return
     changed = git.attempt(root, "status", "--porcelain", "--", str(pointer), **LITERAL).stdout.strip()
     if changed and (root / pointer).is_file():
-        _copy(root / pointer, worktree / pointer)  # `dvc add` was done, and not committed
+        _copy(root, worktree, pointer)  # `dvc add` was done, and not committed
+    refuse_links(data, root)  # `dvc add` follows them
     if (root / data).exists() and dvc_storage.changed_data(root, str(pointer)):
-        _copy(root / data, worktree / data)
+        _copy(root, worktree, data)
         dvc_storage.add(worktree, str(data), log, children=children)
         digest = _yaml(worktree / pointer)["outs"][0]["md5"]
         if git.read(root, "log", "--format=%h", "-n1", f"-S{digest}", "HEAD", "--", str(pointer), **LITERAL):
@@ -130,12 +136,18 @@ def _from_hub(worktree: Path, params: Params) -> Iterator[str]:
     yield f"{hub.dataset}: {str(hub.revision)[:7]} -> {newest[:7]} on the Hub"
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Make `target` what `source` is; what only the target has goes."""
+def _copy(root: Path, worktree: Path, path: Path) -> None:
+    """Make `path` in the worktree what it is in the clone at `root`; what only the worktree has goes.
+
+    Raises ValueError for links in what is copied, and on the way to where it goes.
+    """
+    refuse_links(path, root)
+    refuse_link(path.parent, worktree)
+    source, target = root / path, worktree / path
     dvc_storage.remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=False)
+        shutil.copytree(source, target, symlinks=False)  # of links only those to DVC's cache are left
     else:
         shutil.copy2(source, target)
 

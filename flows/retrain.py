@@ -4,7 +4,9 @@ Nothing is published before all of it is there: data first, then the branch, the
 Annotations are objects here: Prefect sends the flow to another process, where the names of its types are not known.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
 import httpx
@@ -29,16 +31,29 @@ DATA_STAGE = "validate"  # with all before it, what is run before the data is ju
 MENDS = 3  # attempts to make altered objects of the cache again
 
 
+# No parameter of the flow: whoever may start a run could point it at any folder of this machine.
+_clone: ContextVar[Path | None] = ContextVar("clone", default=None)
+
+
+@contextlib.contextmanager
+def retraining_in(root: Path) -> Iterator[None]:
+    """The runs inside are of the clone at `root`; others, of the one that their process works in."""
+    token = _clone.set(root)
+    try:
+        yield
+    finally:
+        _clone.reset(token)
+
+
 @flow(name="retrain", flow_run_name=run_name, task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
 def retrain(
-    root: Path | None = None,
     base: str | None = None,
     approve: Approval = "by hand",
     accept_drift: bool = False,
 ) -> State:
     """Retrain on the newest data, and propose the result as a branch on top of `base`.
 
-    `root`: the clone; without it, the one that this runs in. `base`: without it, the branch that is checked out
+    It is of the clone that this runs in (see `retraining_in`). `base`: without it, the branch that is checked out
     there. `approve`: whether a proposal that the gate passes is released at once. By `accept_drift`, data that differs
     from the last release's is trained on all the same. Ends as Skipped, Proposed, Promoted, Blocked or Failed.
     """
@@ -47,7 +62,7 @@ def retrain(
     if reason := superseded():
         return skipped(reason)
     try:
-        clone = find_root(Path.cwd()) if root is None else root
+        clone = _clone.get() or find_root(Path.cwd())
         with (
             one_at_a_time(lock_file(clone, "retrain"), log.info, wait=False),
             Children() as children,
@@ -165,9 +180,9 @@ def _stages(job: Job, known: Mapping[str, State]) -> None:
 def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) -> tuple[bool, str]:
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
     try:
-        with ending_signals_raise():
+        with ending_signals_raise(), retraining_in(root):
             start_server_deaf_to_ctrl_c()
-            state: State = retrain(root, base, approve, accept_drift, return_state=True)
+            state: State = retrain(base, approve, accept_drift, return_state=True)
     except KeyboardInterrupt:
         how = "`winnow retrain` takes it from there and runs the rest"
         raise KeyboardInterrupt(f"stopped. What had ended is in DVC's cache; {how}.") from None

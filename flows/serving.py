@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from flows import HEARTBEAT_SECONDS
+from flows import HEARTBEAT_SECONDS, passwords
 
 # Prefect is imported inside the functions: `connect` decides about its settings.
 if TYPE_CHECKING:
@@ -51,18 +51,22 @@ def start_server(folder: Path, port: int = PORT) -> NoReturn:
     """Become Prefect's server, on loopback alone; database, leases and all else in `folder`, which is created.
 
     The process is replaced, so that a signal reaches the server itself and nothing is left behind; it says its address
-    when it answers. A password is asked for where PREFECT_SERVER_API_AUTH_STRING is "user:password".
-    Raises ValueError where the port is taken or the password has no user.
+    when it answers. It asks for the "user:password" of PREFECT_SERVER_API_AUTH_STRING, or else for one made at random
+    and kept (see `passwords`). Raises ValueError where the port is taken or the password has no user.
     """
     password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
     if password and ":" not in password:
         raise ValueError("PREFECT_SERVER_API_AUTH_STRING has no colon. Allowed: user:password.")
     _check_port(port)
+    secret = {} if password else {
+        "PREFECT_SERVER_API_AUTH_STRING": passwords.made(port),
+        passwords.FILE_VARIABLE: str(passwords.password_file(port)),
+    }  # fmt: skip
     folder = folder.expanduser().resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "flows.prefect_server", HOST, str(port)]
     sys.stdout.flush()
-    os.execve(sys.executable, command, _server_environment(folder, port))  # noqa: S606
+    os.execve(sys.executable, command, _server_environment(folder, port) | secret)  # noqa: S606
 
 
 def _check_port(port: int) -> None:
@@ -83,9 +87,9 @@ def _server_environment(folder: Path, port: int) -> dict[str, str]:
     """The environment of the server: the caller's, less what would take it elsewhere."""
     here = f"http://{HOST}:{port}"
     elsewhere = {"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_API_DATABASE_CONNECTION_URL"}
-    kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    mine = {name: value for name, value in os.environ.items() if name not in {*elsewhere, passwords.FILE_VARIABLE}}
     return {
-        **kept,
+        **mine,
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_HOME": str(folder),
@@ -103,8 +107,9 @@ def _server_environment(folder: Path, port: int) -> dict[str, str]:
 def connect() -> str:
     """The address of the API: PREFECT_API_URL (or Prefect's profile), else the server on this machine.
 
-    Prefect's clients use it from here on, in this process and its children.
-    Raises ConnectionError where none answers there, PermissionError where it wants a password.
+    Prefect's clients use it from here on, in this process and its children; without a password of the environment's or
+    the profile's, with the one that `winnow server` has made.
+    Raises ConnectionError where none answers there, PermissionError where it wants another password.
     """
     # Prefect takes an empty address for one; the user means none.
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
@@ -118,16 +123,29 @@ def connect() -> str:
     refresh_global_settings_context()
     chosen = get_current_settings().api.url
     named_by = _named_by() if chosen else None
-    os.environ["PREFECT_API_URL"] = url = chosen or f"http://{HOST}:{PORT}/api"
+    url = chosen or f"http://{HOST}:{PORT}/api"
+    set_here = {} if chosen else {"PREFECT_API_URL": url}
+    if get_current_settings().api.auth_string is None and (password := passwords.kept(url)):
+        set_here["PREFECT_API_AUTH_STRING"] = password
+    os.environ.update({**set_here, "PREFECT_API_URL": url})
     refresh_global_settings_context()
     try:
         _call(url, named_by)
     except ConnectionError:
-        if not chosen:  # a later call must look anew
-            del os.environ["PREFECT_API_URL"]
-            refresh_global_settings_context()
+        for name in set_here:  # a later call must look anew
+            del os.environ[name]
+        refresh_global_settings_context()
         raise
     return url
+
+
+def guard_temporary_server() -> None:
+    """Have the server that Prefect starts for one run ask for a password, which this process and its children know."""
+    from prefect.context import refresh_global_settings_context
+
+    password = passwords.at_random()
+    os.environ.update({"PREFECT_SERVER_API_AUTH_STRING": password, "PREFECT_API_AUTH_STRING": password})
+    refresh_global_settings_context()
 
 
 def _named_by() -> str:
@@ -155,7 +173,7 @@ def _call(url: str, named_by: str | None) -> None:
     except (httpx.HTTPStatusError, PrefectHTTPStatusError) as error:
         if error.response.status_code == httpx.codes.UNAUTHORIZED:
             raise PermissionError(
-                f"the Prefect server at {url} wants another password. Set PREFECT_API_AUTH_STRING to user:password."
+                f"the Prefect server at {url} wants another password. Set PREFECT_API_AUTH_STRING to its user:password."
             ) from None
         raise ConnectionError(_no_server(url, named_by)) from error
     except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, ValueError) as error:

@@ -15,11 +15,27 @@ DESCRIPTION, MANIFEST = "model.json", "manifest.json"
 def seal(folder: Path, *, backend: str, task: str, labels: list[str], **more: Any) -> None:
     """Write model.json, which says what opens the model, and then the manifest of every file's SHA-256 and size."""
     write_json(folder / DESCRIPTION, {"backend": backend, "task": task, "labels": labels, **more})
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    files = {name: folder / name for name in sorted(_files(folder))}
     write_json(
         folder / MANIFEST,
-        {path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files},
+        {name: {"sha256": sha256(path), "bytes": path.stat().st_size} for name, path in files.items()},
     )
+
+
+def _files(folder: Path) -> set[str]:
+    """The names of the folder's files, all but the manifest's: "weights.safetensors", "tokenizer/vocab.txt".
+
+    A link to a file counts as that file, as DVC makes such links. Raises ValueError for one to a folder or to nothing:
+    what is behind it could change unseen.
+    """
+    found = set()
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and not path.is_file():
+            name = path.relative_to(folder).as_posix()
+            raise ValueError(f"{folder}: {name} is a link to {path.readlink()}, which is no file. {_ADVICE}")
+        if path.is_file():
+            found.add(path.relative_to(folder).as_posix())
+    return found - {MANIFEST}
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -58,7 +74,7 @@ def verify(folder: Path) -> None:
             f"{folder}: no {MANIFEST}, so nothing says what belongs there. Make it with `make repro`."
         )
     expected = _read(folder, MANIFEST)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    found = _files(folder)
     for name in sorted(found ^ expected.keys()):
         raise ValueError(f"{folder}: {name} is {'not in the manifest' if name in found else 'missing'}. {_ADVICE}")
     for name, entry in sorted(expected.items()):

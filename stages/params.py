@@ -151,6 +151,7 @@ class IngestParams(Section):
     pattern: RelativeOrAbsolutePath | None
     encoding: Name
     max_row_chars: Annotated[int, Field(ge=1_000)]
+    max_file_bytes: Annotated[int, Field(ge=1_000)]
     text_column: Name
     text_pair_column: Name | None
     label_column: Name

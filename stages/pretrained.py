@@ -55,11 +55,12 @@ def locate(model: ModelParams) -> Path:
     except ValueError as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {error}") from None
     found = sha256((folder / "model.safetensors").resolve())
-    if model.sha256 is None and Path(model.name).expanduser().is_dir():
+    if model.sha256 is None:
         raise ValueError(
-            f"params.yaml: model.sha256 is null. A folder of your own needs it, so that a change is noticed: {found}"
+            f"params.yaml: model.sha256 is null. Weights need it, wherever they come from, so that a change is noticed."
+            f" Those found for {model.name}: {found}"
         )
-    if model.sha256 is not None and found != model.sha256:
+    if found != model.sha256:
         raise ValueError(
             f"params.yaml: model.sha256 is '{model.sha256}', but {model.name}'s model.safetensors has {found}."
             " Correct model.sha256, if these are the weights that you want."

@@ -22,6 +22,7 @@ from stages.contracts import UNREADABLE, RawRow, RejectedRow
 from stages.ingest import ingest, row_id
 from stages.paths import Paths
 from stages.reading.errors import one_line
+from stages.reading.parquet import BATCH_BYTES, Table
 from stages.sources import files
 
 FOUR = ["NA", "null", "None", "nan"]
@@ -537,3 +538,102 @@ def test_a_look_at_the_columns_says_nothing_of_rows_and_warns_of_nothing(
     (tmp_path / "test.jsonl").write_text('{"label": "x"}\n{"text": "b", "label": "x"}\n')
     assert list(files.faults(settings(tmp_path))) == []
     assert caplog.text == ""
+
+
+# what is small and holds much
+
+
+LONG = "x" * 900_000
+
+
+def bomb(path: Path, rows: int = 200, **options: object) -> Path:
+    """A Parquet of rows of 900 kB, some hundred bytes in all."""
+    pq.write_table(pa.table({"text": [LONG] * rows, "label": ["a"] * rows}), path, compression="zstd", **options)
+    assert path.stat().st_size < 100_000
+    return path
+
+
+ENCODED = {
+    "dictionary": {},
+    "plain": {"use_dictionary": False},
+    "delta": {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY", "label": "PLAIN"}},
+}
+
+
+@pytest.mark.parametrize("options", [ENCODED["dictionary"], ENCODED["delta"]], ids=["dictionary", "delta"])
+def test_of_a_parquet_no_more_is_decoded_at_once_than_allowed(tmp_path: Path, options: dict[str, object]) -> None:
+    with bomb(tmp_path / "rows.parquet", **options).open("rb") as file:
+        rows = Table(file).rows(["text", "label"], None)
+        before, peak = pa.total_allocated_bytes(), 0
+        for _, values in zip(range(71), rows, strict=False):
+            assert values == (LONG, "a")
+            peak = max(peak, pa.total_allocated_bytes() - before)
+    assert peak < 2 * BATCH_BYTES, "all at once, it were 180 MB"
+
+
+def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_does(tmp_path: Path) -> None:
+    path = bomb(tmp_path / "rows.parquet", 100, use_dictionary=False)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(
+        ValueError, match=r"rows\.parquet has a column that unzips to over 1,000 times .* \('text', 90,"
+    ):
+        read(path)
+    assert pa.total_allocated_bytes() - before < 10_000_000
+
+
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+@pytest.mark.parametrize("options", ENCODED.values(), ids=ENCODED.keys())
+def test_a_parquet_that_holds_more_than_allowed_is_refused_by_name(
+    tmp_path: Path, options: dict[str, object], zipped: str
+) -> None:
+    path = bomb(tmp_path / "rows.parquet", 20, **options)
+    if zipped:
+        (tmp_path / "rows.parquet.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    given = next(tmp_path.iterdir())
+    assert len(kept(given, max_file_bytes=20 * 900_100)) == 20
+    with pytest.raises(
+        ValueError, match=rf"{given} holds more than 15,000,000 bytes, unzipped \(ingest.max_file_bytes"
+    ):
+        read(given, max_file_bytes=15_000_000)
+
+
+def test_a_parquet_of_too_many_empty_rows_is_refused_before_any_is_read(tmp_path: Path) -> None:
+    count = 300_000
+    nothing = pa.DictionaryArray.from_arrays(pa.nulls(count, pa.int8()), pa.array(["x"]))
+    pq.write_table(pa.table({"text": nothing, "label": nothing}), tmp_path / "rows.parquet")
+    assert (tmp_path / "rows.parquet").stat().st_size < 10_000
+    with pytest.raises(ValueError, match="holds more than 500,000 bytes"):
+        next(files.read(settings(tmp_path / "rows.parquet", max_file_bytes=500_000), 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "part"),
+    [
+        ("rows.csv.gz", b"text,label\nx,a\n", b"\n"),
+        ("rows.jsonl.gz", b'{"text": "x", "label": "a"}\n', b"\n"),
+        ("rows.jsonl.gz", b'{"text": "x", "label": "a"}\n', b" "),
+        ("rows.parquet.gz", b"PAR1", b"\0"),
+        ("rows.tsv", b"text\tlabel\nx\ta\n", b"y\ta\n"),
+    ],
+)
+def test_unzipping_ends_where_a_file_holds_more_than_allowed(
+    tmp_path: Path, name: str, start: bytes, part: bytes
+) -> None:
+    content = start + part * (600_000 // len(part))
+    (tmp_path / name).write_bytes(gzip.compress(content, 1) if name.endswith(".gz") else content)
+    with pytest.raises(ValueError, match=rf"{name} holds more than 500,000 bytes, unzipped"):
+        read(tmp_path / name, max_file_bytes=500_000)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize("options", ENCODED.values(), ids=ENCODED.keys())
+def test_texts_of_every_kind_of_column_and_encoding_come_out_as_they_are(
+    tmp_path: Path, kind: pa.DataType, options: dict[str, object]
+) -> None:
+    texts = ["é", None, "x", "é", "", *(f"text {number}" for number in range(2_000))]
+    if pa.types.is_dictionary(kind) and not options.get("use_dictionary", True):
+        kind = pa.string()  # pyarrow itself reads no such column back
+    table = pa.table({"text": pa.array(texts, pa.string()).cast(kind), "label": ["a"] * len(texts)})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=700, **options)
+    assert [row.text for row in kept(tmp_path / "rows.parquet")] == [text or None for text in texts]

@@ -14,18 +14,21 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
 
-from flows import changes, reproduce, retrain
+from flows import changes, dvc_storage, reproduce, retrain
 from flows.budget import Budget
 from flows.charts import picture
 from flows.edits import set_values
 from flows.locks import one_at_a_time
+from flows.processes import Children
 
 HOLDER = """
 import sys, time
 from pathlib import Path
 from flows.locks import one_at_a_time
+from flows.processes import Children
 with one_at_a_time(Path(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(300)
@@ -175,3 +178,18 @@ def test_what_ends_a_start_of_prefects_server_ends_the_run_in_its_own_words(
     monkeypatch.setattr(reproduce, "get_client", fail)  # Prefect's
     with pytest.raises(type(error), match=f"^{told}"):
         retrain.run(tmp_path, None, "by hand", accept_drift=False)
+
+
+def test_a_path_that_begins_with_a_dash_is_no_option_of_dvcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[list[str]] = []
+    monkeypatch.setattr(dvc_storage, "stream", lambda _root, arguments, *_: said.append(arguments))
+    monkeypatch.setattr(dvc_storage, "read", lambda _root, *arguments: said.append([*arguments]) or "{}")
+    path, options = "--force-x.csv", {"on_line": print, "children": Children()}
+    dvc_storage.pull(tmp_path, [path], **options)
+    dvc_storage.update(tmp_path, path, **options)
+    dvc_storage.add(tmp_path, path, **options)
+    dvc_storage.changed_data(tmp_path, path)
+    parsed = [vars(parse_args(arguments)) for arguments in said]
+    assert [found["targets"] for found in parsed] == [[path]] * 4
+    dvc_storage.get(tmp_path, path, tmp_path / "out", revision="v1")
+    assert vars(parse_args(said[-1])).items() >= {"url": ".", "path": path, "rev": "v1"}.items()

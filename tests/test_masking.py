@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from flow_fixtures import change, eventually, winnow
 
 from flows import git
+from flows.dvc_project import LINE_LIMIT, _shortened
 from flows.git import GitError
-from flows.masking import holds_a_secret, masked
+from flows.masking import holds_a_secret, masked, masked_start
 
 project, prefect_server = flow_fixtures.project, flow_fixtures.prefect_server
 SECRETS: dict[str, Any] = {
@@ -49,6 +51,8 @@ Path("alone.txt").write_text("done")
         ("https://h/x?page=2&api_key=abc#part", "https://h/x?page=2&api_key=***#part"),
         ("'https://h/x?X-Amz-Signature=0af'", "'https://h/x?X-Amz-Signature=***'"),
         ("https://h/x?AWSAccessKeyId=AK&Expires=1", "https://h/x?AWSAccessKeyId=***&Expires=1"),
+        ("https://h/x?next=https://h/y?token=abc", "https://h/x?next=https://h/y?token=***"),
+        ("s3://key:sec/ret@bucket/x and s3://k2:s/2@b", "s3://key:***@bucket/x and s3://k2:***@b"),
     ],
 )
 def test_user_password_and_secret_parameters_of_a_url_are_masked_and_the_rest_stays(text: str, shown: str):
@@ -105,6 +109,58 @@ def test_a_secret_that_holds_another_is_masked_whole(monkeypatch: pytest.MonkeyP
 def test_each_line_of_a_secret_of_several_lines_is_masked(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SSH_PRIVATE_KEY", SECRETS["SSH_PRIVATE_KEY"])
     assert masked("it is MIIEvQIBADANBgkq") == "it is ***"
+
+
+HOSTILE = {  # each a text that some pattern might begin anew, or take back, at every character
+    "schemes": "a.", "colons": "a:", "URLs": "http://", "users": "x://u:p", "S3": "s3://:", "S3's slashes": "s3://k:a/",
+    "queries": "?a=", "names": "?token", "one name": "token", "parameters": "&sig", "blanks": " ", "colours": "\x1b[0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("start", ["", "https://h/?", "s3://k:", "x://"])
+def test_masking_takes_time_in_proportion_to_the_text(part: str, start: str):
+    def seconds(chars: int) -> float:
+        text = start + part * (chars // len(part))
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            masked(text)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    seconds(1_000)
+    assert seconds(16_000) < 40 * max(seconds(1_000), 1e-5), "16 times as long; squared, it were 256 times"
+
+
+@pytest.mark.parametrize("behind", [0, 10, 100_000, 1_000_000])
+@pytest.mark.parametrize("at", [0, LINE_LIMIT - 40, LINE_LIMIT - 5, LINE_LIMIT - 2, LINE_LIMIT])
+@pytest.mark.parametrize(
+    "secret", ["tok-5b1f77e09c", "https://ghp_0a1b2c3d@h", "https://h?token=zyx9", "s3://k:a/b9@b"]
+)
+def test_of_a_long_line_no_part_of_a_secret_is_shown_wherever_it_is_cut(
+    at: int, behind: int, secret: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DELIVERY_TOKEN", "tok-5b1f77e09c")
+    shown = _shortened(("-" * at + secret + " " + "+" * behind).encode())
+    assert len(shown) <= LINE_LIMIT
+    assert not any(part in shown for part in ("tok-", "ghp_", "zyx", "a/b"))
+    assert shown.endswith("...") == (len(masked("-" * at + secret + " " + "+" * behind).rstrip()) > LINE_LIMIT)
+
+
+@pytest.mark.parametrize("secret", ["https://" + "x" * 9_000 + "@h", "s3://k:" + "x/" * 5_000 + "@b"])
+def test_of_a_password_longer_than_what_is_looked_at_nothing_is_shown(secret: str):
+    shown = masked_start(f"reading {secret}", 2_000)
+    assert shown.startswith("reading ")
+    assert "x" not in shown
+
+
+def test_a_secret_that_a_masked_one_before_it_moves_to_the_front_is_not_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DELIVERY_TOKEN", "tok-5b1f77e09c")
+    for filler in range(1_960, 2_020):
+        shown = masked_start(f"https://{'y' * filler}@h tok-5b1f77e09c " + "+" * 9_000, 2_000)
+        assert "tok-" not in shown
+        assert "y" not in shown
 
 
 def test_the_error_of_a_git_remote_does_not_hold_the_token_of_its_url(tmp_path: Path):

@@ -151,6 +151,16 @@ def test_a_folder_without_a_hash_is_told_the_hash_to_write(tiny_models: Callable
     assert locate(model_params(folder, sha256=str(error.value)[-64:])) == folder
 
 
+def test_weights_from_a_package_or_the_hub_need_their_hash_too() -> None:
+    from conftest import REPOSITORY
+
+    from stages.params import load_params
+
+    default = load_params(REPOSITORY / "params.yaml").model
+    with pytest.raises(ValueError, match=rf"model\.sha256 is null.*all-MiniLM-L6-v2: {default.sha256}$"):
+        locate(default.model_copy(update={"sha256": None}))
+
+
 def test_a_tokenizer_knows_how_many_positions_its_model_has(tiny_models: Callable[[str], Path]) -> None:
     for kind, positions in (("bert", 80), ("roberta", 79)):
         folder = tiny_models(kind)

@@ -129,11 +129,31 @@ def renamed_key(manifest: Path) -> None:
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json was altered: it is no JSON object"),
         (lambda folder: (folder / "manifest.json").write_bytes(b"\xff"), "manifest.json was altered: it is no JSON"),
         (lambda folder: renamed_key(folder / "manifest.json"), "model.json was altered, or manifest.json"),
+        (lambda folder: (folder / "more").symlink_to(folder.parent), "more is a link to .*, which is no file"),
+        (lambda folder: (folder / "more").symlink_to("nowhere"), "more is a link to nowhere, which is no file"),
+        (lambda folder: (folder / "more").symlink_to("weights"), "more is not in the manifest"),
     ],
 )
 def test_a_spoiled_folder_is_refused(sealed: Path, spoil, said: str) -> None:
     spoil(sealed)
     with pytest.raises(ValueError, match=said):
+        model_folder.verify(sealed)
+
+
+def test_what_is_behind_a_link_to_a_folder_is_never_sealed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/tokenizer").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"model: tokenizer is a link to .*elsewhere, which is no file"):
+        model_folder.seal(tmp_path / "model", backend="tfidf", task="t", labels=["a"])
+
+
+def test_a_link_to_a_file_counts_as_that_file(sealed: Path) -> None:
+    (sealed / "weights").rename(sealed.parent / "cached")
+    (sealed / "weights").symlink_to(sealed.parent / "cached")  # as DVC does by cache.type symlink
+    model_folder.verify(sealed)
+    (sealed.parent / "cached").write_bytes(b"12346")
+    with pytest.raises(ValueError, match="weights was altered"):
         model_folder.verify(sealed)
 
 

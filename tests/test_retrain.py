@@ -31,8 +31,10 @@ def clone(tmp_path: Path) -> Path:
 
 def retrain(clone: Path, **options: object) -> State:
     from flows.retrain import retrain as flow
+    from flows.retrain import retraining_in
 
-    return flow(clone, return_state=True, **options)
+    with retraining_in(clone):
+        return flow(return_state=True, **options)  # type: ignore[call-overload]
 
 
 def git(folder: Path, *arguments: str) -> str:

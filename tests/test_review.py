@@ -19,12 +19,14 @@ import numpy as np
 import pytest
 import yaml
 from conftest import REPOSITORY, edit_params, run
+from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
 from flows import changes, comment, dvc_storage
 from flows.comparison import gather
-from flows.evidence import MetricChange, Results
+from flows.evidence import MetricChange, Results, without_texts
 from flows.markdown import between, escape, value
+from flows.page import render
 from flows.review import MARK, as_markdown
 from flows.unrun import unrun
 from stages.params import load_params
@@ -504,3 +506,12 @@ def test_workflows_pin_their_actions_and_ask_for_no_more_than_they_need() -> Non
         assert "secrets." not in str((whole, beside_steps)), path  # each is for the one step that needs it
         runs = re.findall(r"run: (.+)", text)
         assert not any("${{" in command for command in runs), path  # nothing of a pull request becomes shell
+
+
+def test_a_review_without_texts_shows_rows_by_their_ids():
+    shown, hidden = example_review(), without_texts(example_review())
+    text = max((flip.text for flip in shown.flips), key=len)[:20]
+    assert text in render(shown)
+    assert not any(flip.text for flip in hidden.flips)
+    assert text not in render(hidden)
+    assert f"row {hidden.flips[0].row_id}" in render(hidden)

@@ -30,7 +30,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, SignatureMismatchError
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
@@ -40,10 +40,9 @@ from prefect.settings import (
 )
 from prefect.states import Completed, Crashed, Failed, Pending, State
 
-from flows import serving
+from flows import passwords, serving
+from flows.retrain import retrain
 
-USER, PASSWORD = "winnow", "pass-0f9e3a"
-AUTH = f"{USER}:{PASSWORD}"
 STALE_AFTER = timedelta(seconds=45)
 
 # A flow that says in a file when it starts and ends.
@@ -77,7 +76,17 @@ class Server:
     folder: Path
     log: Path
     port: int
+    home: Path
     process: psutil.Popen = field(init=False)
+
+    @property
+    def password_file(self) -> Path:
+        return self.home / f".winnow/password-{self.port}"
+
+    @property
+    def auth(self) -> str:
+        """The user:password that it has made."""
+        return self.password_file.read_text().strip()
 
     @property
     def url(self) -> str:
@@ -87,7 +96,8 @@ class Server:
         script = "import sys; from pathlib import Path; from flows.serving import start_server; "
         script += "start_server(Path(sys.argv[1]), int(sys.argv[2]))"
         more = {
-            "PREFECT_SERVER_API_AUTH_STRING": AUTH,
+            "HOME": str(self.home),
+            "PREFECT_SERVER_API_AUTH_STRING": "",
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
         }
         with self.log.open("ab") as output:
@@ -122,7 +132,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder / "store", folder / "log", free_port())
+    server = Server(folder / "store", folder / "log", free_port(), folder / "home")
     try:
         server.start()
         yield server
@@ -139,7 +149,7 @@ def client(server: Server, tmp_path: Path) -> Iterator[Any]:
 
 @contextmanager
 def client_of(server: Server, folder: Path) -> Iterator[Any]:
-    settings: dict[Any, Any] = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: AUTH}
+    settings: dict[Any, Any] = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: server.auth}
     settings |= {PREFECT_HOME: folder / "home", PREFECT_LOGGING_TO_API_ENABLED: False}
     EventsWorker.drain_all(at_exit=False)  # it keeps to the server that it began with, whatever the settings say
     try:
@@ -173,7 +183,8 @@ class Served:
             cwd=self.folder,
             env=environment(
                 PREFECT_API_URL=self.server.url,
-                PREFECT_SERVER_API_AUTH_STRING=AUTH,
+                HOME=str(self.server.home),
+                PREFECT_SERVER_API_AUTH_STRING="",
                 PREFECT_API_AUTH_STRING="",
                 PREFECT_HOME=str(self.folder / "home"),
                 PREFECT_RUNNER_POLL_FREQUENCY="1",
@@ -294,26 +305,108 @@ def test_the_server_listens_on_loopback_only(server: Server):
     assert [tuple(address) for address in listening] == [("127.0.0.1", server.port)]
 
 
-def test_the_server_asks_for_the_password_where_one_is_set(server: Server):
-    address = f"{server.url}/admin/version"
+def test_the_server_asks_for_a_password_that_it_has_made_at_random(server: Server):
+    address, (user, password) = f"{server.url}/admin/version", server.auth.split(":")
+    assert (user, len(password)) == ("winnow", 32)
     assert httpx.get(address).status_code == 401
-    assert httpx.get(address, auth=(USER, "wrong")).status_code == 401
-    assert httpx.get(address, auth=(USER, PASSWORD)).status_code == 200
+    assert httpx.get(address, auth=(user, "wrong")).status_code == 401
+    assert httpx.get(address, auth=(user, password)).status_code == 200
 
 
-def test_another_web_page_cannot_start_runs_through_the_browser(server: Server):
-    answer = httpx.post(
-        f"{server.url}/flows/filter", auth=(USER, PASSWORD), json={}, headers={"Origin": "http://evil.example"}
-    )
-    assert answer.status_code == 403
-    assert "access-control-allow-origin" not in answer.headers
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:4200"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "127.0.0.1/evil.example"},
+        {"Host": "evil@127.0.0.1"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "null"},
+    ],
+)
+def test_no_request_by_another_name_or_from_another_page_gets_further_whoever_makes_it(
+    server: Server, headers: dict[str, str]
+):
+    for method, path in (
+        ("GET", "/csrf-token?client=x"),
+        ("POST", "/flows/filter"),
+        ("GET", "/health"),
+        ("GET", "/.."),
+    ):
+        answer = httpx.request(
+            method, f"{server.url}{path}", auth=tuple(server.auth.split(":")), json={}, headers=headers
+        )
+        assert answer.status_code == 403
+        assert answer.text.startswith("Refused: ")
+        assert "access-control-allow-origin" not in answer.headers
 
 
-def test_the_password_is_in_no_log_no_command_line_and_no_file(server: Server):
-    httpx.get(f"{server.url}/admin/version", auth=(USER, PASSWORD))
-    assert PASSWORD not in " ".join(server.process.cmdline())
+@pytest.mark.parametrize("origin", [None, "http://evil.example"])
+def test_another_page_gets_no_web_socket(server: Server, origin: str | None):
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    address = f"{server.url.replace('http', 'ws')}/events/in"
+    if origin is None:
+        connect(address, subprotocols=["prefect"], proxy=None).close()  # type: ignore[list-item]
+    else:
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(address, subprotocols=["prefect"], origin=origin, proxy=None)  # type: ignore[list-item, arg-type]
+
+
+def test_its_own_pages_and_a_tunnel_to_it_are_served(server: Server):
+    for host in (f"127.0.0.1:{server.port}", f"localhost:{server.port}", "127.0.0.1:5000"):
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        assert httpx.get(f"http://127.0.0.1:{server.port}/", headers=headers, follow_redirects=False).status_code < 400
+        assert httpx.get(f"{server.url}/health", headers=headers).is_success
+
+
+def test_the_password_is_in_one_file_that_the_user_alone_reads_and_nowhere_else(server: Server):
+    user, password = server.auth.split(":")
+    httpx.get(f"{server.url}/admin/version", auth=(user, password))
+    assert server.password_file.stat().st_mode & 0o777 == 0o600
+    assert server.password_file.parent.stat().st_mode & 0o777 == 0o700
+    assert password not in " ".join(server.process.cmdline())
     files = [server.log, *(path for path in server.folder.rglob("*") if path.is_file())]
-    assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+    assert [path for path in files if password.encode() in path.read_bytes()] == []
+    assert f"Its pages ask for what is in {server.password_file};" in server.log.read_text()
+
+
+def test_a_password_of_the_users_own_is_taken_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[dict[str, str]] = []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(os, "execve", lambda _path, _command, environment: seen.append(environment))
+    for given in ("me:mine", ""):
+        monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", given)
+        serving.start_server(tmp_path / "store", port := free_port())
+        assert passwords.password_file(port).exists() == (not given)
+    assert seen[0]["PREFECT_SERVER_API_AUTH_STRING"] == "me:mine"
+    assert seen[1]["PREFECT_SERVER_API_AUTH_STRING"] == passwords.made(port), "it stays the same from then on"
+
+
+@pytest.mark.parametrize("url", ["http://prefect.example.org:4200/api", "http://127.0.0.1.evil.example:4200/api", "x"])
+def test_the_password_is_for_no_other_machine(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    passwords.made(4200)
+    assert passwords.kept("http://127.0.0.1:4200/api") == passwords.kept("http://localhost:4200/api") is not None
+    assert passwords.kept(url) is None
+
+
+def test_a_password_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    passwords.made(4200)
+    passwords.password_file(4200).chmod(0o644)
+    with pytest.raises(PermissionError, match=r"password-4200 can be opened by others.*Remove it"):
+        passwords.kept("http://127.0.0.1:4200/api")
+
+
+def test_whoever_starts_a_run_cannot_say_of_which_clone_it_is():
+    assert sorted(retrain.parameters.properties) == ["accept_drift", "approve", "base"]
+    with pytest.raises(SignatureMismatchError, match="root"):  # as the process of a run does with what it is given
+        retrain.validate_parameters({"base": "main", "root": "/elsewhere"})
 
 
 def test_a_port_in_use_is_one_line_that_names_it(server: Server, tmp_path: Path):
@@ -329,19 +422,22 @@ def test_a_password_without_a_user_is_refused_and_not_repeated(tmp_path: Path, m
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("early", ["", "import prefect.main"])
-def test_connect_makes_flows_here_and_in_children_use_the_server(server: Server, tmp_path: Path, early: str):
+@pytest.mark.parametrize(("early", "given"), [("", False), ("", True), ("import prefect.main", False)])
+def test_connect_makes_flows_here_and_in_children_use_the_server(
+    server: Server, tmp_path: Path, early: str, given: bool
+):
     done = child(
         f"{early}\nprint(serving.connect())\n"
         "from prefect.client.orchestration import get_client\n"
         "with get_client(sync_client=True) as client: print(client.api_url); client.read_flows()\n"
         "import os; print(os.environ['PREFECT_API_URL'], os.environ['PREFECT_API_AUTH_STRING'])",
         PREFECT_API_URL=server.url,
-        PREFECT_SERVER_API_AUTH_STRING=AUTH,
+        HOME=str(server.home),
+        PREFECT_SERVER_API_AUTH_STRING=server.auth if given else "",
         PREFECT_API_AUTH_STRING="",
         PREFECT_HOME=str(tmp_path),
     )
-    assert done.stdout.splitlines() == [server.url, f"{server.url}/", f"{server.url} {AUTH}"], done.stderr
+    assert done.stdout.splitlines() == [server.url, f"{server.url}/", f"{server.url} {server.auth}"], done.stderr
 
 
 @pytest.mark.parametrize(
@@ -560,7 +656,7 @@ def test_a_wrong_address_for_alerts_is_one_line_without_the_address(url: str):
 def test_a_flow_and_serve_outlive_a_server_that_is_away_and_a_signal_still_ends_both(
     tmp_path: Path, request: pytest.FixtureRequest
 ):
-    server = Server(tmp_path / "store", tmp_path / "server-log", free_port())
+    server = Server(tmp_path / "store", tmp_path / "server-log", free_port(), tmp_path / "home")
     request.addfinalizer(server.end)
     server.start()
     with client_of(server, tmp_path) as client:
@@ -604,7 +700,6 @@ def test_prefect_yaml_deploys_to_a_work_pool_whose_worker_runs_the_flow(server: 
 
 RETRAIN = """
 import os
-from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -612,7 +707,6 @@ from prefect.states import Completed, State
 
 @flow(persist_result=False)
 def retrain(
-    root: Path | None = None,
     base: str | None = None,
     approve: Literal["by hand", "when the gate passes"] = "by hand",
 ) -> State:
@@ -621,7 +715,7 @@ def retrain(
 
 
 def prefect(server: Server, folder: Path, *arguments: str) -> None:
-    more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": AUTH, "PREFECT_HOME": str(folder / "home")}
+    more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": server.auth, "PREFECT_HOME": str(folder / "home")}
     command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment(**more), capture_output=True, text=True, check=False, timeout=120

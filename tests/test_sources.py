@@ -148,6 +148,69 @@ def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: 
         list(hub.read(settings(folder), 0))
 
 
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A dataset's folder, and beside it a file that is not the dataset's."""
+    (tmp_path / "private.csv").write_text("text,label\nmine,0\n")
+    folder = hub_folder(tmp_path / "pets")
+    (folder / "README.md").unlink()
+    return folder
+
+
+OUTSIDE = {
+    "absolute": "data_files: {outside}/private.csv",
+    "above": "data_files: ../private.csv",
+    "above, by the way": "data_files: train/../../private.csv",
+    "one of several": "data_files: [train.csv, '{outside}/private.csv']",
+    "of a split": "data_files: [{{split: train, path: ['{outside}/*.csv']}}]",
+    "home": "data_files: ~/private.csv",
+    "URL": "data_files: http://127.0.0.1:9/private.csv",
+    "chain": "data_files: zip://private.csv::../a.zip",
+    "folder": "data_dir: ..",
+}
+
+
+@pytest.mark.parametrize("card", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize("named", OUTSIDE.values(), ids=OUTSIDE.keys())
+def test_a_folder_whose_card_names_files_elsewhere_is_refused_before_they_are_looked_for(
+    pets: Path, named: str, card: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.sources import hub
+
+    monkeypatch.setattr(hub.datasets, "load_dataset_builder", lambda *_, **__: pytest.fail("it is looked for"))
+    text = f"configs:\n- config_name: default\n  {named.format(outside=pets.parent)}\n"
+    (pets / card).write_text(f"---\n{text}---\n" if card == "README.md" else text)
+    with pytest.raises(ValueError, match=r"names the file '.*', which is not in it\. Allowed in its card") as raised:
+        list(hub.read(settings(pets), 0))
+    assert "\n" not in str(raised.value)
+
+
+def test_files_that_are_found_elsewhere_by_whatever_way_are_not_read(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.sources import hub
+
+    monkeypatch.setattr(hub, "_check_card", lambda _folder: None)  # as if it had overlooked one
+    (pets / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files: {pets.parent}/private.csv\n---\n"
+    )
+    with pytest.raises(ValueError, match=r"names the file '.*/private\.csv', which is not in it"):
+        list(hub.read(settings(pets), 0))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["/etc/passwd", "https://evil.example/a.csv", "hf://datasets/other/pets@0/a.csv", "hf://datasets/a/b@0/../c"],
+)
+def test_a_dataset_of_the_hub_may_name_its_own_files_alone(file: str) -> None:
+    from stages.sources import hub
+
+    params = settings("data", hub=HubParams(dataset="a/b", config=None, revision="0" * 40))
+    hub._check_files({"train": ["hf://datasets/a/b@0/train.csv"]}, "hf://datasets/a/b@", params)
+    with pytest.raises(ValueError, match=r"the dataset 'a/b' names the file"):
+        hub._check_files({"train": ["hf://datasets/a/b@0/train.csv", file]}, "hf://datasets/a/b@", params)
+
+
 def test_a_row_of_a_dataset_that_is_too_long_is_rejected_and_counted(tmp_path: Path) -> None:
     from stages.sources import hub
 

@@ -17,16 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from stages.reading.errors import one_line
+from stages.reading.errors import one_line, too_large
 from stages.reading.lines import Fault, Line, encoding_of, excerpt, lines_of
+from stages.reading.parquet import MAX_RATIO, Table, TooManyBytesError, UnlikelyError
 from stages.reading.storage import DataFile, OutOfReachError, opened
 from stages.reading.values import Wanted, fault_of
 
 DELIMITERS = (",", ";", "\t", "|")
 LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small; lines come with a limit of their own
-PARQUET_ROWS = 1024  # at a time
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?%?")
 _SENTENCE = re.compile(r".{40}|[.!?]\s*$|\S\s+\S+\s+\S+\s+\S", re.DOTALL)  # long; ends like one; four words
 
@@ -49,15 +48,18 @@ class Format(NamedTuple):
     max_chars: int
     has_params: bool = True
     """Whether the encoding comes from a params.yaml, so that messages may say to change it there."""
+    max_bytes: int | None = None
+    """What a file may hold, unzipped; None: any number."""
 
 
 def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> Iterator[Record]:
     """The records of a file, in its order; `tell` hears of an encoding that is not UTF-8.
 
     Raises ValueError, which names the file, where it as a whole cannot be read: empty, torn, in an encoding that it
-    does not announce, without one of the wanted columns. Raises OSError where the connection breaks.
+    does not announce, without one of the wanted columns, of more than `how.max_bytes`. Raises OSError where the
+    connection breaks.
     """
-    with opened(file) as stream:
+    with opened(file, how.max_bytes) as stream:
         if file.ending == ".parquet":
             yield from _checked(_parquet(file, stream, how), how)
             return
@@ -247,36 +249,31 @@ def _json_values(text: str, wanted: Sequence[Wanted]) -> list[Any] | Fault:
 
 
 def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
-    names = [one.column for one in how.wanted]
     row = 0
     with tempfile.TemporaryFile() as unzipped:
         if file.is_gzipped:  # Parquet is read from its end
             shutil.copyfileobj(stream, unzipped)
             stream = unzipped
         try:
-            with pq.ParquetFile(stream) as table:
-                column_places(table.schema_arrow.names, how.wanted, file.shown)
-                for batch in table.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(names))):
-                    for values in zip(*(_cells(batch.column(name)) for name in names), strict=True):
-                        row += 1
-                        yield Record(row, values)
+            table = Table(stream)
+            column_places(table.columns, how.wanted, file.shown)
+            for row, values in enumerate(table.rows([one.column for one in how.wanted], how.max_bytes), start=1):
+                yield Record(row, values)
         except OutOfReachError:
             raise
+        except TooManyBytesError:
+            assert how.max_bytes is not None
+            raise too_large(file.shown, how.max_bytes) from None
+        except UnlikelyError as error:
+            raise ValueError(
+                f"{file.shown} has a column that unzips to over {MAX_RATIO:,} times what is stored of it ({error}), as"
+                " no text does. If it is right all the same, write the file again without compression."
+            ) from None
         except (pa.ArrowException, OSError) as error:
             raise ValueError(
                 f"{file.shown} is not a whole Parquet file (after row {row}): {one_line(error)}. Write or fetch it"
                 " again."
             ) from None
-
-
-def _cells(column: pa.Array) -> list[Any]:
-    """The column's values; texts as bytes where one of them is not UTF-8."""
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    try:
-        return column.to_pylist()
-    except UnicodeDecodeError:
-        return column.cast(pa.large_binary()).to_pylist()
 
 
 def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str, hint: str = "") -> list[int]:

@@ -18,7 +18,8 @@ import fsspec
 from fsspec.utils import glob_translate
 
 from stages.plugins import install_extra
-from stages.reading.errors import one_line
+from stages.reading.errors import one_line, too_large
+from stages.reading.links import refuse_links
 
 MISNAMED = {  # how a file starts that its ending does not tell of
     b"\x1f\x8b": "gzipped. End its name in .gz",
@@ -59,7 +60,8 @@ def find(path: str, pattern: str | None) -> list[DataFile]:
     """The file `path`, or the files of ENDINGS in the folder `path` that match `pattern`; sorted by name.
 
     Hidden ones (a name, or a folder's, that starts with a dot or an underscore) are no data. Raises
-    FileNotFoundError where there is nothing, ValueError for an unknown ending or scheme, OSError where S3 refuses.
+    FileNotFoundError where there is nothing, ValueError for an unknown ending or scheme and for a link, OSError where
+    S3 refuses.
     """
     found, is_folder = _remote(path) if "://" in path else _local(Path(path))
     if not is_folder:
@@ -89,10 +91,11 @@ def find(path: str, pattern: str | None) -> list[DataFile]:
 
 
 @contextlib.contextmanager
-def opened(file: DataFile) -> Iterator[BinaryIO]:
+def opened(file: DataFile, max_bytes: int | None = None) -> Iterator[BinaryIO]:
     """The bytes of the file, unzipped; it can be read again from its start.
 
-    Raises ValueError where it is empty or its gzip is damaged, OutOfReachError where the connection breaks.
+    Raises ValueError where it is empty or its gzip is damaged, and where it turns out to hold more than `max_bytes`;
+    OutOfReachError where the connection breaks.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -101,6 +104,8 @@ def opened(file: DataFile) -> Iterator[BinaryIO]:
             stream.seek(0)
             if file.is_gzipped:
                 stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
+            if max_bytes is not None:
+                stream = stack.enter_context(_Limited(stream, file.shown, max_bytes))
             yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
@@ -149,6 +154,32 @@ class _Placed(io.RawIOBase):
         super().close()
 
 
+class _Limited(io.RawIOBase):
+    """The bytes of a stream, which must not be more than so many."""
+
+    def __init__(self, stream: Any, shown: str, max_bytes: int) -> None:
+        self._stream, self._shown, self._max_bytes = stream, shown, max_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._stream.read(len(buffer))
+        if self._stream.tell() > self._max_bytes:
+            raise too_large(self._shown, self._max_bytes)
+        buffer[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+
 def _check_start(file: DataFile, start: bytes) -> None:
     if not start:
         raise ValueError(f"{file.shown} is empty (0 bytes). Check that it was written.")
@@ -158,7 +189,8 @@ def _check_start(file: DataFile, start: bytes) -> None:
 
 
 def _local(path: Path) -> tuple[list[DataFile], bool]:
-    """The files, and whether `path` is a folder."""
+    """The files, and whether `path` is a folder. Raises ValueError for a link among them."""
+    refuse_links(path)
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.is_file()]
         return [local_file(file, file.relative_to(path).as_posix()) for file in found], True

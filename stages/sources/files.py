@@ -71,7 +71,7 @@ def _format(split: str | None, params: IngestParams) -> Format:
     wanted = wanted_columns(params, labelled=split != TRANSFER)
     if params.split_column is not None and split != TRANSFER:
         wanted.append(Wanted(params.split_column, "ingest.split_column"))
-    return Format(wanted, params.encoding, params.max_row_chars)
+    return Format(wanted, params.encoding, params.max_row_chars, max_bytes=params.max_file_bytes)
 
 
 def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[RawRow | RejectedRow]:

@@ -6,18 +6,22 @@ DVC is the only cache.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import HfApi
+import yaml
+from datasets.config import REPOYAML_FILENAME
+from huggingface_hub import DatasetCard, HfApi
 
 from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
 from stages.paths import BESIDE, TRANSFER
 from stages.reading.errors import one_line
+from stages.reading.links import refuse_links
 from stages.reading.records import column_places
 from stages.reading.values import Wanted, fault_of, wanted_columns
 
@@ -29,8 +33,8 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
     """Rows by split, in the order of the dataset, with origins such as "train:17" (rows count from 1).
 
     The splits that `params.splits` names are read, that of transfer rows without its labels; of the usual ones one
-    alone is no split. Raises ValueError where the dataset, its configuration or a column is not there, ConnectionError
-    where the Hub is out of reach.
+    alone is no split. Raises ValueError where the dataset, its configuration or a column is not there, and where its
+    card names files outside it, ConnectionError where the Hub is out of reach.
     """
     with tempfile.TemporaryDirectory(prefix="winnow-hub-") as cache:
         splits = _load(params, cache)
@@ -67,6 +71,8 @@ def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
                 f"params.yaml: ingest.path is '{params.path}': no such folder, and ingest.hub.dataset "
                 "is null. Name a dataset's folder, or a dataset's id on the Hub."
             )
+        refuse_links(Path(params.path))
+        _check_card(Path(params.path))
     else:
         _check_reach(hub.dataset, hub.revision)
     source = hub.dataset or str(Path(params.path).resolve())
@@ -76,13 +82,67 @@ def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
     datasets.disable_progress_bars()
     try:
         builder = datasets.load_dataset_builder(source, **options)
+        within = f"hf://datasets/{hub.dataset}@" if hub.dataset else f"{source}/"
+        _check_files(builder.config.data_files or {}, within, params)
         if hasattr(builder.config, "keep_default_na"):
             options["keep_default_na"] = False
         return datasets.load_dataset(source, **options)
     except ConnectionError as error:
         raise _out_of_reach(source, error) from None
+    except _OutsideError:
+        raise
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(f"{_where(params)} cannot be loaded: {one_line(error)}") from None
+
+
+class _OutsideError(ValueError):
+    """A dataset's card names files that are not the dataset's."""
+
+    def __init__(self, where: str, name: str) -> None:
+        super().__init__(
+            f"{where} names the file '{name}', which is not in it. Allowed in its card (README.md,"
+            f" {REPOYAML_FILENAME}): paths from the dataset's own folder. Put the file there, or take it out."
+        )
+
+
+def _check_card(folder: Path) -> None:
+    """Raise ValueError where the card of a dataset's folder names files elsewhere: before anything looks for them."""
+    cards = [*_front_matter(folder / "README.md"), *_yaml(folder / REPOYAML_FILENAME)]
+    for name in (name for card in cards for name in _paths(card.get("configs"))):
+        if name.startswith(("/", "~")) or ":" in name or "\\" in name or ".." in Path(name).parts:
+            raise _OutsideError(f"the dataset folder {folder}", name)
+
+
+def _front_matter(readme: Path) -> Iterator[dict[str, Any]]:
+    if readme.is_file():
+        with contextlib.suppress(ValueError, TypeError, yaml.YAMLError):  # `datasets` says what is wrong with it
+            yield DatasetCard.load(readme, ignore_metadata_errors=True).data.to_dict()
+
+
+def _yaml(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        with contextlib.suppress(ValueError, yaml.YAMLError):
+            yield yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def _paths(configs: Any) -> Iterator[str]:
+    """Every text under `data_files` and `data_dir` of a card's configurations, and names, which do no harm."""
+    if isinstance(configs, str):
+        yield configs
+    elif isinstance(configs, list):
+        for one in configs:
+            yield from _paths(one)
+    elif isinstance(configs, dict):
+        for key, value in configs.items():
+            if key in ("data_files", "data_dir", "path", "config_name", "split"):
+                yield from _paths(value)
+
+
+def _check_files(files: Mapping[str, Iterable[str]], within: str, params: IngestParams) -> None:
+    """Raise ValueError where a file that `datasets` has found is not `within` the dataset, by whatever way."""
+    for file in (str(file) for found in files.values() for file in found):
+        if not file.startswith(within) or ".." in Path(file).parts:
+            raise _OutsideError(_where(params), file)
 
 
 def _check_reach(dataset: str, revision: str | None) -> None:
