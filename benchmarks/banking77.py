@@ -67,8 +67,7 @@ PAPER = {"BERT-FIXED": 87.19, "BERT-TUNED": 93.66, "USE": 92.81, "ConveRT": 93.0
 def reproduce(folder: Path, seed: int, *, timed: bool, children: Children) -> dict[str, dict[str, Any]]:
     """What metrics/ says of each model, with that seed; of its size and speed where `timed`."""
     set_values(folder / "params.yaml", {**PARAMETERS, "seed": seed})
-    kinds = ("evaluate", "profile") if timed else ("evaluate",)
-    targets = [f"{kind}@{model}" for kind in kinds for model in MODELS]
+    targets = [*(f"evaluate@{model}" for model in MODELS), *(["profile"] if timed else [])]
 
     def on_line(line: str) -> None:
         if line.startswith(("Running stage", "epoch")):

@@ -27,12 +27,13 @@ WORDS = {
 EMOJI = {"glad": ["\U0001f600", "\U0001f60d", "\u2764\ufe0f"], "sad": ["\U0001f622", "\U0001f494", "\U0001f62d"]}
 
 
-def trained(folder: Path, texts: dict[str, Sequence[str]]) -> tuple[Runner, dict]:
-    """The baseline of these texts, by label, and its model.json."""
+def trained(folder: Path, texts: dict[str, Sequence[str]], *, also: Sequence[str] = ()) -> tuple[Runner, dict]:
+    """The baseline of these texts, by label, and its model.json; `also`: splits that have the rows too."""
     paths = Paths(folder)
     paths.clean.parent.mkdir(parents=True)
     rows = [
-        {"row_id": f"{label}-{at}", "text": text, "label": label, "origin": "here", "split": "train"}
+        {"row_id": f"{label}-{at}", "text": text, "label": label, "origin": "here", "split": split}
+        for split in ("train", *also)
         for label, some in texts.items()
         for at, text in enumerate(some)
     ]
