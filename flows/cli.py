@@ -273,10 +273,12 @@ def _use_server() -> None:
 def metrics(as_json: bool, markdown: bool) -> None:
     """Print the table of models.
 
-    Where it was measured with other parameters or other code than those here, a line on stderr says so.
+    Where it was measured with other parameters or other code than those here, or its speeds on another machine, a
+    line on stderr says so.
     """
     from flows import freshness
     from flows import metrics as table
+    from stages.machine import processor
 
     root = _root()
     rows = table.rows(root)
@@ -286,8 +288,9 @@ def metrics(as_json: bool, markdown: bool) -> None:
         _print_json(table.as_records(rows))
     else:
         click.echo(table.as_markdown(rows) if markdown else table.as_text(rows))
-    if told := freshness.notice(root):
-        click.echo(f"winnow: {told}", err=True)
+    for told in (freshness.notice(root), table.elsewhere(rows, processor())):
+        if told:
+            click.echo(f"winnow: {told}", err=True)
 
 
 @cli.command()

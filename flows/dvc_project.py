@@ -345,18 +345,33 @@ _DVC = [sys.executable, "-P", "-m", "dvc"]  # -P: no file of the project can sta
 
 def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children) -> None:
     """Run a DVC command that takes long; `on_line` gets what it prints. Raises DvcError with DVC's words."""
+    code, tail = _streamed(root, [*_DVC, "--wait-for-lock", *arguments], on_line, children)
+    if code != 0:
+        raise DvcError(f"dvc {arguments[0]}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
+
+
+def stream_stage(
+    root: Path, stage: str, arguments: list[str], on_line: Callable[[str], object], children: Children
+) -> None:
+    """Run a stage by itself, without DVC, which keeps nothing of it. Raises DvcError with the stage's last words."""
+    code, tail = _streamed(root, [sys.executable, "-m", f"stages.{stage}", *arguments], on_line, children)
+    if code != 0:
+        raise DvcError(tail[-1] if tail else f"{stage}: exit code {code}")
+
+
+def _streamed(
+    root: Path, command: list[str], on_line: Callable[[str], object], children: Children
+) -> tuple[int, deque[str]]:
+    """The exit code, and the last lines that were printed."""
     tail: deque[str] = deque(maxlen=20)
     with (
         ending_signals_raise(),
-        children.until_left(children.start([*_DVC, "--wait-for-lock", *arguments], root, _environment())) as process,
+        children.until_left(children.start(command, root, _environment())) as process,
     ):
         for line in _lines(process, None):
             tail.append(line)
             on_line(line)
-        code = process.wait()
-    if code != 0:
-        raise DvcError(f"dvc {arguments[0]}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
-    return
+        return process.wait(), tail
 
 
 def _causes(lines: Iterable[str]) -> str:

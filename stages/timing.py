@@ -30,7 +30,7 @@ def timing(params: Params, paths: Paths, name: str, *more: str) -> None:
     found = {**measures["speed"](opened, texts, params.profile), **measures["size"](folder)}
     if TABLE in more:
         found["throughput"] = measures["throughput"](opened, texts, params.profile)
-    print(json.dumps(found))
+    sys.stdout.write(f"{json.dumps(found)}\n")
 
 
 if __name__ == "__main__":

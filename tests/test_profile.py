@@ -64,9 +64,7 @@ def test_a_model_that_cannot_be_opened_ends_the_stage_with_its_own_words(folder:
     spoiled = shutil.copytree(folder, tmp_path / "spoiled")
     shutil.rmtree(spoiled / "metrics", ignore_errors=True)
     (spoiled / "artifacts/models/baseline/vocabulary.json").write_text("[]")
-    done = run(
-        spoiled, sys.executable, "-m", "stages.profile", "baseline", check=False, PYTHONPATH=str(REPOSITORY)
-    )
+    done = run(spoiled, sys.executable, "-m", "stages.profile", "baseline", check=False, PYTHONPATH=str(REPOSITORY))
     assert done.returncode == 1
     assert "timing@baseline@table: " in done.stderr
     assert "vocabulary.json was altered" in done.stderr
