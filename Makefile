@@ -52,7 +52,7 @@ test-torchao: .venv/.ready  ## run the tests of the backend torchao_int8
 	PYTHONPATH=.venv/torchao $(BIN)/python -m pytest -k torchao tests/test_quantization.py tests/test_bilstm.py
 
 soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json
-	$(BIN)/python tests/soak.py --output benchmarks/soak.json
+	PYTHONPATH=benchmarks $(BIN)/python tests/soak.py --output benchmarks/soak.json
 
 check: .venv/.ready  ## lint, format check, types
 	$(BIN)/ruff check .

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 
-from flows import dvc_project, git
+from flows import dvc_project
 from flows.edits import set_values
 from flows.locks import lock_file, one_at_a_time
 from flows.processes import Children
 from flows.worktrees import worktree
-from stages.files import read_json, write_json
+from stages.files import read_json
 from stages.params import load_params
 from stages.paths import MODELS, Paths
 from stages.rows import read_split
@@ -133,7 +134,7 @@ def main() -> None:
             rows = read_json(folder / "metrics/training/teacher.json")["train_rows"]
             teachers[seed] = accuracy_of_teachers(folder)
             found = {"parameters": PARAMETERS, "paper": PAPER, "train_rows": rows, "seeds": runs, "teachers": teachers}
-            write_json(chosen.output, {**found, "commit": git.read(ROOT, "rev-parse", "HEAD").strip()})
+            record.write(chosen.output, found)
     print(as_table(runs))
     print(f"teachers: {teachers}")
 

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import record
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from runners import QUANTIZED, ROOT, Predict, measure, onnx_run, predictor
@@ -119,16 +120,13 @@ def main() -> None:
             print(f"process {number + 1}: {p50}", flush=True)
     scores = {name: quality(name) for name in ("teacher", "quantized")}
     report = {
-        "processor": machine.processor(),
         "threads": chosen.threads,
         "processes": chosen.processes,
         "models": {name: compared(processes, name) for name in processes[0]},
         "quality": scores,
         "kept": {key: round(scores["quantized"][key] / scores["teacher"][key], 4) for key in scores["teacher"]},
     }
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    chosen.output.write_text(text, encoding="utf-8")
+    record.write(chosen.output, report)
 
 
 if __name__ == "__main__":

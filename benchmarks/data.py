@@ -36,10 +36,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import record
 from tqdm import tqdm
 
 from stages.ingest import SCHEMA
-from stages.machine import cores, processor
+from stages.machine import cores
 from stages.params import Params, load_params
 from stages.paths import Paths
 
@@ -65,7 +66,7 @@ def main() -> None:
     sizes = sorted(arguments.rows)
     compared = max([rows for rows in sizes if rows <= COMPARED_ROWS], default=sizes[0])
     base = docstrings()
-    report: dict[str, Any] = {"processor": processor(), "rows_compared": compared}
+    report: dict[str, Any] = {"rows_compared": compared}
     steps = tqdm(total=3 * len(sizes) + arguments.turns * len(WAYS), disable=None)
     with tempfile.TemporaryDirectory(prefix="winnow-data-") as scratch:
         report["clean"] = {str(rows): whole(base, rows, Path(scratch), steps, keep=rows == compared) for rows in sizes}
@@ -78,9 +79,7 @@ def main() -> None:
                 steps.write(f"turn {turn + 1}: {way:20}{times[-1]['microseconds_a_row']:10.2f} us a row")
     steps.close()
     report |= summary(report["clean"], found)
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    arguments.output.write_text(text, encoding="utf-8")
+    record.write(arguments.output, report)
 
 
 def whole(

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 from sklearn.metrics import f1_score
 
-from stages import machine
 from stages.distill import distill
-from stages.files import write_json
 from stages.params import Params, load_params
 from stages.paths import Paths
 from stages.prune import prune
@@ -86,7 +85,7 @@ def main() -> None:
             lost.setdefault(stage.__name__, []).append(round(lost_by_choosing(answers_EN, truth_N, seed), 3))
             print(f"seed {seed}, {stage.__name__}: {lost[stage.__name__][-1]:+.2f}", flush=True)
     found = {name: {"seeds": each, "mean": round(statistics.mean(each), 3)} for name, each in lost.items()}
-    write_json(chosen.output, {"processor": machine.processor(), "lost_by_choosing": found})
+    record.write(chosen.output, {"lost_by_choosing": found})
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@
 All run in turns in one process, several rounds, tokenization included; a figure is the best round's median (single
 rows of natural length) or mean (batches of 32), and the ratio is to Winnow's runner. What is compared to Winnow pads
 its batches to the longest row, as is usual. OpenVINO takes part where it is installed. Writes
-benchmarks/runners.json with the hardware's name.
+benchmarks/runners.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import statistics
@@ -25,6 +24,7 @@ os.environ["NNCF_CI"] = "1"
 import numpy as np
 import onnx
 import onnxruntime
+import record
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -231,9 +231,7 @@ def main() -> None:
     }
     row = breakdown(texts, chosen.threads)
     print(as_table(found))
-    print(json.dumps({name: round(value, 4) for name, value in row.items()}, indent=2))
-    result = {"threads": chosen.threads, "processor": machine.processor(), "runners": found, "one_row": row}
-    chosen.output.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    record.write(chosen.output, {"threads": chosen.threads, "runners": found, "one_row": row})
 
 
 if __name__ == "__main__":

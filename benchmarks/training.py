@@ -25,9 +25,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import record
 import torch
 
-from stages.machine import cores, processor
+from stages.machine import cores
 from stages.training.meter import matrix_peak
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +51,6 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     peaks = {precision: matrix_peak(precision, device) for precision in ("fp32", "bf16", "fp16")}
     report = {
-        "processor": processor(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "steps": STEPS,
         "turns": TURNS,
@@ -59,9 +59,7 @@ def main() -> None:
         "matrix_peak_gflops": {name: round(value / 1e9) for name, value in peaks.items()},
         "finetune_share_of_peak": round(operations / max(peaks.values()), 4),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    Path(__file__).with_suffix(".json").write_text(text, encoding="utf-8")
+    record.write(Path(__file__).with_suffix(".json"), report)
 
 
 def wait() -> None:
