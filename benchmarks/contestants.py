@@ -20,6 +20,7 @@ import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from record import ROOT
 
 from stages import runners
@@ -33,6 +34,7 @@ from stages.params import load_params
 from stages.paths import Paths
 from stages.rows import read_split, texts_of
 
+MATRICES = ["Attention", "Gather", "Gemm", "MatMul"]  # what Winnow has in int8, too
 Inputs = tuple[np.ndarray, np.ndarray]  # ids and mask, (B, T) int64 each
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Predict = Callable[[Sequence[str]], Any]
@@ -182,9 +184,11 @@ def onnx_files(source: Path, scratch: Path, texts: Sequence[str]) -> dict[str, P
         for way in ("", ", optimizer"):
             exported = files[f"float32{way}"]
             quantize_dynamic(exported, files[f"dynamic int8{way}"], **common)
+            shaped = scratch / f"{exported.stem}_shaped.onnx"
+            quant_pre_process(exported, shaped, skip_optimization=True, auto_merge=True)
             quantize_static(
-                exported, files[f"static int8{way}"], Calibration(rows), quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QUInt8, **common,
+                shaped, files[f"static int8{way}"], Calibration(rows), quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8, op_types_to_quantize=MATRICES, **common,
             )  # fmt: skip
     return files
 
