@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPOSITORY, init_repository, run
 from flow_fixtures import winnow
 
@@ -205,6 +206,15 @@ def test_the_word_is_on_stderr_so_that_the_table_stays_readable_by_machines(proj
     assert json.loads(done.stdout)[1]["accuracy"] == 0.5
     assert done.stderr.startswith("winnow: these figures were measured before a change: rate: ")
     assert "train.py is missing. `winnow plan` says" in done.stderr
+
+
+def test_a_stage_that_is_no_more_in_dvc_yaml_makes_no_figure_stale(project: Path):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    for gone in ("train@teacher", "time"):
+        outs = [{"path": f"metrics/profile/{gone}.json"}]
+        lock["stages"][gone] = {"cmd": "true", "deps": [{"path": "gone.py", "md5": "0"}], "outs": outs}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert freshness.notice(project) is None
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])
