@@ -330,7 +330,7 @@ def datasketch_clean(params: Params, paths: Paths) -> Prepared:
         for at, row in enumerate(signed.select_columns(["row_id", "key", "signature"])):
             keys.append(row["key"])
             values = np.frombuffer(row["signature"], dtype=like.hashvalues.dtype)
-            signature = LeanMinHash(seed=like.seed, hashvalues=values)
+            signature = LeanMinHash(seed=like.seed, hashvalues=values, scheme=like.scheme)
             own = shingles(row["key"])
             near = (shingles(keys[other]) for other in index.query(signature))
             if not any(len(own & other) >= params.clean.near_duplicate_jaccard * len(own | other) for other in near):
