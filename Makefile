@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow test-torchao soak check check-packages hashes format readme picture clean
+.PHONY: help setup browser repro review test test-slow test-torchao soak peers benchmarks check check-packages hashes format readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,18 @@ test-torchao: .venv/.ready  ## run the tests of the backend torchao_int8
 	PYTHONPATH=.venv/torchao $(BIN)/python -m pytest -k torchao tests/test_quantization.py tests/test_bilstm.py
 
 soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json
-	$(BIN)/python tests/soak.py --output benchmarks/soak.json
+	PYTHONPATH=benchmarks $(BIN)/python tests/soak.py --output benchmarks/soak.json
+
+# Beside .venv's packages, not among them: nothing but the benchmarks knows of these.
+peers: .venv/.ready  ## install what benchmarks/data.py compares with and nothing else needs (benchmarks/peers.txt)
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
+
+# The machine should have nothing else to do. The long ones, by hand: training.py, data.py, banking77.py, zero.py, soak.
+benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
+	for name in runners compression evaluation_overhead orchestration encoder_step distillation; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; \
+	done
+	PYTHONPATH=.venv/peers $(BIN)/python benchmarks/data.py --rows 100000
 
 check: .venv/.ready  ## lint, format check, types
 	$(BIN)/ruff check .

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 
-from flows import dvc_project, git
+from flows import dvc_project
 from flows.edits import set_values
 from flows.locks import lock_file, one_at_a_time
 from flows.processes import Children
 from flows.worktrees import worktree
-from stages.files import read_json, write_json
+from stages.files import read_json
 from stages.params import load_params
 from stages.paths import MODELS, Paths
 from stages.rows import read_split
@@ -67,8 +68,7 @@ PAPER = {"BERT-FIXED": 87.19, "BERT-TUNED": 93.66, "USE": 92.81, "ConveRT": 93.0
 def reproduce(folder: Path, seed: int, *, timed: bool, children: Children) -> dict[str, dict[str, Any]]:
     """What metrics/ says of each model, with that seed; of its size and speed where `timed`."""
     set_values(folder / "params.yaml", {**PARAMETERS, "seed": seed})
-    kinds = ("evaluate", "profile") if timed else ("evaluate",)
-    targets = [f"{kind}@{model}" for kind in kinds for model in MODELS]
+    targets = [*(f"evaluate@{model}" for model in MODELS), *(["profile"] if timed else [])]
 
     def on_line(line: str) -> None:
         if line.startswith(("Running stage", "epoch")):
@@ -134,7 +134,7 @@ def main() -> None:
             rows = read_json(folder / "metrics/training/teacher.json")["train_rows"]
             teachers[seed] = accuracy_of_teachers(folder)
             found = {"parameters": PARAMETERS, "paper": PAPER, "train_rows": rows, "seeds": runs, "teachers": teachers}
-            write_json(chosen.output, {**found, "commit": git.read(ROOT, "rev-parse", "HEAD").strip()})
+            record.write(chosen.output, found)
     print(as_table(runs))
     print(f"teachers: {teachers}")
 

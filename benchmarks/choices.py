@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import functools
 import statistics
 import tempfile
@@ -26,15 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import record
 from sklearn.metrics import f1_score
 from transformers import PreTrainedTokenizerFast
 
-from flows.git import commit_of
 from flows.seeds import of_differences, of_values
-from stages import machine, plugins
+from stages import plugins
 from stages.contracts import Family, Task
 from stages.distill import distill
-from stages.files import read_json, write_json
+from stages.files import read_json
 from stages.measures.paired import difference_interval, measured
 from stages.model_folder import plugin_of
 from stages.models import FAMILIES
@@ -235,12 +234,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/choices.json")
     chosen = parser.parse_args()
     found = measure(chosen.root.resolve(), chosen.seeds)
-    made = {
-        "commit": commit_of(chosen.root, "HEAD"),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "processor": machine.processor(),
-    }
-    write_json(chosen.output, {**made, "seeds": chosen.seeds, **found})
+    record.write(chosen.output, {"seeds": chosen.seeds, **found})
 
 
 if __name__ == "__main__":

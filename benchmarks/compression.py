@@ -1,7 +1,8 @@
 """What compression gains: `python benchmarks/compression.py` (after `make repro`; a minute or two).
 
-The released model against its own teacher: in torch as trained, and in int8 as most people would have it (exported,
-then ONNX Runtime's dynamic quantization). In each of several processes all take turns, with the same threads,
+The released model against its own teacher: in torch as trained, and in int8 by ONNX Runtime's own tools (dynamic as
+most people have it; dynamic and static after its optimizer). All have the same batches, rows of similar length
+together, filled or not, whichever is faster. In each of several processes all take turns, with the same threads,
 tokenization included; figures and ratios are the medians over the processes, with the lowest and highest ratio, since
 where a process lies in memory moves single rows by a third. Quality is that of metrics/quality, on the test rows.
 Writes compression.json beside this file.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -19,52 +19,52 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import contestants
+import record
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from runners import QUANTIZED, ROOT, Predict, measure, onnx_run, predictor
+from contestants import Contestant, onnx_run
+from record import ROOT
+from runners import OURS, QUANTIZED, fastest, measure
 
-from stages import machine, runners
-from stages.backends.onnx_export import export
-from stages.backends.quiet import quiet
+from stages import machine
 from stages.files import read_json
 from stages.paths import Paths
 from stages.rows import read_split
 
 TEACHER = ROOT / "artifacts/models/teacher"
-OURS = "Winnow"
+INT8 = ("dynamic int8", "dynamic int8, optimizer", "static int8, optimizer")
 ROUNDS = 3
 
 
-def contestants(int8: Path, threads: int) -> dict[str, tuple[Predict, Path]]:
+def taking_part(int8: Path, threads: int) -> dict[str, tuple[Contestant, Path]]:
     """What answers, and its folder."""
     torch.set_num_threads(threads)
-    return {
-        OURS: (runners.open_runner(QUANTIZED, threads=threads).predict, QUANTIZED),
-        "teacher, dynamic int8": (predictor(onnx_run(int8 / "model.onnx", threads), TEACHER), int8),
-        "teacher, torch float32": (runners.open_runner(TEACHER, threads=threads).predict, TEACHER),
-    }
+    itself = contestants.winnow(TEACHER, threads)
+    made = {OURS: (contestants.winnow(QUANTIZED, threads), QUANTIZED), "teacher, torch float32": (itself, TEACHER)}
+    for way in INT8:
+        folder = int8 / way
+        made[f"teacher, {way}"] = (contestants.peer(onnx_run(folder / "model.onnx", threads), TEACHER), folder)
+    return made
 
 
 def make_int8(scratch: Path) -> Path:
-    """The teacher as most people would quantize it, with its tokenizer."""
-    exported, folder = scratch / "float32.onnx", scratch / "int8"
-    folder.mkdir()
-    with quiet():
-        export(TEACHER, exported)
-        quantize_dynamic(exported, folder / "model.onnx", weight_type=QuantType.QInt8, per_channel=True)
-    shutil.copyfile(TEACHER / "tokenizer.json", folder / "tokenizer.json")
-    return folder
+    """The teacher as ONNX Runtime's tools quantize it, a folder a way, each with its tokenizer."""
+    files = contestants.onnx_files(TEACHER, scratch, contestants.calibration_texts())
+    (scratch / "int8").mkdir()
+    for way in INT8:
+        contestants.with_tokenizer(files[way], TEACHER, scratch / "int8" / way)
+    return scratch / "int8"
 
 
 def one(int8: Path, threads: int, rows: int) -> dict[str, dict[str, float]]:
     """The figures of one process: the medians of some rounds, after one that is not counted."""
     texts = read_split(Paths(ROOT).clean, "test")["text"].to_pylist()[:rows]
-    ways = contestants(int8, threads)
-    rounds = [{name: measure(predict, texts) for name, (predict, _) in ways.items()} for _ in range(1 + ROUNDS)][1:]
+    ways = taking_part(int8, threads)
+    rounds = [{name: fastest([measure(made, texts)]) for name, (made, _) in ways.items()} for _ in range(1 + ROUNDS)]
     return {
         name: {
-            "p50_ms": statistics.median(figures[name][0] for figures in rounds),
-            "rows_per_s": statistics.median(figures[name][1] for figures in rounds),
+            "p50_ms": statistics.median(figures[name]["p50_ms"] for figures in rounds[1:]),
+            "rows_per_s": statistics.median(figures[name]["rows_per_s"] for figures in rounds[1:]),
             "size_mb": megabytes(folder),
         }
         for name, (_, folder) in ways.items()
@@ -119,16 +119,13 @@ def main() -> None:
             print(f"process {number + 1}: {p50}", flush=True)
     scores = {name: quality(name) for name in ("teacher", "quantized")}
     report = {
-        "processor": machine.processor(),
         "threads": chosen.threads,
         "processes": chosen.processes,
         "models": {name: compared(processes, name) for name in processes[0]},
         "quality": scores,
         "kept": {key: round(scores["quantized"][key] / scores["teacher"][key], 4) for key in scores["teacher"]},
     }
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    chosen.output.write_text(text, encoding="utf-8")
+    record.write(chosen.output, report)
 
 
 if __name__ == "__main__":

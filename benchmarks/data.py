@@ -3,14 +3,16 @@
 It makes a corpus in a temporary folder: docstrings of 100 to 400 characters, repeated, each time with half of the words
 drawn anew from all of them; a tenth of the rows is then planted again: in capitals, with zero-width letters, with
 punctuation, or with one word changed. `--rows 100000 500000 5000000` says how many. Each way is a process of its own,
-whose time, processor time and peak memory count; the ways are compared in turns:
+whose time, processor time and peak memory count; the ways are compared in turns, all on the same rows:
 
 - clean: the whole stage with params.yaml as it is;
 - rules: its rules alone, from Parquet to Parquet; datasets_rules: the same through `datasets.map`, in one process;
   datasets_rules_all: in a process a core;
-- datasets_clean: rules, keys, MinHashes of as many permutations, bands and splits through `datasets.map`, on some rows;
+- datasketch_clean: rules, keys and MinHashes of as many permutations and bands by datasketch, through `datasets.map` in
+  batches and in a process a core, its index of buckets, and splits; left out where it is not installed (`make peers`);
 - exact: NFC, invisible characters, white space, and one row a key, from Parquet to Parquet; polars_exact: in Polars;
-- tokenize: the stage's encoding and writing; encode_batch: the raw call of `tokenizers`, in pieces of a thousand.
+- tokenize: the stage's encoding and writing; encode_batch_fast: the raw call of `tokenizers`, in pieces
+  of a thousand.
 
 Recall is the share of the planted pairs of which a row is dropped; taken by mistake, that of the other rows, which are
 in no planted pair, that are dropped as duplicates. Writes data.json beside this file, or to `--output`.
@@ -27,8 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import record
 from tqdm import tqdm
 
 from stages.ingest import SCHEMA
-from stages.machine import cores, processor
+from stages.machine import cores
 from stages.params import Params, load_params
 from stages.paths import Paths
 
@@ -48,8 +51,7 @@ ROWS = (100_000, 500_000, 5_000_000)
 PIECE = 50_000  # rows made at once
 KINDS = ("case", "zero_width", "punctuation", "word")
 PLANTED = 0.1
-COMPARED_ROWS = 500_000  # the ways are compared on a corpus of so many rows at most
-SLOW_ROWS = 20_000  # of what takes a millisecond a row
+COMPARED_ROWS = 100_000  # the ways are compared on a corpus of so many rows at most
 TOKENIZED_ROWS = 50_000
 TURNS = 3
 COSTS = ("microseconds_a_row", "processor_microseconds_a_row", "peak_gb")
@@ -65,11 +67,12 @@ def main() -> None:
     sizes = sorted(arguments.rows)
     compared = max([rows for rows in sizes if rows <= COMPARED_ROWS], default=sizes[0])
     base = docstrings()
-    report: dict[str, Any] = {"processor": processor(), "rows_compared": compared}
-    steps = tqdm(total=3 * len(sizes) + arguments.turns * len(WAYS), disable=None)
+    report: dict[str, Any] = {"rows_compared": compared}
+    ways = [way for way in WAYS if way != "datasketch_clean" or find_spec("datasketch")]
+    steps = tqdm(total=3 * len(sizes) + arguments.turns * len(ways), disable=None)
     with tempfile.TemporaryDirectory(prefix="winnow-data-") as scratch:
         report["clean"] = {str(rows): whole(base, rows, Path(scratch), steps, keep=rows == compared) for rows in sizes}
-        found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for turn in range(arguments.turns):
             for way, times in found.items():
                 steps.set_description(f"turn {turn + 1}: {way}")
@@ -78,9 +81,7 @@ def main() -> None:
                 steps.write(f"turn {turn + 1}: {way:20}{times[-1]['microseconds_a_row']:10.2f} us a row")
     steps.close()
     report |= summary(report["clean"], found)
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    arguments.output.write_text(text, encoding="utf-8")
+    record.write(arguments.output, report)
 
 
 def whole(
@@ -108,17 +109,21 @@ def summary(cleaned: dict[str, Any], found: dict[str, list[dict[str, float]]]) -
     cost = least["microseconds_a_row"]
     per_row = [entry["microseconds_a_row"] for entry in cleaned.values()]
     return least | {
-        "clean_faster_than_datasets_map": round(cost["datasets_clean"] / cost["clean"], 1),
-        "clean_of_most_rows_faster_than_datasets_map": round(cost["datasets_clean"] / per_row[-1], 1),
+        "clean_faster_than_datasketch": ratio(cost, "datasketch_clean", "clean"),
         "clean_to_rules_of_datasets_map": round(cost["datasets_rules"] / cost["clean"], 2),
         "rules_faster_than_datasets_map": round(cost["datasets_rules"] / cost["rules"], 1),
         "rules_faster_than_datasets_map_on_all_cores": round(cost["datasets_rules_all"] / cost["rules"], 1),
         "exact_faster_than_polars": round(cost["polars_exact"] / cost["exact"], 2),
-        "tokenize_to_encode_batch": round(cost["encode_batch"] / cost["tokenize"], 3),
+        "tokenize_to_encode_batch_fast": round(cost["encode_batch_fast"] / cost["tokenize"], 3),
         "cost_a_row_of_most_rows_to_fewest": round(per_row[-1] / per_row[0], 2),
         "cost_a_row_of_most_rows_to_those_before": round(per_row[-1] / per_row[-2], 2) if len(per_row) > 1 else None,
         "peak_gb_of_most_rows": list(cleaned.values())[-1]["peak_gb"],
     }
+
+
+def ratio(cost: dict[str, float], slower: str, faster: str) -> float | None:
+    """How many times as long the one takes; None where it did not take part."""
+    return round(cost[slower] / cost[faster], 1) if slower in cost else None
 
 
 def docstrings() -> list[tuple[list[str], str]]:
@@ -289,12 +294,13 @@ def datasets_rules_all(params: Params, paths: Paths) -> Prepared:
     return datasets_rules(params, paths, cores())
 
 
-def datasets_clean(params: Params, paths: Paths) -> Prepared:
-    """What such scripts do: MinHash row by row in `map`, buckets in dictionaries, pairs judged by their shingles."""
+def datasketch_clean(params: Params, paths: Paths) -> Prepared:
+    """What such scripts do: signatures in `map`, datasketch's index of buckets, pairs judged by their shingles."""
     import hashlib
     import re
 
     import datasets
+    from datasketch import LeanMinHash, MinHash, MinHashLSH
 
     from stages.cleaning.duplicates import SHINGLE, banding
     from stages.cleaning.rules import cleaner
@@ -302,35 +308,35 @@ def datasets_clean(params: Params, paths: Paths) -> Prepared:
     datasets.disable_progress_bars()
     clean_text = cleaner(cleaning(params))
     rows = datasets.Dataset.from_parquet(str(paths.raw), cache_dir=str(paths.root / "datasets"))
-    rows = rows.select(range(min(SLOW_ROWS, len(rows))))
     bands, width = banding(params.clean.near_duplicate_jaccard)
-    draw = np.random.default_rng(1)
-    a, b = (draw.integers(1, 2**61 - 1, size=bands * width, dtype=np.uint64) for _ in range(2))
 
-    def shingles(key: str) -> set[str]:
-        return {key[at : at + SHINGLE] for at in range(max(1, len(key) - SHINGLE + 1))}
+    def shingles(key: str) -> set[bytes]:
+        return {key[at : at + SHINGLE].encode() for at in range(max(1, len(key) - SHINGLE + 1))}
 
-    def one(row: dict[str, Any]) -> dict[str, Any]:
-        text = clean_text(row["text"])
-        key = re.sub(r"[\W_]+", " ", text.lower()).strip()
-        hashed = np.array([zlib.crc32(shingle.encode()) for shingle in shingles(key)], dtype=np.uint64)
-        lowest = ((hashed[:, None] * a + b) % np.uint64(2**61 - 1)).min(axis=0).reshape(bands, width)
-        return {"text": text, "key": key, "bands": [band.tobytes().hex() for band in lowest]}
+    def batch(texts: list[str]) -> dict[str, list[Any]]:
+        cleaned = [clean_text(text) for text in texts]
+        keys = [re.sub(r"[\W_]+", " ", text.lower()).strip() for text in cleaned]
+        hashes = MinHash.bulk([list(shingles(key)) for key in keys], num_perm=bands * width)
+        return {"clean": cleaned, "key": keys, "signature": [found.hashvalues.tobytes() for found in hashes]}
 
     def work() -> None:
-        seen: dict[Any, int] = {}
+        signed = rows.map(
+            batch, batched=True, input_columns=["text"], num_proc=cores(), load_from_cache_file=False
+        )  # fmt: skip
+        like = MinHash(num_perm=bands * width)
+        index = MinHashLSH(params.clean.near_duplicate_jaccard, num_perm=bands * width, params=(bands, width))
         keys: list[str] = []
         kept = []
-        for at, row in enumerate(rows.map(one, load_from_cache_file=False)):
+        for at, row in enumerate(signed.select_columns(["row_id", "key", "signature"])):
             keys.append(row["key"])
-            buckets = list(enumerate(row["bands"]))
-            others = {seen[bucket] for bucket in buckets if bucket in seen}
-            own = shingles(row["key"]) if others else set()
-            near = (shingles(keys[other]) for other in others)
+            values = np.frombuffer(row["signature"], dtype=like.hashvalues.dtype)
+            signature = LeanMinHash(seed=like.seed, hashvalues=values, scheme=like.scheme)
+            own = shingles(row["key"])
+            near = (shingles(keys[other]) for other in index.query(signature))
             if not any(len(own & other) >= params.clean.near_duplicate_jaccard * len(own | other) for other in near):
                 kept.append((hashlib.sha256(row["row_id"].encode()).digest(), at))
-                seen.update(dict.fromkeys(buckets, at))
-        rows.select([at for _, at in sorted(kept)]).to_parquet(str(paths.root / "datasets.parquet"))
+                index.insert(at, signature, check_duplication=False)
+        signed.select([at for _, at in sorted(kept)]).to_parquet(str(paths.root / "datasets.parquet"))
 
     return work, len(rows)
 
@@ -399,7 +405,7 @@ def tokenize(params: Params, paths: Paths) -> Prepared:
     return lambda: write_tokens(table, paths.root / "tokens", task, arguments), len(table)
 
 
-def encode_batch(params: Params, paths: Paths) -> Prepared:
+def encode_batch_fast(params: Params, paths: Paths) -> Prepared:
     table, _, arguments = texts_and_task(params, paths)
     engine = arguments["tokenizer"].backend_tokenizer
     engine.enable_truncation(arguments["max_tokens"])
@@ -407,7 +413,7 @@ def encode_batch(params: Params, paths: Paths) -> Prepared:
 
     def batches() -> Iterator[int]:
         for at in range(0, len(texts), 1000):
-            yield len(engine.encode_batch(texts[at : at + 1000]))
+            yield len(engine.encode_batch_fast(texts[at : at + 1000]))
 
     return lambda: sum(batches()), len(texts)
 
@@ -415,7 +421,8 @@ def encode_batch(params: Params, paths: Paths) -> Prepared:
 WAYS: dict[str, Callable[..., Prepared]] = {
     way.__name__: way
     for way in (
-        clean, rules, datasets_rules, datasets_rules_all, datasets_clean, exact, polars_exact, tokenize, encode_batch,
+        clean, rules, datasets_rules, datasets_rules_all, datasketch_clean, exact, polars_exact, tokenize,
+        encode_batch_fast,
     )
 }  # fmt: skip
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 import torch
 
-from stages.machine import cores, processor
+from stages.machine import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 WARMUP, STEPS, TURNS = 4, 40, 5
@@ -41,7 +42,7 @@ def main() -> None:
     gain = statistics.median(turn["online"] / turn["cached"] for turn in turns)
     possible = statistics.median(1 + turn["teacher_forward"] / (3 * turn["student_forward"]) for turn in turns)
     report = {
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "steps": STEPS,
         "turns": TURNS,
         "ms_a_step": {name: round(1000 * value / STEPS, 2) for name, value in seconds.items()},
@@ -49,9 +50,7 @@ def main() -> None:
         "possible_gain": round(possible, 3),
         "share_of_possible": round(gain / possible, 3),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    Path(__file__).with_suffix(".json").write_text(text, encoding="utf-8")
+    record.write(Path(__file__).with_suffix(".json"), report)
 
 
 def one(stack: ExitStack) -> None:

@@ -3,23 +3,22 @@
     python benchmarks/encoder_step.py [--rounds 3]
 
 Each choice differs from the first line in one thing. All run in turn in one process, several rounds; the ratio is
-that of the medians. Writes benchmarks/encoder_step.json with the hardware's name. The choices behind the defaults in
+that of the medians. Writes benchmarks/encoder_step.json. The choices behind the defaults in
 params.yaml (encoder dropout, frozen embeddings, fp32 on a CPU that is slow in bf16) can be checked with it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import record
 import torch
 from transformers import AutoModel
 
-from stages import machine
 from stages.params import load_params
 from stages.pretrained import locate
 
@@ -74,11 +73,11 @@ def tokens_per_second(folder: Path, choice: Choice) -> float:
     return STEPS * choice.rows * choice.tokens / (time.perf_counter() - started)
 
 
-def processor() -> str:
-    """The processor's name, and the features that matter here."""
+def features() -> str:
+    """Those of the processor that matter here, and the threads."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    features = [feature for feature in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {feature}" in text]
-    return f"{machine.processor()}, {torch.get_num_threads()} threads, {' '.join(features)}"
+    found = [feature for feature in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {feature}" in text]
+    return f"{torch.get_num_threads()} threads, {' '.join(found)}"
 
 
 def main() -> None:
@@ -97,8 +96,8 @@ def main() -> None:
     }
     for name, row in table.items():
         print(f"{name:28} {row['tokens_per_s']:7,} tokens/s  {row['ratio']:.2f}x")
-    result = {"hardware": processor(), "torch": torch.__version__, "rounds": rounds, "choices": table}
-    (ROOT / "benchmarks/encoder_step.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = {"features": features(), "torch": torch.__version__, "rounds": rounds, "choices": table}
+    record.write(ROOT / "benchmarks/encoder_step.json", result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ evaluation_overhead.json beside this file: seconds, and each part as a ratio of 
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -14,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import record
 
 from stages import plugins
 from stages.evaluate import ask, predictions
 from stages.files import write_parquet
-from stages.machine import cores, processor
+from stages.machine import cores
 from stages.measures import ANSWERS
 from stages.params import load_params
 from stages.paths import Paths
@@ -50,12 +50,10 @@ def main() -> None:
     print(f"{'added':12}{added:8.2f} s{added / seconds['predict']:8.1%}")
     report = {
         "rows": ROWS,
-        "processor": processor(),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "added_share": round(added / seconds["predict"], 4),
     }
-    target = Path(__file__).with_suffix(".json")
-    target.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    record.write(Path(__file__).with_suffix(".json"), report)
 
 
 if __name__ == "__main__":

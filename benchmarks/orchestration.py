@@ -7,7 +7,6 @@ as the slope between chains of two lengths. The commands alternate. Writes orche
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stages.machine import processor
+import record
 
 RUNS = 7
 SHORT, LONG = 2, 12  # stages of the two chains
@@ -39,7 +38,6 @@ def main() -> None:
         for command in forced:
             slopes[command] = (times[LONG][command] - times[SHORT][command]) / (LONG - SHORT)
     report = {
-        "processor": processor(),
         "runs": RUNS,
         "cached_seconds": rounded(cached),
         "cached_adds_seconds": round(cached["winnow_reproduce"] - cached["dvc_status"], 2),
@@ -47,9 +45,7 @@ def main() -> None:
         "per_stage_seconds": rounded(slopes),
         "per_stage_adds_seconds": round(slopes["winnow_reproduce"] - slopes["dvc_repro"], 3),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    Path(__file__).with_suffix(".json").write_text(text, encoding="utf-8")
+    record.write(Path(__file__).with_suffix(".json"), report)
 
 
 def paired(commands: dict[str, list[str]], folder: Path, environment: dict[str, str]) -> dict[str, float]:

@@ -30,10 +30,11 @@ from typing import Any
 
 import numpy as np
 import psutil
+import record
 import torch
 
 from flows.edits import set_values
-from stages.machine import cores, processor
+from stages.machine import cores
 from stages.training.processes import greatest, join, rank, world_size
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,7 @@ def main() -> None:
         for compiled in ((False, True) if gpus and stage == 0 else (False,))
     ]
     report: dict[str, Any] = {
-        "hardware": torch.cuda.get_device_name() if gpus else processor(),
+        "device": torch.cuda.get_device_name() if gpus else "cpu",
         "processes": processes,
         "model": "tiny" if arguments.tiny else "BERT base",
         "runs": [],
@@ -69,9 +70,7 @@ def main() -> None:
     if arguments.pipeline:
         precisions = ("fp16", "bf16") if gpus else ("fp32",)
         report["pipelines"] = {precision: pipeline(Path(arguments.project), precision) for precision in precisions}
-    text = json.dumps(report, indent=2) + "\n"
-    print(text)
-    Path(arguments.out).write_text(text, encoding="utf-8")
+    record.write(Path(arguments.out), report)
 
 
 def parse() -> argparse.Namespace:

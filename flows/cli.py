@@ -282,10 +282,12 @@ def _use_server() -> None:
 def metrics(as_json: bool, markdown: bool) -> None:
     """Print the table of models.
 
-    Where it was measured with other parameters or other code than those here, a line on stderr says so.
+    Where it was measured with other parameters or other code than those here, or its speeds on another machine, a
+    line on stderr says so.
     """
     from flows import freshness
     from flows import metrics as table
+    from stages.machine import processor
 
     root = _root()
     rows = table.rows(root)
@@ -296,8 +298,9 @@ def metrics(as_json: bool, markdown: bool) -> None:
     else:
         notes = table.notes(root)
         click.echo(table.as_markdown(rows, notes) if markdown else "\n".join([table.as_text(rows), *notes]))
-    if told := freshness.notice(root):
-        click.echo(f"winnow: {told}", err=True)
+    for told in (freshness.notice(root), table.elsewhere(rows, processor())):
+        if told:
+            click.echo(f"winnow: {told}", err=True)
 
 
 _markdown = click.option("--markdown", is_flag=True, help="Markdown, on a terminal too.")

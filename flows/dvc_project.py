@@ -349,9 +349,14 @@ def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], c
     _stream(root, [*_DVC, "--wait-for-lock", *arguments], f"dvc {arguments[0]}", on_line, children)
 
 
-def run_module(root: Path, module: str, on_line: Callable[[str], object], children: Children) -> None:
-    """Run a module of the project that is no stage, as stages run. Raises DvcError with its last line."""
-    _stream(root, [sys.executable, "-m", module], module, on_line, children)
+def run_module(
+    root: Path, module: str, arguments: Sequence[str], on_line: Callable[[str], object], children: Children
+) -> None:
+    """Run a module of the project by itself, as stages run, of which DVC keeps nothing.
+
+    Raises DvcError with its last line.
+    """
+    _stream(root, [sys.executable, "-m", module, *arguments], module, on_line, children)
 
 
 def _stream(root: Path, command: list[str], name: str, on_line: Callable[[str], object], children: Children) -> None:

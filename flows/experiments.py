@@ -48,6 +48,10 @@ class Checkout:
 
         dvc_project.stream(self.folder, ["repro", *targets], on_line, self.children)
 
+    def run(self, module: str, arguments: Sequence[str] = ()) -> None:
+        """Run a module of the project there by itself. Raises DvcError with its last line."""
+        dvc_project.run_module(self.folder, module, arguments, lambda line: self.log(f"  {line}"), self.children)
+
     def measured(self, name: str) -> Any:
         """What the file `name` of metrics/ holds, such as "quality/teacher"."""
         return json.loads((self.folder / f"metrics/{name}.json").read_text(encoding="utf-8"))

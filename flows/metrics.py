@@ -14,6 +14,8 @@ from flows.seed_record import Seeds
 from stages.paths import MODELS, Paths
 
 TEACHER = "teacher"
+MEASURE_HERE = "dvc repro --force --single-item profile"
+UNKNOWN = "a processor that is not known"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Row:
     faster: float | None = None
     smaller: float | None = None
     threads: int | None = None
+    processor: str | None = None
+    date: str | None = None
 
     @property
     def measured(self) -> bool:
@@ -67,6 +71,14 @@ class Row:
         if self.of_teacher is None or known is None:
             return None
         return f"{self.of_teacher:.1%}" if known else "no difference shown"
+
+    @property
+    def timed_on(self) -> str | None:
+        """What its speed is to be read with: "2 threads of AMD EPYC, 2 cores, on 2026-11-28"; None without a speed."""
+        if self.threads is None:
+            return None
+        day = f", on {self.date}" if self.date else ""
+        return f"{self.threads} {'thread' if self.threads == 1 else 'threads'} of {self.processor or UNKNOWN}{day}"
 
 
 def _with_spread(value: float | None, spread: float | None) -> str | None:
@@ -95,9 +107,13 @@ def rows(root: Path) -> tuple[Row, ...]:
     Raises ValueError for a file that is not an object of numbers.
     """
     paths = Paths(root)
-    quality = {name: _numbers(paths.quality(name)) for name in MODELS}
-    profile = {name: _numbers(paths.profile(name)) for name in MODELS}
-    every = tuple(_judged(_row(name, quality, profile), paths) for name in MODELS)
+    quality = {name: _numbers(_object(paths.quality(name))) for name in MODELS}
+    files = {name: _object(paths.profile(name)) for name in MODELS}
+    profile = {name: _numbers(content) for name, content in files.items()}
+    every = tuple(
+        dataclasses.replace(_judged(_row(name, quality, profile), paths), **_words(files[name], "processor", "date"))
+        for name in MODELS
+    )
     known = seed_record.read(root)
     return tuple(_over_seeds(row, known) for row in every) if known and known.current else every
 
@@ -164,10 +180,6 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
-def _numbers(path: Path) -> dict[str, float]:
-    return {key: value for key, value in _object(path).items() if isinstance(value, int | float)}
-
-
 def _object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
@@ -180,6 +192,14 @@ def _object(path: Path) -> dict[str, Any]:
     return content
 
 
+def _numbers(content: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in content.items() if isinstance(value, int | float)}
+
+
+def _words(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key in keys if isinstance(value := content.get(key), str)}
+
+
 def cells(row: Row) -> tuple[str, ...]:
     """The texts of a row, in the order of HEADER; "-" for what is not known."""
     values = [(getattr(row, field), form) for field, form in _COLUMNS.values()]
@@ -187,16 +207,17 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def as_text(table: Sequence[Row]) -> str:
-    """Aligned columns for a terminal."""
+    """Aligned columns for a terminal, and below them what is known of the machine that measured."""
     lines = [HEADER, *map(cells, table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    aligned = [
         "  ".join(
             text.ljust(width) if position == 0 else text.rjust(width)
             for position, (text, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
-    )
+    ]
+    return "\n".join([*aligned, "", machine(table)])
 
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
@@ -212,10 +233,22 @@ def as_records(table: Sequence[Row]) -> list[dict[str, str | float | None]]:
 
 
 def machine(table: Sequence[Row]) -> str:
-    """One line that says how speed was measured, as far as the files tell."""
-    threads = sorted({row.threads for row in table if row.threads is not None})
-    if not threads:
+    """How speed was measured: once, on which processor, with how many threads, on which day; or not of all alike."""
+    models: dict[str, list[str]] = {}
+    for row in table:
+        if row.timed_on:
+            models.setdefault(row.timed_on, []).append(row.model)
+    if not models:
         return "Speed and size have not been measured yet."
-    word = "thread" if threads == [1] else "threads"
-    count = " or ".join(map(str, threads))
-    return f"Latency is of one text at a time; every model was given {count} {word}."
+    if len(models) == 1:
+        return f"Latency is of one text at a time; every model was given {next(iter(models))}."
+    each = "; ".join(f"{', '.join(names)}: {where}" for where, names in models.items())
+    return f"Speeds are not of one run, and their ratios mean nothing: {each}. `{MEASURE_HERE}` measures all here."
+
+
+def elsewhere(table: Sequence[Row], here: str) -> str | None:
+    """One line where a speed is not of the processor `here`, as `stages.machine.processor` names it; else None."""
+    others = sorted({row.processor or UNKNOWN for row in table if row.threads is not None} - {here})
+    if not others:
+        return None
+    return f"speed was measured on {' and '.join(others)}, and this is {here}: `{MEASURE_HERE}` measures it here."

@@ -211,8 +211,10 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
     drawn = f"![the graph, by state]({picture(plan.graph, words)})\n\nAs Mermaid:\n\n{flowchart(plan.graph, words)}"
     create_markdown_artifact(drawn, key="graph", description="The graph, by state.")
     create_table_artifact(rows, key="stages", description="What became of each stage.")
-    models = [dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in metrics.rows(root)]
-    create_table_artifact(models, key="models", description="Quality, speed and size of each model.")
+    table = metrics.rows(root)
+    models = [dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in table]
+    described = f"Quality, speed and size of each model. {metrics.machine(table)}"
+    create_table_artifact(models, key="models", description=described)
     publish_parameters(root)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from scipy.stats import t
 
-from flows import dvc_project, git
+from flows import git
 from flows.experiments import Checkout, Log, checkout, seeds_of, spread
 from flows.seed_record import fingerprint
 from stages import machine
@@ -66,7 +66,7 @@ def measure(root: Path, seeds: int, log: Log) -> dict[str, Any]:
 
 
 def _on_rows_set_aside(here: Checkout) -> Any:
-    dvc_project.run_module(here.folder, "stages.held_out", here.log, here.children)
+    here.run("stages.held_out")
     return json.loads(Paths(here.folder).held_out_report.read_text(encoding="utf-8"))
 
 

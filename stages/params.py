@@ -442,6 +442,7 @@ class EvaluateParams(Section):
 
 
 class ProfileParams(Section):
+    rounds: PositiveInt
     threads: PositiveInt
     single_rows: PositiveInt
     throughput_rows: PositiveInt

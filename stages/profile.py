@@ -1,29 +1,77 @@
-"""Stage `profile`: what one model costs on this machine: latency, throughput, start-up, energy, size, memory."""
+"""Stage `profile`: what each model costs on this machine: latency, throughput, start-up, energy, size, memory.
+
+All models in one run and in turns, each time in a new process, so that what is compared is of one machine and one hour:
+
+    round 1: baseline  teacher  student  pruned  quantized
+    round 2: baseline  teacher  ...                          a figure is the median of its rounds
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import statistics
+import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from stages import plugins
+from stages import guard
 from stages.entry import run_stage
 from stages.files import write_json
 from stages.machine import processor
-from stages.measures import COSTS
 from stages.params import Params
-from stages.paths import Paths
-from stages.rows import read_split, texts_of
-from stages.runners import open_runner
+from stages.paths import MODELS, Paths
+from stages.progress import progress
+
+Figures = Mapping[str, Any]
+EXACT = ("size_mb",)  # the same in each round
 
 
-def profile(params: Params, paths: Paths, name: str) -> None:
-    """Measure the model `name`; write metrics/profile/NAME.json. The figures are this machine's."""
-    texts = texts_of(read_split(paths.clean, "test"))
-    folder = paths.model(name)
-    speed = plugins.load(COSTS, "speed", key="measure")(
-        lambda threads: open_runner(folder, threads=threads), texts, params.profile
-    )
-    size = plugins.load(COSTS, "size", key="measure")(folder)
-    write_json(paths.profile(name), {**speed, **size, "threads": params.profile.threads, "processor": processor()})
+def profile(params: Params, paths: Paths, *names: str) -> None:
+    """Measure the models `names` (none named: all); write metrics/profile/NAME.json. The figures are this machine's."""
+    found = in_turns(names or MODELS, params.profile.rounds, measured)
+    machine = {
+        "threads": params.profile.threads,
+        "processor": processor(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    for name, rounds in found.items():
+        write_json(paths.profile(name), {**combined(rounds), **machine})
+
+
+def in_turns(
+    names: Sequence[str], rounds: int, measure: Callable[[str, int], Figures]
+) -> Mapping[str, Sequence[Figures]]:
+    """What `measure(name, round)` finds of each name in each round (from 0): a round goes once over all the names."""
+    found: dict[str, list[Figures]] = {name: [] for name in names}
+    for number, name in progress([(number, name) for number in range(rounds) for name in names], "profile"):
+        found[name].append(measure(name, number))
+    return found
+
+
+def measured(name: str, number: int) -> Figures:
+    """One model's figures, from a process of its own. Raises SystemExit where that fails; it has said why."""
+    command = [sys.executable, "-m", "stages.timing", name, *(["table"] if number == 0 else [])]
+    # The outs are this process's to put back, not the child's; and Ctrl-C is heard here alone.
+    environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, text=True, check=False,
+        preexec_fn=guard.end_with_parent, process_group=0,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.returncode if done.returncode > 0 else 128 - done.returncode)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def combined(rounds: Sequence[Figures]) -> dict[str, Any]:
+    """The median of each figure, and under `rounds` what each round found; what only the first has stays as it is."""
+    repeated = [key for key in rounds[0] if all(isinstance(figures.get(key), int | float) for figures in rounds)]
+    each = {key: [figures[key] for figures in rounds] for key in repeated}
+    medians = {key: round(statistics.median(values), 3) for key, values in each.items()}
+    return {**rounds[0], **medians, "rounds": {key: each[key] for key in repeated if key not in EXACT}}
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ def make_project(folder: Path) -> Path:
         distill__batch_size=16, distill__encoder_learning_rate=3.0e-3, distill__teacher_layers=[0, 2],
         prune__common_words=10, prune__epochs=3, prune__heads_kept=0.75, prune__feed_forward_kept=0.5,
         prune__encoder_learning_rate=3.0e-3,
-        profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8, profile__batch_sizes=[1, 8],
-        profile__thread_counts=[1], evaluate__resamples=200, evaluate__perturbed_rows=10,
+        profile__rounds=1, profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8,
+        profile__batch_sizes=[1, 8], profile__thread_counts=[1], evaluate__resamples=200, evaluate__perturbed_rows=10,
     )  # fmt: skip
     init_repository(folder)
     run(folder, "git", "add", "-A")

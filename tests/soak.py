@@ -25,6 +25,7 @@ from typing import Any
 
 import httpx
 import psutil
+import record
 import yaml
 from conftest import run
 from flow_fixtures import environment
@@ -252,9 +253,10 @@ def main() -> None:
         for process in soak.own():
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
-    print("\n" + json.dumps(report, indent=2))
     if options.output:
-        options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        record.write(options.output, report)
+    else:
+        print("\n" + json.dumps(report, indent=2))
     if any(report["faults"].values()):
         sys.exit(f"soak: faults found; everything is in {home}")
     shutil.rmtree(home)

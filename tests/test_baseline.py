@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REPOSITORY, TOPICS
+from conftest import REPOSITORY, TOPICS, run
 
 from stages.baseline import WORDS_WORK, baseline, words_reach
 from stages.contracts import Runner
@@ -27,12 +28,13 @@ WORDS = {
 EMOJI = {"glad": ["\U0001f600", "\U0001f60d", "\u2764\ufe0f"], "sad": ["\U0001f622", "\U0001f494", "\U0001f62d"]}
 
 
-def trained(folder: Path, texts: Mapping[str, Sequence[str]]) -> tuple[Runner, dict]:
-    """The baseline of these texts, by label, and its model.json."""
+def trained(folder: Path, texts: Mapping[str, Sequence[str]], *, also: Sequence[str] = ()) -> tuple[Runner, dict]:
+    """The baseline of these texts, by label, and its model.json; `also`: splits that have the rows too."""
     paths = Paths(folder)
     paths.clean.parent.mkdir(parents=True)
     rows = [
-        {"row_id": f"{label}-{at}", "text": text, "label": label, "origin": "here", "split": "train"}
+        {"row_id": f"{label}-{at}", "text": text, "label": label, "origin": "here", "split": split}
+        for split in ("train", *also)
         for label, some in texts.items()
         for at, text in enumerate(some)
     ]
@@ -85,6 +87,31 @@ def test_words_are_taken_where_there_are_some(tmp_path: Path) -> None:
 )
 def test_words_work_by_what_of_a_text_they_reach(text: str, work: bool) -> None:
     assert (words_reach([text]) >= WORDS_WORK) == work
+
+
+FITTED = """
+import hashlib, random
+from pathlib import Path
+from stages import baseline
+from stages.params import load_params
+
+draw, words = random.Random(5), [f"word{number}" for number in range(3000)]
+texts = [" ".join(draw.choices(words[label * 200 :], k=12)) for label in range(8) for _ in range(60)]
+vectorizer, rows = baseline.learned(texts, "word", 2)
+found = baseline.fitted(rows, [str(label) for label in range(8) for _ in range(60)], load_params(Path("params.yaml")))
+print(hashlib.sha256(b"".join(array.tobytes() for array in (vectorizer.idf_, rows.data, *found))).hexdigest())
+"""
+
+
+def test_the_weights_are_the_same_to_the_last_bit_on_every_processor() -> None:
+    """OpenBLAS and numpy have other code for other processors, which adds up in another order."""
+    processors = (
+        {"OPENBLAS_CORETYPE": "Nehalem"},
+        {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "2"},
+        {"OPENBLAS_CORETYPE": "SkylakeX", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"},
+    )
+    found = {run(REPOSITORY, sys.executable, "-c", FITTED, **processor).stdout for processor in processors}
+    assert len(found) == 1
 
 
 def test_texts_without_any_n_gram_are_answered_with_the_commonest_label(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ BY_LITERAL_NAME = {
     "clean": RULES, "quantize": RULES, "baseline": ["cleaning/stop_words.py"], "finetune": ["cleaning/stop_words.py"],
     "ingest": [f"reading/{name}.py" for name in ("lines", "records", "storage", "values")],  # for the source `files`
     "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
-    "profile": [*RULES, *(f"measures/{name}.py" for name in COSTS)],
+    "profile": ["timing.py", *RULES, *(f"measures/{name}.py" for name in COSTS)],
 }  # fmt: skip
 
 
@@ -123,8 +123,8 @@ def plugins_of(module: str, definition: dict[str, Any], tables: set[str]) -> lis
             stages_folder / f"backends/{backend}/runner.py",
             stages_folder / "backends/pytorch/runner.py",  # the student's own answers
         ]
-    if module in ("evaluate", "profile"):
-        model = definition["cmd"].split()[-1]
+    opened = {"evaluate": definition["cmd"].split()[-1:], "profile": MODELS}
+    for model in opened.get(module, []):
         runner = {"baseline": "tfidf", "quantized": backend}.get(model, "pytorch")
         chosen.append(stages_folder / f"backends/{runner}/runner.py")
         if runner == "pytorch":
@@ -206,6 +206,14 @@ def test_a_command_is_the_stages_module_and_nothing_of_params_or_host(address: s
     name = address.partition("@")[2]
     assert definition["cmd"] == f"python -m stages.{module}" + (f" {name}" if name else "")
     assert name in ("", *MODELS)
+
+
+def test_all_models_are_timed_by_one_stage_so_that_no_table_is_of_two_machines() -> None:
+    of_profile = [address for address in STAGES if address.partition("@")[0] == "profile"]
+    assert of_profile == ["profile"]
+    outs = [path for out in STAGES["profile"][1]["metrics"] for path in out]
+    assert outs == [f"metrics/profile/{model}.json" for model in MODELS]
+    assert {f"artifacts/models/{model}" for model in MODELS} <= {*STAGES["profile"][1]["deps"]}
 
 
 @pytest.mark.parametrize("address", STAGES)

@@ -16,7 +16,18 @@ from sklearn.metrics import brier_score_loss, classification_report, recall_scor
 
 from stages import plugins
 from stages.contracts import Answers, Runner
-from stages.measures import ANSWERS, calibration, fairness, identity_words, quality, robustness, size, slices, speed
+from stages.measures import (
+    ANSWERS,
+    calibration,
+    fairness,
+    identity_words,
+    quality,
+    robustness,
+    size,
+    slices,
+    speed,
+    throughput,
+)
 from stages.params import EvaluateParams, IdentityList, ProfileParams, load_params
 
 
@@ -268,14 +279,15 @@ def test_speed_tells_single_rows_from_batches_and_threads() -> None:
         return Runner(labels=("a", "b"), predict=predict)
 
     params = ProfileParams(
-        threads=1, single_rows=10, throughput_rows=20, batch_size=8, batch_sizes=[10], thread_counts=[1, 2]
+        rounds=1, threads=1, single_rows=10, throughput_rows=20, batch_size=8, batch_sizes=[10], thread_counts=[1, 2]
     )
     measured = speed.measure(open_runner, ["text"] * 30, params)
+    table = throughput.measure(open_runner, ["text"] * 30, params)
     assert calls[-6:] == [(1, 10)] * 3 + [(2, 10)] * 3  # one that is not counted, and two
     assert 20 <= measured["latency_p50_ms"] <= measured["latency_p90_ms"] <= measured["latency_p99_ms"]
     assert measured["start_up_ms"] >= 20
     assert measured["throughput_rows_per_s"] <= 20 / 0.03
-    assert measured["throughput"]["threads_2"]["batch_10"] <= 20 / 0.02
+    assert table["threads_2"]["batch_10"] <= 20 / 0.02
 
 
 def test_energy_is_the_sum_of_the_packages_and_unknown_without_counters(tmp_path: Path) -> None:

@@ -7,16 +7,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPOSITORY, init_repository, run
 from flow_fixtures import winnow
 
 from flows import freshness, metrics, readme
 
 
-def write(root: Path, kind: str, name: str, **values: float) -> None:
+def write(root: Path, kind: str, name: str, **values: float | str) -> None:
     path = root / "metrics" / kind / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values))
+
+
+MACHINE = "Latency is of one text at a time; every model was given 2 threads of AMD EPYC, 2 cores, on 2026-11-28."
 
 
 @pytest.fixture
@@ -24,6 +28,7 @@ def measured(tmp_path: Path) -> Path:
     write(tmp_path, "quality", "teacher", accuracy=0.8, macro_f1=0.75, rows=1000)
     write(tmp_path, "quality", "quantized", accuracy=0.7, macro_f1=0.6, rows=1000)
     speed = {"latency_p99_ms": 12.5, "throughput_rows_per_s": 1234.5, "peak_rss_mb": 300.0, "threads": 2}
+    speed |= {"processor": "AMD EPYC, 2 cores", "date": "2026-11-28"}
     write(tmp_path, "profile", "teacher", latency_p50_ms=10.0, size_mb=90.0, **speed)
     write(tmp_path, "profile", "quantized", latency_p50_ms=2.5, size_mb=20.0, **speed)
     return tmp_path
@@ -53,6 +58,8 @@ def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path)
         "student           -         -         -           -       -       -       -        -       -        -",
         "pruned            -         -         -           -       -       -       -        -       -        -",
         "quantized     70.0%     60.0%         -           -    2.50   12.50   1,234     20.0    4.0x     4.5x",
+        "",
+        MACHINE,
     ]
 
 
@@ -60,7 +67,29 @@ def test_markdown_has_the_same_cells_and_says_how_speed_was_measured(measured: P
     lines = metrics.as_markdown(metrics.rows(measured)).splitlines()
     assert lines[0].startswith("| model | accuracy | macro-F1 |")
     assert lines[-3] == "| quantized | 70.0% | 60.0% | - | - | 2.50 | 12.50 | 1,234 | 20.0 | 4.0x | 4.5x |"
-    assert lines[-1] == "Latency is of one text at a time; every model was given 2 threads."
+    assert lines[-1] == MACHINE
+
+
+def test_speeds_of_two_runs_are_never_shown_as_of_one(measured: Path):
+    write(measured, "profile", "student", latency_p50_ms=4.0, threads=2, processor="Xeon, 2 cores", date="2026-11-29")
+    assert metrics.machine(metrics.rows(measured)) == (
+        "Speeds are not of one run, and their ratios mean nothing: teacher, quantized: 2 threads of AMD EPYC, 2 cores, "
+        "on 2026-11-28; student: 2 threads of Xeon, 2 cores, on 2026-11-29. "
+        "`dvc repro --force --single-item profile` measures all here."
+    )
+
+
+def test_speeds_of_another_machine_are_said_to_be(measured: Path):
+    table = metrics.rows(measured)
+    assert metrics.elsewhere(table, "AMD EPYC, 2 cores") is None
+    assert metrics.elsewhere(table, "Xeon, 8 cores") == (
+        "speed was measured on AMD EPYC, 2 cores, and this is Xeon, 8 cores: "
+        "`dvc repro --force --single-item profile` measures it here."
+    )
+    for name in ("teacher", "quantized"):
+        write(measured, "profile", name, latency_p50_ms=1.0, threads=2, processor="Nobody's, 3 cores")
+    (measured / "dvc.yaml").write_text("stages: {}\n")
+    assert "winnow: speed was measured on Nobody's, 3 cores, and this is " in winnow(measured, "metrics").stderr
 
 
 def test_nothing_measured_gives_rows_of_dashes(tmp_path: Path):
@@ -186,6 +215,15 @@ def test_the_word_is_on_stderr_so_that_the_table_stays_readable_by_machines(proj
     assert json.loads(done.stdout)[1]["accuracy"] == 0.5
     assert done.stderr.startswith("winnow: these figures were measured before a change: rate: ")
     assert "train.py is missing. `winnow plan` says" in done.stderr
+
+
+def test_a_stage_that_is_no_more_in_dvc_yaml_makes_no_figure_stale(project: Path):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    for gone in ("train@teacher", "time"):
+        outs = [{"path": f"metrics/profile/{gone}.json"}]
+        lock["stages"][gone] = {"cmd": "true", "deps": [{"path": "gone.py", "md5": "0"}], "outs": outs}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert freshness.notice(project) is None
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])

@@ -9,5 +9,6 @@ ANSWERS = {
 }
 COSTS = {
     "speed": "stages.measures.speed:measure",
+    "throughput": "stages.measures.throughput:measure",
     "size": "stages.measures.size:measure",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.contracts import Runner, Text
+from stages.measures.throughput import rows_per_second
 from stages.params import ProfileParams
 
 WARM_UP = 20  # rows that are not counted; of the batches it is one
@@ -31,7 +32,7 @@ def measure(open_runner: Callable[[int], Runner], texts: Sequence[Text], params:
     milliseconds = latencies(runner, list(texts[: params.single_rows]))
     many = list(texts[: params.throughput_rows])
     before = joules()
-    throughput = rows_per_second(runner, many, params.batch_size)
+    rate = rows_per_second(runner, many, params.batch_size)
     after = joules()
     energy = {} if before is None or after is None or after < before else {
         "energy_j_per_1000_rows": round((after - before) / len(many) * 1000, 2)
@@ -40,14 +41,7 @@ def measure(open_runner: Callable[[int], Runner], texts: Sequence[Text], params:
         **{f"latency_p{p}_ms": round(float(np.percentile(milliseconds, p)), 3) for p in PERCENTILES},
         "latency_mean_ms": round(float(np.mean(milliseconds)), 3),
         "start_up_ms": round(start_up, 1),
-        "throughput_rows_per_s": round(throughput, 1),
-        "throughput": {
-            f"threads_{threads}": {
-                f"batch_{size}": round(rows_per_second(open_runner(threads), many, size), 1)
-                for size in params.batch_sizes
-            }
-            for threads in params.thread_counts
-        },
+        "throughput_rows_per_s": round(rate, 1),
         **energy,
     }
 
@@ -62,16 +56,6 @@ def latencies(runner: Runner, texts: Sequence[Text]) -> list[float]:
         runner.predict([text])
         milliseconds.append((time.perf_counter() - started) * 1000)
     return milliseconds
-
-
-def rows_per_second(runner: Runner, texts: Sequence[Text], batch_size: int) -> float:
-    """The throughput in batches of so many rows, after one that is not counted."""
-    batches = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
-    runner.predict(batches[0])
-    started = time.perf_counter()
-    for batch in batches:
-        runner.predict(batch)
-    return len(texts) / (time.perf_counter() - started)
 
 
 def joules(root: Path = RAPL) -> float | None:

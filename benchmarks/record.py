@@ -1,0 +1,37 @@
+"""What a figure must be read with: every file of figures here holds the commit, the day and the processor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stages.files import publish
+from stages.machine import processor
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def made() -> dict[str, str]:
+    """Of this moment: the commit (with "-dirty" where files differ from it), the day (UTC), and the processor.
+
+    The commit is "unknown" where this is no clone.
+    """
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "commit": described.stdout.strip() or "unknown",
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
+    }
+
+
+def write(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write the figures as JSON, in their order, under what they were made with; print them too."""
+    text = json.dumps({"made": made(), **figures}, indent=2, allow_nan=False) + "\n"
+    print(text)
+    with publish(path) as draft:
+        draft.write_text(text, encoding="utf-8")
