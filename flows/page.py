@@ -32,7 +32,7 @@ CONFUSIONS_SHOWN = 12  # of a model, below its matrices
 STAGES_OPEN = 6  # more of them are folded
 NOT_KNOWN = "–"
 IDENTITY = "he, she and the like"
-OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
+OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?", "cannot tell": "–", "not judged": "–"}
 VERDICTS = {"better": "✓", "worse": "✗", "no clear change": "≈", "unchanged": "=", "unknown": "?"}
 KIND_MARKS = {"right to wrong": "✗", "wrong to right": "✓", "wrong to wrong": "≈"}
 MODEL_COLUMNS = (  # where, key, title, unit

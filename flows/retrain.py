@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +23,11 @@ from prefect.states import Cancelled, Completed, Failed, State
 from flows import dvc_project, dvc_storage, git, proposals, released_data, releases
 from flows.comparison import gather
 from flows.dvc_project import DvcError
-from flows.evidence import Decision, Review, number
+from flows.evidence import STOPS, Decision, Review, number
 from flows.git import GitError
 from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
-from flows.promotion import SHOWN
 from flows.refresh import inputs_of, not_here, refresh
 from flows.rejudged import rejudged
 from flows.releases import Release
@@ -41,6 +41,7 @@ from flows.reproduce import (
 )
 from flows.review import as_markdown
 from flows.root import find_root
+from flows.same_rows import SHOWN
 from flows.serving import superseded
 from flows.worktrees import worktree
 from stages.params import Params, load_params
@@ -338,7 +339,7 @@ def _review(job: Job) -> Review:
     """Against what is released, or else against where the run started."""
     released = job.released.revision if job.released else None
     judge = rejudged(job.worktree, released) if released else (lambda _: None)
-    return gather(job.worktree, released or job.start, released=judge)
+    return gather(job.worktree, released or job.start, released=judge, again=partial(rejudged, job.worktree))
 
 
 def _headline(found: Review) -> str:
@@ -350,7 +351,7 @@ def _headline(found: Review) -> str:
 def _why(decision: Decision | None) -> str:
     if decision is None:
         return "There is nothing to judge."
-    return "\n".join(f"{c.name}: {c.outcome}: {c.reason}" for c in decision.checks if c.outcome != "pass")
+    return "\n".join(f"{c.name}: {c.outcome}: {c.reason}" for c in decision.checks if c.outcome in STOPS)
 
 
 @task(**NETWORK, task_run_name="send data")

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flows import data_report
-from flows.evidence import KINDS, Decision, Flip, MetricChange, Review, Revision
+from flows.evidence import KINDS, Check, Decision, Flip, MetricChange, Review, Revision
 from flows.markdown import escape, table, value
 
 MARK = "<!-- winnow: review -->"  # by which the comment is found again
-OUTCOMES = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
+OUTCOMES = {
+    "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
+    "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
+}  # fmt: skip
 VERDICTS = {"better": "▲ better", "worse": "▼ worse", "no clear change": "no clear change", "unchanged": "="}
 NAMES = {
     "macro_f1": "macro-F1", "log_loss": "log loss", "ece": "calibration error", "brier": "Brier score",
@@ -132,7 +135,13 @@ def _ship(decision: Decision | None) -> str:
     reasons = [check.reason for check in decision.checks if check.outcome == decision.outcome]
     if decision.outcome == "pass":
         reasons = [check.reason for check in decision.checks if check.name == "quality"]
+        reasons += [f"{check.name.capitalize()}: {check.outcome}." for check in decision.checks if _is_open(check)]
     return f"**{OUTCOMES[decision.outcome]}**. " + escape(" ".join(reasons))
+
+
+def _is_open(check: Check) -> bool:
+    """It stops nothing, and shows nothing."""
+    return check.outcome in ("cannot tell", "not judged")
 
 
 def _gate(decision: Decision | None) -> str:
