@@ -181,7 +181,7 @@ def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: An
             return {"loss": task.loss(logits, labels), "logits": logits}
 
     class Watch(TrainerCallback):
-        def on_step_end(self, _args: Any, _state: Any, control: Any, **_more: Any) -> Any:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_more: Any) -> Any:  # noqa: ARG002
             control.should_training_stop = clock.step(pending)
             return control
 
@@ -190,7 +190,7 @@ def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: An
         pending = sum(len(example["input_ids"]) for example in examples)
         return task.collate(examples, pad_id=data.pad_id)
 
-    class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    class Rows(torch.utils.data.Dataset[Any]):
         def __len__(self) -> int:
             return len(data.train)
 

@@ -180,7 +180,7 @@ class Rows:
         return {"input_ids": self._ids[at], "label": int(self.labels[at])}
 
 
-def built(size: dict[str, int], labels: int) -> torch.nn.Module:
+def built(size: dict[str, Any], labels: int) -> torch.nn.Module:
     """A classifier on a BERT of that size, with random weights."""
     from transformers import AutoModel, BertConfig
 

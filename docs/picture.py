@@ -6,11 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-SIZE = {"width": 1100, "height": 900}
+SIZE = ViewportSize(width=1100, height=900)
 
 
 def draw(page: Path, picture: Path) -> None:

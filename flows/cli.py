@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from flows import __version__
 if TYPE_CHECKING:
     from flows.answers import Row
     from flows.releases import Release
-    from stages.params import Params
+    from stages.params import IngestParams, Params
 
 DEFAULT_MODEL = "artifacts/models/quantized"
 
@@ -39,8 +40,9 @@ def check() -> None:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="An object: each stage that would run, and its reasons.")
 @click.option("--check", is_flag=True, help="Only check that dvc.lock is of this code; exit with 1 where it is not.")
-def plan(as_json: bool, check: bool) -> None:
-    """Say what would run, and why.
+@click.option("--verbose", is_flag=True, help="Every reason, a line each.")
+def plan(as_json: bool, check: bool, verbose: bool) -> None:
+    """Say what would run, and why: a line a stage.
 
     A stage that only follows another is skipped in the end where what it reads comes out as it was.
     """
@@ -58,17 +60,15 @@ def plan(as_json: bool, check: bool) -> None:
     if as_json:
         _print_json(reasons)
     else:
-        _print_reasons(reasons)
+        _print_plan(root, reasons, verbose=verbose)
 
 
-def _print_reasons(reasons: Mapping[str, Sequence[str]]) -> None:
-    if not reasons:
-        click.echo("Nothing to do: every stage is up to date.")
-        return
-    width = max(map(len, reasons))
-    for stage, why in reasons.items():
-        for position, reason in enumerate(why):
-            click.echo(f"{stage if position == 0 else '':{width}}  {reason}")
+def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, verbose: bool = False) -> None:
+    from flows import planned
+
+    click.echo(planned.as_text(reasons, verbose=verbose))
+    if took := planned.time_of(root, reasons):
+        click.echo(took)
 
 
 @cli.command()
@@ -87,16 +87,17 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     if dry_run:
         plan = dvc_project.plan(root, stages)
         forced = dict.fromkeys(dvc_project.forced(plan.graph, stages), ("by force",)) if force else {}
-        _print_reasons({name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))})
+        reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
+        _print_plan(root, reasons)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor() as threads:
-        planned = threads.submit(dvc_project.plan, root, stages)  # DVC looks while Prefect is loaded
+        plan_made = threads.submit(dvc_project.plan, root, stages)  # DVC looks while Prefect is loaded
         _use_server()
         from flows.reproduce import run
 
-        if message := run(root, stages, force=force, plan=planned):
+        if message := run(root, stages, force=force, plan=plan_made):
             raise click.ClickException(message)
     from flows import metrics
 
@@ -290,11 +291,16 @@ def metrics(as_json: bool, markdown: bool) -> None:
         click.echo(f"winnow: {told}", err=True)
 
 
+_markdown = click.option("--markdown", is_flag=True, help="Markdown, on a terminal too.")
+
+
 @cli.command()
 @click.option("--base", metavar="REV", help="Show what each number was in this revision.")
-def data(base: str | None) -> None:
-    """Print what became of the rows, from source to split, in Markdown."""
+@_markdown
+def data(base: str | None, markdown: bool) -> None:
+    """Print what became of the rows, from source to split: tables on a terminal, Markdown in a pipe."""
     root = _root()
+    from flows import terminal
     from flows.comparison import Side
     from flows.data_report import as_markdown
     from flows.git import commit_of
@@ -308,19 +314,22 @@ def data(base: str | None) -> None:
     earlier = before.json(path) if base else {}
     for note in before.notes:
         click.echo(masked(note), err=True)
-    click.echo(masked(as_markdown(Side(root, None).json(path), earlier)))
+    terminal.show(masked(as_markdown(Side(root, None).json(path), earlier)), as_it_is=markdown)
 
 
 @cli.command()
 @click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
 @click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
 @click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail.")
-def review(base: str | None, output: str | None, check: bool) -> None:
+@_markdown
+def review(base: str | None, output: str | None, check: bool, markdown: bool) -> None:
     """Show what the working tree changes against a base.
 
-    Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first.
+    Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first: as
+    tables on a terminal, as Markdown in a pipe.
     """
     root = _checked_root()
+    from flows import terminal
     from flows.comparison import gather
     from flows.masking import masked
     from flows.page import render
@@ -329,10 +338,10 @@ def review(base: str | None, output: str | None, check: bool) -> None:
     found = gather(root, base)
     folder = Path(output) if output is not None else root / "artifacts/review"
     folder.mkdir(parents=True, exist_ok=True)
-    markdown = masked(as_markdown(found))
-    (folder / "review.md").write_text(markdown, encoding="utf-8")
+    comment = masked(as_markdown(found))
+    (folder / "review.md").write_text(comment, encoding="utf-8")
     (folder / "review.html").write_text(masked(render(found)), encoding="utf-8")
-    click.echo(markdown)
+    terminal.show(comment, as_it_is=markdown)
     click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
     if check and found.decision and found.decision.outcome == "fail":
         raise click.ClickException("the gate says fail; the review says why.")
@@ -513,14 +522,24 @@ def _mistakes(root: Path, params: Params) -> Iterator[str]:
             "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
             "Allowed for pairs: truncate, which cuts the longer text first."
         )
-    scheme, separator, _ = params.ingest.path.partition("://")
+    yield from _mistakes_of_path(root, params.ingest)
+
+
+def _mistakes_of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
+    """What of the data is not there, or is not what the parameters say; of S3 nothing is asked."""
+    scheme, separator, _ = ingest.path.partition("://")
     if separator and scheme != "s3":
         yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."
-    elif not separator and not (root / params.ingest.path).exists():
+    elif not separator and not (root / ingest.path).exists():
         yield (
-            f"params.yaml: ingest.path is '{params.ingest.path}'. There is no such file or folder. "
+            f"params.yaml: ingest.path is '{ingest.path}'. There is no such file or folder. "
             "Give a path from the project's folder, or an absolute one."
         )
+    elif not separator and ingest.source == "files":
+        from stages.sources.files import faults
+
+        with contextlib.chdir(root):  # as the stage, which is told the same path
+            yield from faults(ingest)
 
 
 def _print_json(content: Any) -> None:

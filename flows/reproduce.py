@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ from uuid import UUID
 
 from prefect import flow, task
 from prefect.artifacts import (
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -38,6 +37,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import dvc_project, metrics
 from flows.budget import Budget, cores
 from flows.charts import flowchart, picture
+from flows.described import publish_parameters, run_name, tag_run, tags_of
 from flows.dvc_project import DvcError, Plan, Ready
 from flows.locks import lock_file, one_at_a_time
 from flows.masking import masked
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0  # between two looks at whether somebody cancelled
 BAR_SECONDS = 2.0  # between two updates of a progress artifact
+LINE_SECONDS = 30.0  # between two lines of the log that say how far a stage is
+JUDGES = "evaluate"  # the stage whose results a review is about
 
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
 STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
@@ -70,7 +72,8 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     """One DVC stage: shown as Cached where DVC had nothing to run; a failure has the stage's own message."""
     if why is None:  # DVC was asked about all of them at once: another look would only cost its start
         return Completed(name="Cached", message="nothing that it depends on has changed")
-    log, bar = get_run_logger(), Bar(stage)
+    log = get_run_logger()
+    bar = Bar(stage, log.info)
     try:
         with run.budget.taking(wanted):
             outcome = dvc_project.reproduce(run.ready, stage, log.info, force=force, on_bar=bar.show)
@@ -83,9 +86,11 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
 
 
 class Bar:
-    """A stage's progress bar, as a progress artifact of its task run; made when the first state comes."""
+    """A stage's progress bar: an artifact of its task run, made when the first state comes, and now and then a line."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, on_line: Callable[[str], object]) -> None:
+        self._stage, self._on_line = stage, on_line
+        self._said = time.monotonic()
         self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")
         self._artifact: Any = None
         self._shown = 0.0
@@ -96,6 +101,9 @@ class Bar:
         if found is None or time.monotonic() - self._shown < BAR_SECONDS:
             return
         self._put(float(found[2]), f"{found[1]}: {found[3]}")
+        if self._shown - self._said >= LINE_SECONDS:
+            self._said = self._shown
+            self._on_line(f"{self._stage}: {found[1]}: {found[2]}% {found[3]}")
 
     def finish(self) -> None:
         """The stage has ended well."""
@@ -111,7 +119,7 @@ class Bar:
                 update_progress_artifact(self._artifact, percent, description=description)
 
 
-@flow(name="reproduce", task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
+@flow(name="reproduce", flow_run_name=run_name, task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
 def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> State:
     """Bring the project at `root` up to date: `stages` with all before them, or every stage.
 
@@ -119,6 +127,7 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
     second run in the same clone waits for the first.
     """
     log, planned = get_run_logger(), _planned.get()
+    tag_run()
 
     def on_wait(holder: str) -> None:
         nonlocal planned
@@ -137,7 +146,7 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
                 return Cancelled(message="cancelled; what had run is in DVC's cache")
             state = conclude(states)
             if state.is_completed() and any(state.name != "Cached" for state in states.values()):
-                _show_differences(root, log.info)
+                _show_differences(root, states, log.info)
             return state
     except EndedError as error:
         return Cancelled(message=str(error))
@@ -172,7 +181,7 @@ def run_stages(
             if stage in done:
                 continue
             first = [runs[up] for up in upstream if up in runs]
-            runs[stage] = run_stage.submit(
+            runs[stage] = run_stage.with_options(tags=tags_of(stage)).submit(
                 stage, run, whys.get(stage), wanted.get(stage), stage in forced, wait_for=first, return_state=False
             )
         for future in runs.values():
@@ -204,27 +213,33 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
     create_table_artifact(rows, key="stages", description="What became of each stage.")
     models = [dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in metrics.rows(root)]
     create_table_artifact(models, key="models", description="Quality, speed and size of each model.")
+    publish_parameters(root)
 
 
-def _show_differences(root: Path, log: Callable[[str], object]) -> None:
-    """The review against where this branch began, for parameters and metrics with their differences."""
+def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], object]) -> None:
+    """The review against where this branch began, where models were judged: its rows may have to be fetched first."""
+    if not any(stage.partition("@")[0] == JUDGES for stage in stages):
+        log("no review: none of these stages judges a model. `winnow review` makes one all the same")
+        return
     from flows.comparison import gather  # charts and statistics take a second to load
 
+    page = root / "artifacts/review/review.html"
+    log(f"writing the review of what changed: {page}")
     try:
-        publish_review(gather(root), root / "artifacts/review/review.html", "What the working tree changes.")
+        publish_review(gather(root), page, "What the working tree changes.")
     except (ValueError, OSError, DvcError) as error:  # no git, say: the results are there all the same
         log(f"no review: {error}")
 
 
 def publish_review(found: Review, page: Path, description: str) -> None:
-    """The review as an artifact of this run; and as the file `page`, to which another artifact links."""
+    """The review as an artifact of this run, which names the file `page`: no browser follows a link to a file."""
     from flows.page import render
     from flows.review import as_markdown
 
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(masked(render(found)), encoding="utf-8")
-    create_markdown_artifact(masked(as_markdown(found)), key="review", description=description)
-    create_link_artifact(page.as_uri(), key="review-page", link_text=str(page), description="The review as a page.")
+    shown = f"{masked(as_markdown(found))}\n\nThe same with charts, on the machine that made it: `{page}`\n"
+    create_markdown_artifact(shown, key="review", description=description)
 
 
 def conclude(states: Mapping[str, State]) -> State:

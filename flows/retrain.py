@@ -22,6 +22,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from flows import dvc_project, dvc_storage, git, proposals, released_data, releases
 from flows.comparison import gather
+from flows.described import run_name, tag_run
 from flows.dvc_project import DvcError
 from flows.evidence import STOPS, Decision, Review, number
 from flows.git import GitError
@@ -104,7 +105,7 @@ class Job:
             raise ValueError(f"{error}\nThis clone's code is not that of {self.start[:7]}: `git pull`.") from None
 
 
-@flow(name="retrain", task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
+@flow(name="retrain", flow_run_name=run_name, task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
 def retrain(
     root: Path | None = None,
     base: str | None = None,
@@ -118,6 +119,7 @@ def retrain(
     from the last release's is trained on all the same. Ends as Skipped, Proposed, Promoted, Blocked or Failed.
     """
     log = get_run_logger()
+    tag_run()
     if reason := superseded():
         return _skipped(reason)
     try:

@@ -47,10 +47,18 @@ def run_stage(
                 _start_workers(command)
             else:
                 stage(params, paths, *arguments)
-            log.info("%s: done in %.1f s", name, time.perf_counter() - started)
+            _done(name, paths, time.perf_counter() - started)
     except TOLD as error:
         _tell(name, error)
         sys.exit(1)
+
+
+def _done(name: str, paths: Paths, seconds: float) -> None:
+    """Say what it took, and keep that for `winnow plan`; where that cannot be kept, the stage is done all the same."""
+    log.info("%s: done in %.1f s", name, seconds)
+    with contextlib.suppress(OSError):
+        paths.seconds(name).parent.mkdir(parents=True, exist_ok=True)
+        paths.seconds(name).write_text(f"{seconds:.1f}\n", encoding="utf-8")
 
 
 def _tell(name: str, error: Exception) -> None:

@@ -65,6 +65,8 @@ def faults(folder: Path, max_tokens: int) -> Iterator[str]:
     """
     if fault := lacking(folder):
         yield fault
+    if not (folder / TOKENIZER).is_file():
+        yield no_fast_tokenizer(folder)
     if (folder / CONFIG).is_file():
         config = read_object(folder / CONFIG)
         refuse_kind(config)
@@ -87,6 +89,20 @@ def lacking(folder: Path) -> str | None:
         )
     missing = next((name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()), None)
     return missing and f"it has no {missing}. Allowed: safetensors models."
+
+
+def no_fast_tokenizer(folder: Path) -> str:
+    """What to say of a model whose tokenizer is one of transformers' slow ones, or is not there.
+
+    Raises ValueError where tokenizer_config.json is no JSON object.
+    """
+    path = folder / SETTINGS
+    kind = (read_object(path).get("tokenizer_class") if path.is_file() else None) or "of an unknown class"
+    return (
+        f"it has no fast tokenizer ({TOKENIZER}); its own is {kind}. Allowed: those of the library tokenizers"
+        " (WordPiece, BPE, Unigram). Where transformers can convert it,"
+        " AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one."
+    )
 
 
 def stated_limit(folder: Path) -> int:

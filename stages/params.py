@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from stages.contracts import RECURRENT
 from stages.paths import SPLITS, TRANSFER
@@ -29,6 +29,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 ModelName = Annotated[str, Field(pattern=r"^[\w./~-][\w./ ~-]*$")]
 Name = Annotated[str, Field(min_length=1)]
+IdentityList = Literal["gender_en"]
+WordPairs = list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
+_FORMS = ("a name", "pairs")  # of one parameter; pydantic puts them where a mistake is
+IdentitySwaps = Annotated[
+    Annotated[IdentityList, Tag("a name")] | Annotated[WordPairs, Tag("pairs")],
+    Discriminator(lambda found: "a name" if isinstance(found, str) else "pairs"),
+]
 DatasetName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
 
 Pooling = Literal["mean", "cls"]
@@ -420,12 +427,13 @@ class EvaluateParams(Section):
     calibration_bins: Annotated[int, Field(ge=2)]
     slices: list[Annotated[str, Field(min_length=1)]]
     group_column: str | None
-    identity_swaps: list[Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2, max_length=2)]]
+    identity_swaps: IdentitySwaps
     perturbed_rows: PositiveInt
 
     @model_validator(mode="after")
     def _a_word_has_one_other(self) -> EvaluateParams:
-        words = [word.lower() for pair in self.identity_swaps for word in pair]
+        pairs = () if isinstance(self.identity_swaps, str) else self.identity_swaps
+        words = [word.lower() for pair in pairs for word in pair]
         if repeated := sorted({word for word in words if words.count(word) > 1}):
             raise ValueError(f"identity_swaps has '{repeated[0]}' more than once: what it is swapped for is unclear")
         return self
@@ -500,7 +508,7 @@ def load_params(path: Path) -> Params:
 def _explain(mistake: Mapping[str, Any]) -> str:
     """One pydantic mistake in Winnow's words: the key, what was found, what is allowed, the nearest guess."""
     kind, context, found = mistake["type"], mistake.get("ctx", {}), mistake["input"]
-    location = [part for part in mistake["loc"] if part != "function-after"]
+    location = [part for part in mistake["loc"] if part not in ("function-after", *_FORMS)]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if kind == "extra_forbidden":
         allowed = _keys_beside(location)
@@ -561,7 +569,14 @@ def _field(location: list[Any]) -> Any:
 
 
 def _literals(location: list[Any]) -> list[str]:
-    return [str(value) for value in get_args(_field(location))]
+    return list(map(str, _literals_of(_field(location))))
+
+
+def _literals_of(annotation: Any) -> list[Any]:
+    """The values of a Literal, also of one among other types."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [value for part in get_args(annotation) for value in _literals_of(part)]
 
 
 def _keys_beside(location: list[Any]) -> list[str]:

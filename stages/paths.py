@@ -121,6 +121,10 @@ class Paths:
     def locks(self) -> Path:
         return self.root / "artifacts/.locks"
 
+    def seconds(self, stage: str) -> Path:
+        """What the stage ("evaluate@student") took here last, as text; no out, as it is of this machine."""
+        return self.root / "artifacts/.seconds" / stage
+
     def model(self, name: str) -> Path:
         return self.root / "artifacts/models" / name
 

@@ -19,6 +19,7 @@ from stages.model_files import (
     faults,
     faults_of_tokens,
     lacking,
+    no_fast_tokenizer,
     positions,
     refuse_kind,
     stated_limit,
@@ -94,7 +95,7 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
 
     folder = locate(model)
     if not (folder / TOKENIZER).is_file():  # from nothing, transformers makes one that knows no word
-        raise ValueError(_no_fast_tokenizer(model, folder))
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {no_fast_tokenizer(folder)}")
     try:
         config = _whole_config(folder)
         stated_limit(folder)
@@ -107,7 +108,7 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
         reason = " ".join(str(error).split())
         raise ValueError(f"params.yaml: model.name is '{model.name}': {reason} (in {folder})") from error
     if not tokenizer.is_fast:
-        raise ValueError(_no_fast_tokenizer(model, folder))
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {no_fast_tokenizer(folder)}")
     # transformers numbers special tokens anew that tokenizer.json does not have.
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= config["vocab_size"]:
@@ -131,17 +132,6 @@ def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, na
             f"params.yaml: tokenize.stride is {params.shared}. Allowed: less than {text}, the tokens of a text that a"
             f" window has (tokenize.max_tokens without {special} special ones)."
         )
-
-
-def _no_fast_tokenizer(model: ModelParams, folder: Path) -> str:
-    """What to say of a model whose tokenizer is one of transformers' slow ones, or is not there."""
-    path = folder / "tokenizer_config.json"
-    kind = (read_object(path).get("tokenizer_class") if path.is_file() else None) or "of an unknown class"
-    return (
-        f"params.yaml: model.name is '{model.name}': it has no fast tokenizer (tokenizer.json); its own is {kind}."
-        " Allowed: those of the library tokenizers (WordPiece, BPE, Unigram). Where transformers can convert it,"
-        " AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one."
-    )
 
 
 def _whole_config(folder: Path) -> dict[str, Any]:

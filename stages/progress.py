@@ -1,30 +1,56 @@
-"""Progress bars: on a terminal, and where whoever runs the stage asks for them by WINNOW_PROGRESS; else none."""
+"""Progress: a bar on a terminal, and where WINNOW_PROGRESS asks for its states; in a log a line now and then."""
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import time
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+LINE_SECONDS = 60.0  # between two lines of a log: what takes less has none
+LINE = "{desc}: {percentage:.0f}%, {n_fmt} of {total_fmt} batches, {remaining} left{postfix}"
+
+log = logging.getLogger("winnow")
 
 
 def progress(batches: Sequence[T], title: str, *, done: int = 0) -> tqdm[T]:
     """`batches` with a bar on stderr, named `title`, of which so many more were `done` before.
 
-    A flow that watches gets a state of it every two seconds. Of several processes, the first has one.
+    A flow that watches gets a state of it every two seconds; a log, such as that of CI, a line a minute. Of several
+    processes, the first has one.
     """
     watched = "WINNOW_PROGRESS" in os.environ
-    hidden = os.environ.get("RANK", "0") != "0"
+    how: dict[str, Any] = {"mininterval": 2.0 if watched else 0.1}
+    if not watched and not sys.stderr.isatty():
+        how = {"mininterval": 1.0, "file": _Lines(), "bar_format": LINE}
     return tqdm(
         batches,
         desc=title,
         unit="batch",
         initial=done,
         total=done + len(batches),
-        disable=hidden or (False if watched else None),
+        disable=os.environ.get("RANK", "0") != "0",
         leave=False,
-        mininterval=2.0 if watched else 0.1,
+        **how,
     )
+
+
+class _Lines:
+    """What a bar writes to: of its states one in a minute becomes a line of the log."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def write(self, state: str) -> None:
+        now, text = time.monotonic(), state.strip()
+        if text and now - self._said >= LINE_SECONDS:
+            self._said = now
+            log.info(text)
+
+    def flush(self) -> None:
+        """Lines are whole."""

@@ -243,7 +243,7 @@ def main() -> None:
             soak.happen()
         states = Counter(str(run.state_name) for run in soak.runs())
         soak.settle()
-        report = {
+        report: dict[str, Any] = {
             "runs": ended, "seconds": round(time.monotonic() - started), "events": dict(soak.happened),
             "states": dict(states), "proposals": len(soak.proposals()), "deliveries": soak.deliveries,
             "mb_before": before, "mb_after": sizes(soak), "faults": judged(soak),

@@ -6,7 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -248,7 +248,7 @@ def test_no_more_rows_are_read_than_are_answered_next() -> None:
         for read in range(1, 10_001):  # noqa: B007
             yield Row("", ("x",), None)
 
-    def ones(texts: list[Text]):
+    def ones(texts: Sequence[Text]):
         import numpy as np
 
         return np.ones((len(texts), 1), dtype=np.float32)

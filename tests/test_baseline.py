@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ WORDS = {
 EMOJI = {"glad": ["\U0001f600", "\U0001f60d", "\u2764\ufe0f"], "sad": ["\U0001f622", "\U0001f494", "\U0001f62d"]}
 
 
-def trained(folder: Path, texts: dict[str, Sequence[str]]) -> tuple[Runner, dict]:
+def trained(folder: Path, texts: Mapping[str, Sequence[str]]) -> tuple[Runner, dict]:
     """The baseline of these texts, by label, and its model.json."""
     paths = Paths(folder)
     paths.clean.parent.mkdir(parents=True)

@@ -31,7 +31,7 @@ COLUMNS = ("row_id", "text", "label", "origin", "split", "group", "kept")
 Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
 
 
-def cleaned(folder: Path, rows: list[tuple[Any, Any, Any]], **changes: object) -> Outcome:
+def cleaned(folder: Path, rows: list[tuple[Any, Any, Any]], **changes: Any) -> Outcome:
     """Run the stage on (text, label, split) rows; their ids are row-0, row-1, ... Returns kept, report, dropped."""
     table = [(f"row-{i}", text, label, f"made:{i}", split, None, None) for i, (text, label, split) in enumerate(rows)]
     return run_clean(folder, table, **changes)

@@ -131,7 +131,9 @@ def test_a_model_sees_what_the_stage_wrote_whether_the_text_is_clean_or_not(
     """Every rule, alone and with others, on thousands of texts: to the byte, also where a clean text is given."""
     of = cleaning(names, max_chars=max_chars)
     sealed = json.loads(json.dumps({"cleaning": of._asdict()}))
-    clean = rules.cleaner(rules.of_description(sealed))
+    described = rules.of_description(sealed)
+    assert described is not None
+    clean = rules.cleaner(described)
     served = [clean(text) for text in texts]
     assert [clean(text) for text in served] == served
     whole = [at for at, text in enumerate(texts) if "\ud800" not in text]  # Arrow takes no half of a character

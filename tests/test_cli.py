@@ -84,6 +84,10 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             "ingest.path is 'data/none.csv'. There is no such file or folder.",
         ),
         (
+            {"ingest__source": "files", "ingest__path": "constraints.txt"},
+            "ingest.path is 'constraints.txt' (.txt). Allowed: a file that ends in .csv, .tsv, .jsonl",
+        ),
+        (
             {"ingest__source": "files", "ingest__path": "gs://bucket/rows.csv"},
             "ingest.path is a gs:// URL. Allowed: a path, or a URL with s3://.",
         ),
@@ -179,7 +183,8 @@ def test_a_shallow_clone_is_told_how_to_get_its_history(shared: Path, tmp_path: 
 def test_plan_says_what_would_run_from_any_folder_of_the_project(project: Path):
     below = project / "some/folder"
     below.mkdir(parents=True)
-    assert winnow(below, "plan").stdout.splitlines()[1:3] == [
+    assert winnow(below, "plan").stdout.splitlines()[1] == "clean             it has never run; after ingest"
+    assert winnow(below, "plan", "--verbose").stdout.splitlines()[1:3] == [
         "clean             it has never run",
         "                  after ingest",
     ]

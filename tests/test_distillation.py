@@ -268,7 +268,7 @@ def test_the_batches_of_a_step_add_up_whatever_the_lengths_of_their_rows(name: s
     mask = [[1.0] * 2 + [0.0] * 6, [1.0] * 8]
 
     def loss(rows: slice) -> float:
-        vectors = ({f"{kind}.0": of[rows]} for of in (student, teacher))
-        return LOSSES[name].loss(pair(*vectors, mask[rows], heads=2)).item()
+        own, theirs = ({f"{kind}.0": of[rows]} for of in (student, teacher))
+        return LOSSES[name].loss(pair(own, theirs, mask[rows], heads=2)).item()
 
     assert loss(slice(0, 2)) == pytest.approx((loss(slice(0, 1)) + loss(slice(1, 2))) / 2)

@@ -153,8 +153,8 @@ def test_deps_are_the_import_closure(address: str, student: str, monkeypatch: py
     module, definition = next(one[1:] for one in stages() if one[0] == address)
     own = closure(REPOSITORY / f"stages/{module}.py")
     tables = {path.parent.name for path in own if path.name == "__init__.py"}
-    needed = closure(*own, *plugins_of(module, definition, tables))
-    needed = {path.relative_to(REPOSITORY).as_posix() for path in needed if not is_name_table(path)}
+    reached = closure(*own, *plugins_of(module, definition, tables))
+    needed = {path.relative_to(REPOSITORY).as_posix() for path in reached if not is_name_table(path)}
     assert set(code_of(definition["deps"])) == needed
 
 

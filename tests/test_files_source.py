@@ -22,6 +22,7 @@ from stages.contracts import UNREADABLE, RawRow, RejectedRow
 from stages.ingest import ingest, row_id
 from stages.paths import Paths
 from stages.reading.errors import one_line
+from stages.sources import files
 
 FOUR = ["NA", "null", "None", "nan"]
 
@@ -513,3 +514,26 @@ def test_where_the_first_line_looks_like_a_row_a_header_is_asked_for(
         read(tmp_path / "a.csv")
     assert ("Does the file have a header line?" in str(error.value)) == is_asked
     assert str(error.value).endswith("Set ingest.text_column in params.yaml.")
+
+
+# before anything runs
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv.gz", "jsonl", "parquet"])
+def test_a_column_that_is_not_there_is_told_before_anything_runs(tmp_path: Path, ending: str) -> None:
+    file = write_rows(tmp_path / f"rows.{ending}", [("a", "x"), ("b", "y")])
+    assert list(files.faults(settings(file))) == []
+    (told,) = files.faults(settings(file, text_column="txt"))
+    assert f"rows.{ending}" in told
+    assert "no column 'txt' (ingest.text_column). Found: text, label. " in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_look_at_the_columns_says_nothing_of_rows_and_warns_of_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_rows(tmp_path / "train.csv", [("a", "x")])
+    (tmp_path / "other.csv").write_text("neither\n1\n")  # is not read: not named after a split
+    (tmp_path / "test.jsonl").write_text('{"label": "x"}\n{"text": "b", "label": "x"}\n')
+    assert list(files.faults(settings(tmp_path))) == []
+    assert caplog.text == ""

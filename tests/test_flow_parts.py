@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 import signal
 import subprocess
@@ -71,7 +72,8 @@ def test_a_held_lock_is_refused_with_its_holder_and_can_be_waited_for_until_that
 
 
 def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
-    budget, inside, most, order = Budget(2), 0, 0, []
+    budget, inside, most = Budget(2), 0, 0
+    order: list[int] = []
     guard, all_asked, pair = threading.Lock(), threading.Event(), threading.Barrier(2, timeout=60)
 
     def work(number: int, wanted: int | None) -> None:
@@ -88,12 +90,15 @@ def test_a_budget_is_never_overdrawn_and_who_asks_first_is_served_first():
             with guard:
                 inside -= taken
 
+    def have_asked(threads: int) -> bool:
+        return len(order) + len(budget._queue) >= threads
+
     wants = [1, None, 1, 1, 16, 1]
     threads = [threading.Thread(target=work, args=(number, wanted)) for number, wanted in enumerate(wants)]
     try:
         for number, thread in enumerate(threads):
             thread.start()
-            eventually(lambda asked=number + 1: len(order) + len(budget._queue) >= asked)
+            eventually(functools.partial(have_asked, number + 1))
     finally:
         all_asked.set()
     for thread in threads:

@@ -13,6 +13,7 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPOSITORY, run
 from flow_fixtures import winnow
 
@@ -43,6 +44,16 @@ def test_the_distribution_is_not_called_like_the_strangers_and_the_command_is_as
 def test_extras_are_installed_from_the_checkout_with_its_pins(extra: str) -> None:
     assert install_extra(extra) == f".venv/bin/pip install --constraint constraints.txt --editable '.[{extra}]'"
     assert extra in PROJECT["optional-dependencies"]
+
+
+def test_ci_runs_every_python_that_is_promised() -> None:
+    job = yaml.safe_load((REPOSITORY / ".github/workflows/test.yml").read_text(encoding="utf-8"))["jobs"]["test"]
+    versions = job["strategy"]["matrix"]["python"]
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+    assert f"Python {', '.join(versions[:-1])} or {versions[-1]}" in (REPOSITORY / "README.md").read_text()
+    assert [step["with"]["python-version"] for step in job["steps"] if "python-version" in step.get("with", {})] == [
+        "${{ matrix.python }}"
+    ]
 
 
 def test_the_version_is_told_whatever_the_distribution_is_called(tmp_path: Path) -> None:

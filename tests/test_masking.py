@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import flow_fixtures
 import pytest
@@ -14,7 +15,7 @@ from flows.git import GitError
 from flows.masking import holds_a_secret, masked
 
 project, prefect_server = flow_fixtures.project, flow_fixtures.prefect_server
-SECRETS = {
+SECRETS: dict[str, Any] = {
     "DELIVERY_TOKEN": "tok-5b1f77e09c",
     "DATABASE_PASSWORD": "hunter2-4e6a",
     "BASIC_CREDENTIALS": "winnow:pass-0f9e3a",

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ from sklearn.metrics import brier_score_loss, classification_report, recall_scor
 
 from stages import plugins
 from stages.contracts import Answers, Runner
-from stages.measures import ANSWERS, calibration, fairness, quality, robustness, size, slices, speed
-from stages.params import EvaluateParams, ProfileParams, load_params
+from stages.measures import ANSWERS, calibration, fairness, identity_words, quality, robustness, size, slices, speed
+from stages.params import EvaluateParams, IdentityList, ProfileParams, load_params
 
 
 def settings(**changes: Any) -> EvaluateParams:
@@ -25,12 +25,12 @@ def settings(**changes: Any) -> EvaluateParams:
 
 
 def answers(
-    truth: Sequence[int],
+    truth: Sequence[int] | np.ndarray,
     probabilities: Sequence[Sequence[float]] | np.ndarray,
     *,
     texts: Sequence[str] | None = None,
     names: tuple[str, ...] = ("a", "b", "c"),
-    predict: Callable[[Sequence[str]], np.ndarray] | None = None,
+    predict: Callable[[Sequence[Any]], np.ndarray] | None = None,
     **columns: Sequence[str | None],
 ) -> Answers:
     probabilities = np.asarray(probabilities, dtype=np.float32)
@@ -172,6 +172,29 @@ def test_flips_of_swapped_identity_words_are_counted_among_the_rows_that_hold_on
     assert found["mean_change"] == pytest.approx((0.7 + 0.7 + 0) / 3, abs=1e-3)
 
 
+def test_a_published_list_is_taken_by_its_name_and_pairs_as_they_are() -> None:
+    given = answers([0, 0, 0], one_hot([0, 0, 0]), texts=["Her nephew rang.", "a spokeswoman", "he"])
+    by_name, by_pairs = (
+        fairness.measure(given, settings(identity_swaps=swaps))["fairness"]["identity_swaps"]["rows"]
+        for swaps in ("gender_en", [["he", "she"]])
+    )
+    assert (by_name, by_pairs) == (3, 1)
+    swap = fairness.swapper(identity_words.GENDER_EN)
+    assert (
+        swap("Her nephew met a spokesman, Ladies and gentlemen.")
+        == "His niece met a spokeswoman, Gentlemen and ladies."
+    )
+
+
+def test_params_and_the_lists_of_identity_words_name_the_same_and_swapping_twice_changes_nothing() -> None:
+    assert set(identity_words.LISTS) == set(get_args(IdentityList))
+    for pairs in identity_words.LISTS.values():
+        words = [word for pair in pairs for word in pair]
+        assert len(words) == len(set(words))
+        swap = fairness.swapper(pairs)
+        assert [swap(swap(word)) for word in words] == words
+
+
 def test_no_row_with_an_identity_word_is_no_rate() -> None:
     found = fairness.measure(answers([0], one_hot([0]), texts=["tables"]), settings())["fairness"]
     assert found == {"identity_swaps": {"rows": 0, "flip_rate": None, "mean_change": None}}
@@ -237,7 +260,7 @@ def test_speed_tells_single_rows_from_batches_and_threads() -> None:
     calls: list[tuple[int, int]] = []
 
     def open_runner(threads: int) -> Runner:
-        def predict(texts: Sequence[str]) -> np.ndarray:
+        def predict(texts: Sequence[Any]) -> np.ndarray:
             calls.append((threads, len(texts)))
             time.sleep(0.02 if len(texts) == 1 else 0.01)
             return np.zeros((len(texts), 2))

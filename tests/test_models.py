@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 
 from stages.contracts import Family
 from stages.files import sha256
-from stages.models.encoder import FAMILY, EncoderClassifier
+from stages.models.encoder import FAMILY
 from stages.params import ModelParams
 from stages.pretrained import load_tokenizer, locate
 
@@ -58,7 +58,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
     return ModelParams(name=str(name), **values)
 
 
-def build(folder: Path, **changes: Any) -> EncoderClassifier:
+def build(folder: Path, **changes: Any) -> Any:
     torch.manual_seed(0)
     return FAMILY.build(folder, model_params(folder, **changes), 3).eval()
 
@@ -104,7 +104,7 @@ def test_a_student_has_the_chosen_layers_and_survives_writing(
     tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
 ) -> None:
     teacher = build(tiny_models(kind))
-    student = FAMILY.student(teacher, [0, 2]).eval()
+    student: Any = FAMILY.student(teacher, [0, 2]).eval()
     assert student.encoder.config.num_hidden_layers == 2
     assert teacher.encoder.config.num_hidden_layers == 3
     FAMILY.write(student, tmp_path)

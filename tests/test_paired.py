@@ -21,6 +21,7 @@ from stages.measures.paired import (
     measured,
 )
 from stages.measures.score import Interval, independent_difference, rows_needed, score_interval
+from stages.params import Measure
 
 COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]
 
@@ -58,8 +59,9 @@ def test_mcnemar_says_nothing_where_no_row_differs() -> None:
 def test_estimates_are_those_of_sklearn(seed: int) -> None:
     labels, before, after = _rows(200, seed=seed, names=tuple("abcdefgh"))
     after[0] = "given by one model, true of no row"
-    for measure, exact in (("accuracy", accuracy_score), ("macro_f1", _sklearn_macro_f1)):
-        options = {"measure": measure, "confidence": 0.9, "resamples": 100, "seed": 0}
+    exacts: dict[Measure, Any] = {"accuracy": accuracy_score, "macro_f1": _sklearn_macro_f1}
+    for measure, exact in exacts.items():
+        options: dict[str, Any] = {"measure": measure, "confidence": 0.9, "resamples": 100, "seed": 0}
         assert measured(labels, after, measure=measure) == pytest.approx(exact(labels, after), abs=1e-12)
         assert bootstrap(labels, after, **options).estimate == pytest.approx(exact(labels, after), abs=1e-12)
         difference = exact(labels, after) - exact(labels, before)
@@ -69,7 +71,7 @@ def test_estimates_are_those_of_sklearn(seed: int) -> None:
 def test_labels_may_be_numbers() -> None:
     names, codes = np.unique(np.stack(_rows(100, seed=1)), return_inverse=True)
     codes = codes.reshape(3, 100)
-    options = {"measure": "macro_f1", "confidence": 0.9, "resamples": 100, "seed": 0}
+    options: dict[str, Any] = {"measure": "macro_f1", "confidence": 0.9, "resamples": 100, "seed": 0}
     assert bootstrap_difference(*codes, **options) == bootstrap_difference(*names[codes], **options)
 
 
@@ -117,13 +119,13 @@ def test_interval_of_one_model_is_that_of_drawing_rows() -> None:
 def test_bootstrap_gives_the_same_interval_for_the_same_seed_in_any_order_of_rows() -> None:
     rows = np.stack(_rows(300, seed=6))
     shuffled = rows[:, np.random.default_rng(0).permutation(300)]
-    options = {"measure": "macro_f1", "confidence": 0.95, "resamples": 500}
+    options: dict[str, Any] = {"measure": "macro_f1", "confidence": 0.95, "resamples": 500}
     assert bootstrap_difference(*rows, **options, seed=1) == bootstrap_difference(*shuffled, **options, seed=1)
     assert bootstrap_difference(*rows, **options, seed=1) != bootstrap_difference(*rows, **options, seed=2)
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
-def test_a_model_against_itself_differs_by_nothing(measure: str) -> None:
+def test_a_model_against_itself_differs_by_nothing(measure: Measure) -> None:
     labels, before, _ = _rows(50, seed=7)
     assert bootstrap_difference(
         labels, before, before, measure=measure, confidence=0.95, resamples=200, seed=0
@@ -132,7 +134,7 @@ def test_a_model_against_itself_differs_by_nothing(measure: str) -> None:
 
 def test_rows_that_do_not_match_are_an_error() -> None:
     labels, before, after = _rows(10, seed=0)
-    options = {"measure": "accuracy", "confidence": 0.9, "resamples": 100, "seed": 0}
+    options: dict[str, Any] = {"measure": "accuracy", "confidence": 0.9, "resamples": 100, "seed": 0}
     with pytest.raises(ValueError, match=r"\(10,\), \(9,\)"):
         bootstrap(labels, before[1:], **options)
     with pytest.raises(ValueError, match=r"\(0,\), \(0,\), \(0,\)"):
@@ -184,7 +186,8 @@ def test_score_interval_stays_within_range_where_all_is_lost() -> None:
 
 def test_score_interval_holds_the_truth_as_often_as_it_says() -> None:
     draw, shares = np.random.default_rng(0), (0.03, 0.05, 0.92)
-    found = [score_interval(*counts[:2], 300, confidence=0.9) for counts in draw.multinomial(300, shares, size=2000)]
+    drawn = draw.multinomial(300, shares, size=2000)
+    found = [score_interval(lost, won, 300, confidence=0.9) for lost, won, _ in drawn]
     inside = np.mean([low <= 0.02 <= high for low, high, _ in found])
     assert 0.88 <= inside <= 0.92  # three standard errors are 0.02
 
@@ -279,7 +282,7 @@ def test_of_many_rows_the_interval_of_macro_f1_is_the_bootstraps_or_a_little_wid
     draw = np.random.default_rng(5)
     labels = draw.integers(4, size=2_000)
     predicted = np.where(draw.random(2_000) < 0.8, labels, draw.integers(4, size=2_000))
-    settings = {"measure": "macro_f1", "confidence": 0.95, "resamples": 2_000, "seed": 0}
+    settings: dict[str, Any] = {"measure": "macro_f1", "confidence": 0.95, "resamples": 2_000, "seed": 0}
     drawn, given = bootstrap(labels, predicted, **settings), interval(labels, predicted, **settings)
     assert given.low <= drawn.low < drawn.high <= given.high
     assert given.high - given.low < 1.15 * (drawn.high - drawn.low)

@@ -35,6 +35,7 @@ from stages.contracts import Answers, RawRow, Runner, Text
 from stages.files import read_json
 from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices
+from stages.measures.identity_words import pairs_of
 from stages.models.encoder import FAMILY
 from stages.params import CleanParams, ModelParams, load_params
 from stages.paths import Paths
@@ -420,7 +421,7 @@ def test_both_texts_are_perturbed_and_swapped_and_lengths_are_sums() -> None:
     measured = robustness.measure(answers, params)["robustness"]
     assert measured["upper_case"]["rows"] == 3
     assert ("HE SAID SO", "TO HIS KING") in asked
-    assert fairness.swap_rates(answers, params.identity_swaps, 10)["rows"] == 1
+    assert fairness.swap_rates(answers, pairs_of(params.identity_swaps), 10)["rows"] == 1
     assert asked[-1] == ("She said so", "to her queen")
     assert slices.values_of(answers, "length").tolist() == ["long", "middle", "short"]  # 21, 20, 9
 

@@ -132,7 +132,8 @@ def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
         ("ingest.splits.test", "train", "ingest.splits: two splits have the same name"),
         ("promotion.confidence", 0.5, "promotion.confidence is 0.5. Allowed: more than 0.5."),
         ("evaluate.identity_swaps", [["he", "she"], ["He", "they"]], "has 'he' more than once"),
-        ("evaluate.identity_swaps", [["he"]], "Allowed: at least 2 entries."),
+        ("evaluate.identity_swaps", [["he"]], "identity_swaps[0] is ['he']. Allowed: at least 2 entries."),
+        ("evaluate.identity_swaps", "gender_eng", "'gender_eng'. Allowed: gender_en. Did you mean 'gender_en'?"),
         ("clean", None, "clean is null. Allowed: a section"),
     ],
 )

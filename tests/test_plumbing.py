@@ -17,6 +17,7 @@ from conftest import REPOSITORY
 from stages import model_folder, plugins, runners
 from stages.entry import only_one
 from stages.files import publish, refuse_remote_code, write_json, write_parquet
+from stages.paths import Paths
 
 
 def test_an_unknown_plugin_is_told_with_what_is_allowed_and_the_nearest() -> None:
@@ -157,6 +158,20 @@ def test_an_error_of_a_stage_is_a_line_and_not_a_traceback(tmp_path: Path) -> No
     assert (
         done.stderr == "clean: params.yaml: no such file. Run this from the project's folder, or restore it with git.\n"
     )
+
+
+def test_what_a_stage_took_is_kept_for_plans_and_a_failure_keeps_what_the_last_run_took(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    record = Paths(tmp_path).seconds("clean@some")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    for body, code in (("pass", 0), ("raise ValueError('bad rows')", 1)):
+        stage = f"from stages.entry import run_stage\ndef clean(params, paths, which): {body}\nrun_stage(clean, 'some')"
+        done = subprocess.run(
+            [sys.executable, "-c", stage], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert f"done in {record.read_text().strip()} s" in done.stderr or code
+        assert 0 <= float(record.read_text()) < 60
 
 
 WEIGHTS = "import numpy; from safetensors.numpy import save_file as s; s({'w': numpy.zeros(10**6)}, 'full/weights')"

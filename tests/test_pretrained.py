@@ -15,6 +15,8 @@ import torch
 from conftest import REPOSITORY
 from safetensors.torch import load_file, save_file
 from test_models import IDS, MASK, build, model_params
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -247,6 +249,17 @@ def test_a_folder_without_weights_or_configuration_is_told_by_check_as_by_tokeni
         load_tokenizer(params.model)
 
 
+def test_a_folder_without_a_fast_tokenizer_is_told_by_check_as_by_tokenize(
+    tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy_of(tiny_models("bert"), tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    fault = only(told(folder))
+    assert f"model.name is '{folder}': it has no fast tokenizer (tokenizer.json)" in fault
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        load_tokenizer(with_model(folder).model)
+
+
 # Kinds of models, and where they count positions from
 
 
@@ -257,6 +270,7 @@ def tiny(kind: str, folder: Path) -> Path:
             setattr(config, name, value)
     torch.manual_seed(5)
     AutoModel.from_config(config).save_pretrained(folder)
+    Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]")).save(str(folder / "tokenizer.json"))
     return folder
 
 

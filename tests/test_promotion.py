@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def _check(name: str, candidate: Results, released: Results | None, limits: Prom
     return check
 
 
-def _alone(limits: PromotionParams, **known: dict) -> dict[str, Check]:
+def _alone(limits: PromotionParams, **known: Any) -> dict[str, Check]:
     """The checks of a candidate that has such quality and profile, as a first release."""
     candidate = dataclasses.replace(_models(100, lost=0, won=0)[0], **known)
     return {check.name: check for check in decide(candidate, None, limits).checks}
@@ -352,8 +353,8 @@ def _pass_rate(measure: str, *, loss: float, times: int = 300, rows: int = 2000,
         released = np.where(kind < 2, truth, truth + shift)
         candidate = np.where((kind == 0) | (kind == 2), truth, truth + draw.integers(1, 3, size=rows))
         ids = np.arange(rows)
-        models = (Results(NAMES[truth], NAMES[answers % 3], ids) for answers in (candidate, released))
-        passed += _check("quality", *models, limits).outcome == "pass"
+        new, old = (Results(NAMES[truth], NAMES[answers % 3], ids) for answers in (candidate, released))
+        passed += _check("quality", new, old, limits).outcome == "pass"
     return passed / times
 
 

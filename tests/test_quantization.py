@@ -33,7 +33,7 @@ from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.contracts import Quantizable, QuantizationRows, Runner
 from stages.files import read_json, write_json
 from stages.models.encoder import FAMILY
-from stages.params import ModelParams, QuantizeParams, load_params
+from stages.params import ModelParams, Pooling, QuantizeParams, load_params
 from stages.quantize import card, temperature
 
 WORDS = [word for words in TOPICS.values() for word in words]
@@ -48,7 +48,7 @@ def params(**changes: Any) -> QuantizeParams:
     return PARAMS.model_copy(update=changes)
 
 
-def make_student(tiny: Path, folder: Path, *, pooling: str = "mean") -> Path:
+def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path:
     """A random model with a head so steep that texts get clearly different answers, and norms that are not 1 and 0."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
@@ -116,7 +116,7 @@ MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=np.int64)
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 def test_the_built_graph_in_float32_gives_torchs_logits(
-    tiny_models: Callable[[str], Path], tmp_path: Path, pooling: str, activation: str
+    tiny_models: Callable[[str], Path], tmp_path: Path, pooling: Pooling, activation: str
 ) -> None:
     student = make_student(tiny_models("bert"), tmp_path / "student", pooling=pooling)
     config = read_json(student / "config.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.states import State
 
-from flows import dvc_project
+from flows import described, dvc_project
 from flows.budget import cores
 
 finished = flow_fixtures.finished
@@ -76,10 +77,13 @@ def log_lines(state: State) -> list[str]:
     return [log.message for log in logs]
 
 
-def artifact(key: str) -> list[dict[str, str]]:
+def artifact_text(key: str) -> str:
     with get_client(sync_client=True) as client:
-        found = client.request("GET", "/artifacts/{key}/latest", path_params={"key": key})
-    return json.loads(found.json()["data"])
+        return client.request("GET", "/artifacts/{key}/latest", path_params={"key": key}).json()["data"]
+
+
+def artifact(key: str) -> list[dict[str, str]]:
+    return json.loads(artifact_text(key))
 
 
 def test_the_flow_runs_everything_once_and_shows_what_is_cached_afterwards(project: Path, tmp_path: Path):
@@ -89,6 +93,10 @@ def test_the_flow_runs_everything_once_and_shows_what_is_cached_afterwards(proje
     assert task_runs(first)["clean"].state.message == "it has never run; after ingest"
     eventually(lambda: "clean reads 1 files" in log_lines(first))
     assert dvc_project.plan(project).reasons == {}
+    page = project / "artifacts/review/review.html"
+    assert page.is_file()
+    assert f"`{page}`" in artifact_text("review")
+    assert "file://" not in artifact_text("review"), "no browser follows such a link"
 
     second = run_flow(project)
     assert second.message == "every stage was up to date"
@@ -98,6 +106,24 @@ def test_the_flow_runs_everything_once_and_shows_what_is_cached_afterwards(proje
 
     by_hand = make_project(tmp_path / "by_hand", finished=True)
     assert yaml.safe_load((project / "dvc.lock").read_text()) == yaml.safe_load((by_hand / "dvc.lock").read_text())
+
+
+def test_a_run_is_found_by_its_name_its_tags_and_its_parameters(project: Path):
+    (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# by somebody else\n")
+    state = run_flow(project, "clean")
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(flow_run_id(state))
+    assert re.fullmatch(r"project [0-9a-f]{7,}-dirty clean", run.name)
+    assert set(run.tags) == {"winnow", "project"}
+    assert {name: set(run.tags) for name, run in task_runs(state, 2).items()} == {
+        name: {"winnow", name} for name in ("ingest", "clean")
+    }
+    assert described._what({"stages": (), "force": True}) == "all stages by force"
+    assert described._what({"root": None, "base": "main", "approve": "by hand"}) == "newest data for main"
+    assert described.tags_of("evaluate@student") == {"winnow", "evaluate", "student"}
+    assert {"parameter": "clean.min_chars", "value": "2"} in artifact("parameters")
+    # No model is judged: nothing is looked for in remotes, and the log says so.
+    eventually(lambda: any(line.startswith("no review: ") for line in log_lines(state)))
 
 
 def test_a_failed_stage_fails_the_flow_and_stops_only_its_dependents(project: Path):

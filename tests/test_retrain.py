@@ -32,7 +32,7 @@ def clone(tmp_path: Path) -> Path:
 def retrain(clone: Path, **options: object) -> State:
     from flows.retrain import retrain as flow
 
-    return flow(clone, return_state=True, **options)  # type: ignore[call-overload]
+    return flow(clone, return_state=True, **options)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -312,7 +312,9 @@ class Comments(BaseHTTPRequestHandler):
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
 
     def do_GET(self) -> None:
-        page = int(re.search(r"[?&]page=(\d+)", self.path)[1])
+        found = re.search(r"[?&]page=(\d+)", self.path)
+        assert found
+        page = int(found[1])
         self.answer(list(self.kept.values())[100 * (page - 1) : 100 * page])
 
     def do_POST(self) -> None:

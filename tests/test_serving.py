@@ -641,6 +641,7 @@ def ends_as(name: str, state: State) -> UUID:
     """Run a flow of that name, here, that ends in the state. Returns the flow run's id."""
     ended = flow(name=name, persist_result=False)(lambda: state)(return_state=True)
     assert ended.name == state.name
+    assert ended.state_details.flow_run_id is not None
     return ended.state_details.flow_run_id
 
 

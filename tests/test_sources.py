@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -75,6 +77,20 @@ def test_rows_are_the_same_for_any_number_of_processes_and_hang_on_the_seed() ->
     assert all(len(row.text or "") >= 30 and "redis" not in (row.text or "").lower() for row in one[40:])
     assert len({str(row.origin).split(":")[0] for row in one[:40]}) == 40  # dulwich has files enough for one row each
     assert docstrings._draw(docstrings._Library("redis", 40, 30, 2000, 21)).rows != one[40:]
+
+
+def test_files_that_one_pythons_wheel_lacks_give_no_rows_on_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("core.py", "distutils/log.py", "distutils/command/build.py", "distutils_too.py"):
+        file = tmp_path / "numpy" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('"""About it."""\n')
+    spec = importlib.machinery.ModuleSpec("numpy", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path / "numpy")]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    root, files = docstrings._source_files("numpy")
+    assert [file.relative_to(root).as_posix() for file in files] == ["numpy/core.py", "numpy/distutils_too.py"]
 
 
 def test_installed_versions_must_be_the_pinned_ones(tmp_path: Path) -> None:

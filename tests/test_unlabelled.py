@@ -210,7 +210,7 @@ MORE = [(f"more-{at}", f"{UNUSED[0]} {' '.join(words[at : at + 3])}", None, "tra
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> tuple[Params, Paths]:
     """A project with transfer rows, a random teacher, and its logits of training rows, transfer rows and copies."""
-    paths = write_clean(tmp_path_factory.mktemp("transfer") / "project", ROWS + MORE)  # type: ignore[operator]
+    paths = write_clean(tmp_path_factory.mktemp("transfer") / "project", ROWS + MORE)
     tiny = tiny_models("bert")
     params = tiny_params(
         paths, tiny, cache_logits__augmented_copies=1, distill__teacher_layers=[0, 2], distill__epochs=1,

@@ -98,7 +98,8 @@ def on_engine(
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:  # fmt: skip
     """With the fault that `options` name."""
     if "repeat" in options:
-        data = dataclasses.replace(data, train=Repeated(data.train, options["repeat"]))
+        rows: Any = Repeated(data.train, options["repeat"])
+        data = dataclasses.replace(data, train=rows)
     if "kill_at_rename" in options:
         kill_at_rename(options["kill_at_rename"])
     if "spare_mb" in options:

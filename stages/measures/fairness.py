@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from stages.contracts import Answers, each
+from stages.measures.identity_words import pairs_of
 from stages.measures.slices import values_of
 from stages.params import EvaluateParams
 
 
 def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
     """`fairness`: `identity_swaps`, and `groups` where `evaluate.group_column` names a column."""
-    found: dict[str, Any] = {"identity_swaps": swap_rates(answers, params.identity_swaps, params.perturbed_rows)}
+    found: dict[str, Any] = {
+        "identity_swaps": swap_rates(answers, pairs_of(params.identity_swaps), params.perturbed_rows)
+    }
     if params.group_column is not None:
         found["groups"] = group_rates(answers, params.group_column)
     return {"fairness": found}

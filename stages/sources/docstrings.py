@@ -33,6 +33,7 @@ log = logging.getLogger("winnow")
 
 MASK = "LIBRARY"
 SKIPPED_FOLDERS = frozenset({"tests", "testing", "_vendor"})
+NOT_ON_EVERY_PYTHON = ("numpy/distutils",)  # the wheels for Python 3.12 and later lack it: other rows would come out
 ALIASES = {
     "daft": ("getdaft",),
     "datasets": ("hugging face", "huggingface"),
@@ -156,7 +157,9 @@ def _source_files(library: str) -> tuple[Path, list[Path]]:
     folders = [Path(folder) for folder in spec.submodule_search_locations]
     files = [file for folder in folders for file in folder.rglob("*.py")]
     kept = [file for file in files if SKIPPED_FOLDERS.isdisjoint(file.relative_to(_root(file, folders)).parts[:-1])]
-    return folders[0].parent, sorted(kept)
+    root = folders[0].parent
+    elsewhere = [root / folder for folder in NOT_ON_EVERY_PYTHON]
+    return root, sorted(file for file in kept if not any(map(file.is_relative_to, elsewhere)))
 
 
 def _root(file: Path, folders: Sequence[Path]) -> Path:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from stages.contracts import RawRow, RejectedRow, as_kept, as_text
 from stages.params import IngestParams
@@ -18,6 +19,7 @@ from stages.reading.storage import ENDINGS, DataFile, find
 from stages.reading.values import Wanted, wanted_columns
 
 log = logging.getLogger("winnow")
+FILES_LOOKED_AT, ROWS_LOOKED_AT = 20, 1000  # at most, before anything runs; of a file with a header one row
 
 
 def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
@@ -27,7 +29,7 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
     Raises FileNotFoundError or ValueError where there is no such file, where a file as a whole cannot be read, where
     none of its rows can, and for a split that `params.splits` does not name.
     """
-    for file, split in _files(params):
+    for file, split in _files(params, _tell):
         readable, first = 0, None
         for row in _rows(file, split, params):
             readable += isinstance(row, RawRow)
@@ -41,14 +43,41 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
             raise ValueError(f"{file.shown}: none of its rows can be read. The first, line {line}: {first.detail}.")
 
 
+def faults(params: IngestParams) -> Iterator[str]:
+    """What `read` would refuse of the first files as a whole, such as a column that is not there; a line each."""
+    try:
+        for file, split in _files(params, lambda _: None)[:FILES_LOOKED_AT]:
+            if told := _column_missing(file, _format(split, params)):
+                yield told
+    except (ValueError, OSError) as error:
+        yield str(error)
+
+
+def _column_missing(file: DataFile, how: Format) -> str | None:
+    """Which column none of the first rows has, where rows name their columns (jsonl); None where one has them all."""
+    told = None
+    for record in islice(read_records(file, how, lambda _: None), ROWS_LOOKED_AT):
+        if record.fault is None or record.fault.reason != "missing_column":
+            return None
+        told = told or f"{file.shown}, line {record.place}: {record.fault.detail}."
+    return told
+
+
+def _tell(news: str) -> None:
+    log.warning("ingest: %s", news)
+
+
+def _format(split: str | None, params: IngestParams) -> Format:
+    wanted = wanted_columns(params, labelled=split != TRANSFER)
+    if params.split_column is not None and split != TRANSFER:
+        wanted.append(Wanted(params.split_column, "ingest.split_column"))
+    return Format(wanted, params.encoding, params.max_row_chars)
+
+
 def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[RawRow | RejectedRow]:
     labelled = split != TRANSFER
     by_column = params.split_column if labelled else None
-    wanted = wanted_columns(params, labelled=labelled)
-    if by_column is not None:
-        wanted.append(Wanted(by_column, "ingest.split_column"))
-    how = Format(wanted, params.encoding, params.max_row_chars)
-    for record in read_records(file, how, lambda news: log.warning("ingest: %s", news)):
+    for record in read_records(file, _format(split, params), _tell):
         origin = f"{file.name}:{record.place}"
         if record.fault:
             yield RejectedRow(origin, *record.fault, record.excerpt)
@@ -76,8 +105,8 @@ def _given_split(value: str | None, where: str, params: IngestParams) -> str | N
     return splits[value]
 
 
-def _files(params: IngestParams) -> list[tuple[DataFile, str | None]]:
-    """The files to read, by name, each with its split.
+def _files(params: IngestParams, tell: Callable[[str], object]) -> list[tuple[DataFile, str | None]]:
+    """The files to read, by name, each with its split; `tell` hears of those that are left out.
 
     Without a pattern those of a folder that are named after splits; where none is, all right in it; and those of
     transfer rows. Raises ValueError where none of those is named after the training split, and there are others, which
@@ -89,7 +118,7 @@ def _files(params: IngestParams) -> list[tuple[DataFile, str | None]]:
         named = [file for file in files if splits[file.name] not in (None, TRANSFER)]
         others = [file for file in files if not splits[file.name]] if named else []
         files = [file for file in files if splits[file.name] or (not named and "/" not in file.name)]
-        _tell_of(others, {splits[file.name] for file in named}, named, params)
+        _tell_of(others, {splits[file.name] for file in named}, named, params, tell)
     if not files:
         raise FileNotFoundError(
             f"params.yaml: ingest.path is '{params.path}', a folder without a file that ends in "
@@ -102,8 +131,9 @@ def _files(params: IngestParams) -> list[tuple[DataFile, str | None]]:
 
 
 def _tell_of(
-    others: Sequence[DataFile], given: set[str | None], named: Sequence[DataFile], params: IngestParams
-) -> None:
+    others: Sequence[DataFile], given: set[str | None], named: Sequence[DataFile], params: IngestParams,
+    tell: Callable[[str], object],
+) -> None:  # fmt: skip
     """Say which files beside those `named` after the splits `given` are not read."""
     if not others:
         return
@@ -113,10 +143,7 @@ def _tell_of(
             f"{params.path} has {read}, named after a split, and beside it {shown}, which is not, and no file of the"
             f" training split ({params.splits.train}). Say in ingest.pattern which to read, or name files after splits."
         )
-    log.warning(
-        "ingest: of %s only files named after splits are read (%s), not %s. ingest.pattern takes others.",
-        params.path, read, shown,
-    )  # fmt: skip
+    tell(f"of {params.path} only files named after splits are read ({read}), not {shown}. ingest.pattern takes others.")
 
 
 def _split_of(name: str, params: IngestParams) -> str | None:
