@@ -12,6 +12,7 @@ from scipy import stats
 from flows import timing
 from flows.evidence import LabelChange, MetricChange, ParamChange, Results, StageChange, Unit, Withheld, number
 from stages.measures.paired import difference_interval, mcnemar
+from stages.measures.score import Interval, independent_difference
 from stages.params import EvaluateParams, Measure
 
 
@@ -212,14 +213,15 @@ def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> t
 
 
 def _unpaired(key: str, old: Results, new: Results) -> tuple[float, float]:
-    """From the interval of each: Zou and Donner 2008, doi:10.1002/sim.3095. Without one, no end is known."""
+    """From the interval of each. Without one, no end is known."""
     ends = [(results.quality.get("intervals") or {}).get(key) for results in (old, new)]
     if ends[0] is None or ends[1] is None:
         return -np.inf, np.inf
-    before, after = old.quality[key], new.quality[key]
-    low = after - before - np.hypot(after - ends[1]["low"], ends[0]["high"] - before)
-    high = after - before + np.hypot(ends[1]["high"] - after, before - ends[0]["low"])
-    return float(low), float(high)
+    difference = independent_difference(
+        Interval(ends[0]["low"], ends[0]["high"], old.quality[key]),
+        Interval(ends[1]["low"], ends[1]["high"], new.quality[key]),
+    )
+    return difference.low, difference.high
 
 
 def _of_truth(results: Results) -> np.ndarray:

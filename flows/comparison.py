@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from flows import changes, dvc_project, git
-from flows.evidence import KINDS, Decision, Flip, ModelView, Paired, Results, Review, Revision
+from flows.anchor import Answers, anchor_of
+from flows.evidence import KINDS, Anchor, Decision, Flip, ModelView, Paired, Results, Review, Revision
 from flows.promotion import decide
 from flows.side import Side
 from flows.unrun import Unrun, unrun
@@ -30,11 +31,16 @@ WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what c
 
 
 def gather(
-    root: Path, base: str | None = None, *, released: Callable[[Results], Results | None] | None = None
+    root: Path,
+    base: str | None = None,
+    *,
+    released: Callable[[Results], Results | None] | None = None,
+    again: Answers | None = None,
 ) -> Review:
     """The review of the working tree at `root` against `base` (see `default_base`).
 
     The gate compares with the base's model; with `released`, which gets the candidate's results, with what it gives.
+    The anchor's answers are those that it was released with, or, with `again`, what that gives.
     Raises ValueError for a revision that git does not know, and for parameters that are wrong.
     """
     params = load_params(root / "params.yaml")
@@ -65,7 +71,12 @@ def gather(
         paired=tuple(_paired(model, *pair) for model, pair in pairs.items()),
         flips=tuple(flip for model, pair in pairs.items() for flip in _flips(model, *pair, texts)),
         decision=_decision(
-            released or (lambda _: old[candidate]), new[candidate], params, notes, not_run=bool(not_run[candidate])
+            released or (lambda _: old[candidate]),
+            new[candidate],
+            params,
+            lambda old: _anchor(root, new[candidate], params, _knowing(again, root, name, old), notes),
+            notes,
+            not_run=bool(not_run[candidate]),
         ),
         candidate=candidate,
         before=tuple(_view(before, model, old[model]) for model in MODELS),
@@ -246,6 +257,7 @@ def _decision(
     released: Callable[[Results], Results | None],
     new: Results,
     params: Params,
+    anchor: Callable[[Results | None], Anchor | None],
     notes: list[str],
     *,
     not_run: bool,
@@ -256,7 +268,28 @@ def _decision(
         notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
         return None
     old = released(new)
-    return decide(new, old if old is not None and len(old.row_ids) else None, params.promotion)
+    # A model that was measured, and whose predictions cannot be had, is none that was never there.
+    known = old is not None and (len(old.row_ids) or old.quality)
+    return decide(new, old if known else None, params.promotion, anchor(old))
+
+
+def _knowing(again: Answers | None, root: Path, base: str, old: Results | None) -> Answers | None:
+    """The same, but what the base answered is not asked twice."""
+    if again is None or old is None:
+        return again
+    commit = git.commit_of(root, base)
+    return lambda revision: (lambda _: old) if revision == commit else again(revision)
+
+
+def _anchor(root: Path, new: Results, params: Params, again: Answers | None, notes: list[str]) -> Anchor | None:
+    if params.promotion.anchor is None:
+        return None
+
+    def as_released(revision: str) -> Callable[[Results], Results]:
+        side = Side(root, revision, notes)
+        return lambda _: results(side, str(side.yaml(root / "params.yaml")["promotion"]["model"]))
+
+    return anchor_of(root, params.promotion.anchor, new, [again, as_released] if again else [as_released], notes)
 
 
 def _view(side: Side, model: str, results: Results) -> ModelView:

@@ -42,15 +42,27 @@ def number(values: Any, *keys: str) -> float | None:
 
 
 Outcome = Literal["pass", "fail", "inconclusive"]
+STOPS: tuple[Outcome, ...] = ("fail", "inconclusive")
+Finding = Literal[Outcome, "cannot tell", "not judged"]
+"""Of one check. The last two stop nothing: too few rows to show or to rule out a loss, and too few to ask at all."""
 
 
 @dataclass(frozen=True)
 class Check:
     """One question of the gate: what was asked, what was found, in words a reviewer can repeat."""
 
-    name: str  # "quality", "slices", "calibration", "identity terms", "groups", "latency", "size"
-    outcome: Outcome
+    name: str  # "quality", "anchor", "slices", "floor", "calibration", "identity terms", "groups", "latency", "size"
+    outcome: Finding
     reason: str
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The release that no later one may fall far behind, and its model's results; why they are not known, else."""
+
+    version: str  # "v1.0.0"; as params.yaml has it where it is not known
+    results: Results | None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)

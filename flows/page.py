@@ -30,7 +30,7 @@ STAGES_OPEN = 6  # more of them are folded
 HEADLINES = {
     "pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "none": "No verdict", "not-run": "Not run",
 }  # fmt: skip
-OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
+OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?", "cannot tell": "–", "not judged": "–"}
 
 
 def render(review: Review) -> str:

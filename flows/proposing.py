@@ -8,6 +8,7 @@ Annotations are objects here: Prefect sends the flow to another process, where t
 """
 
 import contextlib
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -17,16 +18,16 @@ from prefect.states import Completed, Failed, State
 
 from flows import dvc_storage, git, proposal_files, proposal_records, proposals, released_data, releases
 from flows.comparison import gather
-from flows.evidence import Decision, Review, number
+from flows.evidence import STOPS, Decision, Review, number
 from flows.git import GitError
 from flows.job import NETWORK, Approval, Job, skipped
 from flows.locks import lock_file, one_at_a_time
-from flows.promotion import SHOWN
 from flows.proposal_records import Judged
 from flows.proposals import Proposal
 from flows.rejudged import rejudged
 from flows.reproduce import publish_review
 from flows.review import as_markdown
+from flows.same_rows import SHOWN
 
 
 def proposed_before(job: Job, approve: Approval) -> Proposal | None:
@@ -82,7 +83,7 @@ def _review(job: Job) -> Review:
     """Against what is released, or else against where the run started."""
     released = job.released.revision if job.released else None
     judge = rejudged(job.worktree, released) if released else (lambda _: None)
-    return gather(job.worktree, released or job.start, released=judge)
+    return gather(job.worktree, released or job.start, released=judge, again=partial(rejudged, job.worktree))
 
 
 def _headline(found: Review) -> str:
@@ -94,7 +95,7 @@ def _headline(found: Review) -> str:
 def _why(decision: Decision | None) -> str:
     if decision is None:
         return "There is nothing to judge."
-    return "\n".join(f"{c.name}: {c.outcome}: {c.reason}" for c in decision.checks if c.outcome != "pass")
+    return "\n".join(f"{c.name}: {c.outcome}: {c.reason}" for c in decision.checks if c.outcome in STOPS)
 
 
 @task(**NETWORK, task_run_name="send data")

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flows import data_report
-from flows.evidence import KINDS, Flip, MetricChange, Review, Revision
+from flows.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
 from flows.markdown import arrows, between, escape, table, value
 
 MARK = "<!-- winnow: review -->"  # by which the comment is found again
-OUTCOMES = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
+OUTCOMES = {
+    "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
+    "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
+}  # fmt: skip
 VERDICTS = {"better": "▲ better", "worse": "▼ worse", "unchanged": "=", "same": "same (within 1%)", "unknown": "-"}
 NAMES = {
     "macro_f1": "macro-F1", "log_loss": "log loss", "ece": "calibration error", "brier": "Brier score",
@@ -183,7 +186,13 @@ def _ship(review: Review) -> str:
     reasons = [check.reason for check in decision.checks if check.outcome == decision.outcome]
     if decision.outcome == "pass":
         reasons = [check.reason for check in decision.checks if check.name == "quality"]
+        reasons += [f"{check.name.capitalize()}: {check.outcome}." for check in decision.checks if _is_open(check)]
     return f"**{OUTCOMES[decision.outcome]}**. " + escape(arrows(" ".join(reasons)))
+
+
+def _is_open(check: Check) -> bool:
+    """It stops nothing, and shows nothing."""
+    return check.outcome in ("cannot tell", "not judged")
 
 
 def _gate(review: Review) -> str:

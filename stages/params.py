@@ -48,6 +48,7 @@ ClassWeights = Literal["none", "balanced"]
 Activations = Literal["static", "dynamic"]
 Measure = Literal["macro_f1", "accuracy"]
 Selection = Literal["macro_f1", "accuracy", "last"]
+Anchor = Annotated[str, Field(pattern=r"^(first|v\d+\.\d+\.\d+)$")]
 ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
 TeacherVectors = Literal["embeddings", "hidden", "queries", "keys", "values"]
 CleaningRule = Literal[
@@ -454,7 +455,10 @@ class ProfileParams(Section):
 class PromotionParams(Section):
     model: ReleasedModel
     measure: Measure
+    floor: ProperFraction | None
     margin: ProperFraction
+    anchor: Anchor | None
+    anchor_margin: ProperFraction
     confidence: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]
     slice_margin: ProperFraction
     min_slice_rows: PositiveInt

@@ -11,17 +11,17 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, f1_score
 
+from stages.measures.bands import Band, bands_of, by_bands, times_needed, together
 from stages.measures.paired import (
-    Measure,
     bootstrap,
     bootstrap_difference,
     difference_interval,
     interval,
     mcnemar,
     measured,
-    rows_needed,
-    score_interval,
 )
+from stages.measures.score import Interval, independent_difference, rows_needed, score_interval
+from stages.params import Measure
 
 COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]
 
@@ -225,16 +225,57 @@ def test_rows_needed_refuses_shares_out_of_range() -> None:
         rows_needed(1.5, margin=0.02, confidence=0.95)
 
 
-@pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
-def test_few_rows_prove_nothing_even_where_all_are_right(measure: Measure) -> None:
-    settings: dict[str, Any] = {"measure": measure, "confidence": 0.95, "resamples": 500, "seed": 0}
+SETTINGS: dict[str, Any] = {"confidence": 0.95, "resamples": 500, "seed": 0}
+Z2 = 1.959964**2
+
+
+def test_few_rows_prove_nothing_even_where_all_are_right() -> None:
     labels = np.array(["a", "b", "a"])
-    one = interval(labels, labels, **settings)
-    assert one.estimate == one.high == 1
-    assert one.low == pytest.approx(3 / (3 + 1.959964**2), abs=1e-6)  # Wilson's, of 3 of 3
-    both = difference_interval(labels, labels, labels, **settings)
-    assert both.estimate == 0
-    assert both.high == -both.low == pytest.approx(1.959964**2 / (3 + 1.959964**2), abs=1e-6)
+    one = interval(labels, labels, measure="accuracy", **SETTINGS)
+    assert one == pytest.approx((3 / (3 + Z2), 1, 1), abs=1e-6)  # Wilson's, of 3 of 3
+    both = difference_interval(labels, labels, labels, measure="accuracy", **SETTINGS)
+    assert both == pytest.approx((-Z2 / (3 + Z2), Z2 / (3 + Z2), 0), abs=1e-6)
+
+
+def test_few_rows_of_a_label_prove_nothing_however_many_the_others_have() -> None:
+    labels = np.array(["a"] + ["b"] * 100)
+    one = interval(labels, labels, measure="macro_f1", **SETTINGS)
+    # Half of each: Wilson's of 1 of 1, and of 100 of 100.
+    assert one.low <= 1 - math.hypot(Z2 / (1 + Z2), Z2 / (100 + Z2)) / 2
+    both = difference_interval(labels, labels, labels, measure="macro_f1", **SETTINGS)
+    assert both.low == pytest.approx(-math.hypot(Z2 / (1 + Z2), Z2 / (100 + Z2)) / 2, abs=1e-6)
+    assert both.high == -both.low
+
+
+def test_labels_with_like_numbers_of_rows_are_one_band() -> None:
+    labels = np.repeat(["a", "b", "c", "d", "e"], [1, 4, 7, 8, 9])
+    bands = bands_of(labels, labels, np.where(labels == "c", "e", labels))
+    assert [(band.labels, band.most, band.rows, band.lost, band.won) for band in bands] == [
+        (1, 1, 1, 0, 0), (2, 7, 11, 7, 0), (2, 9, 17, 0, 0)
+    ]  # fmt: skip
+    assert [band.weight for band in bands] == [0.2, 0.4, 0.4]
+    estimate = by_bands(labels, lambda at: Interval(0.0, 1.0, float(at.sum()))).estimate
+    assert estimate == pytest.approx(0.2 * 1 + 0.4 * 11 + 0.4 * 17)
+
+
+@pytest.mark.parametrize("turned", [0, 60, 200])
+def test_of_labels_with_like_numbers_of_rows_it_takes_as_many_as_of_accuracy(turned: int) -> None:
+    band = Band(20, 100, 1.0, 2000, turned // 2, turned // 2)
+    needed = 2000 * times_needed([band], margin=0.02, confidence=0.95)
+    assert needed == pytest.approx(rows_needed(turned / 2000, margin=0.02, confidence=0.95), rel=0.15)
+
+
+def test_with_as_many_rows_as_are_said_to_be_needed_an_equal_model_is_shown_eight_times_in_ten() -> None:
+    bands = [Band(10, 4, 0.5, 40, 3, 3), Band(10, 40, 0.5, 360, 11, 11)]
+    times, draw, shown = times_needed(bands, margin=0.05, confidence=0.95), np.random.default_rng(0), 0
+    for _ in range(500):
+        parts = []
+        for band in bands:
+            rows, share = round(times * band.rows), (band.lost + band.won) / band.rows / 2
+            lost, won, _ = draw.multinomial(rows, (share, share, 1 - 2 * share))
+            parts.append((band.weight, score_interval(lost, won, rows, confidence=0.9)))
+        shown += together(parts).low > -0.05
+    assert shown / 500 == pytest.approx(0.8, abs=0.06)
 
 
 def test_of_many_rows_the_interval_of_macro_f1_is_the_bootstraps_or_a_little_wider() -> None:
@@ -245,3 +286,8 @@ def test_of_many_rows_the_interval_of_macro_f1_is_the_bootstraps_or_a_little_wid
     drawn, given = bootstrap(labels, predicted, **settings), interval(labels, predicted, **settings)
     assert given.low <= drawn.low < drawn.high <= given.high
     assert given.high - given.low < 1.15 * (drawn.high - drawn.low)
+
+
+def test_two_sets_of_rows_have_the_interval_of_both() -> None:
+    found = independent_difference(Interval(0.50, 0.58, 0.54), Interval(0.47, 0.57, 0.52))
+    assert found == pytest.approx((-0.02 - math.hypot(0.05, 0.04), -0.02 + math.hypot(0.05, 0.04), -0.02))

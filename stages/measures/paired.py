@@ -6,25 +6,17 @@ intervals. Works on arrays alone; labels may be texts or numbers.
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.sparse import csr_array
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
+from stages.measures.bands import Band, bands_of, by_bands, together
+from stages.measures.score import Interval
 from stages.params import Measure
 
 CHUNK = 4_000_000  # counts drawn at once, 8 bytes each
-
-
-class Interval(NamedTuple):
-    """Fractions, not percent; two-sided."""
-
-    low: float
-    high: float
-    estimate: float
 
 
 def mcnemar(
@@ -88,17 +80,22 @@ def interval(
 ) -> Interval:
     """Interval of one model's measure that holds for few rows too; labels and answers are (N,).
 
-    Accuracy has Wilson's. Macro-F1 has the bootstrap's, but never a narrower one, to either side, than accuracy: of
-    few rows, or of rows all answered rightly, a bootstrap knows too little.
+    Accuracy has Wilson's. Macro-F1 has the bootstrap's, but never a narrower one, to either side, than the mean over
+    the labels of the share of their rows that are right: of few rows, or of rows all answered rightly, a bootstrap
+    knows too little. See `by_bands`.
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
-    right = int((np.asarray(labels) == np.asarray(predicted)).sum())
-    ends = binomtest(right, len(labels)).proportion_ci(confidence, method="wilson")
-    accuracy = Interval(float(ends.low), float(ends.high), right / len(labels))
+    right_N = np.asarray(labels) == np.asarray(predicted)
+
+    def wilson(rows_N: np.ndarray) -> Interval:
+        right, rows = int(right_N[rows_N].sum()), int(rows_N.sum())
+        ends = binomtest(right, rows).proportion_ci(confidence, method="wilson")
+        return Interval(float(ends.low), float(ends.high), right / rows)
+
     if measure == "accuracy":
-        return accuracy
+        return wilson(np.ones(len(right_N), dtype=bool))
     drawn = bootstrap(labels, predicted, measure=measure, confidence=confidence, resamples=resamples, seed=seed)
-    return _widened(drawn, accuracy, least=0.0)
+    return _widened(drawn, by_bands(labels, wilson), least=0.0)
 
 
 def difference_interval(
@@ -113,80 +110,23 @@ def difference_interval(
 ) -> Interval:
     """Interval of measure(after) - measure(before), rows in pairs, that holds for few rows too; all are (N,).
 
-    Accuracy has `score_interval`; macro-F1 the bootstrap's, but never a narrower one, to either side, than accuracy.
+    Accuracy has `score_interval`. Macro-F1 has the bootstrap's, but never a narrower one, to either side, than the mean
+    over the labels of what each lost or won (`by_bands`): a label of one or two rows counts as much as any other, and
+    a bootstrap that only ever draws those rows takes what they do for certain.
     """
-    was_right, is_right = before == labels, after == labels
-    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-    accuracy = score_interval(lost, won, len(labels), confidence=confidence)
     if measure == "accuracy":
-        return accuracy
+        return Band.of(labels, before, after).interval(confidence)
     drawn = bootstrap_difference(
         labels, before, after, measure=measure, confidence=confidence, resamples=resamples, seed=seed
     )
-    return _widened(drawn, accuracy, least=-1.0)
+    parts = [(band.weight, band.interval(confidence)) for band in bands_of(labels, before, after)]
+    return _widened(drawn, together(parts), least=-1.0)
 
 
 def _widened(drawn: Interval, other: Interval, *, least: float) -> Interval:
     below, above = other.estimate - other.low, other.high - other.estimate
     low, high = min(drawn.low, drawn.estimate - below), max(drawn.high, drawn.estimate + above)
     return Interval(max(low, least), min(high, 1.0), drawn.estimate)
-
-
-def score_interval(right_to_wrong: int, wrong_to_right: int, rows: int, *, confidence: float) -> Interval:
-    """Interval of accuracy after - before, which holds for few rows and where no answer differs.
-
-    Its ends are the differences whose score statistic is as large as `confidence` allows.
-    Raises ValueError for counts that cannot be.
-    Source: Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B.
-    """
-    lost, won = right_to_wrong, wrong_to_right
-    if rows < 1 or min(lost, won) < 0 or lost + won > rows:
-        raise ValueError(f"{lost} rows right to wrong and {won} wrong to right of {rows} rows: that cannot be.")
-    z, estimate = _z((1 + confidence) / 2), (won - lost) / rows
-
-    def statistic(difference: float) -> float:
-        if difference == estimate:
-            return 0.0  # with no discordant row this is 0 / 0
-        variance = restricted_variance(lost / rows, won / rows, difference)
-        return (estimate - difference) * math.sqrt(rows) / math.sqrt(max(variance, 1e-18))
-
-    low = -1.0 if lost == rows else brentq(lambda at: statistic(at) - z, -1.0, estimate, xtol=1e-14)
-    high = 1.0 if won == rows else brentq(lambda at: statistic(at) + z, estimate, 1.0, xtol=1e-14)
-    return Interval(float(low), float(high), estimate)
-
-
-def restricted_variance(lost: float, won: float, difference: float) -> float:
-    """Of one row's difference (-1, 0 or 1), at the likeliest shares whose difference is `difference`.
-
-    `lost` and `won` are the shares found. The likelihood's only root in range, from Tango 1998, section 3.
-    """
-    b = (2 - won + lost) * difference - won - lost
-    c = -lost * difference * (1 - difference)
-    root = math.sqrt(max(b * b - 8 * c, 0.0))
-    # The usual form loses all digits where b is large and positive.
-    share_lost = -2 * c / (b + root) if b > 0 else (root - b) / 4
-    return 2 * share_lost + difference * (1 - difference)
-
-
-def rows_needed(discordant_share: float, *, margin: float, confidence: float, power: float = 0.8) -> int:
-    """Rows with which `score_interval` shows, one-sided, that an equal model loses less than `margin` of accuracy.
-
-    For a model that is as good and differs in `discordant_share` of the rows; it succeeds in a share `power` of
-    test sets. Never less than it takes where no answer differs.
-    Raises ValueError for shares out of range.
-    Source: Nam 1997, doi:10.2307/2533508.
-    """
-    if not (0 <= discordant_share <= 1 and 0 < margin < 1 and 0.5 < confidence < 1 and 0 < power < 1):
-        found = f"{discordant_share=}, {margin=}, {confidence=}, {power=}"
-        raise ValueError(f"{found}. Allowed: 0 to 1, and confidence more than 0.5.")
-    half = discordant_share / 2
-    at_margin = _z(confidence) * math.sqrt(restricted_variance(half, half, -margin))
-    at_zero = max(_z(power), 0.0) * math.sqrt(discordant_share)
-    return math.floor(((at_margin + at_zero) / margin) ** 2) + 1  # the bound must be inside, not on the margin
-
-
-def _z(quantile: float) -> float:
-    return float(norm.ppf(quantile))
 
 
 class _Cells(NamedTuple):
