@@ -152,7 +152,7 @@ def calibration_texts() -> list[str]:
     return [str(train[at]) for at in chosen]
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]  # it has no types
+class Calibration(CalibrationDataReader):
     """Rows for ONNX Runtime's quantizer, one by one."""
 
     def __init__(self, rows: Sequence[dict[str, np.ndarray]]) -> None:

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,7 +106,7 @@ print(hashlib.sha256(b"".join(array.tobytes() for array in (vectorizer.idf_, row
 
 def test_the_weights_are_the_same_to_the_last_bit_on_every_processor() -> None:
     """OpenBLAS and numpy have other code for other processors, which adds up in another order."""
-    processors = (
+    processors: tuple[dict[str, Any], ...] = (
         {"OPENBLAS_CORETYPE": "Nehalem"},
         {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "2"},
         {"OPENBLAS_CORETYPE": "SkylakeX", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"},

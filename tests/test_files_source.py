@@ -11,6 +11,7 @@ import random
 import re
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -546,14 +547,14 @@ def test_a_look_at_the_columns_says_nothing_of_rows_and_warns_of_nothing(
 LONG = "x" * 900_000
 
 
-def bomb(path: Path, rows: int = 200, **options: object) -> Path:
+def bomb(path: Path, rows: int = 200, **options: Any) -> Path:
     """A Parquet of rows of 900 kB, some hundred bytes in all."""
     pq.write_table(pa.table({"text": [LONG] * rows, "label": ["a"] * rows}), path, compression="zstd", **options)
     assert path.stat().st_size < 100_000
     return path
 
 
-ENCODED = {
+ENCODED: dict[str, dict[str, Any]] = {
     "dictionary": {},
     "plain": {"use_dictionary": False},
     "delta": {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY", "label": "PLAIN"}},
@@ -561,7 +562,7 @@ ENCODED = {
 
 
 @pytest.mark.parametrize("options", [ENCODED["dictionary"], ENCODED["delta"]], ids=["dictionary", "delta"])
-def test_of_a_parquet_no_more_is_decoded_at_once_than_allowed(tmp_path: Path, options: dict[str, object]) -> None:
+def test_of_a_parquet_no_more_is_decoded_at_once_than_allowed(tmp_path: Path, options: dict[str, Any]) -> None:
     with bomb(tmp_path / "rows.parquet", **options).open("rb") as file:
         rows = Table(file).rows(["text", "label"], None)
         before, peak = pa.total_allocated_bytes(), 0

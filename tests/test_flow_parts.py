@@ -184,10 +184,10 @@ def test_a_path_that_begins_with_a_dash_is_no_option_of_dvcs(tmp_path: Path, mon
     said: list[list[str]] = []
     monkeypatch.setattr(dvc_storage, "stream", lambda _root, arguments, *_: said.append(arguments))
     monkeypatch.setattr(dvc_storage, "read", lambda _root, *arguments: said.append([*arguments]) or "{}")
-    path, options = "--force-x.csv", {"on_line": print, "children": Children()}
-    dvc_storage.pull(tmp_path, [path], **options)
-    dvc_storage.update(tmp_path, path, **options)
-    dvc_storage.add(tmp_path, path, **options)
+    path, children = "--force-x.csv", Children()
+    dvc_storage.pull(tmp_path, [path], print, children=children)
+    dvc_storage.update(tmp_path, path, print, children=children)
+    dvc_storage.add(tmp_path, path, print, children=children)
     dvc_storage.changed_data(tmp_path, path)
     parsed = [vars(parse_args(arguments)) for arguments in said]
     assert [found["targets"] for found in parsed] == [[path]] * 4

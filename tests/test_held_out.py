@@ -93,7 +93,9 @@ def test_rows_set_aside_stand_in_a_file_of_their_own_and_change_no_byte_of_the_o
 
 def test_a_row_set_aside_goes_for_faults_of_its_own_for_a_group_and_for_what_it_repeats(tmp_path: Path) -> None:
     texts = sentences(40)
-    table = [(f"{at:04}", text, "ab"[at % 2], f"made:{at}", None, f"g{at}", None) for at, text in enumerate(texts[:30])]
+    table: list[tuple[str | None, ...]] = [
+        (f"{at:04}", text, "ab"[at % 2], f"made:{at}", None, f"g{at}", None) for at, text in enumerate(texts[:30])
+    ]
     planted = {
         "no-label": (texts[30], None, "h0", "missing_label"),
         "short": ("o", "a", "h1", "too_short"),
@@ -123,7 +125,9 @@ def test_rows_set_aside_with_a_rare_label_go_or_change_as_the_others_do(
     tmp_path: Path, rare_labels: str, labels: list[str]
 ) -> None:
     texts = sentences(70)
-    rows = [(text, "ab"[at % 2] if at < 55 else "c", None) for at, text in enumerate(texts[:60])]
+    rows: list[tuple[str, str, str | None]] = [
+        (text, "ab"[at % 2] if at < 55 else "c", None) for at, text in enumerate(texts[:60])
+    ]
     rows += [(text, "abc"[at % 3], HELD_OUT) for at, text in enumerate(texts[60:])]
     cleaned(tmp_path, rows, rare_labels=rare_labels)
     assert sorted(set(pd.read_parquet(Paths(tmp_path).held_out)["label"])) == labels

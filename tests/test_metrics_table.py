@@ -27,7 +27,12 @@ MACHINE = "Latency is of one text at a time; every model was given 2 threads of 
 def measured(tmp_path: Path) -> Path:
     write(tmp_path, "quality", "teacher", accuracy=0.8, macro_f1=0.75, rows=1000)
     write(tmp_path, "quality", "quantized", accuracy=0.7, macro_f1=0.6, rows=1000)
-    speed = {"latency_p99_ms": 12.5, "throughput_rows_per_s": 1234.5, "peak_rss_mb": 300.0, "threads": 2}
+    speed: dict[str, float | str] = {
+        "latency_p99_ms": 12.5,
+        "throughput_rows_per_s": 1234.5,
+        "peak_rss_mb": 300.0,
+        "threads": 2,
+    }
     speed |= {"processor": "AMD EPYC, 2 cores", "date": "2026-11-28"}
     write(tmp_path, "profile", "teacher", latency_p50_ms=10.0, size_mb=90.0, **speed)
     write(tmp_path, "profile", "quantized", latency_p50_ms=2.5, size_mb=20.0, **speed)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import flow_fixtures
 import pytest
@@ -29,12 +30,12 @@ def clone(tmp_path: Path) -> Path:
     return make_retrain_project(tmp_path / "all")
 
 
-def retrain(clone: Path, **options: object) -> State:
+def retrain(clone: Path, **options: Any) -> State:
     from flows.retrain import retrain as flow
     from flows.retrain import retraining_in
 
     with retraining_in(clone):
-        return flow(return_state=True, **options)  # type: ignore[call-overload]
+        return flow(return_state=True, **options)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -337,7 +337,7 @@ def test_no_request_by_another_name_or_from_another_page_gets_further_whoever_ma
         ("GET", "/.."),
     ):
         answer = httpx.request(
-            method, f"{server.url}{path}", auth=tuple(server.auth.split(":")), json={}, headers=headers
+            method, f"{server.url}{path}", auth=httpx.BasicAuth(*server.auth.split(":")), json={}, headers=headers
         )
         assert answer.status_code == 403
         assert answer.text.startswith("Refused: ")

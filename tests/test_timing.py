@@ -25,10 +25,10 @@ def profile(p50: float, rounds: list[float] | None = None, **more: Any) -> dict[
 
 
 def compared(before: dict[str, Any], after: dict[str, Any], key: str = "latency_p50_ms") -> timing.Compared:
-    sides = [timing.spread(side, key) for side in (before, after)]
-    assert sides[0] is not None
-    assert sides[1] is not None
-    return timing.compare(key, *sides)
+    one, other = timing.spread(before, key), timing.spread(after, key)
+    assert one is not None
+    assert other is not None
+    return timing.compare(key, one, other)
 
 
 @pytest.mark.parametrize(
