@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import warm_python
 import yaml
 from safetensors.numpy import save_file
 
@@ -126,7 +127,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def dvc(project: Path, *arguments: str) -> str:
     """What a DVC command prints; it must succeed."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [f"{warm_python.bin_folder()}/dvc", *arguments]
     done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=True)
     return done.stdout
 

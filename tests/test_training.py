@@ -6,13 +6,13 @@ import contextlib
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import warm_python
 from conftest import REPOSITORY, write_tiny_model
 from torch import nn
 
@@ -309,7 +309,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_tokens(root)
     cases = {name: {**params().model_dump(), **changes} for name, changes in CASES.items()}
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(root), str(wide), json.dumps(cases)],
+        [f"{warm_python.bin_folder()}/forked", "-c", TRAIN, str(root), str(wide), json.dumps(cases)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
