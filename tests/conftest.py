@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import warm_python
 import yaml
+from skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 if TYPE_CHECKING:
     from stages.params import Params
