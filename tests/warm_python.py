@@ -45,7 +45,7 @@ LIBRARIES = (  # of stages and of DVC; not those that start threads as they load
 # Of the environment what no library reads as it loads; where all else is as the server's, a fork will do.
 OF_THE_RUN = (
     "PATH", "PWD", "OLDPWD", "SHLVL", "SHELL", "_", "PYTHONUNBUFFERED", "PYTHONPATH", "PYTHON_EXEC", "RANK",
-    "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
+    "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "COLUMNS", "LINES",
 )  # fmt: skip
 OF_THE_RUN_TOO = ("DVC_", "WINNOW_", "PYTEST_", "TORCHELASTIC_", "TORCH_NCCL_", "GROUP_", "ROLE_", "MASTER_")
 SOCKET = "PYTEST_WARM_SOCKET"
