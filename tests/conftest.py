@@ -30,6 +30,17 @@ def pytest_configure(config: pytest.Config) -> None:
         warm_python.start_for_workers()
 
 
+LONGEST = (  # each worker takes the next file that none has: what takes long shall not begin last
+    "test_end_to_end", "test_retrain", "test_serving", "test_training", "test_engine", "test_launching",
+    "test_reproduce_flow", "test_stopping", "test_review", "test_releases", "test_pretrained", "test_quantization",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = ("stages", "flows", "dvc.yaml", "params.yaml", "constraints.txt", ".dvcignore", ".gitignore")
 TOPICS = {
@@ -185,7 +196,7 @@ def init_repository(folder: Path) -> None:
 
 
 def run(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in `folder`, with the test's own Python first on the path: `python` and `dvc` are warm ones."""
+    """Run a command in `folder`, with this Python first on the path: `python`, `dvc` and `winnow` are warm ones."""
     warm = warm_python.bin_folder()
     path = os.pathsep.join([warm, str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHON_EXEC": f"{warm}/python", **environment}  # torch elastic's

@@ -140,11 +140,12 @@ def reproduce(project: Path, stage: str, on_line: Callable[[str], object] = prin
 
 def winnow(folder: Path, *arguments: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:
     """The `winnow` command, run in `folder` as a user does."""
-    command = [sys.executable, "-m", "flows.cli", *arguments]
+    warm = warm_python.bin_folder()
+    command = [f"{warm}/winnow", *arguments]
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(**more),
+        env=environment(**{"PYTHON_EXEC": f"{warm}/python", **more}),
         input=stdin,
         capture_output=True,
         check=False,

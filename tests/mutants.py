@@ -257,6 +257,7 @@ def without_mutants(copy: Path, mutants: Iterable[Mutant]) -> list[str]:
             faults.append(f"{file}: {line!r} is there {count} times. Give another line of what it was about.")
     for tests in dict.fromkeys(mutant.tests for mutant in mutants):
         code, said = verdict(copy, tests)
+        print(f"as it is: {tests}: {said}", flush=True)
         if code != 0:
             faults.append(f"{tests}: without a mutant they end with {code}: {said}")
     return faults

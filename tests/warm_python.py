@@ -41,14 +41,26 @@ LIBRARIES = (  # of stages and of DVC; not those that start threads as they load
     "transformers.convert_slow_tokenizer", "deepspeed.runtime.engine", "deepspeed.module_inject", "dvclive", "onnx",
     "onnx.reference", "great_expectations", "dvc.cli.parser", "dvc.repo.reproduce", "dvc.output", "dvc.stage.run",
     "dvc.stage.cache", "scmrepo.git", "dulwich.porcelain", "configobj", "flufl.lock",
+    "altair", "jinja2", "markdown_it", "click", "rich.table", "psutil",
 )  # fmt: skip
 # Of the environment what no library reads as it loads; where all else is as the server's, a fork will do.
 OF_THE_RUN = (
     "PATH", "PWD", "OLDPWD", "SHLVL", "SHELL", "_", "PYTHONUNBUFFERED", "PYTHONPATH", "PYTHON_EXEC", "RANK",
     "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "COLUMNS", "LINES",
 )  # fmt: skip
-OF_THE_RUN_TOO = ("DVC_", "WINNOW_", "PYTEST_", "TORCHELASTIC_", "TORCH_NCCL_", "GROUP_", "ROLE_", "MASTER_")
+OF_THE_RUN_TOO = (
+    "DVC_",
+    "WINNOW_",
+    "PYTEST_",
+    "TORCHELASTIC_",
+    "TORCH_NCCL_",
+    "PREFECT_",
+    "GROUP_",
+    "ROLE_",
+    "MASTER_",
+)
 SOCKET = "PYTEST_WARM_SOCKET"
+WINNOW = ["-P", "-m", "flows.cli"]
 
 SHIM = """#!{python} -ISs
 import json, os, signal, socket, sys
@@ -80,14 +92,14 @@ os._exit(code)
 
 @functools.cache
 def bin_folder() -> str:
-    """A folder for PATH, whose `python` and `dvc` are warm. The server starts with the first call, and ends with us.
+    """A folder for PATH, whose commands are warm. The server starts with the first call, and ends with us.
 
-    Its `python` starts a stage or DVC warm, and all else afresh; `forked` starts whatever it is warm.
+    Its `python` starts stages and DVC warm, and all else afresh; `forked` starts whatever it is warm.
     """
     folder = Path(tempfile.mkdtemp(prefix="winnow-warm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = os.environ.get(SOCKET) or _start(folder / "socket")
-    for name, first, every in (("python", [], 0), ("dvc", ["-m", "dvc"], 0), ("forked", [], 1)):
+    for name, first, every in (("python", [], 0), ("dvc", ["-m", "dvc"], 0), ("winnow", WINNOW, 0), ("forked", [], 1)):
         shim = folder / name
         shim.write_text(SHIM.format(python=sys.executable, address=address, first=first, every=every))
         shim.chmod(0o755)
@@ -137,10 +149,10 @@ class Asked(NamedTuple):
 
 def main() -> None:
     """The server; in a child this returns nothing either: it runs what was asked for, and ends with that."""
-    given = dict(os.environ)
-    path = list(sys.path)
+    before, path = dict(os.environ), list(sys.path)
     listener = socket.socket(fileno=int(sys.argv[1]))
     importlib.import_module("stages")  # sets what libraries read as they load
+    given = dict(os.environ)
     for name in LIBRARIES:
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "flows")]:
@@ -148,7 +160,8 @@ def main() -> None:
     logging.root.handlers.clear()
     gc.collect()
     gc.freeze()
-    asked = Server(listener, given).serve()
+    by_stages = {name: value for name, value in given.items() if name not in before}
+    asked = Server(listener, given, by_stages).serve()
     if asked is None:
         os._exit(0)
     _become(asked, path, given)
@@ -157,8 +170,8 @@ def main() -> None:
 class Server:
     """Forks a child for each shim that asks for one, and tells it how the child ended."""
 
-    def __init__(self, listener: socket.socket, given: dict[str, str]) -> None:
-        self._listener, self._given = listener, given
+    def __init__(self, listener: socket.socket, given: dict[str, str], by_stages: dict[str, str]) -> None:
+        self._listener, self._given, self._by_stages = listener, given, by_stages
         self._runs: dict[int, Run] = {}  # by the number of either of a run's files
         self._ready = selectors.DefaultSelector()
         self._ready.register(listener, selectors.EVENT_READ)
@@ -181,7 +194,7 @@ class Server:
         shim = self._listener.accept()[0]
         asked, files = _read(shim)
         try:
-            if asked is None or not _wanted(asked, self._given):
+            if asked is None or not _wanted(asked, self._given, self._by_stages):
                 shim.close()
                 return None
             shim.send(b"y")
@@ -256,11 +269,11 @@ def _end(run: Run) -> None:
         os.killpg(run.pid, signal.SIGKILL)
 
 
-def _wanted(asked: Asked, given: dict[str, str]) -> bool:
-    """Whether a fork of this process is as good as a Python that starts."""
+def _wanted(asked: Asked, given: dict[str, str], by_stages: dict[str, str]) -> bool:
+    """Whether a fork of this process is as good as a Python that starts; `by_stages`: what a stage sets itself."""
     here, there = (
         {k: v for k, v in e.items() if k not in OF_THE_RUN and not k.startswith(OF_THE_RUN_TOO)}
-        for e in (given, asked.environment)
+        for e in (given, by_stages | asked.environment)
     )
     known = {str(ROOT), str(ROOT / "tests"), *_python_path(given)}
     return here == there and known.issuperset(_python_path(asked.environment)) and _meant(asked)
@@ -275,7 +288,7 @@ def _meant(asked: Asked) -> bool:
         return True
     match asked.arguments:
         case ["-m", module, *_] | ["-P", "-m", module, *_]:
-            return module == "dvc" or module.startswith("stages.")
+            return module == "dvc" or module.startswith("stages.") or asked.arguments[:3] == WINNOW
         case ["-P", "-c", code]:
             return "dvc.cli" in code
     return False
@@ -297,6 +310,8 @@ def _become(asked: Asked, path: list[str], given: dict[str, str]) -> None:
     sys.orig_argv = [sys.executable, *asked.arguments]
     isolated = asked.arguments[0] == "-P"
     first, *more = asked.arguments[isolated:]
+    if asked.arguments[:3] == WINNOW:
+        sys.executable = asked.environment.get("PYTHON_EXEC", sys.executable)  # its DVC is warm, too
     here = {"-m": asked.folder, "-c": ""}.get(first, str(Path(first).parent))
     sys.path[:] = [*([] if isolated else [here]), *_python_path(asked.environment), *base]
     if first == "-m":
