@@ -55,7 +55,7 @@ MUTANTS = (
         "stages/measures/quality.py",
         "np.union1d(truth_N, predicted_N)",
         "np.unique(truth_N)",
-        "test_measures.py -k quality",
+        "test_measures.py -k 'quality or no_test_row'",
     ),
     Mutant(
         "stages/measures/calibration.py",
