@@ -149,7 +149,7 @@ MUTANTS = (
         "stages/training/checkpoints.py",
         "any(Path(name).name != name for name in hashes)",
         "False",
-        "test_checkpoints.py -k lead_out",
+        "test_checkpoints.py -k beside",
     ),
     Mutant(
         "stages/training/checkpoints.py",
@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant("flows/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
     Mutant("stages/params.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
     Mutant(
-        "stages/cleaning/splits.py", "pool &= ~groups.isin(set(groups[~free]))", "pass", "test_cleaning.py -k group"
+        "stages/cleaning/splits.py", "pool &= ~groups.isin(set(groups[~free]))", "pass", "test_cleaning.py -k in_part"
     ),
     Mutant(
         "stages/cleaning/splits.py",

@@ -183,6 +183,24 @@ def test_hashes_that_lead_out_of_the_folder_are_not_followed(kept: Checkpoints, 
     assert found[1] == {"step": 3}
 
 
+def test_a_manifest_that_names_a_file_beside_the_folder_is_none(
+    kept: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All that a checkpoint has is there; and one thing more, whose hash is right."""
+    assert kept.folder is not None
+    beside, manifest = kept.folder / "beside.json", kept.folder / "step-00000006" / MANIFEST
+    beside.write_text("{}")
+    hashes = {**json.loads(manifest.read_text()), "../beside.json": hashlib.sha256(b"{}").hexdigest()}
+    manifest.write_text(json.dumps(hashes))
+    assert (kept.newest() or ({}, {}))[1] == {"step": 3}
+    assert "does not name just the files that one has" in caplog.text
+
+
+def test_nothing_is_left_of_what_was_written_beside_its_place(kept: Checkpoints) -> None:
+    assert kept.folder is not None
+    assert sorted(path.name for path in kept.folder.iterdir()) == ["step-00000003", "step-00000006"]
+
+
 def spoil(folder: Path, name: str = "trained.safetensors") -> None:
     (folder / name).write_bytes(b"[]")
 

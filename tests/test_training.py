@@ -447,6 +447,17 @@ def test_a_hundred_steps_without_an_update_stop_the_run() -> None:
         watch.count(1, 200, "epoch 2/3")
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_told_with_its_step_and_first_rows(loss: float) -> None:
+    from stages.training.guards import check_finite
+
+    check_finite(1.0, 7, ["train-1"], "epoch 1/2")
+    with pytest.raises(
+        ValueError, match=rf"the loss is {loss} at step 7, in the batch of rows train-1, train-2, \.\.\."
+    ):
+        check_finite(loss, 7, ["train-1", "train-2"], "epoch 1/2")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_not_kept(value: float) -> None:
     from stages.training.guards import check_weights
