@@ -52,6 +52,13 @@ def test_it_has_the_folder_the_arguments_the_input_and_the_variables_of_the_call
     assert done.stdout == f"{tmp_path} ['-c', 'a b'] x in __main__\n"
 
 
+@pytest.mark.parametrize("flags", [("-u",), ("-P",), ("-u", "-P")])
+def test_flags_before_what_it_is_to_run_are_no_script(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "script.py").write_text(f"import sys; print({str(tmp_path)!r} in sys.path, sys.argv[1:])")
+    done = run(tmp_path, f"{warm_python.bin_folder()}/forked", *flags, str(tmp_path / "script.py"), "x")
+    assert done.stdout == f"{'-P' not in flags} ['x']\n"
+
+
 def test_two_of_them_draw_other_random_numbers(tmp_path: Path) -> None:
     code = "import random, numpy; print(random.random(), numpy.random.random())"
     assert forked(tmp_path, code).stdout != forked(tmp_path, code).stdout

@@ -60,6 +60,7 @@ OF_THE_RUN_TOO = (
     "MASTER_",
 )
 SOCKET = "PYTEST_WARM_SOCKET"
+FLAGS = ("-P", "-u")  # of Python's, before what it is to run
 WINNOW = ["-P", "-m", "flows.cli"]
 
 SHIM = """#!{python} -ISs
@@ -287,7 +288,7 @@ def _meant(asked: Asked) -> bool:
     if asked.every:
         return True
     match asked.arguments:
-        case ["-m", module, *_] | ["-P", "-m", module, *_]:
+        case ["-m", module, *_] | ["-P" | "-u", "-m", module, *_]:
             return module == "dvc" or module.startswith("stages.") or asked.arguments[:3] == WINNOW
         case ["-P", "-c", code]:
             return "dvc.cli" in code
@@ -299,7 +300,7 @@ def _become(asked: Asked, path: list[str], given: dict[str, str]) -> None:
     os.chdir(asked.folder)
     os.environ.clear()
     os.environ.update(asked.environment)
-    if asked.environment.get("PYTHONUNBUFFERED"):
+    if asked.environment.get("PYTHONUNBUFFERED") or "-u" in asked.arguments[:2]:
         sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
     random.seed()
     importlib.import_module("numpy").random.seed()
@@ -308,12 +309,12 @@ def _become(asked: Asked, path: list[str], given: dict[str, str]) -> None:
     sys.modules["__main__"] = types.ModuleType("__main__")
     sys.modules.pop("warm_python", None)
     sys.orig_argv = [sys.executable, *asked.arguments]
-    isolated = asked.arguments[0] == "-P"
-    first, *more = asked.arguments[isolated:]
+    flags = {flag for flag in asked.arguments[:2] if flag in FLAGS}
+    first, *more = asked.arguments[len(flags) :]
     if asked.arguments[:3] == WINNOW:
         sys.executable = asked.environment.get("PYTHON_EXEC", sys.executable)  # its DVC is warm, too
     here = {"-m": asked.folder, "-c": ""}.get(first, str(Path(first).parent))
-    sys.path[:] = [*([] if isolated else [here]), *_python_path(asked.environment), *base]
+    sys.path[:] = [*([] if "-P" in flags else [here]), *_python_path(asked.environment), *base]
     if first == "-m":
         sys.argv[:] = ["-m", *more[1:]]
         runpy._run_module_as_main(more[0])  # type: ignore[attr-defined]
