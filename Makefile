@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow test-torchao soak peers benchmarks check check-packages hashes format readme picture clean
+.PHONY: help setup browser repro review test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,9 +39,9 @@ review: .venv/.ready  ## what this branch changes: artifacts/review (BASE=main, 
 browser:  ## install Chromium for the tests of pages (Debian, as root); without it they are skipped
 	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
-# A thread each: two test processes that both use two are slower than one.
+# A thread each: two test processes that both use two are slower than one. Files in the order of tests/conftest.py.
 test: .venv/.ready  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 15 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --durations 15 tests
 
 test-slow: .venv/.ready test-torchao  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow tests
@@ -50,6 +50,9 @@ test-slow: .venv/.ready test-torchao  ## run the tests that take minutes
 test-torchao: .venv/.ready  ## run the tests of the backend torchao_int8
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/torchao --constraint constraints.txt torchao
 	PYTHONPATH=.venv/torchao $(BIN)/python -m pytest -k torchao tests/test_quantization.py tests/test_bilstm.py
+
+mutants: .venv/.ready  ## break 44 lines of the product, one at a time: do the tests notice? At most two may survive
+	$(BIN)/python tests/mutants.py
 
 soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json
 	PYTHONPATH=benchmarks $(BIN)/python tests/soak.py --output benchmarks/soak.json

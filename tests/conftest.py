@@ -14,13 +14,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import warm_python
 import yaml
+from skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 if TYPE_CHECKING:
     from stages.params import Params
     from stages.paths import Paths
 
 os.environ.update(DO_NOT_TRACK="1", GX_ANALYTICS_ENABLED="false", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "numprocesses", None) and not os.environ.get("PYTEST_XDIST_WORKER"):
+        warm_python.start_for_workers()
+
+
+LONGEST = (  # each worker takes the next file that none has: what takes long shall not begin last
+    "test_end_to_end", "test_retrain", "test_serving", "test_training", "test_engine", "test_launching",
+    "test_reproduce_flow", "test_stopping", "test_review", "test_releases", "test_pretrained", "test_quantization",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = ("stages", "flows", "dvc.yaml", "params.yaml", "constraints.txt", ".dvcignore", ".gitignore")
@@ -177,9 +196,10 @@ def init_repository(folder: Path) -> None:
 
 
 def run(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in `folder`, with the test's own Python first on the path."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, **environment}
+    """Run a command in `folder`, with this Python first on the path: `python`, `dvc` and `winnow` are warm ones."""
+    warm = warm_python.bin_folder()
+    path = os.pathsep.join([warm, str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHON_EXEC": f"{warm}/python", **environment}  # torch elastic's
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -197,3 +217,13 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         return made[kind]
 
     return get
+
+
+@pytest.fixture
+def warm_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flows that run in this process start DVC and stages warm: for tests that end none of these processes."""
+    from flows import dvc_project
+
+    warm = str(Path(warm_python.bin_folder()) / "python")
+    monkeypatch.setattr(sys, "executable", warm)
+    monkeypatch.setattr(dvc_project, "_DVC", [warm, *dvc_project._DVC[1:]])

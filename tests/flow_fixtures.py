@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import warm_python
 import yaml
 from safetensors.numpy import save_file
 
@@ -126,7 +127,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def dvc(project: Path, *arguments: str) -> str:
     """What a DVC command prints; it must succeed."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [f"{warm_python.bin_folder()}/dvc", *arguments]
     done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -139,11 +140,12 @@ def reproduce(project: Path, stage: str, on_line: Callable[[str], object] = prin
 
 def winnow(folder: Path, *arguments: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:
     """The `winnow` command, run in `folder` as a user does."""
-    command = [sys.executable, "-m", "flows.cli", *arguments]
+    warm = warm_python.bin_folder()
+    command = [f"{warm}/winnow", *arguments]
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(**more),
+        env=environment(**{"PYTHON_EXEC": f"{warm}/python", **more}),
         input=stdin,
         capture_output=True,
         check=False,

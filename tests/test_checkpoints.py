@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
 import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stages.training.checkpoints import KEPT_RUNS, MANIFEST, Checkpoints, open_checkpoints
 
@@ -69,6 +73,37 @@ def test_other_code_is_another_run(kept: Checkpoints, rows: Path, tmp_path: Path
 
     monkeypatch.setattr(checkpoints, "_code", lambda: iter([b"another loop"]))
     assert opened(tmp_path, rows).newest() is None
+
+
+def test_a_module_of_the_stages_that_is_edited_is_another_run(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "loop.py"
+    module = ModuleType("stages.a_loop")
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "stages.a_loop", module)
+    file.write_text("rate = 1")
+    one, same = (opened(tmp_path, rows).key for _ in range(2))
+    file.write_text("rate = 2")
+    assert one == same != opened(tmp_path, rows).key
+
+
+def test_another_torch_is_another_run(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = opened(tmp_path, rows).key
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.0")
+    assert opened(tmp_path, rows).key != before
+
+
+def test_one_bit_of_the_tensors_that_is_another_is_found(kept: Checkpoints, caplog: pytest.LogCaptureFixture) -> None:
+    """The file is as good as any other to safetensors."""
+    assert kept.folder is not None
+    file = kept.folder / "step-00000006/trained.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert len(load_file(file)) == 1
+    assert (kept.newest() or ({}, {}))[1] == {"step": 3}
+    assert "trained.safetensors has another hash" in caplog.text
 
 
 def test_going_back_to_what_was_half_trained_finds_it_and_old_runs_go(rows: Path, tmp_path: Path) -> None:
@@ -146,6 +181,24 @@ def test_hashes_that_lead_out_of_the_folder_are_not_followed(kept: Checkpoints, 
     found = kept.newest()
     assert found is not None
     assert found[1] == {"step": 3}
+
+
+def test_a_manifest_that_names_a_file_beside_the_folder_is_none(
+    kept: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All that a checkpoint has is there; and one thing more, whose hash is right."""
+    assert kept.folder is not None
+    beside, manifest = kept.folder / "beside.json", kept.folder / "step-00000006" / MANIFEST
+    beside.write_text("{}")
+    hashes = {**json.loads(manifest.read_text()), "../beside.json": hashlib.sha256(b"{}").hexdigest()}
+    manifest.write_text(json.dumps(hashes))
+    assert (kept.newest() or ({}, {}))[1] == {"step": 3}
+    assert "does not name just the files that one has" in caplog.text
+
+
+def test_nothing_is_left_of_what_was_written_beside_its_place(kept: Checkpoints) -> None:
+    assert kept.folder is not None
+    assert sorted(path.name for path in kept.folder.iterdir()) == ["step-00000003", "step-00000006"]
 
 
 def spoil(folder: Path, name: str = "trained.safetensors") -> None:

@@ -469,6 +469,15 @@ def test_rows_of_a_group_stay_on_one_side_of_a_split() -> None:
     assert again.sort_index().tolist() == splits.tolist()
 
 
+def test_a_group_that_the_data_brings_in_part_as_training_rows_is_one_for_training() -> None:
+    rows = pd.DataFrame({"row_id": [f"{i:03}" for i in range(200)], "label": ["a"] * 200})
+    rows["group"] = [f"group {i // 2}" for i in range(200)]
+    rows["split"] = ["train" if i % 2 and i < 100 else None for i in range(200)]  # a half of the first fifty groups
+    splits = assign_splits(rows, validation_fraction=0.2, test_fraction=0.2, seed=1)
+    assert set(splits[:100]) == {"train"}
+    assert set(splits[100:]) > {"test"}
+
+
 def test_a_label_of_few_rows_keeps_one_for_training() -> None:
     splits = assign_splits(frame(("a", None, 4)), validation_fraction=0.45, test_fraction=0.45, seed=1)
     assert sorted(splits) == ["test", "test", "train", "validation"]

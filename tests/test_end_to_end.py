@@ -8,12 +8,12 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import warm_python
 import yaml
 from conftest import REPOSITORY, UNUSED, edit_params, make_project, run, write_corpus
 
@@ -108,7 +108,7 @@ OUGHT = (  # of each example, in order: what holds after it
 def test_what_the_page_on_compression_shows_works(project: Path, number: int) -> None:
     assert len(SHOWN) == len(OUGHT)
     shown = SHOWN[number].replace("models/pruned", "models/student")  # the page says: with all heads kept
-    run(project, sys.executable, "-c", f"{shown}{AND_AGREES}{OUGHT[number]}\n")
+    run(project, f"{warm_python.bin_folder()}/forked", "-c", f"{shown}{AND_AGREES}{OUGHT[number]}\n")
 
 
 def test_every_row_is_kept_or_quarantined_with_its_reason(project: Path) -> None:

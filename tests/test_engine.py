@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm_python
 from conftest import REPOSITORY, write_tiny_model
 from flow_fixtures import environment
 from safetensors.torch import load_file
@@ -93,10 +94,11 @@ class Lab:
         file.write_text(json.dumps(given))
         script = [str(REPOSITORY / "tests/training_run.py"), str(file)]
         elastic = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = [*before, sys.executable, *(elastic if processes > 1 else []), *script]
+        forked = f"{warm_python.bin_folder()}/forked"
+        command = [*before, sys.executable if before else forked, *(elastic if processes > 1 else []), *script]
         done = subprocess.run(
-            command, cwd=REPOSITORY, env=environment(OMP_NUM_THREADS="1"), capture_output=True, text=True, check=False,
-            timeout=TIMEOUT,
+            command, cwd=REPOSITORY, env=environment(OMP_NUM_THREADS="1", PYTHON_EXEC=forked), capture_output=True,
+            text=True, check=False, timeout=TIMEOUT,
         )  # fmt: skip
         self.said = done.stderr
         assert done.returncode == expect if expect is not None else done.returncode != 0, done.stderr[-3000:]

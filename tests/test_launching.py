@@ -36,7 +36,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         finetune__precision="fp32",  # in bf16 two processes round otherwise than one
     )  # fmt: skip
     for stage in ("ingest", "clean", "tokenize"):
-        run(project, PYTHON, "-m", f"stages.{stage}")
+        run(project, "python", "-m", f"stages.{stage}")
     return project
 
 
@@ -52,7 +52,7 @@ def alone(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One in which the teacher was trained by one process."""
     copied = tmp_path_factory.mktemp("alone") / "winnow"
     shutil.copytree(tokens, copied)
-    run(copied, PYTHON, "-m", "stages.finetune")
+    run(copied, "python", "-m", "stages.finetune")
     return copied
 
 
@@ -93,7 +93,7 @@ def test_each_point_is_a_line_of_json(alone: Path) -> None:
 
 
 def test_two_processes_are_asked_for_by_the_environment_alone(alone: Path, project: Path) -> None:
-    done = run(project, PYTHON, "-m", "stages.finetune", WINNOW_PROCESSES="2")
+    done = run(project, "python", "-m", "stages.finetune", WINNOW_PROCESSES="2")
     assert "2 processes" in done.stderr
     assert done.stderr.count("training:") == 1, "one of them speaks"
     assert speed(project)["processes"] == 2

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import warm_python
 from conftest import REPOSITORY, TOPICS
 from safetensors.torch import load_file
 from source_fixtures import read, settings
@@ -435,7 +435,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     root = tmp_path_factory.mktemp("pairs")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])}
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "tests/pairs_run.py"), str(root)],
+        [f"{warm_python.bin_folder()}/forked", str(REPOSITORY / "tests/pairs_run.py"), str(root)],
         cwd=root, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

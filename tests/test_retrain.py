@@ -22,7 +22,7 @@ from retrain_project import make_retrain_project, more_rows
 from flows import dvc_storage, proposals, releases
 
 prefect_server = flow_fixtures.prefect_server
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "warm_flows")
 
 
 @pytest.fixture

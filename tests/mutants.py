@@ -1,0 +1,303 @@
+"""Break important lines of the product, one at a time, in a copy, and see that the tests notice: `make mutants`.
+
+    a copy of the repository ── one line is another ── the tests that should notice ── one fails: noticed
+                                                                                     └─ all pass: the mutant survives
+
+A mutant that survives is a line that nothing holds: write its test, or say in `survives` why none can be. Fails where
+more than MAY_SURVIVE do, where one does without its why, and where a line or a test is no longer there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_SURVIVE = 2
+SECONDS = 120  # for the tests of one mutant: one that hangs is noticed
+
+
+class Mutant(NamedTuple):
+    file: str
+    line: str  # once in the file
+    instead: str
+    tests: str  # pytest's arguments; light ones
+    survives: str = ""  # why no test can notice
+
+
+MUTANTS = (
+    # Who sees which rows
+    Mutant(
+        "stages/rows.py", 'pc.equal(table["split"], split)', 'pc.equal(table["split"], "test")', "test_rows_by_split.py"
+    ),
+    Mutant(
+        "stages/quantize.py",
+        'read_split(paths.clean, "train")',
+        'read_split(paths.clean, "test")',
+        "test_rows_by_split.py",
+    ),
+    Mutant("stages/quantize.py", "np.linspace(0, len(train) - 1, num=", "np.arange(0, ", "test_rows_by_split.py"),
+    # Measures
+    Mutant("stages/measures/paired.py", "len(np.union1d(cells.labels_K, answers_K))", "cells.names", "test_paired.py"),
+    Mutant(
+        "stages/measures/paired.py", "difference == estimate", "abs(difference - estimate) < 0.01", "test_paired.py"
+    ),
+    Mutant("stages/measures/paired.py", "at_margin + at_zero", "at_margin", "test_paired.py -k rows_needed"),
+    Mutant(
+        "stages/measures/quality.py",
+        "np.union1d(truth_N, predicted_N)",
+        "np.unique(truth_N)",
+        "test_measures.py -k 'quality or no_test_row'",
+    ),
+    Mutant(
+        "stages/measures/calibration.py",
+        "np.ceil(confidence_N * bins)",
+        "np.floor(confidence_N * bins)",
+        "test_measures.py -k calibration",
+    ),
+    Mutant("stages/measures/calibration.py", "- 2 * of_truth + 1", "- of_truth + 1", "test_measures.py -k brier"),
+    Mutant(
+        "stages/measures/calibration.py",
+        "logits / np.exp(log_temperature)",
+        "logits * np.exp(log_temperature)",
+        "test_measures.py -k temperature",
+    ),
+    Mutant(
+        "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
+    ),
+    # The gate
+    Mutant("flows/promotion.py", "else interval(limits.measure)", "else accuracy", "test_margin.py"),
+    Mutant(
+        "flows/promotion.py",
+        'outcome: Outcome = "fail" if "fail" in outcomes',
+        'outcome: Outcome = "fail" if False',
+        "test_promotion.py -k worse",
+    ),
+    # Training
+    Mutant("stages/training/losses.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
+    Mutant(
+        "stages/training/losses.py",
+        "kl_div(student_log_p, teacher_log_p,",
+        "kl_div(teacher_log_p, student_log_p,",
+        "test_training.py -k kd_loss",
+    ),
+    Mutant(
+        "stages/training/schedules.py",
+        "(step + 1) / (warmup_steps + 1)",
+        "step / (warmup_steps + 1)",
+        "test_training.py -k rises",
+    ),
+    Mutant(
+        "stages/training/schedules.py", "0.5 * (1.0 + math.cos", "0.5 * (1.0 - math.cos", "test_training.py -k cosine"
+    ),
+    Mutant(
+        "stages/training/samplers.py",
+        "chunk[process::processes]",
+        "chunk[process::batches]",
+        "test_training.py -k shares",
+    ),
+    Mutant(
+        "stages/training/samplers.py",
+        "default_rng([seed, epoch])",
+        "default_rng([seed, 0])",
+        "test_training.py -k seed_and_epoch",
+    ),
+    Mutant("stages/training/guards.py", "if not math.isfinite(loss):", "if loss > 1e30:", "test_training.py -k finite"),
+    Mutant(
+        "stages/training/guards.py",
+        "if not torch.isfinite(tensor).all()",
+        "if torch.isnan(tensor).all()",
+        "test_training.py -k finite",
+    ),
+    Mutant(
+        "stages/training/guards.py",
+        "self.higher + 1 if mean > RUNAWAY * start else 0",
+        "0",
+        "test_training.py -k windows",
+    ),
+    Mutant(
+        "stages/finetune.py",
+        "labels_N, minlength=n_labels).clip(min=1)",
+        "labels_N, minlength=n_labels).clip(min=2)",
+        "test_training.py -k weighted",
+    ),
+    # Checkpoints and bytes
+    Mutant(
+        "stages/training/checkpoints.py",
+        "if sha256(path / name) != expected:",
+        "if False:",
+        "test_checkpoints.py -k one_bit",
+    ),
+    Mutant(
+        "stages/training/checkpoints.py",
+        "for part in _code():",
+        "for part in ():",
+        "test_checkpoints.py -k another_run",
+    ),
+    Mutant(
+        "stages/training/checkpoints.py", "yield Path(file).read_bytes()", "pass", "test_checkpoints.py -k another_run"
+    ),
+    Mutant(
+        "stages/training/checkpoints.py",
+        "any(Path(name).name != name for name in hashes)",
+        "False",
+        "test_checkpoints.py -k beside",
+    ),
+    Mutant(
+        "stages/training/checkpoints.py",
+        "draft.replace(target)",
+        "shutil.copytree(draft, target)",
+        "test_checkpoints.py",
+    ),
+    Mutant(
+        "stages/model_folder.py",
+        "sorted(found ^ expected.keys())",
+        "sorted(expected.keys() - found)",
+        "test_plumbing.py -k spoiled",
+    ),
+    Mutant(
+        "stages/model_folder.py", 'sha256(folder / name) != entry.get("sha256")', "False", "test_plumbing.py -k spoiled"
+    ),
+    Mutant(
+        "stages/pretrained.py",
+        "if model.sha256 is not None and found != model.sha256:",
+        "if False:",
+        "test_models.py -k not_those_named",
+    ),
+    Mutant(
+        "stages/files.py",
+        'path.is_file() and "auto_map" in read_object(path)',
+        "False",
+        "test_plumbing.py -k names_code",
+    ),
+    Mutant("stages/files.py", "allow_nan=False", "allow_nan=True", "test_plumbing.py -k nan"),
+    # Releases
+    Mutant("flows/releases.py", '".." in PurePosixPath(name).parts', "False", "test_release_files.py"),
+    Mutant("flows/releases.py", "PurePosixPath(name).is_absolute() or", "", "test_release_files.py"),
+    Mutant(
+        "flows/releases.py",
+        'dvc_storage.folder_md5(folder) != model.md5.removesuffix(".dir")',
+        "False",
+        "test_release_files.py",
+    ),
+    Mutant("flows/releases.py", "if dvc_storage.md5(path) != md5:", "if False:", "test_release_files.py"),
+    # Secrets, parameters, cleaning
+    Mutant("flows/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
+    Mutant("stages/params.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
+    Mutant(
+        "stages/cleaning/splits.py", "pool &= ~groups.isin(set(groups[~free]))", "pass", "test_cleaning.py -k in_part"
+    ),
+    Mutant(
+        "stages/cleaning/splits.py",
+        "left = [total - 1 for total in totals]",
+        "left = list(totals)",
+        "test_cleaning.py -k few_rows",
+    ),
+    Mutant(
+        "stages/cleaning/reasons.py", "name: faulty & ~given_test", "name: faulty", "test_cleaning.py -k given_test"
+    ),
+    # Distillation
+    Mutant(
+        "stages/training/distillation.py",
+        "return mean * labelled_B.float().mean()",
+        "return mean",
+        "test_distillation.py -k 'without_labels'",
+    ),
+    Mutant(
+        "stages/training/distillation.py",
+        ".sum(1) / mask_BT.sum(1)",
+        ".sum(1) / mask_BT.shape[1]",
+        "test_distillation.py -k real_tokens",
+    ),
+)
+
+
+def copied(target: Path) -> Path:
+    """The files of the repository as they are here, committed or not, at `target`."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file() and not (ROOT / name).is_symlink():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
+    return target
+
+
+def verdict(copy: Path, tests: str) -> tuple[int, str]:
+    """pytest's exit code and last words for the tests of a mutant; a fork of a warm Python runs them."""
+    sys.path.insert(0, str(copy / "tests"))
+    import warm_python
+
+    first, *more = tests.split(maxsplit=1)
+    arguments = [f"tests/{first}", *(["-k", more[0].removeprefix("-k ").strip("'")] if more else [])]
+    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    code = f"import sys, pytest; sys.exit(pytest.main({[*options, *arguments]!r}))"
+    command = [f"{warm_python.bin_folder()}/forked", "-c", code]
+    try:
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return 1, f"not over in {SECONDS} s"
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    return done.returncode, (lines or [done.stderr.strip()[-200:]])[-1]
+
+
+def without_mutants(copy: Path, mutants: Iterable[Mutant]) -> list[str]:
+    """The faults of the list itself: lines that are not there once, and tests that fail, or are none, as it is."""
+    faults = []
+    for file, line, *_ in mutants:
+        count = (copy / file).read_text(encoding="utf-8").count(line) if (copy / file).is_file() else 0
+        if count != 1:
+            faults.append(f"{file}: {line!r} is there {count} times. Give another line of what it was about.")
+    for tests in dict.fromkeys(mutant.tests for mutant in mutants):
+        code, said = verdict(copy, tests)
+        print(f"as it is: {tests}: {said}", flush=True)
+        if code != 0:
+            faults.append(f"{tests}: without a mutant they end with {code}: {said}")
+    return faults
+
+
+def survivors(copy: Path, mutants: Iterable[Mutant]) -> list[Mutant]:
+    """Make each mutant, and tell what becomes of it."""
+    found = []
+    for mutant in mutants:
+        path, started = copy / mutant.file, time.monotonic()
+        whole = path.read_text(encoding="utf-8")
+        path.write_text(whole.replace(mutant.line, mutant.instead), encoding="utf-8")
+        code, said = verdict(copy, mutant.tests)
+        path.write_text(whole, encoding="utf-8")
+        if code == 0:
+            found.append(mutant)
+        told = f"SURVIVES {mutant.survives}" if code == 0 else f"noticed ({said})"
+        print(
+            f"{time.monotonic() - started:5.1f} s  {mutant.file}: {mutant.line!r} -> {mutant.instead!r}: {told}",
+            flush=True,
+        )
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="those whose file has this in its name")
+    only = parser.parse_args().only
+    mutants = [mutant for mutant in MUTANTS if only in mutant.file]
+    with tempfile.TemporaryDirectory(prefix="winnow-mutants-") as folder:
+        copy = copied(Path(folder).resolve() / "winnow")
+        # No bytecode: a file that was changed within a second would be taken for the one before.
+        os.environ.update(PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+        if faults := without_mutants(copy, mutants):
+            print(*faults, sep="\n")
+            return 1
+        found = survivors(copy, mutants)
+    print(f"{len(mutants)} mutants, {len(found)} survive; allowed: {MAY_SURVIVE}, each with its why")
+    return int(len(found) > MAY_SURVIVE or not all(mutant.survives for mutant in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
