@@ -58,7 +58,7 @@ def test_mcnemar_says_nothing_where_no_row_differs() -> None:
 def test_macro_f1_of_each_model_is_over_its_own_labels_by_hand() -> None:
     labels, before = np.array(["cat", "dog"]), np.array(["cat", "dog"])
     after = np.array(["cat", "eel"])  # of cat 1, of dog and eel 0
-    options = {"measure": "macro_f1", "confidence": 0.9, "resamples": 10, "seed": 0}
+    options: Any = {"measure": "macro_f1", "confidence": 0.9, "resamples": 10, "seed": 0}
     assert bootstrap_difference(labels, before, after, **options).estimate == pytest.approx(1 / 3 - 1)
     assert bootstrap_difference(labels, after, before, **options).estimate == pytest.approx(1 - 1 / 3)
 

@@ -301,7 +301,7 @@ def _become(asked: Asked, path: list[str], given: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(asked.environment)
     if asked.environment.get("PYTHONUNBUFFERED") or "-u" in asked.arguments[:2]:
-        sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+        sys.stdout.reconfigure(write_through=True)
     random.seed()
     importlib.import_module("numpy").random.seed()
     importlib.invalidate_caches()
