@@ -76,10 +76,10 @@ class Table:
         return {name: sum(chunk.total_uncompressed_size for chunk in self._chunks(group, name)) for name in names}
 
     def _chunks(self, group: int, name: str) -> list[Any]:
-        """What a group of rows has of a column: one part, or of lists and objects several."""
+        """What a group of rows has of a column, whose own name may hold dots: one part, of lists and objects several."""
         found = self._metadata.row_group(group)
         chunks = (found.column(number) for number in range(found.num_columns))
-        return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] == name]
+        return [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(f"{name}.")]
 
     def _is_shared(self, name: str) -> bool:
         """Whether the column is of texts that are all in dictionaries, and can be left there."""
