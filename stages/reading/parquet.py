@@ -76,7 +76,7 @@ class Table:
         return {name: sum(chunk.total_uncompressed_size for chunk in self._chunks(group, name)) for name in names}
 
     def _chunks(self, group: int, name: str) -> list[Any]:
-        """What a group of rows has of a column, whose own name may hold dots: one part, of lists and objects several."""
+        """What a group of rows has of a column, whose name may hold dots: one part, or of lists and objects several."""
         found = self._metadata.row_group(group)
         chunks = (found.column(number) for number in range(found.num_columns))
         return [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(f"{name}.")]
