@@ -588,7 +588,7 @@ def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_d
 @pytest.mark.parametrize("zipped", ["", ".gz"])
 @pytest.mark.parametrize("options", ENCODED.values(), ids=ENCODED.keys())
 def test_a_parquet_that_holds_more_than_allowed_is_refused_by_name(
-    tmp_path: Path, options: dict[str, object], zipped: str
+    tmp_path: Path, options: dict[str, Any], zipped: str
 ) -> None:
     path = bomb(tmp_path / "rows.parquet", 20, **options)
     if zipped:
