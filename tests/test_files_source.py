@@ -585,6 +585,21 @@ def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_d
     assert pa.total_allocated_bytes() - before < 10_000_000
 
 
+def test_a_parquet_whose_groups_of_rows_call_a_column_otherwise_is_limited_all_the_same(tmp_path: Path) -> None:
+    path = bomb(tmp_path / "rows.parquet", 100, use_dictionary=False)
+    start, _, end = path.read_bytes().rpartition(b"\x04text")  # that of the group; the schema's is before it
+    path.write_bytes(start + b"\x04none" + end)
+    with pytest.raises(ValueError, match=r"has a column that unzips to over 1,000 times .* \('text', 90,"):
+        read(path)
+
+
+def test_a_parquet_whose_names_are_not_utf_8_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", [("a", "x")])
+    path.write_bytes(path.read_bytes().replace(b"\x04text", b"\x04te\xfft"))
+    with pytest.raises(ValueError, match=r"rows\.parquet is not a whole Parquet file .*codec can't decode"):
+        read(path)
+
+
 @pytest.mark.parametrize("zipped", ["", ".gz"])
 @pytest.mark.parametrize("options", ENCODED.values(), ids=ENCODED.keys())
 def test_a_parquet_that_holds_more_than_allowed_is_refused_by_name(
