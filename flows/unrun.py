@@ -14,7 +14,7 @@ from typing import Any
 from flows import dvc_project, dvc_storage
 from flows.evidence import StageChange
 
-Locked = Mapping[str, Mapping[str, Any]]  # the section `stages` of dvc.lock
+Locked = Mapping[str, Mapping[str, Any]]  # the stages of dvc.lock that dvc.yaml has
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Unrun:
 def unrun(root: Path) -> Unrun:
     """What `winnow plan --check` would complain of. Raises DvcError where DVC cannot tell."""
     direct = dvc_project.stale(root)
-    locked: Locked = dvc_project.lock_of(root).get("stages") or {}
+    locked: Locked = dvc_project.locked_stages(root)
     makers = {out["path"]: name for name, stage in locked.items() for out in stage.get("outs") or []}
     after = _after(direct, locked, makers)
     names = [*(name for name in locked if name in after), *(name for name in after if name not in locked)]

@@ -22,7 +22,7 @@ from conftest import REPOSITORY, edit_params, run
 from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
-from flows import changes, comment, dvc_storage
+from flows import changes, comment, dvc_project, dvc_storage
 from flows.comparison import gather
 from flows.evidence import MetricChange, Results, without_texts
 from flows.markdown import between, escape, value
@@ -337,6 +337,20 @@ def test_losses_of_the_same_rows_get_a_paired_interval() -> None:
     }
     assert found["brier"].high < 0
     assert found["log_loss"].verdict == "better"
+
+
+def test_a_stage_that_dvc_yaml_has_no_more_neither_would_run_nor_made_what_another_makes_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after five stages became one: DVC leaves the five in dvc.lock."""
+    own = {"deps": [{"path": "artifacts/models/teacher"}], "outs": [{"path": "metrics/profile/teacher.json"}]}
+    stages = {"finetune": {"outs": [{"path": "artifacts/models/teacher"}]}, "profile": own, "profile@teacher": own}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"finetune": {}, "profile": {}}}))
+    monkeypatch.setattr(dvc_project, "stale", lambda _: ("finetune",))
+    found = unrun(tmp_path)
+    assert [change.stage for change in found.stages] == ["finetune", "profile"]
+    assert found.makers["metrics/profile/teacher.json"] == "profile"
 
 
 def test_a_stage_is_listed_with_what_changed_in_its_lock() -> None:
