@@ -47,9 +47,7 @@ MUTANTS = (
     Mutant("stages/quantize.py", "np.linspace(0, len(train) - 1, num=", "np.arange(0, ", "test_rows_by_split.py"),
     # Measures
     Mutant("stages/measures/paired.py", "len(np.union1d(cells.labels_K, answers_K))", "cells.names", "test_paired.py"),
-    Mutant(
-        "stages/measures/score.py", "difference == estimate", "abs(difference - estimate) < 0.01", "test_paired.py"
-    ),
+    Mutant("stages/measures/score.py", "difference == estimate", "abs(difference - estimate) < 0.01", "test_paired.py"),
     Mutant("stages/measures/score.py", "at_margin + at_zero", "at_margin", "test_paired.py -k rows_needed"),
     Mutant(
         "stages/measures/quality.py",
