@@ -21,6 +21,7 @@ from flows import changes, dvc_project, git
 from flows.anchor import Answers, anchor_of
 from flows.evidence import KINDS, Anchor, Decision, Flip, ModelView, Paired, Results, Review, Revision
 from flows.promotion import decide
+from flows.releases import model_of
 from flows.side import Side
 from flows.unrun import Unrun, unrun
 from stages.measures.paired import mcnemar
@@ -286,8 +287,13 @@ def _anchor(root: Path, new: Results, params: Params, again: Answers | None, not
         return None
 
     def as_released(revision: str) -> Callable[[Results], Results]:
-        side = Side(root, revision, notes)
-        return lambda _: results(side, str(side.yaml(root / "params.yaml")["promotion"]["model"]))
+        def of_then(_: Results) -> Results:
+            side = Side(root, git.commit_of(root, revision, short=True))
+            found = results(side, model_of(side.yaml(root / "params.yaml"), revision))
+            notes.extend(side.notes)
+            return found
+
+        return of_then
 
     return anchor_of(root, params.promotion.anchor, new, [again, as_released] if again else [as_released], notes)
 
