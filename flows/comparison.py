@@ -88,6 +88,7 @@ def gather(
         data_before=_data(before),
         not_run=stale.stages,
         not_run_models=frozenset(model for model, parts in not_run.items() if parts),
+        only_costs_not_run=frozenset(model for model, parts in not_run.items() if parts == {"cost"}),
     )
     comparable = candidate in pairs and candidate not in found.apart
     return dataclasses.replace(

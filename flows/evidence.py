@@ -220,6 +220,8 @@ class Review:
     """The stages that would run with these parameters, code and data, and why: the figures are not theirs."""
     not_run_models: frozenset[str] = frozenset()
     """The models of which a figure comes from such a stage."""
+    only_costs_not_run: frozenset[str] = frozenset()
+    """Those of them whose quality is of this change: `profile` times all models, and so runs where any is another."""
 
     @property
     def apart(self) -> frozenset[str]:

@@ -24,7 +24,7 @@ from review_project import change, make_review_project, review
 
 from flows import changes, comment, dvc_project, dvc_storage
 from flows.comparison import gather
-from flows.evidence import MetricChange, Results, without_texts
+from flows.evidence import MetricChange, Results, StageChange, without_texts
 from flows.markdown import between, escape, value
 from flows.page import render
 from flows.review import MARK, as_markdown
@@ -413,6 +413,20 @@ def test_texts_of_rows_are_no_markup_in_the_comment() -> None:
     safe = escape(hostile)
     assert "\n" not in safe
     assert not re.search(r"(?<!\\)[|`*\[]|<|@s|http://", safe)
+
+
+def test_a_model_of_which_only_the_costs_are_of_before_is_not_said_to_be_not_run() -> None:
+    """The one stage `profile` would run where any model is another: of the others the quality stands."""
+    review = dataclasses.replace(
+        example_review(), decision=None, not_run=(StageChange("distill", ("seed: 1 -> 2",)),),
+        not_run_models=frozenset({"teacher", "student", "quantized"}),
+        only_costs_not_run=frozenset({"teacher", "quantized"}),
+    )  # fmt: skip
+    text = as_markdown(review)
+    assert "There are no figures of this change for student, and no costs for teacher, quantized." in text
+    assert "| May it ship? | **❌ no**: quantized was not timed with this change |" in text
+    alone = dataclasses.replace(review, not_run_models=review.only_costs_not_run)
+    assert "There are no costs of this change for teacher, quantized." in as_markdown(alone)
 
 
 # the comment
