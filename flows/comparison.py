@@ -48,7 +48,7 @@ def gather(
     name = base or default_base(root)
     notes: list[str] = []
     before, after = Side(root, git.commit_of(root, name, short=True)), Side(root, None)
-    stale = _unrun(root, notes)
+    stale, not_told = _unrun(root)
     models = sorted(MODELS, key=lambda model: model != params.promotion.model)  # what a remote has is asked of it first
     not_run = {model: _not_run(stale, Paths(root), model) for model in models}
     old = {model: results(before, model) for model in models}
@@ -87,6 +87,7 @@ def gather(
         data=_data(after),
         data_before=_data(before),
         not_run=stale.stages,
+        not_told=not_told,
         not_run_models=frozenset(model for model, parts in not_run.items() if parts),
         only_costs_not_run=frozenset(model for model, parts in not_run.items() if parts == {"cost"}),
     )
@@ -94,16 +95,16 @@ def gather(
     return dataclasses.replace(
         found,
         labels=tuple(changes.by_label(candidate, *pairs[candidate], params.evaluate.confidence)) if comparable else (),
-        notes=tuple(dict.fromkeys((*before.notes, *after.notes, *notes))),
+        notes=tuple(dict.fromkeys((*([not_told] if not_told else []), *before.notes, *after.notes, *notes))),
     )
 
 
-def _unrun(root: Path, notes: list[str]) -> Unrun:
+def _unrun(root: Path) -> tuple[Unrun, str]:
+    """What would run, and why that cannot be told, where it cannot."""
     try:
-        return unrun(root)
+        return unrun(root), ""
     except (dvc_project.DvcError, ValueError, OSError) as error:
-        notes.append(f"Whether dvc.lock is of this code and these parameters cannot be told: {error}")
-        return Unrun((), {})
+        return Unrun((), {}), f"Whether dvc.lock is of this code and these parameters cannot be told: {error}"
 
 
 def _not_run(stale: Unrun, paths: Paths, model: str) -> frozenset[str]:

@@ -55,6 +55,16 @@ def _title(review: Review) -> str:
     return f"Winnow review: {outcome}"
 
 
+def stopped(review: Review) -> str | None:
+    """Why `winnow review --check` fails, and what to do; None where it does not."""
+    if review.not_told:
+        return review.not_told
+    if review.not_run:
+        return "not run: the review says which stages would run. Next: winnow reproduce."
+    failed = review.decision is not None and review.decision.outcome == "fail"
+    return "the gate says fail; the review says why." if failed else None
+
+
 def not_run(review: Review) -> str:
     """In words, what was changed and not run; for the page and the comment."""
     count = len(review.not_run)

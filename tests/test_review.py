@@ -23,11 +23,11 @@ from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
 from flows import changes, comment, dvc_project, dvc_storage
-from flows.comparison import gather
-from flows.evidence import MetricChange, Results, StageChange, without_texts
+from flows.comparison import _unrun, gather
+from flows.evidence import Decision, MetricChange, Results, StageChange, without_texts
 from flows.markdown import between, escape, value
 from flows.page import render
-from flows.review import MARK, as_markdown
+from flows.review import MARK, as_markdown, stopped
 from flows.unrun import unrun
 from stages.params import load_params
 
@@ -429,6 +429,17 @@ def test_a_model_of_which_only_the_costs_are_of_before_is_not_said_to_be_not_run
     assert "There are no costs of this change for teacher, quantized." in as_markdown(alone)
 
 
+def test_where_it_cannot_be_told_what_would_run_the_check_fails_too(tmp_path: Path) -> None:
+    stale, why = _unrun(tmp_path)
+    assert stale.stages == ()
+    assert why.startswith("Whether dvc.lock is of this code and these parameters cannot be told: ")
+    passed = example_review()
+    assert stopped(passed) is None
+    assert stopped(dataclasses.replace(passed, not_told=why)) == why
+    assert stopped(dataclasses.replace(passed, not_run=(StageChange("clean", ()),))) is not None
+    assert stopped(dataclasses.replace(passed, decision=Decision("fail", ()))) is not None
+
+
 # the comment
 
 
@@ -542,4 +553,6 @@ def test_a_review_without_texts_shows_rows_by_their_ids():
     assert text in render(shown)
     assert not any(flip.text for flip in hidden.flips)
     assert text not in render(hidden)
+    assert text in as_markdown(shown)
+    assert text not in as_markdown(hidden)
     assert f"row {hidden.flips[0].row_id}" in render(hidden)
