@@ -264,15 +264,20 @@ def _release(release: Release) -> str:
 def _use_server() -> None:
     """A server that answers is used, so that its page shows the run; else Prefect starts one for this run.
 
-    Raises ConnectionError where one was named, and does not answer.
+    Raises ConnectionError where one was named and does not answer, PermissionError where one was named, or a password
+    given, and it wants another. One that nobody named and that wants another is somebody else's, on the same machine.
     """
     from flows import serving
 
     try:
         serving.connect()
-    except ConnectionError:
+    except (ConnectionError, serving.OtherPasswordError) as error:
         if os.environ.get("PREFECT_API_URL"):
             raise
+        if isinstance(error, serving.OtherPasswordError):
+            if os.environ.get("PREFECT_API_AUTH_STRING"):
+                raise
+            click.echo(f"winnow: {error} Until then a temporary server is used.", err=True)
         serving.guard_temporary_server()
 
 
