@@ -4,9 +4,7 @@ Nothing is published before all of it is there: data first, then the branch, the
 Annotations are objects here: Prefect sends the flow to another process, where the names of its types are not known.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -23,26 +21,12 @@ from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
 from flows.refresh import inputs_of, not_here, refresh
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages, start_server_deaf_to_ctrl_c
-from flows.root import find_root
+from flows.root import here, retraining_in
 from flows.serving import superseded
 from flows.worktrees import worktree
 
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
 MENDS = 3  # attempts to make altered objects of the cache again
-
-
-# No parameter of the flow: whoever may start a run could point it at any folder of this machine.
-_clone: ContextVar[Path | None] = ContextVar("clone", default=None)
-
-
-@contextlib.contextmanager
-def retraining_in(root: Path) -> Iterator[None]:
-    """The runs inside are of the clone at `root`; others, of the one that their process works in."""
-    token = _clone.set(root)
-    try:
-        yield
-    finally:
-        _clone.reset(token)
 
 
 @flow(name="retrain", flow_run_name=run_name, task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
@@ -62,7 +46,7 @@ def retrain(
     if reason := superseded():
         return skipped(reason)
     try:
-        clone = _clone.get() or find_root(Path.cwd())
+        clone = here()
         with (
             one_at_a_time(lock_file(clone, "retrain"), log.info, wait=False),
             Children() as children,

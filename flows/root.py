@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
+
+# No parameter of the flow `retrain`: whoever may start a run could point it at any folder of this machine.
+_clone: ContextVar[Path | None] = ContextVar("clone", default=None)
+
+
+@contextlib.contextmanager
+def retraining_in(root: Path) -> Iterator[None]:
+    """The retrainings inside are of the clone at `root`; others, of the one that their process works in."""
+    token = _clone.set(root)
+    try:
+        yield
+    finally:
+        _clone.reset(token)
+
+
+def here() -> Path:
+    """The clone that a retraining is of. Raises FileNotFoundError where there is none."""
+    return _clone.get() or find_root(Path.cwd())
 
 
 def find_root(start: Path) -> Path:

@@ -32,7 +32,7 @@ def clone(tmp_path: Path) -> Path:
 
 def retrain(clone: Path, **options: Any) -> State:
     from flows.retrain import retrain as flow
-    from flows.retrain import retraining_in
+    from flows.root import retraining_in
 
     with retraining_in(clone):
         return flow(return_state=True, **options)
