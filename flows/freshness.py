@@ -36,7 +36,13 @@ def _changes(root: Path) -> Iterator[str]:
     stages = list(upstream(dvc_project.locked_stages(root), TABLE).values())
     for stage in stages:
         yield from dvc_project.changed_parameters(root, stage)
-    for dep in (dep for stage in stages for dep in stage.get("deps") or [] if is_code(dep["path"])):
+    for stage in stages:
+        yield from changed_code(root, stage)
+
+
+def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
+    """The files, and folders, of code that are not what they were when a stage of dvc.lock ran."""
+    for dep in (dep for dep in stage.get("deps") or [] if is_code(dep["path"])):
         path = root / dep["path"]
         if not path.exists():
             yield f"{dep['path']} is missing"

@@ -343,13 +343,16 @@ def test_a_stage_that_dvc_yaml_has_no_more_neither_would_run_nor_made_what_anoth
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after five stages became one: DVC leaves the five in dvc.lock."""
-    own = {"deps": [{"path": "artifacts/models/teacher"}], "outs": [{"path": "metrics/profile/teacher.json"}]}
+    code = {"path": "stages/backends", "md5": "0.dir"}
+    own = {"deps": [{"path": "artifacts/models/teacher"}, code], "outs": [{"path": "metrics/profile/teacher.json"}]}
     stages = {"finetune": {"outs": [{"path": "artifacts/models/teacher"}]}, "profile": own, "profile@teacher": own}
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"finetune": {}, "profile": {}}}))
+    (tmp_path / "stages/backends").mkdir(parents=True)
     monkeypatch.setattr(dvc_project, "stale", lambda _: ("finetune",))
     found = unrun(tmp_path)
     assert [change.stage for change in found.stages] == ["finetune", "profile"]
+    assert found.stages[1].reasons == ("stages/backends changed", "after finetune")
     assert found.makers["metrics/profile/teacher.json"] == "profile"
 
 
