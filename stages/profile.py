@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def in_turns(
 
 
 def measured(name: str, number: int) -> Figures:
-    """One model's figures, from a process of its own. Raises SystemExit where that fails; it has said why."""
+    """One model's figures, from a process of its own. Raises SystemExit where that fails, as it has said why, and
+    ChildProcessError where it was ended before it could.
+    """
     command = [sys.executable, "-m", "stages.timing", name, *(["table"] if number == 0 else [])]
     # The outs are this process's to put back, not the child's; and Ctrl-C is heard here alone.
     environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
@@ -60,8 +63,14 @@ def measured(name: str, number: int) -> Figures:
         command, env=environment, stdout=subprocess.PIPE, text=True, check=False,
         preexec_fn=guard.end_with_parent, process_group=0,
     )  # fmt: skip
+    if done.returncode < 0:
+        ended_by = signal.Signals(-done.returncode).name
+        raise ChildProcessError(
+            f"the process that measures the model '{name}' was ended by {ended_by}. A machine sends SIGKILL where"
+            " it has no memory left. Make room, then run it again."
+        )
     if done.returncode:
-        raise SystemExit(done.returncode if done.returncode > 0 else 128 - done.returncode)
+        raise SystemExit(done.returncode)
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 

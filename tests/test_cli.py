@@ -129,6 +129,7 @@ def test_check_says_more_tokens_than_the_model_has_positions_for_from_any_folder
     sizes = {"max_position_embeddings": 66, "pad_token_id": 1}
     write_json(project / "model/config.json", {"model_type": "camembert", **sizes})
     write_weights(project / "model")
+    write_json(project / "model/tokenizer.json", {"model": {"vocab": {"[UNK]": 0}}})
     change(project, model__name="./model", model__revision=None, tokenize__max_tokens=65)
     said = "tokenize.max_tokens is 65. Allowed: at most 64, which is what the model takes."
     assert said in only_line(winnow(below, "check").stderr)
@@ -203,14 +204,9 @@ def test_metrics_says_what_to_run_where_there_are_none_and_prints_them_where_the
     assert done.returncode == 1
     assert "no metrics yet. Run `winnow reproduce`" in only_line(done.stderr)
     write_json(project / "metrics/quality/teacher.json", {"accuracy": 0.5, "macro_f1": 0.25, "rows": 4})
-    assert winnow(project, "metrics").stdout.splitlines()[2].split()[:4] == [
-        "teacher",
-        "50.0%",
-        "25.0%",
-        "100.0%",
-    ]
+    assert winnow(project, "metrics").stdout.splitlines()[2].split()[:5] == ["teacher", "50.0%", "25.0%", "-", "100.0%"]
     assert json.loads(winnow(project, "metrics", "--json").stdout)[1]["macro_f1"] == 0.25
-    assert "| teacher | 50.0% | 25.0% | 100.0% |" in winnow(project, "metrics", "--markdown").stdout
+    assert "| teacher | 50.0% | 25.0% | - | 100.0% |" in winnow(project, "metrics", "--markdown").stdout
 
 
 def test_predict_answers_texts_in_their_order(model: Path, tmp_path: Path):

@@ -255,26 +255,14 @@ def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
                     assert not any(module.startswith(f"stages.{other}") for module in found), path
 
 
+TABLES = ("sources", "tasks", "models", "backends", "measures")
+LIGHT = {
+    "params", "paths", "plugins", "yaml_text", *TABLES, "model_folder", "runners", "recipe", "refusals", "pretrained",
+    "machine", "contracts", "reading",
+}  # fmt: skip
+
+
 def test_flows_see_of_the_stages_only_what_is_light() -> None:
-    allowed = {
-        "params",
-        "paths",
-        "plugins",
-        "sources",
-        "tasks",
-        "models",
-        "backends",
-        "model_folder",
-        "runners",
-        "measures",
-        "recipe",
-        "refusals",
-        "pretrained",
-        "machine",
-        "contracts",
-        "reading",
-        "yaml_text",
-    }
     for path in (REPOSITORY / "flows").glob("*.py"):
         for module in imports(path):
             parts = module.split(".")
@@ -282,11 +270,19 @@ def test_flows_see_of_the_stages_only_what_is_light() -> None:
                 path
             )
             if parts[0] == "stages" and len(parts) > 1:
-                assert parts[1] in allowed, (path, module)
+                assert parts[1] in LIGHT, (path, module)
+
+
+def test_contributing_names_what_flows_may_see_and_files_that_there_are() -> None:
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`stages\.(\w+)", page)) | set(TABLES) == LIGHT
+    named = re.findall(r"`((?:flows|stages|tests|docs)/[\w/]+\.\w+)`", page)
+    assert [name for name in named if "NAME" not in name and not (REPOSITORY / name).is_file()] == []
+    assert len(named) > 50
 
 
 def test_plugin_packages_hold_their_name_table_and_nothing_else() -> None:
-    for package in ("sources", "tasks", "models", "backends", "measures"):
+    for package in TABLES:
         assert is_name_table(REPOSITORY / "stages" / package / "__init__.py"), package
 
 

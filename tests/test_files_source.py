@@ -547,9 +547,9 @@ def test_a_look_at_the_columns_says_nothing_of_rows_and_warns_of_nothing(
 LONG = "x" * 900_000
 
 
-def bomb(path: Path, rows: int = 200, **options: Any) -> Path:
-    """A Parquet of rows of 900 kB, some hundred bytes in all."""
-    pq.write_table(pa.table({"text": [LONG] * rows, "label": ["a"] * rows}), path, compression="zstd", **options)
+def bomb(path: Path, rows: int = 200, text: str = "text", **options: Any) -> Path:
+    """A Parquet of rows of 900 kB, some hundred bytes in all, whose texts are the column `text`."""
+    pq.write_table(pa.table({text: [LONG] * rows, "label": ["a"] * rows}), path, compression="zstd", **options)
     assert path.stat().st_size < 100_000
     return path
 
@@ -572,20 +572,38 @@ def test_of_a_parquet_no_more_is_decoded_at_once_than_allowed(tmp_path: Path, op
     assert peak < 2 * BATCH_BYTES, "all at once, it were 180 MB"
 
 
-def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_does(tmp_path: Path) -> None:
-    path = bomb(tmp_path / "rows.parquet", 100, use_dictionary=False)
+@pytest.mark.parametrize("column", ["text", "review.text"])  # a dot is also how Parquet names what lists hold
+def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_does(
+    tmp_path: Path, column: str
+) -> None:
+    path = bomb(tmp_path / "rows.parquet", 100, column, use_dictionary=False)
     before = pa.total_allocated_bytes()
     with pytest.raises(
-        ValueError, match=r"rows\.parquet has a column that unzips to over 1,000 times .* \('text', 90,"
+        ValueError, match=rf"rows\.parquet has a column that unzips to over 1,000 times .* \('{column}', 90,"
     ):
-        read(path)
+        read(path, text_column=column)
     assert pa.total_allocated_bytes() - before < 10_000_000
+
+
+def test_a_parquet_whose_groups_of_rows_call_a_column_otherwise_is_limited_all_the_same(tmp_path: Path) -> None:
+    path = bomb(tmp_path / "rows.parquet", 100, use_dictionary=False)
+    start, _, end = path.read_bytes().rpartition(b"\x04text")  # that of the group; the schema's is before it
+    path.write_bytes(start + b"\x04none" + end)
+    with pytest.raises(ValueError, match=r"has a column that unzips to over 1,000 times .* \('text', 90,"):
+        read(path)
+
+
+def test_a_parquet_whose_names_are_not_utf_8_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", [("a", "x")])
+    path.write_bytes(path.read_bytes().replace(b"\x04text", b"\x04te\xfft"))
+    with pytest.raises(ValueError, match=r"rows\.parquet is not a whole Parquet file .*codec can't decode"):
+        read(path)
 
 
 @pytest.mark.parametrize("zipped", ["", ".gz"])
 @pytest.mark.parametrize("options", ENCODED.values(), ids=ENCODED.keys())
 def test_a_parquet_that_holds_more_than_allowed_is_refused_by_name(
-    tmp_path: Path, options: dict[str, object], zipped: str
+    tmp_path: Path, options: dict[str, Any], zipped: str
 ) -> None:
     path = bomb(tmp_path / "rows.parquet", 20, **options)
     if zipped:

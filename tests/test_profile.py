@@ -13,7 +13,7 @@ from conftest import REPOSITORY, edit_params, run
 from test_baseline import trained
 
 from stages import machine
-from stages.profile import combined, in_turns
+from stages.profile import combined, in_turns, measured
 
 TEXTS = {"sea": ["ship tide wave"] * 6, "kitchen": ["oven pan spoon"] * 6}
 
@@ -70,3 +70,14 @@ def test_a_model_that_cannot_be_opened_ends_the_stage_with_its_own_words(folder:
     assert "vocabulary.json was altered" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (spoiled / "metrics/profile").exists()
+
+
+def test_a_process_that_is_killed_is_told_of_as_it_could_not_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -9 $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ChildProcessError, match="measures the model 'teacher' was ended by SIGKILL"):
+        measured("teacher", 0)

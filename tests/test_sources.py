@@ -185,6 +185,24 @@ def test_a_folder_whose_card_names_files_elsewhere_is_refused_before_they_are_lo
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("card", "text", "told"),
+    [
+        ("README.md", "---\nconfigs: [\n---\n", "pets cannot be loaded: "),
+        ("README.md", "---\n- a\n---\n", "pets cannot be loaded: "),
+        (".huggingface.yaml", "- a\n", r"\.huggingface\.yaml holds no keys with values"),
+    ],
+    ids=["torn", "a list", "a list beside"],
+)
+def test_a_card_that_is_none_is_an_error_in_one_line(pets: Path, card: str, text: str, told: str) -> None:
+    from stages.sources import hub
+
+    (pets / card).write_text(text)
+    with pytest.raises(ValueError, match=told) as raised:
+        list(hub.read(settings(pets), 0))
+    assert "\n" not in str(raised.value)
+
+
 def test_files_that_are_found_elsewhere_by_whatever_way_are_not_read(
     pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,7 +198,8 @@ class Server:
             if asked is None or not _wanted(asked, self._given, self._by_stages):
                 shim.close()
                 return None
-            shim.send(b"y")
+            with contextlib.suppress(OSError):  # where it is gone by now, its child is ended at once
+                shim.send(b"y")
             pid = os.fork()
             if pid == 0:
                 self._leave(shim)
@@ -227,7 +228,8 @@ class Server:
         """The child has ended; or its shim heard a signal, or is gone, and then the child is ended with it."""
         if fd != run.pidfd:
             if number := _byte(run.shim):
-                os.kill(run.pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(run.pid, number)
                 return
             _end(run)
         code = os.waitstatus_to_exitcode(os.waitpid(run.pid, 0)[1])

@@ -38,6 +38,8 @@ class Table:
         self._stream = stream
         self._metadata = pq.read_metadata(stream)
         self._schema: pa.Schema = self._metadata.schema.to_arrow_schema()
+        # As the schema names them, by which pyarrow reads; what a group of rows calls its parts may be false.
+        self._paths = [self._metadata.schema.column(number).path for number in range(self._metadata.num_columns)]
 
     @property
     def columns(self) -> list[str]:
@@ -76,10 +78,13 @@ class Table:
         return {name: sum(chunk.total_uncompressed_size for chunk in self._chunks(group, name)) for name in names}
 
     def _chunks(self, group: int, name: str) -> list[Any]:
-        """What a group of rows has of a column: one part, or of lists and objects several."""
+        """What a group of rows has of a column, whose name may hold dots: one part, or of lists and objects several."""
         found = self._metadata.row_group(group)
-        chunks = (found.column(number) for number in range(found.num_columns))
-        return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] == name]
+        return [
+            found.column(number)
+            for number, path in zip(range(found.num_columns), self._paths, strict=False)
+            if f"{path}.".startswith(f"{name}.")
+        ]
 
     def _is_shared(self, name: str) -> bool:
         """Whether the column is of texts that are all in dictionaries, and can be left there."""

@@ -269,7 +269,7 @@ def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
                 f"{file.shown} has a column that unzips to over {MAX_RATIO:,} times what is stored of it ({error}), as"
                 " no text does. If it is right all the same, write the file again without compression."
             ) from None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last, of names
             raise ValueError(
                 f"{file.shown} is not a whole Parquet file (after row {row}): {one_line(error)}. Write or fetch it"
                 " again."

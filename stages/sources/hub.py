@@ -91,7 +91,7 @@ def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
         raise _out_of_reach(source, error) from None
     except _OutsideError:
         raise
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+    except (ValueError, OSError, yaml.YAMLError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(f"{_where(params)} cannot be loaded: {one_line(error)}") from None
 
 
@@ -120,9 +120,14 @@ def _front_matter(readme: Path) -> Iterator[dict[str, Any]]:
 
 
 def _yaml(path: Path) -> Iterator[dict[str, Any]]:
+    card = None
     if path.is_file():
-        with contextlib.suppress(ValueError, yaml.YAMLError):
-            yield yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        with contextlib.suppress(ValueError, yaml.YAMLError):  # the same
+            card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if isinstance(card, dict):
+        yield card
+    elif card is not None:
+        raise ValueError(f"{path} holds no keys with values, such as configs. Mend it, or take it out.")
 
 
 def _paths(configs: Any) -> Iterator[str]:
