@@ -264,15 +264,20 @@ def _release(release: Release) -> str:
 def _use_server() -> None:
     """A server that answers is used, so that its page shows the run; else Prefect starts one for this run.
 
-    Raises ConnectionError where one was named, and does not answer.
+    Raises ConnectionError where one was named and does not answer, PermissionError where one was named, or a password
+    given, and it wants another. One that nobody named and that wants another is somebody else's, on the same machine.
     """
     from flows import serving
 
     try:
         serving.connect()
-    except ConnectionError:
+    except (ConnectionError, serving.OtherPasswordError) as error:
         if os.environ.get("PREFECT_API_URL"):
             raise
+        if isinstance(error, serving.OtherPasswordError):
+            if os.environ.get("PREFECT_API_AUTH_STRING"):
+                raise
+            click.echo(f"winnow: {error} Until then a temporary server is used.", err=True)
         serving.guard_temporary_server()
 
 
@@ -332,8 +337,10 @@ def data(base: str | None, markdown: bool) -> None:
 @cli.command()
 @click.option("--base", metavar="REV", help="Without it: where this branch left main; on main, the commit before.")
 @click.option("--output", metavar="DIR", help="Without it: the project's artifacts/review.")
-@click.option("--check", is_flag=True, help="Exit with 1 where the gate says fail, or a stage would run.")
-@click.option("--texts/--no-texts", default=True, help="Whether review.html shows the texts of rows, or their ids.")
+@click.option(
+    "--check", is_flag=True, help="Exit with 1 where the gate says fail, a stage would run, or none can tell."
+)
+@click.option("--texts/--no-texts", default=True, help="Whether both files show the texts of rows, or their ids.")
 @_markdown
 def review(base: str | None, output: str | None, check: bool, texts: bool, markdown: bool) -> None:
     """Show what the working tree changes against a base.
@@ -347,7 +354,7 @@ def review(base: str | None, output: str | None, check: bool, texts: bool, markd
     from flows.evidence import without_texts
     from flows.masking import masked
     from flows.page import render
-    from flows.review import as_markdown
+    from flows.review import as_markdown, stopped
 
     found = gather(root, base) if texts else without_texts(gather(root, base))
     folder = Path(output) if output is not None else root / "artifacts/review"
@@ -357,10 +364,8 @@ def review(base: str | None, output: str | None, check: bool, texts: bool, markd
     (folder / "review.html").write_text(masked(render(found)), encoding="utf-8")
     terminal.show(comment, as_it_is=markdown)
     click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
-    if check and found.not_run:
-        raise click.ClickException("not run: the review says which stages would run. Next: winnow reproduce.")
-    if check and found.decision and found.decision.outcome == "fail":
-        raise click.ClickException("the gate says fail; the review says why.")
+    if check and (why := stopped(found)):
+        raise click.ClickException(why)
 
 
 @cli.command()

@@ -10,17 +10,30 @@ import csv
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from flows import changes, dvc_project, git
 from flows.anchor import Answers, anchor_of
-from flows.evidence import KINDS, Anchor, Decision, Flip, ModelView, Paired, Results, Review, Revision
+from flows.evidence import (
+    KINDS,
+    Anchor,
+    Decision,
+    Flip,
+    LabelChange,
+    MetricChange,
+    ModelView,
+    Paired,
+    Results,
+    Review,
+    Revision,
+)
+from flows.model_results import clean_texts, on_common_rows, results
 from flows.promotion import decide
+from flows.releases import model_of
 from flows.side import Side
 from flows.unrun import Unrun, unrun
 from stages.measures.paired import mcnemar
@@ -44,64 +57,92 @@ def gather(
     Raises ValueError for a revision that git does not know, and for parameters that are wrong.
     """
     params = load_params(root / "params.yaml")
-    name = base or default_base(root)
+    name, candidate = base or default_base(root), params.promotion.model
     notes: list[str] = []
     before, after = Side(root, git.commit_of(root, name, short=True)), Side(root, None)
-    stale = _unrun(root, notes)
-    models = sorted(MODELS, key=lambda model: model != params.promotion.model)  # what a remote has is asked of it first
-    not_run = {model: _not_run(stale, Paths(root), model) for model in models}
-    old = {model: results(before, model) for model in models}
-    new = {model: results(after, model, not_run=not_run[model]) for model in models}
-    pairs = {model: pair for model in MODELS if (pair := _pair(model, old[model], new[model], notes))}
-    texts = clean_texts(after) if pairs else {}
-    candidate = params.promotion.model
-    same_data = before.hash_of(Paths(root).clean) == after.hash_of(Paths(root).clean)
+    stale, not_told = _unrun(root)
+    models = _models(before, after, stale, candidate, notes)
+    texts, clean = clean_texts(after) if models.pairs else {}, Paths(root).clean
     found = Review(
         base=Revision(name, before.commit, _subject(root, str(before.commit))),
         head=_head(root),
         params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
-        metrics=tuple(
-            change
-            for model in MODELS
-            for change in changes.metrics(
-                model, old[model], new[model], params.evaluate, notes, same_data=same_data, not_run=not_run[model]
-            )
-        ),
+        metrics=tuple(_metrics(models, params, notes, same_data=before.hash_of(clean) == after.hash_of(clean))),
         stages=tuple(changes.stages(before.lock, after.lock)),
-        paired=tuple(_paired(model, *pair) for model, pair in pairs.items()),
-        flips=tuple(flip for model, pair in pairs.items() for flip in _flips(model, *pair, texts)),
+        paired=tuple(_paired(model, *pair) for model, pair in models.pairs.items()),
+        flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts)),
         decision=_decision(
-            released or (lambda _: old[candidate]),
-            new[candidate],
+            released or (lambda _: models.old[candidate]),
+            models.new[candidate],
             params,
-            lambda old: _anchor(root, new[candidate], params, _knowing(again, root, name, old), notes),
+            lambda old: _anchor(root, models.new[candidate], params, _knowing(again, root, name, old), notes),
             notes,
-            not_run=bool(not_run[candidate]),
+            not_run=bool(models.not_run[candidate]),
         ),
         candidate=candidate,
-        before=tuple(_view(before, model, old[model]) for model in MODELS),
-        after=tuple(_view(after, model, new[model]) for model in MODELS),
+        before=tuple(_view(before, model, models.old[model]) for model in MODELS),
+        after=tuple(_view(after, model, models.new[model]) for model in MODELS),
         curves=_curves(Paths(root)),
         head_params=after.text(root / "params.yaml") or "",
         data=_data(after),
         data_before=_data(before),
         not_run=stale.stages,
-        not_run_models=frozenset(model for model, parts in not_run.items() if parts),
+        not_told=not_told,
+        not_run_models=frozenset(model for model, parts in models.not_run.items() if parts),
+        only_costs_not_run=frozenset(model for model, parts in models.not_run.items() if parts == {"cost"}),
     )
-    comparable = candidate in pairs and candidate not in found.apart
     return dataclasses.replace(
         found,
-        labels=tuple(changes.by_label(candidate, *pairs[candidate], params.evaluate.confidence)) if comparable else (),
-        notes=tuple(dict.fromkeys((*before.notes, *after.notes, *notes))),
+        labels=tuple(_labels(models, found, params)),
+        notes=tuple(dict.fromkeys((*([not_told] if not_told else []), *before.notes, *after.notes, *notes))),
     )
 
 
-def _unrun(root: Path, notes: list[str]) -> Unrun:
+@dataclasses.dataclass(frozen=True)
+class _Models:
+    """Every model's results before and after, and, of those that have some, on the rows of both."""
+
+    old: Mapping[str, Results]
+    new: Mapping[str, Results]
+    not_run: Mapping[str, frozenset[str]]
+    """What of a model's figures is of before: "quality", "cost"."""
+    pairs: Mapping[str, tuple[Results, Results]]
+
+
+def _models(before: Side, after: Side, stale: Unrun, candidate: str, notes: list[str]) -> _Models:
+    names = sorted(MODELS, key=lambda model: model != candidate)  # what a remote has is asked of it first
+    not_run = {model: _not_run(stale, Paths(after.root), model) for model in names}
+    old = {model: results(before, model) for model in names}
+    new = {model: results(after, model, not_run=not_run[model]) for model in names}
+    pairs = {model: pair for model in MODELS if (pair := on_common_rows(model, old[model], new[model], notes))}
+    return _Models(old, new, not_run, pairs)
+
+
+def _metrics(models: _Models, params: Params, notes: list[str], *, same_data: bool) -> Iterator[MetricChange]:
+    for model in MODELS:
+        yield from changes.metrics(
+            model,
+            models.old[model],
+            models.new[model],
+            params.evaluate,
+            notes,
+            same_data=same_data,
+            not_run=models.not_run[model],
+        )
+
+
+def _labels(models: _Models, found: Review, params: Params) -> Iterator[LabelChange]:
+    """Of the candidate, where both sides are of the same rows and labels."""
+    if found.candidate in models.pairs and found.candidate not in found.apart:
+        yield from changes.by_label(found.candidate, *models.pairs[found.candidate], params.evaluate.confidence)
+
+
+def _unrun(root: Path) -> tuple[Unrun, str]:
+    """What would run, and why that cannot be told, where it cannot."""
     try:
-        return unrun(root)
+        return unrun(root), ""
     except (dvc_project.DvcError, ValueError, OSError) as error:
-        notes.append(f"Whether dvc.lock is of this code and these parameters cannot be told: {error}")
-        return Unrun((), {})
+        return Unrun((), {}), f"Whether dvc.lock is of this code and these parameters cannot be told: {error}"
 
 
 def _not_run(stale: Unrun, paths: Paths, model: str) -> frozenset[str]:
@@ -153,84 +194,10 @@ def _subject(root: Path, commit: str) -> str:
     return git.attempt(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
 
 
-def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results:
-    """What is known of a model; without its predictions, no rows. Figures of before (see `_not_run`) are not known."""
-    paths = Paths(side.root)
-    quality = {} if "quality" in not_run else side.json(paths.quality(model))
-    profile = {} if "cost" in not_run else side.json(paths.profile(model))
-    content = None if "quality" in not_run else side.artifact(paths.predictions(model))
-    if content is None:
-        return Results(np.array([]), np.array([]), np.array([]), quality=quality, profile=profile)
-    table = pq.read_table(io.BytesIO(content))
-    names = tuple(name.removeprefix("p_") for name in table.column_names if name.startswith("p_"))
-    columns = {name: np.array(table[name].to_pylist()) for name in table.column_names if not name.startswith("p_")}
-    return Results(
-        labels=columns["label"],
-        predicted=columns["predicted"],
-        row_ids=columns["row_id"],
-        slices={
-            f"{name.removeprefix('slice: ')}: {value}": values == value
-            for name, values in columns.items()
-            if name.startswith("slice: ")
-            for value in np.unique(values)
-        },
-        names=names,
-        probabilities=np.array([table[f"p_{name}"].to_numpy() for name in names]).reshape(len(names), len(table)).T,
-        quality=quality,
-        profile=profile,
-    )
-
-
-def _pair(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Results, Results] | None:
-    """Both on the rows that both have with the same label, in one order; None where there are none."""
-    if not len(old.row_ids) or not len(new.row_ids):
-        return None
-    common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
-    if len(common) < max(len(old.row_ids), len(new.row_ids)):
-        notes.append(
-            f"{model}: the test rows are not the same: {len(old.row_ids):,} before, {len(new.row_ids):,} now, "
-            f"{len(common):,} in both. Pairs are of those; differences of other numbers are between the two sets."
-        )
-    same = old.labels[at_old] == new.labels[at_new]
-    if relabelled := int((~same).sum()):
-        notes.append(
-            f"{model}: {relabelled:,} of {len(common):,} test rows have another true label than before, and are left "
-            "out of the pairs."
-        )
-        at_old, at_new = at_old[same], at_new[same]
-    if set(old.names) != set(new.names):
-        gone, added = sorted(set(old.names) - set(new.names)), sorted(set(new.names) - set(old.names))
-        words = [f"{word} {', '.join(names[:5])}" for word, names in (("without", gone), ("with", added)) if names]
-        notes.append(f"{model}: the labels are not the same: now {' and '.join(words)}.")
-    return (_rows(old, at_old), _rows(new, at_new)) if len(at_new) else None
-
-
-def _rows(results: Results, at: np.ndarray) -> Results:
-    return dataclasses.replace(
-        results,
-        labels=results.labels[at],
-        predicted=results.predicted[at],
-        row_ids=results.row_ids[at],
-        slices={name: mask[at] for name, mask in results.slices.items()},
-        probabilities=results.probabilities[at],
-    )
-
-
 def _paired(model: str, old: Results, new: Results) -> Paired:
     was_right, is_right = old.predicted == new.labels, new.predicted == new.labels
     lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
     return Paired(model, len(new.labels), lost, won, mcnemar(lost, won))
-
-
-def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
-    """Of each clean row, by its id, the text, or the pair; nothing where the rows cannot be had."""
-    content = side.artifact(Paths(side.root).clean)
-    if content is None:
-        return {}
-    table = pq.ParquetFile(io.BytesIO(content))
-    columns = [name for name in ("row_id", "text", "text_pair") if name in table.schema_arrow.names]
-    row_ids, *texts = (column.to_pylist() for column in table.read(columns).columns)
-    return dict(zip(row_ids, texts[0] if len(texts) == 1 else zip(*texts, strict=True), strict=True))
 
 
 def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
@@ -286,8 +253,13 @@ def _anchor(root: Path, new: Results, params: Params, again: Answers | None, not
         return None
 
     def as_released(revision: str) -> Callable[[Results], Results]:
-        side = Side(root, revision, notes)
-        return lambda _: results(side, str(side.yaml(root / "params.yaml")["promotion"]["model"]))
+        def of_then(_: Results) -> Results:
+            side = Side(root, git.commit_of(root, revision, short=True))
+            found = results(side, model_of(side.yaml(root / "params.yaml"), revision))
+            notes.extend(side.notes)
+            return found
+
+        return of_then
 
     return anchor_of(root, params.promotion.anchor, new, [again, as_released] if again else [as_released], notes)
 

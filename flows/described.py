@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 
 from flows import git
 from flows.masking import masked
-from flows.root import find_root
+from flows.root import here
 from stages.yaml_text import parse
 
 TAG = "winnow"
@@ -35,7 +35,7 @@ def run_name() -> str:
 def _root(parameters: Mapping[str, Any]) -> Path:
     root = parameters.get("root")
     with contextlib.suppress(FileNotFoundError):  # the flow says so itself
-        return find_root(Path.cwd()) if root is None else Path(root)
+        return here() if root is None else Path(root)
     return Path.cwd()
 
 

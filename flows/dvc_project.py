@@ -242,6 +242,17 @@ def lock_of(root: Path) -> dict[str, Any]:
     return _yaml(root / "dvc.lock")
 
 
+def locked_stages(root: Path) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.lock that dvc.yaml has; DVC leaves those that it has no more in dvc.lock for ever."""
+    defined = definitions(root)
+
+    def is_there(address: str) -> bool:
+        name, _, item = address.partition("@")
+        return name in defined and bool(item) == bool({"do", "matrix"} & defined[name].keys())
+
+    return {address: stage for address, stage in (lock_of(root).get("stages") or {}).items() if is_there(address)}
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}

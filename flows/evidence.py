@@ -218,8 +218,12 @@ class Review:
     labels: tuple[LabelChange, ...] = ()  # of the candidate
     not_run: tuple[StageChange, ...] = ()
     """The stages that would run with these parameters, code and data, and why: the figures are not theirs."""
+    not_told: str = ""
+    """Why it cannot be told which stages would run; empty where it can."""
     not_run_models: frozenset[str] = frozenset()
     """The models of which a figure comes from such a stage."""
+    only_costs_not_run: frozenset[str] = frozenset()
+    """Those of them whose quality is of this change: `profile` times all models, and so runs where any is another."""
 
     @property
     def apart(self) -> frozenset[str]:

@@ -67,7 +67,7 @@ def checkout(root: Path, log: Log, *, name: str) -> Iterator[Checkout]:
     if git.read(root, "status", "--porcelain", "--untracked-files=no"):
         log(f"{name}: of the last commit; what is not committed is left out")
     with (
-        one_at_a_time(lock_file(root, "retrain"), log, wait=False),
+        _alone(root, log),
         Children() as children,
         worktree(root, "HEAD") as folder,
         one_at_a_time(lock_file(root, "reproduce"), lambda who: log(f"waiting: {who} reproduces here")),
@@ -76,6 +76,18 @@ def checkout(root: Path, log: Log, *, name: str) -> Iterator[Checkout]:
         if pointers := not_here(folder, inputs_of(root, params)):
             dvc_project.stream(folder, ["checkout", *pointers], log, children)
         yield Checkout(folder, params, log, children)
+
+
+@contextlib.contextmanager
+def _alone(root: Path, log: Log) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(one_at_a_time(lock_file(root, "retrain"), log, wait=False))
+        except BlockingIOError as holder:
+            raise BlockingIOError(
+                f"{holder} retrains or measures in this clone. Run this again when it is done."
+            ) from None
+        yield
 
 
 def seeds_of(params: Params, count: int) -> tuple[int, ...]:

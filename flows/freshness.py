@@ -33,26 +33,21 @@ def notice(root: Path) -> str | None:
 
 def _changes(root: Path) -> Iterator[str]:
     """What differs from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
-    stages = list(upstream(_defined(root, dvc_project.lock_of(root).get("stages") or {}), TABLE).values())
+    stages = list(upstream(dvc_project.locked_stages(root), TABLE).values())
     for stage in stages:
         yield from dvc_project.changed_parameters(root, stage)
-    for dep in (dep for stage in stages for dep in stage.get("deps") or [] if is_code(dep["path"])):
+    for stage in stages:
+        yield from changed_code(root, stage)
+
+
+def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
+    """The files, and folders, of code that are not what they were when a stage of dvc.lock ran."""
+    for dep in (dep for dep in stage.get("deps") or [] if is_code(dep["path"])):
         path = root / dep["path"]
         if not path.exists():
             yield f"{dep['path']} is missing"
         elif dep.get("md5") != (f"{dvc_storage.folder_md5(path)}.dir" if path.is_dir() else dvc_storage.md5(path)):
             yield f"{dep['path']} changed"
-
-
-def _defined(root: Path, locked: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Without the stages that dvc.yaml has no more: DVC leaves those in dvc.lock for ever."""
-    definitions = dvc_project.definitions(root)
-
-    def is_there(address: str) -> bool:
-        name, _, item = address.partition("@")
-        return name in definitions and bool(item) == bool({"do", "matrix"} & definitions[name].keys())
-
-    return {address: stage for address, stage in locked.items() if is_there(address)}
 
 
 def is_code(path: str) -> bool:

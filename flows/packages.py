@@ -43,7 +43,10 @@ def faults(root: Path, path: Sequence[str] | None = None) -> Iterator[str]:
     """
     pinned = read(root / HASHES)
     for package in importlib.metadata.distributions(path=list(sys.path if path is None else path)):
-        name = canonical(package.metadata["Name"])
+        name = canonical(package.metadata["Name"] or "")
+        if not name:
+            where = package.locate_file("")
+            yield f"{where} has a .dist-info without a name in METADATA. Remove that folder, and install what it is of."
         if expected := pinned.get(name):
             if package.version != expected.version:
                 yield f"{name} {package.version} is installed, and {HASHES} has {expected.version}. Run `make setup`."

@@ -148,7 +148,7 @@ def _moved(change: MetricChange) -> str:
 
 def _no_predictions(review: Review) -> str:
     """Why nothing is drawn of predictions."""
-    if review.not_run_models:
+    if review.not_run_models - review.only_costs_not_run:
         return "There are no predictions of this change: it was not run."
     if any(view.quality for view in (*review.before, *review.after)):
         return "There are no predictions at hand; the notes say which, and why."

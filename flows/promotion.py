@@ -53,8 +53,10 @@ def _against_anchor(candidate: Results, anchor: Anchor, limits: PromotionParams)
     if anchor.results is None:
         return Check("anchor", "inconclusive", anchor.unknown)
     pairs = pairs_of(candidate, anchor.results)
-    if isinstance(pairs, str) or len(pairs.labels) < ENOUGH * pairs.all_rows:
-        check = _of_other_rows(candidate, anchor.results, limits)
+    if isinstance(pairs, str):
+        check = _of_other_rows(candidate, anchor.results, limits, pairs.removesuffix("."))
+    elif len(pairs.labels) < ENOUGH * pairs.all_rows:
+        check = _of_other_rows(candidate, anchor.results, limits, "few test rows are the same")
     else:
         check = _of_same_rows("anchor", pairs, limits, limits.anchor_margin)
     return Check("anchor", check.outcome, f"since {anchor.version}, {check.reason}")
@@ -90,8 +92,11 @@ def _judged(name: str, found: str, difference: Interval, ground: str, margin: fl
     return Check(name, "inconclusive", at_least)
 
 
-def _of_other_rows(candidate: Results, anchor: Results, limits: PromotionParams) -> Check:
-    """The measure of each on its own rows: by its interval, or, where a model has none, by the two numbers alone."""
+def _of_other_rows(candidate: Results, anchor: Results, limits: PromotionParams, why: str) -> Check:
+    """The measure of each on its own rows: by its interval, or, where a model has none, by the two numbers alone.
+
+    `why` says, in words, what keeps them from being compared in pairs.
+    """
     before, after = (number(results.quality, limits.measure) for results in (anchor, candidate))
     if before is None or after is None:
         whose = "that release" if before is None else "the candidate"
@@ -100,11 +105,11 @@ def _of_other_rows(candidate: Results, anchor: Results, limits: PromotionParams)
     ends = [_own_interval(results, limits) for results in (anchor, candidate)]
     if ends[0] is not None and ends[1] is not None:
         difference = independent_difference(ends[0], ends[1])
-        check = _judged("anchor", found, difference, "(by the interval of each: few test rows are the same)", margin)
+        check = _judged("anchor", found, difference, f"(by the interval of each: {why})", margin)
         more = f" Too few rows to tell. {LATER}" if check.outcome == "inconclusive" else ""
         return Check("anchor", check.outcome, check.reason + more)
     outcome: Outcome = "pass" if after - before > -margin else "fail"
-    ground = "by the two numbers alone: few test rows are the same, and no interval is known"
+    ground = f"by the two numbers alone: {why}, and no interval is known"
     return Check("anchor", outcome, f"{found} ({ground}); a loss of {plain(100 * margin)} is accepted.")
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from flows import dvc_storage
 from flows.budget import cores
-from flows.comparison import clean_texts, results
 from flows.evidence import Results
+from flows.model_results import clean_texts, results
 from flows.releases import model_of
 from flows.side import Side
 from stages.paths import Paths

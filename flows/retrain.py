@@ -22,7 +22,7 @@ from flows.masking import masked
 from flows.processes import Children, EndedError, ending_signals_raise
 from flows.refresh import inputs_of, not_here, refresh
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages, start_server_deaf_to_ctrl_c
-from flows.root import clone_of_run, retraining_in
+from flows.root import here, retraining_in
 from flows.serving import superseded
 from flows.worktrees import worktree
 
@@ -47,7 +47,7 @@ def retrain(
     if reason := superseded():
         return skipped(reason)
     try:
-        clone = clone_of_run()
+        clone = here()
         with (
             one_at_a_time(lock_file(clone, "retrain"), log.info, wait=False),
             Children() as children,

@@ -55,13 +55,36 @@ def _title(review: Review) -> str:
     return f"Winnow review: {outcome}"
 
 
+def stopped(review: Review) -> str | None:
+    """Why `winnow review --check` fails, and what to do; None where it does not."""
+    if review.not_told:
+        return review.not_told
+    if review.not_run:
+        return "not run: the review says which stages would run. Next: winnow reproduce."
+    failed = review.decision is not None and review.decision.outcome == "fail"
+    return "the gate says fail; the review says why." if failed else None
+
+
 def not_run(review: Review) -> str:
     """In words, what was changed and not run; for the page and the comment."""
     count = len(review.not_run)
     stages = f"{count} stage{'' if count == 1 else 's'} would run"
-    of = ", ".join(view.name for view in review.after if view.name in review.not_run_models)
-    figures = f"There are no figures of this change for {of}." if of else "No model's figures come from them."
+    whole, costs = (
+        ", ".join(view.name for view in review.after if view.name in models)
+        for models in (review.not_run_models - review.only_costs_not_run, review.only_costs_not_run)
+    )
+    lacking = [f"no figures of this change for {whole}"] if whole else []
+    lacking += [f"no {'costs' if whole else 'costs of this change'} for {costs}"] if costs else []
+    figures = f"There are {', and '.join(lacking)}." if lacking else "No model's figures come from them."
     return f"{stages} with this code, these parameters and this data. {figures}"
+
+
+def _candidate_not_run(review: Review) -> str:
+    """What of the candidate was not run, in words; empty where all of it was."""
+    if review.candidate not in review.not_run_models:
+        return ""
+    only_costs = review.candidate in review.only_costs_not_run
+    return f"{review.candidate} was not {'timed' if only_costs else 'run'} with this change"
 
 
 def _not_run(review: Review) -> str:
@@ -178,8 +201,8 @@ def _factor(change: MetricChange) -> str:
 
 
 def _ship(review: Review) -> str:
-    if review.candidate in review.not_run_models:
-        return f"**❌ no**: {review.candidate} was not run with this change"
+    if why := _candidate_not_run(review):
+        return f"**❌ no**: {why}"
     decision = review.decision
     if decision is None:
         return "not known: nothing was judged"
@@ -198,8 +221,8 @@ def _is_open(check: Check) -> bool:
 def _gate(review: Review) -> str:
     decision = review.decision
     if decision is None:
-        unrun = review.candidate in review.not_run_models
-        return "Nothing was judged" + (f": {review.candidate} was not run." if unrun else "; the notes say why.")
+        why = _candidate_not_run(review)
+        return "Nothing was judged" + (f": {why}." if why else "; the notes say why.")
     rows = [(check.name, OUTCOMES[check.outcome], escape(arrows(check.reason))) for check in decision.checks]
     return table(("check", "outcome", "why"), rows)
 

@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-# No parameter of the flow: whoever may start a run could point it at any folder of this machine.
-_of_run: ContextVar[Path | None] = ContextVar("clone of the run", default=None)
+# No parameter of the flow `retrain`: whoever may start a run could point it at any folder of this machine.
+_clone: ContextVar[Path | None] = ContextVar("clone", default=None)
 
 
 @contextlib.contextmanager
 def retraining_in(root: Path) -> Iterator[None]:
-    """The runs of `retrain` inside are of the clone at `root`; others, of the one that their process works in."""
-    token = _of_run.set(root)
+    """The retrainings inside are of the clone at `root`; others, of the one that their process works in."""
+    token = _clone.set(root)
     try:
         yield
     finally:
-        _of_run.reset(token)
+        _clone.reset(token)
 
 
-def clone_of_run() -> Path:
-    """The clone that this run of `retrain` is of. Raises FileNotFoundError where its process works in none."""
-    return _of_run.get() or find_root(Path.cwd())
+def here() -> Path:
+    """The clone that a retraining is of. Raises FileNotFoundError where there is none."""
+    return _clone.get() or find_root(Path.cwd())
 
 
 def find_root(start: Path) -> Path:

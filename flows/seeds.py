@@ -7,6 +7,7 @@ data_seed (one) -------+                    '-> the rows set aside (that no choi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
@@ -132,8 +133,9 @@ def of_differences(found: Sequence[Mapping[str, float]], confidence: float) -> d
 
 def write(found: Mapping[str, Any], path: Path) -> None:
     """Write the record; where it has the same figures already, leave it, with the commit that they were made at."""
-    if path.is_file() and _figures(json.loads(path.read_text(encoding="utf-8"))) == _figures(found):
-        return
+    with contextlib.suppress(ValueError):  # one with a merge conflict, say, is what this is to mend
+        if path.is_file() and _figures(json.loads(path.read_text(encoding="utf-8"))) == _figures(found):
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{json.dumps(found, indent=2, sort_keys=True)}\n", encoding="utf-8")
 

@@ -104,12 +104,16 @@ def _server_environment(folder: Path, port: int) -> dict[str, str]:
     }
 
 
+class OtherPasswordError(PermissionError):
+    """A Prefect server answers, and not to us: somebody else's, perhaps."""
+
+
 def connect() -> str:
     """The address of the API: PREFECT_API_URL (or Prefect's profile), else the server on this machine.
 
     Prefect's clients use it from here on, in this process and its children; without a password of the environment's or
     the profile's, with the one that `winnow server` has made.
-    Raises ConnectionError where none answers there, PermissionError where it wants another password.
+    Raises ConnectionError where none answers there, OtherPasswordError where it wants another password.
     """
     # Prefect takes an empty address for one; the user means none.
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
@@ -131,7 +135,7 @@ def connect() -> str:
     refresh_global_settings_context()
     try:
         _call(url, named_by)
-    except ConnectionError:
+    except (ConnectionError, OtherPasswordError):
         for name in set_here:  # a later call must look anew
             del os.environ[name]
         refresh_global_settings_context()
@@ -172,7 +176,7 @@ def _call(url: str, named_by: str | None) -> None:
             client.read_flows(limit=1)
     except (httpx.HTTPStatusError, PrefectHTTPStatusError) as error:
         if error.response.status_code == httpx.codes.UNAUTHORIZED:
-            raise PermissionError(
+            raise OtherPasswordError(
                 f"the Prefect server at {url} wants another password. Set PREFECT_API_AUTH_STRING to its user:password."
             ) from None
         raise ConnectionError(_no_server(url, named_by)) from error

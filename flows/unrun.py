@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import dvc_project, dvc_storage
+from flows import dvc_project
 from flows.evidence import StageChange
+from flows.freshness import changed_code
 
-Locked = Mapping[str, Mapping[str, Any]]  # the section `stages` of dvc.lock
+Locked = Mapping[str, Mapping[str, Any]]  # the stages of dvc.lock that dvc.yaml has
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Unrun:
 def unrun(root: Path) -> Unrun:
     """What `winnow plan --check` would complain of. Raises DvcError where DVC cannot tell."""
     direct = dvc_project.stale(root)
-    locked: Locked = dvc_project.lock_of(root).get("stages") or {}
+    locked: Locked = dvc_project.locked_stages(root)
     makers = {out["path"]: name for name, stage in locked.items() for out in stage.get("outs") or []}
     after = _after(direct, locked, makers)
     names = [*(name for name in locked if name in after), *(name for name in after if name not in locked)]
@@ -64,17 +65,9 @@ def _reasons(root: Path, direct: bool, locked: Mapping[str, Any] | None, after: 
     if locked is None:
         yield "it has never run"
         return
-    own = [*dvc_project.changed_parameters(root, dict(locked)), *_code(root, locked)]
+    own = [*dvc_project.changed_parameters(root, dict(locked)), *changed_code(root, locked)]
     yield from own
     if after:
         yield f"after {', '.join(sorted(after))}"
     elif direct and not own:
         yield "its command, its data or what it wrote is not what dvc.lock says"
-
-
-def _code(root: Path, locked: Mapping[str, Any]) -> Iterator[str]:
-    """The files of code that are not as they were when the stage ran."""
-    for dep in locked.get("deps") or []:
-        path = root / dep["path"]
-        if dep["path"].endswith(".py") and not (path.is_file() and dep.get("md5") == dvc_storage.md5(path)):
-            yield f"{dep['path']} {'changed' if path.is_file() else 'is missing'}"

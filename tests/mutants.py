@@ -47,10 +47,8 @@ MUTANTS = (
     Mutant("stages/quantize.py", "np.linspace(0, len(train) - 1, num=", "np.arange(0, ", "test_rows_by_split.py"),
     # Measures
     Mutant("stages/measures/paired.py", "len(np.union1d(cells.labels_K, answers_K))", "cells.names", "test_paired.py"),
-    Mutant(
-        "stages/measures/paired.py", "difference == estimate", "abs(difference - estimate) < 0.01", "test_paired.py"
-    ),
-    Mutant("stages/measures/paired.py", "at_margin + at_zero", "at_margin", "test_paired.py -k rows_needed"),
+    Mutant("stages/measures/score.py", "difference == estimate", "abs(difference - estimate) < 0.01", "test_paired.py"),
+    Mutant("stages/measures/score.py", "at_margin + at_zero", "at_margin", "test_paired.py -k rows_needed"),
     Mutant(
         "stages/measures/quality.py",
         "np.union1d(truth_N, predicted_N)",
@@ -74,7 +72,7 @@ MUTANTS = (
         "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
     ),
     # The gate
-    Mutant("flows/promotion.py", "else interval(limits.measure)", "else accuracy", "test_margin.py"),
+    Mutant("flows/promotion.py", "measure=limits.measure, confid", 'measure="accuracy", confid', "test_margin.py"),
     Mutant(
         "flows/promotion.py",
         'outcome: Outcome = "fail" if "fail" in outcomes',
@@ -168,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "stages/pretrained.py",
-        "if model.sha256 is not None and found != model.sha256:",
+        "if found != model.sha256:",
         "if False:",
         "test_models.py -k not_those_named",
     ),

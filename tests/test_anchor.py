@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import REPOSITORY, run
 
+from flows import comparison
 from flows.anchor import Answers, anchor_of
 from flows.evidence import Anchor, Results
+from stages.params import load_params
 
 NOTHING = Results(np.array([]), np.array([]), np.array([]))
 
@@ -73,3 +75,28 @@ def test_a_version_that_was_never_released_is_told_with_those_that_were(project:
 def test_without_a_release_there_is_no_anchor(tmp_path: Path) -> None:
     run(tmp_path, "git", "init", "-q")
     assert _anchor(tmp_path, "first", of("then")) == (None, [])
+
+
+def test_what_keeps_a_released_models_answers_from_being_read_is_a_note(project: Path) -> None:
+    """Of a release that was tagged by hand, before it had parameters; and of one without its results."""
+    params = load_params(REPOSITORY / "params.yaml")
+    notes: list[str] = []
+    found = comparison._anchor(project, NOTHING, params, None, notes)
+    assert found is not None
+    assert found.results is None
+    assert notes[0].startswith("v1.0.0, the anchor of the gate, cannot answer the new rows: params.yaml of ")
+    (project / "params.yaml").write_text("promotion: {model: quantized}\n")
+    run(project, "git", "add", "params.yaml")
+    run(project, "git", "commit", "-q", "-m", "v1.2.0")
+    run(project, "git", "tag", "-a", "model@v1.2.0", "-m", "x")
+    run(project, "git", "tag", "-a", "model#production#4", "-m", "x")
+    notes.clear()
+    named = params.model_copy(update={"promotion": params.promotion.model_copy(update={"anchor": "v1.2.0"})})
+    found = comparison._anchor(project, NOTHING, named, None, notes)
+    assert found is not None
+    assert found.results is not None
+    at = run(project, "git", "rev-parse", "--short", "HEAD").stdout.strip()
+    assert notes == [
+        f"metrics/quality/quantized.json, metrics/profile/quantized.json of {at} are missing.",
+        f"artifacts/predictions/quantized.parquet of {at} cannot be had: dvc.lock does not know it.",
+    ]

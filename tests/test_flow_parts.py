@@ -17,12 +17,13 @@ import yaml
 from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
 
-from flows import changes, dvc_storage, reproduce, retrain
+from flows import changes, described, dvc_storage, reproduce, retrain
 from flows.budget import Budget
 from flows.charts import picture
 from flows.edits import set_values
 from flows.locks import one_at_a_time
 from flows.processes import Children
+from flows.root import here, retraining_in
 
 HOLDER = """
 import sys, time
@@ -178,6 +179,16 @@ def test_what_ends_a_start_of_prefects_server_ends_the_run_in_its_own_words(
     monkeypatch.setattr(reproduce, "get_client", fail)  # Prefect's
     with pytest.raises(type(error), match=f"^{told}"):
         retrain.run(tmp_path, None, "by hand", accept_drift=False)
+
+
+def test_a_retraining_is_named_after_its_clone_wherever_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "docs")
+    assert described._root({"base": None}) == here() == ROOT
+    with retraining_in(tmp_path):
+        assert described._root({"base": None}) == here() == tmp_path
+    assert described._root({"root": str(tmp_path)}) == tmp_path
 
 
 def test_a_path_that_begins_with_a_dash_is_no_option_of_dvcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

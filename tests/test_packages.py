@@ -106,6 +106,13 @@ def test_what_was_altered_since_is_named_with_the_way_back(
     assert "pip install --force-reinstall --no-deps some-package==1.0" in line or "make setup" in line
 
 
+def test_a_package_that_lost_its_name_is_named_by_its_place(site: Path) -> None:
+    (site / "Some_Package-1.0.dist-info/METADATA").unlink()
+    assert found(site) == [
+        f"{site} has a .dist-info without a name in METADATA. Remove that folder, and install what it is of."
+    ]
+
+
 def test_another_build_of_the_same_version_is_another(site: Path, tmp_path: Path) -> None:
     other = of_wheels(wheel(tmp_path / "wheels", text="ANSWER = 43\n").parent)
     (tmp_path / HASHES).write_text(as_text(other))

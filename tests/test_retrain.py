@@ -426,7 +426,7 @@ def test_a_tag_that_moved_at_origin_stops_nothing(clone: Path):
 
 
 def test_texts_that_were_rewritten_in_their_places_are_answered_anew_by_the_released_model(clone: Path):
-    from flows.comparison import results
+    from flows.model_results import results
     from flows.rejudged import rejudged
     from flows.side import Side
 

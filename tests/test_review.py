@@ -22,12 +22,12 @@ from conftest import REPOSITORY, edit_params, run
 from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
-from flows import changes, comment, dvc_storage
-from flows.comparison import gather
-from flows.evidence import MetricChange, Results, without_texts
+from flows import changes, comment, dvc_project, dvc_storage
+from flows.comparison import _unrun, gather
+from flows.evidence import Decision, MetricChange, Results, StageChange, without_texts
 from flows.markdown import between, escape, value
 from flows.page import render
-from flows.review import MARK, as_markdown
+from flows.review import MARK, as_markdown, stopped
 from flows.unrun import unrun
 from stages.params import load_params
 
@@ -339,6 +339,23 @@ def test_losses_of_the_same_rows_get_a_paired_interval() -> None:
     assert found["log_loss"].verdict == "better"
 
 
+def test_a_stage_that_dvc_yaml_has_no_more_neither_would_run_nor_made_what_another_makes_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after five stages became one: DVC leaves the five in dvc.lock."""
+    code = {"path": "stages/backends", "md5": "0.dir"}
+    own = {"deps": [{"path": "artifacts/models/teacher"}, code], "outs": [{"path": "metrics/profile/teacher.json"}]}
+    stages = {"finetune": {"outs": [{"path": "artifacts/models/teacher"}]}, "profile": own, "profile@teacher": own}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"finetune": {}, "profile": {}}}))
+    (tmp_path / "stages/backends").mkdir(parents=True)
+    monkeypatch.setattr(dvc_project, "stale", lambda _: ("finetune",))
+    found = unrun(tmp_path)
+    assert [change.stage for change in found.stages] == ["finetune", "profile"]
+    assert found.stages[1].reasons == ("stages/backends changed", "after finetune")
+    assert found.makers["metrics/profile/teacher.json"] == "profile"
+
+
 def test_a_stage_is_listed_with_what_changed_in_its_lock() -> None:
     old = {
         "stages": {
@@ -399,6 +416,31 @@ def test_texts_of_rows_are_no_markup_in_the_comment() -> None:
     safe = escape(hostile)
     assert "\n" not in safe
     assert not re.search(r"(?<!\\)[|`*\[]|<|@s|http://", safe)
+
+
+def test_a_model_of_which_only_the_costs_are_of_before_is_not_said_to_be_not_run() -> None:
+    """The one stage `profile` would run where any model is another: of the others the quality stands."""
+    review = dataclasses.replace(
+        example_review(), decision=None, not_run=(StageChange("distill", ("seed: 1 -> 2",)),),
+        not_run_models=frozenset({"teacher", "student", "quantized"}),
+        only_costs_not_run=frozenset({"teacher", "quantized"}),
+    )  # fmt: skip
+    text = as_markdown(review)
+    assert "There are no figures of this change for student, and no costs for teacher, quantized." in text
+    assert "| May it ship? | **❌ no**: quantized was not timed with this change |" in text
+    alone = dataclasses.replace(review, not_run_models=review.only_costs_not_run)
+    assert "There are no costs of this change for teacher, quantized." in as_markdown(alone)
+
+
+def test_where_it_cannot_be_told_what_would_run_the_check_fails_too(tmp_path: Path) -> None:
+    stale, why = _unrun(tmp_path)
+    assert stale.stages == ()
+    assert why.startswith("Whether dvc.lock is of this code and these parameters cannot be told: ")
+    passed = example_review()
+    assert stopped(passed) is None
+    assert stopped(dataclasses.replace(passed, not_told=why)) == why
+    assert stopped(dataclasses.replace(passed, not_run=(StageChange("clean", ()),))) is not None
+    assert stopped(dataclasses.replace(passed, decision=Decision("fail", ()))) is not None
 
 
 # the comment
@@ -514,4 +556,6 @@ def test_a_review_without_texts_shows_rows_by_their_ids():
     assert text in render(shown)
     assert not any(flip.text for flip in hidden.flips)
     assert text not in render(hidden)
+    assert text in as_markdown(shown)
+    assert text not in as_markdown(hidden)
     assert f"row {hidden.flips[0].row_id}" in render(hidden)

@@ -13,6 +13,8 @@ import yaml
 from conftest import TOPICS, edit_params, make_project, run
 
 from flows import metrics, seed_record, seeds
+from flows.experiments import checkout
+from flows.locks import lock_file, one_at_a_time
 from stages.paths import MODELS
 
 LOCK: dict[str, Any] = {
@@ -166,6 +168,29 @@ def test_the_same_figures_made_again_at_a_later_commit_leave_the_record_as_it_is
     assert path.read_bytes() == before
     seeds.write({**record, "rows": 901}, path)
     assert path.read_bytes() != before
+
+
+def test_a_record_with_a_merge_conflict_is_written_anew(tmp_path: Path) -> None:
+    record = a_record(write_lock(tmp_path, LOCK))
+    path = tmp_path / "metrics/seeds.json"
+    path.parent.mkdir()
+    path.write_text("<<<<<<< HEAD\n{}\n=======\n[]\n>>>>>>> other\n")
+    with pytest.raises(ValueError, match=r"not JSON.*Make it again: `winnow seeds`"):
+        seed_record.read(tmp_path)
+    seeds.write(record, path)
+    assert json.loads(path.read_text()) == record
+
+
+def test_a_second_measurement_says_what_it_cannot_run_beside(tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "-q")
+    (tmp_path / ".dvc").mkdir()
+    told = r"^process \d+ retrains or measures in this clone\. Run this again when it is done\.$"
+    with (
+        one_at_a_time(lock_file(tmp_path, "retrain"), str),
+        pytest.raises(BlockingIOError, match=told),
+        checkout(tmp_path, str, name="seeds"),
+    ):
+        pass
 
 
 def project_with_rows_set_aside(folder: Path) -> Path:

@@ -489,9 +489,41 @@ def test_a_server_of_this_command_is_proposed_where_it_would_answer(url: str, st
 def test_connect_says_in_one_line_that_the_password_is_wrong(server: Server, tmp_path: Path):
     more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": "a:wrong", "PREFECT_HOME": str(tmp_path)}
     last = child("serving.connect()", **more).stderr.splitlines()[-1]
-    assert last.startswith("PermissionError")
+    assert last.startswith("flows.serving.OtherPasswordError")
     assert "PREFECT_API_AUTH_STRING" in last
     assert "a:wrong" not in last
+
+
+class Strangers(BaseHTTPRequestHandler):
+    """A Prefect server that somebody else of this machine started, so that nobody else knows its password."""
+
+    def do_POST(self) -> None:
+        self.send_error(401)
+
+    do_GET = do_POST
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_strangers_server_where_ones_own_would_be_keeps_no_run_from_a_temporary_one(tmp_path: Path, given: bool):
+    with HTTPServer(("127.0.0.1", 0), Strangers) as strangers:
+        threading.Thread(target=strangers.serve_forever, daemon=True).start()
+        code = (
+            f"import os\nfrom flows import cli\nserving.PORT = {strangers.server_port}\ncli._use_server()\n"
+            "print(os.environ.get('PREFECT_API_URL'), 'PREFECT_SERVER_API_AUTH_STRING' in os.environ)"
+        )
+        own = {"PREFECT_API_AUTH_STRING": "me:what-I-chose" if given else "", "PREFECT_SERVER_API_AUTH_STRING": ""}
+        done = child(code, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path), HOME=str(tmp_path), **own)
+        strangers.shutdown()
+    if given:  # somebody meant a server
+        assert done.stderr.splitlines()[-1].startswith(
+            "flows.serving.OtherPasswordError: the Prefect server at http://"
+        )
+    else:
+        assert done.stdout.splitlines() == ["None True"], done.stderr
+        assert "wants another password" in done.stderr
+        assert done.stderr.splitlines()[-1].endswith("Until then a temporary server is used.")
 
 
 @pytest.mark.parametrize("cron", ["", "at three", "0 3 * *", "61 3 * * *", "* * * * * *", "H 3 * * *"])
