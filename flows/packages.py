@@ -8,6 +8,7 @@ keeps no wheel; so hashes.txt also has one of what the wheel holds: the sorted l
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import importlib.metadata
 import re
@@ -58,17 +59,15 @@ def faults(root: Path, path: Sequence[str] | None = None) -> Iterator[str]:
 
 
 def _fault(package: importlib.metadata.Distribution, expected: Pinned) -> str | None:
+    recorded = dict(_recorded(package))
     lines = []
-    for file in package.files or ():
-        if not _is_published(file):
-            continue
+    for file, expected_hash in recorded.items():
         path = Path(str(package.locate_file(file)))
         if not path.is_file():
             return f"{file} is missing"
-        lines.append(f"{file},{_sha256(path.read_bytes())}")
-    recorded = {f"{file},{_hex(file)}" for file in package.files or () if _is_published(file)}
-    if altered := sorted(set(lines) - recorded):
-        return f"{altered[0].rpartition(',')[0]} was altered"
+        if (found := _sha256(path.read_bytes())) != expected_hash:
+            return f"{file} was altered"
+        lines.append(f"{file},{found}")
     return None if _digest(lines) == expected.content else "its files are others (those of another build, perhaps)"
 
 
@@ -79,12 +78,16 @@ def _is_published(file: PurePosixPath) -> bool:
     return not (by_pip or elsewhere or "__pycache__" in file.parts)
 
 
-def _hex(file: importlib.metadata.PackagePath) -> str:
-    """The SHA-256 that the package's RECORD has of the file; empty where it has none."""
-    found = file.hash
-    if found is None or found.mode != "sha256":
-        return ""
-    return base64.urlsafe_b64decode(found.value + "=" * (-len(found.value) % 4)).hex()
+def _recorded(package: importlib.metadata.Distribution) -> Iterator[tuple[str, str]]:
+    """The published files by the package's RECORD, each with its SHA-256 as hex; empty where RECORD has none.
+
+    Not by `package.files`, which from Python 3.12 on leaves out files that are missing.
+    """
+    for file, told, *_ in csv.reader((package.read_text("RECORD") or "").splitlines()):
+        algorithm, _, digest = told.partition("=")
+        if _is_published(PurePosixPath(file)):
+            known = algorithm == "sha256"
+            yield file, base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex() if known else ""
 
 
 def content_of(wheel: Path) -> str:

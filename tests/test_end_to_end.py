@@ -26,7 +26,7 @@ STAGES = [
 ]  # fmt: skip
 
 
-TIMED = {".locks", "data_docs", "step_logs", "training_speed"}
+TIMED = {".locks", "data_docs", "step_logs", "training_speed", ".seconds"}
 
 
 def stages_run(done: subprocess.CompletedProcess[str]) -> list[str]:

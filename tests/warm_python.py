@@ -47,6 +47,9 @@ LIBRARIES = (  # of stages and of DVC; not those that start threads as they load
 OF_THE_RUN = (
     "PATH", "PWD", "OLDPWD", "SHLVL", "SHELL", "_", "PYTHONUNBUFFERED", "PYTHONPATH", "PYTHON_EXEC", "RANK",
     "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "COLUMNS", "LINES",
+    # What libraries set for themselves where a test has loaded them: no child of a user's would have it.
+    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYTORCH_NVML_BASED_CUDA_CHECK", "RAY_CLIENT_MODE",
+    "TORCHINDUCTOR_CACHE_DIR",
 )  # fmt: skip
 OF_THE_RUN_TOO = (
     "DVC_",
