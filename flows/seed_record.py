@@ -52,7 +52,7 @@ class Seeds:
 
 
 def _on_rows_set_aside(aside: Mapping[str, Any]) -> str:
-    """A sentence on the released kind of model on the rows set aside, beside the test rows of the same labels."""
+    """A sentence on the quantized model on the rows set aside, beside the test rows of the same labels."""
     unseen, like_them = aside["held_out"], aside["test_rows_of_these_labels"]
     of = unseen["models"][SMALLEST]
     apart = of["against_teacher"]
@@ -92,8 +92,7 @@ def fingerprint(root: Path) -> str:
 
 
 def _made_of(root: Path) -> Iterator[tuple[str, Any]]:
-    locked = dvc_project.lock_of(root).get("stages") or {}
-    for name, stage in upstream(locked, (QUALITY,)).items():
+    for name, stage in upstream(dvc_project.locked_stages(root), (QUALITY,)).items():
         if not any(out["path"].startswith("artifacts/data/") for out in stage.get("outs") or []):
             deps = [dep for dep in stage.get("deps") or [] if is_code(dep["path"]) or dep["path"] in ROWS]
             yield name, {"deps": {dep["path"]: dep.get("md5") for dep in deps}, "params": stage.get("params") or {}}

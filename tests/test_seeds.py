@@ -41,6 +41,8 @@ LOCK: dict[str, Any] = {
 
 def write_lock(root: Path, stages: dict[str, Any]) -> Path:
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    defined = {name.partition("@")[0]: {"do": {}} if "@" in name else {} for name in LOCK}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": defined}))
     return root
 
 
@@ -64,6 +66,7 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
         (changed("clean", "deps", 0, "md5", to="other code that makes the same rows"), True),
         (changed("evaluate@teacher", "deps", 0, "md5", to="the bytes of another machine"), True),
         (changed("profile", "deps", 0, "md5", to="other code"), True),
+        ({**LOCK, "judge": {**LOCK["evaluate@teacher"], "params": {"params.yaml": {"seed": 1}}}}, True),  # is no more
     ],
 )
 def test_a_record_is_of_the_rows_parameters_and_code_of_quality_and_not_of_a_machines_bytes(
