@@ -107,7 +107,7 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
             raise click.ClickException(message)
     from flows import metrics
 
-    click.echo(metrics.as_text(metrics.rows(root)))
+    click.echo(metrics.as_text(metrics.rows(root), metrics.notes(root)))
 
 
 _base = click.option("--base", metavar="BRANCH", help="What to propose to; without it, the branch checked out now.")
@@ -301,8 +301,8 @@ def metrics(as_json: bool, markdown: bool) -> None:
     if as_json:
         _print_json(table.as_records(rows))
     else:
-        notes = table.notes(root)
-        click.echo(table.as_markdown(rows, notes) if markdown else "\n".join([table.as_text(rows), *notes]))
+        written = table.as_markdown if markdown else table.as_text
+        click.echo(written(rows, table.notes(root)))
     for told in (freshness.notice(root), table.elsewhere(rows, processor())):
         if told:
             click.echo(f"winnow: {told}", err=True)
@@ -410,7 +410,7 @@ def seeds(count: int) -> None:
 
     found = several.measure(root, count, lambda line: click.echo(line, err=True))
     several.write(found, Paths(root).seeds)
-    click.echo("\n".join([table.as_text(table.rows(root)), *table.notes(root)]))
+    click.echo(table.as_text(table.rows(root), table.notes(root)))
     click.echo(f"Written: {Paths(root).seeds}. `make readme` shows it.", err=True)
 
 

@@ -206,8 +206,8 @@ def cells(row: Row) -> tuple[str, ...]:
     return tuple("-" if value is None else form.format(value) for value, form in values)
 
 
-def as_text(table: Sequence[Row]) -> str:
-    """Aligned columns for a terminal, and below them what is known of the machine that measured."""
+def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Aligned columns for a terminal, and below them what is known of the machine that measured, and notes."""
     lines = [HEADER, *map(cells, table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = [
@@ -217,7 +217,7 @@ def as_text(table: Sequence[Row]) -> str:
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([*aligned, "", machine(table)])
+    return "\n".join([*aligned, "", machine(table), *notes])
 
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:

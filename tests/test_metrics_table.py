@@ -68,6 +68,12 @@ def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path)
     ]
 
 
+def test_what_is_to_be_said_of_the_figures_stands_below_both_tables(measured: Path):
+    table = metrics.rows(measured)
+    assert metrics.as_text(table, ["Of one seed."]).splitlines()[-2:] == [MACHINE, "Of one seed."]
+    assert metrics.as_markdown(table, ["Of one seed."]).splitlines()[-1] == f"Of one seed. {MACHINE}"
+
+
 def test_markdown_has_the_same_cells_and_says_how_speed_was_measured(measured: Path):
     lines = metrics.as_markdown(metrics.rows(measured)).splitlines()
     assert lines[0].startswith("| model | accuracy | macro-F1 |")
