@@ -1,7 +1,7 @@
 """How good the models are on the rows set aside: `python -m stages.held_out`, which `winnow seeds` calls for each seed.
 
-It is in no graph, so that nothing is ever chosen by these rows. Beside them it asks the test rows of the same labels:
-where choices were made on the test rows, those are too good by the difference.
+It is in no graph, so that nothing is ever chosen by these rows. Beside them it asks the test rows of the same labels.
+Those may be better because choices were made on them, or because these rows are of other files.
 """
 
 from __future__ import annotations
