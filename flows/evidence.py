@@ -41,6 +41,13 @@ def number(values: Any, *keys: str) -> float | None:
     return float(values) if usable else None
 
 
+def mapping(values: Any, *keys: str) -> Mapping[str, Any]:
+    """The object at values[key][key]... of a metrics file; an empty one where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, Mapping) else {}
+
+
 Outcome = Literal["pass", "fail", "inconclusive"]
 STOPS: tuple[Outcome, ...] = ("fail", "inconclusive")
 Finding = Literal[Outcome, "cannot tell", "not judged"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flows import timing
-from flows.evidence import Check, Outcome, Results, number
+from flows.evidence import Check, Outcome, Results, mapping, number
 from flows.same_rows import SHOWN, plain
 from stages.params import Measure, PromotionParams
 
@@ -21,18 +21,13 @@ def within(candidate: Results, limits: PromotionParams) -> Iterator[Check]:
         yield _at_most("calibration", "calibration error", number(quality, "ece"), limits.max_ece, "")
     if limits.max_identity_flip_rate is not None:
         yield _identity(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
-    rates = _mapping(_mapping(_mapping(quality, "fairness"), "groups"), "rates")
+    rates = mapping(quality, "fairness", "groups", "rates")
     if limits.max_group_gap is not None and rates:  # without a group column there are no groups
         yield _groups(rates, limits.max_group_gap, limits.min_slice_rows)
     if limits.max_latency_p50_ms is not None:
         yield _latency(profile, limits.max_latency_p50_ms)
     if limits.max_size_mb is not None:
         yield _at_most("size", "size of the model folder", number(profile, "size_mb"), limits.max_size_mb, " MB")
-
-
-def _mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = values.get(key)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _floor(found: float | None, floor: float, measure: Measure) -> Check:

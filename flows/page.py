@@ -17,13 +17,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from flows.evidence import MetricChange, Review, Revision, number
+from flows.evidence import MetricChange, Review, Revision, mapping, number
 from flows.markdown import arrows
-from flows.page_cells import counted, mapping, shown
+from flows.page_cells import counted, shown
 from flows.page_charts import CONFIG, charts_of
 from flows.page_quality import panels, quality_tables
 from flows.page_tables import FLIPS_SHOWN, TEXT_SHOWN, tables, view_of
-from flows.review import NAMES, RUN_IT, not_run
+from flows.review import NAMES, RUN_IT, not_run, sides
 
 TEMPLATES = Path(__file__).parent / "templates"
 STAGES_OPEN = 6  # more of them are folded
@@ -140,10 +140,8 @@ def _summary(review: Review) -> str:
 
 
 def _moved(change: MetricChange) -> str:
-    before, after = shown(change.before, change.unit), shown(change.after, change.unit)
-    if change.verdict in ("not comparable", "other machine"):
-        return f"{before} before, {after} now ({change.verdict}{change.why and f': {change.why}'})"
-    return f"{before} → {after} ({change.verdict})"
+    why = f": {change.why}" if change.why and change.verdict in ("not comparable", "other machine") else ""
+    return f"{sides(change, shown)} ({change.verdict}{why})"
 
 
 def _no_predictions(review: Review) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flows.markdown import value
 
@@ -33,11 +33,6 @@ class Table:
 
     def numeric(self, column: int) -> bool:
         return any(row[column].style == "number" for row in self.rows)
-
-
-def mapping(values: Any, key: str) -> Mapping[str, Any]:
-    found = values.get(key) if isinstance(values, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def shown(number: float | None, unit: str = "", *, signed: bool = False) -> str:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flows.evidence import ModelView, Review, number
-from flows.page_cells import NOT_KNOWN, Cell, Table, cell, mapping, shown
+from flows.evidence import ModelView, Review, mapping, number
+from flows.page_cells import NOT_KNOWN, Cell, Table, cell, shown
 from flows.page_tables import candidate_first, names_of, sides_of, view_of
 
 CONFUSIONS_SHOWN = 12  # of a model, below its matrices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flows import data_report
@@ -137,15 +137,15 @@ def _better(review: Review) -> str:
         return f"not known: {review.candidate} has no metrics"
     apart = "not comparable: " if found[0].verdict == "not comparable" else ""
     return f"{review.candidate}: {apart}" + "; ".join(
-        f"{NAMES.get(change.metric, change.metric)} {_sides(change)}"
+        f"{NAMES.get(change.metric, change.metric)} {sides(change)}"
         + ("" if change.difference is None else f" ({difference(change)})")
         for change in found
     )
 
 
-def _sides(change: MetricChange) -> str:
+def sides(change: MetricChange, written: Callable[[float | None, str], str] = value) -> str:
     """Both figures; with an arrow only where one became the other."""
-    before, after = value(change.before, change.unit), value(change.after, change.unit)
+    before, after = written(change.before, change.unit), written(change.after, change.unit)
     if change.verdict in ("not comparable", "other machine"):
         return f"{before} before, {after} now"
     return f"{before} → {after}"
@@ -179,7 +179,7 @@ def _cost(review: Review) -> str:
     known = [change for change in shown_changes if change.after is not None]
     if not known:
         return "not measured"
-    return "; ".join(f"{NAMES[change.metric]} {_sides(change)}{_told(change)}" for change in known)
+    return "; ".join(f"{NAMES[change.metric]} {sides(change)}{_told(change)}" for change in known)
 
 
 def _told(change: MetricChange) -> str:
