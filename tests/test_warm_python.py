@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import warm_python
-from conftest import run
+from conftest import REPOSITORY, run
 from flow_fixtures import eventually, runs
 
 LOADED = "import sys; print('torch' in sys.modules)"
@@ -40,6 +40,12 @@ def test_another_environment_of_what_libraries_read_as_they_load_is_a_python_afr
     assert forked(tmp_path, LOADED, WINNOW_DEBUG="1").stdout == "True\n"
     assert forked(tmp_path, LOADED, HF_HUB_OFFLINE="0").stdout == "False\n"
     assert forked(tmp_path, LOADED, PYTHONPATH=str(tmp_path)).stdout == "False\n"
+
+
+def test_what_the_projects_code_sets_as_it_is_imported_is_no_other_environment(tmp_path: Path) -> None:
+    code = f"import os; import stages.training.engine; os.execv({warm_python.bin_folder() + '/forked'!r}, COMMAND)"
+    code = code.replace("COMMAND", repr(["forked", "-c", LOADED]))
+    assert run(REPOSITORY, sys.executable, "-c", code, PYTHONPATH=str(REPOSITORY)).stdout == "True\n"
 
 
 def test_it_has_the_folder_the_arguments_the_input_and_the_variables_of_the_caller(tmp_path: Path) -> None:

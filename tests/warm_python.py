@@ -62,6 +62,8 @@ OF_THE_RUN_TOO = (
     "ROLE_",
     "MASTER_",
 )
+# They set what libraries read as they load; a process of tests has imported them all once its tests are collected.
+SETS_VARIABLES = ("stages", "stages.training.engine")
 SOCKET = "PYTEST_WARM_SOCKET"
 FLAGS = ("-P", "-u")  # of Python's, before what it is to run
 WINNOW = ["-P", "-m", "flows.cli"]
@@ -155,7 +157,8 @@ def main() -> None:
     """The server; in a child this returns nothing either: it runs what was asked for, and ends with that."""
     before, path = dict(os.environ), list(sys.path)
     listener = socket.socket(fileno=int(sys.argv[1]))
-    importlib.import_module("stages")  # sets what libraries read as they load
+    for name in SETS_VARIABLES:
+        importlib.import_module(name)
     given = dict(os.environ)
     for name in LIBRARIES:
         importlib.import_module(name)
