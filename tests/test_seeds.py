@@ -41,7 +41,7 @@ LOCK: dict[str, Any] = {
 
 def write_lock(root: Path, stages: dict[str, Any]) -> Path:
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    defined = {name.partition("@")[0]: {"do": {}} if "@" in name else {} for name in LOCK}
+    defined: dict[str, Any] = {name.partition("@")[0]: {"do": {}} if "@" in name else {} for name in LOCK}
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": defined}))
     return root
 
