@@ -77,14 +77,14 @@ check-packages: .venv/.ready  ## are the installed packages those that hashes.tx
 	$(BIN)/winnow check --packages
 
 hashes: .venv/.ready  ## write hashes.txt again, where constraints.txt has changed: downloads some 200 wheels
-	$(BIN)/python -m flows.packages
+	$(BIN)/python -m flows.running.packages
 
 format: .venv/.ready  ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 readme: .venv/.ready  ## write the README's tables and the cards again, from dvc.yaml, params.yaml and metrics/
-	$(BIN)/python -m flows.readme
+	$(BIN)/python -m flows.review.readme
 
 picture: .venv/.ready browser  ## draw the page of a review for the README: docs/review.png (BASE=main, say)
 	@$(BIN)/winnow review $${BASE:+--base "$$BASE"} > /dev/null

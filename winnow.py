@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stages.machine import cores
-from stages.runners import open_runner
+from stages.backends.runners import open_runner
+from stages.core.machine import cores
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stages.contracts import Runner, Text
+    from stages.core.contracts import Runner, Text
 
 __all__ = ["Answer", "Classifier", "load"]
 

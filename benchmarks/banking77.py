@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import record
 
-from flows import dvc_project
-from flows.edits import set_values
-from flows.locks import lock_file, one_at_a_time
-from flows.processes import Children
-from flows.worktrees import worktree
-from stages.files import read_json
-from stages.params import load_params
-from stages.paths import MODELS, Paths
-from stages.rows import read_split
-from stages.runners import open_runner
+from flows.dvc import dvc_project
+from flows.dvc.edits import set_values
+from flows.running.locks import lock_file, one_at_a_time
+from flows.running.processes import Children
+from flows.running.worktrees import worktree
+from stages.backends.runners import open_runner
+from stages.core.files import read_json
+from stages.core.params import load_params
+from stages.core.paths import MODELS, Paths
+from stages.reading.clean_rows import read_split
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "data/banking77"

@@ -29,18 +29,18 @@ import record
 from sklearn.metrics import f1_score
 from transformers import PreTrainedTokenizerFast
 
-from flows.seeds import of_differences, of_values
-from stages import plugins
-from stages.contracts import Family, Task
+from flows.experiments.seeds import of_differences, of_values
+from stages.core import plugins
+from stages.core.contracts import Family, Task
+from stages.core.files import read_json
+from stages.core.model_folder import plugin_of
+from stages.core.params import Measure, Params, load_params
+from stages.core.paths import Paths
 from stages.distill import distill
-from stages.files import read_json
 from stages.measures.paired import difference_interval, measured
-from stages.model_folder import plugin_of
 from stages.models import FAMILIES
-from stages.params import Measure, Params, load_params
-from stages.paths import Paths
 from stages.prune import prune
-from stages.rows import PAIR, read_split
+from stages.reading.clean_rows import PAIR, read_split
 from stages.tasks import TASKS
 from stages.training import loop
 from stages.training.inference import predict_logits

@@ -26,10 +26,10 @@ from contestants import Contestant, onnx_run
 from record import ROOT
 from runners import OURS, QUANTIZED, fastest, measure
 
-from stages import machine
-from stages.files import read_json
-from stages.paths import Paths
-from stages.rows import read_split
+from stages.core import machine
+from stages.core.files import read_json
+from stages.core.paths import Paths
+from stages.reading.clean_rows import read_split
 
 TEACHER = ROOT / "artifacts/models/teacher"
 INT8 = ("dynamic int8", "dynamic int8, optimizer", "static int8, optimizer")

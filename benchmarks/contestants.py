@@ -23,16 +23,16 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from record import ROOT
 
-from stages import runners
+from stages.backends import runners
 from stages.backends.batching import calibration_inputs, open_tokenizer
 from stages.backends.onnx_export import export
 from stages.backends.onnxruntime_int8.exported import fuse
 from stages.backends.quiet import quiet
-from stages.files import read_json
+from stages.core.files import read_json
+from stages.core.params import load_params
+from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
-from stages.params import load_params
-from stages.paths import Paths
-from stages.rows import read_split, texts_of
+from stages.reading.clean_rows import read_split, texts_of
 
 MATRICES = ["Attention", "Gather", "Gemm", "MatMul"]  # what Winnow has in int8, too
 Inputs = tuple[np.ndarray, np.ndarray]  # ids and mask, (B, T) int64 each

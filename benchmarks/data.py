@@ -41,10 +41,10 @@ import pyarrow.parquet as pq
 import record
 from tqdm import tqdm
 
+from stages.core.machine import cores
+from stages.core.params import Params, load_params
+from stages.core.paths import Paths
 from stages.ingest import SCHEMA
-from stages.machine import cores
-from stages.params import Params, load_params
-from stages.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (100_000, 500_000, 5_000_000)
@@ -347,7 +347,7 @@ def exact(params: Params, paths: Paths) -> Prepared:
     from stages.cleaning import batches, frames
     from stages.cleaning.keys import comparison_key
     from stages.cleaning.tables import distinct, taken
-    from stages.files import write_parquet
+    from stages.core.files import write_parquet
 
     plain = cleaning(params, ["unicode_nfc", "invisible_characters", "white_space"])
 
@@ -369,7 +369,7 @@ def exact(params: Params, paths: Paths) -> Prepared:
 def polars_exact(_params: Params, paths: Paths) -> Prepared:
     import polars as pl
 
-    from stages.unseen import HIDDEN
+    from stages.core.unseen import HIDDEN
 
     def work() -> None:
         text = pl.col("text").str.normalize("NFC").str.replace_all(f"[{HIDDEN}]", "")
@@ -383,8 +383,8 @@ def polars_exact(_params: Params, paths: Paths) -> Prepared:
 
 
 def texts_and_task(params: Params, paths: Paths) -> tuple[pa.Table, Any, dict[str, Any]]:
-    from stages import plugins
-    from stages.pretrained import load_tokenizer
+    from stages.core import plugins
+    from stages.models.pretrained import load_tokenizer
     from stages.tasks import TASKS
 
     table = pq.read_table(paths.clean, columns=["row_id", "text", "label"]).slice(0, TOKENIZED_ROWS).combine_chunks()

@@ -23,7 +23,7 @@ import numpy as np
 import record
 import torch
 
-from stages.machine import cores
+from stages.core.machine import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 WARMUP, STEPS, TURNS = 4, 40, 5
@@ -55,10 +55,10 @@ def main() -> None:
 
 def one(stack: ExitStack) -> None:
     """Seconds of the steps each way, in this process; what is opened is closed with `stack`."""
+    from stages.core.params import load_params
+    from stages.core.paths import Paths
     from stages.distill import untrained
     from stages.models.encoder import FAMILY
-    from stages.params import load_params
-    from stages.paths import Paths
     from stages.tasks.sequence_classification import TASK
     from stages.training import loop
     from stages.training.checkpoints import Checkpoints

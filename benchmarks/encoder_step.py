@@ -19,8 +19,8 @@ import record
 import torch
 from transformers import AutoModel
 
-from stages.params import load_params
-from stages.pretrained import locate
+from stages.core.params import load_params
+from stages.models.pretrained import locate
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS, WARM_UP = 8, 2

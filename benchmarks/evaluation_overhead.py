@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import record
 
-from stages import plugins
+from stages.backends.runners import open_runner
+from stages.core import plugins
+from stages.core.files import write_parquet
+from stages.core.machine import cores
+from stages.core.params import load_params
+from stages.core.paths import Paths
 from stages.evaluate import ask, predictions
-from stages.files import write_parquet
-from stages.machine import cores
 from stages.measures import ANSWERS
-from stages.params import load_params
-from stages.paths import Paths
-from stages.runners import open_runner
 
 ROWS = 100_000
 

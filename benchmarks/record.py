@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.files import publish
-from stages.machine import processor
+from stages.core.files import publish
+from stages.core.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 

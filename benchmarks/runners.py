@@ -28,11 +28,12 @@ from contestants import Contestant, onnx_run
 from onnx import TensorProto, helper, numpy_helper
 from record import ROOT
 
-from stages import machine, runners
+from stages.backends import runners
 from stages.backends.batching import open_tokenizer
-from stages.files import read_json
+from stages.core import machine
+from stages.core.files import read_json
 from stages.models.encoder import FAMILY
-from stages.rows import read_split
+from stages.reading.clean_rows import read_split
 
 FLOAT32, QUANTIZED = (ROOT / "artifacts/models" / name for name in ("pruned", "quantized"))
 OURS = "Winnow"

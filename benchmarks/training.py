@@ -28,7 +28,7 @@ from typing import Any
 import record
 import torch
 
-from stages.machine import cores
+from stages.core.machine import cores
 from stages.training.meter import matrix_peak
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,12 +77,12 @@ def wait() -> None:
 
 def measure(way: str) -> None:
     """One way, in this process; prints its figures as JSON."""
-    from stages import plugins
-    from stages.files import read_json
+    from stages.core import plugins
+    from stages.core.files import read_json
+    from stages.core.params import load_params
+    from stages.core.paths import Paths
     from stages.models import FAMILIES
-    from stages.params import load_params
-    from stages.paths import Paths
-    from stages.pretrained import locate
+    from stages.models.pretrained import locate
     from stages.tasks import TASKS
     from stages.training.rows import open_training_data
 

@@ -33,8 +33,8 @@ import psutil
 import record
 import torch
 
-from flows.edits import set_values
-from stages.machine import cores
+from flows.dvc.edits import set_values
+from stages.core.machine import cores
 from stages.training.processes import greatest, join, rank, world_size
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,8 +100,8 @@ def started(options: dict[str, Any], processes: int) -> dict[str, Any]:
 
 def measure(options: dict[str, Any]) -> None:
     """Be one process of one way; the first prints the figures as JSON."""
+    from stages.core.params import load_params
     from stages.models.encoder import FAMILY
-    from stages.params import load_params
     from stages.tasks.sequence_classification import TASK
     from stages.training import loop
     from stages.training.checkpoints import Checkpoints

@@ -34,17 +34,18 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import dvc_project, metrics
-from flows.budget import Budget, cores
-from flows.charts import flowchart, picture
-from flows.described import publish_parameters, run_name, tag_run, tags_of
-from flows.dvc_project import DvcError, Plan, Ready
-from flows.locks import lock_file, one_at_a_time
-from flows.masking import masked
-from flows.processes import Children, EndedError, ending_signals_raise
+from flows.dvc import dvc_project
+from flows.dvc.charts import flowchart, picture
+from flows.dvc.dvc_project import DvcError, Plan, Ready
+from flows.review import metrics
+from flows.running.budget import Budget, cores
+from flows.running.described import publish_parameters, run_name, tag_run, tags_of
+from flows.running.locks import lock_file, one_at_a_time
+from flows.running.masking import masked
+from flows.running.processes import Children, EndedError, ending_signals_raise
 
 if TYPE_CHECKING:
-    from flows.evidence import Review
+    from flows.review.evidence import Review
 
 WATCH_SECONDS = 2.0  # between two looks at whether somebody cancelled
 BAR_SECONDS = 2.0  # between two updates of a progress artifact
@@ -223,7 +224,7 @@ def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], 
     if not any(stage.partition("@")[0] == JUDGES for stage in stages):
         log("no review: none of these stages judges a model. `winnow review` makes one all the same")
         return
-    from flows.comparison import gather  # charts and statistics take a second to load
+    from flows.review.comparison import gather  # charts and statistics take a second to load
 
     page = root / "artifacts/review/review.html"
     log(f"writing the review of what changed: {page}")
@@ -235,8 +236,8 @@ def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], 
 
 def publish_review(found: Review, page: Path, description: str) -> None:
     """The review as an artifact of this run, which names the file `page`: no browser follows a link to a file."""
-    from flows.page import render
-    from flows.review import as_markdown
+    from flows.review.page.page import render
+    from flows.review.pull_request import as_markdown
 
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(masked(render(found)), encoding="utf-8")

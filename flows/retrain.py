@@ -13,18 +13,21 @@ from prefect import flow, task
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed, State
 
-from flows import dvc_project, dvc_storage, git, proposing, released_data, releases, starting
-from flows.described import run_name, tag_run
-from flows.dvc_project import DvcError
-from flows.job import NETWORK, Approval, Job, StopError, skipped
-from flows.locks import lock_file, one_at_a_time
-from flows.masking import masked
-from flows.processes import Children, EndedError, ending_signals_raise
-from flows.refresh import inputs_of, not_here, refresh
+from flows.dvc import dvc_project, dvc_storage
+from flows.dvc.dvc_project import DvcError
+from flows.releases import released_data, releases
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages, start_server_deaf_to_ctrl_c
-from flows.root import here, retraining_in
-from flows.serving import superseded
-from flows.worktrees import worktree
+from flows.retraining import proposing, starting
+from flows.retraining.job import NETWORK, Approval, Job, StopError, skipped
+from flows.retraining.refresh import inputs_of, not_here, refresh
+from flows.running import git
+from flows.running.described import run_name, tag_run
+from flows.running.locks import lock_file, one_at_a_time
+from flows.running.masking import masked
+from flows.running.processes import Children, EndedError, ending_signals_raise
+from flows.running.root import here, retraining_in
+from flows.running.worktrees import worktree
+from flows.serving.serving import superseded
 
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
 MENDS = 3  # attempts to make altered objects of the cache again

@@ -17,6 +17,6 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 if sys.argv[:1] == ["-m"]:  # a stage is being started: Python loads the package of the module that it is to run
-    from stages import guard
+    from stages.core import guard
 
     guard.begin()

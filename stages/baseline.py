@@ -19,12 +19,12 @@ from sklearn.linear_model import LogisticRegression
 
 from stages.backends.tfidf.runner import features, new_vectorizer
 from stages.cleaning.rules import cleaning_of
-from stages.entry import run_stage
-from stages.files import publish, write_json
-from stages.model_folder import seal
-from stages.params import Params
-from stages.paths import Paths
-from stages.rows import read_split, texts_of
+from stages.core.entry import run_stage
+from stages.core.files import publish, write_json
+from stages.core.model_folder import seal
+from stages.core.params import Params
+from stages.core.paths import Paths
+from stages.reading.clean_rows import read_split, texts_of
 
 log = logging.getLogger("winnow")
 

@@ -14,15 +14,15 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from stages import plugins
 from stages.compression.augmentation import with_tokens_hidden
-from stages.contracts import Family, Task
-from stages.entry import run_stage
-from stages.files import publish, read_json, write_json
-from stages.model_folder import describe, plugin_of
+from stages.core import plugins
+from stages.core.contracts import Family, Task
+from stages.core.entry import run_stage
+from stages.core.files import publish, read_json, write_json
+from stages.core.model_folder import describe, plugin_of
+from stages.core.params import CacheLogitsParams, Params
+from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.params import CacheLogitsParams, Params
-from stages.paths import Paths
 from stages.tasks import TASKS
 from stages.training.inference import predict_logits, scores_of
 from stages.training.processes import own_device

@@ -25,11 +25,11 @@ from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
-from stages.entry import run_stage
-from stages.files import write_json, write_parquet
-from stages.params import Params
-from stages.paths import HELD_OUT, SPLITS, TRANSFER, Paths
-from stages.rows import PAIR  # the column that both tables have besides, where rows are pairs
+from stages.core.entry import run_stage
+from stages.core.files import write_json, write_parquet
+from stages.core.params import Params
+from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
+from stages.reading.clean_rows import PAIR  # the column that both tables have besides, where rows are pairs
 
 CLEAN = ("row_id", "text", "label", "origin", "split", "kept")
 EXAMPLES = 5  # of each kind, in the report

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from stages.entry import run_stage
-from stages.files import write_json
+from stages.core.entry import run_stage
+from stages.core.files import write_json
+from stages.core.params import EvaluateParams, Params
+from stages.core.paths import Paths
 from stages.measures.paired import difference_interval, mcnemar
-from stages.params import EvaluateParams, Params
-from stages.paths import Paths
 
 PAIRS = (
     ("student", "teacher"),

@@ -7,15 +7,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from stages import plugins
+from stages.compression.refusals import faults_of_student
 from stages.compression.width import narrowed
-from stages.contracts import Family, Task
-from stages.entry import run_stage
-from stages.model_folder import describe, plugin_of
+from stages.core import plugins
+from stages.core.contracts import Family, Task
+from stages.core.entry import run_stage
+from stages.core.model_folder import describe, plugin_of
+from stages.core.params import DistillParams, Params
+from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.params import DistillParams, Params
-from stages.paths import Paths
-from stages.refusals import faults_of_student
 from stages.tasks import TASKS
 from stages.training.checkpoints import open_checkpoints
 from stages.training.distillation import distillation_loss, read_answers, relation_heads

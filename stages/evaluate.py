@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages import plugins
-from stages.contracts import Answers, Runner
-from stages.entry import run_stage
-from stages.files import publish, write_json, write_parquet
-from stages.machine import cores
+from stages.backends.runners import open_runner
+from stages.core import plugins
+from stages.core.contracts import Answers, Runner
+from stages.core.entry import run_stage
+from stages.core.files import publish, write_json, write_parquet
+from stages.core.machine import cores
+from stages.core.params import Params
+from stages.core.paths import Paths
 from stages.measures import ANSWERS
 from stages.measures.calibration import reliability
 from stages.measures.slices import values_of
-from stages.params import Params
-from stages.paths import Paths
-from stages.rows import read_split, texts_of
-from stages.runners import open_runner
+from stages.reading.clean_rows import read_split, texts_of
 
 PROBABILITY_DIGITS = 6  # beyond them are rounding errors, which differ from machine to machine
 

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages import plugins
 from stages.cleaning.rules import cleaning_of
-from stages.contracts import Family, Task
-from stages.entry import run_stage
-from stages.files import read_json
+from stages.compression.refusals import refuse_unprunable
+from stages.core import plugins
+from stages.core.contracts import Family, Task
+from stages.core.entry import run_stage
+from stages.core.files import read_json
+from stages.core.params import Params
+from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.params import Params
-from stages.paths import Paths
-from stages.pretrained import locate
-from stages.refusals import refuse_unprunable
+from stages.models.pretrained import locate
 from stages.tasks import TASKS
-from stages.token_pieces import new_tokens
+from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch

@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages import plugins
-from stages.contracts import UNREADABLE, RawRow, RejectedRow
-from stages.entry import run_stage
-from stages.files import ParquetRows, publish, write_json
-from stages.params import Params
-from stages.paths import Paths
+from stages.core import plugins
+from stages.core.contracts import UNREADABLE, RawRow, RejectedRow
+from stages.core.entry import run_stage
+from stages.core.files import ParquetRows, publish, write_json
+from stages.core.params import Params
+from stages.core.paths import Paths
 from stages.reading.labels import Labels, write_whole_numbers
 from stages.sources import SOURCES
 

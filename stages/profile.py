@@ -18,13 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from stages import guard
-from stages.entry import run_stage
-from stages.files import write_json
-from stages.machine import processor
-from stages.params import Params
-from stages.paths import MODELS, Paths
-from stages.progress import progress
+from stages.core import guard
+from stages.core.entry import run_stage
+from stages.core.files import write_json
+from stages.core.machine import processor
+from stages.core.params import Params
+from stages.core.paths import MODELS, Paths
+from stages.core.progress import progress
 
 Figures = Mapping[str, Any]
 EXACT = ("size_mb",)  # the same in each round
@@ -56,7 +56,7 @@ def measured(name: str, number: int) -> Figures:
     """One model's figures, from a process of its own. Raises SystemExit where that fails, as it has said why, and
     ChildProcessError where it was ended before it could.
     """
-    command = [sys.executable, "-m", "stages.timing", name, *(["table"] if number == 0 else [])]
+    command = [sys.executable, "-m", "stages.programs.timing", name, *(["table"] if number == 0 else [])]
     # The outs are this process's to put back, not the child's; and Ctrl-C is heard here alone.
     environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
     done = subprocess.run(

@@ -13,17 +13,17 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from stages import plugins
 from stages.compression.structured import cut_layers, n_weights
 from stages.compression.vocabulary import cut_tokenizer
-from stages.contracts import Family, Task, inputs_of
-from stages.entry import run_stage
-from stages.files import read_json, write_json
-from stages.model_folder import describe, plugin_of
+from stages.core import plugins
+from stages.core.contracts import Family, Task, inputs_of
+from stages.core.entry import run_stage
+from stages.core.files import read_json, write_json
+from stages.core.model_folder import describe, plugin_of
+from stages.core.params import HEAD_LOSSES, DistillParams, Params, PruneParams
+from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.params import HEAD_LOSSES, DistillParams, Params, PruneParams
-from stages.paths import Paths
-from stages.rows import read_split
+from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from stages import plugins
 from stages.backends import QUANTIZERS
-from stages.contracts import INPUTS, QuantizationRows, Task, Text
-from stages.entry import run_stage
-from stages.files import publish, read_json, write_json
-from stages.machine import cores
+from stages.backends.runners import open_runner
+from stages.compression.recipe import ensemble, pruned_to, recurrent
+from stages.core import plugins
+from stages.core.contracts import INPUTS, QuantizationRows, Task, Text
+from stages.core.entry import run_stage
+from stages.core.files import publish, read_json, write_json
+from stages.core.machine import cores
+from stages.core.model_folder import describe, seal, wants_pairs
+from stages.core.params import Params
+from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
-from stages.model_folder import describe, seal, wants_pairs
-from stages.params import Params
-from stages.paths import Paths
-from stages.recipe import ensemble, pruned_to, recurrent
-from stages.rows import read_split, texts_of
-from stages.runners import open_runner
+from stages.reading.clean_rows import read_split, texts_of
 from stages.tasks import TASKS
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from stages.entry import run_stage
-from stages.files import publish, read_json, write_json
-from stages.params import Params
-from stages.paths import HELD_OUT, SPLITS, Paths
-from stages.rows import DUPLICATES, PAIR, splits_of, whole_texts
-from stages.token_counts import beyond
+from stages.core.entry import run_stage
+from stages.core.files import publish, read_json, write_json
+from stages.core.params import Params
+from stages.core.paths import HELD_OUT, SPLITS, Paths
+from stages.reading.clean_rows import DUPLICATES, PAIR, splits_of, whole_texts
+from stages.tokens.counts import beyond
 
 EXAMPLES = 3  # of each reason
 EXAMPLE_CHARS = 80

@@ -17,19 +17,19 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
-from stages import plugins
-from stages.contracts import Task
-from stages.entry import run_stage
-from stages.files import publish, write_json
-from stages.params import Params
-from stages.paths import Paths
-from stages.pretrained import load_tokenizer, refuse_misfit
-from stages.rows import PAIR, read_split, splits_of, texts_of
+from stages.core import plugins
+from stages.core.contracts import Task
+from stages.core.entry import run_stage
+from stages.core.files import publish, write_json
+from stages.core.params import Params
+from stages.core.paths import Paths
+from stages.models.pretrained import load_tokenizer, refuse_misfit
+from stages.reading.clean_rows import PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
-from stages.token_counts import beyond, statistics
-from stages.token_pieces import new_tokens
-from stages.trained_tokenizer import train_tokenizer
-from stages.unknown_tokens import unread
+from stages.tokens.counts import beyond, statistics
+from stages.tokens.pieces import new_tokens
+from stages.tokens.trained import train_tokenizer
+from stages.tokens.unknown import unread
 from stages.validation.verdict import Broken, settle
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from stages.entry import run_stage
-from stages.files import write_json
-from stages.params import Params
-from stages.paths import TRANSFER, Paths
-from stages.rows import PAIR, whole_texts
+from stages.core.entry import run_stage
+from stages.core.files import write_json
+from stages.core.params import Params
+from stages.core.paths import TRANSFER, Paths
+from stages.reading.clean_rows import PAIR, whole_texts
 from stages.validation.profiles import Drift, drift, profile, read_released, word_counts
 from stages.validation.results import run_suites
 from stages.validation.suites import COLUMNS, Data, suites

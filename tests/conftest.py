@@ -20,8 +20,8 @@ import yaml
 from skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 if TYPE_CHECKING:
-    from stages.params import Params
-    from stages.paths import Paths
+    from stages.core.params import Params
+    from stages.core.paths import Paths
 
 # Where a shell started this in the background, it and all its children would be deaf to these.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -145,8 +145,8 @@ def edit_params(project: Path, **changes: Any) -> None:
 
 def tiny_params(paths: Paths, tiny: Path, **changes: Any) -> Params:
     """The project's params.yaml at `paths`, with the model in `tiny`, 12 tokens at most, and `changes`."""
-    from stages.files import sha256
-    from stages.params import load_params
+    from stages.core.files import sha256
+    from stages.core.params import load_params
 
     shutil.copyfile(REPOSITORY / "params.yaml", paths.params)
     edit_params(
@@ -228,7 +228,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 @pytest.fixture
 def warm_flows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows that run in this process start DVC and stages warm: for tests that end none of these processes."""
-    from flows import dvc_project
+    from flows.dvc import dvc_project
 
     warm = str(Path(warm_python.bin_folder()) / "python")
     monkeypatch.setattr(sys, "executable", warm)

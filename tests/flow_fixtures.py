@@ -21,11 +21,11 @@ import warm_python
 import yaml
 from safetensors.numpy import save_file
 
-from flows import dvc_project
-from flows.dvc_project import Outcome, Ready
-from flows.processes import Children
-from stages.files import write_json
-from stages.model_folder import seal
+from flows.dvc import dvc_project
+from flows.dvc.dvc_project import Outcome, Ready
+from flows.running.processes import Children
+from stages.core.files import write_json
+from stages.core.model_folder import seal
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -36,7 +36,10 @@ class Mutant(NamedTuple):
 MUTANTS = (
     # Who sees which rows
     Mutant(
-        "stages/rows.py", 'pc.equal(table["split"], split)', 'pc.equal(table["split"], "test")', "test_rows_by_split.py"
+        "stages/reading/clean_rows.py",
+        'pc.equal(table["split"], split)',
+        'pc.equal(table["split"], "test")',
+        "test_rows_by_split.py",
     ),
     Mutant(
         "stages/quantize.py",
@@ -72,9 +75,9 @@ MUTANTS = (
         "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
     ),
     # The gate
-    Mutant("flows/promotion.py", "measure=limits.measure, confid", 'measure="accuracy", confid', "test_margin.py"),
+    Mutant("flows/gate/promotion.py", "measure=limits.measure, confid", 'measure="accuracy", confid', "test_margin.py"),
     Mutant(
-        "flows/promotion.py",
+        "flows/gate/promotion.py",
         'outcome: Outcome = "fail" if "fail" in outcomes',
         'outcome: Outcome = "fail" if False',
         "test_promotion.py -k worse",
@@ -156,40 +159,43 @@ MUTANTS = (
         "test_checkpoints.py",
     ),
     Mutant(
-        "stages/model_folder.py",
+        "stages/core/model_folder.py",
         "sorted(found ^ expected.keys())",
         "sorted(expected.keys() - found)",
         "test_plumbing.py -k spoiled",
     ),
     Mutant(
-        "stages/model_folder.py", 'sha256(folder / name) != entry.get("sha256")', "False", "test_plumbing.py -k spoiled"
+        "stages/core/model_folder.py",
+        'sha256(folder / name) != entry.get("sha256")',
+        "False",
+        "test_plumbing.py -k spoiled",
     ),
     Mutant(
-        "stages/pretrained.py",
+        "stages/models/pretrained.py",
         "if found != model.sha256:",
         "if False:",
         "test_models.py -k not_those_named",
     ),
     Mutant(
-        "stages/files.py",
+        "stages/core/files.py",
         'path.is_file() and "auto_map" in read_object(path)',
         "False",
         "test_plumbing.py -k names_code",
     ),
-    Mutant("stages/files.py", "allow_nan=False", "allow_nan=True", "test_plumbing.py -k nan"),
+    Mutant("stages/core/files.py", "allow_nan=False", "allow_nan=True", "test_plumbing.py -k nan"),
     # Releases
-    Mutant("flows/releases.py", '".." in PurePosixPath(name).parts', "False", "test_release_files.py"),
-    Mutant("flows/releases.py", "PurePosixPath(name).is_absolute() or", "", "test_release_files.py"),
+    Mutant("flows/releases/releases.py", '".." in PurePosixPath(name).parts', "False", "test_release_files.py"),
+    Mutant("flows/releases/releases.py", "PurePosixPath(name).is_absolute() or", "", "test_release_files.py"),
     Mutant(
-        "flows/releases.py",
+        "flows/releases/releases.py",
         'dvc_storage.folder_md5(folder) != model.md5.removesuffix(".dir")',
         "False",
         "test_release_files.py",
     ),
-    Mutant("flows/releases.py", "if dvc_storage.md5(path) != md5:", "if False:", "test_release_files.py"),
+    Mutant("flows/releases/releases.py", "if dvc_storage.md5(path) != md5:", "if False:", "test_release_files.py"),
     # Secrets, parameters, cleaning
-    Mutant("flows/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
-    Mutant("stages/params.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
+    Mutant("flows/running/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
+    Mutant("stages/core/params.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
     Mutant(
         "stages/cleaning/splits.py", "pool &= ~groups.isin(set(groups[~free]))", "pass", "test_cleaning.py -k in_part"
     ),

@@ -16,13 +16,13 @@ from conftest import REPOSITORY, TOPICS, write_tiny_model
 from stages.baseline import baseline
 from stages.cache_logits import cache_logits
 from stages.clean import clean
+from stages.core.files import sha256
+from stages.core.params import Params, load_params
+from stages.core.paths import Paths
 from stages.distill import distill
 from stages.evaluate import evaluate
-from stages.files import sha256
 from stages.finetune import finetune
 from stages.ingest import ingest
-from stages.params import Params, load_params
-from stages.paths import Paths
 from stages.prune import prune
 from stages.quantize import quantize
 from stages.tokenize import tokenize

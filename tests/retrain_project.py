@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 from conftest import REPOSITORY, TOPICS, edit_params, init_repository, run, write_corpus
 
-from stages.files import write_json
-from stages.paths import Paths
+from stages.core.files import write_json
+from stages.core.paths import Paths
 
 STAGES = ("ingest", "clean", "validate", "baseline", "evaluate")
 ROWS = 120  # of each label, at first

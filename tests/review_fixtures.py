@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from flows.evidence import (
+from flows.review.evidence import (
     Check,
     Decision,
     Flip,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from conftest import REPOSITORY
 
-from stages.contracts import RawRow, RejectedRow
-from stages.params import IngestParams, Params, load_params
+from stages.core.contracts import RawRow, RejectedRow
+from stages.core.params import IngestParams, Params, load_params
 from stages.sources import files
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, init_repository, make_project, run
 
-from flows import ablation
-from flows.edits import set_values
-from stages.params import load_params
-from stages.paths import MODELS
+from flows.dvc.edits import set_values
+from flows.experiments import ablation
+from stages.core.params import load_params
+from stages.core.paths import MODELS
 
 TABLE = ablation.variants([0, 5])
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, run
 
-from flows import comparison
-from flows.anchor import Answers, anchor_of
-from flows.evidence import Anchor, Results
-from stages.params import load_params
+from flows.gate.anchor import Answers, anchor_of
+from flows.review import comparison
+from flows.review.evidence import Anchor, Results
+from stages.core.params import load_params
 
 NOTHING = Results(np.array([]), np.array([]), np.array([]))
 

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from flow_fixtures import change, environment, make_project, winnow, write_word_model
 
-from flows import answers, asked
-from flows.answers import Row
-from flows.asked import Columns
-from flows.cli import main
-from stages.contracts import Runner, Text
+from flows.cli import answers, asked
+from flows.cli.answers import Row
+from flows.cli.asked import Columns
+from flows.cli.commands import main
+from stages.core.contracts import Runner, Text
 
 ANSWERS = ["kitchen\t0.9933", "sea\t0.9526"]  # to "bread" and "ship": 1 / (1 + e^-5), 1 / (1 + e^-3)
 
@@ -261,7 +261,7 @@ def test_no_more_rows_are_read_than_are_answered_next() -> None:
 def test_reading_a_table_to_answer_it_loads_neither_torch_nor_daft(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\nbread\n")
     code = (
-        "import sys; from flows.cli import cli\n"
+        "import sys; from flows.cli.commands import cli\n"
         "cli.main(['predict', '--model', sys.argv[1], '--file', 'a.csv'], standalone_mode=False)\n"
         "print(*sorted({'torch', 'daft'} & set(sys.modules)))"
     )
@@ -272,7 +272,7 @@ def test_reading_a_table_to_answer_it_loads_neither_torch_nor_daft(model: Path, 
 
 def test_texts_on_the_command_line_load_nothing_that_reads_files(model: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from flows.cli import cli\n"
+        "import sys; from flows.cli.commands import cli\n"
         "cli.main(['predict', '--model', sys.argv[1], 'bread'], standalone_mode=False)\n"
         "print(*sorted({'stages.reading', 'fsspec', 'pydantic', 'torch'} & set(sys.modules)))"
     )

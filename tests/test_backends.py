@@ -14,10 +14,11 @@ import pytest
 import torch
 from conftest import REPOSITORY, TOPICS
 
-from stages import model_folder, runners
+from stages.backends import runners
 from stages.cleaning import rules
+from stages.core import model_folder
+from stages.core.params import ModelParams, load_params
 from stages.models.encoder import FAMILY
-from stages.params import ModelParams, load_params
 
 TEXTS = [" ".join(words[:n]) for n in (1, 4, 9) for words in TOPICS.values()]
 
@@ -120,7 +121,7 @@ def test_the_quantized_file_has_the_same_bytes_wherever_it_is_made(student: Path
 
 def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from stages.runners import open_runner\n"
+        "import sys; from pathlib import Path; from stages.backends.runners import open_runner\n"
         "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).shape)\n"
         "heavy = {'torch', 'transformers', 'sklearn', 'pandas', 'pydantic', 'daft', 'pyarrow'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
@@ -184,7 +185,7 @@ def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None
     from sklearn.linear_model import LogisticRegression
 
     from stages.baseline import one_row_a_label
-    from stages.files import write_json
+    from stages.core.files import write_json
 
     for labels in (["a", "b", "c"] * 3, (["a", "b", "b"] * 3)):
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import REPOSITORY, TOPICS, run
 
+from stages.backends.runners import open_runner
 from stages.baseline import WORDS_WORK, baseline, words_reach
-from stages.contracts import Runner
-from stages.params import load_params
-from stages.paths import Paths
-from stages.runners import open_runner
+from stages.core.contracts import Runner
+from stages.core.params import load_params
+from stages.core.paths import Paths
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 WORDS = {
@@ -94,7 +94,7 @@ FITTED = """
 import hashlib, random
 from pathlib import Path
 from stages import baseline
-from stages.params import load_params
+from stages.core.params import load_params
 
 draw, words = random.Random(5), [f"word{number}" for number in range(3000)]
 texts = [" ".join(draw.choices(words[label * 200 :], k=12)) for label in range(8) for _ in range(60)]

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from flows.edits import set_values
-from stages import machine
-from stages.params import load_params
+from flows.dvc.edits import set_values
+from stages.core import machine
+from stages.core.params import load_params
 
 
 @pytest.fixture

@@ -18,24 +18,24 @@ from safetensors.numpy import load_file
 from test_models import IDS, MASK, assert_opens_as_written, build
 from test_tokenize import write_clean
 
-from stages import plugins
 from stages.backends import QUANTIZERS
 from stages.backends.onnxruntime_int8 import recurrent
 from stages.backends.onnxruntime_int8 import runner as onnxruntime_int8_runner
+from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
-from stages.contracts import QuantizationRows
+from stages.compression.refusals import faults_of_folder, faults_of_student
+from stages.core import plugins
+from stages.core.contracts import QuantizationRows
+from stages.core.files import read_json, write_json
+from stages.core.model_folder import describe
+from stages.core.params import DistillParams, Params, load_params
+from stages.core.paths import Paths
 from stages.distill import distill
-from stages.files import read_json, write_json
 from stages.finetune import finetune
-from stages.model_folder import describe
 from stages.models import encoder
 from stages.models.bilstm import FAMILY
-from stages.params import DistillParams, Params, load_params
-from stages.paths import Paths
 from stages.prune import prune
 from stages.quantize import quantize
-from stages.refusals import faults_of_folder, faults_of_student
-from stages.runners import open_runner
 from stages.tokenize import tokenize
 from stages.training.groups import freeze, parameter_groups
 from stages.training.meter import cost_of_rows

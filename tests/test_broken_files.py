@@ -15,8 +15,8 @@ import pytest
 from conftest import REPOSITORY, edit_params, run
 from source_fixtures import project_params, settings
 
+from stages.core.paths import Paths
 from stages.ingest import ingest
-from stages.paths import Paths
 
 GOOD = b"text,label\n" + b"".join(b"row %d is good,a\n" % at for at in range(100))
 OBJECTS = b"".join(b'{"text": "row %d", "label": "a"}\n' % at for at in range(100))

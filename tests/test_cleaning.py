@@ -22,8 +22,8 @@ from stages.clean import clean
 from stages.cleaning import duplicates, rules
 from stages.cleaning.reasons import REASONS
 from stages.cleaning.splits import assign_splits
-from stages.params import CleanParams, Params, load_params
-from stages.paths import Paths
+from stages.core.params import CleanParams, Params, load_params
+from stages.core.paths import Paths
 
 COLUMNS = ("row_id", "text", "label", "origin", "split", "group", "kept")
 

@@ -15,7 +15,7 @@ import pytest
 from flow_fixtures import ROOT, change, environment, make_project, winnow, write_word_model
 from safetensors.numpy import save_file
 
-from stages.files import write_json
+from stages.core.files import write_json
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
 
@@ -304,7 +304,7 @@ def test_readme_is_renewed_and_then_found_fresh(project: Path):
     (project / "README.md").write_text(f"# Toy\n{parts}")
 
     def readme(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "flows.readme", *arguments]
+        command = [sys.executable, "-m", "flows.review.readme", *arguments]
         return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
 
     stale = readme("--check")

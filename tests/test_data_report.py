@@ -12,12 +12,12 @@ import pytest
 from conftest import REPOSITORY
 from review_fixtures import empty_review
 
-from flows import released_data
-from flows.data_report import LABELS_SHOWN, as_markdown
-from flows.review import as_markdown as review_as_markdown
-from stages.files import write_json
-from stages.params import load_params
-from stages.paths import Paths
+from flows.releases import released_data
+from flows.review.data_report import LABELS_SHOWN, as_markdown
+from flows.review.pull_request import as_markdown as review_as_markdown
+from stages.core.files import write_json
+from stages.core.params import load_params
+from stages.core.paths import Paths
 from stages.report import report
 
 CLEAN = [

@@ -15,16 +15,16 @@ from safetensors.torch import load_file
 from test_models import IDS, MASK, build
 from test_tokenize import write_clean
 
+from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
+from stages.core.files import write_json
+from stages.core.model_folder import seal
+from stages.core.params import Params, load_params
+from stages.core.paths import Paths
 from stages.distill import distill
-from stages.files import write_json
-from stages.model_folder import seal
 from stages.models.encoder import FAMILY
-from stages.params import Params, load_params
-from stages.paths import Paths
 from stages.prune import prune
 from stages.quantize import quantize
-from stages.runners import open_runner
 from stages.tokenize import tokenize
 
 COPIES = 1

@@ -1,4 +1,4 @@
-"""flows.dvc_project against a real DVC project: what it reads, what it runs, how it ends."""
+"""flows.dvc.dvc_project against a real DVC project: what it reads, what it runs, how it ends."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import yaml
 from flow_fixtures import change, dvc, environment, eventually, reproduce, runs
 
-from flows import dvc_project
-from flows.dvc_project import DvcError, Ready
-from flows.processes import Children, EndedError, end_group
+from flows.dvc import dvc_project
+from flows.dvc.dvc_project import DvcError, Ready
+from flows.running.processes import Children, EndedError, end_group
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
 ORDER = ("ingest", "clean", "evaluate@teacher", "evaluate@student")
@@ -132,8 +132,8 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
         # Under nohup, or in a shell's background, these are ignored from the start, and rightly.
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from pathlib import Path; from flows.processes import Children;"
-        "from flows.dvc_project import Ready, reproduce\n"
+        "from pathlib import Path; from flows.running.processes import Children;"
+        "from flows.dvc.dvc_project import Ready, reproduce\n"
         "with Children() as children, Ready(Path(), children, uses=1) as ready: reproduce(ready, 'ingest', print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)

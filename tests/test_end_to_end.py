@@ -17,7 +17,7 @@ import warm_python
 import yaml
 from conftest import REPOSITORY, UNUSED, edit_params, make_project, run, write_corpus
 
-from stages.params import load_params
+from stages.core.params import load_params
 
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 STAGES = [
@@ -213,7 +213,7 @@ def test_curves_and_confusion_are_plotted(project: Path) -> None:
 
 def test_predict_answers_from_the_quantized_folder_without_torch(project: Path) -> None:
     code = (
-        "import sys; from flows.cli import main\n"
+        "import sys; from flows.cli.commands import main\n"
         "try: main()\n"
         "finally: assert not {'torch', 'transformers', 'pydantic'} & sys.modules.keys(), 'heavy imports'"
     )

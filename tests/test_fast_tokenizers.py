@@ -23,10 +23,10 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 from stages.backends.batching import encode, open_tokenizer
 from stages.compression.vocabulary import cut_tokenizer
 from stages.models.encoder import FAMILY
-from stages.pretrained import load_tokenizer
-from stages.token_pieces import new_tokens
+from stages.models.pretrained import load_tokenizer
 from stages.tokenize import tokenize
-from stages.trained_tokenizer import train_tokenizer
+from stages.tokens.pieces import new_tokens
+from stages.tokens.trained import train_tokenizer
 
 CORPUS = [" ".join(words) for words in TOPICS.values()] * 3
 TIES = ["Wel come to the Tok en izers libr ary."]  # every pair is there once: what is joined first, ties decide
@@ -159,7 +159,7 @@ def test_training_gives_the_same_tokenizer_each_time_also_where_ties_decide(kind
 def test_training_gives_the_same_bytes_in_any_process_with_any_threads(tiny_models: Callable[[str], Path]) -> None:
     code = (
         "import sys; from transformers import AutoModel, PreTrainedTokenizerFast as T\n"
-        "from stages.trained_tokenizer import train_tokenizer\n"
+        "from stages.tokens.trained import train_tokenizer\n"
         "tokenizer, pieces = train_tokenizer(T(tokenizer_file=sys.argv[1], unk_token='[UNK]'), sys.argv[2:], 60)\n"
         "print(tokenizer.backend_tokenizer.to_str(), pieces)"
     )

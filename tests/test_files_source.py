@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from source_fixtures import kept, project_params, read, rejected, settings
 
-from stages.contracts import UNREADABLE, RawRow, RejectedRow
+from stages.core.contracts import UNREADABLE, RawRow, RejectedRow
+from stages.core.paths import Paths
 from stages.ingest import ingest, row_id
-from stages.paths import Paths
 from stages.reading.errors import one_line
 from stages.reading.parquet import BATCH_BYTES, Table
 from stages.sources import files

@@ -17,19 +17,22 @@ import yaml
 from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
 
-from flows import changes, described, dvc_storage, reproduce, retrain
-from flows.budget import Budget
-from flows.charts import picture
-from flows.edits import set_values
-from flows.locks import one_at_a_time
-from flows.processes import Children
-from flows.root import here, retraining_in
+from flows import reproduce, retrain
+from flows.dvc import dvc_storage
+from flows.dvc.charts import picture
+from flows.dvc.edits import set_values
+from flows.review import changes
+from flows.running import described
+from flows.running.budget import Budget
+from flows.running.locks import one_at_a_time
+from flows.running.processes import Children
+from flows.running.root import here, retraining_in
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from flows.locks import one_at_a_time
-from flows.processes import Children
+from flows.running.locks import one_at_a_time
+from flows.running.processes import Children
 with one_at_a_time(Path(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(300)

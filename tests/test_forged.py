@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, edit_params, init_repository, run
 
-from flows import proposal_records, proposals
-from flows.git import GitError
-from flows.job import Job
-from flows.processes import Children
-from flows.proposal_files import misplaced, more_than_results, refusal
-from flows.proposal_records import Judged
-from flows.releases import Release
-from flows.starting import start_of, tell_what_stays
+from flows.releases.releases import Release
+from flows.retraining import proposal_records, proposals
+from flows.retraining.job import Job
+from flows.retraining.proposal_files import misplaced, more_than_results, refusal
+from flows.retraining.proposal_records import Judged
+from flows.retraining.starting import start_of, tell_what_stays
+from flows.running.git import GitError
+from flows.running.processes import Children
 
 PARAMS = """\
 ingest:

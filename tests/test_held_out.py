@@ -19,11 +19,11 @@ from test_sources import hub_folder
 from test_validate import good_rows, write
 from test_validate import params as validate_params
 
-from flows.cards import data_card
+from flows.review.cards import data_card
 from stages.baseline import baseline
-from stages.held_out import held_out
-from stages.params import load_params
-from stages.paths import HELD_OUT, MODELS, Paths
+from stages.core.params import load_params
+from stages.core.paths import HELD_OUT, MODELS, Paths
+from stages.programs.held_out import held_out
 from stages.sources import docstrings, hub
 from stages.validate import validate
 
@@ -173,7 +173,8 @@ def test_only_known_files_name_the_rows_set_aside() -> None:
     }
     assert named == {
         "stages/clean.py", "stages/validate.py", "stages/validation/suites.py", "stages/report.py",
-        "stages/held_out.py", "stages/paths.py", "stages/sources/docstrings.py", "flows/seeds.py",
+        "stages/programs/held_out.py", "stages/core/paths.py", "stages/sources/docstrings.py",
+        "flows/experiments/seeds.py",
     }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, init_repository, run
 
-from flows import git
-from flows.refresh import _from_checkout
+from flows.retraining.refresh import _from_checkout
+from flows.running import git
 
 
 @pytest.fixture(scope="module")

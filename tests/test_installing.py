@@ -18,7 +18,7 @@ from conftest import REPOSITORY, run
 from flow_fixtures import winnow
 
 from flows import __version__
-from stages.plugins import install_extra
+from stages.core.plugins import install_extra
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BUILT = ("pyproject.toml", "README.md", "LICENSE", "winnow.py", "flows", "stages")

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from source_fixtures import project_params, settings
 
-from stages.contracts import as_label, as_labels
+from stages.core.contracts import as_label, as_labels
+from stages.core.paths import Paths
 from stages.ingest import ingest
-from stages.paths import Paths
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from conftest import REPOSITORY, edit_params, run
 from source_fixtures import read, settings
 
-from flows.processes import Children
-from flows.refresh import refresh
-from stages.params import load_params
+from flows.retraining.refresh import refresh
+from flows.running.processes import Children
+from stages.core.params import load_params
 from stages.sources import hub
 
 PRIVATE = "access = 0af1"

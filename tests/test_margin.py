@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from conftest import REPOSITORY
 
-from flows.evidence import Results
-from flows.promotion import decide
-from stages.params import PromotionParams, load_params
+from flows.gate.promotion import decide
+from flows.review.evidence import Results
+from stages.core.params import PromotionParams, load_params
 
 MARGIN = 0.03
 

@@ -11,10 +11,10 @@ import flow_fixtures
 import pytest
 from flow_fixtures import change, eventually, winnow
 
-from flows import git
-from flows.dvc_project import LINE_LIMIT, _shortened
-from flows.git import GitError
-from flows.masking import holds_a_secret, masked, masked_start
+from flows.dvc.dvc_project import LINE_LIMIT, _shortened
+from flows.running import git
+from flows.running.git import GitError
+from flows.running.masking import holds_a_secret, masked, masked_start
 
 project, prefect_server = flow_fixtures.project, flow_fixtures.prefect_server
 SECRETS: dict[str, Any] = {

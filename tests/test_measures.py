@@ -14,8 +14,9 @@ from conftest import REPOSITORY
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, classification_report, recall_score
 
-from stages import plugins
-from stages.contracts import Answers, Runner
+from stages.core import plugins
+from stages.core.contracts import Answers, Runner
+from stages.core.params import EvaluateParams, IdentityList, ProfileParams, load_params
 from stages.measures import (
     ANSWERS,
     calibration,
@@ -28,7 +29,6 @@ from stages.measures import (
     speed,
     throughput,
 )
-from stages.params import EvaluateParams, IdentityList, ProfileParams, load_params
 
 
 def settings(**changes: Any) -> EvaluateParams:

@@ -1,4 +1,4 @@
-"""flows.metrics and flows.readme: the tables, by hand-checked numbers."""
+"""flows.review.metrics and flows.review.readme: the tables, by hand-checked numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import yaml
 from conftest import REPOSITORY, init_repository, run
 from flow_fixtures import winnow
 
-from flows import freshness, metrics, readme
+from flows.dvc import freshness
+from flows.review import metrics, readme
 
 
 def write(root: Path, kind: str, name: str, **values: float | str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from flows import packages
-from flows.packages import HASHES, PINS, Pinned, as_text, faults, of_wheels, read
+from flows.running import packages
+from flows.running.packages import HASHES, PINS, Pinned, as_text, faults, of_wheels, read
 
 
 def wheel(folder: Path, version: str = "1.0", text: str = "ANSWER = 42\n") -> Path:

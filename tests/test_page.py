@@ -13,10 +13,10 @@ import page_fixtures
 import pytest
 from review_fixtures import HOSTILE, confusion, empty_review, example_review, label_names
 
-from flows.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange
-from flows.page import render
-from flows.page_charts import charts_of
-from flows.page_tables import FLIPS_SHOWN
+from flows.review.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange
+from flows.review.page.charts import charts_of
+from flows.review.page.page import render
+from flows.review.page.tables import FLIPS_SHOWN
 
 browser = page_fixtures.browser
 METRICS, FLIPS = "#t-metrics", "#t-flips"

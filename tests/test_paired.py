@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, f1_score
 
+from stages.core.params import Measure
 from stages.measures.bands import Band, bands_of, by_bands, times_needed, together
 from stages.measures.paired import (
     bootstrap,
@@ -21,7 +22,6 @@ from stages.measures.paired import (
     measured,
 )
 from stages.measures.score import Interval, independent_difference, rows_needed, score_interval
-from stages.params import Measure
 
 COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]
 

@@ -23,22 +23,23 @@ from safetensors.torch import load_file
 from source_fixtures import read, settings
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from flows.cli import main
-from stages import model_folder, runners
+from flows.cli.commands import main
+from stages.backends import runners
 from stages.backends.batching import encode, model_inputs, open_tokenizer
 from stages.backends.onnxruntime_int8 import graph
 from stages.backends.onnxruntime_int8.quantizer import prepare
 from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
 from stages.cleaning.tables import QUARANTINE
-from stages.contracts import Answers, RawRow, Runner, Text
-from stages.files import read_json
+from stages.core import model_folder
+from stages.core.contracts import Answers, RawRow, Runner, Text
+from stages.core.files import read_json
+from stages.core.params import CleanParams, ModelParams, load_params
+from stages.core.paths import Paths
 from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices
 from stages.measures.identity_words import pairs_of
 from stages.models.encoder import FAMILY
-from stages.params import CleanParams, ModelParams, load_params
-from stages.paths import Paths
 from stages.tasks.sequence_classification import TASK
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile

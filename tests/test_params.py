@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from stages.params import LossWeights, Params, Section, load_params
+from stages.core.params import LossWeights, Params, Section, load_params
 
 GOOD = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 

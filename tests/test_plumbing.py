@@ -14,10 +14,11 @@ import pyarrow as pa
 import pytest
 from conftest import REPOSITORY
 
-from stages import model_folder, plugins, runners
-from stages.entry import only_one
-from stages.files import publish, refuse_remote_code, write_json, write_parquet
-from stages.paths import Paths
+from stages.backends import runners
+from stages.core import model_folder, plugins
+from stages.core.entry import only_one
+from stages.core.files import publish, refuse_remote_code, write_json, write_parquet
+from stages.core.paths import Paths
 
 
 def test_an_unknown_plugin_is_told_with_what_is_allowed_and_the_nearest() -> None:
@@ -83,7 +84,7 @@ def test_parquet_bytes_do_not_depend_on_chunks_or_metadata(tmp_path: Path) -> No
 def test_a_stage_runs_once_at_a_time_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     lock = tmp_path / "locks/finetune.lock"
     code = (
-        "import sys, time; from pathlib import Path; from stages.entry import only_one\n"
+        "import sys, time; from pathlib import Path; from stages.core.entry import only_one\n"
         "with only_one(Path(sys.argv[1]), 'finetune'): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -169,7 +170,7 @@ def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def test_an_error_of_a_stage_is_a_line_and_not_a_traceback(tmp_path: Path) -> None:
-    code = "from stages.entry import run_stage\ndef clean(params, paths): pass\nrun_stage(clean)"
+    code = "from stages.core.entry import run_stage\ndef clean(params, paths): pass\nrun_stage(clean)"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
@@ -185,7 +186,11 @@ def test_what_a_stage_took_is_kept_for_plans_and_a_failure_keeps_what_the_last_r
     record = Paths(tmp_path).seconds("clean@some")
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     for body, code in (("pass", 0), ("raise ValueError('bad rows')", 1)):
-        stage = f"from stages.entry import run_stage\ndef clean(params, paths, which): {body}\nrun_stage(clean, 'some')"
+        stage = (
+            "from stages.core.entry import run_stage\n"
+            f"def clean(params, paths, which): {body}\n"
+            "run_stage(clean, 'some')"
+        )
         done = subprocess.run(
             [sys.executable, "-c", stage], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
         )
@@ -212,7 +217,7 @@ def test_a_full_disk_is_a_line_and_not_a_traceback(tmp_path: Path, writing: str,
     if subprocess.run(mount, cwd=tmp_path, shell=True, check=False, capture_output=True).returncode != 0:  # noqa: S602
         pytest.skip("this machine lets nobody mount")
     shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
-    code = f"from stages.entry import run_stage\ndef prune(params, paths):\n    {writing}\nrun_stage(prune)"
+    code = f"from stages.core.entry import run_stage\ndef prune(params, paths):\n    {writing}\nrun_stage(prune)"
     small = 'mount -t tmpfs -o size=1m tmpfs full && exec "$@"'
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", small, "sh", sys.executable, "-c", code],

@@ -20,13 +20,13 @@ from tokenizers.models import WordLevel
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from stages.compression.refusals import FIXED_WIDTH, UNKNOWN_LAYERS
 from stages.compression.structured import cut
-from stages.files import sha256
-from stages.model_files import FROM_PADDING, KINDS, positions, refuse_kind
+from stages.core.files import sha256
+from stages.core.params import Params, load_params
 from stages.models.encoder import FAMILY
-from stages.params import Params, load_params
-from stages.pretrained import faults_of_model, load_tokenizer, locate
-from stages.refusals import FIXED_WIDTH, UNKNOWN_LAYERS
+from stages.models.model_files import FROM_PADDING, KINDS, positions, refuse_kind
+from stages.models.pretrained import faults_of_model, load_tokenizer, locate
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 # Sizes by every name that configurations have for them, so that any kind is tiny.

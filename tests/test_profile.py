@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY, edit_params, run
 from test_baseline import trained
 
-from stages import machine
+from stages.core import machine
 from stages.profile import combined, in_turns, measured
 
 TEXTS = {"sea": ["ship tide wave"] * 6, "kitchen": ["oven pan spoon"] * 6}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows import reproduce
-from stages import progress
+from stages.core import progress
 
 
 def test_a_log_gets_lines_with_step_total_and_time_left_and_no_bar(

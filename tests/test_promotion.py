@@ -11,11 +11,11 @@ import pytest
 from conftest import REPOSITORY
 from review_fixtures import empty_review
 
-from flows.evidence import Anchor, Check, Decision, Results
-from flows.promotion import decide
-from flows.review import as_markdown
+from flows.gate.promotion import decide
+from flows.review.evidence import Anchor, Check, Decision, Results
+from flows.review.pull_request import as_markdown
+from stages.core.params import PromotionParams, load_params
 from stages.measures.paired import difference_interval, measured
-from stages.params import PromotionParams, load_params
 
 LIMITS = PromotionParams(
     model="quantized",

@@ -22,15 +22,15 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from stages.compression.refusals import UNKNOWN_LAYERS, faults_of_folder, refuse_unprunable
 from stages.compression.structured import cut, cut_layers, importance, most_important
 from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
-from stages.contracts import Units
+from stages.core.contracts import Units
+from stages.core.params import load_params
+from stages.core.paths import Paths
 from stages.finetune import finetune
 from stages.models.encoder import FAMILY
-from stages.params import load_params
-from stages.paths import Paths
 from stages.prune import renumbered
-from stages.refusals import UNKNOWN_LAYERS, faults_of_folder, refuse_unprunable
 from stages.tasks.sequence_classification import TASK
 from stages.tokenize import tokenize
 from stages.training.rows import TokenRows, TrainingData, first_batches

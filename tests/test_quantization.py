@@ -21,8 +21,7 @@ from conftest import REPOSITORY, TOPICS
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from stages import model_folder, plugins, runners
-from stages.backends import QUANTIZERS
+from stages.backends import QUANTIZERS, runners
 from stages.backends.auto import quantizer as auto_quantizer
 from stages.backends.batching import CHARACTERS_A_TOKEN, encode, open_tokenizer, probabilities
 from stages.backends.divergence import divergence
@@ -30,10 +29,11 @@ from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.ranges import BINS, Histogram
 from stages.backends.onnxruntime_int8.runner import open_runner
-from stages.contracts import Quantizable, QuantizationRows, Runner
-from stages.files import read_json, write_json
+from stages.core import model_folder, plugins
+from stages.core.contracts import Quantizable, QuantizationRows, Runner
+from stages.core.files import read_json, write_json
+from stages.core.params import ModelParams, Pooling, QuantizeParams, load_params
 from stages.models.encoder import FAMILY
-from stages.params import ModelParams, Pooling, QuantizeParams, load_params
 from stages.quantize import card, temperature
 
 WORDS = [word for words in TOPICS.values() for word in words]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import dvc_storage, releases
-from stages import model_folder
+from flows.dvc import dvc_storage
+from flows.releases import releases
+from stages.core import model_folder
 
 FOLDER = "artifacts/models/quantized"
 

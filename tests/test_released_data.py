@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import init_repository, run
 
-from flows import released_data
-from flows.cli import _remember_data
-from stages.paths import Paths
+from flows.cli.commands import _remember_data
+from flows.releases import released_data
+from stages.core.paths import Paths
 
 
 @pytest.fixture

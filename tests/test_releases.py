@@ -16,13 +16,13 @@ import yaml
 from conftest import REPOSITORY, run
 from gto import api
 
-from flows.releases import Release, history, promote, released, rollback, verify
+from flows.releases.releases import Release, history, promote, released, rollback, verify
 
 MODEL = "artifacts/models/quantized"
 MAKE = """
 import yaml
 from pathlib import Path
-from stages.model_folder import seal
+from stages.core.model_folder import seal
 folder = Path("artifacts/models/quantized")
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "model.onnx").write_text(f"weights {yaml.safe_load(open('params.yaml'))['seed']}")
@@ -41,7 +41,7 @@ stages:
     params: [seed]
     outs: [artifacts/models/quantized]
 """
-PROMOTE = "from pathlib import Path; from flows.releases import promote; print(promote(Path('.')).version)"
+PROMOTE = "from pathlib import Path; from flows.releases.releases import promote; print(promote(Path('.')).version)"
 
 
 @pytest.fixture(scope="module")

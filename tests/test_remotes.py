@@ -15,9 +15,10 @@ from flow_fixtures import dvc
 from prefect.states import Failed
 from s3_fixtures import SECRET, as_user, believe_everybody, client
 
-from flows import dvc_storage, job
-from flows.dvc_project import DvcError
-from flows.processes import Children
+from flows.dvc import dvc_storage
+from flows.dvc.dvc_project import DvcError
+from flows.retraining import job
+from flows.running.processes import Children
 
 finished = flow_fixtures.finished
 server, s3 = s3_fixtures.server, s3_fixtures.s3

@@ -29,8 +29,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.states import State
 
-from flows import described, dvc_project
-from flows.budget import cores
+from flows.dvc import dvc_project
+from flows.running import described
+from flows.running.budget import cores
 
 finished = flow_fixtures.finished
 project, prefect_server = flow_fixtures.project, flow_fixtures.prefect_server

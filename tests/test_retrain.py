@@ -19,7 +19,9 @@ from flow_fixtures import environment, eventually
 from prefect.states import State
 from retrain_project import make_retrain_project, more_rows
 
-from flows import dvc_storage, proposals, releases
+from flows.dvc import dvc_storage
+from flows.releases import releases
+from flows.retraining import proposals
 
 prefect_server = flow_fixtures.prefect_server
 pytestmark = pytest.mark.usefixtures("prefect_server", "warm_flows")
@@ -32,7 +34,7 @@ def clone(tmp_path: Path) -> Path:
 
 def retrain(clone: Path, **options: Any) -> State:
     from flows.retrain import retrain as flow
-    from flows.root import retraining_in
+    from flows.running.root import retraining_in
 
     with retraining_in(clone):
         return flow(return_state=True, **options)
@@ -230,7 +232,7 @@ def test_killed_before_the_branch_is_made_the_next_run_makes_the_one_proposal(cl
     pid = clone.parent / "pid"
     code = (
         "import os, pathlib; pathlib.Path(os.environ['KILLED']).write_text(str(os.getpid()));"
-        "from flows.cli import main; main(['retrain'])"
+        "from flows.cli.commands import main; main(['retrain'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -426,9 +428,9 @@ def test_a_tag_that_moved_at_origin_stops_nothing(clone: Path):
 
 
 def test_texts_that_were_rewritten_in_their_places_are_answered_anew_by_the_released_model(clone: Path):
-    from flows.model_results import results
-    from flows.rejudged import rejudged
-    from flows.side import Side
+    from flows.gate.rejudged import rejudged
+    from flows.review.model_results import results
+    from flows.review.side import Side
 
     release = releases.promote(clone)
     before = results(Side(clone, None), "baseline")

@@ -22,14 +22,15 @@ from conftest import REPOSITORY, edit_params, run
 from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
-from flows import changes, comment, dvc_project, dvc_storage
-from flows.comparison import _unrun, gather
-from flows.evidence import Decision, MetricChange, Results, StageChange, without_texts
-from flows.markdown import between, escape, value
-from flows.page import render
-from flows.review import MARK, as_markdown, stopped
-from flows.unrun import unrun
-from stages.params import load_params
+from flows.dvc import dvc_project, dvc_storage
+from flows.dvc.unrun import unrun
+from flows.review import changes, comment
+from flows.review.comparison import _unrun, gather
+from flows.review.evidence import Decision, MetricChange, Results, StageChange, without_texts
+from flows.review.markdown import between, escape, value
+from flows.review.page.page import render
+from flows.review.pull_request import MARK, as_markdown, stopped
+from stages.core.params import load_params
 
 
 @pytest.fixture(scope="module")
@@ -507,7 +508,7 @@ def test_the_comment_is_written_once_and_then_updated(tmp_path: Path, comments: 
     }
     for text in ("first", "second"):
         file.write_text(f"{MARK}\n{text}")
-        command = [sys.executable, "-m", "flows.comment", str(file)]
+        command = [sys.executable, "-m", "flows.review.comment", str(file)]
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "comment 132"
         assert "the-token" not in done.stdout + done.stderr
@@ -529,7 +530,7 @@ def test_the_workflow_fails_where_a_stage_would_run_and_comments_all_the_same() 
     workflow = yaml.safe_load((REPOSITORY / ".github/workflows/review.yml").read_text(encoding="utf-8"))
     steps = workflow["jobs"]["review"]["steps"]
     reviewing, commenting = (next(i for i, step in enumerate(steps) if word in step.get("run", ""))
-                             for word in ("make review", "flows.comment"))  # fmt: skip
+                             for word in ("make review", "flows.review.comment"))  # fmt: skip
     assert reviewing < commenting
     assert not any("continue-on-error" in step for step in steps)
     assert "||" not in steps[reviewing]["run"]

@@ -12,9 +12,9 @@ import pytest
 from conftest import REPOSITORY
 
 from stages import quantize
-from stages.params import load_params
-from stages.paths import Paths
-from stages.rows import read_split, texts_of
+from stages.core.params import load_params
+from stages.core.paths import Paths
+from stages.reading.clean_rows import read_split, texts_of
 from stages.tasks.sequence_classification import TASK
 
 SPLITS = ("train", "validation", "test")

@@ -14,7 +14,7 @@ from conftest import init_repository, run
 from s3_fixtures import SECRET, as_user, believe_everybody, client
 from source_fixtures import kept, read, rejected, settings
 
-from stages.contracts import RawRow
+from stages.core.contracts import RawRow
 from stages.reading.records import Format, read_records
 from stages.reading.storage import DataFile, find
 from stages.reading.values import wanted_columns

@@ -12,10 +12,11 @@ import pytest
 import yaml
 from conftest import TOPICS, edit_params, make_project, run
 
-from flows import metrics, seed_record, seeds
-from flows.experiments import checkout
-from flows.locks import lock_file, one_at_a_time
-from stages.paths import MODELS
+from flows.experiments import seed_record, seeds
+from flows.experiments.experiments import checkout
+from flows.review import metrics
+from flows.running.locks import lock_file, one_at_a_time
+from stages.core.paths import MODELS
 
 LOCK: dict[str, Any] = {
     "clean": {

@@ -1,4 +1,4 @@
-"""flows/serving.py against real Prefect servers, runners and flow processes."""
+"""flows/serving/serving.py against real Prefect servers, runners and flow processes."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from prefect.settings import (
 )
 from prefect.states import Completed, Crashed, Failed, Pending, State
 
-from flows import passwords, serving
 from flows.retrain import retrain
+from flows.serving import passwords, serving
 
 STALE_AFTER = timedelta(seconds=45)
 
@@ -93,7 +93,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def start(self) -> None:
-        script = "import sys; from pathlib import Path; from flows.serving import start_server; "
+        script = "import sys; from pathlib import Path; from flows.serving.serving import start_server; "
         script += "start_server(Path(sys.argv[1]), int(sys.argv[2]))"
         more = {
             "HOME": str(self.home),
@@ -277,7 +277,7 @@ def test_the_server_says_its_address_in_a_line(server: Server):
 
 def test_the_address_is_said_once_it_answers():
     code = (
-        "import asyncio, sys, uvicorn; from flows.prefect_server import Server\n"
+        "import asyncio, sys, uvicorn; from flows.serving.prefect_server import Server\n"
         "async def app(scope, receive, send):\n"
         "    if scope['type'] == 'lifespan':\n"
         "        await receive(); await asyncio.sleep(0.5); await send({'type': 'lifespan.startup.complete'})\n"
@@ -489,7 +489,7 @@ def test_a_server_of_this_command_is_proposed_where_it_would_answer(url: str, st
 def test_connect_says_in_one_line_that_the_password_is_wrong(server: Server, tmp_path: Path):
     more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": "a:wrong", "PREFECT_HOME": str(tmp_path)}
     last = child("serving.connect()", **more).stderr.splitlines()[-1]
-    assert last.startswith("flows.serving.OtherPasswordError")
+    assert last.startswith("flows.serving.serving.OtherPasswordError")
     assert "PREFECT_API_AUTH_STRING" in last
     assert "a:wrong" not in last
 
@@ -518,7 +518,7 @@ def test_a_strangers_server_where_ones_own_would_be_keeps_no_run_from_a_temporar
         strangers.shutdown()
     if given:  # somebody meant a server
         assert done.stderr.splitlines()[-1].startswith(
-            "flows.serving.OtherPasswordError: the Prefect server at http://"
+            "flows.serving.serving.OtherPasswordError: the Prefect server at http://"
         )
     else:
         assert done.stdout.splitlines() == ["None True"], done.stderr

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, init_repository, run
 
-from stages import guard
+from stages.core import guard
 
 # A stage with an out and a metric. It waits where a file says so: while its libraries load, or while it runs.
 LIBRARY = """
@@ -40,8 +40,8 @@ from pathlib import Path
 
 import library
 from stages import guard
-from stages.entry import run_stage
-from stages.files import write_json
+from stages.core.entry import run_stage
+from stages.core.files import write_json
 
 guard.GRACE_SECONDS = 0.1
 
@@ -295,7 +295,7 @@ def test_a_folder_whose_files_are_gone_is_not_put_back_as_their_list(project: Pa
 
 
 def put_back_in(project: Path) -> bool:
-    command = [sys.executable, "-P", str(project / "stages/guard.py"), "toy"]
+    command = [sys.executable, "-P", str(project / "stages/core/guard.py"), "toy"]
     return subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0
 
 

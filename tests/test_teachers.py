@@ -18,10 +18,10 @@ from test_tokenize import contents, write_clean
 from torch.nn.functional import cross_entropy
 
 from stages.cache_logits import cache_logits
+from stages.core.model_folder import verify
+from stages.core.params import Params
+from stages.core.paths import Paths
 from stages.finetune import finetune
-from stages.model_folder import verify
-from stages.params import Params
-from stages.paths import Paths
 from stages.tokenize import tokenize
 from stages.training import loop
 

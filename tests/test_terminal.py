@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from flow_fixtures import environment
 
-from flows import planned, terminal
-from stages.paths import Paths
+from flows.cli import planned, terminal
+from stages.core.paths import Paths
 
 FRESH = {
     "ingest": ("artifacts/raw.parquet is not in DVC's cache", "artifacts/unreadable.parquet is not in DVC's cache"),
@@ -82,7 +82,7 @@ def test_on_a_terminal_markdown_is_drawn_and_no_text_of_anybodys_commands_it() -
 
 @pytest.mark.parametrize(("option", "drawn"), [("", True), ("--markdown", False)])
 def test_a_terminal_gets_tables_and_a_pipe_markdown(tmp_path: Path, option: str, drawn: bool) -> None:
-    code = f"from flows.terminal import show; show('| a | b |\\n| - | - |\\n| 1 | 2 |', as_it_is={bool(option)})"
+    code = f"from flows.cli.terminal import show; show('| a | b |\\n| - | - |\\n| 1 | 2 |', as_it_is={bool(option)})"
     command = [sys.executable, "-c", code]
     piped = subprocess.run(command, env=environment(), capture_output=True, check=True, text=True)
     assert piped.stdout.startswith("| a | b |")

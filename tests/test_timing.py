@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from flows import changes, timing
-from flows.evidence import Results
-from flows.promotion import decide
-from stages.params import load_params
+from flows.gate.promotion import decide
+from flows.review import changes, timing
+from flows.review.evidence import Results
+from stages.core.params import load_params
 
 QUIET = [0.98, 0.99, 1.0, 1.01, 1.02]
 

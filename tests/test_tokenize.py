@@ -17,12 +17,12 @@ import pytest
 from conftest import REPOSITORY
 from tokenizers import Tokenizer
 
-from stages.files import sha256
-from stages.params import ModelParams, Params, load_params
-from stages.paths import Paths
-from stages.token_counts import beyond, kinds_of
+from stages.core.files import sha256
+from stages.core.params import ModelParams, Params, load_params
+from stages.core.paths import Paths
 from stages.tokenize import tokenize
-from stages.unknown_tokens import counts
+from stages.tokens.counts import beyond, kinds_of
+from stages.tokens.unknown import counts
 
 ROWS = [
     ("t1", "ship anchor tide", "sea", "train"),

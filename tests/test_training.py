@@ -17,7 +17,7 @@ from conftest import REPOSITORY, write_tiny_model
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.params import FinetuneParams, load_params
+from stages.core.params import FinetuneParams, load_params
 from stages.training.losses import kd_loss
 from stages.training.samplers import length_bucketed_batches, length_sorted_batches
 
@@ -102,7 +102,7 @@ def factors(schedule: Any, *steps: int) -> list[float]:
 
 
 def layered() -> Any:
-    from stages.contracts import Parts
+    from stages.core.contracts import Parts
 
     embeddings, layers = nn.Embedding(5, 3), [nn.Linear(3, 3), nn.Linear(3, 3)]
     encoder = nn.ModuleList([embeddings, *layers])
@@ -194,14 +194,14 @@ def test_auto_precision_is_what_the_machine_has(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-    monkeypatch.setattr("stages.machine.vendor", lambda: vendor)
+    monkeypatch.setattr("stages.core.machine.vendor", lambda: vendor)
     assert resolve_precision("auto") == expected
     assert resolve_precision("fp32") == "fp32"
     assert resolve_precision("bf16") == "bf16"
 
 
 def test_what_linux_says_of_the_processor_is_read_and_elsewhere_nothing(tmp_path: Path) -> None:
-    from stages.machine import _cpuinfo
+    from stages.core.machine import _cpuinfo
 
     told = tmp_path / "cpuinfo"
     told.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: A: one\n\nvendor_id\t: B\n")
@@ -257,14 +257,14 @@ import json, sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from stages.files import sha256
+from stages.core.files import sha256
 from stages.models.encoder import FAMILY
-from stages.params import FinetuneParams, ModelParams
+from stages.core.params import FinetuneParams, ModelParams
 from stages.tasks.sequence_classification import TASK
 from stages.training.checkpoints import Checkpoints
 from stages.training.loop import train
 from stages.training.rows import open_training_data
-from stages.paths import Paths
+from stages.core.paths import Paths
 
 root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 

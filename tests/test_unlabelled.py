@@ -24,12 +24,12 @@ from test_tokenize import write_clean
 from test_validate import good_rows, write
 from test_validate import params as validate_params
 
-from flows.cards import data_card
-from flows.data_report import as_markdown
+from flows.review.cards import data_card
+from flows.review.data_report import as_markdown
 from stages.cache_logits import cache_logits
+from stages.core.params import Params, load_params
+from stages.core.paths import Paths
 from stages.distill import distill
-from stages.params import Params, load_params
-from stages.paths import Paths
 from stages.prune import prune
 from stages.report import report
 from stages.sources import hub

@@ -15,10 +15,10 @@ import yaml
 from conftest import REPOSITORY
 from source_fixtures import project_params, settings
 
-from stages.files import write_json
+from stages.core.files import write_json
+from stages.core.params import Params, ValidateParams, load_params
+from stages.core.paths import Paths
 from stages.ingest import ingest
-from stages.params import Params, ValidateParams, load_params
-from stages.paths import Paths
 from stages.validate import validate
 from stages.validation.profiles import Drift, drift, profile, word_counts
 

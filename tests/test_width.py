@@ -21,11 +21,11 @@ from torch import nn
 from transformers import AutoModel, BertConfig, ElectraConfig
 
 from stages.backends.onnxruntime_int8 import graph
+from stages.compression.refusals import faults_of_folder, refuse_unprunable
 from stages.compression.width import directions, importance_of_heads, moments, narrowed
-from stages.contracts import Units
+from stages.core.contracts import Units
+from stages.core.params import Params, load_params
 from stages.models.encoder import FAMILY, EncoderClassifier
-from stages.params import Params, load_params
-from stages.refusals import faults_of_folder, refuse_unprunable
 from stages.tasks.sequence_classification import TASK
 from stages.training.distillation import distillation_loss, relation_heads
 from stages.training.vectors import vector_names

@@ -15,11 +15,11 @@ from test_backends import make_student
 from test_tokenize import ROWS, params, write_clean
 from transformers import PreTrainedTokenizerFast
 
-from stages import model_folder, runners
-from stages.backends import batching
+from stages.backends import batching, runners
 from stages.backends.batching import calibration_inputs, open_tokenizer, probabilities, softmax
+from stages.core import model_folder
+from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
-from stages.paths import Paths
 from stages.tasks.sequence_classification import TASK
 from stages.tokenize import tokenize
 from stages.training.inference import predict_logits, scores_of

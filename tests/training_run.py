@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from stages.core.params import FinetuneParams, ModelParams
+from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
-from stages.params import FinetuneParams, ModelParams
-from stages.paths import Paths
 from stages.tasks.sequence_classification import TASK
 from stages.training import loop
 from stages.training.checkpoints import Checkpoints

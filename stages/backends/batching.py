@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from stages.contracts import INPUTS, Text, each
+from stages.core.contracts import INPUTS, Text, each
 
 BATCH_TOKENS = 2048  # of one run of the model, whatever the caller gives
 # What is read of a text, a token that the model takes: WordPiece knows no longer word. The first tokens of a text

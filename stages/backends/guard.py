@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from stages.backends.divergence import divergence
-from stages.contracts import Quantizable, QuantizationRows, Runner
-from stages.params import QuantizeParams
+from stages.core.contracts import Quantizable, QuantizationRows, Runner
+from stages.core.params import QuantizeParams
 
 log = logging.getLogger("winnow")
 SENSITIVITY_ROWS = 1000  # at most so many validation rows for each matrix

@@ -8,8 +8,8 @@ from typing import Any
 import onnx
 import torch
 
-from stages.contracts import INPUTS, Family
-from stages.model_folder import describe, plugin_of
+from stages.core.contracts import INPUTS, Family
+from stages.core.model_folder import describe, plugin_of
 from stages.models import FAMILIES
 
 OPSET = 18

@@ -6,7 +6,7 @@ import unicodedata
 
 import regex
 
-from stages.unseen import without_hidden
+from stages.core.unseen import without_hidden
 
 _DIGITS = regex.compile(r"\p{N}+")
 _APOSTROPHE = regex.compile(r"(?<=\p{L})['\u2019](?=\p{L})")

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from daft.exceptions import DaftCoreException
 
-from stages.files import GROUP_ROWS
-from stages.plugins import install_extra
+from stages.core.files import GROUP_ROWS
+from stages.core.plugins import install_extra
 
 log = logging.getLogger("winnow")
 

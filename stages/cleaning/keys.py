@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.cleaning.batches import not_ascii
-from stages.unseen import ASCII_CONTROL, HIDDEN_CHARACTER, without_hidden, without_selectors
+from stages.core.unseen import ASCII_CONTROL, HIDDEN_CHARACTER, without_hidden, without_selectors
 
 PAIR_SEPARATOR = "\x1f"  # between the keys of a pair's two texts: a control character, which no key holds
 _GONE = 1  # in the table: bytes that leave nothing behind

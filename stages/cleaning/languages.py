@@ -8,7 +8,7 @@ from typing import Any
 import daft
 import pyarrow as pa
 
-from stages.plugins import install_extra
+from stages.core.plugins import install_extra
 
 
 def identifier() -> Any:

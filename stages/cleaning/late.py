@@ -17,8 +17,8 @@ import pyarrow as pa
 from stages.cleaning.duplicates import neighbours, repeated, turned_round
 from stages.cleaning.rare import GIVEN
 from stages.cleaning.reasons import CODES, KEPT, faults, present
-from stages.contracts import as_label
-from stages.params import CleanParams
+from stages.core.contracts import as_label
+from stages.core.params import CleanParams
 
 
 def transfer_reasons(

@@ -6,7 +6,7 @@ import html
 import html.entities
 import re
 
-from stages.unseen import HIDDEN_CHARACTER, MAY_STAY
+from stages.core.unseen import HIDDEN_CHARACTER, MAY_STAY
 
 # Elements that end a line of text leave a space behind, the others nothing.
 _BLOCKS = (

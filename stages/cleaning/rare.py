@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from stages.cleaning.reasons import CODES, KEPT
-from stages.contracts import as_label
-from stages.params import CleanParams
+from stages.core.contracts import as_label
+from stages.core.params import CleanParams
 
 GIVEN = ("validation", "test")  # rows that the data brings as these teach nothing
 

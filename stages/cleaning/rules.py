@@ -11,11 +11,11 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages import plugins
 from stages.cleaning import RULES
+from stages.core import plugins
 
 if TYPE_CHECKING:
-    from stages.params import MasksParams
+    from stages.core.params import MasksParams
 
 Change = Callable[[str], str]
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import regex
 
-from stages.plugins import install_extra
+from stages.core.plugins import install_extra
 
 ENGLISH = "en"
 

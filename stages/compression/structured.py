@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.contracts import Units
-from stages.progress import progress
+from stages.core.contracts import Units
+from stages.core.progress import progress
 
 MULTIPLES = {"heads": 1, "feed_forward": 32}  # so many at once; 32 neurons are what int8 kernels like
 

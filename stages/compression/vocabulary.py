@@ -9,8 +9,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from stages.files import read_json, write_json
-from stages.refusals import vocabulary_fault
+from stages.compression.refusals import vocabulary_fault
+from stages.core.files import read_json, write_json
 
 
 def cut_tokenizer(whole: Path, cut: Path, used: Iterable[int], *, common: int) -> list[int]:

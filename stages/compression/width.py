@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from stages.compression.refusals import width_fault
 from stages.compression.structured import most_important
-from stages.contracts import Family, Reader, Units, inputs_of
-from stages.progress import progress
-from stages.refusals import width_fault
+from stages.core.contracts import Family, Reader, Units, inputs_of
+from stages.core.progress import progress
 
 log = logging.getLogger("winnow")
 

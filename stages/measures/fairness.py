@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.contracts import Answers, each
+from stages.core.contracts import Answers, each
+from stages.core.params import EvaluateParams
 from stages.measures.identity_words import pairs_of
 from stages.measures.slices import values_of
-from stages.params import EvaluateParams
 
 
 def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:

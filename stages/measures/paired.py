@@ -12,9 +12,9 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import binomtest
 
+from stages.core.params import Measure
 from stages.measures.bands import Band, bands_of, by_bands, together
 from stages.measures.score import Interval
-from stages.params import Measure
 
 CHUNK = 4_000_000  # counts drawn at once, 8 bytes each
 

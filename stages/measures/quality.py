@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
-from stages.contracts import Answers
+from stages.core.contracts import Answers
+from stages.core.params import EvaluateParams
 from stages.measures.paired import interval
-from stages.params import EvaluateParams
 
 
 def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:

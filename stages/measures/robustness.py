@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.contracts import Answers, Text, each
-from stages.params import EvaluateParams
+from stages.core.contracts import Answers, Text, each
+from stages.core.params import EvaluateParams
 
 ZERO_WIDTH_SPACE = "\u200b"
 CHARACTERS_A_TYPO = 50

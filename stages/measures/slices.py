@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from stages.contracts import Answers
-from stages.params import EvaluateParams
+from stages.core.contracts import Answers
+from stages.core.params import EvaluateParams
 
 LENGTH = "length"
 PARTS = ("short", "middle", "long")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.contracts import Runner, Text
+from stages.core.contracts import Runner, Text
+from stages.core.params import ProfileParams
 from stages.measures.throughput import rows_per_second
-from stages.params import ProfileParams
 
 WARM_UP = 20  # rows that are not counted; of the batches it is one
 PERCENTILES = (50, 90, 99)

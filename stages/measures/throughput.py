@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from stages.contracts import Runner, Text
-from stages.params import ProfileParams
+from stages.core.contracts import Runner, Text
+from stages.core.params import ProfileParams
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""How a family of models is built, saved and opened: a `Family` (see stages/contracts.py) in a file of its own here."""
+"""How a family of models is built, saved and opened: a `Family` (see stages/core/contracts.py) in a file here."""
 
 FAMILIES = {
     "bilstm": "stages.models.bilstm:FAMILY",

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from stages.contracts import RECURRENT, Family, Parts
-from stages.files import read_json, write_json
+from stages.core.contracts import RECURRENT, Family, Parts
+from stages.core.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from stages.params import DistillParams
+    from stages.core.params import DistillParams
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from stages.contracts import Family, Parts, Reader, Taps, Units
-from stages.files import (
+from stages.core.contracts import Family, Parts, Reader, Taps, Units
+from stages.core.files import (
     BUFFERS,
     one_prefix,
     plain,
@@ -27,7 +27,7 @@ from stages.files import (
 )
 
 if TYPE_CHECKING:
-    from stages.params import ModelParams
+    from stages.core.params import ModelParams
 
 
 # Deterministic everywhere, no slower on short rows, and the form that ONNX Runtime knows how to fuse.
@@ -101,7 +101,7 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
     """The pretrained encoder in `folder`, with a new head. The caller has set torch's seed.
 
     Raises ValueError, with the name of the model, where a weight that it needs is missing, or of another shape than
-    config.json says. What kinds of models there are here, `stages.pretrained.locate` has seen to.
+    config.json says. What kinds of models there are here, `stages.models.pretrained.locate` has seen to.
     """
     try:
         encoder = _pretrained(folder, model.encoder_dropout)

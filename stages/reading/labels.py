@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.contracts import WHOLE_NUMBER, RawRow, RejectedRow, as_label, is_number
-from stages.files import publish
+from stages.core.contracts import WHOLE_NUMBER, RawRow, RejectedRow, as_label, is_number
+from stages.core.files import publish
 
 log = logging.getLogger("winnow")
 

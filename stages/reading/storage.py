@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import fsspec
 from fsspec.utils import glob_translate
 
-from stages.plugins import install_extra
+from stages.core.plugins import install_extra
 from stages.reading.errors import one_line, too_large
 from stages.reading.links import refuse_links
 

@@ -25,10 +25,10 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.contracts import RawRow
-from stages.machine import cores
-from stages.params import IngestParams
-from stages.paths import HELD_OUT
+from stages.core.contracts import RawRow
+from stages.core.machine import cores
+from stages.core.params import IngestParams
+from stages.core.paths import HELD_OUT
 
 log = logging.getLogger("winnow")
 

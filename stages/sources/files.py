@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from stages.contracts import RawRow, RejectedRow, as_kept, as_text
-from stages.params import IngestParams
-from stages.paths import BESIDE, TRANSFER
+from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
+from stages.core.params import IngestParams
+from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.records import Format, read_records
 from stages.reading.storage import ENDINGS, DataFile, find
 from stages.reading.values import Wanted, wanted_columns

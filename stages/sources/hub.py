@@ -17,9 +17,9 @@ import yaml
 from datasets.config import REPOYAML_FILENAME
 from huggingface_hub import DatasetCard, HfApi
 
-from stages.contracts import RawRow, RejectedRow, as_kept, as_text
-from stages.params import IngestParams
-from stages.paths import BESIDE, TRANSFER
+from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
+from stages.core.params import IngestParams
+from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.errors import one_line
 from stages.reading.links import refuse_links
 from stages.reading.records import column_places

@@ -1,4 +1,4 @@
-"""What differs between NLP tasks: a `Task` (see stages/contracts.py) in a file of its own here."""
+"""What differs between NLP tasks: a `Task` (see stages/core/contracts.py) in a file of its own here."""
 
 TASKS = {
     "sequence_classification": "stages.tasks.sequence_classification:TASK",

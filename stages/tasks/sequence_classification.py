@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from stages.contracts import NO_LABEL, Task
+from stages.core.contracts import NO_LABEL, Task
 
 
 def encode(

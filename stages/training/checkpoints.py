@@ -26,7 +26,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from stages.files import sha256
+from stages.core.files import sha256
 from stages.training.processes import number_from_environment, rank
 
 log = logging.getLogger("winnow")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from stages.contracts import NO_LABEL, Taps, Task, Units
+from stages.core.contracts import NO_LABEL, Taps, Task, Units
 from stages.training.loop import Loss
 from stages.training.losses import kd_loss
 from stages.training.rows import TokenRows

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages import machine
-from stages.contracts import Parts
-from stages.params import FinetuneParams, TrainingParams
+from stages.core import machine
+from stages.core.contracts import Parts
+from stages.core.params import FinetuneParams, TrainingParams
 from stages.training.groups import freeze, parameter_groups
 from stages.training.meter import Cost, cost_of_rows
 from stages.training.processes import join, rank, world_size

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from stages.contracts import Parts
-from stages.params import TrainingParams
+from stages.core.contracts import Parts
+from stages.core.params import TrainingParams
 
 
 def freeze(parts: Parts, params: TrainingParams) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from stages.contracts import RECURRENT
-from stages.params import TrainingParams
+from stages.core.contracts import RECURRENT
+from stages.core.params import TrainingParams
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,

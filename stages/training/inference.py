@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.contracts import inputs_of
-from stages.progress import progress
+from stages.core.contracts import inputs_of
+from stages.core.progress import progress
 from stages.training.processes import rank, total, world_size
 from stages.training.rows import TokenRows
 from stages.training.samplers import length_sorted_batches

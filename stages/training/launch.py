@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from stages.machine import cores
+from stages.core.machine import cores
 
 ENVIRONMENT = Path(".dvc/tmp/winnow/environment")  # what DeepSpeed's launcher sets on each machine
 TAKEN_ALONG = (

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.contracts import NO_LABEL, Family, Task, inputs_of
-from stages.params import TrainingParams
-from stages.progress import progress
+from stages.core.contracts import NO_LABEL, Family, Task, inputs_of
+from stages.core.params import TrainingParams
+from stages.core.progress import progress
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine

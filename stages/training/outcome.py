@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from stages.contracts import Family
-from stages.files import publish, read_json, write_json
-from stages.model_folder import seal
-from stages.paths import Paths
+from stages.core.contracts import Family
+from stages.core.files import publish, read_json, write_json
+from stages.core.model_folder import seal
+from stages.core.paths import Paths
 from stages.training.checkpoints import Checkpoints
 from stages.training.loop import Trained
 from stages.training.processes import rank

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from stages.contracts import NO_LABEL
-from stages.files import read_json
-from stages.paths import TRANSFER, Paths
+from stages.core.contracts import NO_LABEL
+from stages.core.files import read_json
+from stages.core.paths import TRANSFER, Paths
 
 
 class TokenRows:

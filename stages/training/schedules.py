@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stages.params import Schedule
+from stages.core.params import Schedule
 
 
 def factor(schedule: Schedule, step: int, *, warmup_steps: int, total_steps: int) -> float:

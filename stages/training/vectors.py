@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.contracts import Taps
+from stages.core.contracts import Taps
 from stages.training.inference import predict_logits
 from stages.training.rows import TokenRows
 

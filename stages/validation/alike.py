@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 
-from stages.contracts import is_number
+from stages.core.contracts import is_number
 
 
 def look_alikes(counts: Mapping[str, int]) -> list[str]:

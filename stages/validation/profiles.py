@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.files import read_json
-from stages.rows import whole_texts
+from stages.core.files import read_json
+from stages.reading.clean_rows import whole_texts
 
 WORDS = 1000  # the commonest ones are kept
 PERCENTS = range(5, 100, 5)  # of the lengths; the longest and the shortest texts say little

@@ -13,7 +13,7 @@ import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from stages.files import publish
+from stages.core.files import publish
 from stages.validation.pages import write_pages
 from stages.validation.suites import EXAMPLES, Suite
 

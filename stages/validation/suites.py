@@ -11,10 +11,10 @@ import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from stages.contracts import as_labels
-from stages.params import ValidateParams
-from stages.paths import SPLITS
-from stages.rows import DUPLICATES, PAIR, whole_texts
+from stages.core.contracts import as_labels
+from stages.core.params import ValidateParams
+from stages.core.paths import SPLITS
+from stages.reading.clean_rows import DUPLICATES, PAIR, whole_texts
 from stages.validation.alike import look_alikes
 from stages.validation.profiles import Drift
 

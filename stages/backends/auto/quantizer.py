@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import plugins
 from stages.backends import QUANTIZERS, RUNNERS
-from stages.contracts import QuantizationRows, Runner, Text
-from stages.files import read_json, write_json
-from stages.machine import cores
-from stages.params import QuantizeParams
+from stages.core import plugins
+from stages.core.contracts import QuantizationRows, Runner, Text
+from stages.core.files import read_json, write_json
+from stages.core.machine import cores
+from stages.core.params import QuantizeParams
 
 log = logging.getLogger("winnow")
 TIMED_ROWS, ROUNDS = 100, 5

@@ -17,8 +17,8 @@ from onnxruntime.transformers.optimizer import optimize_model
 
 from stages.backends.onnx_export import export, without_traces
 from stages.backends.quiet import quiet
-from stages.contracts import Quantizable
-from stages.params import QuantizeParams
+from stages.core.contracts import Quantizable
+from stages.core.params import QuantizeParams
 
 WITH_MATRICES = ("Attention", "EmbedLayerNormalization", "Gather", "MatMul")
 

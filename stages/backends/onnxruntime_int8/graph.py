@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from stages.contracts import INPUTS
+from stages.core.contracts import INPUTS
 
 OPSET, MICROSOFT = 20, "com.microsoft"
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {

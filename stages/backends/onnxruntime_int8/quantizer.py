@@ -15,9 +15,9 @@ from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import exported, graph, recurrent
 from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
-from stages.contracts import Quantizable, QuantizationRows, Text
-from stages.files import read_json
-from stages.params import QuantizeParams
+from stages.core.contracts import Quantizable, QuantizationRows, Text
+from stages.core.files import read_json
+from stages.core.params import QuantizeParams
 
 log = logging.getLogger("winnow")
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 
 from stages.backends.batching import only_taken, open_tokenizer, probabilities
-from stages.contracts import Runner
-from stages.files import read_json
+from stages.core.contracts import Runner
+from stages.core.files import read_json
 
 
 def open_runner(folder: Path, threads: int) -> Runner:

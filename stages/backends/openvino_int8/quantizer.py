@@ -20,9 +20,9 @@ from stages.backends.guard import guarded
 from stages.backends.onnx_export import export
 from stages.backends.openvino_int8.runner import open_runner
 from stages.backends.quiet import quiet
-from stages.contracts import RECURRENT, Quantizable, QuantizationRows, Text, not_for_recurrent
-from stages.files import read_json
-from stages.params import QuantizeParams
+from stages.core.contracts import RECURRENT, Quantizable, QuantizationRows, Text, not_for_recurrent
+from stages.core.files import read_json
+from stages.core.params import QuantizeParams
 
 log = logging.getLogger("winnow")
 

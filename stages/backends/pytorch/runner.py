@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from stages.backends.batching import open_tokenizer, probabilities
-from stages.contracts import Family, Runner
-from stages.model_folder import describe, plugin_of
+from stages.core.contracts import Family, Runner
+from stages.core.model_folder import describe, plugin_of
 from stages.models import FAMILIES
 
 

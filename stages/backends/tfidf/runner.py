@@ -10,8 +10,8 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from stages.contracts import Runner, Text
-from stages.files import read_json
+from stages.core.contracts import Runner, Text
+from stages.core.files import read_json
 
 
 def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners have one face

@@ -15,11 +15,11 @@ from torch import nn
 from stages.backends.guard import guarded
 from stages.backends.quiet import quiet
 from stages.backends.torchao_int8.runner import LAYOUT, open_runner
-from stages.contracts import RECURRENT, Family, Quantizable, QuantizationRows, not_for_recurrent
-from stages.files import read_json, write_json
-from stages.model_folder import plugin_of
+from stages.core.contracts import RECURRENT, Family, Quantizable, QuantizationRows, not_for_recurrent
+from stages.core.files import read_json, write_json
+from stages.core.model_folder import plugin_of
+from stages.core.params import QuantizeParams
 from stages.models import FAMILIES
-from stages.params import QuantizeParams
 
 with quiet():  # it tells of kernels for other numbers than int8
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict

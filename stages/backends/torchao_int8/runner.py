@@ -11,9 +11,9 @@ from torch import nn
 
 from stages.backends.batching import open_tokenizer, probabilities
 from stages.backends.quiet import quiet
-from stages.contracts import Family, Runner
-from stages.files import read_json
-from stages.model_folder import plugin_of
+from stages.core.contracts import Family, Runner
+from stages.core.files import read_json
+from stages.core.model_folder import plugin_of
 from stages.models import FAMILIES
 
 with quiet():  # it tells of kernels for other numbers than int8

@@ -1,0 +1,5 @@
+"""`python -m flows.cli`: the `winnow` command of this checkout."""
+
+from flows.cli import main
+
+main()

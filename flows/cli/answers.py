@@ -1,0 +1,105 @@
+"""How `winnow predict` answers: a row in, a line out, in their order, whatever a row holds.
+
+A row in which there is nothing to label, or that cannot be read, is answered with a null, so that answers and rows
+never shift; how many those are, and where the first is, is told in the end. What reads files is flows.cli.asked, which
+texts on the command line need not load.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from stages.core.contracts import Runner, Text
+    from stages.reading.lines import Fault
+
+BATCH = 64  # rows that are answered together; no more are held
+NULL = "null"
+
+
+class Row(NamedTuple):
+    """A row of a file: its text, or the two of a pair; or why it has no answer."""
+
+    where: str
+    """ "tickets.csv, line 17"."""
+    texts: tuple[str | None, ...]
+    fault: Fault | None
+
+
+class Unanswered:
+    """Counts the rows of a file, and those without an answer by reason."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.reasons: Counter[str] = Counter()
+        self._first: Row | None = None
+
+    def add(self, row: Row) -> None:
+        self.rows += 1
+        if row.fault:
+            self.reasons[row.fault.reason] += 1
+            self._first = self._first or row
+
+    @property
+    def are_all(self) -> bool:
+        """Whether there were rows, and none of them has an answer."""
+        return 0 < self.rows == self.reasons.total()
+
+    def __str__(self) -> str:
+        """One line; empty where every row has its answer."""
+        if self._first is None or self._first.fault is None:
+            return ""
+        by_reason = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+        return (
+            f"{self.reasons.total():,} of {self.rows:,} rows have no answer: {by_reason}. "
+            f"The first: {self._first.where}: {self._first.fault.detail}."
+        )
+
+
+def rows_of_texts(texts: Iterable[Text]) -> Iterator[Row]:
+    """Texts, or pairs, of which none is empty."""
+    for number, text in enumerate(texts, start=1):
+        yield Row(f"text {number}", (text,) if isinstance(text, str) else text, None)
+
+
+def answers(rows: Iterator[Row], runner: Runner, unanswered: Unanswered, *, as_json: bool) -> Iterator[str]:
+    """A line a row, in their order. A batch of them is read, answered and forgotten at a time."""
+    while batch := list(islice(rows, BATCH)):
+        asked = [_text(row.texts) for row in batch if row.fault is None]
+        found = iter(runner.predict(asked).tolist() if asked else ())
+        for row in batch:
+            unanswered.add(row)
+            probabilities = next(found) if row.fault is None else None
+            yield (_object if as_json else _columns)(row.texts, runner.labels, probabilities)
+
+
+def _text(texts: tuple[str | None, ...]) -> Text:
+    whole = tuple(text for text in texts if text is not None)
+    return whole[0] if len(whole) == 1 else (whole[0], whole[1])
+
+
+def _columns(texts: tuple[str | None, ...], labels: Sequence[str], probabilities: Sequence[float] | None) -> str:
+    shown = [" ".join((text or "").split()) for text in texts]
+    if probabilities is None:
+        return "\t".join([NULL, NULL, *shown])
+    best = _best(probabilities)
+    return "\t".join([labels[best], f"{probabilities[best]:.4f}", *shown])
+
+
+def _object(texts: tuple[str | None, ...], labels: Sequence[str], probabilities: Sequence[float] | None) -> str:
+    answer: dict[str, Any] = dict(zip(("text", "text_pair"), texts, strict=False))
+    if probabilities is None:
+        answer |= {"label": None, "probability": None, "probabilities": None}
+    else:
+        best = _best(probabilities)
+        by_label = dict(zip(labels, probabilities, strict=True))
+        answer |= {"label": labels[best], "probability": probabilities[best], "probabilities": by_label}
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _best(probabilities: Sequence[float]) -> int:
+    return max(range(len(probabilities)), key=probabilities.__getitem__)

@@ -1,0 +1,68 @@
+"""Whether the table of models is of the parameters and the code that are here, as dvc.lock tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.dvc import dvc_project, dvc_storage
+from flows.dvc.dvc_project import DvcError
+
+TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
+SHOWN = 3
+
+
+def notice(root: Path) -> str | None:
+    """One line where the table's stages ran with other parameters or other code than those here; else None.
+
+    Where that cannot be read (a merge conflict, say) the line says so: the table is there all the same.
+    """
+    try:
+        changes = list(dict.fromkeys(_changes(root)))
+    except (DvcError, ValueError, OSError) as error:
+        return f"whether these figures are of what is here cannot be told: {error}"
+    if not changes:
+        return None
+    more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    return (
+        f"these figures were measured before a change: {', '.join(changes[:SHOWN])}{more}. "
+        "`winnow plan` says what would run, `winnow reproduce` or `dvc repro` brings them up to date."
+    )
+
+
+def _changes(root: Path) -> Iterator[str]:
+    """What differs from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
+    stages = list(upstream(dvc_project.locked_stages(root), TABLE).values())
+    for stage in stages:
+        yield from dvc_project.changed_parameters(root, stage)
+    for stage in stages:
+        yield from changed_code(root, stage)
+
+
+def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
+    """The files, and folders, of code that are not what they were when a stage of dvc.lock ran."""
+    for dep in (dep for dep in stage.get("deps") or [] if is_code(dep["path"])):
+        path = root / dep["path"]
+        if not path.exists():
+            yield f"{dep['path']} is missing"
+        elif dep.get("md5") != (f"{dvc_storage.folder_md5(path)}.dir" if path.is_dir() else dvc_storage.md5(path)):
+            yield f"{dep['path']} changed"
+
+
+def is_code(path: str) -> bool:
+    """Whether a dependency is a file, or a folder, of code."""
+    return path.endswith(".py") or path.startswith("stages/")
+
+
+def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.lock that make outs whose paths start so, and all that these hang on, in the order of it."""
+    outs = {name: [out["path"] for out in stage.get("outs") or []] for name, stage in locked.items()}
+    maker = {path: name for name, paths in outs.items() for path in paths}
+    todo = [name for name, paths in outs.items() if any(path.startswith(outs_wanted) for path in paths)]
+    found: set[str] = set()
+    while todo:
+        if (name := todo.pop()) not in found:
+            found.add(name)
+            todo += [maker[dep["path"]] for dep in locked[name].get("deps") or [] if dep["path"] in maker]
+    return {name: stage for name, stage in locked.items() if name in found}

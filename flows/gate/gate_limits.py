@@ -1,0 +1,84 @@
+"""The gate's checks of one model alone: a limit that is null is not checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flows.gate.same_rows import SHOWN, plain
+from flows.review import timing
+from flows.review.evidence import Check, Outcome, Results, mapping, number
+from stages.core.params import Measure, PromotionParams
+
+
+def within(candidate: Results, limits: PromotionParams) -> Iterator[Check]:
+    """The checks of one model alone; a limit that is null is not checked."""
+    quality, profile = candidate.quality, candidate.profile
+    if limits.floor is not None:
+        yield _floor(number(quality, limits.measure), limits.floor, limits.measure)
+    if limits.max_ece is not None:
+        yield _at_most("calibration", "calibration error", number(quality, "ece"), limits.max_ece, "")
+    if limits.max_identity_flip_rate is not None:
+        yield _identity(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
+    rates = mapping(quality, "fairness", "groups", "rates")
+    if limits.max_group_gap is not None and rates:  # without a group column there are no groups
+        yield _groups(rates, limits.max_group_gap, limits.min_slice_rows)
+    if limits.max_latency_p50_ms is not None:
+        yield _latency(profile, limits.max_latency_p50_ms)
+    if limits.max_size_mb is not None:
+        yield _at_most("size", "size of the model folder", number(profile, "size_mb"), limits.max_size_mb, " MB")
+
+
+def _floor(found: float | None, floor: float, measure: Measure) -> Check:
+    needed = f"at least {plain(100 * floor)}% is needed"
+    if found is None:
+        return Check("floor", "inconclusive", f"{SHOWN[measure]}: not measured; {needed}.")
+    outcome: Outcome = "fail" if found < floor else "pass"
+    return Check("floor", outcome, f"{SHOWN[measure]} {100 * found:.4g}%; {needed}.")
+
+
+def _at_most(name: str, what: str, found: float | None, allowed: float, unit: str) -> Check:
+    if found is None:
+        return Check(name, "inconclusive", f"{what}: not measured; at most {plain(allowed)}{unit} is allowed.")
+    outcome: Outcome = "fail" if found > allowed else "pass"
+    return Check(name, outcome, f"{what}: {found:.6g}{unit}; at most {plain(allowed)}{unit} is allowed.")
+
+
+def _latency(profile: Mapping[str, Any], allowed: float) -> Check:
+    found = timing.spread(profile, "latency_p50_ms")
+    check = _at_most("latency", "median latency of one row", found.value if found else None, allowed, " ms")
+    if found is None:
+        return check
+    outcome, noise = timing.within(found, allowed)
+    return Check(check.name, outcome, f"{check.reason}{noise}")
+
+
+def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Check:
+    rows = number(quality, "fairness", "identity_swaps", "rows")
+    rate = number(quality, "fairness", "identity_swaps", "flip_rate")
+    what, at_most = "identity terms", f"at most {plain(100 * allowed)}% is allowed"
+    if rows is None:
+        return Check(what, "inconclusive", f"answers with identity words swapped: not measured; {at_most}.")
+    if rate is None:
+        return Check(what, "not judged", f"no row has such words, and it takes {min_rows}.")
+    one = rows == 1
+    found = (
+        f"{100 * rate:.4g}% of {rows:,.0f} row{'' if one else 's'} get{'s' if one else ''} another answer when "
+        f"{'its' if one else 'their'} identity words are swapped; {at_most}"
+    )
+    if rows < min_rows:
+        return Check(what, "not judged", f"{found}, but so few rows say little: it takes {min_rows}.")
+    return Check(what, "fail" if rate > allowed else "pass", f"{found}.")
+
+
+def _groups(rates: Mapping[str, Any], allowed: float, min_rows: int) -> Check:
+    """The gap between the groups that have enough rows for their accuracy to say something."""
+    known = {name: (number(rates, name, "rows"), number(rates, name, "accuracy")) for name in rates}
+    judged = [accuracy for rows, accuracy in known.values() if accuracy is not None and (rows or 0) >= min_rows]
+    count = f"{len(judged)} judged; {len(known) - len(judged)} too small, with fewer than {min_rows} rows."
+    if len(judged) < 2:
+        return Check("groups", "not judged", f"accuracy gap between groups: it takes two. {count}")
+    gap = 100 * (max(judged) - min(judged))
+    check = _at_most("groups", "accuracy gap between groups, in points", gap, 100 * allowed, "")
+    return dataclasses.replace(check, reason=f"{check.reason} {count}")

@@ -1,0 +1,69 @@
+"""The released model on the candidate's own test rows, so that the gate compares like with like when data is new."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from flows.dvc import dvc_storage
+from flows.releases.releases import model_of
+from flows.review.evidence import Results
+from flows.review.model_results import clean_texts, results
+from flows.review.side import Side
+from flows.running.budget import cores
+from stages.core.paths import Paths
+
+
+def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
+    """What gives the results of the model released at `revision` on a candidate's rows in the project at `root`.
+
+    Where the rows are those that it was released with, its answers of then; else it answers all of them anew.
+    """
+
+    def on_rows_of(candidate: Results) -> Results:
+        before = Side(root, revision)
+        # What was released, whatever this project would release now.
+        model = model_of(before.yaml(root / "params.yaml"), revision)
+        known = results(before, model)
+        rows = Side(root, None).hash_of(Paths(root).clean)
+        if rows is not None and rows == before.hash_of(Paths(root).clean):
+            return known
+        return dataclasses.replace(
+            known,
+            labels=candidate.labels,
+            row_ids=candidate.row_ids,
+            predicted=_answers(before, model, candidate.row_ids),
+            slices={},
+            probabilities=np.empty((0, 0)),
+        )
+
+    return on_rows_of
+
+
+def _answers(released: Side, model: str, row_ids: np.ndarray) -> np.ndarray:
+    """(N,) labels for the texts of `row_ids`, all in one call, as `evaluate` does it.
+
+    Raises ValueError where there are no texts, or the model is not the one that was released.
+    """
+    from stages.backends.runners import open_runner
+
+    root, revision = released.root, str(released.commit)
+    texts = clean_texts(Side(root, None))
+    if not texts:
+        raise ValueError("artifacts/data/clean.parquet cannot be had, so the released model has no texts to answer.")
+    path = Paths(root).model(model).relative_to(root).as_posix()
+    # In the worktree, which is removed also after a run that was killed.
+    with tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
+        target = Path(folder, model)
+        dvc_storage.get(root, path, target, revision=revision)
+        if dvc_storage.folder_md5(target) != (released.hash_of(Paths(root).model(model)) or "").removesuffix(".dir"):
+            raise ValueError(
+                f"{path} of {revision[:7]} is not what dvc.lock says: its bytes changed. It judges nothing."
+            )
+        runner = open_runner(target, threads=cores())
+        best = runner.predict([texts[str(row)] for row in row_ids]).argmax(axis=1)
+        return np.array(runner.labels)[best]

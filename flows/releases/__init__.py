@@ -1,0 +1,1 @@
+"""What has been released, and the data that it was trained on."""

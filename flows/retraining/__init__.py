@@ -1,0 +1,1 @@
+"""The parts of the flow `retrain`: where it starts, the newest data, and the proposal that comes of it."""

@@ -1,0 +1,292 @@
+"""What changed between two revisions: gathered from git and from DVC's cache, nothing computed twice.
+
+The base is a commit; the other side is the working tree. What cannot be had becomes a note of the review, never an
+end of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.dvc import dvc_project
+from flows.dvc.unrun import Unrun, unrun
+from flows.gate.anchor import Answers, anchor_of
+from flows.gate.promotion import decide
+from flows.releases.releases import model_of
+from flows.review import changes
+from flows.review.evidence import (
+    KINDS,
+    Anchor,
+    Decision,
+    Flip,
+    LabelChange,
+    MetricChange,
+    ModelView,
+    Paired,
+    Results,
+    Review,
+    Revision,
+)
+from flows.review.model_results import clean_texts, on_common_rows, results
+from flows.review.side import Side
+from flows.running import git
+from stages.core.params import Params, load_params
+from stages.core.paths import MODELS, Paths
+from stages.measures.paired import mcnemar
+
+WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
+
+
+def gather(
+    root: Path,
+    base: str | None = None,
+    *,
+    released: Callable[[Results], Results | None] | None = None,
+    again: Answers | None = None,
+) -> Review:
+    """The review of the working tree at `root` against `base` (see `default_base`).
+
+    The gate compares with the base's model; with `released`, which gets the candidate's results, with what it gives.
+    The anchor's answers are those that it was released with, or, with `again`, what that gives.
+    Raises ValueError for a revision that git does not know, and for parameters that are wrong.
+    """
+    params = load_params(root / "params.yaml")
+    name, candidate = base or default_base(root), params.promotion.model
+    notes: list[str] = []
+    before, after = Side(root, git.commit_of(root, name, short=True)), Side(root, None)
+    stale, not_told = _unrun(root)
+    models = _models(before, after, stale, candidate, notes)
+    texts, clean = clean_texts(after) if models.pairs else {}, Paths(root).clean
+    found = Review(
+        base=Revision(name, before.commit, _subject(root, str(before.commit))),
+        head=_head(root),
+        params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
+        metrics=tuple(_metrics(models, params, notes, same_data=before.hash_of(clean) == after.hash_of(clean))),
+        stages=tuple(changes.stages(before.lock, after.lock)),
+        paired=tuple(_paired(model, *pair) for model, pair in models.pairs.items()),
+        flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts)),
+        decision=_decision(
+            released or (lambda _: models.old[candidate]),
+            models.new[candidate],
+            params,
+            lambda old: _anchor(root, models.new[candidate], params, _knowing(again, root, name, old), notes),
+            notes,
+            not_run=bool(models.not_run[candidate]),
+        ),
+        candidate=candidate,
+        before=tuple(_view(before, model, models.old[model]) for model in MODELS),
+        after=tuple(_view(after, model, models.new[model]) for model in MODELS),
+        curves=_curves(Paths(root)),
+        head_params=after.text(root / "params.yaml") or "",
+        data=_data(after),
+        data_before=_data(before),
+        not_run=stale.stages,
+        not_told=not_told,
+        not_run_models=frozenset(model for model, parts in models.not_run.items() if parts),
+        only_costs_not_run=frozenset(model for model, parts in models.not_run.items() if parts == {"cost"}),
+    )
+    return dataclasses.replace(
+        found,
+        labels=tuple(_labels(models, found, params)),
+        notes=tuple(dict.fromkeys((*([not_told] if not_told else []), *before.notes, *after.notes, *notes))),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Models:
+    """Every model's results before and after, and, of those that have some, on the rows of both."""
+
+    old: Mapping[str, Results]
+    new: Mapping[str, Results]
+    not_run: Mapping[str, frozenset[str]]
+    """What of a model's figures is of before: "quality", "cost"."""
+    pairs: Mapping[str, tuple[Results, Results]]
+
+
+def _models(before: Side, after: Side, stale: Unrun, candidate: str, notes: list[str]) -> _Models:
+    names = sorted(MODELS, key=lambda model: model != candidate)  # what a remote has is asked of it first
+    not_run = {model: _not_run(stale, Paths(after.root), model) for model in names}
+    old = {model: results(before, model) for model in names}
+    new = {model: results(after, model, not_run=not_run[model]) for model in names}
+    pairs = {model: pair for model in MODELS if (pair := on_common_rows(model, old[model], new[model], notes))}
+    return _Models(old, new, not_run, pairs)
+
+
+def _metrics(models: _Models, params: Params, notes: list[str], *, same_data: bool) -> Iterator[MetricChange]:
+    for model in MODELS:
+        yield from changes.metrics(
+            model,
+            models.old[model],
+            models.new[model],
+            params.evaluate,
+            notes,
+            same_data=same_data,
+            not_run=models.not_run[model],
+        )
+
+
+def _labels(models: _Models, found: Review, params: Params) -> Iterator[LabelChange]:
+    """Of the candidate, where both sides are of the same rows and labels."""
+    if found.candidate in models.pairs and found.candidate not in found.apart:
+        yield from changes.by_label(found.candidate, *models.pairs[found.candidate], params.evaluate.confidence)
+
+
+def _unrun(root: Path) -> tuple[Unrun, str]:
+    """What would run, and why that cannot be told, where it cannot."""
+    try:
+        return unrun(root), ""
+    except (dvc_project.DvcError, ValueError, OSError) as error:
+        return Unrun((), {}), f"Whether dvc.lock is of this code and these parameters cannot be told: {error}"
+
+
+def _not_run(stale: Unrun, paths: Paths, model: str) -> frozenset[str]:
+    """What of a model is of before: "quality", "cost"."""
+    files = {"quality": (paths.quality(model), paths.predictions(model)), "cost": (paths.profile(model),)}
+    return frozenset(
+        part for part, own in files.items() if any(stale.of(path.relative_to(paths.root).as_posix()) for path in own)
+    )
+
+
+def _data(side: Side) -> dict[str, Any]:
+    """The data report; empty where a side has none, such as one of an earlier version."""
+    path = Paths(side.root).data_report
+    return side.json(path) if side.text(path) is not None else {}
+
+
+def default_base(root: Path) -> str:
+    """Where this branch left the main one; on the main one itself HEAD, or the commit before it where nothing changed.
+
+    Raises ValueError where there is no commit to compare with.
+    """
+    head = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    for main in ("origin/HEAD", "origin/main", "origin/master", "main", "master"):
+        fork = git.attempt(root, "merge-base", "HEAD", main).stdout.strip()
+        if fork and fork != head:
+            return fork
+        if fork:
+            break
+    if head and _changed(root):
+        return "HEAD"
+    if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
+        return "HEAD~1"
+    git.require_repository(root)
+    raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{git.lacking(root)}")
+
+
+def _changed(root: Path) -> bool:
+    return bool(git.attempt(root, "status", "--porcelain", "--", *WATCHED).stdout.strip())
+
+
+def _head(root: Path) -> Revision:
+    if _changed(root):
+        return Revision("the working tree", None, "changes that are not committed")
+    branch = git.attempt(root, "rev-parse", "--abbrev-ref", "HEAD").stdout.strip()
+    return Revision(branch, git.commit_of(root, "HEAD", short=True), _subject(root, "HEAD"))
+
+
+def _subject(root: Path, commit: str) -> str:
+    return git.attempt(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
+
+
+def _paired(model: str, old: Results, new: Results) -> Paired:
+    was_right, is_right = old.predicted == new.labels, new.predicted == new.labels
+    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+    return Paired(model, len(new.labels), lost, won, mcnemar(lost, won))
+
+
+def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
+    """The rows with another answer, those that were right first."""
+    changed = np.flatnonzero(old.predicted != new.predicted)
+    sure = [side.probabilities.max(1) if side.probabilities.size else None for side in (old, new)]
+    flips = [
+        Flip(
+            model,
+            row_id=str(new.row_ids[i]),
+            text=text if isinstance(text := texts.get(str(new.row_ids[i]), ""), str) else " | ".join(text),
+            label=str(new.labels[i]),
+            before=str(old.predicted[i]),
+            after=str(new.predicted[i]),
+            sure_before=None if sure[0] is None else float(sure[0][i]),
+            sure_after=None if sure[1] is None else float(sure[1][i]),
+        )
+        for i in changed
+    ]
+    yield from sorted(flips, key=lambda flip: KINDS.index(flip.kind))
+
+
+def _decision(
+    released: Callable[[Results], Results | None],
+    new: Results,
+    params: Params,
+    anchor: Callable[[Results | None], Anchor | None],
+    notes: list[str],
+    *,
+    not_run: bool,
+) -> Decision | None:
+    if not_run:
+        return None
+    if not len(new.row_ids):
+        notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
+        return None
+    old = released(new)
+    # A model that was measured, and whose predictions cannot be had, is none that was never there.
+    known = old is not None and (len(old.row_ids) or old.quality)
+    return decide(new, old if known else None, params.promotion, anchor(old))
+
+
+def _knowing(again: Answers | None, root: Path, base: str, old: Results | None) -> Answers | None:
+    """The same, but what the base answered is not asked twice."""
+    if again is None or old is None:
+        return again
+    commit = git.commit_of(root, base)
+    return lambda revision: (lambda _: old) if revision == commit else again(revision)
+
+
+def _anchor(root: Path, new: Results, params: Params, again: Answers | None, notes: list[str]) -> Anchor | None:
+    if params.promotion.anchor is None:
+        return None
+
+    def as_released(revision: str) -> Callable[[Results], Results]:
+        def of_then(_: Results) -> Results:
+            side = Side(root, git.commit_of(root, revision, short=True))
+            found = results(side, model_of(side.yaml(root / "params.yaml"), revision))
+            notes.extend(side.notes)
+            return found
+
+        return of_then
+
+    return anchor_of(root, params.promotion.anchor, new, [again, as_released] if again else [as_released], notes)
+
+
+def _view(side: Side, model: str, results: Results) -> ModelView:
+    pairs = Counter(zip(results.labels.tolist(), results.predicted.tolist(), strict=True))
+    content = side.artifact(Paths(side.root).reliability(model)) if len(results.row_ids) else None
+    bins = csv.DictReader(io.StringIO((content or b"").decode("utf-8")))
+    return ModelView(
+        model,
+        results.quality,
+        results.profile,
+        confusion=[(actual, predicted, rows) for (actual, predicted), rows in sorted(pairs.items())],
+        reliability=[{key: float(value) for key, value in entry.items()} for entry in bins],
+    )
+
+
+def _curves(paths: Paths) -> dict[str, list[tuple[str, float, float]]]:
+    """Curve -> (model, step, value), from DVCLive's tables."""
+    curves: dict[str, list[tuple[str, float, float]]] = {}
+    for model in MODELS:
+        folder = paths.curves(model) / "plots/metrics"
+        for path in sorted(folder.rglob("*.tsv")):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file, delimiter="\t"):
+                    curves.setdefault(name, []).append((model, float(row["step"]), float(row[path.stem])))
+    return curves

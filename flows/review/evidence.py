@@ -1,0 +1,243 @@
+"""What a review is made of: plain records, filled by `flows.review.comparison`, judged by `flows.gate.promotion`,
+shown by `flows.review.pull_request` (Markdown) and `flows.review.page.page` (HTML)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Results:
+    """One model on its test rows; N rows, sorted by row_id."""
+
+    labels: np.ndarray
+    """(N,) the true labels, texts."""
+    predicted: np.ndarray
+    """(N,) the labels that the model gave."""
+    row_ids: np.ndarray
+    """(N,) texts, each once."""
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Name -> (N,) bool, such as "length: short"."""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    """metrics/quality/NAME.json."""
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    """metrics/profile/NAME.json."""
+    names: tuple[str, ...] = ()
+    """The C labels that the model knows."""
+    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """(N, C), in the order of `names`."""
+
+
+def number(values: Any, *keys: str) -> float | None:
+    """The finite number at values[key][key]... of a metrics file; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    usable = isinstance(values, int | float) and not isinstance(values, bool) and math.isfinite(values)
+    return float(values) if usable else None
+
+
+def mapping(values: Any, *keys: str) -> Mapping[str, Any]:
+    """The object at values[key][key]... of a metrics file; an empty one where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, Mapping) else {}
+
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+STOPS: tuple[Outcome, ...] = ("fail", "inconclusive")
+Finding = Literal[Outcome, "cannot tell", "not judged"]
+"""Of one check. The last two stop nothing: too few rows to show or to rule out a loss, and too few to ask at all."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of the gate: what was asked, what was found, in words a reviewer can repeat."""
+
+    name: str  # "quality", "anchor", "slices", "floor", "calibration", "identity terms", "groups", "latency", "size"
+    outcome: Finding
+    reason: str
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The release that no later one may fall far behind, and its model's results; why they are not known, else."""
+
+    version: str  # "v1.0.0"; as params.yaml has it where it is not known
+    results: Results | None
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """May it ship? `fail` where a check fails, else `inconclusive` where one is, else `pass`."""
+
+    outcome: Outcome
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Revision:
+    name: str  # as it was asked for: "main", "HEAD", "the working tree"
+    commit: str | None  # short hash; None: the working tree, with changes that are not committed
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class ParamChange:
+    key: str  # "distill.temperature"
+    before: Any  # None: was not there
+    after: Any  # None: is no longer there
+
+
+Unit = Literal["share", "ms", "MB", "rows/s", "nats", ""]
+Verdict = Literal["better", "worse", "no clear change", "unchanged", "same", "unknown",
+                  "not run", "not comparable", "other machine", "too noisy to tell"]  # fmt: skip
+Withheld = Literal["not run", "not comparable", "other machine", "too noisy to tell", "same"]
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """A number before and after. Fractions stay fractions (0.561); the unit says how to show it."""
+
+    model: str
+    metric: str  # "accuracy", "macro_f1", "ece", "latency_p50_ms", "size_mb", ...
+    unit: Unit
+    better: Literal["higher", "lower"]
+    before: float | None
+    after: float | None
+    low: float | None = None  # of after - before; from the same rows, paired
+    high: float | None = None
+    confidence: float | None = None  # of that interval
+    withheld: Withheld | None = None  # the verdict, where there is none of better and worse
+    why: str = ""  # in words, why it is withheld
+
+    @property
+    def difference(self) -> float | None:
+        """None also where before and after are no two measures of one thing."""
+        apart = self.withheld in ("not run", "not comparable", "other machine")
+        return None if apart or self.before is None or self.after is None else self.after - self.before
+
+    @property
+    def verdict(self) -> Verdict:
+        """`better` and `worse` only where the interval leaves out zero, or where there is none and it is exact."""
+        if self.withheld in ("not run", "not comparable", "other machine"):
+            return self.withheld
+        if self.difference is None:
+            return "unknown"
+        if self.difference == 0:
+            return "unchanged"
+        if self.withheld:
+            return self.withheld
+        if self.low is not None and self.high is not None and self.low <= 0 <= self.high:
+            return "no clear change"
+        return "better" if (self.difference > 0) == (self.better == "higher") else "worse"
+
+
+@dataclass(frozen=True)
+class StageChange:
+    stage: str
+    reasons: tuple[str, ...]  # "distill.temperature: 4 -> 3", "stages/distill.py changed", "after distill"
+
+
+Kind = Literal["right to wrong", "wrong to right", "wrong to wrong"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A test row that a model answered differently before."""
+
+    model: str
+    row_id: str
+    text: str
+    label: str
+    before: str
+    after: str
+    sure_before: float | None = None  # the probability that it gave its answer; None where that is not known
+    sure_after: float | None = None
+
+    @property
+    def kind(self) -> Kind:
+        if self.before == self.label:
+            return "right to wrong"
+        return "wrong to right" if self.after == self.label else "wrong to wrong"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One model, before and after, on the test rows that both have."""
+
+    model: str
+    rows: int
+    right_to_wrong: int
+    wrong_to_right: int
+    p_value: float  # McNemar's exact test, two-sided
+
+
+@dataclass(frozen=True)
+class LabelChange:
+    """A label's test rows, those that both revisions have: how many of them a model had right, before and after."""
+
+    model: str
+    label: str
+    rows: int
+    before: int
+    after: int
+    verdict: Literal["better", "worse", "no clear change"]  # of McNemar's test, corrected for the number of labels
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What is drawn of one model at one revision. Empty where the files are not there."""
+
+    name: str
+    quality: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    confusion: Sequence[tuple[str, str, int]]  # (actual, predicted, rows), of the pairs that occur
+    reliability: Sequence[Mapping[str, float]]  # a bin each: low, high, rows, confidence, accuracy
+
+
+@dataclass(frozen=True)
+class Review:
+    """All that a reviewer sees of a change; every number comes from a file that git or DVC tracks."""
+
+    base: Revision
+    head: Revision
+    params: tuple[ParamChange, ...]
+    metrics: tuple[MetricChange, ...]
+    stages: tuple[StageChange, ...]
+    paired: tuple[Paired, ...]
+    flips: tuple[Flip, ...]
+    decision: Decision | None  # None: nothing to decide on, see notes
+    candidate: str  # the model that the decision is about
+    before: tuple[ModelView, ...]
+    after: tuple[ModelView, ...]
+    curves: Mapping[str, Sequence[tuple[str, float, float]]]  # curve, as "train/loss" -> (model, step, value)
+    head_params: str  # the text of params.yaml that made the numbers
+    notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
+    data: Mapping[str, Any] = field(default_factory=dict)  # metrics/data/report.json; empty where there is none
+    data_before: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[LabelChange, ...] = ()  # of the candidate
+    not_run: tuple[StageChange, ...] = ()
+    """The stages that would run with these parameters, code and data, and why: the figures are not theirs."""
+    not_told: str = ""
+    """Why it cannot be told which stages would run; empty where it can."""
+    not_run_models: frozenset[str] = frozenset()
+    """The models of which a figure comes from such a stage."""
+    only_costs_not_run: frozenset[str] = frozenset()
+    """Those of them whose quality is of this change: `profile` times all models, and so runs where any is another."""
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """The models whose quality before and after is of two things: other test rows, or other labels."""
+        return frozenset(change.model for change in self.metrics if change.verdict == "not comparable")
+
+
+def without_texts(review: Review) -> Review:
+    """The same review, whose test rows with another answer are shown by their ids alone."""
+    return replace(review, flips=tuple(replace(flip, text="") for flip in review.flips))

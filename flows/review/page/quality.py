@@ -1,0 +1,123 @@
+"""Where the candidate is weak: slices, robustness, fairness, confusions, each before and after. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flows.review.evidence import ModelView, Review, mapping, number
+from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, shown
+from flows.review.page.tables import candidate_first, names_of, sides_of, view_of
+
+CONFUSIONS_SHOWN = 12  # of a model, below its matrices
+IDENTITY = "he, she and the like"
+
+
+def quality_tables(review: Review) -> Iterator[Table]:
+    """Slices, robustness and fairness of the candidate, each a row: rows, then numbers before and after."""
+    views = [view_of(side, review) for side in (review.before, review.after)]
+    sides = [view.quality if view else {} for view in views]
+    accuracy = (("accuracy", "Accuracy", "share"),)
+    compared = review.candidate not in review.apart
+    slices = [mapping(side, "slices") for side in sides]
+    for i, column in enumerate(dict.fromkeys([*slices[1], *slices[0]])):
+        parts = [mapping(side, column) for side in slices]
+        yield _sided(
+            f"slices-{i}", f"Accuracy by {column}.", str(column).capitalize(), parts, accuracy, compared=compared
+        )
+    changed = [mapping(side, "robustness") for side in sides]
+    rates = (("flip_rate", "Flipped", "share"), ("accuracy", "Accuracy", "share"))
+    yield _sided(
+        "robustness", "Texts changed in ways that should not matter.", "Change", changed, rates, compared=compared
+    )
+    fairness = [mapping(side, "fairness") for side in sides]
+    swaps = [{IDENTITY: part} if (part := mapping(side, "identity_swaps")) else {} for side in fairness]
+    rates = (("flip_rate", "Flipped", "share"), ("mean_change", "Probability moved", "share"))
+    yield _sided("swaps", "Texts with their identity words swapped.", "Words", swaps, rates, compared=compared)
+    groups = [mapping(side, "groups") for side in fairness]
+    of_groups = [mapping(side, "rates") or side for side in groups]
+    yield _sided("groups", "Accuracy by group.", "Group", of_groups, accuracy, compared=compared)
+    gaps = [{key: {"gap": side[key]} for key in side if str(key).endswith("_gap")} for side in groups]
+    yield _sided("gaps", "The largest gaps between groups.", "Of", gaps, (("gap", "Gap", "share"),), compared=compared)
+
+
+def _sided(
+    key: str,
+    caption: str,
+    heading: str,
+    sides: Sequence[Mapping[str, Any]],
+    shown: Sequence[tuple[str, str, str]],
+    *,
+    compared: bool,
+) -> Table:
+    """A row a name; of each number before, after, and the difference. Names without any number are left out."""
+    before, after = sides
+    counted = any(number(part, "rows") is not None for side in sides for part in side.values())
+    rows = []
+    for name in dict.fromkeys([*after, *before]):
+        old, new = before.get(name), after.get(name)
+        if all(number(side, field) is None for side in (old, new) for field, _, _ in shown):
+            continue
+        count = number(new, "rows") if number(new, "rows") is not None else number(old, "rows")
+        cells = [Cell(NOT_KNOWN if count is None else f"{count:,.0f}", count, "number")] if counted else []
+        for field, _, unit in shown:
+            was, now = number(old, field), number(new, field)
+            change = now - was if compared and was is not None and now is not None else None
+            note = _ends(new) if field == "accuracy" else ""
+            cells += [cell(was, unit), cell(now, unit, note=note), cell(change, unit, signed=True)]
+        rows.append((Cell(str(name).replace("_", " ")), *cells))
+    titles = [f"{title} {when}" for _, title, _ in shown for when in ("before", "after", "difference")]
+    return Table(key, caption, (heading, *(["Rows"] if counted else []), *titles), tuple(rows))
+
+
+def _ends(values: Any) -> str:
+    low, high = number(values, "low"), number(values, "high")
+    return "" if low is None or high is None else f"{shown(low, 'share')} to {shown(high, 'share')}"
+
+
+def panels(review: Review) -> list[dict[str, Any]]:
+    """A model each, the candidate first: which of its matrices there are, and its commonest confusions."""
+    sides = {name: (before, after) for name, before, after in sides_of(review)}
+    return [
+        {
+            "model": name,
+            "key": i,
+            "caption": _of_matrix(*sides[name], comparable=name not in review.apart),
+            "table": _confusions(f"confusions-{i}", name, *sides[name]),
+        }
+        for name in candidate_first(sides, review)
+        for i in [names_of(review).index(name)]
+        if any(view and view.confusion for view in sides[name])
+    ]
+
+
+def _of_matrix(before: ModelView | None, after: ModelView | None, *, comparable: bool) -> str:
+    """How the matrix of a model is read: that of a change, or of the one side that can be drawn."""
+    both = all(view and view.confusion for view in (before, after))
+    if both and comparable:
+        return (
+            "How the shares of each label’s rows changed: blue is better, orange worse; right answers are on the "
+            "diagonal. What has no colour is as it was."
+        )
+    word = "after" if after and after.confusion else "before"
+    why = "which cannot be compared with those before" if both else "the only side with predictions"
+    return f"The shares of each label’s rows {word} the change, {why}; errors are off the diagonal."
+
+
+def _confusions(key: str, name: str, before: ModelView | None, after: ModelView | None) -> Table:
+    counts = [
+        Counter({(actual, guess): rows for actual, guess, rows in view.confusion if actual != guess}) if view else {}
+        for view in (before, after)
+    ]
+    pairs = sorted(counts[0] | counts[1], key=lambda pair: (-counts[1].get(pair, 0), -counts[0].get(pair, 0), pair))
+    rows = tuple(
+        (
+            Cell(pair[0], style="label"),
+            Cell(pair[1], style="label"),
+            *(Cell(f"{side.get(pair, 0):,}", side.get(pair, 0), "number") for side in counts),
+        )
+        for pair in pairs[:CONFUSIONS_SHOWN]
+    )
+    caption = f"The commonest confusions of {name} after the change: test rows of each."
+    return Table(key, caption, ("Label", "Taken for", "Before", "After"), rows)

@@ -1,0 +1,302 @@
+"""The review of a change as Markdown, for a pull request: five answers first, the details folded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from flows.review import data_report
+from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
+from flows.review.markdown import arrows, between, escape, table, value
+
+MARK = "<!-- winnow: review -->"  # by which the comment is found again
+OUTCOMES = {
+    "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
+    "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
+}  # fmt: skip
+VERDICTS = {"better": "▲ better", "worse": "▼ worse", "unchanged": "=", "same": "same (within 1%)", "unknown": "-"}
+NAMES = {
+    "macro_f1": "macro-F1", "log_loss": "log loss", "ece": "calibration error", "brier": "Brier score",
+    "latency_p50_ms": "latency p50", "latency_p99_ms": "latency p99", "throughput_rows_per_s": "throughput",
+    "start_up_ms": "start-up", "peak_rss_mb": "peak memory", "size_mb": "size",
+}  # fmt: skip
+FLIPS_SHOWN = 10
+TEXT_SHOWN = 160  # characters of a text
+LIST_SHOWN = 3  # parameters named in the first table
+RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metrics."
+NOT_RUN_SHOWN = 10  # stages that would run
+
+
+def as_markdown(review: Review) -> str:
+    """The whole comment. GitHub's limit of 65,536 characters is far: tables are of models, ten rows are shown."""
+    parts = [
+        MARK,
+        f"## {_title(review)}",
+        *([_not_run(review)] if review.not_run else []),
+        table(("question", "answer"), _answers(review)),
+        *([_list(review.notes)] if review.notes else []),
+        _folded("The gate, check by check", _gate(review)),
+        _folded(f"Parameters ({len(review.params)})", _params(review)),
+        _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
+        *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
+        _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
+        _folded("Test rows with another answer", _flips(review)),
+        f"Every number is from a file that git or DVC tracks: {_revision(review.head)} against "
+        f"{_revision(review.base)}. Intervals are of the same test rows in pairs, where there are such; times and "
+        "memory within 10% count as equal, and times whose rounds overlap tell nothing.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(review: Review) -> str:
+    if review.not_run:
+        return "Winnow review: ❌ not run"
+    outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
+    return f"Winnow review: {outcome}"
+
+
+def stopped(review: Review) -> str | None:
+    """Why `winnow review --check` fails, and what to do; None where it does not."""
+    if review.not_told:
+        return review.not_told
+    if review.not_run:
+        return "not run: the review says which stages would run. Next: winnow reproduce."
+    failed = review.decision is not None and review.decision.outcome == "fail"
+    return "the gate says fail; the review says why." if failed else None
+
+
+def not_run(review: Review) -> str:
+    """In words, what was changed and not run; for the page and the comment."""
+    count = len(review.not_run)
+    stages = f"{count} stage{'' if count == 1 else 's'} would run"
+    whole, costs = (
+        ", ".join(view.name for view in review.after if view.name in models)
+        for models in (review.not_run_models - review.only_costs_not_run, review.only_costs_not_run)
+    )
+    lacking = [f"no figures of this change for {whole}"] if whole else []
+    lacking += [f"no {'costs' if whole else 'costs of this change'} for {costs}"] if costs else []
+    figures = f"There are {', and '.join(lacking)}." if lacking else "No model's figures come from them."
+    return f"{stages} with this code, these parameters and this data. {figures}"
+
+
+def _candidate_not_run(review: Review) -> str:
+    """What of the candidate was not run, in words; empty where all of it was."""
+    if review.candidate not in review.not_run_models:
+        return ""
+    only_costs = review.candidate in review.only_costs_not_run
+    return f"{review.candidate} was not {'timed' if only_costs else 'run'} with this change"
+
+
+def _not_run(review: Review) -> str:
+    """Red on GitHub; the stages below, each with why."""
+    lines = [f"> - `{c.stage}`: {escape(arrows('; '.join(c.reasons)))}" for c in review.not_run[:NOT_RUN_SHOWN]]
+    more = len(review.not_run) - len(lines)
+    lines += [f"> - and {more} more"] if more > 0 else []
+    told = f"**Not run.** {not_run(review)} {RUN_IT}"
+    return "\n".join(["> [!CAUTION]", f"> {told}", ">", *lines])
+
+
+def _data_changed(review: Review) -> bool:
+    return bool(review.data) and review.data != review.data_before
+
+
+def _revision(revision: Revision) -> str:
+    commit = f" (`{revision.commit}`)" if revision.commit and revision.commit != revision.name else ""
+    return f"{escape(revision.name)}{commit}"
+
+
+def _answers(review: Review) -> Iterator[tuple[str, str]]:
+    yield "What changed?", _what(review)
+    yield "Better or worse?", _better(review)
+    yield "Is that real?", _real(review)
+    yield "What does it cost?", _cost(review)
+    yield "May it ship?", _ship(review)
+
+
+def _what(review: Review) -> str:
+    named = [f"`{change.key}` {shown(change.before)} → {shown(change.after)}" for change in review.params[:LIST_SHOWN]]
+    more = len(review.params) - len(named)
+    parts = [", ".join(named) + (f" and {more} more" if more else "") if named else "no parameter"]
+    names = [change.stage for change in review.stages]
+    parts.append(
+        f"{len(names)} stages: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "no stage"
+    )
+    return "; ".join(parts)
+
+
+def _of(review: Review, metric: str) -> MetricChange | None:
+    return next((c for c in review.metrics if c.model == review.candidate and c.metric == metric), None)
+
+
+def _better(review: Review) -> str:
+    found = [change for name in ("macro_f1", "accuracy") if (change := _of(review, name))]
+    if any(change.verdict == "not run" for change in found):
+        return f"**not run**: {review.candidate} has no figures of this change"
+    found = [change for change in found if change.after is not None]
+    if not found:
+        return f"not known: {review.candidate} has no metrics"
+    apart = "not comparable: " if found[0].verdict == "not comparable" else ""
+    return f"{review.candidate}: {apart}" + "; ".join(
+        f"{NAMES.get(change.metric, change.metric)} {sides(change)}"
+        + ("" if change.difference is None else f" ({difference(change)})")
+        for change in found
+    )
+
+
+def sides(change: MetricChange, written: Callable[[float | None, str], str] = value) -> str:
+    """Both figures; with an arrow only where one became the other."""
+    before, after = written(change.before, change.unit), written(change.after, change.unit)
+    if change.verdict in ("not comparable", "other machine"):
+        return f"{before} before, {after} now"
+    return f"{before} → {after}"
+
+
+def _real(review: Review) -> str:
+    change = _of(review, "macro_f1")
+    paired = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    if change is not None and change.verdict == "not run":
+        return "**not run**"
+    if change is not None and change.verdict == "not comparable":
+        return f"not comparable: {change.why}"
+    if change is None or change.difference is None:
+        return "not known: there is nothing to compare with"
+    words = {"better": "yes", "worse": "yes", "no clear change": "not shown", "unchanged": "no difference"}
+    parts = [words.get(change.verdict, "not known")]
+    if (ends := interval(change)) != "-":
+        parts.append(f"the difference is between {ends} ({change.confidence:.0%} interval)")
+    if paired:
+        parts.append(
+            f"of {paired.rows:,} test rows {paired.wrong_to_right:,} became right, {paired.right_to_wrong:,} wrong "
+            f"(McNemar p = {paired.p_value:.2g})"
+        )
+    return "; ".join(parts)
+
+
+def _cost(review: Review) -> str:
+    shown_changes = [change for name in ("latency_p50_ms", "size_mb") if (change := _of(review, name))]
+    if any(change.verdict == "not run" for change in shown_changes):
+        return f"**not run**: {review.candidate} was not measured anew"
+    known = [change for change in shown_changes if change.after is not None]
+    if not known:
+        return "not measured"
+    return "; ".join(f"{NAMES[change.metric]} {sides(change)}{_told(change)}" for change in known)
+
+
+def _told(change: MetricChange) -> str:
+    """The verdict in brackets, after by how much it differs."""
+    if change.verdict in ("unchanged", "unknown"):
+        return ""
+    return f" ({_factor(change)}, {verdict(change)})" if change.difference else f" ({verdict(change)})"
+
+
+def verdict(change: MetricChange) -> str:
+    """In words, with why there is none of better and worse."""
+    return VERDICTS.get(change.verdict, change.verdict) + (f": {escape(change.why)}" if change.why else "")
+
+
+def _factor(change: MetricChange) -> str:
+    assert change.before is not None
+    assert change.after is not None
+    return f"{change.after / change.before - 1:+.0%}" if change.before else "from 0"
+
+
+def _ship(review: Review) -> str:
+    if why := _candidate_not_run(review):
+        return f"**❌ no**: {why}"
+    decision = review.decision
+    if decision is None:
+        return "not known: nothing was judged"
+    reasons = [check.reason for check in decision.checks if check.outcome == decision.outcome]
+    if decision.outcome == "pass":
+        reasons = [check.reason for check in decision.checks if check.name == "quality"]
+        reasons += [f"{check.name.capitalize()}: {check.outcome}." for check in decision.checks if _is_open(check)]
+    return f"**{OUTCOMES[decision.outcome]}**. " + escape(arrows(" ".join(reasons)))
+
+
+def _is_open(check: Check) -> bool:
+    """It stops nothing, and shows nothing."""
+    return check.outcome in ("cannot tell", "not judged")
+
+
+def _gate(review: Review) -> str:
+    decision = review.decision
+    if decision is None:
+        why = _candidate_not_run(review)
+        return "Nothing was judged" + (f": {why}." if why else "; the notes say why.")
+    rows = [(check.name, OUTCOMES[check.outcome], escape(arrows(check.reason))) for check in decision.checks]
+    return table(("check", "outcome", "why"), rows)
+
+
+def _params(review: Review) -> str:
+    rows = [(f"`{c.key}`", shown(c.before), shown(c.after)) for c in review.params]
+    return table(("parameter", "before", "after"), rows) if rows else "None differs."
+
+
+def _numbers(changes: Sequence[MetricChange]) -> str:
+    known = [change for change in changes if change.before is not None or change.after is not None]
+    if not known:
+        return "There are no metrics."
+    same = sum(change.verdict == "unchanged" for change in known)
+    known = [change for change in known if change.verdict != "unchanged"]
+    if not known:
+        return f"All {same} are the same."
+    rows = [
+        (
+            change.model,
+            NAMES.get(change.metric, change.metric),
+            value(change.before, change.unit),
+            value(change.after, change.unit),
+            difference(change),
+            interval(change),
+            verdict(change),
+        )
+        for change in known
+    ]
+    listed = table(("model", "number", "before", "after", "difference", "between", ""), rows)
+    return f"{listed}\n\n{same} more are the same." if same else listed
+
+
+def _stages(review: Review) -> str:
+    rows = [(f"`{c.stage}`", escape(arrows("; ".join(c.reasons)))) for c in review.stages]
+    return table(("stage", "why"), rows) if rows else "None: dvc.lock is the same but for its outs."
+
+
+def _flips(review: Review) -> str:
+    flips = [flip for flip in review.flips if flip.model == review.candidate]
+    if not flips:
+        return f"{review.candidate} gives the same answers, or there is nothing to compare with."
+    total = ", ".join(f"{sum(flip.kind == kind for flip in flips)} {kind}" for kind in KINDS)
+    rows = [_flip(flip) for flip in flips[:FLIPS_SHOWN]]
+    return f"{review.candidate}: {total}. The first {len(rows)}:\n\n" + table(
+        ("text", "label", "before", "after", ""), rows
+    )
+
+
+def _flip(flip: Flip) -> tuple[str, ...]:
+    text = " ".join(flip.text.split())
+    cut = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 3]}..."
+    answers = ((flip.before, flip.sure_before), (flip.after, flip.sure_after))
+    before, after = (escape(answer) + (f" ({sure:.0%})" if sure is not None else "") for answer, sure in answers)
+    return escape(cut) or f"row {flip.row_id}", escape(flip.label), before, after, flip.kind
+
+
+def difference(change: MetricChange) -> str:
+    return value(change.difference, change.unit, signed=True)
+
+
+def interval(change: MetricChange) -> str:
+    """The ends of the difference; "-" where they are not known, or are but the noise of times."""
+    return "-" if change.confidence is None else between(change.low, change.high, change.unit)
+
+
+def shown(parameter: Any) -> str:
+    text = "none" if parameter is None else str(parameter)
+    return f"`{escape(text if len(text) <= 60 else text[:57] + '...')}`"
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- Note: {escape(line)}" for line in lines)

