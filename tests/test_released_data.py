@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import init_repository, run
 
-from flows.cli.commands import _remember_data
+from flows.cli.releasing import _remember_data
 from flows.releases import released_data
 from stages.core.paths import Paths
 

@@ -39,7 +39,7 @@ STAGE = """
 from pathlib import Path
 
 import library
-from stages import guard
+from stages.core import guard
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 

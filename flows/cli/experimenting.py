@@ -1,0 +1,55 @@
+"""The commands that run the graph several times: with other seeds, or with parts of the recipe left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flows.cli.project import checked_root
+
+
+@click.command()
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="That of params.yaml, and the next."
+)
+@click.option("--output", metavar="FILE", help="Without it: the project's docs/ablation.md; the figures go beside it.")
+def ablation(seeds: int, output: str | None) -> None:
+    """Measure what each part of the recipe is worth.
+
+    Trains the students of every loss, and what is made of them, once a seed: an hour or so on two cores. It is of
+    the last commit, in a checkout of its own. What has run before is not run again.
+    """
+    root = checked_root()
+    from flows.experiments import ablation as table
+
+    found = table.ablate(root, seeds, lambda line: click.echo(line, err=True))
+    page = Path(output) if output is not None else root / "docs/ablation.md"
+    record = table.write(found, page)
+    click.echo(f"Written: {page}, {record}", err=True)
+
+
+@click.command()
+@click.option(
+    "--seeds",
+    "count",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="That of params.yaml, and the next.",
+)
+def seeds(count: int) -> None:
+    """Measure how much of each model's figures is the luck of a seed.
+
+    Trains and compresses once a seed, on the same rows, and measures on the test rows and on those set aside. It is of
+    the last commit, in a checkout of its own. What has run before is not run again. Writes metrics/seeds.json.
+    """
+    root = checked_root()
+    from flows.experiments import seeds as several
+    from flows.review import metrics as table
+    from stages.core.paths import Paths
+
+    found = several.measure(root, count, lambda line: click.echo(line, err=True))
+    several.write(found, Paths(root).seeds)
+    click.echo(table.as_text(table.rows(root), table.notes(root)))
+    click.echo(f"Written: {Paths(root).seeds}. `make readme` shows it.", err=True)

@@ -1,0 +1,93 @@
+"""The commands about the graph: is params.yaml right, what would run, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from flows.cli.project import checked_root, print_json, use_server
+
+
+@click.command()
+@click.option("--packages", is_flag=True, help="Also compare the installed packages with hashes.txt.")
+def check(packages: bool) -> None:
+    """Check params.yaml.
+
+    Silent where it is right; otherwise a line a mistake, and exit code 1. Plug-ins and the path of the data must
+    exist.
+    """
+    root = checked_root()
+    if packages:
+        from flows.running.packages import faults
+
+        if found := list(faults(root)):
+            raise ValueError("\n".join(found))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="An object: each stage that would run, and its reasons.")
+@click.option("--check", is_flag=True, help="Only check that dvc.lock is of this code; exit with 1 where it is not.")
+@click.option("--verbose", is_flag=True, help="Every reason, a line each.")
+def plan(as_json: bool, check: bool, verbose: bool) -> None:
+    """Say what would run, and why: a line a stage.
+
+    A stage that only follows another is skipped in the end where what it reads comes out as it was.
+    """
+    from flows.dvc import dvc_project
+
+    root = checked_root()
+    if check:
+        if stale := dvc_project.stale(root):
+            raise click.ClickException(
+                f"dvc.lock does not match params.yaml, the code or the data: {', '.join(stale)} would run. "
+                "Run `dvc repro`, and commit dvc.lock and metrics/."
+            )
+        return
+    reasons = dvc_project.plan(root).reasons
+    if as_json:
+        print_json(reasons)
+    else:
+        _print_plan(root, reasons, verbose=verbose)
+
+
+def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, verbose: bool = False) -> None:
+    from flows.cli import planned
+
+    click.echo(planned.as_text(reasons, verbose=verbose))
+    if took := planned.time_of(root, reasons):
+        click.echo(took)
+
+
+@click.command()
+@click.option("--stage", "stages", metavar="STAGE", multiple=True, help="Only this one and all before it; repeatable.")
+@click.option("--force", is_flag=True, help="Run the named stages (none named: all) even where nothing changed.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
+def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
+    """Bring every stage up to date.
+
+    Prefect runs the graph of dvc.yaml and shows each stage; the table of models is printed at the end. It uses
+    the server that `winnow serve` would, or a temporary one. A second one in the same clone waits for the first.
+    """
+    root = checked_root()
+    from flows.dvc import dvc_project
+
+    if dry_run:
+        plan = dvc_project.plan(root, stages)
+        forced = dict.fromkeys(dvc_project.forced(plan.graph, stages), ("by force",)) if force else {}
+        reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
+        _print_plan(root, reasons)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as threads:
+        plan_made = threads.submit(dvc_project.plan, root, stages)  # DVC looks while Prefect is loaded
+        use_server()
+        from flows.reproduce import run
+
+        if message := run(root, stages, force=force, plan=plan_made):
+            raise click.ClickException(message)
+    from flows.review import metrics
+
+    click.echo(metrics.as_text(metrics.rows(root), metrics.notes(root)))

@@ -1,0 +1,75 @@
+"""What is wrong with params.yaml that a look at its values alone does not show: `winnow check`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stages.core.params import IngestParams, Params
+
+
+def mistakes(root: Path, params: Params) -> Iterator[str]:
+    """What a look at params.yaml alone does not show: plug-ins and files that do not exist."""
+    from flows.running.masking import keys_with_a_secret
+    from stages.backends import NEEDS, QUANTIZERS
+    from stages.compression.refusals import faults_of_folder, faults_of_student
+    from stages.core import plugins
+    from stages.models import FAMILIES
+    from stages.models.pretrained import faults_of_model, located_here
+    from stages.sources import SOURCES
+    from stages.tasks import TASKS
+
+    if secret := list(keys_with_a_secret(params.model_dump())):
+        remedy = "Keep it in the environment, or in dvc remote modify --local."
+        yield from (f"params.yaml: {key} holds a secret in a URL. {remedy}" for key in secret)
+        return  # the other messages show the values
+    for table, name, key in (
+        (TASKS, params.task, "task"),
+        (SOURCES, params.ingest.source, "ingest.source"),
+        (FAMILIES, params.model.family, "model.family"),
+        (FAMILIES, params.distill.family, "distill.family"),
+        (QUANTIZERS, params.quantize.backend, "quantize.backend"),
+    ):
+        try:
+            plugins.check(table, name, key=key)
+        except ValueError as error:
+            yield str(error)
+    backend = params.quantize.backend
+    yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
+    yield from faults_of_student(params)
+    try:  # a model of the Hub may not be here yet; then the stage `tokenize` looks at it
+        if folder := located_here(params.model, root):
+            yield from list(faults_of_model(folder, params)) or faults_of_folder(folder, params)
+    except ValueError as error:
+        yield str(error)
+    if params.ingest.splits.transfer is not None and params.clean.unlabelled == "drop":
+        yield (
+            f"params.yaml: ingest.splits.transfer is '{params.ingest.splits.transfer}', and clean.unlabelled 'drop', "
+            "so all of its rows would be dropped. Set clean.unlabelled: transfer, or ingest.splits.transfer: null."
+        )
+    if params.ingest.text_pair_column is not None and params.tokenize.long_texts == "windows":
+        yield (
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
+            "Allowed for pairs: truncate, which cuts the longer text first."
+        )
+    yield from _of_path(root, params.ingest)
+
+
+def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
+    """What of the data is not there, or is not what the parameters say; of S3 nothing is asked."""
+    scheme, separator, _ = ingest.path.partition("://")
+    if separator and scheme != "s3":
+        yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."
+    elif not separator and not (root / ingest.path).exists():
+        yield (
+            f"params.yaml: ingest.path is '{ingest.path}'. There is no such file or folder. "
+            "Give a path from the project's folder, or an absolute one."
+        )
+    elif not separator and ingest.source == "files":
+        from stages.sources.files import faults
+
+        with contextlib.chdir(root):  # as the stage, which is told the same path
+            yield from faults(ingest)

@@ -1,0 +1,99 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.project import root_here
+
+if TYPE_CHECKING:
+    from flows.cli.answers import Row
+
+DEFAULT_MODEL = "artifacts/models/quantized"
+
+
+@click.command()
+@click.argument("texts", metavar="[TEXT]...", nargs=-1)
+@click.option(
+    "--pair", "pairs", metavar="TEXT", multiple=True, help="The second text, for a model of pairs; one a TEXT."
+)
+@click.option(
+    "--file", "file", metavar="FILE",
+    help="Rows of csv, tsv, jsonl or parquet (also with .gz), or else lines of text; - is the standard input.",
+)  # fmt: skip
+@click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.text_column of params.yaml.")
+@click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.text_pair_column.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with the probability of every label.")
+@click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
+@click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
+def predict(
+    texts: tuple[str, ...],
+    pairs: tuple[str, ...],
+    file: str | None,
+    text_column: str | None,
+    text_pair_column: str | None,
+    as_json: bool,
+    model: str | None,
+    threads: int | None,
+) -> None:
+    """Label each TEXT, or each row of a file.
+
+    Prints a line a text, in their order: label, probability and text (of a pair, both), with tabs between. Each
+    run of white space inside a text is printed as one space. A line of text holds a text, or of a pair both with a
+    tab between.
+
+    A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
+    many there are is told on stderr. An empty line between the rows of a csv or jsonl is no row, and has no answer.
+    Exits with 1 where no row has an answer.
+    """
+    if bool(texts) == (file is not None):
+        raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to label: give TEXT or --file.")
+    if pairs and len(pairs) != len(texts):
+        raise click.UsageError(f"{len(pairs)} --pair for {len(texts)} TEXT. Give each TEXT one --pair, in their order.")
+    folder = Path(model) if model is not None else root_here() / DEFAULT_MODEL
+    if model is None and not folder.is_dir():
+        raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
+    from flows.cli import answers
+    from flows.running.budget import cores
+    from stages.backends.runners import open_runner
+    from stages.core.model_folder import describe, wants_pairs
+
+    if file is not None:
+        rows = _rows_of(file, text_column, text_pair_column, are_pairs=wants_pairs(describe(folder)))
+    elif text_column or text_pair_column:
+        raise click.UsageError("--text-column and --text-pair-column are about a --file.")
+    else:
+        given = _not_empty(texts, "text")
+        rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
+    unanswered = answers.Unanswered()
+    for line in answers.answers(rows, open_runner(folder, threads=threads or cores()), unanswered, as_json=as_json):
+        click.echo(line)
+    if unanswered.are_all:
+        raise click.ClickException(str(unanswered))
+    if told := str(unanswered):
+        click.echo(f"winnow: {told}", err=True)
+
+
+def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: bool) -> Iterator[Row]:
+    """The rows of a file, a table or lines. Raises UsageError where the options do not fit it or the model."""
+    from flows.cli import asked
+
+    if text_pair and not are_pairs:
+        raise click.UsageError("The model is of single texts: leave --text-pair-column out.")
+    if asked.is_table(file):
+        return asked.rows_of_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs))
+    if text or text_pair:
+        endings = ", ".join(asked.ENDINGS)
+        raise click.UsageError(f"{file} is read as lines of text, which have no columns. A table ends in {endings}.")
+    return asked.rows_of_lines(file, are_pairs=are_pairs)
+
+
+def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise ValueError(f"{unit} {number} is empty. Give every {unit} something to label.")
+        yield text

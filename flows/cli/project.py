@@ -1,0 +1,66 @@
+"""What commands share: the project that they are about, the server that they use, JSON."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def root_here() -> Path:
+    """The project around the current folder. Raises FileNotFoundError where there is none."""
+    from flows.running.root import find_root
+
+    return find_root(Path.cwd())
+
+
+def checked_root() -> Path:
+    """The project's root, where its params.yaml is right. Raises ValueError with a line a mistake."""
+    root = root_here()
+    from flows.cli.mistakes import mistakes
+    from flows.running.git import require_repository
+    from stages.core.params import load_params
+
+    if not _without_git(root):
+        require_repository(root)
+    found = list(mistakes(root, load_params(root / "params.yaml")))
+    if found:
+        raise ValueError("\n".join(found))
+    return root
+
+
+def _without_git(root: Path) -> bool:
+    """Whether DVC was told to do without git (`dvc init --no-scm`)."""
+    from configobj import ConfigObj
+
+    files = (ConfigObj(str(root / ".dvc" / name), interpolation=False) for name in ("config", "config.local"))
+    return any(file.get("core", {}).get("no_scm", "").lower() == "true" for file in files)
+
+
+def use_server() -> None:
+    """A server that answers is used, so that its page shows the run; else Prefect starts one for this run.
+
+    Raises ConnectionError where one was named and does not answer, PermissionError where one was named, or a password
+    given, and it wants another. One that nobody named and that wants another is somebody else's, on the same machine.
+    """
+    from flows.serving import serving
+
+    try:
+        serving.connect()
+    except (ConnectionError, serving.OtherPasswordError) as error:
+        if os.environ.get("PREFECT_API_URL"):
+            raise
+        if isinstance(error, serving.OtherPasswordError):
+            if os.environ.get("PREFECT_API_AUTH_STRING"):
+                raise
+            click.echo(f"winnow: {error} Until then a temporary server is used.", err=True)
+        serving.guard_temporary_server()
+
+
+def print_json(content: Any) -> None:
+    """The content on the standard output, letters of any script as they are."""
+    import json
+
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
