@@ -27,7 +27,7 @@ from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise
 from flows.running.root import here, retraining_in
 from flows.running.worktrees import worktree
-from flows.serving.serving import superseded
+from flows.serving.schedules import superseded
 
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
 MENDS = 3  # attempts to make altered objects of the cache again

@@ -1,4 +1,4 @@
-"""flows/serving/serving.py against real Prefect servers, runners and flow processes."""
+"""flows/serving against real Prefect servers, runners and flow processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ from prefect.settings import (
 from prefect.states import Completed, Crashed, Failed, Pending, State
 
 from flows.retrain import retrain
-from flows.serving import passwords, serving
+from flows.serving import passwords, schedules
+from flows.serving.automations import install_alerts, install_automations
+from flows.serving.server import _what_to_start, start_server
 
 STALE_AFTER = timedelta(seconds=45)
 
@@ -50,13 +52,13 @@ SERVED = """
 import os, sys, time
 from pathlib import Path
 
-from flows import serving
+from flows.serving import runner, schedules
 from prefect import flow
 from prefect.states import Completed
 
 @flow(name=sys.argv[1], persist_result=False)
 def work(seconds: float = 0):
-    if reason := serving.superseded():
+    if reason := schedules.superseded():
         return Completed(name="Skipped", message=reason)
     with Path("started").open("a") as file:
         file.write(f"{time.time()} {os.getpid()}\\n")
@@ -66,8 +68,8 @@ def work(seconds: float = 0):
 
 if __name__ == "__main__":
     seconds = float(sys.argv[2])
-    schedule = serving.schedule_of(sys.argv[3] or None)
-    serving.serve(work, name="test", schedule=schedule, parameters={"seconds": seconds})
+    schedule = schedules.schedule_of(sys.argv[3] or None)
+    runner.serve(work, name="test", schedule=schedule, parameters={"seconds": seconds})
 """
 
 
@@ -93,7 +95,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def start(self) -> None:
-        script = "import sys; from pathlib import Path; from flows.serving.serving import start_server; "
+        script = "import sys; from pathlib import Path; from flows.serving.server import start_server; "
         script += "start_server(Path(sys.argv[1]), int(sys.argv[2]))"
         more = {
             "HOME": str(self.home),
@@ -261,7 +263,7 @@ def served(server: Server, client: Any, tmp_path: Path, request: pytest.FixtureR
 
 def child(code: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A fresh process in which `serving` is called; what goes wrong is its last line."""
-    command = [sys.executable, "-c", f"from flows import serving\n{code}"]
+    command = [sys.executable, "-c", f"from flows.serving import server\n{code}"]
     return subprocess.run(command, env=environment(**more), capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -381,7 +383,7 @@ def test_a_password_of_the_users_own_is_taken_and_written_nowhere(tmp_path: Path
     monkeypatch.setattr(os, "execve", lambda _path, _command, environment: seen.append(environment))
     for given in ("me:mine", ""):
         monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", given)
-        serving.start_server(tmp_path / "store", port := free_port())
+        start_server(tmp_path / "store", port := free_port())
         assert passwords.password_file(port).exists() == (not given)
     assert seen[0]["PREFECT_SERVER_API_AUTH_STRING"] == "me:mine"
     assert seen[1]["PREFECT_SERVER_API_AUTH_STRING"] == passwords.made(port), "it stays the same from then on"
@@ -411,14 +413,14 @@ def test_whoever_starts_a_run_cannot_say_of_which_clone_it_is():
 
 def test_a_port_in_use_is_one_line_that_names_it(server: Server, tmp_path: Path):
     with pytest.raises(ValueError, match=f"^port {server.port} of 127.0.0.1 is in use.*or choose another port.$"):
-        serving.start_server(tmp_path / "store", server.port)
+        start_server(tmp_path / "store", server.port)
     assert not (tmp_path / "store").exists()
 
 
 def test_a_password_without_a_user_is_refused_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "hunter2")
     with pytest.raises(ValueError, match="user:password") as caught:
-        serving.start_server(tmp_path, free_port())
+        start_server(tmp_path, free_port())
     assert "hunter2" not in str(caught.value)
 
 
@@ -427,7 +429,7 @@ def test_connect_makes_flows_here_and_in_children_use_the_server(
     server: Server, tmp_path: Path, early: str, given: bool
 ):
     done = child(
-        f"{early}\nprint(serving.connect())\n"
+        f"{early}\nprint(server.connect())\n"
         "from prefect.client.orchestration import get_client\n"
         "with get_client(sync_client=True) as client: print(client.api_url); client.read_flows()\n"
         "import os; print(os.environ['PREFECT_API_URL'], os.environ['PREFECT_API_AUTH_STRING'])",
@@ -451,7 +453,7 @@ def test_connect_makes_flows_here_and_in_children_use_the_server(
     ],
 )
 def test_connect_says_in_one_line_that_no_server_answers(tmp_path: Path, given: str, remedy: str):
-    code = f"serving.PORT = {free_port()}\nserving.connect()"
+    code = f"server.PORT = {free_port()}\nserver.connect()"
     done = child(code, PREFECT_API_URL=given, PREFECT_HOME=str(tmp_path))
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ConnectionError: no Prefect server answers at http://127.0.0.1:")
@@ -462,7 +464,7 @@ def test_a_profile_whose_server_is_gone_is_named_with_a_remedy_that_helps(tmp_pa
     port, profiles = free_port(), tmp_path / "profiles.toml"
     profiles.write_text(f'active = "old"\n\n[profiles.old]\nPREFECT_API_URL = "http://127.0.0.1:{port}/api"\n')
     more = {"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)}
-    last = child("serving.connect()", **more).stderr.splitlines()[-1]
+    last = child("server.connect()", **more).stderr.splitlines()[-1]
     assert last == (
         f"ConnectionError: no Prefect server answers at http://127.0.0.1:{port}/api, "
         f"which Prefect's profile 'old' names ({profiles}). Take it out: prefect config unset --yes PREFECT_API_URL; "
@@ -483,13 +485,13 @@ def test_a_profile_whose_server_is_gone_is_named_with_a_remedy_that_helps(tmp_pa
     ],
 )
 def test_a_server_of_this_command_is_proposed_where_it_would_answer(url: str, start: str):
-    assert serving._what_to_start(url) == start
+    assert _what_to_start(url) == start
 
 
 def test_connect_says_in_one_line_that_the_password_is_wrong(server: Server, tmp_path: Path):
     more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": "a:wrong", "PREFECT_HOME": str(tmp_path)}
-    last = child("serving.connect()", **more).stderr.splitlines()[-1]
-    assert last.startswith("flows.serving.serving.OtherPasswordError")
+    last = child("server.connect()", **more).stderr.splitlines()[-1]
+    assert last.startswith("flows.serving.server.OtherPasswordError")
     assert "PREFECT_API_AUTH_STRING" in last
     assert "a:wrong" not in last
 
@@ -510,7 +512,7 @@ def test_a_strangers_server_where_ones_own_would_be_keeps_no_run_from_a_temporar
     with HTTPServer(("127.0.0.1", 0), Strangers) as strangers:
         threading.Thread(target=strangers.serve_forever, daemon=True).start()
         code = (
-            f"import os\nfrom flows import cli\nserving.PORT = {strangers.server_port}\ncli._use_server()\n"
+            f"import os\nfrom flows.cli import project\nserver.PORT = {strangers.server_port}\nproject.use_server()\n"
             "print(os.environ.get('PREFECT_API_URL'), 'PREFECT_SERVER_API_AUTH_STRING' in os.environ)"
         )
         own = {"PREFECT_API_AUTH_STRING": "me:what-I-chose" if given else "", "PREFECT_SERVER_API_AUTH_STRING": ""}
@@ -518,7 +520,7 @@ def test_a_strangers_server_where_ones_own_would_be_keeps_no_run_from_a_temporar
         strangers.shutdown()
     if given:  # somebody meant a server
         assert done.stderr.splitlines()[-1].startswith(
-            "flows.serving.serving.OtherPasswordError: the Prefect server at http://"
+            "flows.serving.server.OtherPasswordError: the Prefect server at http://"
         )
     else:
         assert done.stdout.splitlines() == ["None True"], done.stderr
@@ -529,19 +531,19 @@ def test_a_strangers_server_where_ones_own_would_be_keeps_no_run_from_a_temporar
 @pytest.mark.parametrize("cron", ["", "at three", "0 3 * *", "61 3 * * *", "* * * * * *", "H 3 * * *"])
 def test_a_wrong_cron_is_refused_with_an_example(cron: str):
     with pytest.raises(ValueError) as caught:
-        serving.schedule_of(cron)
+        schedules.schedule_of(cron)
     assert f"cron is '{cron}'" in str(caught.value)
     assert "'0 3 * * *'" in str(caught.value)
 
 
 def test_a_wrong_timezone_is_refused():
     with pytest.raises(ValueError, match=r"timezone is 'Mars'\. Allowed: .*'Europe/Berlin'"):
-        serving.schedule_of("0 3 * * *", timezone="Mars")
+        schedules.schedule_of("0 3 * * *", timezone="Mars")
 
 
 def test_superseded_is_harmless_outside_a_deployment(client: Any):
-    assert serving.superseded() is None
-    assert flow(name="alone", persist_result=False)(serving.superseded)() is None
+    assert schedules.superseded() is None
+    assert flow(name="alone", persist_result=False)(schedules.superseded)() is None
 
 
 def test_missed_schedules_make_one_run_the_newest_at_the_start_and_after_a_long_run(served: Served):
@@ -569,7 +571,7 @@ def test_an_older_schedule_that_is_started_nevertheless_ends_itself(served: Serv
     served.client.set_flow_run_state(newer.id, Pending(), force=True)  # as another runner would, a moment before
     served.run(cron="0 3 * * *")
     eventually(lambda: served.states() == ["Skipped", "Pending"])
-    assert served.client.read_flow_run(older.id).state.message == serving.MISSED
+    assert served.client.read_flow_run(older.id).state.message == schedules.MISSED
     assert not served.pids()
 
 
@@ -617,9 +619,9 @@ def test_a_signal_to_serve_ends_the_flow_and_leaves_no_process(served: Served, n
 
 @pytest.mark.slow
 def test_runner_and_flow_killed_with_9_are_marked_crashed_and_the_next_run_works(served: Served):
-    names = serving.install_automations(stale_after=STALE_AFTER, flows=[served.flow])
+    names = install_automations(stale_after=STALE_AFTER, flows=[served.flow])
     before = automations(served.client)
-    assert serving.install_automations(stale_after=STALE_AFTER, flows=[served.flow]) == names
+    assert install_automations(stale_after=STALE_AFTER, flows=[served.flow]) == names
     assert automations(served.client) == before, "installed again, nothing changes"
     ended = ends_as(served.flow, Failed(name="Blocked", message="the gate says fail"))
 
@@ -645,14 +647,14 @@ def test_runner_and_flow_killed_with_9_are_marked_crashed_and_the_next_run_works
 @pytest.mark.parametrize("seconds", [0, 30])
 def test_an_automation_that_would_crash_living_runs_is_refused(seconds: int):
     with pytest.raises(ValueError, match=f"stale_after is {seconds} s. Allowed: more than 30 s"):
-        serving.install_automations(stale_after=timedelta(seconds=seconds))
+        install_automations(stale_after=timedelta(seconds=seconds))
 
 
 def test_alerts_are_posted_for_every_way_to_fail_and_for_nothing_else(server: Server, client: Any):
     part = "s3cr3t-9a1c"
     with receiver() as (address, received):
         for _ in range(2):
-            assert serving.install_alerts(f"{address}/{part}", flows=["alerting"]) == ["winnow: alerts"]
+            assert install_alerts(f"{address}/{part}", flows=["alerting"]) == ["winnow: alerts"]
         assert len(automations(client)["winnow: alerts"]) == 1
         ends_as("alerting", Completed())
         ends_as("other", Failed(message="not ours"))
@@ -680,7 +682,7 @@ def test_alerts_are_posted_for_every_way_to_fail_and_for_nothing_else(server: Se
 @pytest.mark.parametrize("url", ["", "hooks.example.org", "ftp://a/s3cret", "http:///s3cret", "http://a:b/s3cret"])
 def test_a_wrong_address_for_alerts_is_one_line_without_the_address(url: str):
     with pytest.raises(ValueError, match=r"^the address for alerts is not one\. Allowed: http") as caught:
-        serving.install_alerts(url)
+        install_alerts(url)
     assert "s3cret" not in str(caught.value)
 
 

@@ -45,18 +45,18 @@ def use_server() -> None:
     Raises ConnectionError where one was named and does not answer, PermissionError where one was named, or a password
     given, and it wants another. One that nobody named and that wants another is somebody else's, on the same machine.
     """
-    from flows.serving import serving
+    from flows.serving import server
 
     try:
-        serving.connect()
-    except (ConnectionError, serving.OtherPasswordError) as error:
+        server.connect()
+    except (ConnectionError, server.OtherPasswordError) as error:
         if os.environ.get("PREFECT_API_URL"):
             raise
-        if isinstance(error, serving.OtherPasswordError):
+        if isinstance(error, server.OtherPasswordError):
             if os.environ.get("PREFECT_API_AUTH_STRING"):
                 raise
             click.echo(f"winnow: {error} Until then a temporary server is used.", err=True)
-        serving.guard_temporary_server()
+        server.guard_temporary_server()
 
 
 def print_json(content: Any) -> None:

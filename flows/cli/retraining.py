@@ -59,19 +59,21 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
 
     from flows.retrain import retrain as flow
     from flows.running import git
-    from flows.serving import serving
+    from flows.serving.runner import serve as serve_flow
+    from flows.serving.schedules import schedule_of
+    from flows.serving.server import connect
 
     branch = base or git.branch(root)  # that of now: at three in the morning another one may be checked out
     if branch is None:
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
     os.chdir(root)  # where its runs begin: which clone they are of is no parameter, which whoever starts one could set
     parameters = {"base": branch, "approve": approve}
-    schedule = serving.schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
-    url = serving.connect()
+    schedule = schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
+    url = connect()
     # Another clone on this server is another deployment.
     name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
     click.echo(f"Serving retrain/{name}, for the branch {branch}, by the server at {url}. Ctrl-C ends it.", err=True)
-    serving.serve(flow, name=name, schedule=schedule, parameters=parameters)
+    serve_flow(flow, name=name, schedule=schedule, parameters=parameters)
 
 
 @click.command()
@@ -83,7 +85,7 @@ def server(port: int, folder: str) -> None:
     It asks for a password, which is made at random and kept in ~/.winnow; commands of the same user read it there.
     PREFECT_SERVER_API_AUTH_STRING=user:password sets another one; commands then need it as PREFECT_API_AUTH_STRING.
     """
-    from flows.serving.serving import start_server
+    from flows.serving.server import start_server
 
     start_server(Path(folder), port)
 
@@ -95,11 +97,12 @@ def automations(alert_url: str | None) -> None:
 
     A crashed run frees its slot. Without a URL no alerts are sent. Run it again to change either.
     """
-    from flows.serving import serving
+    from flows.serving.automations import STALE_AFTER, install_alerts, install_automations
+    from flows.serving.server import connect
 
-    serving.connect()
-    installed = serving.install_automations(stale_after=serving.STALE_AFTER)
+    connect()
+    installed = install_automations(stale_after=STALE_AFTER)
     if alert_url:
-        installed += serving.install_alerts(alert_url)
+        installed += install_alerts(alert_url)
     for name in installed:
         click.echo(name)
