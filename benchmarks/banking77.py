@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import record
 
-from flows.dvc import dvc_project
+from flows.dvc import reproducing
 from flows.dvc.edits import set_values
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.processes import Children
@@ -74,7 +74,7 @@ def reproduce(folder: Path, seed: int, *, timed: bool, children: Children) -> di
         if line.startswith(("Running stage", "epoch")):
             print(f"  {line}", flush=True)
 
-    dvc_project.stream(folder, ["repro", *targets], on_line, children)
+    reproducing.stream(folder, ["repro", *targets], on_line, children)
     return {model: figures(folder, model, timed=timed) for model in MODELS}
 
 

@@ -34,9 +34,12 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.dvc import dvc_project
+from flows.dvc import planning, reproducing
 from flows.dvc.charts import flowchart, picture
-from flows.dvc.dvc_project import DvcError, Plan, Ready
+from flows.dvc.command import DvcError
+from flows.dvc.locked import cores_wanted
+from flows.dvc.planning import Plan
+from flows.dvc.reproducing import Ready
 from flows.review import metrics
 from flows.running.budget import Budget, cores
 from flows.running.described import publish_parameters, run_name, tag_run, tags_of
@@ -77,7 +80,7 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     bar = Bar(stage, log.info)
     try:
         with run.budget.taking(wanted):
-            outcome = dvc_project.reproduce(run.ready, stage, log.info, force=force, on_bar=bar.show)
+            outcome = reproducing.reproduce(run.ready, stage, log.info, force=force, on_bar=bar.show)
     except (DvcError, EndedError) as error:
         return Failed(message=str(error))
     bar.finish()
@@ -170,10 +173,10 @@ def run_stages(
     before is taken. Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that
     is not there.
     """
-    plan = plan or dvc_project.plan(root, stages)
-    forced = dvc_project.forced(plan.graph, stages) if force else set()
+    plan = plan or planning.plan(root, stages)
+    forced = planning.forced(plan.graph, stages) if force else set()
     whys = _whys(plan, forced)
-    wanted = dvc_project.cores_wanted(root)
+    wanted = cores_wanted(root)
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
     with Ready(root, children, uses=len(whys)) as ready:

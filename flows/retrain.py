@@ -13,8 +13,9 @@ from prefect import flow, task
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed, State
 
-from flows.dvc import dvc_project, dvc_storage
-from flows.dvc.dvc_project import DvcError
+from flows.dvc import dvc_storage, planning
+from flows.dvc.command import DvcError
+from flows.dvc.locked import definitions
 from flows.releases import released_data, releases
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages, start_server_deaf_to_ctrl_c
 from flows.retraining import proposing, starting
@@ -85,7 +86,7 @@ def _retrain(
         job = Job(root, folder, start, released, children, log)
         starting.tell_what_stays(job)
         news = get_news(job)
-        stale = dvc_project.stale(folder)
+        stale = planning.stale(folder)
         if not stale:
             return skipped(f"nothing new: no stage of {branch} would run")
         log(f"new: {'; '.join(news) or 'code or parameters'}; would run: {', '.join(stale)}")
@@ -133,7 +134,7 @@ def get_data(job: Job, pointers: list[str]) -> None:
 
 def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
     """Run the data stages, and stop where what came out is of another kind than the last release's."""
-    if DATA_STAGE not in dvc_project.definitions(job.worktree):
+    if DATA_STAGE not in definitions(job.worktree):
         return {}
     states = run_stages(job.worktree, job.children, stages=[DATA_STAGE])
     if (state := conclude(states)).is_failed() and (changes := released_data.drift(job.worktree)):

@@ -228,8 +228,8 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 @pytest.fixture
 def warm_flows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows that run in this process start DVC and stages warm: for tests that end none of these processes."""
-    from flows.dvc import dvc_project
+    from flows.dvc import command
 
     warm = str(Path(warm_python.bin_folder()) / "python")
     monkeypatch.setattr(sys, "executable", warm)
-    monkeypatch.setattr(dvc_project, "_DVC", [warm, *dvc_project._DVC[1:]])
+    monkeypatch.setattr(command, "DVC", [warm, *command.DVC[1:]])

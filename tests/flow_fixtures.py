@@ -21,8 +21,8 @@ import warm_python
 import yaml
 from safetensors.numpy import save_file
 
-from flows.dvc import dvc_project
-from flows.dvc.dvc_project import Outcome, Ready
+from flows.dvc import reproducing
+from flows.dvc.reproducing import Outcome, Ready
 from flows.running.processes import Children
 from stages.core.files import write_json
 from stages.core.model_folder import seal
@@ -135,7 +135,7 @@ def dvc(project: Path, *arguments: str) -> str:
 def reproduce(project: Path, stage: str, on_line: Callable[[str], object] = print) -> Outcome:
     """One stage of the project, as a flow has it done."""
     with Children() as children, Ready(project, children, uses=1) as ready:
-        return dvc_project.reproduce(ready, stage, on_line)
+        return reproducing.reproduce(ready, stage, on_line)
 
 
 def winnow(folder: Path, *arguments: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""flows.dvc.dvc_project against a real DVC project: what it reads, what it runs, how it ends."""
+"""flows.dvc against a real DVC project: what it reads, what it runs, how it ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 import yaml
 from flow_fixtures import change, dvc, environment, eventually, reproduce, runs
 
-from flows.dvc import dvc_project
-from flows.dvc.dvc_project import DvcError, Ready
+from flows.dvc import planning
+from flows.dvc.command import DvcError
+from flows.dvc.reproducing import Ready
 from flows.running.processes import Children, EndedError, end_group
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
@@ -33,7 +34,7 @@ if name == "clean" and value == 7:
 
 
 def test_graph_is_in_topological_order_and_has_the_stage_without_edges(finished: Path):
-    graph = dvc_project.graph(finished)
+    graph = planning.graph(finished)
     assert list(graph) == [*ORDER, "alone"]
     assert graph["clean"] == ("ingest",)
     assert graph["evaluate@student"] == ("clean",)
@@ -41,11 +42,11 @@ def test_graph_is_in_topological_order_and_has_the_stage_without_edges(finished:
 
 
 def test_the_plan_is_empty_when_everything_is_up_to_date(finished: Path):
-    assert dvc_project.plan(finished).reasons == {}
+    assert planning.plan(finished).reasons == {}
 
 
 def test_plan_of_a_new_project_has_every_stage_in_order(project: Path):
-    assert dvc_project.plan(project).reasons == {
+    assert planning.plan(project).reasons == {
         "ingest": ("it has never run",),
         "clean": ("it has never run", "after ingest"),
         "evaluate@teacher": ("it has never run", "after clean"),
@@ -60,7 +61,7 @@ def test_plan_names_what_changed_and_what_follows(finished: Path):
     (finished / "stage.py").write_text((finished / "stage.py").read_text() + "# more\n")
     definition = finished / "dvc.yaml"
     definition.write_text(definition.read_text().replace("stage.py alone", "stage.py  alone"))
-    assert dvc_project.plan(finished).reasons == {
+    assert planning.plan(finished).reasons == {
         "ingest": ("stage.py changed",),
         "clean": (
             "clean.min_chars: 2 -> 11",
@@ -78,7 +79,7 @@ def test_a_parameter_with_an_exponent_counts_as_the_number_that_it_is(project: P
     for stage in ("ingest", "clean"):
         reproduce(project, stage, ignore)
     change(project, clean__max_chars=3000)
-    assert dvc_project.plan(project).reasons["clean"] == ("clean.max_chars: 2000 -> 3000",)
+    assert planning.plan(project).reasons["clean"] == ("clean.max_chars: 2000 -> 3000",)
 
 
 def test_outcome_is_ran_then_unchanged_then_restored(project: Path):
@@ -111,7 +112,7 @@ def test_a_stage_that_does_not_exist_is_dvcs_error(project: Path):
 def test_params_that_are_not_yaml_are_an_error_that_names_the_file(project: Path):
     (project / "params.yaml").write_text("seed: [")
     with pytest.raises(DvcError, match=r"params\.yaml"):
-        dvc_project.plan(project)
+        planning.plan(project)
 
 
 def test_children_that_were_ended_start_no_other(project: Path):
@@ -133,7 +134,7 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from pathlib import Path; from flows.running.processes import Children;"
-        "from flows.dvc.dvc_project import Ready, reproduce\n"
+        "from flows.dvc.reproducing import Ready, reproduce\n"
         "with Children() as children, Ready(Path(), children, uses=1) as ready: reproduce(ready, 'ingest', print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
@@ -198,7 +199,7 @@ def test_a_torn_dvc_lock_loses_no_stage(finished: Path, share: float):
     torn = whole[: int(share * len(whole))]
     lock.write_bytes(torn)
     (finished / "clean.sleeps").touch()  # a stage that ran anew would never end
-    missing = dvc_project.plan(finished).reasons
+    missing = planning.plan(finished).reasons
     assert "alone" in missing
     if not torn.endswith(b"\n"):  # else it is a whole file of fewer stages
         assert (finished / ".dvc/tmp/winnow/dvc.lock.torn").read_bytes() == torn
@@ -217,7 +218,7 @@ def test_a_merge_conflict_in_dvc_lock_is_left_to_a_person(finished: Path):
     text = lock.read_text().replace("  clean:\n", "<<<<<<< HEAD\n  clean:\n=======\n  clear:\n>>>>>>> other\n")
     lock.write_text(text)
     with pytest.raises(ValueError, match="merge conflict"):
-        dvc_project.plan(finished)
+        planning.plan(finished)
     assert lock.read_text() == text
 
 
@@ -231,7 +232,7 @@ def test_a_stage_killed_while_it_writes_runs_again_alone_and_what_was_before_can
     with pytest.raises(DvcError, match=r"exited with (-9|137) \(killed; out of memory, perhaps\)"):
         reproduce(finished, "clean", ignore)
     assert (finished / "clean.txt").read_bytes() == b"half a li"
-    assert set(dvc_project.plan(finished).reasons) == {"clean", "evaluate@teacher", "evaluate@student"}
+    assert set(planning.plan(finished).reasons) == {"clean", "evaluate@teacher", "evaluate@student"}
 
     (finished / "params.yaml").write_bytes((flow_fixtures.ROOT / "params.yaml").read_bytes())
     assert reproduce(finished, "clean", ignore).state == "restored"

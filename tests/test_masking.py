@@ -11,7 +11,7 @@ import flow_fixtures
 import pytest
 from flow_fixtures import change, eventually, winnow
 
-from flows.dvc.dvc_project import LINE_LIMIT, _shortened
+from flows.dvc.output import LINE_LIMIT, _shortened
 from flows.running import git
 from flows.running.git import GitError
 from flows.running.masking import holds_a_secret, masked, masked_start

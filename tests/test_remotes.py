@@ -16,7 +16,7 @@ from prefect.states import Failed
 from s3_fixtures import SECRET, as_user, believe_everybody, client
 
 from flows.dvc import dvc_storage
-from flows.dvc.dvc_project import DvcError
+from flows.dvc.command import DvcError
 from flows.retraining import job
 from flows.running.processes import Children
 

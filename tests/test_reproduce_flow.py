@@ -29,7 +29,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.states import State
 
-from flows.dvc import dvc_project
+from flows.dvc import planning
 from flows.running import described
 from flows.running.budget import cores
 
@@ -93,7 +93,7 @@ def test_the_flow_runs_everything_once_and_shows_what_is_cached_afterwards(proje
     assert state_names(first) == dict.fromkeys(STAGES, "Completed")
     assert task_runs(first)["clean"].state.message == "it has never run; after ingest"
     eventually(lambda: "clean reads 1 files" in log_lines(first))
-    assert dvc_project.plan(project).reasons == {}
+    assert planning.plan(project).reasons == {}
     page = project / "artifacts/review/review.html"
     assert page.is_file()
     assert f"`{page}`" in artifact_text("review")
@@ -171,7 +171,7 @@ def test_by_force_the_named_stage_runs_and_what_follows_only_where_it_came_out_o
     assert state_names(run_flow(finished, "clean", force=True), 2) == {"ingest": "Cached", "clean": "Completed"}
     forced = run_flow(finished, force=True)
     assert state_names(forced) == dict.fromkeys(STAGES, "Completed")
-    assert dvc_project.plan(finished).reasons == {}
+    assert planning.plan(finished).reasons == {}
 
 
 PAIR = """
@@ -223,7 +223,7 @@ def test_a_second_flow_in_the_same_clone_says_for_whom_it_waits_and_then_finds_a
         assert first.wait(60) == 143
         _, rest = second.communicate(timeout=120)
         assert second.returncode == 0, rest
-        assert dvc_project.plan(project).reasons == {}
+        assert planning.plan(project).reasons == {}
     finally:
         for process in (first, second):
             if process is not None:

@@ -22,7 +22,7 @@ from conftest import REPOSITORY, edit_params, run
 from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
-from flows.dvc import dvc_project, dvc_storage
+from flows.dvc import dvc_storage, planning
 from flows.dvc.unrun import unrun
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
@@ -350,7 +350,7 @@ def test_a_stage_that_dvc_yaml_has_no_more_neither_would_run_nor_made_what_anoth
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"finetune": {}, "profile": {}}}))
     (tmp_path / "stages/backends").mkdir(parents=True)
-    monkeypatch.setattr(dvc_project, "stale", lambda _: ("finetune",))
+    monkeypatch.setattr(planning, "stale", lambda _: ("finetune",))
     found = unrun(tmp_path)
     assert [change.stage for change in found.stages] == ["finetune", "profile"]
     assert found.stages[1].reasons == ("stages/backends changed", "after finetune")

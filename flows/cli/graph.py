@@ -35,17 +35,17 @@ def plan(as_json: bool, check: bool, verbose: bool) -> None:
 
     A stage that only follows another is skipped in the end where what it reads comes out as it was.
     """
-    from flows.dvc import dvc_project
+    from flows.dvc import planning
 
     root = checked_root()
     if check:
-        if stale := dvc_project.stale(root):
+        if stale := planning.stale(root):
             raise click.ClickException(
                 f"dvc.lock does not match params.yaml, the code or the data: {', '.join(stale)} would run. "
                 "Run `dvc repro`, and commit dvc.lock and metrics/."
             )
         return
-    reasons = dvc_project.plan(root).reasons
+    reasons = planning.plan(root).reasons
     if as_json:
         print_json(reasons)
     else:
@@ -71,18 +71,18 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     the server that `winnow serve` would, or a temporary one. A second one in the same clone waits for the first.
     """
     root = checked_root()
-    from flows.dvc import dvc_project
+    from flows.dvc import planning
 
     if dry_run:
-        plan = dvc_project.plan(root, stages)
-        forced = dict.fromkeys(dvc_project.forced(plan.graph, stages), ("by force",)) if force else {}
+        plan = planning.plan(root, stages)
+        forced = dict.fromkeys(planning.forced(plan.graph, stages), ("by force",)) if force else {}
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
         _print_plan(root, reasons)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor() as threads:
-        plan_made = threads.submit(dvc_project.plan, root, stages)  # DVC looks while Prefect is loaded
+        plan_made = threads.submit(planning.plan, root, stages)  # DVC looks while Prefect is loaded
         use_server()
         from flows.reproduce import run
 

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterator, Mapping
 
-from flows.dvc.dvc_project import Graph
+from flows.dvc.planning import Graph
 
 NODE = (190, 34)  # width and height, in pixels
 GAP = (16, 30)

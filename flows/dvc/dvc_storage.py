@@ -16,7 +16,9 @@ from typing import Any
 
 from configobj import ConfigObj
 
-from flows.dvc.dvc_project import lock_of, read, stream
+from flows.dvc.command import read
+from flows.dvc.locked import lock_of
+from flows.dvc.reproducing import stream
 from flows.running.processes import Children
 
 log = logging.getLogger("winnow")

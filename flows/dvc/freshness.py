@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_project, dvc_storage
-from flows.dvc.dvc_project import DvcError
+from flows.dvc import dvc_storage
+from flows.dvc.command import DvcError
+from flows.dvc.differences import changed_parameters
+from flows.dvc.locked import locked_stages
 
 TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
 SHOWN = 3
@@ -33,9 +35,9 @@ def notice(root: Path) -> str | None:
 
 def _changes(root: Path) -> Iterator[str]:
     """What differs from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
-    stages = list(upstream(dvc_project.locked_stages(root), TABLE).values())
+    stages = list(upstream(locked_stages(root), TABLE).values())
     for stage in stages:
-        yield from dvc_project.changed_parameters(root, stage)
+        yield from changed_parameters(root, stage)
     for stage in stages:
         yield from changed_code(root, stage)
 

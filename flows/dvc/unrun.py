@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_project
+from flows.dvc import planning
+from flows.dvc.differences import changed_parameters
 from flows.dvc.freshness import changed_code
+from flows.dvc.locked import locked_stages
 from flows.review.evidence import StageChange
 
 Locked = Mapping[str, Mapping[str, Any]]  # the stages of dvc.lock that dvc.yaml has
@@ -34,8 +36,8 @@ class Unrun:
 
 def unrun(root: Path) -> Unrun:
     """What `winnow plan --check` would complain of. Raises DvcError where DVC cannot tell."""
-    direct = dvc_project.stale(root)
-    locked: Locked = dvc_project.locked_stages(root)
+    direct = planning.stale(root)
+    locked: Locked = locked_stages(root)
     makers = {out["path"]: name for name, stage in locked.items() for out in stage.get("outs") or []}
     after = _after(direct, locked, makers)
     names = [*(name for name in locked if name in after), *(name for name in after if name not in locked)]
@@ -65,7 +67,7 @@ def _reasons(root: Path, direct: bool, locked: Mapping[str, Any] | None, after: 
     if locked is None:
         yield "it has never run"
         return
-    own = [*dvc_project.changed_parameters(root, dict(locked)), *changed_code(root, locked)]
+    own = [*changed_parameters(root, dict(locked)), *changed_code(root, locked)]
     yield from own
     if after:
         yield f"after {', '.join(sorted(after))}"

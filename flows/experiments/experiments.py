@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_project
+from flows.dvc import reproducing
 from flows.dvc.edits import set_values
 from flows.retraining.refresh import inputs_of, not_here
 from flows.running import git
@@ -47,11 +47,11 @@ class Checkout:
             if line.startswith("Running stage"):
                 self.log(f"  {line.removeprefix('Running stage ').strip(':')}")
 
-        dvc_project.stream(self.folder, ["repro", *targets], on_line, self.children)
+        reproducing.stream(self.folder, ["repro", *targets], on_line, self.children)
 
     def run(self, module: str, arguments: Sequence[str] = ()) -> None:
         """Run a module of the project there by itself. Raises DvcError with its last line."""
-        dvc_project.run_module(self.folder, module, arguments, lambda line: self.log(f"  {line}"), self.children)
+        reproducing.run_module(self.folder, module, arguments, lambda line: self.log(f"  {line}"), self.children)
 
     def measured(self, name: str) -> Any:
         """What the file `name` of metrics/ holds, such as "quality/teacher"."""
@@ -75,7 +75,7 @@ def checkout(root: Path, log: Log, *, name: str) -> Iterator[Checkout]:
     ):
         params = load_params(folder / "params.yaml")
         if pointers := not_here(folder, inputs_of(root, params)):
-            dvc_project.stream(folder, ["checkout", *pointers], log, children)
+            reproducing.stream(folder, ["checkout", *pointers], log, children)
         yield Checkout(folder, params, log, children)
 
 

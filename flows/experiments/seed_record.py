@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_project
 from flows.dvc.freshness import is_code, upstream
+from flows.dvc.locked import locked_stages
 from stages.core.paths import Paths
 
 ROWS = ("artifacts/data/clean.parquet", "artifacts/data/tokens", "artifacts/data/tokenizer")
@@ -92,7 +92,7 @@ def fingerprint(root: Path) -> str:
 
 
 def _made_of(root: Path) -> Iterator[tuple[str, Any]]:
-    for name, stage in upstream(dvc_project.locked_stages(root), (QUALITY,)).items():
+    for name, stage in upstream(locked_stages(root), (QUALITY,)).items():
         if not any(out["path"].startswith("artifacts/data/") for out in stage.get("outs") or []):
             deps = [dep for dep in stage.get("deps") or [] if is_code(dep["path"]) or dep["path"] in ROWS]
             yield name, {"deps": {dep["path"]: dep.get("md5") for dep in deps}, "params": stage.get("params") or {}}

@@ -32,7 +32,9 @@ from gto.tag import delete_tag, find, parse_name
 from scmrepo.exceptions import SCMError
 from scmrepo.git import Git
 
-from flows.dvc import dvc_project, dvc_storage
+from flows.dvc import dvc_storage
+from flows.dvc.command import DvcError
+from flows.dvc.locked import lock_of
 from flows.running import git
 from flows.running.locks import one_at_a_time
 from stages.core import model_folder
@@ -376,8 +378,8 @@ def _has_newer(root: Path, commit: str) -> bool:
         return False
     model = _model(root, commit)
     try:
-        here = _hash_of(model.folder, dvc_project.lock_of(root))
-    except dvc_project.DvcError:  # a merge conflict, say: what is committed can be released all the same
+        here = _hash_of(model.folder, lock_of(root))
+    except DvcError:  # a merge conflict, say: what is committed can be released all the same
         return False
     return here is not None and here != model.md5
 
@@ -430,7 +432,7 @@ def _fetch(root: Path, model: _Model, folder: Path) -> None:
     """The model folder by `dvc get`, of any commit: from cache and default remote, without a checkout; rehashed."""
     try:
         dvc_storage.get(root, model.folder, folder, revision=model.commit)
-    except dvc_project.DvcError as error:
+    except DvcError as error:
         said = str(error).removeprefix("dvc get: ").partition(" Having any troubles?")[0]
         advice = "Run `dvc push` where it was made, or `dvc repro` here."
         raise RuntimeError(

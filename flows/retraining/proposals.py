@@ -14,7 +14,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from flows.dvc import dvc_project
+from flows.dvc import planning
+from flows.dvc.command import DvcError
+from flows.dvc.locked import lock_of
 from flows.retraining import proposal_files, proposal_records
 from flows.retraining.proposal_records import Judged
 from flows.running import git
@@ -70,7 +72,7 @@ def _fits(worktree: Path, lock: str) -> bool:
     """Whether no stage would run with the text `lock` as dvc.lock; what DVC cannot read does not fit."""
     if _has_alias(lock):
         return False
-    stages = dvc_project.lock_of(worktree).get("stages", {}).values()
+    stages = lock_of(worktree).get("stages", {}).values()
     outs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     # What is not here counts as what the lock says it is: so metrics of another run go out of the way. Which those
     # are, the worktree says: `lock` may name any file of this machine.
@@ -79,8 +81,8 @@ def _fits(worktree: Path, lock: str) -> bool:
         for path in aside:
             path.unlink()
         (worktree / "dvc.lock").write_text(lock, encoding="utf-8")
-        return not dvc_project.stale(worktree)
-    except (dvc_project.DvcError, ValueError, RecursionError):
+        return not planning.stale(worktree)
+    except (DvcError, ValueError, RecursionError):
         return False
     finally:
         (worktree / "dvc.lock").unlink(missing_ok=True)
@@ -148,7 +150,7 @@ def _references(name: str) -> tuple[str, str]:
 
 def _inputs(worktree: Path) -> str:
     """SHA-256 over dvc.lock: each stage's command, parameters, and dependencies that no stage makes."""
-    stages = dvc_project.lock_of(worktree).get("stages", {})
+    stages = lock_of(worktree).get("stages", {})
     made = tuple(out["path"] for stage in stages.values() for out in stage.get("outs", []))
     inputs = {
         name: {

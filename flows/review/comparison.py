@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.dvc import dvc_project
+from flows.dvc.command import DvcError
 from flows.dvc.unrun import Unrun, unrun
 from flows.gate.anchor import Answers, anchor_of
 from flows.gate.promotion import decide
@@ -143,7 +143,7 @@ def _unrun(root: Path) -> tuple[Unrun, str]:
     """What would run, and why that cannot be told, where it cannot."""
     try:
         return unrun(root), ""
-    except (dvc_project.DvcError, ValueError, OSError) as error:
+    except (DvcError, ValueError, OSError) as error:
         return Unrun((), {}), f"Whether dvc.lock is of this code and these parameters cannot be told: {error}"
 
 

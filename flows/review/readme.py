@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from flows.dvc import dvc_project
+from flows.dvc import planning
 from flows.dvc.charts import flowchart
-from flows.dvc.dvc_project import Graph
+from flows.dvc.command import DvcError
+from flows.dvc.locked import definitions
+from flows.dvc.planning import Graph
 from flows.review import metrics
 from flows.review.cards import cards_of
 from flows.running.root import find_root
@@ -17,10 +19,9 @@ from flows.running.root import find_root
 
 def generated(root: Path) -> dict[str, str]:
     """The text of each generated part, by the name in its markers."""
-    stages = _collapsed(dvc_project.graph(root))
-    definitions = dvc_project.definitions(root)
+    stages = _collapsed(planning.graph(root))
     return {
-        "stages": stage_table(stages, definitions),
+        "stages": stage_table(stages, definitions(root)),
         "graph": flowchart(stages),
         "models": metrics.as_markdown(metrics.rows(root), metrics.notes(root)),
     }
@@ -74,7 +75,7 @@ def main(check: bool) -> None:
         path = root / "README.md"
         text, stale = renewed(path.read_text(encoding="utf-8"), generated(root))
         made = cards_of(root)
-    except (ValueError, OSError, dvc_project.DvcError) as error:
+    except (ValueError, OSError, DvcError) as error:
         raise click.ClickException(str(error)) from None
     cards = {card: new for card, new in made.items() if not card.is_file() or card.read_text(encoding="utf-8") != new}
     if (cards or stale) and check:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_project, dvc_storage
+from flows.dvc import dvc_storage
+from flows.dvc.command import DvcError
 from flows.running import git
 from stages.core.yaml_text import parse
 
@@ -80,7 +81,7 @@ class Side:
         if self._refusal is None:
             try:
                 return dvc_storage.content(self.root, name, self._hashes[name], revision=self.commit)
-            except (OSError, dvc_project.DvcError) as error:
+            except (OSError, DvcError) as error:
                 self._asked.append(f"{str(error).removesuffix('.')}; nothing more was asked for")
         self._unread[name] = str(self._refusal)
         return None

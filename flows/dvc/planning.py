@@ -1,0 +1,121 @@
+"""The graph, and what of it would run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.dvc.command import DvcError, attempt, error_of, read, run
+from flows.dvc.differences import reasons_of
+from flows.dvc.locked import lock_of
+from flows.dvc.mending import mend
+
+Graph = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The graph, and the reasons of each stage that would run; both in topological order."""
+
+    graph: Graph = field(repr=False)
+    reasons: dict[str, tuple[str, ...]]
+
+
+def graph(root: Path) -> Graph:
+    """Each stage with the stages that it follows: in topological order, and else in that of dvc.yaml."""
+    return _graph(read(root, "dag", "--dot"))
+
+
+def _graph(dot: str) -> Graph:
+    names: list[str] = []
+    upstream: dict[str, list[str]] = {}
+    for line in dot.splitlines():
+        if edge := re.fullmatch(r'"(.+)" -> "(.+)";', line):
+            upstream[edge[2]].append(edge[1])
+        elif node := re.fullmatch(r'"(.+)";', line):
+            names.append(node[1])
+            upstream[node[1]] = []
+    ordered: Graph = {}
+    while len(ordered) < len(names):
+        ready = next(n for n in names if n not in ordered and all(up in ordered for up in upstream[n]))
+        ordered[ready] = tuple(sorted(upstream[ready], key=names.index))
+    return ordered
+
+
+def _status(root: Path, said: str) -> dict[str, tuple[str, ...]]:
+    """The stages that are not up to date by themselves, each with the reasons in plain words."""
+    locked = lock_of(root).get("stages", {})
+    return {stage: tuple(reasons_of(root, locked.get(stage), changes)) for stage, changes in json.loads(said).items()}
+
+
+def stale(root: Path) -> tuple[str, ...]:
+    """The stages whose entry in dvc.lock is not of this code, these parameters and this data.
+
+    Outs that are not here count as what dvc.lock says they are, so that a clone without the data can be checked.
+    """
+    mend(root)
+    # With the run cache, a dry run takes what it would bring back for granted, and then misses it.
+    command = ["--wait-for-lock", "repro", "--dry", "--allow-missing", "--no-run-cache", "--keep-going"]
+    done = attempt(root, *command)
+    # A stage that would run, but whose inputs are not here, fails even in a dry run.
+    missed = r"^ERROR: failed to reproduce (?:stages: )?(.+)$" if "No such file" in done.stderr else r"(?!)"
+    failed = re.findall(r"'([^']+)'", " ".join(re.findall(missed, done.stderr, re.MULTILINE)))
+    if done.returncode != 0 and not failed:
+        raise error_of(command, done)
+    return (*re.findall(r"^Running stage '(.+?)':$", done.stdout, re.MULTILINE), *failed)
+
+
+def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
+    """What `reproduce` would run, and why: stages that changed, and those that follow ("after finetune").
+
+    With `stages`, of these and all before them; a foreach stage's name stands for all of its stages. A stage that
+    follows is skipped in the end where the outs before it come out as they were. Raises DvcError for a stage that
+    dvc.yaml does not have.
+    """
+    mend(root)
+    order, changed = _graph_and_status(root)
+    if stages:
+        order = _up_to(order, stages)
+    reasons: dict[str, tuple[str, ...]] = {}
+    for stage, upstream in order.items():
+        after = [up for up in upstream if up in reasons]
+        why = (*changed.get(stage, ()), *([f"after {', '.join(after)}"] if after else []))
+        if why:
+            reasons[stage] = why
+    return Plan(order, reasons)
+
+
+def _graph_and_status(root: Path) -> tuple[Graph, dict[str, tuple[str, ...]]]:
+    """Both from one child: of what each takes alone, half is DVC's start."""
+    script = "import sys; from dvc.cli import main; code = main(['dag', '--dot']); print(chr(0), flush=True); "
+    script += "sys.exit(code or main(['--wait-for-lock', 'status', '--json']))"
+    done = run(root, [sys.executable, "-P", "-c", script])
+    if done.returncode != 0:
+        raise error_of(["status"], done)
+    dot, _, said = done.stdout.partition("\0")
+    return _graph(dot), _status(root, said)
+
+
+def _up_to(order: Graph, stages: Sequence[str]) -> Graph:
+    kept: set[str] = set()
+    for name in stages:
+        named = {stage for stage in order if name in (stage, stage.partition("@")[0])}
+        if not named:
+            close = difflib.get_close_matches(name, order, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise DvcError(f"dvc.yaml has no stage '{name}'. Allowed: {', '.join(order)}.{hint}")
+        kept |= named
+    for stage in reversed(order):
+        if stage in kept:
+            kept.update(order[stage])
+    return {stage: upstream for stage, upstream in order.items() if stage in kept}
+
+
+def forced(order: Graph, stages: Sequence[str]) -> set[str]:
+    """The stages that `--force` is about: the named ones, or all."""
+    return {stage for stage in order if not stages or stage in stages or stage.partition("@")[0] in stages}

@@ -1,0 +1,194 @@
+"""Stages brought up to date, each by a child of DVC's in a process group of its own, which ends as one.
+
+Threads of one process do not exclude each other in DVC, and a `dvc repro` that gets SIGTERM leaves its stage running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flows.dvc import command as dvc_command
+from flows.dvc.command import DvcError, environment
+from flows.dvc.mending import mend
+from flows.dvc.output import lines_of
+from flows.running.processes import Children, ending_signals_raise
+from flows.running.root import clone_of, own_folder
+
+State = Literal["ran", "unchanged", "restored"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `reproduce` did with a stage, and DVC's reason."""
+
+    stage: str
+    state: State
+    reason: str
+
+
+def reproduce(
+    ready: Ready,
+    stage: str,
+    on_line: Callable[[str], object],
+    *,
+    force: bool = False,
+    on_bar: Callable[[str], object] | None = None,
+) -> Outcome:
+    """Bring one stage up to date; what comes before it must be so already. By `force` it runs in any case.
+
+    `on_line` gets what DVC and the stage print, a line at a time, in this thread; `on_bar` the states of a progress
+    bar. Raises DvcError with their own words where the stage fails, and EndedError where the children were ended.
+    Where this thread is interrupted, all that the child started is ended.
+    """
+    outcome: Outcome | None = None
+    tail: deque[str] = deque(maxlen=50)
+    mend(ready.root)
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), "--", stage]
+    with ending_signals_raise(), ready.children.until_left(ready.take()) as process:
+        _order(process, command)
+        for line in lines_of(process, on_bar):
+            # DVC speaks first: what the stage prints later cannot change what is said here.
+            outcome = outcome or _outcome(stage, line)
+            tail.append(line)
+            if not line.strip().startswith(_ADVICE):
+                on_line(line)
+        code = process.wait()
+    if code != 0:
+        raise DvcError(_failure(stage, list(tail), code))
+    if outcome is None:
+        raise DvcError(f"{stage}: DVC did not say what it did. Its last line: {tail[-1] if tail else 'none'}")
+    return outcome
+
+
+class Ready:
+    """Children of DVC's that are started, and have loaded all, before it is known what they are to do: half their time.
+
+    When one is taken, the next gets ready, as long as there are `uses`.
+    """
+
+    def __init__(self, root: Path, children: Children, *, uses: int) -> None:
+        self.root, self.children, self._uses = root, children, uses
+        # What is cut off in a worktree, which then goes, shall go on in the next.
+        kept = own_folder(clone_of(root)) / "checkpoints"
+        self._environment = environment() | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
+        self._lock = threading.Lock()
+        self._next = self._start() if uses else None
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """One that waits for its order."""
+        with self._lock:
+            taken, self._next = self._next or self._start(), None
+            self._uses -= 1
+            if self._uses > 0:
+                self._next = self._start()
+        return taken
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-c", _LOADED]
+        return self.children.start(command, self.root, self._environment, stdin=subprocess.PIPE)
+
+    def __enter__(self) -> Ready:
+        return self
+
+    def __exit__(self, *error_of: object) -> None:
+        with self._lock:
+            left, self._next, self._uses = self._next, None, 0
+        if left is not None:
+            with self.children.until_left(left):
+                _order(left, [])
+
+
+_LOADED = """
+import json, sys
+import dvc.cli, dvc.commands.repro, dvc.repo.reproduce, dvc.output, dvc.stage.run, dvc.stage.cache
+sys.argv = json.loads(sys.stdin.readline() or "[]")
+sys.exit(dvc.cli.main(sys.argv[1:]) if sys.argv else 0)
+"""
+
+
+def _order(process: subprocess.Popen[bytes], command: list[str]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as line:  # one that died says so by its exit code
+        line.write(f"{json.dumps(command)}\n".encode())
+
+
+_ADVICE = (  # of DVC's to somebody who sits before a terminal
+    "Updating lock file", "To track the changes with git", "git add ", "To enable auto staging",
+    "dvc config core.autostage", "Use `dvc push`",
+)  # fmt: skip
+
+
+def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children) -> None:
+    """Run a DVC command that takes long; `on_line` gets what it prints. Raises DvcError with DVC's words."""
+    _stream(root, [*dvc_command.DVC, "--wait-for-lock", *arguments], f"dvc {arguments[0]}", on_line, children)
+
+
+def run_module(
+    root: Path, module: str, arguments: Sequence[str], on_line: Callable[[str], object], children: Children
+) -> None:
+    """Run a module of the project by itself, as stages run, of which DVC keeps nothing.
+
+    Raises DvcError with its last line.
+    """
+    _stream(root, [sys.executable, "-m", module, *arguments], module, on_line, children)
+
+
+def _stream(root: Path, command: list[str], name: str, on_line: Callable[[str], object], children: Children) -> None:
+    tail: deque[str] = deque(maxlen=20)
+    with (
+        ending_signals_raise(),
+        children.until_left(children.start(command, root, environment())) as process,
+    ):
+        for line in lines_of(process, None):
+            tail.append(line)
+            on_line(line)
+        code = process.wait()
+    if code != 0:
+        raise DvcError(f"{name}: {_causes(tail) or (tail[-1] if tail else f'exit code {code}')}")
+
+
+def _causes(lines: Iterable[str]) -> str:
+    """DVC's errors in one line: why the first file failed stands for all files, and what DVC gave up at for all."""
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    transfers = [re.sub(r"'.*?' - ", "a file: ", error, count=1) for error in errors if error.startswith(_TRANSFER)]
+    unexpected = [error.removeprefix(_UNEXPECTED) for error in errors if error.startswith(_UNEXPECTED)]
+    others = [error for error in errors if not error.startswith((_TRANSFER, _UNEXPECTED))]
+    return "; ".join(unexpected or [*transfers[:1], *others])
+
+
+_TRANSFER, _UNEXPECTED = "failed to transfer ", "unexpected error - "
+
+
+def _outcome(stage: str, line: str) -> Outcome | None:
+    """What one line of DVC's says about `stage`; the texts are those of DVC 3."""
+    if line in (f"Stage '{stage}' didn't change, skipping", f"'{stage}' didn't change, skipping"):
+        return Outcome(stage, "unchanged", "nothing that it depends on has changed")
+    if line == f"Stage '{stage}' is cached - skipping run, checking out outputs":
+        return Outcome(stage, "restored", "the same inputs have run before: its outs come from DVC's cache")
+    if line == f"Running stage '{stage}':" or line.startswith("Verifying data sources in stage: "):
+        return Outcome(stage, "ran", "it ran")
+    return None
+
+
+def _failure(stage: str, lines: list[str], code: int) -> str:
+    """The lines that matter: the stage's own ("clean: ..."), else the last it said; then DVC's."""
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    name = stage.rpartition(":")[2]
+    own = [line for line in lines if line.startswith((f"{name}: ", f"{name.partition('@')[0]}: "))]
+    if not own:
+        said = [line for line in lines if not line.startswith(("ERROR: ", "Running stage ", "> "))]
+        own = said[-1:] if errors and any("failed to run" in error for error in errors) else []
+    dvc = "; ".join(errors) or f"dvc repro {stage} ended with exit code {code}: {lines[-1] if lines else 'no output'}"
+    if re.search(r"exited with -9\b|exited with 137\b", dvc):
+        dvc += " (killed; out of memory, perhaps)"
+    return "\n".join([*own[-10:], dvc])
