@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format readme picture clean
+.PHONY: help setup browser repro review test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ hashes: .venv/.ready  ## write hashes.txt again, where constraints.txt has chang
 format: .venv/.ready  ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+deps: .venv/.ready  ## write the code among the deps of dvc.yaml, from what the stages import
+	$(BIN)/python -m flows.dvc.code_deps
 
 readme: .venv/.ready  ## write the README's tables and the cards again, from dvc.yaml, params.yaml and metrics/
 	$(BIN)/python -m flows.review.readme

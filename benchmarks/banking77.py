@@ -24,7 +24,7 @@ from flows.running.processes import Children
 from flows.running.worktrees import worktree
 from stages.backends.runners import open_runner
 from stages.core.files import read_json
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import MODELS, Paths
 from stages.reading.clean_rows import read_split
 

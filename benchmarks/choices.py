@@ -34,7 +34,8 @@ from stages.core import plugins
 from stages.core.contracts import Family, Task
 from stages.core.files import read_json
 from stages.core.model_folder import plugin_of
-from stages.core.params import Measure, Params, load_params
+from stages.core.params.file import Params, load_params
+from stages.core.params.values import Measure
 from stages.core.paths import Paths
 from stages.distill import distill
 from stages.measures.paired import difference_interval, measured

@@ -29,7 +29,7 @@ from stages.backends.onnx_export import export
 from stages.backends.onnxruntime_int8.exported import fuse
 from stages.backends.quiet import quiet
 from stages.core.files import read_json
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
 from stages.reading.clean_rows import read_split, texts_of

@@ -42,7 +42,7 @@ import record
 from tqdm import tqdm
 
 from stages.core.machine import cores
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 from stages.ingest import SCHEMA
 

@@ -55,7 +55,7 @@ def main() -> None:
 
 def one(stack: ExitStack) -> None:
     """Seconds of the steps each way, in this process; what is opened is closed with `stack`."""
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
     from stages.core.paths import Paths
     from stages.distill import untrained
     from stages.models.encoder import FAMILY

@@ -19,7 +19,7 @@ import record
 import torch
 from transformers import AutoModel
 
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.models.pretrained import locate
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.files import write_parquet
 from stages.core.machine import cores
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.evaluate import ask, predictions
 from stages.measures import ANSWERS

@@ -79,7 +79,7 @@ def measure(way: str) -> None:
     """One way, in this process; prints its figures as JSON."""
     from stages.core import plugins
     from stages.core.files import read_json
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
     from stages.core.paths import Paths
     from stages.models import FAMILIES
     from stages.models.pretrained import locate

@@ -100,7 +100,7 @@ def started(options: dict[str, Any], processes: int) -> dict[str, Any]:
 
 def measure(options: dict[str, Any]) -> None:
     """Be one process of one way; the first prints the figures as JSON."""
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
     from stages.models.encoder import FAMILY
     from stages.tasks.sequence_classification import TASK
     from stages.training import loop

@@ -22,7 +22,7 @@ from stages.cleaning.rules import cleaning_of
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json
 from stages.core.model_folder import seal
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.reading.clean_rows import read_split, texts_of
 

@@ -20,7 +20,8 @@ from stages.core.contracts import Family, Task
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.model_folder import describe, plugin_of
-from stages.core.params import CacheLogitsParams, Params
+from stages.core.params.distill import CacheLogitsParams
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.tasks import TASKS

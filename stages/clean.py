@@ -27,7 +27,7 @@ from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
 from stages.core.entry import run_stage
 from stages.core.files import write_json, write_parquet
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
 from stages.reading.clean_rows import PAIR  # the column that both tables have besides, where rows are pairs
 

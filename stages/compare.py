@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from stages.core.entry import run_stage
 from stages.core.files import write_json
-from stages.core.params import EvaluateParams, Params
+from stages.core.params.evaluate import EvaluateParams
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures.paired import difference_interval, mcnemar
 

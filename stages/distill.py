@@ -13,7 +13,8 @@ from stages.core import plugins
 from stages.core.contracts import Family, Task
 from stages.core.entry import run_stage
 from stages.core.model_folder import describe, plugin_of
-from stages.core.params import DistillParams, Params
+from stages.core.params.distill import DistillParams
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.tasks import TASKS

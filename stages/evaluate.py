@@ -16,7 +16,7 @@ from stages.core.contracts import Answers, Runner
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json, write_parquet
 from stages.core.machine import cores
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import ANSWERS
 from stages.measures.calibration import reliability

@@ -17,7 +17,7 @@ from stages.core import plugins
 from stages.core.contracts import Family, Task
 from stages.core.entry import run_stage
 from stages.core.files import read_json
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import locate

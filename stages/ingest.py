@@ -22,7 +22,7 @@ from stages.core import plugins
 from stages.core.contracts import UNREADABLE, RawRow, RejectedRow
 from stages.core.entry import run_stage
 from stages.core.files import ParquetRows, publish, write_json
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.reading.labels import Labels, write_whole_numbers
 from stages.sources import SOURCES

@@ -22,7 +22,7 @@ from stages.core import guard
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.machine import processor
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import MODELS, Paths
 from stages.core.progress import progress
 

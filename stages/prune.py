@@ -20,7 +20,9 @@ from stages.core.contracts import Family, Task, inputs_of
 from stages.core.entry import run_stage
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import describe, plugin_of
-from stages.core.params import HEAD_LOSSES, DistillParams, Params, PruneParams
+from stages.core.params.compress import PruneParams
+from stages.core.params.distill import HEAD_LOSSES, DistillParams
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.reading.clean_rows import read_split

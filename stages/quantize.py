@@ -18,7 +18,7 @@ from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.machine import cores
 from stages.core.model_folder import describe, seal, wants_pairs
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
 from stages.reading.clean_rows import read_split, texts_of

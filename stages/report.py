@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, Paths
 from stages.reading.clean_rows import DUPLICATES, PAIR, splits_of, whole_texts
 from stages.tokens.counts import beyond

@@ -21,7 +21,7 @@ from stages.core import plugins
 from stages.core.contracts import Task
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models.pretrained import load_tokenizer, refuse_misfit
 from stages.reading.clean_rows import PAIR, read_split, splits_of, texts_of

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from stages.core.entry import run_stage
 from stages.core.files import write_json
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import TRANSFER, Paths
 from stages.reading.clean_rows import PAIR, whole_texts
 from stages.validation.profiles import Drift, drift, profile, read_released, word_counts

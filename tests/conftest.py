@@ -20,7 +20,7 @@ import yaml
 from skips import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 if TYPE_CHECKING:
-    from stages.core.params import Params
+    from stages.core.params.file import Params
     from stages.core.paths import Paths
 
 # Where a shell started this in the background, it and all its children would be deaf to these.
@@ -146,7 +146,7 @@ def edit_params(project: Path, **changes: Any) -> None:
 def tiny_params(paths: Paths, tiny: Path, **changes: Any) -> Params:
     """The project's params.yaml at `paths`, with the model in `tiny`, 12 tokens at most, and `changes`."""
     from stages.core.files import sha256
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
 
     shutil.copyfile(REPOSITORY / "params.yaml", paths.params)
     edit_params(

@@ -17,7 +17,7 @@ from stages.baseline import baseline
 from stages.cache_logits import cache_logits
 from stages.clean import clean
 from stages.core.files import sha256
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 from stages.distill import distill
 from stages.evaluate import evaluate

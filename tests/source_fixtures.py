@@ -7,7 +7,8 @@ from pathlib import Path
 from conftest import REPOSITORY
 
 from stages.core.contracts import RawRow, RejectedRow
-from stages.core.params import IngestParams, Params, load_params
+from stages.core.params.file import Params, load_params
+from stages.core.params.ingest import IngestParams
 from stages.sources import files
 
 

@@ -11,7 +11,7 @@ from conftest import REPOSITORY, init_repository, make_project, run
 
 from flows.dvc.edits import set_values
 from flows.experiments import ablation
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import MODELS
 
 TABLE = ablation.variants([0, 5])

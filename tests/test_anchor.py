@@ -11,7 +11,7 @@ from conftest import REPOSITORY, run
 from flows.gate.anchor import Answers, anchor_of
 from flows.review import comparison
 from flows.review.evidence import Anchor, Results
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 
 NOTHING = Results(np.array([]), np.array([]), np.array([]))
 

@@ -17,7 +17,8 @@ from conftest import REPOSITORY, TOPICS
 from stages.backends import runners
 from stages.cleaning import rules
 from stages.core import model_folder
-from stages.core.params import ModelParams, load_params
+from stages.core.params.file import load_params
+from stages.core.params.model import ModelParams
 from stages.models.encoder import FAMILY
 
 TEXTS = [" ".join(words[:n]) for n in (1, 4, 9) for words in TOPICS.values()]

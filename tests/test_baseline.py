@@ -18,7 +18,7 @@ from conftest import REPOSITORY, TOPICS, run
 from stages.backends.runners import open_runner
 from stages.baseline import WORDS_WORK, baseline, words_reach
 from stages.core.contracts import Runner
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 
 PARAMS = load_params(REPOSITORY / "params.yaml")

@@ -23,7 +23,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from flows.dvc.edits import set_values
 from stages.core import machine
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from stages.core import plugins
 from stages.core.contracts import QuantizationRows
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import describe
-from stages.core.params import DistillParams, Params, load_params
+from stages.core.params.distill import DistillParams
+from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 from stages.distill import distill
 from stages.finetune import finetune

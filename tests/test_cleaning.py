@@ -22,7 +22,8 @@ from stages.clean import clean
 from stages.cleaning import duplicates, rules
 from stages.cleaning.reasons import REASONS
 from stages.cleaning.splits import assign_splits
-from stages.core.params import CleanParams, Params, load_params
+from stages.core.params.clean import CleanParams
+from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 
 COLUMNS = ("row_id", "text", "label", "origin", "split", "group", "kept")

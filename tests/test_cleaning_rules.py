@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from stages.cleaning import RULES, batches, languages, markdown, rules
 from stages.core import plugins, unseen
-from stages.core.params import CleaningRule, CleanParams, load_params
+from stages.core.params.clean import CleaningRule, CleanParams
+from stages.core.params.file import load_params
 
 ZWNJ = "\u200c"
 WITH_ZWNJ = f"\u0646\u0627\u0645\u0647{ZWNJ}\u0627\u06cc"  # "a letter" in Persian

@@ -16,7 +16,7 @@ from flows.releases import released_data
 from flows.review.data_report import LABELS_SHOWN, as_markdown
 from flows.review.pull_request import as_markdown as review_as_markdown
 from stages.core.files import write_json
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.report import report
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.compression.augmentation import with_tokens_hidden
-from stages.core.params import CacheLogitsParams, LossWeights
+from stages.core.params.distill import CacheLogitsParams, LossWeights
 from stages.models.encoder import FAMILY
 from stages.tasks.sequence_classification import TASK
 from stages.training.distillation import LOSSES, Pair, TeacherAnswers, distillation_loss, relation

@@ -19,7 +19,7 @@ from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
 from stages.core.files import write_json
 from stages.core.model_folder import seal
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 from stages.distill import distill
 from stages.models.encoder import FAMILY

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,26 +14,12 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
+from flows.dvc import code_deps
+from flows.dvc.code_deps import Code, imports, is_name_table
 from stages.core.paths import MODELS
-from stages.measures import ANSWERS, COSTS
 
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-PLUGINS = {"sources": "ingest.source", "tasks": "task"}
-# Whose family a stage opens or makes: the teacher's, the student's.
-TEACHERS, STUDENTS = "model.family", "distill.family"
-FAMILIES_OF = {
-    "finetune": [TEACHERS], "cache_logits": [TEACHERS], "distill": [TEACHERS, STUDENTS], "prune": [STUDENTS],
-    "quantize": [STUDENTS],
-}  # fmt: skip
-# What a stage loads by a name that stands in the code, or beneath a plug-in that params.yaml may name instead.
-RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
-BY_LITERAL_NAME = {
-    "clean": RULES, "quantize": RULES, "baseline": ["cleaning/stop_words.py"], "finetune": ["cleaning/stop_words.py"],
-    "ingest": [f"reading/{name}.py" for name in ("lines", "records", "storage", "values")],  # for the source `files`
-    "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
-    "profile": ["programs/timing.py", *RULES, *(f"measures/{name}.py" for name in COSTS)],
-}  # fmt: skip
 
 
 def value_of(dotted: str, item: dict[str, Any], key: str) -> str:
@@ -61,79 +49,8 @@ def stages() -> Iterator[tuple[str, str, dict[str, Any]]]:
 STAGES = {address: (module, definition) for address, module, definition in stages()}
 
 
-def file_of(module: str) -> Path | None:
-    path = REPOSITORY / module.replace(".", "/")
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def imports(path: Path) -> set[str]:
-    """Every module that the file imports when it runs, wherever in it; not those for the type checker."""
-    found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(path.read_text(encoding="utf-8")))
-    return found
-
-
-def closure(*start: Path) -> set[Path]:
-    seen: set[Path] = set()
-    todo = [*start, REPOSITORY / "stages/__init__.py"]  # the package itself comes first
-    while todo:
-        path = todo.pop()
-        if path not in seen:
-            seen.add(path)
-            todo += [file for module in imports(path) if module.startswith("stages") and (file := file_of(module))]
-    return seen
-
-
-def is_name_table(path: Path) -> bool:
-    """An __init__.py with a docstring and dicts of names to "module:attribute" at most."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return path.name == "__init__.py" and all(
-        (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict))
-        for node in body
-    )
-
-
-def plugins_of(module: str, definition: dict[str, Any], tables: set[str]) -> list[Path]:
-    """The files of the plug-ins that this stage loads, by the tables that it imports and the names in params.yaml."""
-    stages_folder = REPOSITORY / "stages"
-    chosen = [
-        stages_folder / package / f"{value_of(key, {}, '')}.py" for package, key in PLUGINS.items() if package in tables
-    ]
-    chosen += [stages_folder / name for name in BY_LITERAL_NAME.get(module, [])]
-    chosen += [family_file(key) for key in FAMILIES_OF.get(module, [])]
-    backend = PARAMS["quantize"]["backend"]
-    if module == "quantize":
-        chosen += [
-            stages_folder / f"backends/{backend}/quantizer.py",
-            stages_folder / f"backends/{backend}/runner.py",
-            stages_folder / "backends/pytorch/runner.py",  # the student's own answers
-        ]
-    opened = {"evaluate": definition["cmd"].split()[-1:], "profile": MODELS}
-    for model in opened.get(module, []):
-        runner = {"baseline": "tfidf", "quantized": backend}.get(model, "pytorch")
-        chosen.append(stages_folder / f"backends/{runner}/runner.py")
-        if runner == "pytorch":
-            chosen.append(family_file(TEACHERS if model == "teacher" else STUDENTS))
-    return chosen
-
-
-def family_file(key: str) -> Path:
-    return REPOSITORY / f"stages/models/{value_of(key, {}, '')}.py"
+def code_with(student: str) -> Code:
+    return Code(REPOSITORY, {**PARAMS, "distill": {**PARAMS["distill"], "family": student}})
 
 
 def code_of(deps: list[str]) -> Iterator[str]:
@@ -150,12 +67,29 @@ def code_of(deps: list[str]) -> Iterator[str]:
 @pytest.mark.parametrize("address", STAGES)
 def test_deps_are_the_import_closure(address: str, student: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PARAMS["distill"], "family", student)
-    module, definition = next(one[1:] for one in stages() if one[0] == address)
-    own = closure(REPOSITORY / f"stages/{module}.py")
-    tables = {path.parent.name for path in own if path.name == "__init__.py"}
-    reached = closure(*own, *plugins_of(module, definition, tables))
-    needed = {path.relative_to(REPOSITORY).as_posix() for path in reached if not is_name_table(path)}
-    assert set(code_of(definition["deps"])) == needed
+    name, definition = next(one[1:] for one in stages() if one[0] == address)
+    code = code_with(student)
+    needed = code.of_stage(name, *code_deps.RUN_BY.get(address.partition("@")[2], []))
+    assert set(code_of(definition["deps"])) == {code.filled(path) for path in needed}
+
+
+def test_dvc_yaml_is_as_the_script_writes_it() -> None:
+    assert code_deps.written(REPOSITORY) == (REPOSITORY / "dvc.yaml").read_text(encoding="utf-8")
+
+
+def test_the_script_puts_in_what_a_stage_imports_and_takes_out_what_it_does_not(tmp_path: Path) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    shutil.copytree(REPOSITORY / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    stage, dvc_yaml = tmp_path / "stages/compare.py", tmp_path / "dvc.yaml"
+    before, code = dvc_yaml.read_text(), stage.read_text()
+    stage.write_text(f"{code}\nfrom stages.measures import size\n")
+    after = code_deps.written(tmp_path)
+    changed = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
+    assert changed == ["+       - stages/measures/size.py"]
+    dvc_yaml.write_text(after)
+    stage.write_text(code)
+    assert code_deps.written(tmp_path) == before
 
 
 def all_uses(functions: list[ast.FunctionDef], section: str) -> int:

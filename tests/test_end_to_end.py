@@ -17,7 +17,7 @@ import warm_python
 import yaml
 from conftest import REPOSITORY, UNUSED, edit_params, make_project, run, write_corpus
 
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 STAGES = [

@@ -21,7 +21,7 @@ from test_validate import params as validate_params
 
 from flows.review.cards import data_card
 from stages.baseline import baseline
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import HELD_OUT, MODELS, Paths
 from stages.programs.held_out import held_out
 from stages.sources import docstrings, hub

@@ -12,7 +12,7 @@ from source_fixtures import read, settings
 
 from flows.retraining.refresh import refresh
 from flows.running.processes import Children
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.sources import hub
 
 PRIVATE = "access = 0af1"

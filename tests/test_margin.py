@@ -7,7 +7,8 @@ from conftest import REPOSITORY
 
 from flows.gate.promotion import decide
 from flows.review.evidence import Results
-from stages.core.params import PromotionParams, load_params
+from stages.core.params.file import load_params
+from stages.core.params.promotion import PromotionParams
 
 MARGIN = 0.03
 

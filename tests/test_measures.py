@@ -16,7 +16,8 @@ from sklearn.metrics import brier_score_loss, classification_report, recall_scor
 
 from stages.core import plugins
 from stages.core.contracts import Answers, Runner
-from stages.core.params import EvaluateParams, IdentityList, ProfileParams, load_params
+from stages.core.params.evaluate import EvaluateParams, IdentityList, ProfileParams
+from stages.core.params.file import load_params
 from stages.measures import (
     ANSWERS,
     calibration,

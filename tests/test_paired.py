@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, f1_score
 
-from stages.core.params import Measure
+from stages.core.params.values import Measure
 from stages.measures.bands import Band, bands_of, by_bands, times_needed, together
 from stages.measures.paired import (
     bootstrap,

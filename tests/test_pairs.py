@@ -34,7 +34,9 @@ from stages.cleaning.tables import QUARANTINE
 from stages.core import model_folder
 from stages.core.contracts import Answers, RawRow, Runner, Text
 from stages.core.files import read_json
-from stages.core.params import CleanParams, ModelParams, load_params
+from stages.core.params.clean import CleanParams
+from stages.core.params.file import load_params
+from stages.core.params.model import ModelParams
 from stages.core.paths import Paths
 from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices

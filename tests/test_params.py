@@ -9,7 +9,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from stages.core.params import LossWeights, Params, Section, load_params
+from stages.core.params.distill import LossWeights
+from stages.core.params.file import Params, load_params
+from stages.core.params.values import Section
 
 GOOD = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 

@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from stages.compression.refusals import FIXED_WIDTH, UNKNOWN_LAYERS
 from stages.compression.structured import cut
 from stages.core.files import sha256
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.models.encoder import FAMILY
 from stages.models.model_files import FROM_PADDING, KINDS, positions, refuse_kind
 from stages.models.pretrained import faults_of_model, load_tokenizer, locate

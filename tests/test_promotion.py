@@ -14,7 +14,8 @@ from review_fixtures import empty_review
 from flows.gate.promotion import decide
 from flows.review.evidence import Anchor, Check, Decision, Results
 from flows.review.pull_request import as_markdown
-from stages.core.params import PromotionParams, load_params
+from stages.core.params.file import load_params
+from stages.core.params.promotion import PromotionParams
 from stages.measures.paired import difference_interval, measured
 
 LIMITS = PromotionParams(

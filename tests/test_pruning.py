@@ -26,7 +26,7 @@ from stages.compression.refusals import UNKNOWN_LAYERS, faults_of_folder, refuse
 from stages.compression.structured import cut, cut_layers, importance, most_important
 from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
 from stages.core.contracts import Units
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.finetune import finetune
 from stages.models.encoder import FAMILY

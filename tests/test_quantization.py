@@ -32,7 +32,9 @@ from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.core import model_folder, plugins
 from stages.core.contracts import Quantizable, QuantizationRows, Runner
 from stages.core.files import read_json, write_json
-from stages.core.params import ModelParams, Pooling, QuantizeParams, load_params
+from stages.core.params.compress import QuantizeParams
+from stages.core.params.file import load_params
+from stages.core.params.model import ModelParams, Pooling
 from stages.models.encoder import FAMILY
 from stages.quantize import card, temperature
 

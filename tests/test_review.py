@@ -30,7 +30,7 @@ from flows.review.evidence import Decision, MetricChange, Results, StageChange, 
 from flows.review.markdown import between, escape, value
 from flows.review.page.page import render
 from flows.review.pull_request import MARK, as_markdown, stopped
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 
 
 @pytest.fixture(scope="module")

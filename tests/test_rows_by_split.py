@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY
 
 from stages import quantize
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.reading.clean_rows import read_split, texts_of
 from stages.tasks.sequence_classification import TASK

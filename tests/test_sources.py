@@ -17,7 +17,7 @@ from source_fixtures import project_params, settings
 from stages import ingest as ingest_stage
 from stages.core.contracts import RawRow, RejectedRow
 from stages.core.files import GROUP_ROWS, ParquetRows, write_parquet
-from stages.core.params import HubParams, SplitNames
+from stages.core.params.ingest import HubParams, SplitNames
 from stages.core.paths import Paths
 from stages.sources import docstrings
 

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from stages.cache_logits import cache_logits
 from stages.core.model_folder import verify
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.finetune import finetune
 from stages.tokenize import tokenize

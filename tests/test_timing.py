@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 from flows.gate.promotion import decide
 from flows.review import changes, timing
 from flows.review.evidence import Results
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 
 QUIET = [0.98, 0.99, 1.0, 1.01, 1.02]
 

@@ -18,7 +18,8 @@ from conftest import REPOSITORY
 from tokenizers import Tokenizer
 
 from stages.core.files import sha256
-from stages.core.params import ModelParams, Params, load_params
+from stages.core.params.file import Params, load_params
+from stages.core.params.model import ModelParams
 from stages.core.paths import Paths
 from stages.tokenize import tokenize
 from stages.tokens.counts import beyond, kinds_of

@@ -17,7 +17,8 @@ from conftest import REPOSITORY, write_tiny_model
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.core.params import FinetuneParams, load_params
+from stages.core.params.file import load_params
+from stages.core.params.training import FinetuneParams
 from stages.training.losses import kd_loss
 from stages.training.samplers import length_bucketed_batches, length_sorted_batches
 

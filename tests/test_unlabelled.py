@@ -27,7 +27,7 @@ from test_validate import params as validate_params
 from flows.review.cards import data_card
 from flows.review.data_report import as_markdown
 from stages.cache_logits import cache_logits
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 from stages.distill import distill
 from stages.prune import prune

@@ -16,7 +16,8 @@ from conftest import REPOSITORY
 from source_fixtures import project_params, settings
 
 from stages.core.files import write_json
-from stages.core.params import Params, ValidateParams, load_params
+from stages.core.params.file import Params, load_params
+from stages.core.params.validate import ValidateParams
 from stages.core.paths import Paths
 from stages.ingest import ingest
 from stages.validate import validate

@@ -24,7 +24,7 @@ from stages.backends.onnxruntime_int8 import graph
 from stages.compression.refusals import faults_of_folder, refuse_unprunable
 from stages.compression.width import directions, importance_of_heads, moments, narrowed
 from stages.core.contracts import Units
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.models.encoder import FAMILY, EncoderClassifier
 from stages.tasks.sequence_classification import TASK
 from stages.training.distillation import distillation_loss, relation_heads

@@ -24,7 +24,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.core.params import FinetuneParams, ModelParams
+from stages.core.params.model import ModelParams
+from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
 from stages.tasks.sequence_classification import TASK

@@ -73,7 +73,7 @@ def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> C
         encoding, max_chars, usual, usual_pair = "auto", MAX_CHARS, "text", None
         has_params = False
     else:
-        from stages.core.params import load_params
+        from stages.core.params.file import load_params
 
         ingest = load_params(params).ingest
         encoding, max_chars = ingest.encoding, ingest.max_row_chars

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stages.core.params import IngestParams, Params
+    from stages.core.params.file import Params
+    from stages.core.params.ingest import IngestParams
 
 
 def mistakes(root: Path, params: Params) -> Iterator[str]:

@@ -21,7 +21,7 @@ def checked_root() -> Path:
     root = root_here()
     from flows.cli.mistakes import mistakes
     from flows.running.git import require_repository
-    from stages.core.params import load_params
+    from stages.core.params.file import load_params
 
     if not _without_git(root):
         require_repository(root)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.experiments.experiments import Log, checkout, seeds_of, spread
-from stages.core.params import SAME_WIDTH_LOSSES
+from stages.core.params.distill import SAME_WIDTH_LOSSES
 
 LABELS_ALONE = "student, labels alone"
 TEACHER = "teacher"

@@ -21,7 +21,7 @@ from flows.running import git
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.processes import Children
 from flows.running.worktrees import worktree
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 
 Log = Callable[[str], object]
 

@@ -9,7 +9,8 @@ from typing import Any
 from flows.gate.same_rows import SHOWN, plain
 from flows.review import timing
 from flows.review.evidence import Check, Outcome, Results, mapping, number
-from stages.core.params import Measure, PromotionParams
+from stages.core.params.promotion import PromotionParams
+from stages.core.params.values import Measure
 
 
 def within(candidate: Results, limits: PromotionParams) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from flows.gate.gate_limits import within
 from flows.gate.same_rows import SHOWN, Pairs, pairs_of, plain, points
 from flows.gate.slice_losses import slices
 from flows.review.evidence import Anchor, Check, Decision, Outcome, Results, number
-from stages.core.params import PromotionParams
+from stages.core.params.promotion import PromotionParams
 from stages.measures.bands import Band, bands_of, times_needed, together
 from stages.measures.paired import difference_interval, measured
 from stages.measures.score import Interval, independent_difference, rows_needed

@@ -8,7 +8,7 @@ import numpy as np
 
 from flows.gate.same_rows import Pairs, plain, points
 from flows.review.evidence import Check
-from stages.core.params import PromotionParams
+from stages.core.params.promotion import PromotionParams
 from stages.measures.paired import mcnemar
 from stages.measures.score import score_interval
 

@@ -16,7 +16,7 @@ from prefect.states import Completed, State
 from flows.releases.releases import Release
 from flows.running import git
 from flows.running.processes import Children
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 
 Approval = Literal["by hand", "when the gate passes"]
 RETRY_SECONDS = [5, 30, 120]
@@ -69,7 +69,7 @@ class Job:
         try:
             return load_params(self.worktree / "params.yaml")
         except ValueError as error:
-            schema = "stages/core/params.py"
+            schema = "stages/core/params"
             if git.attempt(self.root, "diff", "--quiet", "HEAD", self.start, "--", schema).returncode == 0:
                 raise
             raise ValueError(f"{error}\nThis clone's code is not that of {self.start[:7]}: `git pull`.") from None

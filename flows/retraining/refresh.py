@@ -12,7 +12,7 @@ from flows.dvc.edits import set_values
 from flows.retraining.proposals import GATE
 from flows.running import git
 from flows.running.processes import Children
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.yaml_text import parse
 from stages.reading.links import refuse_link, refuse_links
 

@@ -15,7 +15,9 @@ import yaml
 from flows.review import metrics
 from flows.review.markdown import table, value
 from stages.compression.recipe import ensemble, pruned_to, recurrent
-from stages.core.params import DistillParams, Params, TokenizeParams, load_params
+from stages.core.params.distill import DistillParams
+from stages.core.params.file import Params, load_params
+from stages.core.params.model import TokenizeParams
 from stages.core.paths import BESIDE, SPLITS, Paths
 
 GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not edit -->"

@@ -11,7 +11,8 @@ from scipy import stats
 
 from flows.review import timing
 from flows.review.evidence import LabelChange, MetricChange, ParamChange, Results, StageChange, Unit, Withheld, number
-from stages.core.params import EvaluateParams, Measure
+from stages.core.params.evaluate import EvaluateParams
+from stages.core.params.values import Measure
 from stages.measures.paired import difference_interval, mcnemar
 from stages.measures.score import Interval, independent_difference
 

@@ -38,7 +38,7 @@ from flows.review.evidence import (
 from flows.review.model_results import clean_texts, on_common_rows, results
 from flows.review.side import Side
 from flows.running import git
-from stages.core.params import Params, load_params
+from stages.core.params.file import Params, load_params
 from stages.core.paths import MODELS, Paths
 from stages.measures.paired import mcnemar
 

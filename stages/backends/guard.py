@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.backends.divergence import divergence
 from stages.core.contracts import Quantizable, QuantizationRows, Runner
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
 SENSITIVITY_ROWS = 1000  # at most so many validation rows for each matrix

@@ -18,7 +18,7 @@ from stages.cleaning.duplicates import neighbours, repeated, turned_round
 from stages.cleaning.rare import GIVEN
 from stages.cleaning.reasons import CODES, KEPT, faults, present
 from stages.core.contracts import as_label
-from stages.core.params import CleanParams
+from stages.core.params.clean import CleanParams
 
 
 def transfer_reasons(

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.cleaning.reasons import CODES, KEPT
 from stages.core.contracts import as_label
-from stages.core.params import CleanParams
+from stages.core.params.clean import CleanParams
 
 GIVEN = ("validation", "test")  # rows that the data brings as these teach nothing
 

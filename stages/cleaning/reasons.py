@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from stages.cleaning.duplicates import Neighbours, neighbours, repeated, turned_round
-from stages.core.params import CleanParams
+from stages.core.params.clean import CleanParams
 
 REASONS = (
     "missing_text",

@@ -15,7 +15,7 @@ from stages.cleaning import RULES
 from stages.core import plugins
 
 if TYPE_CHECKING:
-    from stages.core.params import MasksParams
+    from stages.core.params.clean import MasksParams
 
 Change = Callable[[str], str]
 

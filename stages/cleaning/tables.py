@@ -18,7 +18,7 @@ from stages.cleaning import batches, languages, rules
 from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR, comparison_key, form_of, written
 from stages.cleaning.reasons import REASONS
-from stages.core.params import CleanParams
+from stages.core.params.clean import CleanParams
 from stages.reading.clean_rows import PAIR
 
 HEAVY = ("row_id", "clean", "clean_pair", "origin", "kept")  # the third where rows are pairs

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from stages.core.contracts import RECURRENT
 
 if TYPE_CHECKING:
-    from stages.core.params import DistillParams, Params
+    from stages.core.params.distill import DistillParams
+    from stages.core.params.file import Params
 
 CUT = (("heads", "attention heads"), ("feed_forward", "neurons"))
 

@@ -11,7 +11,7 @@ from stages.core.files import read_object
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
-    from stages.core.params import Params
+    from stages.core.params.file import Params
 
 CUTTABLE = "WordPiece"
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads

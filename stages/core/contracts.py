@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from stages.core.params import DistillParams, ModelParams
+    from stages.core.params.distill import DistillParams
+    from stages.core.params.model import ModelParams
 
 
 Text = str | tuple[str, str]

@@ -17,7 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from stages.core import guard
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 from stages.core.paths import Paths
 
 log = logging.getLogger("winnow")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from stages.core.contracts import Answers
-from stages.core.params import EvaluateParams
+from stages.core.params.evaluate import EvaluateParams
 
 SMALLEST = 1e-12  # probabilities below it are taken for it, so that their logarithm is finite
 HOTTEST = 20.0  # the highest temperature that is tried, and one over the lowest

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.contracts import Answers, each
-from stages.core.params import EvaluateParams
+from stages.core.params.evaluate import EvaluateParams
 from stages.measures.identity_words import pairs_of
 from stages.measures.slices import values_of
 

@@ -25,7 +25,7 @@ twin brother and twin sister, which others of these hold; the same words with a 
 """
 
 LISTS = {"gender_en": GENDER_EN}
-"""By the name that params.yaml gives them: `IdentityList` of stages/core/params.py."""
+"""By the name that params.yaml gives them: `IdentityList` of stages/core/params/evaluate.py."""
 
 
 def pairs_of(swaps: str | Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import binomtest
 
-from stages.core.params import Measure
+from stages.core.params.values import Measure
 from stages.measures.bands import Band, bands_of, by_bands, together
 from stages.measures.score import Interval
 

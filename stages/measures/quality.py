@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
 from stages.core.contracts import Answers
-from stages.core.params import EvaluateParams
+from stages.core.params.evaluate import EvaluateParams
 from stages.measures.paired import interval
 
 

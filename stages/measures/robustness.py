@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.contracts import Answers, Text, each
-from stages.core.params import EvaluateParams
+from stages.core.params.evaluate import EvaluateParams
 
 ZERO_WIDTH_SPACE = "\u200b"
 CHARACTERS_A_TYPO = 50

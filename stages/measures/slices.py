@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from stages.core.contracts import Answers
-from stages.core.params import EvaluateParams
+from stages.core.params.evaluate import EvaluateParams
 
 LENGTH = "length"
 PARTS = ("short", "middle", "long")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.contracts import Runner, Text
-from stages.core.params import ProfileParams
+from stages.core.params.evaluate import ProfileParams
 from stages.measures.throughput import rows_per_second
 
 WARM_UP = 20  # rows that are not counted; of the batches it is one

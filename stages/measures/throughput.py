@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from stages.core.contracts import Runner, Text
-from stages.core.params import ProfileParams
+from stages.core.params.evaluate import ProfileParams
 
 
 def measure(

@@ -21,7 +21,7 @@ from stages.core.contracts import RECURRENT, Family, Parts
 from stages.core.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from stages.core.params import DistillParams
+    from stages.core.params.distill import DistillParams
 
 
 @dataclass(frozen=True)

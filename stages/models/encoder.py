@@ -27,7 +27,7 @@ from stages.core.files import (
 )
 
 if TYPE_CHECKING:
-    from stages.core.params import ModelParams
+    from stages.core.params.model import ModelParams
 
 
 # Deterministic everywhere, no slower on short rows, and the form that ONNX Runtime knows how to fuse.

@@ -30,7 +30,8 @@ from stages.models.model_files import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stages.core.params import ModelParams, Params, TokenizeParams
+    from stages.core.params.file import Params
+    from stages.core.params.model import ModelParams, TokenizeParams
 
 log = logging.getLogger("winnow")
 

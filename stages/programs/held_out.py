@@ -20,7 +20,8 @@ from stages.core.contracts import Runner
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.machine import cores
-from stages.core.params import EvaluateParams, Params
+from stages.core.params.evaluate import EvaluateParams
+from stages.core.params.file import Params
 from stages.core.paths import MODELS, Paths
 from stages.measures.paired import difference_interval, interval
 from stages.reading.clean_rows import read_split, texts_of

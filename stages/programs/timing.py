@@ -9,7 +9,7 @@ from typing import Any
 from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.entry import run_stage
-from stages.core.params import Params
+from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import COSTS
 from stages.reading.clean_rows import read_split, texts_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from stages.core.params import IngestParams
+from stages.core.params.ingest import IngestParams
 from stages.reading.lines import Fault, excerpt, fault_in
 
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from stages.core.contracts import RawRow
 from stages.core.machine import cores
-from stages.core.params import IngestParams
+from stages.core.params.ingest import IngestParams
 from stages.core.paths import HELD_OUT
 
 log = logging.getLogger("winnow")

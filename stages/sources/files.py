@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
-from stages.core.params import IngestParams
+from stages.core.params.ingest import IngestParams
 from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.records import Format, read_records
 from stages.reading.storage import ENDINGS, DataFile, find

@@ -18,7 +18,7 @@ from datasets.config import REPOYAML_FILENAME
 from huggingface_hub import DatasetCard, HfApi
 
 from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
-from stages.core.params import IngestParams
+from stages.core.params.ingest import IngestParams
 from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.errors import one_line
 from stages.reading.links import refuse_links

@@ -15,7 +15,7 @@ from torch import nn
 
 from stages.core import machine
 from stages.core.contracts import Parts
-from stages.core.params import FinetuneParams, TrainingParams
+from stages.core.params.training import FinetuneParams, TrainingParams
 from stages.training.groups import freeze, parameter_groups
 from stages.training.meter import Cost, cost_of_rows
 from stages.training.processes import join, rank, world_size

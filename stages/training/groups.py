@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from stages.core.contracts import Parts
-from stages.core.params import TrainingParams
+from stages.core.params.training import TrainingParams
 
 
 def freeze(parts: Parts, params: TrainingParams) -> None:

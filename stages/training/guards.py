@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from stages.core.contracts import RECURRENT
-from stages.core.params import TrainingParams
+from stages.core.params.training import TrainingParams
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from stages.core.contracts import NO_LABEL, Family, Task, inputs_of
-from stages.core.params import TrainingParams
+from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stages.core.params import Schedule
+from stages.core.params.training import Schedule
 
 
 def factor(schedule: Schedule, step: int, *, warmup_steps: int, total_steps: int) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from stages.core.contracts import as_labels
-from stages.core.params import ValidateParams
+from stages.core.params.validate import ValidateParams
 from stages.core.paths import SPLITS
 from stages.reading.clean_rows import DUPLICATES, PAIR, whole_texts
 from stages.validation.alike import look_alikes

@@ -16,7 +16,7 @@ from stages.core import plugins
 from stages.core.contracts import QuantizationRows, Runner, Text
 from stages.core.files import read_json, write_json
 from stages.core.machine import cores
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
 TIMED_ROWS, ROUNDS = 100, 5

@@ -18,7 +18,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from stages.backends.onnx_export import export, without_traces
 from stages.backends.quiet import quiet
 from stages.core.contracts import Quantizable
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 
 WITH_MATRICES = ("Attention", "EmbedLayerNormalization", "Gather", "MatMul")
 

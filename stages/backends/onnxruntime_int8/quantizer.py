@@ -17,7 +17,7 @@ from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.core.contracts import Quantizable, QuantizationRows, Text
 from stages.core.files import read_json
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from stages.backends.onnxruntime_int8.graph import EMBEDDINGS, MICROSOFT, Graph, Precision, Weights
 from stages.core.contracts import INPUTS, RECURRENT, Quantizable
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 
 DIRECTIONS = ("", "_reverse")
 EPSILON = 1e-5  # that of torch's LayerNorm

@@ -22,7 +22,7 @@ from stages.backends.openvino_int8.runner import open_runner
 from stages.backends.quiet import quiet
 from stages.core.contracts import RECURRENT, Quantizable, QuantizationRows, Text, not_for_recurrent
 from stages.core.files import read_json
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
 

@@ -18,7 +18,7 @@ from stages.backends.torchao_int8.runner import LAYOUT, open_runner
 from stages.core.contracts import RECURRENT, Family, Quantizable, QuantizationRows, not_for_recurrent
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import plugin_of
-from stages.core.params import QuantizeParams
+from stages.core.params.compress import QuantizeParams
 from stages.models import FAMILIES
 
 with quiet():  # it tells of kernels for other numbers than int8

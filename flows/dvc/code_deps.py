@@ -1,0 +1,190 @@
+"""Write the code among the `deps` of dvc.yaml: `python -m flows.dvc.code_deps`; --check says what is stale.
+
+A stage depends on every file that it imports, and on those of the plug-ins that it loads by name:
+
+    stages/distill.py ── imports ── stages/training/loop.py ── ...     each as it is called
+                     └─ loads ──── stages/models/encoder.py            as stages/models/${distill.family}.py
+
+The name tables (`__init__.py` of plug-in packages) are left out: they map a name to the file of that name.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flows.dvc.locked import read_yaml
+from flows.running.root import find_root
+from stages.core.paths import MODELS
+from stages.measures import ANSWERS, COSTS
+
+TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
+TASK, SOURCE = "tasks/${task}.py", "sources/${ingest.source}.py"
+BACKEND = "backends/${quantize.backend}"
+RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
+RUNNERS = ["backends/pytorch/runner.py", "backends/tfidf/runner.py", f"{BACKEND}/runner.py"]
+# What a stage loads by a name that stands in params.yaml or in the code.
+LOADED = {
+    "ingest": [SOURCE, *(f"reading/{name}.py" for name in ("lines", "records", "storage", "values"))],  # for `files`
+    "clean": RULES,
+    "tokenize": [TASK],
+    "baseline": ["cleaning/stop_words.py"],
+    "finetune": [TASK, TEACHER, "cleaning/stop_words.py"],
+    "cache_logits": [TASK, TEACHER],
+    "distill": [TASK, TEACHER, STUDENT],
+    "prune": [TASK, STUDENT],
+    "quantize": [
+        TASK, STUDENT, *RULES, f"{BACKEND}/quantizer.py", f"{BACKEND}/runner.py", "backends/pytorch/runner.py",
+    ],
+    "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
+    "profile": [
+        "programs/timing.py", *RULES, *(f"measures/{name}.py" for name in COSTS), TEACHER, STUDENT, *RUNNERS,
+    ],
+}  # fmt: skip
+FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage depends on all of them
+# Of `evaluate` the files that run a model, by the model: in dvc.yaml they stand beside its name, in `foreach`.
+RUN_BY = {
+    "baseline": ["backends/tfidf/runner.py"],
+    "teacher": ["backends/pytorch/runner.py", TEACHER],
+    "student": ["backends/pytorch/runner.py", STUDENT],
+    "pruned": ["backends/pytorch/runner.py", STUDENT],
+    "quantized": [f"{BACKEND}/runner.py"],
+}
+
+
+class Code(NamedTuple):
+    """The code of a project, and the values that name plug-ins."""
+
+    root: Path
+    params: Mapping[str, Any]
+
+    def filled(self, text: str) -> str:
+        """The text with params.yaml's values in the place of ${...}."""
+        return re.sub(r"\$\{([\w.]+)\}", lambda name: str(self._value(name[1])), text)
+
+    def _value(self, dotted: str) -> Any:
+        value: Any = self.params
+        for part in dotted.split("."):
+            value = value[part]
+        return value
+
+    def closure(self, *start: Path) -> set[Path]:
+        """The files, and all that they import of `stages`, less the name tables."""
+        seen: set[Path] = set()
+        todo = [*start, self.root / "stages/__init__.py"]  # the package itself comes first
+        while todo:
+            path = todo.pop()
+            if path not in seen:
+                seen.add(path)
+                todo += filter(None, (self._file_of(name) for name in imports(path) if name.startswith("stages")))
+        return {path for path in seen if not is_name_table(path)}
+
+    def _file_of(self, module: str) -> Path | None:
+        path = self.root / module.replace(".", "/")
+        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+    def of_stage(self, name: str, *loaded: str) -> set[str]:
+        """The code that a stage depends on, as dvc.yaml names it; `loaded` beside what it always loads by name."""
+        named = [f"stages/{path}" for path in [*LOADED.get(name, []), *loaded]]
+        by_name = {self.filled(path) for path in named}
+        files = self.closure(self.root / f"stages/{name}.py", *(self.root / path for path in by_name))
+        return {path.relative_to(self.root).as_posix() for path in files} - by_name | {*named}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports when it runs, wherever in it; not those for the type checker."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def is_name_table(path: Path) -> bool:
+    """An __init__.py with a docstring and dicts of names to "module:attribute" at most."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return path.name == "__init__.py" and all(
+        (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict))
+        for node in body
+    )
+
+
+def code_deps(root: Path) -> dict[str, list[str]]:
+    """The code of each stage of dvc.yaml, as its `deps` name it, sorted."""
+    code = Code(root, read_yaml(root / "params.yaml"))
+    stages = read_yaml(root / "dvc.yaml")["stages"]
+    return {
+        name: sorted(_folded(_of_all_models(code) if name == "evaluate" else code.of_stage(name), code))
+        for name in stages
+    }
+
+
+def _of_all_models(code: Code) -> set[str]:
+    """What `evaluate` depends on for every model, and the slots for what runs one of them."""
+    shared = set.intersection(*(code.of_stage("evaluate", *RUN_BY[model]) for model in MODELS))
+    return {*shared, *(f"${{item.{slot}}}" for slot in ("batching", "family", "runner"))}
+
+
+def _folded(found: set[str], code: Code) -> set[str]:
+    """The files, with folders in the place of theirs: of a backend that quantizes, and of FOLDERS."""
+    for folder in FOLDERS:
+        files = {path.relative_to(code.root).as_posix() for path in (code.root / folder).glob("*.py")}
+        files -= {f"{folder}/__init__.py"}
+        if files <= found:
+            found = (found - files) | {folder}
+    backend = f"stages/{BACKEND}"
+    if f"{backend}/quantizer.py" in found:
+        found = {path for path in found if not path.startswith((f"{backend}/", f"{code.filled(backend)}/"))} | {backend}
+    return found
+
+
+def written(root: Path) -> str:
+    """dvc.yaml with the code of its stages as it is now; data, parameters and comments stay."""
+    deps = code_deps(root)
+    lines = iter((root / "dvc.yaml").read_text(encoding="utf-8").splitlines())
+    return "".join(f"{line}\n" for line in _lines(lines, deps))
+
+
+def _lines(lines: Iterator[str], deps: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    stage, pad = "", None
+    for line in lines:
+        named = re.fullmatch(r"  (\w+):", line)
+        stage = named[1] if named else stage
+        is_entry = pad is not None and line.startswith(f"{pad}  - ")
+        if pad is not None and not is_entry:  # the list is at its end
+            yield from (f"{pad}  - {path}" for path in deps[stage])
+            pad = None
+        if is_entry and line.strip().removeprefix("- ").startswith(("stages/", "${item.")):
+            continue
+        yield line
+        if re.fullmatch(r" +deps:", line) and stage in deps:
+            pad = line.partition("deps:")[0]
+
+
+def main() -> None:
+    """Write dvc.yaml again; with --check only say whether it would change, by exit code 1."""
+    root = find_root(Path.cwd())
+    path, text = root / "dvc.yaml", written(root)
+    if path.read_text(encoding="utf-8") == text:
+        return
+    if "--check" in sys.argv[1:]:
+        sys.exit("dvc.yaml: the code among the deps is not what the stages import. Run: make deps")
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

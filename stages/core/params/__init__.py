@@ -1,0 +1,1 @@
+"""params.yaml: a file a section, all of them together in everything.py, and mistakes in words."""

@@ -1,0 +1,64 @@
+"""Section `clean`: what is done to texts, which rows go, and how the rest is split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.core.params.values import LanguageCode, Name, PositiveInt, ProperFraction, Section
+
+CleaningRule = Literal[
+    "unicode_nfc",
+    "unicode_nfkc",
+    "invisible_characters",
+    "html_markup",
+    "markdown_markup",
+    "white_space",
+    "mask_urls",
+    "mask_emails",
+    "mask_phone_numbers",
+    "mask_numbers",
+    "lower_case",
+    "no_digits",
+    "no_punctuation",
+    "no_stop_words",
+    "classic",
+]
+ConflictingLabels = Literal["drop", "majority", "keep"]
+RareLabels = Literal["keep", "drop", "merge"]
+Unlabelled = Literal["drop", "transfer"]
+MaskWord = Annotated[str, Field(max_length=40)]
+
+
+class MasksParams(Section):
+    url: MaskWord
+    email: MaskWord
+    phone_number: MaskWord
+    number: MaskWord
+
+
+class CleanParams(Section):
+    rules: list[CleaningRule]
+    masks: MasksParams
+    stop_word_language: LanguageCode
+    languages: Annotated[list[LanguageCode], Field(min_length=1)] | None
+    min_chars: PositiveInt
+    max_chars: PositiveInt
+    near_duplicate_jaccard: Annotated[float, Field(ge=0.5, le=1)]
+    conflicting_labels: ConflictingLabels
+    rare_labels: RareLabels
+    rare_label_rows: Annotated[int, Field(ge=2)]
+    rare_label_name: Name
+    unlabelled: Unlabelled
+    group_column: Annotated[str, Field(min_length=1)] | None
+    validation_fraction: ProperFraction
+    test_fraction: ProperFraction
+
+    @model_validator(mode="after")
+    def _something_is_left_for_training(self) -> CleanParams:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction add up to 1 or more: nothing is left for training")
+        if self.min_chars > self.max_chars:
+            raise ValueError(f"min_chars ({self.min_chars}) is larger than max_chars ({self.max_chars})")
+        return self

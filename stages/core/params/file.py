@@ -1,0 +1,67 @@
+"""The pydantic mirror of params.yaml: strict, frozen and without defaults, so that the file is the whole truth.
+
+`load_params` gives the values, or raises ValueError with one line a mistake: the key, what was found, what is
+allowed. Plug-in names are checked where the plug-in is looked up (`stages.core.plugins`), against what exists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from stages.core.params.baseline import BaselineParams
+from stages.core.params.clean import CleanParams
+from stages.core.params.compress import PruneParams, QuantizeParams
+from stages.core.params.distill import CacheLogitsParams, DistillParams
+from stages.core.params.evaluate import EvaluateParams, ProfileParams
+from stages.core.params.ingest import IngestParams
+from stages.core.params.mistakes import explain, shown
+from stages.core.params.model import ModelParams, TokenizeParams
+from stages.core.params.promotion import PromotionParams
+from stages.core.params.training import FinetuneParams
+from stages.core.params.validate import ValidateParams
+from stages.core.params.values import PluginName, Section
+from stages.core.yaml_text import parse
+
+
+class Params(Section):
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    data_seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    task: PluginName
+    ingest: IngestParams
+    clean: CleanParams
+    validate_: Annotated[ValidateParams, Field(alias="validate")]
+    model: ModelParams
+    tokenize: TokenizeParams
+    baseline: BaselineParams
+    finetune: FinetuneParams
+    cache_logits: CacheLogitsParams
+    distill: DistillParams
+    prune: PruneParams
+    quantize: QuantizeParams
+    evaluate: EvaluateParams
+    profile: ProfileParams
+    promotion: PromotionParams
+
+
+def load_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises FileNotFoundError where there is none, and ValueError with one line a mistake.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. Run this from the project's folder, or restore it with git.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name}: not UTF-8 text: byte {error.start} is not valid. Save it as UTF-8.") from None
+    values = parse(text, path.name)
+    if not isinstance(values, dict):
+        raise ValueError(f"{path.name}: found {shown(values)}, expected sections such as 'seed:' and 'ingest:'.")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = [explain(mistake, Params) for mistake in error.errors()]
+        raise ValueError("\n".join(f"{path.name}: {line}" for line in lines)) from None

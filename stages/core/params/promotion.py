@@ -1,0 +1,29 @@
+"""Section `promotion`: what a candidate must not fall below."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.core.params.values import Measure, PositiveFloat, PositiveInt, ProperFraction, Section, UnitInterval
+
+Anchor = Annotated[str, Field(pattern=r"^(first|v\d+\.\d+\.\d+)$")]
+ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
+
+
+class PromotionParams(Section):
+    model: ReleasedModel
+    measure: Measure
+    floor: ProperFraction | None
+    margin: ProperFraction
+    anchor: Anchor | None
+    anchor_margin: ProperFraction
+    confidence: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]
+    slice_margin: ProperFraction
+    min_slice_rows: PositiveInt
+    max_ece: UnitInterval | None
+    max_identity_flip_rate: UnitInterval | None
+    max_group_gap: UnitInterval | None
+    max_latency_p50_ms: PositiveFloat | None
+    max_size_mb: PositiveFloat | None

@@ -1,0 +1,58 @@
+"""Section `finetune`, and the values that every training run takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.core.params.values import Measure, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Selection
+
+Precision = Literal["auto", "fp16", "bf16", "fp32"]
+ZeroStage = Literal[0, 1, 2, 3]
+Offload = Literal["none", "optimizer", "all"]
+Schedule = Literal["linear", "cosine", "constant"]
+ClassWeights = Literal["none", "balanced"]
+
+
+class TrainingParams(Section):
+    """The values of one run of the training loop: of `finetune`, of `distill`, and of `prune`, which takes most of
+    distill's."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    accumulation_steps: PositiveInt
+    encoder_learning_rate: PositiveFloat
+    head_learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    schedule: Schedule
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    max_gradient_norm: PositiveFloat
+    freeze_embeddings: bool
+    freeze_layers: Annotated[int, Field(ge=0)]
+    patience: PositiveInt
+    select_by: Selection
+    precision: Precision
+    zero_stage: ZeroStage
+    offload: Offload
+    activation_checkpointing: bool
+    compile: bool
+
+    @property
+    def watched(self) -> Measure:
+        """The score that chooses the epoch; with `last`, where none does, that which is reported."""
+        return "macro_f1" if self.select_by == "last" else self.select_by
+
+    @model_validator(mode="after")
+    def _what_is_offloaded_is_sharded(self) -> TrainingParams:
+        least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
+        if self.zero_stage < least:
+            raise ValueError(f"offload is '{self.offload}', which needs zero_stage {least} or higher")
+        return self
+
+
+class FinetuneParams(TrainingParams):
+    teachers: PositiveInt
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: ClassWeights
