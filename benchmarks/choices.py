@@ -31,7 +31,7 @@ from transformers import PreTrainedTokenizerFast
 
 from flows.experiments.seeds import of_differences, of_values
 from stages.core import plugins
-from stages.core.contracts import Family, Task
+from stages.core.contracts import Family
 from stages.core.files import read_json
 from stages.core.model_folder import plugin_of
 from stages.core.params.file import Params, load_params
@@ -41,8 +41,9 @@ from stages.distill import distill
 from stages.measures.paired import difference_interval, measured
 from stages.models import FAMILIES
 from stages.prune import prune
-from stages.reading.clean_rows import PAIR, read_split
+from stages.reading.clean_rows import TEXT_PAIR, read_split
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskEncoding, TaskLearning
 from stages.training import loop
 from stages.training.inference import predict_logits
 from stages.training.rows import TokenRows, rows_of
@@ -158,16 +159,17 @@ def read_in_windows(params: Params, paths: Paths) -> dict[tuple[int, int], tuple
 
     Nothing for pairs, which are not read so.
     """
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    encoding: TaskEncoding = plugins.part(TASKS, params.task, "encoding", key="task")
+    learning: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
     columns = read_split(paths.clean, "validation").to_pydict()
-    if PAIR in columns:
+    if TEXT_PAIR in columns:
         return {}
     described = read_json(paths.tokens / "labels.json")
     folder = paths.model("student")
     family: Family = plugin_of(folder, "family", FAMILIES)
     model = family.open(folder)
     encode = functools.partial(
-        task.encode, columns, labels=described["labels"],
+        encoding.encode, columns, labels=described["labels"],
         tokenizer=PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json")),
     )  # fmt: skip
     found = {}
@@ -175,7 +177,7 @@ def read_in_windows(params: Params, paths: Paths) -> dict[tuple[int, int], tuple
         encoded = encode(max_tokens=at_once, stride=shared)
         rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
         logits = predict_logits(
-            model, rows, task.collate, pad_id=described["pad_id"], precision="fp32", title=f"windows of {at_once}"
+            model, rows, learning.collate, pad_id=described["pad_id"], precision="fp32", title=f"windows of {at_once}"
         )
         _, counts = np.unique(rows.row_ids, return_counts=True)
         longer = set(np.unique(rows.row_ids)[counts > 1])

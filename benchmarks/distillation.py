@@ -59,7 +59,7 @@ def one(stack: ExitStack) -> None:
     from stages.core.paths import Paths
     from stages.distill import untrained
     from stages.models.encoder import FAMILY
-    from stages.tasks.sequence_classification import TASK
+    from stages.tasks.text_classification.learning import LEARNING
     from stages.training import loop
     from stages.training.checkpoints import Checkpoints
     from stages.training.distillation import distillation_loss, read_answers, relation_heads
@@ -74,20 +74,20 @@ def one(stack: ExitStack) -> None:
         raise SystemExit(f"distill.family is '{params.distill.family}'. Allowed here: encoder.")
     data = open_training_data(paths, transfer=True)
     teacher = FAMILY.open(paths.model("teacher"))
-    student = untrained(teacher, params.distill, FAMILY, FAMILY, data, TASK)
+    student = untrained(teacher, params.distill, FAMILY, FAMILY, data, LEARNING)
     distilled = distillation_loss(
-        params.distill.losses.model_dump(), temperature=params.distill.temperature, task=TASK,
+        params.distill.losses.model_dump(), temperature=params.distill.temperature, task=LEARNING,
         answers=read_answers(paths.logits, data.train), taps=lambda: FAMILY.taps(student),
         teacher_layers=params.distill.teacher_layers,
         heads=lambda: relation_heads(*(FAMILY.units(model)["heads"][0] for model in (teacher, student))),
     )  # fmt: skip
     cached = stack.enter_context(distilled)
-    steps = loop._steps(data, params.distill, params.seed, 0)
+    steps = loop.steps_of(data, params.distill, params.seed, 0)
     engine = start_engine(student, FAMILY.parts(student), params.distill, len(steps), data.max_tokens)
     teacher.to(engine.device)
 
     def batch_of(rows_B: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        batch = TASK.collate([data.train[row] for row in rows_B], pad_id=data.pad_id)
+        batch = LEARNING.collate([data.train[row] for row in rows_B], pad_id=data.pad_id)
         return batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device)
 
     def online(logits_BC: torch.Tensor, batch: Any, rows_B: np.ndarray) -> torch.Tensor:
@@ -97,19 +97,9 @@ def one(stack: ExitStack) -> None:
 
     def training(loss: Callable[..., torch.Tensor]) -> Callable[[int, np.ndarray], Any]:
         meter = Meter(engine.cost, engine.device, engine.precision, 0)
-        job = loop.Job(
-            engine,
-            data,
-            TASK,
-            loss,
-            params.distill,
-            params.seed,
-            Path(os.devnull),
-            Path(os.devnull),
-            Checkpoints(None),
-            meter,
-        )
-        return lambda number, rows: loop._one_step(job, rows, 0, number)
+        nowhere = loop.Places(Path(os.devnull), Path(os.devnull), Checkpoints(None))
+        job = loop.Job(engine, data, loop.Learner(FAMILY, LEARNING, loss), nowhere, params.distill, params.seed, meter)
+        return lambda number, rows: loop.one_step(job, rows, 0, number)
 
     def forward(model: torch.nn.Module) -> Callable[[int, np.ndarray], Any]:
         def run(_number: int, rows: np.ndarray) -> None:

@@ -91,7 +91,7 @@ def measure(way: str) -> None:
     data = open_training_data(paths)
     labels = read_json(paths.tokens / "labels.json")["labels"]
     family: Any = plugins.load(FAMILIES, params.model.family, key="model.family")
-    task: Any = plugins.load(TASKS, params.task, key="task")
+    task: Any = plugins.part(TASKS, params.task, "learning", key="task")
     torch.manual_seed(params.seed)
     model = family.build(locate(params.model), params.model, len(labels))
     kind = next((kind for name, kind in (("trainer", trainer), ("bare", bare)) if way.startswith(name)), finetune)
@@ -127,20 +127,19 @@ def finetune(way: str, model: Any, data: Any, params: Any, family: Any, task: An
     from stages.training.meter import Meter
 
     own = params.finetune.model_copy(update={"freeze_embeddings": False}) if way == "finetune_all" else params.finetune
-    steps = loop._steps(data, own, params.seed, 0)
+    steps = loop.steps_of(data, own, params.seed, 0)
     engine = start_engine(model, family.parts(model), own, len(steps) * own.epochs, data.max_tokens)
 
     def loss(logits: torch.Tensor, batch: Any, _rows: Any) -> torch.Tensor:
         return task.loss(logits, batch["labels"])
 
     meter = Meter(engine.cost, engine.device, engine.precision, 0)
-    job = loop.Job(
-        engine, data, task, loss, own, params.seed, Path(os.devnull), Path(os.devnull), Checkpoints(None), meter
-    )
+    nowhere = loop.Places(Path(os.devnull), Path(os.devnull), Checkpoints(None))
+    job = loop.Job(engine, data, loop.Learner(family, task, loss), nowhere, own, params.seed, meter)
     engine.deepspeed.module.train()
     clock = Clock()
     for number, rows in enumerate(steps):
-        loop._one_step(job, rows, 0, number)
+        loop.one_step(job, rows, 0, number)
         if clock.step(int(data.train.lengths[rows].sum()), engine.cost(data.train.lengths[rows])):
             break
     return clock

@@ -102,7 +102,7 @@ def measure(options: dict[str, Any]) -> None:
     """Be one process of one way; the first prints the figures as JSON."""
     from stages.core.params.file import load_params
     from stages.models.encoder import FAMILY
-    from stages.tasks.sequence_classification import TASK
+    from stages.tasks.text_classification.learning import LEARNING
     from stages.training import loop
     from stages.training.checkpoints import Checkpoints
     from stages.training.engine import start_engine
@@ -119,26 +119,25 @@ def measure(options: dict[str, Any]) -> None:
     before = held()
     model = built(TINY if options["tiny"] else BASE, labels)
     weights = sum(p.numel() for p in model.parameters())
-    steps = loop._steps(data, params, 1, 0)
+    steps = loop.steps_of(data, params, 1, 0)
     engine = start_engine(model, FAMILY.parts(model), params, len(steps), tokens)
     meter = Meter(engine.cost, engine.device, engine.precision, 0)
-    job = loop.Job(
-        engine, data, TASK, lambda logits, batch, _rows: TASK.loss(logits, batch["labels"]), params, 1,
-        Path(os.devnull), Path(os.devnull), Checkpoints(None), meter,
-    )  # fmt: skip
+    learner = loop.Learner(FAMILY, LEARNING, lambda logits, batch, _rows: LEARNING.loss(logits, batch["labels"]))
+    nowhere = loop.Places(Path(os.devnull), Path(os.devnull), Checkpoints(None))
+    job = loop.Job(engine, data, learner, nowhere, params, 1, meter)
     engine.deepspeed.module.train()
     for number, of_step in enumerate(steps):
         if number == WARMUP:
             wait()
             forget_peak()
             meter.start()
-        loop._one_step(job, of_step, 0, number)
+        loop.one_step(job, of_step, 0, number)
         if number >= WARMUP:
             meter.take(rows.lengths[of_step])
     wait()
     meter.stop()
     updates = engine.updates  # the look at the state takes a step more
-    state = state_held(engine.deepspeed, lambda: loop._one_step(job, steps[-1], 0, 0))
+    state = state_held(engine.deepspeed, lambda: loop.one_step(job, steps[-1], 0, 0))
     state, most = greatest(state, engine.device), greatest(most_held(before), engine.device)
     figures = meter.report()
     if rank() == 0:

@@ -41,11 +41,12 @@ from flows.dvc.locked import cores_wanted
 from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
 from flows.review import metrics
-from flows.running.budget import Budget, cores
+from flows.running.budget import Budget
 from flows.running.described import publish_parameters, run_name, tag_run, tags_of
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise
+from stages.core.machine import cores
 
 if TYPE_CHECKING:
     from flows.review.evidence import Review

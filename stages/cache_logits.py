@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from stages.compression.augmentation import with_tokens_hidden
 from stages.core import plugins
-from stages.core.contracts import Family, Task
+from stages.core.contracts import Family
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.model_folder import describe, plugin_of
@@ -25,6 +25,7 @@ from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskLearning
 from stages.training.inference import predict_logits, scores_of
 from stages.training.processes import own_device
 from stages.training.rows import TokenRows, open_training_data
@@ -39,7 +40,7 @@ def cache_logits(params: Params, paths: Paths) -> None:
 
     Raises ValueError where cache_logits.layers names a layer that the teacher does not have.
     """
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
     family: Family = plugin_of(paths.model("teacher"), "family", FAMILIES)
     teacher = family.open(paths.model("teacher")).to(own_device())
     data = open_training_data(paths, transfer=True)

@@ -29,7 +29,7 @@ from stages.core.entry import run_stage
 from stages.core.files import write_json, write_parquet
 from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
-from stages.reading.clean_rows import PAIR  # the column that both tables have besides, where rows are pairs
+from stages.reading.clean_rows import TEXT_PAIR  # the column that both tables have besides, where rows are pairs
 
 CLEAN = ("row_id", "text", "label", "origin", "split", "kept")
 EXAMPLES = 5  # of each kind, in the report
@@ -92,7 +92,7 @@ def clean(params: Params, paths: Paths) -> None:
     del rows
     for path, some in ((paths.held_out, held_out), (paths.clean, kept.sort_values("split", kind="stable"))):
         table = taken(heavy, some["at"].to_numpy(), label=some["label"], split=some["split"])
-        write_parquet(path, table.select([*CLEAN, PAIR] if PAIR in table.column_names else CLEAN))
+        write_parquet(path, table.select([*CLEAN, TEXT_PAIR] if TEXT_PAIR in table.column_names else CLEAN))
     del heavy, table
     write_parquet(paths.quarantine, quarantined(paths.raw, dropped))
     write_json(paths.cleaning_report, report)

@@ -14,7 +14,7 @@ from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures.paired import difference_interval, mcnemar
 
-PAIRS = (
+CONTRASTS = (
     ("student", "teacher"),
     ("pruned", "student"),
     ("quantized", "pruned"),
@@ -31,7 +31,7 @@ def compare(params: Params, paths: Paths) -> None:
         paths.comparison,
         {
             f"{one}_and_{other}": difference(paths, one, other, params.evaluate, params.data_seed)
-            for one, other in PAIRS
+            for one, other in CONTRASTS
         },
     )
 

@@ -10,7 +10,7 @@ from torch import nn
 from stages.compression.refusals import faults_of_student
 from stages.compression.width import narrowed
 from stages.core import plugins
-from stages.core.contracts import Family, Task
+from stages.core.contracts import Family
 from stages.core.entry import run_stage
 from stages.core.model_folder import describe, plugin_of
 from stages.core.params.distill import DistillParams
@@ -18,11 +18,12 @@ from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskLearning
 from stages.training.checkpoints import open_checkpoints
 from stages.training.distillation import distillation_loss, read_answers, relation_heads
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
-from stages.training.loop import train
+from stages.training.loop import Learner, Places, train
 from stages.training.outcome import write_outcome
 from stages.training.rows import TrainingData, first_batches, open_training_data
 
@@ -34,7 +35,7 @@ def distill(params: Params, paths: Paths) -> None:
     that the teacher does not have, distill.hidden_size is no width for the model, or distill.losses wants vectors that
     cache_logits did not keep.
     """
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
     plugins.check(dict.fromkeys(task.families), params.distill.family, key="distill.family")
     if faults := list(faults_of_student(params)):  # of later stages too, before the time to train is spent
         raise ValueError("\n".join(faults))
@@ -63,8 +64,9 @@ def distill(params: Params, paths: Paths) -> None:
         heads=lambda: relation_heads(taught_by.units(teacher)["heads"][0], family.units(student)["heads"][0]),
     ) as loss:  # fmt: skip
         trained = train(
-            student, data, family=family, task=task, loss=loss, params=params.distill, seed=params.seed,
-            curves=paths.curves("student"), step_log=paths.step_log("student"), checkpoints=checkpoints,
+            student, data, Learner(family, task, loss),
+            Places(paths.curves("student"), paths.step_log("student"), checkpoints),
+            params=params.distill, seed=params.seed,
         )  # fmt: skip
     write_outcome(
         paths, "student", trained, family=family, tokenizer=folder / "tokenizer.json",
@@ -73,7 +75,7 @@ def distill(params: Params, paths: Paths) -> None:
 
 
 def untrained(
-    teacher: nn.Module, params: DistillParams, family: Family, taught_by: Family, data: TrainingData, task: Task
+    teacher: nn.Module, params: DistillParams, family: Family, taught_by: Family, data: TrainingData, task: TaskLearning
 ) -> nn.Module:
     """The student before it is trained: layers of the teacher's, or a model of another family.
 

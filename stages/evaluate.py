@@ -81,9 +81,9 @@ def predictions(answers: Answers, rows: pa.Table, slices: list[str]) -> pa.Table
     )
 
 
-def _write_csv(paths: Paths, name: str, pairs: list[tuple[Any, Any]]) -> None:
+def _write_csv(paths: Paths, name: str, rows: list[tuple[Any, Any]]) -> None:
     with publish(paths.confusion(name)) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("actual", "predicted"), *pairs])
+        csv.writer(file, lineterminator="\n").writerows([("actual", "predicted"), *rows])
 
 
 if __name__ == "__main__":

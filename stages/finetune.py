@@ -14,7 +14,7 @@ from torch import nn
 from stages.cleaning.rules import cleaning_of
 from stages.compression.refusals import refuse_unprunable
 from stages.core import plugins
-from stages.core.contracts import Family, Task
+from stages.core.contracts import Family
 from stages.core.entry import run_stage
 from stages.core.files import read_json
 from stages.core.params.file import Params
@@ -22,11 +22,12 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import locate
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
-from stages.training.loop import Trained, train
+from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data
 
@@ -39,7 +40,7 @@ def finetune(params: Params, paths: Paths) -> None:
     Raises ValueError for an unknown family or task, where training goes wrong, and before it where the stages
     `cache_logits`, `distill` and `prune` could not do with the model what they are to do.
     """
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     if params.model.family not in task.families:
         raise ValueError(
@@ -66,8 +67,9 @@ def finetune(params: Params, paths: Paths) -> None:
 
 
 def learned(
-    seed: int, name: str, data: TrainingData, n_labels: int, params: Params, paths: Paths, family: Family, task: Task
-) -> tuple[Trained, Checkpoints]:
+    seed: int, name: str, data: TrainingData, n_labels: int, params: Params, paths: Paths, family: Family,
+    task: TaskLearning,
+) -> tuple[Trained, Checkpoints]:  # fmt: skip
     """One teacher, trained with a seed of its own, and its checkpoints; they stay until all teachers are written."""
     torch.manual_seed(seed)
     pretrained = locate(params.model)
@@ -95,8 +97,8 @@ def learned(
         keep_finished=params.finetune.teachers > 1,
     )
     trained = train(
-        model, data, family=family, task=task, loss=loss, params=params.finetune, seed=seed,
-        curves=paths.curves(name), step_log=paths.step_log(name), checkpoints=checkpoints,
+        model, data, Learner(family, task, loss), Places(paths.curves(name), paths.step_log(name), checkpoints),
+        params=params.finetune, seed=seed,
     )  # fmt: skip
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained, checkpoints

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from stages.compression.structured import cut_layers, n_weights
 from stages.compression.vocabulary import cut_tokenizer
 from stages.core import plugins
-from stages.core.contracts import Family, Task, inputs_of
+from stages.core.contracts import Family, inputs_of
 from stages.core.entry import run_stage
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import describe, plugin_of
@@ -27,11 +27,12 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskEncoding, TaskLearning
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
-from stages.training.loop import Trained, train
+from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import as_it_was, write_outcome
 from stages.training.processes import own_device, rank
 from stages.training.rows import TrainingData, first_batches, open_training_data, rows_of
@@ -42,7 +43,8 @@ def prune(params: Params, paths: Paths) -> None:
 
     Raises ValueError where the model, or its tokenizer, is of a kind that cannot be pruned so.
     """
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
+    encoding: TaskEncoding = plugins.part(TASKS, params.task, "encoding", key="task")
     student = paths.model("student")
     family: Family = plugin_of(student, "family", FAMILIES)
     model, data, description = family.open(student), open_training_data(paths, transfer=True), describe(student)
@@ -66,7 +68,7 @@ def prune(params: Params, paths: Paths) -> None:
             kept = cut_tokenizer(whole, tokenizer, used, common=params.prune.common_words)
             report["tokens"] = [len(read_json(whole)["model"]["vocab"]), len(kept)]
             model = family.cut_vocabulary(model, kept, data.max_tokens)
-            data = renumbered(data, tokenizer, kept, paths, task, description["labels"])
+            data = renumbered(data, tokenizer, kept, paths, encoding, description["labels"])
         report |= cut_units(model, params.prune, family, task, data)
         report["parameters"].append(n_weights(model))
         trained = recover(model, data, answers, params, paths, family, task, checkpoints) if len(report) > 1 else None
@@ -80,18 +82,20 @@ def prune(params: Params, paths: Paths) -> None:
 
 
 def renumbered(
-    data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, task: Task, labels: list[str]
+    data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, encoding: TaskEncoding, labels: list[str]
 ) -> TrainingData:
     """The same rows as the cut tokenizer writes them: of the training rows, all tokens were kept."""
     fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
     columns = read_split(paths.clean, "validation").to_pydict()
-    encoded = task.encode(columns, tokenizer=fast, labels=labels, max_tokens=data.max_tokens, stride=data.stride)
+    encoded = encoding.encode(columns, tokenizer=fast, labels=labels, max_tokens=data.max_tokens, stride=data.stride)
     validation = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
     kept_pad = kept.index(data.pad_id)
     return replace(data, train=data.train.renumbered(kept), validation=validation, pad_id=kept_pad)
 
 
-def cut_units(model: nn.Module, params: PruneParams, family: Family, task: Task, data: TrainingData) -> dict[str, Any]:
+def cut_units(
+    model: nn.Module, params: PruneParams, family: Family, task: TaskLearning, data: TrainingData
+) -> dict[str, Any]:
     """Cut the least important heads and neurons out of `model`. Returns how many each layer had, and has."""
     model.eval().to(device := own_device())  # in training mode, dropout would draw lots
 
@@ -113,7 +117,7 @@ def recover(
     params: Params,
     paths: Paths,
     family: Family,
-    task: Task,
+    task: TaskLearning,
     checkpoints: Checkpoints,
 ) -> Trained:
     """Train what is left, on the teacher's logits and the labels."""
@@ -122,8 +126,8 @@ def recover(
     weights = {name: getattr(recovery.losses, name) for name in HEAD_LOSSES}
     with distillation_loss(weights, temperature=recovery.temperature, task=task, answers=answers) as loss:
         return train(
-            model, data, family=family, task=task, loss=loss, params=recovery, seed=params.seed,
-            curves=paths.curves("pruned"), step_log=paths.step_log("pruned"), checkpoints=checkpoints,
+            model, data, Learner(family, task, loss),
+            Places(paths.curves("pruned"), paths.step_log("pruned"), checkpoints), params=recovery, seed=params.seed,
         )  # fmt: skip
 
 

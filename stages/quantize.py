@@ -13,7 +13,7 @@ from stages.backends import QUANTIZERS
 from stages.backends.runners import open_runner
 from stages.compression.recipe import ensemble, pruned_to, recurrent
 from stages.core import plugins
-from stages.core.contracts import INPUTS, QuantizationRows, Task, Text
+from stages.core.contracts import INPUTS, QuantizationRows, Text
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.machine import cores
@@ -23,6 +23,7 @@ from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
 from stages.reading.clean_rows import read_split, texts_of
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskAnswers
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
 SHOWN = ("backend", "activations", "most_threads", "kept")  # of what quantizing found, what model.json says too
@@ -31,7 +32,7 @@ SHOWN = ("backend", "activations", "most_threads", "kept")  # of what quantizing
 def quantize(params: Params, paths: Paths) -> None:
     """Write the quantized folder: model, tokenizer, model.json with the labels, a short card, the manifest."""
     quantizer = plugins.load(QUANTIZERS, params.quantize.backend, key="quantize.backend")
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    task: TaskAnswers = plugins.part(TASKS, params.task, "answers", key="task")
     source = paths.model("pruned")
     sealed = {**describe(source), "temperature": 1.0}
     validation = read_split(paths.clean, "validation")
@@ -52,7 +53,7 @@ def quantize(params: Params, paths: Paths) -> None:
 
 
 def _rows(
-    task: Task, params: Params, paths: Paths, validation: Sequence[Text], truth: Sequence[int]
+    task: TaskAnswers, params: Params, paths: Paths, validation: Sequence[Text], truth: Sequence[int]
 ) -> QuantizationRows:
     """Calibration texts from all over the training rows; the validation rows, and what float32 says of them."""
     train = texts_of(read_split(paths.clean, "train"))
@@ -62,7 +63,8 @@ def _rows(
         calibration=[train[i] for i in chosen],
         validation=validation,
         exact_NC=exact.predict(validation),
-        score=lambda answers_NC: task.score(truth, answers_NC.argmax(1).tolist())["macro_f1"],
+        score=lambda answers_NC: task.score(truth, answers_NC)["macro_f1"],
+        agreement=task.agreement,
     )
 
 

@@ -18,7 +18,7 @@ from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, Paths
-from stages.reading.clean_rows import DUPLICATES, PAIR, splits_of, whole_texts
+from stages.reading.clean_rows import DUPLICATES, TEXT_PAIR, splits_of, whole_texts
 from stages.tokens.counts import beyond
 
 EXAMPLES = 3  # of each reason
@@ -30,7 +30,7 @@ OF_TOKENS = ("truncated_share", "unknown_share", "unread_rows")
 
 def report(params: Params, paths: Paths) -> None:
     """Write `paths.data_report` and the tables of `paths.data_plots`."""
-    pair = [PAIR] if PAIR in pq.read_schema(paths.clean).names else []
+    pair = [TEXT_PAIR] if TEXT_PAIR in pq.read_schema(paths.clean).names else []
     clean = _read(paths.clean, "row_id", "text", *pair, "label", "split")
     splits = splits_of(paths.clean)
     clean["text"] = whole_texts(clean)

@@ -18,14 +18,14 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
 from stages.core import plugins
-from stages.core.contracts import Task
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models.pretrained import load_tokenizer, refuse_misfit
-from stages.reading.clean_rows import PAIR, read_split, splits_of, texts_of
+from stages.reading.clean_rows import TEXT_PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskEncoding
 from stages.tokens.counts import beyond, statistics
 from stages.tokens.pieces import new_tokens
 from stages.tokens.trained import train_tokenizer
@@ -52,7 +52,7 @@ def tokenize(params: Params, paths: Paths) -> None:
     training rows, and where more rows are cut than `validate.max_truncated_share`, or more tokens are unknown to the
     tokenizer than `validate.max_unknown_share`.
     """
-    task: Task = plugins.load(TASKS, params.task, key="task")
+    task: TaskEncoding = plugins.part(TASKS, params.task, "encoding", key="task")
     tokenizer = load_tokenizer(params.model)
     refuse_misfit(tokenizer, params.tokenize, params.model.name)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
@@ -100,9 +100,9 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path, pieces: li
             (draft / "pieces.json").write_text(json.dumps(pieces), encoding="utf-8")
 
 
-def write_tokens(rows: pa.Table, folder: Path, task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
+def write_tokens(rows: pa.Table, folder: Path, task: TaskEncoding, arguments: dict[str, Any]) -> dict[str, Any]:
     """Write one split's rows, encoded, to `folder` as one shard. Returns what the report says of them."""
-    mark, are_pairs = _fingerprint(rows, arguments), PAIR in rows.column_names
+    mark, are_pairs = _fingerprint(rows, arguments), TEXT_PAIR in rows.column_names
     with tempfile.TemporaryDirectory(prefix="winnow-tokens-") as cache:
         encoded = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
             task.encode,

@@ -16,7 +16,7 @@ from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.params.file import Params
 from stages.core.paths import TRANSFER, Paths
-from stages.reading.clean_rows import PAIR, whole_texts
+from stages.reading.clean_rows import TEXT_PAIR, whole_texts
 from stages.validation.profiles import Drift, drift, profile, read_released, word_counts
 from stages.validation.results import run_suites
 from stages.validation.suites import COLUMNS, Data, suites
@@ -68,7 +68,7 @@ def parted(clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _types(path: Path) -> dict[str, str]:
     """The type of each column that is expected, in a Parquet file."""
     schema = pq.read_schema(path)
-    return {name: str(schema.field(name).type) for name in (*COLUMNS, PAIR) if name in schema.names}
+    return {name: str(schema.field(name).type) for name in (*COLUMNS, TEXT_PAIR) if name in schema.names}
 
 
 def _drift(kind: dict[str, object] | None, clean: pd.DataFrame, paths: Paths) -> Drift | None:

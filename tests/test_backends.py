@@ -35,7 +35,7 @@ def make_student(tiny: Path, folder: Path) -> Path:
     FAMILY.write(model, folder)
     shutil.copyfile(tiny / "tokenizer.json", folder / "tokenizer.json")
     model_folder.seal(
-        folder, backend="pytorch", task="sequence_classification", labels=["a", "b", "c"], family="encoder",
+        folder, backend="pytorch", task="text_classification", labels=["a", "b", "c"], family="encoder",
         max_tokens=12, pad_id=0,
     )  # fmt: skip
     return folder

@@ -333,7 +333,7 @@ def test_a_backend_without_an_operator_for_it_refuses_an_lstm(
     pytest.importorskip(package)
     quantizer = plugins.load(QUANTIZERS, backend, key="quantize.backend")
     params, paths = made
-    rows = QuantizationRows(TEXTS, TEXTS, np.zeros((len(TEXTS), 3)), lambda _: 0.0)
+    rows = QuantizationRows(TEXTS, TEXTS, np.zeros((len(TEXTS), 3)), lambda _: 0.0, lambda *_: 1.0)
     with pytest.raises(
         ValueError, match=rf"'{backend}', and distill\.family 'bilstm'. Allowed for it: onnxruntime_int8"
     ):

@@ -57,8 +57,8 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
     ("values", "message"),
     [
         (
-            {"task": "sequence_clasification"},
-            "task is 'sequence_clasification'. Allowed: sequence_classification",
+            {"task": "text_clasification"},
+            "task is 'text_clasification'. Allowed: text_classification",
         ),
         ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstrings, files, hub."),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),

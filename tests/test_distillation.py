@@ -18,8 +18,8 @@ from torch.nn import functional
 from stages.compression.augmentation import with_tokens_hidden
 from stages.core.params.distill import CacheLogitsParams, LossWeights
 from stages.models.encoder import FAMILY
-from stages.tasks.sequence_classification import TASK
-from stages.training.distillation import LOSSES, Pair, TeacherAnswers, distillation_loss, relation
+from stages.tasks.text_classification.learning import LEARNING
+from stages.training.distillation import LOSSES, Matched, TeacherAnswers, distillation_loss, relation
 from stages.training.rows import TokenRows
 from stages.training.vectors import caught, padded, predict_logits_and_vectors, vector_names
 
@@ -29,18 +29,18 @@ ROWS = TokenRows(
 ALL = ("embeddings", "hidden", "queries", "keys", "values")
 
 
-def pair(student: dict[str, Any], teacher: dict[str, Any], mask: list[list[float]], **changes: Any) -> Pair:
+def pair(student: dict[str, Any], teacher: dict[str, Any], mask: list[list[float]], **changes: Any) -> Matched:
     logits = torch.zeros(len(mask), 2)
     values: dict[str, Any] = {
         "student_BC": logits, "teacher_BC": logits, "labels_B": torch.zeros(len(mask), dtype=torch.int64),
-        "mask_BT": torch.tensor(mask), "temperature": 1.0, "heads": 1, "label_loss": TASK.loss,
+        "mask_BT": torch.tensor(mask), "temperature": 1.0, "heads": 1, "label_loss": LEARNING.loss,
     }  # fmt: skip
-    return Pair(student=student, teacher=teacher, **{**values, **changes})
+    return Matched(student=student, teacher=teacher, **{**values, **changes})
 
 
 def predicted(teacher: nn.Module, names: list[str], folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return predict_logits_and_vectors(
-        teacher, lambda: FAMILY.taps(teacher), names, ROWS, TASK.collate, folder=folder, pad_id=0, precision="fp32",
+        teacher, lambda: FAMILY.taps(teacher), names, ROWS, LEARNING.collate, folder=folder, pad_id=0, precision="fp32",
         title="teacher",
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ def answers(teacher: nn.Module, names: list[str]) -> TeacherAnswers:
 
 
 def one_batch(rows: list[int]) -> dict[str, torch.Tensor]:
-    return TASK.collate([ROWS[row] for row in rows], pad_id=0)
+    return LEARNING.collate([ROWS[row] for row in rows], pad_id=0)
 
 
 def test_losses_add_up_by_their_weights(tiny_models: Callable[[str], Path]) -> None:
@@ -63,7 +63,7 @@ def test_losses_add_up_by_their_weights(tiny_models: Callable[[str], Path]) -> N
         log_target=True, reduction="batchmean",
     ) * 4  # fmt: skip
     hard = functional.cross_entropy(student, torch.tensor([2, 1]))
-    with distillation_loss({"logits": 0.7, "labels": 0.2}, temperature=2.0, task=TASK, answers=kept) as loss:
+    with distillation_loss({"logits": 0.7, "labels": 0.2}, temperature=2.0, task=LEARNING, answers=kept) as loss:
         assert loss(student, one_batch([2, 1]), np.array([2, 1])).item() == pytest.approx(
             (0.7 * soft + 0.2 * hard).item()
         )
@@ -78,7 +78,7 @@ def test_a_student_that_is_its_teacher_loses_nothing_and_another_does(
     student = FAMILY.student(teacher, [0, 1, 2]).train()
     batch, rows = one_batch([0, 1, 2]), np.array([0, 1, 2])
     with distillation_loss(
-        {name: 1.0}, temperature=1.0, task=TASK, answers=kept, taps=lambda: FAMILY.taps(student),
+        {name: 1.0}, temperature=1.0, task=LEARNING, answers=kept, taps=lambda: FAMILY.taps(student),
         teacher_layers=[0, 1, 2], heads=lambda: 4,
     ) as loss:  # fmt: skip
         same = loss(student(batch["input_ids"], batch["attention_mask"]), batch, rows).item()
@@ -97,7 +97,7 @@ def test_a_students_layer_is_compared_with_the_teachers_layer_that_it_began_as(
     kept = answers(teacher, ["hidden.2"])
     student = FAMILY.student(teacher, [0, 2]).train()
     with distillation_loss(
-        {"hidden": 1.0}, temperature=1.0, task=TASK, answers=kept, taps=lambda: FAMILY.taps(student),
+        {"hidden": 1.0}, temperature=1.0, task=LEARNING, answers=kept, taps=lambda: FAMILY.taps(student),
         teacher_layers=[0, 2],
     ) as loss:  # fmt: skip
         batch = one_batch([0])
@@ -209,7 +209,7 @@ def test_losses_that_cannot_be_are_refused(
     kept = answers(build(tiny_models("bert")), ["hidden.0"])
     with (
         pytest.raises(ValueError, match=said),
-        distillation_loss(losses, temperature=1.0, task=TASK, answers=kept, teacher_layers=[0]),
+        distillation_loss(losses, temperature=1.0, task=LEARNING, answers=kept, teacher_layers=[0]),
     ):
         pass
 

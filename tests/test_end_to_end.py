@@ -275,13 +275,14 @@ def test_dynamic_activations_rerun_quantize_and_what_follows_only(again: Path) -
     assert {*ran} - {"compare"} == {"quantize", "evaluate@quantized", "profile"}
 
 
-def test_a_comment_in_another_tasks_file_reruns_nothing(again: Path) -> None:
-    other = again / "stages/tasks/another_task.py"
-    shutil.copyfile(again / "stages/tasks/sequence_classification.py", other)
+def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:
+    other = again / "stages/tasks/another_task"
+    shutil.copytree(again / "stages/tasks/text_classification", other)
     table = again / "stages/tasks/__init__.py"
-    table.write_text(table.read_text().replace("}\n", '    "another_task": "stages.tasks.another_task:TASK",\n}\n'))
+    table.write_text(table.read_text().replace("}\n", '    "another_task": "stages.tasks.another_task",\n}\n'))
     assert "up to date" in run(again, "dvc", "status").stdout
-    other.write_text(other.read_text() + "# a comment\n")
+    for file in other.glob("*.py"):
+        file.write_text(file.read_text() + "# a comment\n")
     assert "up to date" in run(again, "dvc", "status").stdout
     edit_params(again, task="another_task")
     changed = json.loads(run(again, "dvc", "status", "--json").stdout)
@@ -289,11 +290,19 @@ def test_a_comment_in_another_tasks_file_reruns_nothing(again: Path) -> None:
     assert not {"ingest", "clean", "validate"} & changed.keys()
 
 
-def test_a_comment_in_the_chosen_tasks_file_reruns_its_stages(again: Path) -> None:
-    chosen = again / "stages/tasks/sequence_classification.py"
+LEARNERS = {"finetune", "cache_logits", "distill", "prune"}
+
+
+@pytest.mark.parametrize(
+    ("part", "stages"),
+    [("encoding", {"tokenize", "prune"}), ("learning", LEARNERS), ("answers", {*LEARNERS, "quantize"})],
+)
+def test_a_comment_in_a_file_of_the_chosen_task_reruns_the_stages_that_read_it(
+    again: Path, part: str, stages: set[str]
+) -> None:
+    chosen = again / f"stages/tasks/text_classification/{part}.py"
     chosen.write_text(chosen.read_text() + "# a comment\n")
-    changed = json.loads(run(again, "dvc", "status", "--json").stdout)
-    assert changed.keys() == {"tokenize", "finetune", "cache_logits", "distill", "prune", "quantize"}
+    assert json.loads(run(again, "dvc", "status", "--json").stdout).keys() == stages
 
 
 @pytest.mark.slow
@@ -326,8 +335,8 @@ def broken_one_class(project: Path) -> str:
 
 
 def broken_task(project: Path) -> str:
-    edit_params(project, task="sequence_clasification")
-    return "sequence_clasification"
+    edit_params(project, task="text_clasification")
+    return "text_clasification"
 
 
 def broken_model(project: Path) -> str:

@@ -45,7 +45,7 @@ ALONE: dict[str, dict[str, Any]] = {
     "long overflow": {"overflow": True, "changes": {**FP16, "epochs": 8}},
     "sharded overflow": {"overflow": True, "changes": {**FP16, "epochs": 8, "zero_stage": 2}},
 }
-PAIR: dict[str, dict[str, Any]] = {
+TEXT_PAIR: dict[str, dict[str, Any]] = {
     **{f"pair{stage}": {"changes": {**ONE, "zero_stage": stage}} for stage in STAGES},
     "pair parts2": {"changes": {**ACCUMULATED, "accumulation_steps": 2}},
     **{f"pair gradients{n}": {"gradients": True, "changes": {**UNCLIPPED, "zero_stage": n}} for n in STAGES},
@@ -140,7 +140,7 @@ def alone(lab: Lab) -> Path:
 @pytest.fixture(scope="module")
 def pair(lab: Lab) -> Path:
     """The runs of two processes."""
-    return lab.run_all(PAIR, processes=2)
+    return lab.run_all(TEXT_PAIR, processes=2)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -42,7 +42,8 @@ from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices
 from stages.measures.identity_words import pairs_of
 from stages.models.encoder import FAMILY
-from stages.tasks.sequence_classification import TASK
+from stages.tasks.text_classification.encoding import ENCODING
+from stages.tasks.text_classification.learning import LEARNING
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile
 from winnow import load
@@ -217,14 +218,14 @@ def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[
         list(first), list(second), truncation="longest_first", max_length=8, return_token_type_ids=True
     )
     columns = {"text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
-    encoded = TASK.encode(columns, tokenizer=tokenizer, labels=["a"], max_tokens=8)
+    encoded = ENCODING.encode(columns, tokenizer=tokenizer, labels=["a"], max_tokens=8)
     assert encoded["input_ids"] == expected["input_ids"]
     assert encoded["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
     assert encoded["full_length"] == [11, 11, 6, 10]
     examples = [{"input_ids": ids, "label": 0, "boundary": at} for ids, at in
                 zip(encoded["input_ids"], encoded["boundary"], strict=True)]  # fmt: skip
     padded = tokenizer.pad(expected, padding="longest", return_tensors="pt")
-    batch = TASK.collate(examples, pad_id=0)
+    batch = LEARNING.collate(examples, pad_id=0)
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         assert torch.equal(batch[name], padded[name])
 
@@ -259,7 +260,7 @@ def make_model(tiny: Path, folder: Path) -> Path:
 
 def seal(folder: Path, **more: Any) -> None:
     described = {"family": "encoder", "max_tokens": 12, "pad_id": 0, "temperature": 1.0, "pairs": True}
-    model_folder.seal(folder, task="sequence_classification", labels=["a", "b", "c"], **{**described, **more})
+    model_folder.seal(folder, task="text_classification", labels=["a", "b", "c"], **{**described, **more})
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,9 @@ def test_every_name_table_points_at_the_file_of_the_name() -> None:
     for package, table in {"sources": SOURCES, "tasks": TASKS, "models": FAMILIES}.items():
         for name, target in table.items():
             assert target.split(":")[0] == f"stages.{package}.{name}"
+    for name in TASKS:
+        for part in ("encoding", "learning", "answers"):
+            assert type(plugins.part(TASKS, name, part, key="task")).__name__ == f"Task{part.title()}"
     assert all(target == f"stages.backends.{name}.runner:open_runner" for name, target in RUNNERS.items())
     assert all(target == f"stages.backends.{name}.quantizer:quantize" for name, target in QUANTIZERS.items())
 
@@ -107,7 +110,7 @@ def test_a_model_configuration_that_names_code_is_refused(tmp_path: Path) -> Non
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
     (tmp_path / "weights").write_bytes(b"12345")
-    model_folder.seal(tmp_path, backend="tfidf", task="sequence_classification", labels=["a", "b"])
+    model_folder.seal(tmp_path, backend="tfidf", task="text_classification", labels=["a", "b"])
     return tmp_path
 
 

@@ -37,6 +37,7 @@ from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams, Pooling
 from stages.models.encoder import FAMILY
 from stages.quantize import card, temperature
+from stages.tasks.text_classification.answers import ANSWERS
 
 WORDS = [word for words in TOPICS.values() for word in words]
 TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
@@ -67,7 +68,7 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
 def sealed(folder: Path, tokenizer: Path) -> Path:
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     more = {"family": "encoder", "max_tokens": 12, "temperature": 1.0}
-    model_folder.seal(folder, backend="pytorch", task="sequence_classification", labels=LABELS, **more)
+    model_folder.seal(folder, backend="pytorch", task="text_classification", labels=LABELS, **more)
     return folder
 
 
@@ -98,7 +99,9 @@ def in_float32(student: Path, **changes: Any) -> onnx.ModelProto:
 def rows_of(student: Path, score: Callable[[np.ndarray], float] | None = None) -> QuantizationRows:
     exact = runners.open_runner(student, threads=1).predict(TEXTS)
     agreement = lambda answers: float((answers.argmax(1) == exact.argmax(1)).mean())  # noqa: E731
-    return QuantizationRows(calibration=TEXTS, validation=TEXTS, exact_NC=exact, score=score or agreement)
+    return QuantizationRows(
+        calibration=TEXTS, validation=TEXTS, exact_NC=exact, score=score or agreement, agreement=ANSWERS.agreement
+    )
 
 
 def quantized(student: Path, folder: Path, backend: str = "onnxruntime_int8", **changes: Any) -> dict[str, Any]:
@@ -276,7 +279,8 @@ def staged(damage: dict[str, float]) -> tuple[Quantizable, Callable[[Path, int],
         loss = json.loads((folder / "loss.json").read_text())
         return Runner(("a", "b"), lambda texts: np.tile([1 - loss, loss], (len(texts), 1)))
 
-    rows = QuantizationRows([], ["x", "y"], np.array([[1.0, 0.0]] * 2), lambda answers: float(answers[:, 0].mean()))
+    exact = np.array([[1.0, 0.0]] * 2)
+    rows = QuantizationRows([], ["x", "y"], exact, lambda answers: float(answers[:, 0].mean()), ANSWERS.agreement)
     return Quantizable(tuple(damage), write, "static"), open_staged, rows
 
 

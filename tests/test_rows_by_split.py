@@ -15,7 +15,7 @@ from stages import quantize
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.reading.clean_rows import read_split, texts_of
-from stages.tasks.sequence_classification import TASK
+from stages.tasks.text_classification.answers import ANSWERS
 
 SPLITS = ("train", "validation", "test")
 
@@ -47,6 +47,6 @@ def test_ranges_are_learned_from_training_rows_and_judged_on_validation_rows(
     params = load_params(REPOSITORY / "params.yaml")
     params = params.model_copy(update={"quantize": params.quantize.model_copy(update={"calibration_rows": 3})})
     validation = texts_of(read_split(paths.clean, "validation"))
-    rows = quantize._rows(TASK, params, paths, validation, [0] * 5)
+    rows = quantize._rows(ANSWERS, params, paths, validation, [0] * 5)
     assert list(rows.calibration) == ["train 0", "train 2", "train 4"], "from all over them"
     assert list(rows.validation) == list(validation)

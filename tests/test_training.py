@@ -160,7 +160,7 @@ def test_the_shares_of_all_processes_are_the_rows_of_the_step(batches: int, proc
 
 def test_weighted_and_smoothed_losses_of_batches_add_up_to_that_of_all() -> None:
     from stages.finetune import balanced_weights
-    from stages.tasks.sequence_classification import TASK
+    from stages.tasks.text_classification.learning import LEARNING
 
     labels = torch.tensor([0, 0, 0, 1])
     logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
@@ -168,11 +168,11 @@ def test_weighted_and_smoothed_losses_of_batches_add_up_to_that_of_all() -> None
     assert weights.tolist() == pytest.approx([2 / 3, 2.0])
     assert weights[labels].mean().item() == pytest.approx(1.0)
     options = {"label_smoothing": 0.1, "class_weights_C": weights}
-    whole = TASK.loss(logits, labels, **options)
-    parts = [TASK.loss(logits[i : i + 1], labels[i : i + 1], **options) for i in range(4)]
+    whole = LEARNING.loss(logits, labels, **options)
+    parts = [LEARNING.loss(logits[i : i + 1], labels[i : i + 1], **options) for i in range(4)]
     assert whole.item() == pytest.approx(torch.stack(parts).mean().item())
-    assert TASK.loss(logits, labels).item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
-    assert whole.item() != pytest.approx(TASK.loss(logits, labels).item())
+    assert LEARNING.loss(logits, labels).item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
+    assert whole.item() != pytest.approx(LEARNING.loss(logits, labels).item())
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,9 @@ from safetensors.torch import save_file
 from stages.core.files import sha256
 from stages.models.encoder import FAMILY
 from stages.core.params import FinetuneParams, ModelParams
-from stages.tasks.sequence_classification import TASK
+from stages.tasks.text_classification.learning import LEARNING
 from stages.training.checkpoints import Checkpoints
-from stages.training.loop import train
+from stages.training.loop import Learner, Places, train
 from stages.training.rows import open_training_data
 from stages.core.paths import Paths
 
@@ -275,11 +275,11 @@ def learn(name, poison=False, dropout=0.1, **values):
     torch.manual_seed(0)
     built = FAMILY.build(tiny, model, 2)
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
-    loss = lambda logits, batch, rows: TASK.loss(logits, batch["labels"]) * (float("nan") if poison else 1.0)
+    loss = lambda logits, batch, rows: LEARNING.loss(logits, batch["labels"]) * (float("nan") if poison else 1.0)
     try:
-        trained, report, _ = train(built, open_training_data(Paths(root)), family=FAMILY, task=TASK, loss=loss,
-                       params=FinetuneParams(**values), seed=5, curves=root / "curves" / name,
-                       step_log=root / "steps" / name, checkpoints=Checkpoints(None))
+        places = Places(root / "curves" / name, root / "steps" / name, Checkpoints(None))
+        trained, report, _ = train(built, open_training_data(Paths(root)), Learner(FAMILY, LEARNING, loss), places,
+                                   params=FinetuneParams(**values), seed=5)
     except (ValueError, RuntimeError) as error:
         return {"error": str(error)}
     moved = not torch.equal(embeddings, trained.encoder.get_input_embeddings().weight.detach())

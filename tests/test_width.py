@@ -26,7 +26,7 @@ from stages.compression.width import directions, importance_of_heads, moments, n
 from stages.core.contracts import Units
 from stages.core.params.file import Params, load_params
 from stages.models.encoder import FAMILY, EncoderClassifier
-from stages.tasks.sequence_classification import TASK
+from stages.tasks.text_classification.learning import LEARNING
 from stages.training.distillation import distillation_loss, relation_heads
 from stages.training.vectors import vector_names
 
@@ -217,7 +217,7 @@ def test_a_narrower_student_comes_nearer_to_its_teachers_relations(
     steps = torch.optim.Adam(student.parameters(), lr=3e-3)
     found = []
     with distillation_loss(
-        {name: 1.0}, temperature=1.0, task=TASK, answers=kept, taps=lambda: FAMILY.taps(student),
+        {name: 1.0}, temperature=1.0, task=LEARNING, answers=kept, taps=lambda: FAMILY.taps(student),
         teacher_layers=[0, 2], heads=lambda: relation_heads(*(FAMILY.units(m)["heads"][0] for m in (teacher, student))),
     ) as loss:  # fmt: skip
         for _ in range(20):

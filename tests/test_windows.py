@@ -20,7 +20,8 @@ from stages.backends.batching import calibration_inputs, open_tokenizer, probabi
 from stages.core import model_folder
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
-from stages.tasks.sequence_classification import TASK
+from stages.tasks.text_classification.encoding import ENCODING
+from stages.tasks.text_classification.learning import LEARNING
 from stages.tokenize import tokenize
 from stages.training.inference import predict_logits, scores_of
 from stages.training.rows import TokenRows, open_training_data, read_tokens, rows_of
@@ -43,7 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str
 
 def test_windows_share_the_stride_and_repeat_row_and_label(tokenizer: PreTrainedTokenizerFast) -> None:
     rows = {"row_id": ["r1", "r2"], "text": ["ship bread tree moss owl bear", "owl"], "label": ["b", "a"]}
-    encoded = TASK.encode(rows, tokenizer=tokenizer, labels=["a", "b"], max_tokens=5, stride=1)
+    encoded = ENCODING.encode(rows, tokenizer=tokenizer, labels=["a", "b"], max_tokens=5, stride=1)
     assert [" ".join(tokenizer.convert_ids_to_tokens(ids)[1:-1]) for ids in encoded["input_ids"]] == [
         "ship bread tree", "tree moss owl", "owl bear", "owl",
     ]  # fmt: skip
@@ -54,7 +55,7 @@ def test_windows_share_the_stride_and_repeat_row_and_label(tokenizer: PreTrained
 
 def test_a_text_that_just_fits_is_one_window(tokenizer: PreTrainedTokenizerFast) -> None:
     rows = {"text": ["ship bread tree"], "label": ["a"]}
-    encoded = TASK.encode(rows, tokenizer=tokenizer, labels=["a"], max_tokens=5, stride=2)
+    encoded = ENCODING.encode(rows, tokenizer=tokenizer, labels=["a"], max_tokens=5, stride=2)
     assert (len(encoded["input_ids"]), encoded["full_length"]) == (1, [5])
 
 
@@ -105,7 +106,7 @@ def test_a_window_counts_by_its_tokens() -> None:
 def test_the_mean_over_windows_is_that_over_all_their_tokens(tiny_models: Callable[[str], Path]) -> None:
     model: Any = FAMILY.open(make_student(tiny_models("bert"), tiny_models("bert").parent / "mean-pooled"))
     rows = rows_of(["a", "a"], np.array([0, 0]), {"input_ids": [[2, 50, 51, 52, 3], [2, 53, 3]]})
-    logits = predict_logits(model, rows, TASK.collate, pad_id=0, precision="fp32", title="")
+    logits = predict_logits(model, rows, LEARNING.collate, pad_id=0, precision="fp32", title="")
     with torch.inference_mode():
         tokens = [
             model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
@@ -118,7 +119,7 @@ def test_the_mean_over_windows_is_that_over_all_their_tokens(tiny_models: Callab
 def test_a_text_counts_once_in_the_score_however_many_windows_it_has() -> None:
     rows = TokenRows(["a", "b", "b", "b"], np.array([0, 1, 1, 1]), np.arange(5), np.arange(4))
     logits = np.array([[1, 0], [0, 9], [1, 0], [1, 0]], dtype=np.float32)  # of b's windows, two say 0, the mean 1
-    assert scores_of(logits, rows, TASK.score)["accuracy"] == 1.0
+    assert scores_of(logits, rows, LEARNING.score)["accuracy"] == 1.0
 
 
 def test_without_windows_nothing_is_averaged() -> None:
@@ -152,9 +153,9 @@ def test_the_folder_alone_answers_as_training_scored(
     student: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:  # fmt: skip
     columns = {"row_id": list("abcd"), "text": TEXTS, "label": ["a"] * 4}
-    encoded = TASK.encode(columns, tokenizer=tokenizer, labels=["a", "b", "c"], max_tokens=5, stride=1)
+    encoded = ENCODING.encode(columns, tokenizer=tokenizer, labels=["a", "b", "c"], max_tokens=5, stride=1)
     rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
-    logits = predict_logits(FAMILY.open(student), rows, TASK.collate, pad_id=0, precision="fp32", title="")
+    logits = predict_logits(FAMILY.open(student), rows, LEARNING.collate, pad_id=0, precision="fp32", title="")
     assert len(logits) > len(TEXTS)
     found = runners.open_runner(student, threads=1).predict(TEXTS)
     np.testing.assert_allclose(np.log(found), np.log(softmax(rows.by_text(logits))), atol=1e-3)
@@ -197,7 +198,7 @@ def test_validation_rows_may_have_more_windows_after_the_vocabulary_was_cut(
     (tmp_path / "tokenizer.json").write_text(json.dumps(with_vocabulary(original, kept)))
     text = "squirrel anchor"  # the first is no word of the training rows: s ##q ##u ##i ##r ##r ##e ##l
     paths = write_clean(tmp_path / "project", [("v1", text, "sea", "validation")])
-    found = renumbered(data, tmp_path / "tokenizer.json", kept, paths, TASK, ["kitchen", "sea"])
+    found = renumbered(data, tmp_path / "tokenizer.json", kept, paths, ENCODING, ["kitchen", "sea"])
     assert len(data.validation) == 1
     assert found.validation.row_ids == ["v1"] * 3  # 9 tokens, 4 a window of which 1 is shared
     assert found.validation.labels.tolist() == [1, 1, 1]

@@ -28,7 +28,7 @@ from stages.core.params.model import ModelParams
 from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
-from stages.tasks.sequence_classification import TASK
+from stages.tasks.text_classification.learning import LEARNING
 from stages.training import loop
 from stages.training.checkpoints import Checkpoints
 from stages.training.engine import Engine
@@ -120,12 +120,12 @@ def on_engine(
             logits.register_hook(lambda gradient: gradient * torch.inf)
         if steps == options.get("nan_at"):
             logits = logits * torch.nan
-        return TASK.loss(logits, batch["labels"])
+        return LEARNING.loss(logits, batch["labels"])
 
     with keeping_gradients(gradients), faults_of_the_engine(options):
         trained, report, speed = loop.train(
-            model, data, family=FAMILY, task=TASK, loss=loss, params=params, seed=5, curves=out / "curves",
-            step_log=out / "steps.jsonl", checkpoints=kept,
+            model, data, loop.Learner(FAMILY, LEARNING, loss), loop.Places(out / "curves", out / "steps.jsonl", kept),
+            params=params, seed=5,
         )  # fmt: skip
     if options.get("kill_after"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -207,7 +207,7 @@ def plain(
         for matrix, decay in ((True, params.weight_decay), (False, 0.0))
     ]
     optimizer = torch.optim.AdamW(groups)
-    epochs = [loop._steps(data, params, seed, epoch) for epoch in range(params.epochs)]
+    epochs = [loop.steps_of(data, params, seed, epoch) for epoch in range(params.epochs)]
     total = sum(map(len, epochs))
     warmup, done, losses = round(params.warmup_ratio * total), 0, []
     for steps in epochs:
@@ -216,8 +216,8 @@ def plain(
             scale = (done + 1) / (warmup + 1) if done < warmup else (total - done) / max(1, total - warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * scale
-            batch = TASK.collate([data.train[row] for row in rows], pad_id=data.pad_id)
-            value = TASK.loss(model(batch["input_ids"], batch["attention_mask"]), batch["labels"])
+            batch = LEARNING.collate([data.train[row] for row in rows], pad_id=data.pad_id)
+            value = LEARNING.loss(model(batch["input_ids"], batch["attention_mask"]), batch["labels"])
             optimizer.zero_grad()
             value.backward()
             if gradients and not done:

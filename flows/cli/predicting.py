@@ -58,8 +58,8 @@ def predict(
     if model is None and not folder.is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
     from flows.cli import answers
-    from flows.running.budget import cores
     from stages.backends.runners import open_runner
+    from stages.core.machine import cores
     from stages.core.model_folder import describe, wants_pairs
 
     if file is not None:

@@ -23,7 +23,8 @@ from stages.core.paths import MODELS
 from stages.measures import ANSWERS, COSTS
 
 TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
-TASK, SOURCE = "tasks/${task}.py", "sources/${ingest.source}.py"
+SOURCE = "sources/${ingest.source}.py"
+ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task}}/{part}.py" for part in ("encoding", "learning", "answers"))
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 RUNNERS = ["backends/pytorch/runner.py", "backends/tfidf/runner.py", f"{BACKEND}/runner.py"]
@@ -31,14 +32,15 @@ RUNNERS = ["backends/pytorch/runner.py", "backends/tfidf/runner.py", f"{BACKEND}
 LOADED = {
     "ingest": [SOURCE, *(f"reading/{name}.py" for name in ("lines", "records", "storage", "values"))],  # for `files`
     "clean": RULES,
-    "tokenize": [TASK],
+    "tokenize": [ENCODING],
     "baseline": ["cleaning/stop_words.py"],
-    "finetune": [TASK, TEACHER, "cleaning/stop_words.py"],
-    "cache_logits": [TASK, TEACHER],
-    "distill": [TASK, TEACHER, STUDENT],
-    "prune": [TASK, STUDENT],
+    "finetune": [LEARNING, TEACHER, "cleaning/stop_words.py"],
+    "cache_logits": [LEARNING, TEACHER],
+    "distill": [LEARNING, TEACHER, STUDENT],
+    "prune": [ENCODING, LEARNING, STUDENT],
     "quantize": [
-        TASK, STUDENT, *RULES, f"{BACKEND}/quantizer.py", f"{BACKEND}/runner.py", "backends/pytorch/runner.py",
+        ANSWERS_OF_TASK, STUDENT, *RULES, f"{BACKEND}/quantizer.py", f"{BACKEND}/runner.py",
+        "backends/pytorch/runner.py",
     ],
     "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
     "profile": [

@@ -14,7 +14,7 @@ from flows.releases.releases import model_of
 from flows.review.evidence import Results
 from flows.review.model_results import clean_texts, results
 from flows.review.side import Side
-from flows.running.budget import cores
+from stages.core.machine import cores
 from stages.core.paths import Paths
 
 

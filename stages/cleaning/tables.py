@@ -19,7 +19,7 @@ from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR, comparison_key, form_of, written
 from stages.cleaning.reasons import REASONS
 from stages.core.params.clean import CleanParams
-from stages.reading.clean_rows import PAIR
+from stages.reading.clean_rows import TEXT_PAIR
 
 HEAVY = ("row_id", "clean", "clean_pair", "origin", "kept")  # the third where rows are pairs
 NAMES = {"clean": "text", "clean_pair": "text_pair"}
@@ -136,7 +136,7 @@ def forms(heavy: dict[str, pa.Array], at: np.ndarray, rows: np.ndarray) -> list[
 def quarantined(raw_rows: Path, dropped: pd.DataFrame) -> pa.Table:
     """The dropped rows, by row_id, as they came in the Parquet file `raw_rows`; why each is dropped, and the row_id of
     the row that it repeats."""
-    columns = [*QUARANTINE, PAIR] if PAIR in pq.read_schema(raw_rows).names else QUARANTINE
+    columns = [*QUARANTINE, TEXT_PAIR] if TEXT_PAIR in pq.read_schema(raw_rows).names else QUARANTINE
     found = {"reason": np.array(REASONS, dtype=object)[dropped["reason"].to_numpy()], "repeats": dropped["repeats"]}
     names = [name for name in columns if name not in found]
     ids = pa.array(dropped["row_id"], pa.large_string())

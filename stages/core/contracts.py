@@ -131,27 +131,6 @@ def as_labels(texts: Iterable[str]) -> list[str]:
     return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
 
 
-@dataclass(frozen=True)
-class Task:
-    """What one NLP task does differently.
-
-    B examples, C classes, T tokens.
-    """
-
-    families: frozenset[str]
-    """The model families that can learn it."""
-    encode: Callable[..., dict[str, list[Any]]]
-    """encode(rows, *, tokenizer, labels, max_tokens, stride=None): columns of clean rows -> columns of numbers; with a
-    `stride`, a row for each window. A row whose label is None gets NO_LABEL. Of pairs, `boundary` is among them: how
-    many of a row's tokens have the type 0; the others have the type 1."""
-    collate: Callable[..., dict[str, torch.Tensor]]
-    """collate(examples, *, pad_id): a list of examples -> padded tensors (B, T), as in INPUTS, and `labels` (B,)."""
-    loss: Callable[..., torch.Tensor]
-    """loss(logits_BC, labels_B, *, label_smoothing=0, class_weights_C=None): a scalar, the mean over B."""
-    score: Callable[[Sequence[int], Sequence[int]], dict[str, float]]
-    """score(labels, predicted): accuracy and macro_f1, each in [0, 1]."""
-
-
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """What a token model is called with, in this order; the last for pairs alone."""
 
@@ -271,6 +250,8 @@ class QuantizationRows:
     """The probabilities that the model in float32 gives for the validation rows."""
     score: Callable[[np.ndarray], float]
     """score(probabilities_NC): the macro-F1 of such answers to the validation rows, in [0, 1]."""
+    agreement: Callable[[np.ndarray, np.ndarray], float]
+    """agreement(one_NC, other_NC): the share of the rows to which both give the same answer."""
 
 
 @dataclass(frozen=True)

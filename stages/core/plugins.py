@@ -28,6 +28,15 @@ def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
         raise ValueError(_needed(name, package, str(error.name), key)) from None
 
 
+def part(table: Mapping[str, str], name: str, part: str, *, key: str) -> Any:
+    """A part of the plug-in that is a package: of its module `part` what is called the same in capitals.
+
+    Raises ValueError as `load`.
+    """
+    check(table, name, key=key)
+    return load({name: f"{table[name]}.{part}:{part.upper()}"}, name, key=key)
+
+
 def install_extra(name: str) -> str:
     """The command that installs an extra of pyproject.toml: from this checkout, as the index has none of ours."""
     return f"{_INSTALL} --editable '.[{name}]'"

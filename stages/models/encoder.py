@@ -137,15 +137,15 @@ def _weights(path: Path, known: Any) -> dict[str, torch.Tensor]:
     expected = {name: list(weight.shape) for name, weight in known.state_dict().items()}
     needed = [name for name, _ in known.named_parameters() if not name.startswith(UNUSED)]
     with safe_open(path, framework="pt") as file:
-        pairs = _matched(file.keys(), expected, needed)
-        shapes = {name: file.get_slice(source).get_shape() for name, source in pairs.items()}
+        matches = _matched(file.keys(), expected, needed)
+        shapes = {name: file.get_slice(source).get_shape() for name, source in matches.items()}
         if wrong := [name for name in needed if shapes[name] != expected[name]]:
             raise ValueError(
-                f"model.safetensors: {pairs[wrong[0]]} has the shape {shapes[wrong[0]]}, and by config.json it is"
+                f"model.safetensors: {matches[wrong[0]]} has the shape {shapes[wrong[0]]}, and by config.json it is"
                 f" {expected[wrong[0]]}; so it is with {len(wrong)} of {len(needed)} weights. Take config.json and"
                 " model.safetensors from the same model."
             )
-        fitting = {name: source for name, source in pairs.items() if shapes[name] == expected[name]}
+        fitting = {name: source for name, source in matches.items() if shapes[name] == expected[name]}
         return {name: file.get_tensor(source) for name, source in fitting.items()}
 
 
@@ -166,10 +166,10 @@ def _matched(found: Collection[str], known: Collection[str], needed: Collection[
             " encoder that you want with save_pretrained."
         )
     prefix = one_prefix(whole, counts)
-    pairs = {name: sources[prefix + name] for name in known if prefix + name in sources}
-    taken = set(pairs.values())
+    matches = {name: sources[prefix + name] for name in known if prefix + name in sources}
+    taken = set(matches.values())
     others = [name for name in found if name not in taken]
-    if missing := [name for name in needed if name not in pairs]:
+    if missing := [name for name in needed if name not in matches]:
         raise ValueError(
             f"{len(missing)} of the {len(needed)} weights that it needs are not in model.safetensors"
             f" ({some(missing)}), which has {len(others)} others ({some(others)}). Allowed: transformers' own names,"
@@ -181,7 +181,7 @@ def _matched(found: Collection[str], known: Collection[str], needed: Collection[
             f" ({some(beyond)}). Correct config.json (num_hidden_layers), or merge adapters into the weights, and save"
             " the whole encoder with save_pretrained."
         )
-    return pairs
+    return matches
 
 
 def _within_layers(others: Iterable[str], prefix: str, known: Iterable[str]) -> list[str]:

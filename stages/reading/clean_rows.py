@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from stages.core.contracts import Text
 from stages.core.paths import SPLITS, TRANSFER
 
-PAIR = "text_pair"
+TEXT_PAIR = "text_pair"
 DUPLICATES = ("exact_duplicate", "near_duplicate", "leaked")  # reasons of `clean` for rows that were there already
 
 
@@ -27,7 +27,7 @@ def read_split(clean: Path, split: str, *more: str) -> pa.Table:
 
     Raises ValueError where there are none.
     """
-    texts = ["text", PAIR] if PAIR in pq.read_schema(clean).names else ["text"]
+    texts = ["text", TEXT_PAIR] if TEXT_PAIR in pq.read_schema(clean).names else ["text"]
     table = pq.read_table(clean, columns=["row_id", *texts, "label", "split", *more])
     rows = table.filter(pc.equal(table["split"], split)).drop_columns("split").combine_chunks()
     if len(rows) == 0:
@@ -38,9 +38,9 @@ def read_split(clean: Path, split: str, *more: str) -> pa.Table:
 def texts_of(rows: pa.Table) -> list[Text]:
     """What a model is asked about, row by row."""
     texts = rows["text"].to_pylist()
-    return list(zip(texts, rows[PAIR].to_pylist(), strict=True)) if PAIR in rows.column_names else texts
+    return list(zip(texts, rows[TEXT_PAIR].to_pylist(), strict=True)) if TEXT_PAIR in rows.column_names else texts
 
 
 def whole_texts(rows: pd.DataFrame) -> pd.Series:
     """The text of each row; of pairs both texts, a space between. A row without a text has none."""
-    return rows["text"] + " " + rows[PAIR] if PAIR in rows else rows["text"]
+    return rows["text"] + " " + rows[TEXT_PAIR] if TEXT_PAIR in rows else rows["text"]

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from stages.core.contracts import NO_LABEL, Taps, Task, Units
+from stages.core.contracts import NO_LABEL, Taps, Units
+from stages.tasks.contract import TaskLearning
 from stages.training.loop import Loss
 from stages.training.losses import kd_loss
 from stages.training.rows import TokenRows
@@ -21,7 +22,7 @@ from stages.training.vectors import Vectors, caught, padded
 
 
 @dataclass(frozen=True)
-class Pair:
+class Matched:
     """What a student and its teacher made of one batch: B examples, T tokens, C classes."""
 
     student_BC: torch.Tensor
@@ -44,63 +45,63 @@ class Pair:
 
 @dataclass(frozen=True)
 class DistillationLoss:
-    """One loss. loss(pair): a scalar, the mean over the examples; of an example, over its tokens."""
+    """One loss. loss(matched): a scalar, the mean over the examples; of an example, over its tokens."""
 
     vectors: tuple[str, ...]
     """What of the teacher it needs beyond logits: kinds of vectors."""
-    loss: Callable[[Pair], torch.Tensor]
+    loss: Callable[[Matched], torch.Tensor]
 
 
-def _logits(pair: Pair) -> torch.Tensor:
+def _logits(matched: Matched) -> torch.Tensor:
     """Hinton et al. 2015, arXiv:1503.02531."""
-    return kd_loss(pair.student_BC, pair.teacher_BC, temperature=pair.temperature)
+    return kd_loss(matched.student_BC, matched.teacher_BC, temperature=matched.temperature)
 
 
-def _labels(pair: Pair) -> torch.Tensor:
+def _labels(matched: Matched) -> torch.Tensor:
     """The task's own; rows without a label lose nothing."""
-    labelled_B = pair.labels_B != NO_LABEL
+    labelled_B = matched.labels_B != NO_LABEL
     if labelled_B.all():
-        return pair.label_loss(pair.student_BC, pair.labels_B)
+        return matched.label_loss(matched.student_BC, matched.labels_B)
     if not labelled_B.any():
-        return pair.student_BC.sum() * 0.0
-    mean = pair.label_loss(pair.student_BC[labelled_B], pair.labels_B[labelled_B])
+        return matched.student_BC.sum() * 0.0
+    mean = matched.label_loss(matched.student_BC[labelled_B], matched.labels_B[labelled_B])
     return mean * labelled_B.float().mean()
 
 
-def _same_vectors(kind: str) -> Callable[[Pair], torch.Tensor]:
+def _same_vectors(kind: str) -> Callable[[Matched], torch.Tensor]:
     """The mean square of the differences, over an example's real tokens, and over the examples.
 
     Jiao et al. 2020 (TinyBERT), arXiv:1909.10351.
     """
 
-    def loss(pair: Pair) -> torch.Tensor:
+    def loss(matched: Matched) -> torch.Tensor:
         parts = []
-        for student_BTX, teacher_BTX in pair.of(kind):
+        for student_BTX, teacher_BTX in matched.of(kind):
             if student_BTX.shape != teacher_BTX.shape:
                 raise ValueError(
                     f"params.yaml: distill.losses has {kind}, and the student's vectors have a width of"
                     f" {student_BTX.shape[-1]}, the teacher's {teacher_BTX.shape[-1]}. Take attention_relations and"
                     " value_relations for a narrower student."
                 )
-            parts.append(over_tokens((student_BTX.float() - teacher_BTX).square().mean(-1), pair.mask_BT))
+            parts.append(over_tokens((student_BTX.float() - teacher_BTX).square().mean(-1), matched.mask_BT))
         return torch.stack(parts).mean()
 
     return loss
 
 
-def _relations(first: str, second: str) -> Callable[[Pair], torch.Tensor]:
+def _relations(first: str, second: str) -> Callable[[Matched], torch.Tensor]:
     """KL(teacher || student) of softmax(first second^T / sqrt(d)), the mean over layers, heads, real tokens, examples.
 
     Wang et al. 2020 (MiniLM), arXiv:2002.10957, and 2021 (MiniLMv2), arXiv:2012.15828.
     """
 
-    def loss(pair: Pair) -> torch.Tensor:
+    def loss(matched: Matched) -> torch.Tensor:
         parts = []
-        for (student_a, teacher_a), (student_b, teacher_b) in zip(pair.of(first), pair.of(second), strict=True):
-            student_log = relation(student_a, student_b, pair.mask_BT, heads=pair.heads)
-            teacher_log = relation(teacher_a, teacher_b, pair.mask_BT, heads=pair.heads)
+        for (student_a, teacher_a), (student_b, teacher_b) in zip(matched.of(first), matched.of(second), strict=True):
+            student_log = relation(student_a, student_b, matched.mask_BT, heads=matched.heads)
+            teacher_log = relation(teacher_a, teacher_b, matched.mask_BT, heads=matched.heads)
             divergence_BHT = (teacher_log.exp() * (teacher_log - student_log)).sum(-1)
-            parts.append(over_tokens(divergence_BHT.mean(1), pair.mask_BT))
+            parts.append(over_tokens(divergence_BHT.mean(1), matched.mask_BT))
         return torch.stack(parts).mean()
 
     return loss
@@ -177,7 +178,7 @@ def distillation_loss(
     weights: Mapping[str, float],
     *,
     temperature: float,
-    task: Task,
+    task: TaskLearning,
     answers: TeacherAnswers,
     taps: Callable[[], Taps] | None = None,
     teacher_layers: Sequence[int] = (),
@@ -204,13 +205,13 @@ def distillation_loss(
         def loss(student_BC: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
             mask_BT, device = batch["attention_mask"].float(), student_BC.device
             teacher = answers.batch(rows_B, mask_BT.shape[1], names)
-            pair = Pair(
+            matched = Matched(
                 student_BC=student_BC, teacher_BC=answers.logits_NC[torch.from_numpy(rows_B)].to(device),
                 labels_B=batch["labels"], mask_BT=mask_BT, student=student,
                 teacher={name: vectors.to(device) for name, vectors in teacher.items()},
                 temperature=temperature, heads=relation_heads, label_loss=task.loss,
             )  # fmt: skip
-            return torch.stack([weight * one.loss(pair) for weight, one in losses]).sum()
+            return torch.stack([weight * one.loss(matched) for weight, one in losses]).sum()
 
         yield loss
 

@@ -173,8 +173,8 @@ class Engine:
         """float32 copies that fp16 without ZeRO keeps, by the id of their float16 parameter."""
         optimizer = self.deepspeed.optimizer
         halves, masters = getattr(optimizer, "fp16_groups", []), getattr(optimizer, "fp32_groups", [])
-        pairs = zip(itertools.chain.from_iterable(halves), itertools.chain.from_iterable(masters), strict=True)
-        return {id(half): master for half, master in pairs} if self.zero_stage == 0 else {}
+        matches = zip(itertools.chain.from_iterable(halves), itertools.chain.from_iterable(masters), strict=True)
+        return {id(half): master for half, master in matches} if self.zero_stage == 0 else {}
 
 
 def _own_part(tensor: torch.Tensor, parameter: Any) -> torch.Tensor:

@@ -58,8 +58,8 @@ def predict_logits(
 
 
 def scores_of(logits: np.ndarray, rows: TokenRows, score: Callable[..., dict[str, float]]) -> dict[str, float]:
-    """The task's `score` of the answers to the texts of `rows`: of one in windows, that of their mean logits."""
-    return score(rows.by_text(rows.labels).tolist(), rows.by_text(logits).argmax(1).tolist())
+    """The task's `score` of the logits of the texts of `rows`: of one in windows, of their mean."""
+    return score(rows.by_text(rows.labels).tolist(), rows.by_text(logits))
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

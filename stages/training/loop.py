@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.core.contracts import NO_LABEL, Family, Task, inputs_of
+from stages.core.contracts import NO_LABEL, Family, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
+from stages.tasks.contract import TaskLearning
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
@@ -81,20 +82,39 @@ class Standing:
         return mean
 
 
+class Learner(NamedTuple):
+    """What is learned, by what kind of model."""
+
+    family: Family
+    task: TaskLearning
+    loss: Loss
+
+
+class Places(NamedTuple):
+    """Where a run leaves what it has so far."""
+
+    curves: Path
+    """A folder: DVCLive's curves."""
+    step_log: Path
+    """A file: a line of JSON a point."""
+    checkpoints: Checkpoints
+
+
 @dataclass(frozen=True)
 class Job:
     """What the steps of a run share."""
 
     engine: Engine
     data: TrainingData
-    task: Task
-    loss: Loss
+    learner: Learner
+    places: Places
     params: TrainingParams
     seed: int
-    curves: Path
-    step_log: Path
-    checkpoints: Checkpoints
     meter: Meter
+
+    def steps(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each optimizer step of an epoch."""
+        return steps_of(self.data, self.params, self.seed, epoch)
 
 
 class Trained(NamedTuple):
@@ -109,39 +129,29 @@ class Trained(NamedTuple):
 
 
 def train(
-    model: nn.Module,
-    data: TrainingData,
-    *,
-    family: Family,
-    task: Task,
-    loss: Loss,
-    params: TrainingParams,
-    seed: int,
-    curves: Path,
-    step_log: Path,
-    checkpoints: Checkpoints,
+    model: nn.Module, data: TrainingData, learner: Learner, places: Places, *, params: TrainingParams, seed: int
 ) -> Trained:
     """Train a copy of `model`.
 
-    Where `checkpoints` has one of this run, it goes on from there. DVCLive's curves go to the folder `curves`, a line
-    of JSON a point to the file `step_log`. Raises ValueError where the loss stops being a finite number or runs away,
-    where no update was made, where memory is too small, or where processes differ in what they were given.
+    Where there is a checkpoint of this run, it goes on from there. Raises ValueError where the loss stops being a
+    finite number or runs away, where no update was made, where memory is too small, or where processes differ in what
+    they were given.
     """
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing reads fresh memory; filled, each buffer would be written twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trained = copy.deepcopy(model)  # the engine takes the other apart: ZeRO-3 leaves its tensors empty
-    total_steps = sum(len(_steps(data, params, seed, epoch)) for epoch in range(params.epochs))
+    total_steps = sum(len(steps_of(data, params, seed, epoch)) for epoch in range(params.epochs))
     with memory_is_enough(params), loss_scale_is_found():
-        engine = start_engine(model, family.parts(model), params, total_steps, data.max_tokens)
+        engine = start_engine(model, learner.family.parts(model), params, total_steps, data.max_tokens)
         refuse_differences(
-            checkpoints.key,
+            places.checkpoints.key,
             engine.device,
             "training: the data, the parameters, the code or the precision are others",
         )
         meter = Meter(engine.cost, engine.device, engine.precision, params.epochs * int(data.train.lengths.sum()))
-        job = Job(engine, data, task, loss, params, seed, curves, step_log, checkpoints, meter)
+        job = Job(engine, data, learner, places, params, seed, meter)
         log.info(
             "training: %d rows, %s, ZeRO-%d, on %s%s", len(data.train), engine.precision, engine.zero_stage,
             engine.device, f", {world_size()} processes" if world_size() > 1 else "",
@@ -177,18 +187,18 @@ def _learn(job: Job) -> tuple[Standing, Weights]:
     params = job.params
     standing, kept, curves = _resumed(job)
     steps_before = job.engine.deepspeed.global_steps
-    steps = StepLog(job.step_log, after=job.engine.deepspeed.global_steps, validated=not standing.step)
-    with open_curves(job.curves, curves) as lines:
+    steps = StepLog(job.places.step_log, after=job.engine.deepspeed.global_steps, validated=not standing.step)
+    with open_curves(job.places.curves, curves) as lines:
         while standing.epoch < params.epochs and standing.epoch - 1 - standing.kept_epoch < params.patience:
             kept = _one_epoch(job, standing, kept, lines, steps)
-    if job.checkpoints.keep_finished and steps_before < job.engine.deepspeed.global_steps:
+    if job.places.checkpoints.keep_finished and steps_before < job.engine.deepspeed.global_steps:
         _save(job, standing, kept)
     if standing.epoch < params.epochs:
         log.info("stopped early: no better %s for %d epochs", params.watched, params.patience)
     return standing, kept
 
 
-def _steps(data: TrainingData, params: TrainingParams, seed: int, epoch: int) -> list[np.ndarray]:
+def steps_of(data: TrainingData, params: TrainingParams, seed: int, epoch: int) -> list[np.ndarray]:
     """The rows of each optimizer step of an epoch."""
     rows = params.batch_size * params.accumulation_steps
     return length_bucketed_batches(data.train.lengths, batch_size=rows, seed=seed, epoch=epoch)
@@ -196,54 +206,81 @@ def _steps(data: TrainingData, params: TrainingParams, seed: int, epoch: int) ->
 
 def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_log: StepLog) -> Weights:
     """What is left of one pass over the training rows, and the look at validation. Returns the weights to keep."""
-    engine, params, meter, epoch = job.engine, job.params, job.meter, standing.epoch
-    steps = _steps(job.data, params, job.seed, epoch)
-    title = f"epoch {epoch + 1}/{params.epochs}"
+    title = f"epoch {standing.epoch + 1}/{job.params.epochs}"
+    _all_steps(job, standing, kept, Points(lines, step_log), title)
+    scores = _validation(job)
+    done = job.engine.deepspeed.global_steps
+    lines.log(done, {f"validation/{name}": score for name, score in scores.items()})
+    step_log.write(done, epoch=standing.epoch + 1, validation=scores)
+    epoch, train_loss = standing.epoch, standing.end_epoch(scores)
+    log.info(
+        "%s: loss %.4f, validation %s, %.0f tokens/s", title, train_loss,
+        ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), job.meter.tokens_per_second,
+    )  # fmt: skip
+    if (score := scores[job.params.watched]) > standing.kept_score or job.params.select_by == "last":
+        standing.kept_score, standing.kept_epoch, kept = score, epoch, job.engine.weights()
+        check_weights(kept, title)
+    _save_where_due(job, standing, kept)
+    return kept
+
+
+class Points(NamedTuple):
+    """Where the points of the curves go."""
+
+    lines: Curves
+    step_log: StepLog
+
+
+def _all_steps(job: Job, standing: Standing, kept: Weights, points: Points, title: str) -> None:
+    """The optimizer steps of an epoch that are left; every LOG_EVERY a point of the curves, and a look at the clock."""
+    engine, meter = job.engine, job.meter
+    steps = job.steps(standing.epoch)
     engine.deepspeed.module.train()
     meter.start()
     shown = progress(steps[standing.step :], title, done=standing.step)
     window: list[tuple[np.ndarray, torch.Tensor]] = []  # a GPU asked for each loss at once waits each time
     for number, rows in enumerate(shown, start=standing.step + 1):
-        window.append((rows, _one_step(job, rows, epoch, number - 1)))
+        window.append((rows, one_step(job, rows, standing.epoch, number - 1)))
         meter.take(job.data.train.lengths[rows])
-        done = engine.deepspeed.global_steps
-        if done % LOG_EVERY == 0 or number == len(steps):
+        is_point = engine.deepspeed.global_steps % LOG_EVERY == 0
+        if is_point or number == len(steps):
             _take(job, standing, window, title)
-        if done % LOG_EVERY == 0:
+        if is_point:
             meter.stop()
-            mean = standing.end_window(title)
-            rate = engine.learning_rate
-            standing.watch.count(engine.updates, done, title)
-            speed, left = meter.tokens_per_second, meter.seconds_left
-            shown.set_postfix(loss=f"{mean:.3f}", lr=f"{rate:.1e}", tokens_s=f"{speed:.0f}", left=f"{left:.0f}s")
-            lines.log(done, {"train/loss": mean, "train/learning_rate": rate})
-            step_log.write(
-                done, epoch=epoch + 1, loss=mean, learning_rate=rate, tokens_per_second=round(speed),
-                seconds_left=round(left, 1), skipped_steps=engine.deepspeed.skipped_steps,
-                memory_mb=round(peak_memory_mb(engine.device)),
-            )  # fmt: skip
-            if agreed(job.checkpoints.due(), engine.device):
-                _save(job, standing, kept)
+            shown.set_postfix(**_point(job, standing, points, title))
+            _save_where_due(job, standing, kept)
             meter.start()
     meter.stop()
+
+
+def _point(job: Job, standing: Standing, points: Points, title: str) -> dict[str, str]:
+    """Put down how the steps since the last point went; returns what of it a progress bar shows."""
+    engine, meter = job.engine, job.meter
+    done, mean, rate = engine.deepspeed.global_steps, standing.end_window(title), engine.learning_rate
+    standing.watch.count(engine.updates, done, title)
+    speed, left = meter.tokens_per_second, meter.seconds_left
+    points.lines.log(done, {"train/loss": mean, "train/learning_rate": rate})
+    points.step_log.write(
+        done, epoch=standing.epoch + 1, loss=mean, learning_rate=rate, tokens_per_second=round(speed),
+        seconds_left=round(left, 1), skipped_steps=engine.deepspeed.skipped_steps,
+        memory_mb=round(peak_memory_mb(engine.device)),
+    )  # fmt: skip
+    return {"loss": f"{mean:.3f}", "lr": f"{rate:.1e}", "tokens_s": f"{speed:.0f}", "left": f"{left:.0f}s"}
+
+
+def _validation(job: Job) -> dict[str, float]:
+    """The scores on the validation rows."""
+    task, rows = job.learner.task, job.data.validation
     logits = predict_logits(
-        engine.deepspeed.module, job.data.validation, job.task.collate,
-        pad_id=job.data.pad_id, precision=engine.precision, title="validation",
+        job.engine.deepspeed.module, rows, task.collate,
+        pad_id=job.data.pad_id, precision=job.engine.precision, title="validation",
     )  # fmt: skip
-    scores = scores_of(logits, job.data.validation, job.task.score)
-    lines.log(engine.deepspeed.global_steps, {f"validation/{name}": score for name, score in scores.items()})
-    step_log.write(engine.deepspeed.global_steps, epoch=epoch + 1, validation=scores)
-    train_loss = standing.end_epoch(scores)
-    log.info(
-        "%s: loss %.4f, validation %s, %.0f tokens/s", title, train_loss,
-        ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), meter.tokens_per_second,
-    )  # fmt: skip
-    if (score := scores[params.watched]) > standing.kept_score or params.select_by == "last":
-        standing.kept_score, standing.kept_epoch, kept = score, epoch, engine.weights()
-        check_weights(kept, title)
-    if agreed(job.checkpoints.due(), engine.device):
+    return scores_of(logits, rows, task.score)
+
+
+def _save_where_due(job: Job, standing: Standing, kept: Weights) -> None:
+    if agreed(job.places.checkpoints.due(), job.engine.device):
         _save(job, standing, kept)
-    return kept
 
 
 def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Tensor]], title: str) -> None:
@@ -256,7 +293,7 @@ def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Ten
     window.clear()
 
 
-def _one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
+def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
     """One optimizer step. Returns this process's part of the mean loss over `rows`; the parts add up to it."""
     engine, module = job.engine, job.engine.deepspeed
     engine.set_learning_rates(module.global_steps)
@@ -266,10 +303,12 @@ def _one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor
         # Random numbers follow from where the run is, so that a run that goes on has the same ones.
         torch.manual_seed(int(np.random.SeedSequence([job.seed, epoch, step, number, rank()]).generate_state(1)[0]))
         taken = own if len(own) else rows[:1]  # each process takes part in each batch, if only with a row of no weight
-        collated = job.task.collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
+        collated = job.learner.task.collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
         logits = module(*inputs_of(batch))
-        part = job.loss(logits, batch, taken) * (len(own) / len(rows))  # the parts add up to the mean over all rows
+        part = job.learner.loss(logits, batch, taken) * (
+            len(own) / len(rows)
+        )  # the parts add up to the mean over all rows
         # DeepSpeed takes the mean over the batches and the processes; this undoes it.
         module.backward(part * (job.params.accumulation_steps * world_size()))
         module.step()
@@ -279,7 +318,7 @@ def _one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor
 
 def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
     """Where an earlier try of this run was cut off, or else the start; with the weights kept and the curves so far."""
-    found = job.checkpoints.newest()
+    found = job.places.checkpoints.newest()
     at = f"{found[1]['engine']['global_steps'] if found else 0:016x}"
     refuse_differences(
         at, job.engine.device,
@@ -289,9 +328,9 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
         guess = math.log(max(2, int(job.data.train.labels.max()) + 1))
         return Standing(watch=LossWatch(guess)), job.engine.weights(), {}
     tensors, numbers = found
-    rows = _steps(job.data, job.params, job.seed, 0)[0]
+    rows = job.steps(0)[0]
     for _ in range(REHEARSALS):  # AdamW makes its moments at its first step: one whose results are then replaced
-        _one_step(job, rows, 0, 0)
+        one_step(job, rows, 0, 0)
         if job.engine.updates:
             break
     job.engine.restore(tensors["trained"], numbers["engine"])
@@ -306,13 +345,13 @@ def _save(job: Job, standing: Standing, kept: Weights) -> None:
         return  # so far the loss scaler has skipped every step: there is nothing to go on from
     tensors, numbers = job.engine.state()  # every process takes part
     if rank() == 0:
-        job.checkpoints.save(
+        job.places.checkpoints.save(
             job.engine.deepspeed.global_steps,
             {"trained": tensors, "kept": kept},
             {
                 "engine": numbers,
                 "standing": asdict(standing),
-                "curves": read_curves(job.curves),
+                "curves": read_curves(job.places.curves),
                 "meter": job.meter.state(),
             },
         )

@@ -14,7 +14,7 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from stages.core.contracts import as_labels
 from stages.core.params.validate import ValidateParams
 from stages.core.paths import SPLITS
-from stages.reading.clean_rows import DUPLICATES, PAIR, whole_texts
+from stages.reading.clean_rows import DUPLICATES, TEXT_PAIR, whole_texts
 from stages.validation.alike import look_alikes
 from stages.validation.profiles import Drift
 
@@ -136,7 +136,7 @@ def _of_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
 
 
 def _of_raw_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
-    for column in ("text", PAIR):
+    for column in ("text", TEXT_PAIR):
         if column in rows:
             yield from ask.present(column, "max_missing_text_share")
     if "label" in rows:
@@ -144,7 +144,7 @@ def _of_raw_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
 
 
 def _of_clean_texts(rows: pd.DataFrame) -> Iterator[gxe.Expectation]:
-    for column in ("text", PAIR):
+    for column in ("text", TEXT_PAIR):
         if column in rows:
             yield gxe.ExpectColumnValuesToNotBeNull(column=column)
             yield gxe.ExpectColumnValueLengthsToBeBetween(column=column, min_value=1)
@@ -207,11 +207,11 @@ def _totals(data: Data, ask: Ask) -> Suite:
     return Suite("totals", table, "of", expectations, {name: rows[:EXAMPLES] for name, rows in examples.items()})
 
 
-def _alike(pairs: Sequence[str], most: int) -> str:
-    shown = "; ".join(pairs[:EXAMPLES])
+def _alike(look_alikes: Sequence[str], most: int) -> str:
+    shown = "; ".join(look_alikes[:EXAMPLES])
     return (
-        f"labels: {len(pairs)} may be another, allowed {most}: {shown}. Where they mean the same, write them the same"
-        " in the data; where not, raise the limit."
+        f"labels: {len(look_alikes)} may be another, allowed {most}: {shown}. Where they mean the same, write them"
+        " the same in the data; where not, raise the limit."
     )
 
 

@@ -1,17 +1,15 @@
-"""Sequence classification: one label for a text."""
+"""How texts become tokens, and labels numbers. Nothing here needs torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from sklearn.metrics import accuracy_score, f1_score
-from torch.nn import functional
-from transformers import PreTrainedTokenizerFast
+from stages.core.contracts import NO_LABEL
+from stages.tasks.contract import TaskEncoding
 
-from stages.core.contracts import NO_LABEL, Task
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 def encode(
@@ -102,62 +100,4 @@ def _pair_tokens(
     return {"input_ids": [encoding.ids for encoding in encodings], "full_length": full_lengths, "boundary": boundaries}
 
 
-def collate(examples: Sequence[Mapping[str, Any]], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` (B, T), padded to the longest, and `labels` (B,): all int64.
-
-    Of pairs `token_type_ids` (B, T) too, 0 for padding.
-    """
-    longest = max(len(example["input_ids"]) for example in examples)
-    input_ids = np.full((len(examples), longest), pad_id, dtype=np.int64)
-    attention_mask = np.zeros((len(examples), longest), dtype=np.int64)
-    for row, example in enumerate(examples):
-        length = len(example["input_ids"])
-        input_ids[row, :length] = example["input_ids"]
-        attention_mask[row, :length] = 1
-    types: dict[str, torch.Tensor] = {}
-    if "boundary" in examples[0]:
-        before = np.array([[example["boundary"]] for example in examples])
-        second = (np.arange(longest) >= before) & (attention_mask == 1)
-        types["token_type_ids"] = torch.from_numpy(second.astype(np.int64))
-    return {
-        **types,
-        "input_ids": torch.from_numpy(input_ids),
-        "attention_mask": torch.from_numpy(attention_mask),
-        "labels": torch.tensor([int(example["label"]) for example in examples], dtype=torch.int64),
-    }
-
-
-def cross_entropy(
-    logits_BC: torch.Tensor,
-    labels_B: torch.Tensor,
-    *,
-    label_smoothing: float = 0.0,
-    class_weights_C: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The mean cross-entropy over B examples, in nats; computed in float32.
-
-    With weights each example counts by that of its label, and the mean is still over B, so that batches add up.
-    """
-    weights = class_weights_C.to(logits_BC.device) if class_weights_C is not None else None
-    summed = functional.cross_entropy(
-        logits_BC.float(), labels_B, weight=weights, reduction="sum", label_smoothing=label_smoothing
-    )
-    return summed / len(labels_B)
-
-
-def accuracy_and_f1(labels: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
-    """`accuracy` and `macro_f1`, each in [0, 1]; the macro-average is over the labels present."""
-    present = sorted(set(labels))
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
-    }
-
-
-TASK = Task(
-    families=frozenset({"bilstm", "encoder"}),
-    encode=encode,
-    collate=collate,
-    loss=cross_entropy,
-    score=accuracy_and_f1,
-)
+ENCODING = TaskEncoding(encode=encode)
