@@ -16,7 +16,7 @@ from prefect.states import Cancelled, Failed, State
 from flows.dvc import dvc_storage, planning
 from flows.dvc.command import DvcError
 from flows.dvc.locked import definitions
-from flows.releases import released_data, releases
+from flows.releases import released_data, releases, tags
 from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages, start_server_deaf_to_ctrl_c
 from flows.retraining import proposing, starting
 from flows.retraining.job import NETWORK, Approval, Job, StopError, skipped
@@ -102,7 +102,7 @@ def _retrain(
 def fetch(root: Path) -> None:
     """What origin has: its branches, its releases. Other tags are not asked for: one that moved would stop all."""
     git.read(root, "-c", "fetch.pruneTags=false", "fetch", "--quiet", "--prune", "--no-tags", "origin")
-    releases.receive(root)
+    tags.receive(root)
 
 
 @task(**NETWORK, task_run_name="refresh")

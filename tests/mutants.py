@@ -184,18 +184,18 @@ MUTANTS = (
     ),
     Mutant("stages/core/files.py", "allow_nan=False", "allow_nan=True", "test_plumbing.py -k nan"),
     # Releases
-    Mutant("flows/releases/releases.py", '".." in PurePosixPath(name).parts', "False", "test_release_files.py"),
-    Mutant("flows/releases/releases.py", "PurePosixPath(name).is_absolute() or", "", "test_release_files.py"),
+    Mutant("flows/releases/model.py", '".." in PurePosixPath(name).parts', "False", "test_release_files.py"),
+    Mutant("flows/releases/model.py", "PurePosixPath(name).is_absolute() or", "", "test_release_files.py"),
     Mutant(
-        "flows/releases/releases.py",
+        "flows/releases/model.py",
         'dvc_storage.folder_md5(folder) != model.md5.removesuffix(".dir")',
         "False",
         "test_release_files.py",
     ),
-    Mutant("flows/releases/releases.py", "if dvc_storage.md5(path) != md5:", "if False:", "test_release_files.py"),
+    Mutant("flows/releases/model.py", "if dvc_storage.md5(path) != md5:", "if False:", "test_release_files.py"),
     # Secrets, parameters, cleaning
     Mutant("flows/running/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
-    Mutant("stages/core/params.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
+    Mutant("stages/core/params/values.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
     Mutant(
         "stages/cleaning/splits.py", "pool &= ~groups.isin(set(groups[~free]))", "pass", "test_cleaning.py -k in_part"
     ),

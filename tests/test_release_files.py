@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.dvc import dvc_storage
-from flows.releases import releases
+from flows.releases import model as released_model
 from stages.core import model_folder
 
 FOLDER = "artifacts/models/quantized"
@@ -22,8 +22,8 @@ def sealed(folder: Path, weights: bytes) -> Path:
     return folder
 
 
-def model(md5: str) -> releases._Model:
-    return releases._Model("0" * 40, FOLDER, f"{md5}.dir")
+def model(md5: str) -> released_model.Model:
+    return released_model.Model("0" * 40, FOLDER, f"{md5}.dir")
 
 
 @pytest.mark.parametrize("given", [b"the right ones", b"others, well sealed"])
@@ -33,10 +33,10 @@ def test_a_whole_and_sealed_model_that_is_another_is_not_taken_from_the_remote(
     wanted = model(dvc_storage.folder_md5(sealed(tmp_path / "wanted", b"the right ones")))
     monkeypatch.setattr(dvc_storage, "get", lambda _root, _path, target, **_: sealed(target, given))
     if given == b"the right ones":
-        releases._fetch(tmp_path, wanted, tmp_path / "fetched")
+        released_model._fetch(tmp_path, wanted, tmp_path / "fetched")
         return
     with pytest.raises(ValueError, match=f"{FOLDER} of 0000000, as the DVC remote has it, is not what dvc.lock says"):
-        releases._fetch(tmp_path, wanted, tmp_path / "fetched")
+        released_model._fetch(tmp_path, wanted, tmp_path / "fetched")
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/outside"])
@@ -52,11 +52,11 @@ def test_a_list_that_leads_out_of_the_folder_is_refused_and_nothing_is_linked(tm
         path.parent.mkdir(parents=True)
         path.write_bytes(given)
     with pytest.raises(ValueError, match=r"outside the folder\. Do not use this commit"):
-        releases._link_cached(tmp_path, wanted, tmp_path / "model/deep")
+        released_model._link_cached(tmp_path, wanted, tmp_path / "model/deep")
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
 
 def test_an_altered_object_of_the_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "object").write_bytes(b"altered")
     with pytest.raises(ValueError, match=r"a file is not what dvc\.lock says: its bytes changed"):
-        releases._require_hash(tmp_path / "object", "0" * 32, "a file")
+        released_model._require_hash(tmp_path / "object", "0" * 32, "a file")

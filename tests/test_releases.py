@@ -16,7 +16,8 @@ import yaml
 from conftest import REPOSITORY, run
 from gto import api
 
-from flows.releases.releases import Release, history, promote, released, rollback, verify
+from flows.releases.model import verify
+from flows.releases.releases import Release, history, promote, released, rollback
 
 MODEL = "artifacts/models/quantized"
 MAKE = """

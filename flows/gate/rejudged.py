@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.dvc import dvc_storage
-from flows.releases.releases import model_of
+from flows.releases.model import model_of
 from flows.review.evidence import Results
 from flows.review.model_results import clean_texts, results
 from flows.review.side import Side

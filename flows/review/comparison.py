@@ -20,7 +20,7 @@ from flows.dvc.command import DvcError
 from flows.dvc.unrun import Unrun, unrun
 from flows.gate.anchor import Answers, anchor_of
 from flows.gate.promotion import decide
-from flows.releases.releases import model_of
+from flows.releases.model import model_of
 from flows.review import changes
 from flows.review.evidence import (
     KINDS,
