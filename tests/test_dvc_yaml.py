@@ -219,6 +219,15 @@ def test_contributing_names_what_flows_may_see_and_files_that_there_are() -> Non
     assert len(named) > 50
 
 
+def test_stages_and_flows_hold_nothing_beside_their_rooms_and_contributing_names_each() -> None:
+    beside = {path.stem for path in (REPOSITORY / "stages").glob("*.py")} - {"__init__"}
+    assert beside == {*DVC["stages"]}
+    assert {path.stem for path in (REPOSITORY / "flows").glob("*.py")} - {"__init__"} == {"reproduce", "retrain"}
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [path.parent for top in ("stages", "flows") for path in (REPOSITORY / top).glob("*/__init__.py")]
+    assert [room for room in rooms if f"`{room.relative_to(REPOSITORY).as_posix()}`" not in page] == []
+
+
 def test_plugin_packages_hold_their_name_table_and_nothing_else() -> None:
     for package in TABLES:
         assert is_name_table(REPOSITORY / "stages" / package / "__init__.py"), package

@@ -121,7 +121,11 @@ def guard() -> None:
         signal.signal(number, signal.SIG_IGN)  # what ends the run must not end its guard first
     groups: set[int] = set()
     for line in sys.stdin:
-        (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+        group = int(line[1:])
+        if line[0] == "+":
+            groups.add(group)
+        else:
+            groups.discard(group)
     for group in groups:
         end_group(group)
 
