@@ -42,7 +42,7 @@ from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
 from flows.review import metrics
 from flows.running.budget import Budget
-from flows.running.described import publish_parameters, run_name, tag_run, tags_of
+from flows.running.described import publish_parameters, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise
@@ -186,7 +186,7 @@ def run_stages(
             if stage in done:
                 continue
             first = [runs[up] for up in upstream if up in runs]
-            runs[stage] = run_stage.with_options(tags=tags_of(stage)).submit(
+            runs[stage] = run_stage.submit(
                 stage, run, whys.get(stage), wanted.get(stage), stage in forced, wait_for=first, return_state=False
             )
         for future in runs.values():

@@ -116,12 +116,10 @@ def test_a_run_is_found_by_its_name_its_tags_and_its_parameters(project: Path):
         run = client.read_flow_run(flow_run_id(state))
     assert re.fullmatch(r"project [0-9a-f]{7,}-dirty clean", run.name)
     assert set(run.tags) == {"winnow", "project"}
-    assert {name: set(run.tags) for name, run in task_runs(state, 2).items()} == {
-        name: {"winnow", name} for name in ("ingest", "clean")
-    }
+    # Prefect asks the server for each tag of a task whether it is limited, and waits where it is asked too much.
+    assert {name: run.tags for name, run in task_runs(state, 2).items()} == {"ingest": [], "clean": []}
     assert described._what({"stages": (), "force": True}) == "all stages by force"
     assert described._what({"root": None, "base": "main", "approve": "by hand"}) == "newest data for main"
-    assert described.tags_of("evaluate@student") == {"winnow", "evaluate", "student"}
     assert {"parameter": "clean.min_chars", "value": "2"} in artifact("parameters")
     # No model is judged: nothing is looked for in remotes, and the log says so.
     eventually(lambda: any(line.startswith("no review: ") for line in log_lines(state)))

@@ -1,6 +1,8 @@
 """How a run is shown at Prefect besides its states: a name, tags, and the parameters as a table.
 
-Prefect would invent a name. Project and commit tell runs of one server apart, tags let it filter them.
+Prefect would invent a name. Project and commit tell runs of one server apart, tags let it filter them. Task runs have
+none: for each Prefect would ask the server whether it limits a tag of theirs, and of so many at once the server refuses
+some, for two seconds and more.
 """
 
 from __future__ import annotations
@@ -54,11 +56,6 @@ def tag_run() -> None:
     run = context.flow_run
     with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # a server that is away ends no run
         client.update_flow_run(run.id, tags={*run.tags, TAG, _root(run.parameters).name})
-
-
-def tags_of(stage: str) -> set[str]:
-    """The tags of a stage's task run: "evaluate@student" has "evaluate" and "student"."""
-    return {TAG, *stage.split("@")}
 
 
 def publish_parameters(root: Path) -> None:
