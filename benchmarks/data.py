@@ -372,7 +372,8 @@ def polars_exact(_params: Params, paths: Paths) -> Prepared:
     from stages.core.unseen import HIDDEN
 
     def work() -> None:
-        text = pl.col("text").str.normalize("NFC").str.replace_all(f"[{HIDDEN}]", "")
+        hidden = HIDDEN.replace(r"\0-\b", r"\x00-\x08")  # as Rust's regular expressions write them
+        text = pl.col("text").str.normalize("NFC").str.replace_all(f"[{hidden}]", "")
         text = text.str.replace_all(r"\s+", " ").str.strip_chars()
         key = pl.col("text").str.normalize("NFKC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
         frame = pl.scan_parquet(paths.raw).with_columns(text=text).with_columns(key=key.str.strip_chars())
