@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +210,14 @@ def run(folder: Path, *command: str, check: bool = True, **environment: str) -> 
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment_stays() -> Iterator[None]:
+    """What a file of tests leaves behind in the environment would start every later child cold."""
+    before = dict(os.environ)
+    yield
+    assert set(warm_python.what_differs(before, dict(os.environ))) <= {*warm_python.SET_BY_ENGINE}
 
 
 @pytest.fixture(scope="session")

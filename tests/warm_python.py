@@ -50,6 +50,8 @@ OF_THE_RUN = (
     # What libraries set for themselves where a test has loaded them: no child of a user's would have it.
     "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYTORCH_NVML_BASED_CUDA_CHECK", "RAY_CLIENT_MODE",
     "TORCHINDUCTOR_CACHE_DIR",
+    # What the project's code sets where it runs, for the library that it loads next.
+    "NNCF_CI", "HF_HUB_ETAG_TIMEOUT", "RAY_USAGE_STATS_ENABLED", "DS_ENV_FILE",
 )  # fmt: skip
 OF_THE_RUN_TOO = (
     "DVC_",
@@ -64,6 +66,7 @@ OF_THE_RUN_TOO = (
 )
 # They set what libraries read as they load; a process of tests has imported them all once its tests are collected.
 SETS_VARIABLES = ("stages", "stages.training.engine")
+SET_BY_ENGINE = ("CUBLAS_WORKSPACE_CONFIG", "DS_ACCELERATOR", "DEEPSPEED_LOG_LEVEL")
 SOCKET = "PYTEST_WARM_SOCKET"
 FLAGS = ("-P", "-u")  # of Python's, before what it is to run
 WINNOW = ["-P", "-m", "flows.cli"]
@@ -280,12 +283,15 @@ def _end(run: Run) -> None:
 
 def _wanted(asked: Asked, given: dict[str, str], by_stages: dict[str, str]) -> bool:
     """Whether a fork of this process is as good as a Python that starts; `by_stages`: what a stage sets itself."""
-    here, there = (
-        {k: v for k, v in e.items() if k not in OF_THE_RUN and not k.startswith(OF_THE_RUN_TOO)}
-        for e in (given, by_stages | asked.environment)
-    )
     known = {str(ROOT), str(ROOT / "tests"), *_python_path(given)}
-    return here == there and known.issuperset(_python_path(asked.environment)) and _meant(asked)
+    differs = what_differs(given, by_stages | asked.environment)
+    return not differs and known.issuperset(_python_path(asked.environment)) and _meant(asked)
+
+
+def what_differs(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The variables with another value that libraries may read as they load."""
+    names = {*before, *now} - {*OF_THE_RUN}
+    return sorted(k for k in names if not k.startswith(OF_THE_RUN_TOO) and before.get(k) != now.get(k))
 
 
 def _python_path(environment: dict[str, str]) -> list[str]:
