@@ -94,7 +94,7 @@ FITTED = """
 import hashlib, random
 from pathlib import Path
 from stages import baseline
-from stages.core.params import load_params
+from stages.core.params.file import load_params
 
 draw, words = random.Random(5), [f"word{number}" for number in range(3000)]
 texts = [" ".join(draw.choices(words[label * 200 :], k=12)) for label in range(8) for _ in range(60)]

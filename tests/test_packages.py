@@ -121,7 +121,9 @@ def test_another_build_of_the_same_version_is_another(site: Path, tmp_path: Path
 
 
 def test_a_project_without_the_file_and_a_wrong_line_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"hashes\.txt: no such file\. Write it: python -m flows\.packages"):
+    with pytest.raises(
+        FileNotFoundError, match=r"hashes\.txt: no such file\. Write it: python -m flows\.running\.packages"
+    ):
         list(faults(tmp_path, []))
     (tmp_path / HASHES).write_text("# pins\nclick 8.1 abc\n")
     with pytest.raises(ValueError, match=r"hashes\.txt, line 2: expected name, version and two SHA-256"):

@@ -76,9 +76,8 @@ LINE = f"{GOES_ON} Its outs are as before."
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose stage has run on "old", committed; with "new" as its data since."""
     folder = tmp_path_factory.mktemp("stopping") / "project"
-    (folder / "stages").mkdir(parents=True)
-    for name in ("__init__", "guard", "entry", "params", "paths", "contracts", "unseen", "yaml_text", "files"):
-        shutil.copyfile(REPOSITORY / f"stages/{name}.py", folder / f"stages/{name}.py")
+    shutil.copytree(REPOSITORY / "stages/core", folder / "stages/core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(REPOSITORY / "stages/__init__.py", folder / "stages/__init__.py")
     (folder / "stages/toy.py").write_text(STAGE)
     (folder / "library.py").write_text(LIBRARY)
     shutil.copyfile(REPOSITORY / "params.yaml", folder / "params.yaml")
@@ -299,6 +298,6 @@ def put_back_in(project: Path) -> bool:
     return subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["__init__", "guard"])
+@pytest.mark.parametrize("name", ["__init__", "core/__init__", "core/guard"])
 def test_what_another_python_meets_first_is_read_by_old_ones(name: str):
     ast.parse((REPOSITORY / f"stages/{name}.py").read_text(), feature_version=(3, 8))

@@ -24,6 +24,7 @@ from stages.core.paths import Paths
 from stages.finetune import finetune
 from stages.tokenize import tokenize
 from stages.training import loop
+from stages.training.loop import Learner
 
 
 def changed(params: Params, **finetuning: Any) -> Params:
@@ -113,8 +114,8 @@ def test_the_loss_is_smoothed_and_weighted_as_params_say(
     logits, labels = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 2])
     found: list[torch.Tensor] = []
 
-    def caught(*_: Any, loss: Any, **__: Any) -> None:
-        found.append(loss(logits, {"labels": labels}, np.arange(2)))
+    def caught(_model: Any, _data: Any, learner: Learner, *_: Any, **__: Any) -> None:
+        found.append(learner.loss(logits, {"labels": labels}, np.arange(2)))
         raise ValueError("no further")
 
     monkeypatch.setattr("stages.finetune.train", caught)

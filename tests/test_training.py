@@ -260,7 +260,8 @@ import torch
 from safetensors.torch import save_file
 from stages.core.files import sha256
 from stages.models.encoder import FAMILY
-from stages.core.params import FinetuneParams, ModelParams
+from stages.core.params.model import ModelParams
+from stages.core.params.training import FinetuneParams
 from stages.tasks.text_classification.learning import LEARNING
 from stages.training.checkpoints import Checkpoints
 from stages.training.loop import Learner, Places, train
