@@ -44,7 +44,7 @@ def reproduce(
     force: bool = False,
     on_bar: Callable[[str], object] | None = None,
 ) -> Outcome:
-    """Bring one stage up to date, after all stages before it; with `force`, run it in any case.
+    """Bring one stage up to date whose predecessors already are; with `force`, run it in any case.
 
     `on_line` gets the output of DVC and of the stage, line by line, in this thread; `on_bar` the states of a progress
     bar. Raises DvcError with their own words where the stage fails, and EndedError where the children were ended. Where
@@ -158,7 +158,7 @@ def _stream(root: Path, command: list[str], name: str, on_line: Callable[[str], 
 
 
 def _causes(lines: Iterable[str]) -> str:
-    """DVC's errors in one line: the cause of the first file stands for all files, with DVC's last error for all."""
+    """DVC's errors in one line: unexpected ones alone, if any; else the first failed transfer, and the others."""
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     transfers = [re.sub(r"'.*?' - ", "a file: ", error, count=1) for error in errors if error.startswith(_TRANSFER)]
     unexpected = [error.removeprefix(_UNEXPECTED) for error in errors if error.startswith(_UNEXPECTED)]

@@ -1,4 +1,4 @@
-"""Cells and tables of the page, and how it writes numbers. Pure."""
+"""Cells, tables and number formats of the page. Pure."""
 
 from __future__ import annotations
 
