@@ -314,8 +314,7 @@ def start_server_deaf_to_ctrl_c() -> None:
     """Start Prefect's temporary server so that it ignores Ctrl-C, which a terminal sends to all processes.
 
     Otherwise this process would wait for minutes, at its end, for the answers of a server that is gone. Raises
-    Prefect's
-    errors where it cannot be started.
+    Prefect's errors where it cannot be started.
     """
     errors: list[BaseException] = []
 

@@ -36,8 +36,7 @@ def cache_logits(params: Params, paths: Paths) -> None:
     """Write the teacher's logits (N, C) float32, its vectors, and their sizes.
 
     The rows are the training rows, then the transfer rows, then the copies of both. With several teachers the logits
-    are
-    the mean of theirs, and the vectors are the first's.
+    are the mean of theirs, and the vectors are the first's.
 
     The vectors pass through unnamed files beside `paths.logits`: they need their room on the disk twice, not in memory.
 

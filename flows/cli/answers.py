@@ -1,8 +1,8 @@
 """The answers of `winnow predict`: one line for each row, in the order of the rows.
 
 A row without text, or one that cannot be read, is answered with a null, so that answers and rows never shift; at the
-end, the number of such rows and the place of the first are reported. The reading of files is in flows.cli.asked,
-which need not be loaded for texts on the command line.
+end, the number of such rows and the place of the first are reported. The reading of files is in flows.cli.asked, which
+need not be loaded for texts on the command line.
 """
 
 from __future__ import annotations

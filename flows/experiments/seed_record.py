@@ -86,8 +86,7 @@ def fingerprint(root: Path) -> str:
     """Fingerprint of the inputs of the figures in metrics/quality, according to dvc.lock at `root`.
 
     It is a hash of the rows and the tokens, and of the parameters and the code of all stages that make models of them
-    and
-    measure these. The models' own bytes are left out, as they differ from machine to machine.
+    and measure these. The models' own bytes are left out, as they differ from machine to machine.
     """
     return hashlib.sha256(json.dumps(dict(_made_of(root)), sort_keys=True).encode()).hexdigest()
 

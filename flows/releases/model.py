@@ -41,8 +41,7 @@ def verify(root: Path, revision: str) -> None:
     """Rehash the model folder that `revision` would release, and check it against its manifest.
 
     The bytes are those in DVC's cache, which DVC itself trusts unread; missing files are fetched from the default
-    remote
-    into a temporary folder. Raises ValueError where a file differs from dvc.lock, or there is no such model, and
+    remote into a temporary folder. Raises ValueError where a file differs from dvc.lock, or there is no such model, and
     RuntimeError where a file is available nowhere.
     """
     model = _model(root, commit_of(root, revision))

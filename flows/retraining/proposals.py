@@ -45,8 +45,7 @@ def same_inputs(root: Path, worktree: Path, base: str, on_refused: Callable[[str
     """The open proposal made of the inputs in `worktree`, one of this clone before others; None where there is none.
 
     DVC judges: with that proposal's dvc.lock, no stage would run. A proposal is open until `base` has it. `on_refused`
-    is
-    told once of each branch from elsewhere that only looks like a proposal.
+    is told once of each branch from elsewhere that only looks like a proposal.
     """
     for found in sorted(_open(root, base), key=lambda proposal: proposal.judged is None):
         if found.judged is None and _is_refused(root, found, base, on_refused):

@@ -23,11 +23,9 @@ class Row:
     """The figures of one model; None where something was not measured.
 
     accuracy, macro_f1 and of_teacher (its share of the teacher's macro-F1) are fractions; faster and smaller are
-    factors
-    against the teacher. low and high are the ends of the interval of macro_f1 for the number of test rows; differs says
-    whether the interval of its difference from the teacher leaves 0 out. With `seeds`, accuracy, macro_f1 and
-    of_teacher
-    are means over that many trainings, and the spreads their standard deviations.
+    factors against the teacher. low and high are the ends of the interval of macro_f1 for the number of test rows;
+    differs says whether the interval of its difference from the teacher leaves 0 out. With `seeds`, accuracy, macro_f1
+    and of_teacher are means over that many trainings, and the spreads their standard deviations.
     """
 
     model: str

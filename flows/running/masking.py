@@ -44,8 +44,7 @@ def masked_start(text: str, limit: int) -> str:
     """The first `limit` characters of `masked(text)`, with "..." as the last where more follows.
 
     Whatever the length of `text`, little more than `limit` of it is looked at. No part of a secret is shown that
-    extends
-    beyond the part looked at.
+    extends beyond the part looked at.
     """
     longest = max(map(len, _secrets()), default=0)
     if len(text) <= limit + longest:

@@ -130,8 +130,7 @@ def end_group(leader: int, grace: float = GRACE_SECONDS) -> None:
     """End the process group that the process `leader` leads, and its descendants; after `grace` seconds by SIGKILL.
 
     The processes that the leader started are ended first. DVC then releases its locks and ends by itself; a signal
-    during
-    that would leave them torn, so it gets one only where it is slow, or has nothing running.
+    during that would leave them torn, so it gets one only where it is slow, or has nothing running.
     """
     now = time.monotonic()
     deadline, patience = now + grace, now

@@ -56,8 +56,7 @@ def guarded(
 
     The most sensitive matrix is put back to float32 first, then the next, until no more than `max_loss` of macro-F1 is
     lost. Returns the figures and the names, for metrics/quantization.json. Raises ValueError where more is lost with
-    all
-    matrices in float32.
+    all matrices in float32.
     """
     trials = Trials(model, folder, open_runner, rows)
     all_int8_NC = found_NC = trials.answers(())

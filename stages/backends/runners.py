@@ -20,8 +20,7 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
     """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
 
     Its `predict` cleans texts by the rules in model.json, which were applied to the training texts. It raises
-    ValueError
-    for single texts where the model is of pairs, and the other way round.
+    ValueError for single texts where the model is of pairs, and the other way round.
     """
     description = describe(folder)
     verify(folder)

@@ -29,14 +29,10 @@ def transfer_reasons(
     """The reasons (N,), and the row (N,) that each repeats (-1: none), with the rows without a label judged anew.
 
     `rows` and `keys` as for `reasons`, with its result as `reason`; `splits` of the rows that are kept so far. Rows
-    that
-    were dropped for a missing label are now KEPT, or dropped for another reason. Those that the data gives as
-    validation or
-    test are still dropped for `missing_label`. The others have the faults that all rows may have; are `leaked_group`
-    where
-    their group is in the validation or the test split, given or drawn, `leaked` where they repeat a row of these,
-    exactly
-    or nearly, and duplicates where they repeat another row.
+    that were dropped for a missing label are now KEPT, or dropped for another reason. Those that the data gives as
+    validation or test are still dropped for `missing_label`. The others have the faults that all rows may have; are
+    `leaked_group` where their group is in the validation or the test split, given or drawn, `leaked` where they repeat
+    a row of these, exactly or nearly, and duplicates where they repeat another row.
     """
     asked = (rows["reason"] == CODES["missing_label"]) & ~rows["split"].isin(GIVEN)
     held = np.zeros(len(rows), dtype=bool)
@@ -55,11 +51,9 @@ def with_rows_set_aside(
     """All N rows `every`, each with its reason and the row that it repeats (-1: none).
 
     Rows set aside, `aside` (N,), are judged by the others, which stay as they were `judged`, in the same order. They
-    have
-    the faults that all rows may have. No kept row may be like them: they are `leaked_group` where one has their group,
-    `leaked` where they repeat one, exactly or nearly, whatever its label. With one of the labels that are `rare` they
-    are
-    dropped, or relabelled, as the others were.
+    have the faults that all rows may have. No kept row may be like them: they are `leaked_group` where one has their
+    group, `leaked` where they repeat one, exactly or nearly, whatever its label. With one of the labels that are `rare`
+    they are dropped, or relabelled, as the others were.
     """
     places = np.flatnonzero(~aside)
     rows = every.assign(reason=np.int8(KEPT), repeats=-1)

@@ -15,10 +15,8 @@ def settle_rare_labels(rows: pd.DataFrame, params: CleanParams) -> dict[str, int
     """Treat the rows of rare labels as `rare_labels` says, in place. Returns the rare labels with their rows.
 
     `rows` has label, split (as the data gives it) and reason. A label is rare if fewer than `rare_label_rows` rows have
-    it,
-    of those that are kept and that the data does not give as validation or test. Its rows of these splits are dropped
-    or
-    relabelled like its others: no model could know the label.
+    it, of those that are kept and that the data does not give as validation or test. Its rows of these splits are
+    dropped or relabelled like its others: no model could know the label.
     """
     kept = rows["reason"] == KEPT
     teaching = kept & ~rows["split"].isin(GIVEN)

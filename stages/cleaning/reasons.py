@@ -41,8 +41,7 @@ class Judged(NamedTuple):
     """(N,) a number below K + N; rows with equal numbers have the same text for a reader.
 
     It is that of the row's key; but where the rows of a key have several labels, and their texts differ in symbols,
-    each of
-    these texts has a number of its own.
+    each of these texts has a number of its own.
     """
     kin: np.ndarray
     """(K,) keys with equal numbers must not be in two splits."""
@@ -194,8 +193,7 @@ def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, know
     """Mark the rows that are near-duplicates of one that stays, and have its label.
 
     Of pairs, also mark those that repeat one of a given test or validation split the other way round, where they are of
-    a
-    split that is kept later.
+    a split that is kept later.
     """
     at, key, label, rank = (rows[name].to_numpy() for name in ("at", "key", "label", "rank"))
     held, others = np.flatnonzero(rank < KEPT_FIRST["train"]), np.flatnonzero(rank > 0)

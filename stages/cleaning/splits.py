@@ -17,12 +17,10 @@ SMALLEST_SPLIT_LABEL = 3  # a label with so many rows has one in every split
 def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> pd.Series:
     """`train`, `validation` or `test` for each row of a frame with row_id, label, split and group (missing: none).
 
-    Test and validation rows are drawn only where the data brings none: from the rows without a split, or,
-    where every row has one, from the training rows. Groups (a row without one is its own) go whole, in the order of a
-    hash
-    of seed and group, to the first split that has room for each of their labels, so that the order of rows does not
-    matter.
-    A group of which the data brings a part as training rows is for training.
+    Test and validation rows are drawn only where the data brings none: from the rows without a split, or, where every
+    row has one, from the training rows. Groups (a row without one is its own) go whole, in the order of a hash of seed
+    and group, to the first split that has room for each of their labels, so that the order of rows does not matter. A
+    group of which the data brings a part as training rows is for training.
     """
     free = rows["split"].isna()
     pool = free if free.any() else rows["split"] == "train"

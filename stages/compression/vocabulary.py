@@ -30,8 +30,7 @@ def tokens_to_keep(tokenizer: dict[str, Any], used: Iterable[int], *, common: in
 
     They are the special tokens, those that are `used`, the first `common` whole words (WordPiece learners number words
     by frequency), and each single character, at the start of a word and within one, with any token that is the only way
-    to
-    write a character. So every text that could be written before still can be, if in smaller pieces.
+    to write a character. So every text that could be written before still can be, if in smaller pieces.
 
     Raises ValueError for a tokenizer of another type.
     """

@@ -30,8 +30,7 @@ def narrowed(
     """A copy of `model` that is `hidden_size` wide, with heads of the same width as before; None: `model` unchanged.
 
     `batches` of examples, as a task collates them, show which directions matter. Everything is measured in one thread,
-    so
-    that no result depends on their number. Raises ValueError where the family cannot do it with the model, and for a
+    so that no result depends on their number. Raises ValueError where the family cannot do it with the model, and for a
     width that is no multiple of the heads'.
     """
     if hidden_size is None:

@@ -30,8 +30,8 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write model.xml and model.bin (inputs and output as those of onnxruntime_int8) to `folder`.
 
-    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns
-    the result of `guarded`.
+    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
+    result of `guarded`.
     """
     made = prepare(source, params, rows.calibration)
     return guarded(made, folder, backend="openvino_int8", open_runner=open_runner, params=params, rows=rows)

@@ -38,8 +38,8 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write config.json, model.safetensors and layout.json (how torchao's tensors are made of those there) to `folder`.
 
-    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns
-    the result of `guarded`.
+    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
+    result of `guarded`.
     """
     made = prepare(source, params)
     return guarded(made, folder, backend="torchao_int8", open_runner=open_runner, params=params, rows=rows)
