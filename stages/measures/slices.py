@@ -1,4 +1,4 @@
-"""Where a model is weak: its quality on parts of the test rows."""
+"""The weaknesses of a model: its quality on parts of the test rows."""
 
 from __future__ import annotations
 
