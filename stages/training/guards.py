@@ -1,4 +1,4 @@
-"""What stops a training run that cannot end well, with a message that says what to change."""
+"""Guards that stop a training run that cannot end well, with a message that says what to change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_UPDATE = (
 
 @dataclass
 class LossWatch:
-    """The loss in windows of steps; kept in checkpoints."""
+    """Watches the loss in windows of steps, and the number of updates; kept in checkpoints."""
 
     guess: float  # the loss of who guesses among the labels, in nats
     first: float | None = None  # the loss of the first step, before anything was learned
@@ -35,7 +35,7 @@ class LossWatch:
     updated: int = 0  # the step up to which there were some
 
     def begin(self, loss: float) -> None:
-        """Take the loss of a step; that of the first one counts."""
+        """Take the loss of a step; only that of the first one is kept."""
         self.first = loss if self.first is None else self.first
 
     def look(self, mean: float, title: str) -> None:
