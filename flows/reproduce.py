@@ -129,8 +129,7 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
     """Bring the project at `root` up to date: `stages` with all before them, or every stage.
 
     A failure stops only the stages that depend on it. With `force` the named stages run in any case; without names,
-    all.
-    A second run in the same clone waits for the first.
+    all. A second run in the same clone waits for the first.
     """
     log, planned = get_run_logger(), _planned.get()
     tag_run()

@@ -28,8 +28,8 @@ from stages.reading.clean_rows import read_split, texts_of
 
 log = logging.getLogger("winnow")
 
-WORDS_WORK = 0.8  # of what can be read of a text, on average, words reach so much; if less, characters are taken
-LOOKED_AT = 10_000  # training texts, evenly taken, and the first so many characters of each
+WORDS_WORK = 0.8  # the mean share of a text in words; below it, the features are characters
+LOOKED_AT = 10_000  # training texts, evenly spaced, and characters from the start of each
 LOOKED_AT_CHARS = 1_000
 _WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no blanks between words.

@@ -26,7 +26,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskAnswers
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
-SHOWN = ("backend", "activations", "most_threads", "kept")  # of what quantizing found, what model.json says too
+SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the quantization that model.json holds too
 
 
 def quantize(params: Params, paths: Paths) -> None:

@@ -122,7 +122,7 @@ def _order(process: subprocess.Popen[bytes], command: list[str]) -> None:
         line.write(f"{json.dumps(command)}\n".encode())
 
 
-_ADVICE = (  # of DVC's to somebody who sits before a terminal
+_ADVICE = (  # DVC's advice to users at a terminal
     "Updating lock file", "To track the changes with git", "git add ", "To enable auto staging",
     "dvc config core.autostage", "Use `dvc push`",
 )  # fmt: skip

@@ -62,7 +62,7 @@ class Checkout:
 def checkout(root: Path, log: Log, *, name: str) -> Iterator[Checkout]:
     """Check the last commit of the project at `root` out, with the data that DVC keeps of it; `name` is for the log.
 
-    Raises DvcError where the data cannot be had, BlockingIOError where a retraining or another measurement is under
+    Raises DvcError where the data is not available, BlockingIOError where a retraining or another measurement is under
     way.
     """
     if git.read(root, "status", "--porcelain", "--untracked-files=no"):

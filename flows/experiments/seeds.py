@@ -115,8 +115,8 @@ def of_values(values: Sequence[float]) -> dict[str, Any]:
 def of_differences(found: Sequence[Mapping[str, float]], confidence: float) -> dict[str, Any]:
     """The mean of differences with intervals (difference, low, high), one a seed, and an interval of that mean.
 
-    It counts two things that do not hang on each other: the rows (how far a run's own interval reaches, on average) and
-    the seeds (Student's t of their mean). Such widths add up as squares. With one seed it is that run's own interval.
+    It combines two independent sources: the rows (how far a run's own interval reaches, on average) and the seeds
+    (Student's t of their mean). Such widths add up as squares. With one seed it is that run's own interval.
     """
     values = [one["difference"] for one in found]
     mean = statistics.mean(values)

@@ -20,7 +20,7 @@ from stages.measures.score import Interval, independent_difference, rows_needed
 
 SEED = 0
 RESAMPLES = 2000
-ENOUGH = 0.5  # of the candidate's rows must the anchor have answered, to be compared on them alone
+ENOUGH = 0.5  # of the candidate's rows that the anchor must have answered for a comparison in pairs
 
 
 def decide(

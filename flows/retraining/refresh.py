@@ -148,7 +148,7 @@ def _copy(root: Path, worktree: Path, path: Path) -> None:
     dvc_storage.remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=False)  # of links only those to DVC's cache are left
+        shutil.copytree(source, target, symlinks=False)  # the only links left are those to DVC's cache
     else:
         shutil.copy2(source, target)
 

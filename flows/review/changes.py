@@ -109,11 +109,9 @@ def metrics(
     """The numbers of one model before and after, with the interval of the difference where there is one.
 
     Intervals of quality are computed in pairs where both have the same rows, else from two sets of rows that share
-    some.
-    For sets that share none, and for other labels, there is none. Costs are judged by the rule of
-    `flows.review.timing`.
-    `same_data`: whether the clean rows are the same, for results without predictions. `not_run`: the outdated parts of
-    the model's figures, "quality" or "cost".
+    some. For sets that share none, and for other labels, there is none. Costs are judged by the rule of
+    `flows.review.timing`. `same_data`: whether the clean rows are the same, for results without predictions. `not_run`:
+    the outdated parts of the model's figures, "quality" or "cost".
     """
     yield from _quality(model, old, new, settings, notes, "not run" if "quality" in not_run else None, same_data)
     yield from _costs(model, old, new, notes, "not run" if "cost" in not_run else None)

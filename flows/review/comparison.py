@@ -237,7 +237,7 @@ def _decision(
         notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
         return None
     old = released(new)
-    # A model that was measured, and whose predictions cannot be had, is none that was never there.
+    # A model that was measured but whose predictions are missing is not treated as one that never existed.
     known = old is not None and (len(old.row_ids) or old.quality)
     return decide(new, old if known else None, params.promotion, anchor(old))
 

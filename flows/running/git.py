@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flows.running.masking import masked
 
-SECONDS = 600.0  # that a command may take: a remote that went silent would hold a schedule up for good
+SECONDS = 600.0  # for a command: a remote that went silent would block a schedule for good
 
 
 class GitError(RuntimeError):

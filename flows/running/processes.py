@@ -20,7 +20,7 @@ from types import FrameType
 import psutil
 
 GRACE_SECONDS = 10.0
-KILL_SECONDS = 2.0  # that the kernel gets to end what was killed
+KILL_SECONDS = 2.0  # for the kernel to end killed processes
 
 
 class Children:

@@ -11,7 +11,7 @@ from tokenizers import Encoding, Tokenizer
 
 from stages.core.contracts import INPUTS, Text, each
 
-BATCH_TOKENS = 2048  # of one run of the model, whatever the caller gives
+BATCH_TOKENS = 2048  # in one run of the model, whatever the batch of the caller
 # Characters that are read for each token that the model takes: WordPiece knows no longer word. The first tokens of a
 # text longer than that rarely need more, and a text of a megabyte costs as little as one of some thousand characters.
 CHARACTERS_A_TOKEN = 100

@@ -19,7 +19,7 @@ from stages.core.contracts import Quantizable, QuantizationRows, Runner
 from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
-SENSITIVITY_ROWS = 1000  # at most so many validation rows for each matrix
+SENSITIVITY_ROWS = 1000  # validation rows for each matrix, at most
 DIGITS = 6
 
 

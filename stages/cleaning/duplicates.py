@@ -8,7 +8,7 @@ MinHash (in Daft) and banding propose pairs, and the true similarity decides. Tw
 
       a - b - c - d      group: a b c d; b repeats a, d repeats c; a and c stay
 
-Nothing hangs on the order of rows, on partitions or on threads. Of each text only its bands and a byte of each hash are
+Nothing depends on the order of rows, partitions or threads. Of each text only its bands and a byte of each hash are
 held; pairs are judged a chunk at a time, and for the groups none whose texts are in one already, so that neither memory
 nor time grows with the square of a template's rows.
 """
@@ -34,7 +34,7 @@ SHINGLE = 5  # characters
 HASHES = 72  # at most
 SEED = 1  # of the permutations; the true similarity decides, so it is no parameter
 RECALL = 0.995  # the share of pairs at the threshold that banding must propose
-WINDOW = 16  # a key is compared with so many neighbours in its bucket: a template costs no square of its rows
+WINDOW = 16  # neighbours in its bucket that a key is compared with: a template's cost is not quadratic in its rows
 SLACK = 0.2  # signatures whose agreement is this far below the threshold (4 standard errors) are not looked at
 CHUNK = 100_000  # pairs whose signatures are compared at once
 JUDGED = 1 << 10  # pairs whose shingles are held at once
@@ -145,9 +145,8 @@ def _agree(marks: np.ndarray, one: np.ndarray, other: np.ndarray, jaccard: float
 def repeated(known: Neighbours, key: np.ndarray, label: np.ndarray, spared: np.ndarray) -> np.ndarray:
     """(N,) the row that each of N rows repeats, the preferred rows coming first; -1 where a row stays.
 
-    A row repeats one that stays, is a near-duplicate of it, and has its label. Rows that are `spared` (N,) stay.
-    In each turn the rows that are first in all of their buckets stay, and take those of their buckets that are near
-    them.
+    A row repeats one that stays, is a near-duplicate of it, and has its label. Rows that are `spared` (N,) stay. In
+    each turn the rows that are first in all of their buckets stay, and take those of their buckets that are near them.
     Rows in an order that has nothing to do with their texts, as that of row ids, take few turns:
 
         buckets  b1: 0 2 5   b2: 1 2   b3: 2 5      turn 1: 0 and 1 stay and are compared with 2 and 5; turn 2: ...

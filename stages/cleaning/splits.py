@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-SMALLEST_SPLIT_LABEL = 3  # a label with so many rows has one in every split
+SMALLEST_SPLIT_LABEL = 3  # rows with which a label has one in every split
 
 
 def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> pd.Series:

@@ -111,7 +111,7 @@ def refuse_unprunable(
 
 
 def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
-    """Why a model of that width and so many heads cannot be made `hidden_size` wide; None where it can."""
+    """Why a model of this width and number of heads cannot be made `hidden_size` wide; None where it can."""
     allowed = range(width // heads, width + 1, width // heads)
     if hidden_size in allowed:
         return None

@@ -12,7 +12,7 @@ from torch import nn
 from stages.core.contracts import Units
 from stages.core.progress import progress
 
-MULTIPLES = {"heads": 1, "feed_forward": 32}  # so many at once; 32 neurons are what int8 kernels like
+MULTIPLES = {"heads": 1, "feed_forward": 32}  # units are kept in multiples; int8 kernels like 32 neurons
 
 
 def importance(units: Sequence[Units], batches: Sequence[Any], loss: Callable[[Any], torch.Tensor]) -> list[np.ndarray]:

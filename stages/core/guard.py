@@ -30,7 +30,7 @@ from typing import Any
 
 OLDEST = (3, 11)
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, a terminal that is closed
-GRACE_SECONDS = 5.0  # that a stage has to clean up before it hears another signal
+GRACE_SECONDS = 5.0  # for a stage to clean up, before another signal has an effect
 VENV = ".venv"  # where `make setup` puts the project's Python
 # Variables that torch elastic and DeepSpeed's launcher set for each process that they start: its number on this
 # machine, and the number of all.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
-TRANSFER = "transfer"  # rows without labels, which a student hears its teacher on; where clean.unlabelled asks for them
+TRANSFER = "transfer"  # unlabelled rows, on which a student learns the teacher's answers; see clean.unlabelled
 BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 

@@ -26,11 +26,10 @@ def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
 
 
 def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> dict[str, float | int | None]:
-    """The change of answers when each identity word is swapped, in `rows` that hold one, at most `most` of them.
+    """The change of answers when each identity word is swapped, for a number of `rows` with one, at most `most`.
 
     `flip_rate` is the share of answers that change, `mean_change` the change of the probability of the answer given
-    first.
-    Rates are None where no row holds such a word.
+    first. Rates are None where no row holds such a word.
     """
     swap = swapper(swaps)
     swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := each(swap, text)) != text]

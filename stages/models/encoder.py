@@ -434,7 +434,7 @@ def write(model: Any, folder: Path) -> None:
     for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
         config.pop(volatile, None)
     widths: set[Any] = {layer.get_submodule(layout.up).out_features for layer, layout in _layouts(model)}
-    if len(widths) == 1:  # so that others open what was pruned here
+    if len(widths) == 1:  # so that other programs can open pruned models
         config |= {name: min(widths) for name in FEED_FORWARD_WIDTHS if name in config}
     config["winnow"] = _ours(model)
     folder.mkdir(parents=True, exist_ok=True)

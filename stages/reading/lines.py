@@ -118,7 +118,7 @@ class _Buffered(io.BufferedReader):
 
 
 class _Pieces:
-    """Lines, or pieces of them of so many characters, of which none ends between a carriage return and its newline."""
+    """Lines, or pieces of them of limited length, of which none ends between a carriage return and its newline."""
 
     def __init__(self, text: TextIO, newline: str) -> None:
         self._text = text

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_OBJECT = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # as DVC names what is in its cache, by the bytes
+_OBJECT = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # DVC's names of objects in its cache, by their bytes
 
 
 def refuse_links(path: Path, within: Path = Path()) -> None:

@@ -21,7 +21,7 @@ from stages.core.plugins import install_extra
 from stages.reading.errors import one_line, too_large
 from stages.reading.links import refuse_links
 
-MISNAMED = {  # how a file starts that its ending does not tell of
+MISNAMED = {  # first bytes of files whose ending is wrong
     b"\x1f\x8b": "gzipped. End its name in .gz",
     b"PK\x03\x04": "a zip archive or a spreadsheet. Save its rows as csv",
     b"PAR1": "Parquet. End its name in .parquet",

@@ -27,8 +27,7 @@ class TaskEncoding:
     """encode(rows, *, tokenizer, labels, max_tokens, stride=None): columns of clean rows -> columns of numbers.
 
     With a `stride`, there is a row for each window. A row whose label is None gets NO_LABEL. For pairs there is
-    `boundary`:
-    how many of a row's tokens have the type 0; the others have the type 1.
+    `boundary`: how many of a row's tokens have the type 0; the others have the type 1.
     """
 
 

@@ -32,7 +32,7 @@ from stages.training.processes import number_from_environment, rank
 log = logging.getLogger("winnow")
 
 KEPT = 2  # checkpoints of a run
-KEPT_RUNS = 3  # of a stage: who goes back to parameters that were half trained finds them
+KEPT_RUNS = 3  # of a stage, for a return to parameters whose training was interrupted
 MANIFEST = "manifest.json"
 WHOLE = {"trained.safetensors", "kept.safetensors", "numbers.json"}  # what every checkpoint has
 

@@ -108,7 +108,7 @@ def _relations(first: str, second: str) -> Callable[[Matched], torch.Tensor]:
 
 
 def over_tokens(values_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-    """The mean over the examples of each one's mean over its real tokens, so that the batches of a step add up."""
+    """The mean over the examples of each one's mean over its real tokens, so the batches of a step add up to it."""
     return ((values_BT * mask_BT).sum(1) / mask_BT.sum(1)).mean()
 
 

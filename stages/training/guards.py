@@ -15,7 +15,7 @@ from stages.core.params.training import TrainingParams
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,
-WINDOWS = 3  # in so many windows in a row
+WINDOWS = 3  # consecutive ones
 IDLE_STEPS = 100  # without an update: a loss scale comes down from 2**16 in fewer
 OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|bad_alloc")  # by torch, CUDA, cuBLAS, C++
 NO_UPDATE = (

@@ -341,7 +341,7 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
 
 def _save(job: Job, standing: Standing, kept: Weights) -> None:
     if job.engine.updates < 1:
-        return  # so far the loss scaler has skipped every step: there is nothing to go on from
+        return  # the loss scaler has skipped every step so far: there is nothing to resume
     tensors, numbers = job.engine.state()  # every process takes part
     if rank() == 0:
         job.places.checkpoints.save(

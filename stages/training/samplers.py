@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-POOL_BATCHES = 50  # rows of similar length are gathered within so many batches' worth of shuffled rows
+POOL_BATCHES = 50  # the size of a pool of shuffled rows, within which rows of similar length are gathered
 
 
 def length_bucketed_batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

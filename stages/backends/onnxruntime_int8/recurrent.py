@@ -35,7 +35,7 @@ def prepare(weights: Weights, config: Mapping[str, Any], params: QuantizeParams)
         onnx.save(build(weights, config, kept, per_channel=params.per_channel), folder / "model.onnx")
 
     names = (EMBEDDINGS, *(f"layer.{i}" for i in range(config["layers"])))
-    # Threads share the rows of a batch, and DynamicQuantizeLSTM finds a range in each: answers would hang on both.
+    # Threads share the rows of a batch, and DynamicQuantizeLSTM finds a range in each: answers would depend on both.
     return Quantizable(matrices=names, write=write, activations="dynamic", most_threads=1)
 
 
