@@ -1,4 +1,4 @@
-"""Flow `reproduce`: the graph of dvc.yaml, a Prefect task a stage. DVC is the only cache.
+"""Flow `reproduce`: the graph of dvc.yaml, each stage a Prefect task. DVC is the only cache.
 
 Without a server (PREFECT_API_URL) Prefect starts a temporary one, which ends with this process.
 """
@@ -66,7 +66,7 @@ _planned: ContextVar[Future[Plan] | None] = ContextVar("planned", default=None)
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of one run share."""
+    """The resources that the stages of one run share."""
 
     budget: Budget
     ready: Ready
@@ -74,7 +74,7 @@ class Run:
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
 def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: bool) -> State:
-    """One DVC stage: shown as Cached where DVC had nothing to run; a failure has the stage's own message."""
+    """Run one DVC stage; its state is Cached where DVC had nothing to run, and a failure has the stage's message."""
     if why is None:  # DVC was asked about all of them at once: another look would only cost its start
         return Completed(name="Cached", message="nothing that it depends on has changed")
     log = get_run_logger()
@@ -91,7 +91,7 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
 
 
 class Bar:
-    """A stage's progress bar: an artifact of its task run, made when the first state comes, and now and then a line."""
+    """A stage's progress bar: an artifact of its task run, made at the first state, and some lines of the log."""
 
     def __init__(self, stage: str, on_line: Callable[[str], object]) -> None:
         self._stage, self._on_line = stage, on_line
@@ -101,7 +101,7 @@ class Bar:
         self._shown = 0.0
 
     def show(self, line: str) -> None:
-        """Take one state, such as "epoch 2:  40%|####      | 12/30"."""
+        """Show one state, such as "epoch 2:  40%|####      | 12/30"."""
         found = re.match(r"(.*?):?\s*(\d+)%\|[^|]*\|\s*(.*)", line)
         if found is None or time.monotonic() - self._shown < BAR_SECONDS:
             return
@@ -111,7 +111,7 @@ class Bar:
             self._on_line(f"{self._stage}: {found[1]}: {found[2]}% {found[3]}")
 
     def finish(self) -> None:
-        """The stage has ended well."""
+        """Complete the bar: the stage has succeeded."""
         if self._artifact is not None:
             self._put(100.0, "done")
 
@@ -128,8 +128,8 @@ class Bar:
 def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> State:
     """Bring the project at `root` up to date: `stages` with all before them, or every stage.
 
-    A failure stops only what depends on it. By `force` the named stages run in any case; without names, all. A
-    second run in the same clone waits for the first.
+    A failure stops only the stages that depend on it. With `force` the named stages run in any case; without names,
+    all. A second run in the same clone waits for the first.
     """
     log, planned = get_run_logger(), _planned.get()
     tag_run()
@@ -168,11 +168,10 @@ def run_stages(
     known: Mapping[str, State] | None = None,
     plan: Plan | None = None,
 ) -> dict[str, State]:
-    """Run what is not up to date of `stages` and all before them (none named: every stage) as tasks of this flow.
+    """Run, as tasks of this flow, the outdated ones of `stages` and of all before them (none named: of all stages).
 
-    Stages that are `known`, from an earlier call, get no task where they need not run again. A `plan` that was made
-    before is taken. Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that
-    is not there.
+    Stages that are `known`, from an earlier call, get no task unless they must run again. A `plan` made before is used.
+    Returns every stage's state; one that is not final was not run. Raises DvcError for a stage that does not exist.
     """
     plan = plan or planning.plan(root, stages)
     forced = planning.forced(plan.graph, stages) if force else set()
@@ -197,7 +196,7 @@ def run_stages(
 
 
 def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
-    """Why each stage is to run; one that is not to has none."""
+    """The reasons of each stage that is to run; other stages have none."""
     whys: dict[str, str] = {}
     for stage, upstream in plan.graph.items():
         if stage in plan.reasons:
@@ -210,7 +209,7 @@ def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
 
 
 def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
-    """Artifacts of the run: the graph with its states, the stages, the models."""
+    """Publish the artifacts of the run: the graph with its states, the stages, the models."""
     words = {stage: _word(state) for stage, state in states.items()}
     rows = [{"stage": stage, "state": words[stage], "why": state.message or ""} for stage, state in states.items()]
     drawn = f"![the graph, by state]({picture(plan.graph, words)})\n\nAs Mermaid:\n\n{flowchart(plan.graph, words)}"
@@ -224,7 +223,7 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
 
 
 def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], object]) -> None:
-    """The review against where this branch began, where models were judged: its rows may have to be fetched first."""
+    """Publish the review against the branch point, where models were judged; its rows may have to be fetched first."""
     if not any(stage.partition("@")[0] == JUDGES for stage in stages):
         log("no review: none of these stages judges a model. `winnow review` makes one all the same")
         return
@@ -239,7 +238,7 @@ def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], 
 
 
 def publish_review(found: Review, page: Path, description: str) -> None:
-    """The review as an artifact of this run, which names the file `page`: no browser follows a link to a file."""
+    """Publish the review as an artifact of this run that names the file `page`: browsers follow no links to files."""
     from flows.review.page.page import render
     from flows.review.pull_request import as_markdown
 
@@ -250,7 +249,7 @@ def publish_review(found: Review, page: Path, description: str) -> None:
 
 
 def conclude(states: Mapping[str, State]) -> State:
-    """In one state and message, how the stages went."""
+    """Summarise the outcome of all stages in one state and message."""
     failed = {stage: state for stage, state in states.items() if state.is_failed() or state.is_crashed()}
     if failed:
         skipped = [stage for stage, state in states.items() if not state.is_final()]
@@ -266,7 +265,7 @@ def _word(state: State) -> str:
 
 @contextlib.contextmanager
 def ended_when_cancelled(children: Children) -> Iterator[Callable[[], bool]]:
-    """End `children` where somebody cancels this flow run at the server; gives what says whether that was so."""
+    """End `children` when this flow run is cancelled at the server; gives a function that tells whether it was."""
     context = FlowRunContext.get()
     over, cancelled = threading.Event(), threading.Event()
 
@@ -293,9 +292,9 @@ def ended_when_cancelled(children: Children) -> Iterator[Callable[[], bool]]:
 
 
 def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Future[Plan] | None = None) -> str | None:
-    """Run the flow in this process. Returns None where all went well, else the message of what failed.
+    """Run the flow in this process. Returns None where all went well, else the message of the failure.
 
-    `plan`: one of the same stages that is being made while Prefect is loaded.
+    `plan`: a plan of the same stages that is made while Prefect is loading.
     """
     token = _planned.set(plan)
     try:
@@ -311,10 +310,10 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
 
 
 def start_server_deaf_to_ctrl_c() -> None:
-    """Start the server of its own that Prefect would, but so that Ctrl-C, which a terminal sends to all, spares it.
+    """Start Prefect's temporary server so that it ignores Ctrl-C, which a terminal sends to all processes.
 
-    Else this process would wait for minutes, at its end, for the answers of a server that is gone. Raises what
-    Prefect raises where it cannot be started.
+    Otherwise this process would wait for minutes, at its end, for the answers of a server that is gone. Raises
+    Prefect's errors where it cannot be started.
     """
     errors: list[BaseException] = []
 
@@ -338,5 +337,5 @@ def _nothing_to_do(plan: Future[Plan]) -> bool:
 
 
 def _beating(over_at_once: bool) -> contextlib.AbstractContextManager[object]:
-    """What is over before its second heartbeat needs no first: Prefect's thread of them holds the end up a second."""
+    """Context without Prefect's heartbeats for a flow that is over at once: their thread delays its end by a second."""
     return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if over_at_once else contextlib.nullcontext()

@@ -100,19 +100,19 @@ def _retrain(
 
 @task(**NETWORK, task_run_name="fetch")
 def fetch(root: Path) -> None:
-    """What origin has: its branches, its releases. Other tags are not asked for: one that moved would stop all."""
+    """Fetch origin's branches and release tags. Other tags are left out: one that moved would make the fetch fail."""
     git.read(root, "-c", "fetch.pruneTags=false", "fetch", "--quiet", "--prune", "--no-tags", "origin")
     tags.receive(root)
 
 
 @task(**NETWORK, task_run_name="refresh")
 def get_news(job: Job) -> tuple[str, ...]:
-    """Bring the newest data into the worktree; says what is new."""
+    """Bring the newest data into the worktree. Returns what is new, in words."""
     return refresh(job.root, job.worktree, job.start, job.params, get_run_logger().info, job.children)
 
 
 def _bring_data(job: Job) -> None:
-    """What DVC keeps of the data, and of a pretrained model in a folder, where the pipeline reads it.
+    """Bring the data, and a pretrained model in a folder, that DVC keeps to the places where the pipeline reads them.
 
     Raises ValueError for a model that neither git nor DVC keeps.
     """
@@ -128,12 +128,12 @@ def _bring_data(job: Job) -> None:
 
 @task(**NETWORK, task_run_name="get data")
 def get_data(job: Job, pointers: list[str]) -> None:
-    """From DVC's cache, or else from the remote."""
+    """Get the data from DVC's cache, or else from the remote."""
     dvc_storage.pull(job.worktree, pointers, get_run_logger().info, children=job.children)
 
 
 def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
-    """Run the data stages, and stop where what came out is of another kind than the last release's."""
+    """Run the data stages, and stop where their data has drifted from the last release's."""
     if DATA_STAGE not in definitions(job.worktree):
         return {}
     states = run_stages(job.worktree, job.children, stages=[DATA_STAGE])
@@ -153,7 +153,7 @@ def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
 
 
 def _stages(job: Job, known: Mapping[str, State]) -> None:
-    """Run what is not up to date; what was altered in DVC's cache is made again before anything is believed."""
+    """Run the outdated stages; outs that were altered in DVC's cache are made again first."""
     for _ in range(MENDS):
         state = conclude(run_stages(job.worktree, job.children, known=known))
         altered = dvc_storage.altered(job.worktree)

@@ -1,5 +1,8 @@
-"""The pipeline's stages. Before any library is imported: no telemetry, no bars in logs, one pool of threads, and
-nothing lost where a stage ends before it has begun."""
+"""The pipeline's stages.
+
+Importing this package, before any library, turns off telemetry and progress bars in logs, limits libraries to one pool
+of threads, and guards the outs of a stage that ends before it has begun.
+"""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """Stage `baseline`: TF-IDF and logistic regression, the honest floor that a transformer must beat.
 
-It goes by words, or by characters where words say little: in scripts without blanks between words, or with vowels as
-marks, and in emoji.
+Its features are words, or characters where words carry little: in scripts without blanks between words, or with vowels
+as marks, and in emoji.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from stages.reading.clean_rows import read_split, texts_of
 
 log = logging.getLogger("winnow")
 
-WORDS_WORK = 0.8  # of what can be read of a text, on average, words reach so much; if less, characters are taken
-LOOKED_AT = 10_000  # training texts, evenly taken, and the first so many characters of each
+WORDS_WORK = 0.8  # the mean share of a text in words; below it, the features are characters
+LOOKED_AT = 10_000  # training texts, evenly spaced, and characters from the start of each
 LOOKED_AT_CHARS = 1_000
 _WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no blanks between words.
@@ -69,8 +69,10 @@ def baseline(params: Params, paths: Paths) -> None:
 
 
 def words_reach(texts: Sequence[str]) -> float:
-    """The share of a text's letters, marks, digits and symbols that is in words of two characters or more with blanks
-    or punctuation around; the mean over some texts."""
+    """The share of a text's letters, marks, digits and symbols that are in words, as a mean over some texts.
+
+    A word has two characters or more, with blanks or punctuation around it.
+    """
     some = texts[:: max(1, -(-len(texts) // LOOKED_AT))]
     return float(np.mean([_words_reach(text[:LOOKED_AT_CHARS]) for text in some]))
 
@@ -85,7 +87,7 @@ def _words_reach(text: str) -> float:
 
 
 def learned(texts: Sequence[str], analyzer: str, max_ngram: int) -> tuple[TfidfVectorizer | None, csr_matrix]:
-    """The vectorizer of these texts, and their features; None where no n-gram is in any of them."""
+    """The vectorizer fitted to these texts, and their features; the vectorizer is None where no text has an n-gram."""
     vectorizer = new_vectorizer(analyzer, max_ngram)
     try:
         return vectorizer, vectorizer.fit_transform(texts)
@@ -94,7 +96,7 @@ def learned(texts: Sequence[str], analyzer: str, max_ngram: int) -> tuple[TfidfV
 
 
 def fitted(rows: csr_matrix, truth: Sequence[str], params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """A row of coefficients (V,) a label, and its intercept; without any feature the shares of the labels."""
+    """Coefficients (V,) and an intercept for each label; without any feature, the shares of the labels."""
     if rows.shape[1] == 0:
         _, counts = np.unique(truth, return_counts=True)
         return np.zeros((len(counts), 0)), np.log(counts / len(truth))
@@ -107,7 +109,7 @@ def fitted(rows: csr_matrix, truth: Sequence[str], params: Params) -> tuple[np.n
 
 
 def one_row_a_label(coefficients: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn keeps one row for two labels, that of the second; a softmax wants one row each."""
+    """A row of coefficients for each label, as a softmax needs: of two labels scikit-learn keeps only the second's."""
     if len(coefficients) > 1:
         return coefficients, intercept
     return np.vstack([np.zeros_like(coefficients), coefficients]), np.concatenate([[0.0], intercept])

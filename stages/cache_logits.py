@@ -1,6 +1,6 @@
-"""Stage `cache_logits`: run the teacher once over the rows to learn from; every distillation reuses its answers.
+"""Stage `cache_logits`: run the teacher once over the training rows; every distillation reuses its answers.
 
-Its logits always, or the mean of those of several teachers; inner vectors of the first where params.yaml asks for them.
+It keeps logits always, of several teachers their mean; and inner vectors of the first where params.yaml asks for them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from stages.training.vectors import predict_logits_and_vectors, vector_names
 
 
 def cache_logits(params: Params, paths: Paths) -> None:
-    """Write the teacher's logits (N, C) float32, of the training rows and then the transfer rows and then the copies of
-    both; its vectors; and their sizes. Of several teachers the logits are the mean of theirs, the vectors the first's.
+    """Write the teacher's logits (N, C) float32, its vectors, and their sizes.
+
+    The rows are the training rows, then the transfer rows, then the copies of both. With several teachers the logits
+    are the mean of theirs, and the vectors are the first's.
 
     The vectors pass through unnamed files beside `paths.logits`: they need their room on the disk twice, not in memory.
 
@@ -77,7 +79,7 @@ def cache_logits(params: Params, paths: Paths) -> None:
 
 
 def co_teachers(folder: Path) -> list[Path]:
-    """The models' folders in it, in the order of their seeds."""
+    """The folders of the co-teachers, in the order of their seeds."""
     models = (model for model in folder.glob("*") if model.is_dir() and model.name.isdigit())
     return sorted(models, key=lambda model: int(model.name))
 
@@ -88,7 +90,7 @@ def mean_of(logits: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def augmented(rows: TokenRows, params: CacheLogitsParams, paths: Paths, seed: int) -> dict[str, np.ndarray]:
-    """All tokens of the copies of the rows, and how many each has; nothing where there are to be no copies."""
+    """The tokens of the rows' copies, all together, and the number of tokens of each copy; empty without copies."""
     if not params.augmented_copies:
         return {}
     tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))

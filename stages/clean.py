@@ -1,9 +1,9 @@
-"""Stage `clean`: texts normalised, faulty rows and duplicates dropped with a counted reason, splits made.
+"""Stage `clean`: normalise texts, drop faulty rows and duplicates with a counted reason, and make the splits.
 
 Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split that is drawn here; of
 those with one label, only one is kept. Rows of a group are in one split, and a test split that the data brings stays as
-it is. Rows without a label go, or are a split of their own. Rows that are set aside (the split `held_out`) change
-nothing of all this, and go to a file of their own.
+it is. Rows without a label are dropped, or are a split of their own. Rows that are set aside (the split `held_out`)
+influence none of this, and go to a file of their own.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ def clean(params: Params, paths: Paths) -> None:
 
 
 def _counted(rows: pd.DataFrame) -> dict[str, int]:
-    """How many rows are dropped, by reason."""
+    """The number of dropped rows, by reason."""
     return {reason: int((rows["reason"] == code).sum()) for reason, code in CODES.items()}
 
 
 def _described(kept: pd.DataFrame, splits: Sequence[str]) -> dict[str, Any]:
-    """What the report says of the rows that are kept."""
+    """The report's description of the kept rows: counts, flags, labels and lengths."""
     flagged = {name: kept.loc[kept[name], "row_id"] for name in FLAGS}
     return {
         "cut": int(kept["was_cut"].sum()),
@@ -117,7 +117,7 @@ def _described(kept: pd.DataFrame, splits: Sequence[str]) -> dict[str, Any]:
 
 
 def _conflict_examples(rows: pd.DataFrame, keys: pa.Array) -> dict[str, Any]:
-    """How many texts have several labels, and the first of them, with their labels."""
+    """The number of texts with several labels, and the first of them with their labels."""
     found = conflicts(rows[(rows["reason"] == KEPT) | (rows["reason"] >= CODES["conflicting_label"])])
     by_sense = found.groupby("sense")["label"]
     shown = [

@@ -1,4 +1,4 @@
-"""Stage `compare`: how the models differ on the same test rows: what each step from teacher to int8 cost."""
+"""Stage `compare`: the differences between models on the same test rows, at each step from teacher to int8."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONTRASTS = (
 
 
 def compare(params: Params, paths: Paths) -> None:
-    """Write `paths.comparison`. Raises ValueError where two models were not asked the same rows."""
+    """Write `paths.comparison`. Raises ValueError where two models were evaluated on different rows."""
     write_json(
         paths.comparison,
         {
@@ -37,7 +37,7 @@ def compare(params: Params, paths: Paths) -> None:
 
 
 def difference(paths: Paths, one: str, other: str, params: EvaluateParams, seed: int) -> dict[str, Any]:
-    """What `one` does differently from `other`.
+    """The differences of `one` from `other` on the test rows.
 
     `agreement` is the share of rows with the same answer. Differences are of `one` minus `other`, each with the
     ends of its interval, rows in pairs; `p_value` is McNemar's exact test of their accuracy.

@@ -1,4 +1,4 @@
-"""Stage `distill`: a smaller student learns from the teacher's cached answers, and from the labels."""
+"""Stage `distill`: train a smaller student on the teacher's cached answers, and on the labels."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def untrained(
 
 
 def refuse_what_hides_vectors(params: DistillParams) -> None:
-    """Raise ValueError where the student's inner vectors could not be caught as it runs."""
+    """Raise ValueError where the student's inner vectors cannot be caught as it runs."""
     for name in ("compile", "activation_checkpointing"):
         if getattr(params, name):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: how good one model is on the test rows, where it is weak, and how sure that is; deterministic."""
+"""Stage `evaluate`: the quality of one model on the test rows, its weaknesses, and the uncertainty; deterministic."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def ask(runner: Runner, rows: pa.Table, seed: int) -> Answers:
 
 
 def predictions(answers: Answers, rows: pa.Table, slices: list[str]) -> pa.Table:
-    """A row a test row, so that any two models can be compared pair by pair."""
+    """One row for each test row, so that any two models can be compared pair by pair."""
     labels = answers.runner.labels
     columns = {f"slice: {column}": pa.array(values_of(answers, column).tolist()) for column in slices}
     probabilities = {

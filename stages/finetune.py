@@ -37,8 +37,8 @@ log = logging.getLogger("winnow")
 def finetune(params: Params, paths: Paths) -> None:
     """Train the teacher; write its folder, its curves and metrics/training/teacher.json; and `paths.co_teachers`.
 
-    Raises ValueError for an unknown family or task, where training goes wrong, and before it where the stages
-    `cache_logits`, `distill` and `prune` could not do with the model what they are to do.
+    Raises ValueError for an unknown family or task, where training goes wrong, and, before training, where the stages
+    `cache_logits`, `distill` and `prune` could not treat the model as they are to.
     """
     task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
@@ -70,7 +70,7 @@ def learned(
     seed: int, name: str, data: TrainingData, n_labels: int, params: Params, paths: Paths, family: Family,
     task: TaskLearning,
 ) -> tuple[Trained, Checkpoints]:  # fmt: skip
-    """One teacher, trained with a seed of its own, and its checkpoints; they stay until all teachers are written."""
+    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written."""
     torch.manual_seed(seed)
     pretrained = locate(params.model)
     model = family.build(pretrained, params.model, n_labels)
@@ -105,7 +105,7 @@ def learned(
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:
-    """The model for a tokenizer that was trained: its tokens' embeddings are those of what they were before."""
+    """The model for a trained tokenizer: each token's embedding is the mean of those of its pretrained pieces."""
     if frozen and (new := new_tokens(pieces)):
         log.warning(
             "finetune: %d of the trained tokenizer's %d tokens are new, and as finetune.freeze_embeddings is true,"
@@ -116,13 +116,13 @@ def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *
 
 
 def balanced_weights(labels_N: np.ndarray, n_labels: int) -> torch.Tensor:
-    """A weight for each label (C,), such that all labels count the same and the mean over the rows is 1."""
+    """(C,) a weight for each label, such that all labels count the same and the mean over the rows is 1."""
     counts_C = np.bincount(labels_N, minlength=n_labels).clip(min=1)
     return torch.tensor(len(labels_N) / (n_labels * counts_C), dtype=torch.float32)
 
 
 def without_path(name: str) -> str:
-    """The name of a model; of a local folder only its own, as paths are nobody else's business."""
+    """The name of a model; of a local folder only its last part, as paths are nobody else's business."""
     return Path(name).name if Path(name).expanduser().is_dir() else name
 
 

@@ -1,7 +1,7 @@
-"""Stage `ingest`: rows from a source to Parquet, with a stable id and where each came from.
+"""Stage `ingest`: rows from a source to Parquet, with a stable id and the origin of each.
 
-Nothing is judged here: what is wrong with a row is for `clean` to say. Labels get their one form, and are counted.
-Rows that cannot be read at all go to a file of their own, with their place and the reason, and the counts add up.
+Nothing is judged here: faults of rows are for `clean` to find. Labels get their canonical form, and are counted. Rows
+that cannot be read at all go to a file of their own, with their place and the reason, and the counts add up.
 """
 
 from __future__ import annotations
@@ -71,10 +71,9 @@ def ingest(params: Params, paths: Paths) -> None:
 def write_rows(
     rows: Iterable[RawRow | RejectedRow], raw: Path, unreadable: Path, schema: pa.Schema = SCHEMA
 ) -> tuple[int, Counter[str]]:
-    """Rows to the one file or the other, in their order. Returns how many could be read, and the others by reason.
+    """Write rows to the one file or the other, in order. Returns how many could be read, and the others by reason.
 
-    Where rows are pairs, `schema` is PAIRS_SCHEMA.
-    Raises ValueError where two rows have the same origin.
+    For pairs, `schema` is PAIRS_SCHEMA. Raises ValueError where two rows have the same origin.
     """
     ids = array("Q")  # 8 bytes a row
     rejected: Counter[str] = Counter()
@@ -98,7 +97,7 @@ def write_rows(
 def row_id(origin: str) -> str:
     """The first 16 hex digits of the SHA-256 of the origin, whether or not its file is gzipped.
 
-    The same on every machine, wherever the folder lies, whatever else is read.
+    It is the same on every machine, wherever the folder is and whatever else is read.
     """
     place = re.sub(r"\.gz(:\d+)$", r"\1", origin)
     return hashlib.sha256(place.encode()).hexdigest()[:16]

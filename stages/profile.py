@@ -1,4 +1,4 @@
-"""Stage `profile`: what each model costs on this machine: latency, throughput, start-up, energy, size, memory.
+"""Stage `profile`: the costs of each model on this machine: latency, throughput, start-up, energy, size, memory.
 
 All models in one run and in turns, each time in a new process, so that what is compared is of one machine and one hour:
 
@@ -45,7 +45,7 @@ def profile(params: Params, paths: Paths, *names: str) -> None:
 def in_turns(
     names: Sequence[str], rounds: int, measure: Callable[[str, int], Figures]
 ) -> Mapping[str, Sequence[Figures]]:
-    """What `measure(name, round)` finds of each name in each round (from 0): a round goes once over all the names."""
+    """The figures of `measure(name, round)` for each name in each round (from 0); a round goes once over all names."""
     found: dict[str, list[Figures]] = {name: [] for name in names}
     for number, name in progress([(number, name) for number in range(rounds) for name in names], "profile"):
         found[name].append(measure(name, number))
@@ -53,8 +53,10 @@ def in_turns(
 
 
 def measured(name: str, number: int) -> Figures:
-    """One model's figures, from a process of its own. Raises SystemExit where that fails, as it has said why, and
-    ChildProcessError where it was ended before it could.
+    """One model's figures, measured in a process of its own.
+
+    Raises SystemExit where that fails, after it has reported the reason, and ChildProcessError where it was killed
+    before.
     """
     command = [sys.executable, "-m", "stages.programs.timing", name, *(["table"] if number == 0 else [])]
     # The outs are this process's to put back, not the child's; and Ctrl-C is heard here alone.
@@ -76,7 +78,7 @@ def measured(name: str, number: int) -> Figures:
 
 
 def combined(rounds: Sequence[Figures]) -> dict[str, Any]:
-    """The median of each figure, and under `rounds` what each round found; what only the first has stays as it is."""
+    """The median of each figure, and under `rounds` those of each round; figures of the first alone stay unchanged."""
     repeated = [key for key in rounds[0] if all(isinstance(figures.get(key), int | float) for figures in rounds)]
     each = {key: [figures[key] for figures in rounds] for key in repeated}
     medians = {key: round(statistics.median(values), 3) for key, values in each.items()}

@@ -1,4 +1,4 @@
-"""Stage `prune`: the student without the tokens, heads and neurons that it can do without, and trained again."""
+"""Stage `prune`: cut dispensable tokens, heads and neurons out of the student, and train it again."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def prune(params: Params, paths: Paths) -> None:
 def renumbered(
     data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, encoding: TaskEncoding, labels: list[str]
 ) -> TrainingData:
-    """The same rows as the cut tokenizer writes them: of the training rows, all tokens were kept."""
+    """The same rows with the cut tokenizer's ids; all tokens of the training rows were kept."""
     fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
     columns = read_split(paths.clean, "validation").to_pydict()
     encoded = encoding.encode(columns, tokenizer=fast, labels=labels, max_tokens=data.max_tokens, stride=data.stride)
@@ -120,7 +120,7 @@ def recover(
     task: TaskLearning,
     checkpoints: Checkpoints,
 ) -> Trained:
-    """Train what is left, on the teacher's logits and the labels."""
+    """Train the pruned model on the teacher's logits and the labels."""
     changes = {name: getattr(params.prune, name) for name in ("epochs", "encoder_learning_rate", "head_learning_rate")}
     recovery: DistillParams = params.distill.model_copy(update=changes)
     weights = {name: getattr(recovery.losses, name) for name in HEAD_LOSSES}

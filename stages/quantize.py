@@ -26,7 +26,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskAnswers
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
-SHOWN = ("backend", "activations", "most_threads", "kept")  # of what quantizing found, what model.json says too
+SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the quantization that model.json holds too
 
 
 def quantize(params: Params, paths: Paths) -> None:
@@ -55,7 +55,7 @@ def quantize(params: Params, paths: Paths) -> None:
 def _rows(
     task: TaskAnswers, params: Params, paths: Paths, validation: Sequence[Text], truth: Sequence[int]
 ) -> QuantizationRows:
-    """Calibration texts from all over the training rows; the validation rows, and what float32 says of them."""
+    """Calibration texts spread over the training rows; and the validation rows with the answers in float32."""
     train = texts_of(read_split(paths.clean, "train"))
     chosen = np.linspace(0, len(train) - 1, num=min(params.quantize.calibration_rows, len(train)), dtype=int)
     exact = open_runner(paths.model("pruned"), threads=cores())
@@ -69,12 +69,12 @@ def _rows(
 
 
 def temperature(folder: Path, texts: Sequence[Text], truth: Sequence[int]) -> float:
-    """The temperature that makes the probabilities of the model in `folder` fit the true labels (their positions)."""
+    """The temperature with which the probabilities of the model in `folder` fit the true labels (their positions)."""
     return fit_temperature(np.array(truth), open_runner(folder, threads=cores()).predict(texts))
 
 
 def _longer(description: dict[str, Any]) -> str:
-    """What becomes of texts that are longer than the model's tokens."""
+    """A phrase on the treatment of texts that are longer than the model's maximum."""
     if description.get("long_texts") != "windows":
         return "longer ones are cut"
     return f"longer ones are read in windows that share {description['stride']} tokens, and their logits averaged"
@@ -88,7 +88,7 @@ def card(
     found: dict[str, Any],
     folder: Path,
 ) -> str:
-    """A short model card, made of what is known when the model is made."""
+    """A short model card, from the facts known when the model is made."""
     cut = f", pruned to {left}" if (left := pruned_to(pruning)) else ""
     width = f" with a width of {params.distill.hidden_size}" if params.distill.hidden_size else ""
     layers = f"its layers\n{', '.join(map(str, params.distill.teacher_layers))}{width}"

@@ -1,6 +1,7 @@
-"""Stage `report`: what became of the rows, from source to split: counts, reasons, labels, lengths, examples.
+"""Stage `report`: the fate of the rows, from source to split: counts, reasons, labels, lengths, examples.
 
-Numbers and a few examples as JSON, of which `winnow data` and a review make Markdown; tables for `dvc plots`.
+It writes numbers and a few examples as JSON, of which `winnow data` and a review make Markdown, and tables for `dvc
+plots`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def report(params: Params, paths: Paths) -> None:
 def _steps(
     clean: pd.DataFrame, quarantine: pd.DataFrame, unreadable: pd.DataFrame, splits: Sequence[str], paths: Paths
 ) -> dict[str, int]:
-    """Rows, in the order in which they go."""
+    """The numbers of rows, step by step in the order of the pipeline."""
     read, aside = (pq.read_metadata(path).num_rows for path in (paths.raw, paths.held_out))
     by_split = {split: int((clean["split"] == split).sum()) for split in splits} | ({HELD_OUT: aside} if aside else {})
     before = {"source": read + len(unreadable), "unreadable": len(unreadable), "read": read}
@@ -124,7 +125,7 @@ def _cut(text: Any) -> str | None:
 
 
 def _histogram(clean: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
-    """Of each split, the share of its texts that have `chars` characters or more, and fewer than the next line says."""
+    """For each split, the share of its texts with at least `chars` characters, and fewer than in the next line."""
     width = max(1, math.ceil(clean["chars"].quantile(0.99) / BINS))
     at = np.minimum(clean["chars"] // width, BINS)
     shares = pd.crosstab(at, clean["split"], normalize="columns")

@@ -1,6 +1,6 @@
 """Stage `tokenize`: clean rows to token ids in memory-mapped Arrow, a folder a split.
 
-The bytes hang on the rows, the tokenizer and the parameters alone: no times, paths or versions of a cache.
+The bytes depend on the rows, the tokenizer and the parameters alone: no times, paths or versions of a cache.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path, pieces: li
 
 
 def write_tokens(rows: pa.Table, folder: Path, task: TaskEncoding, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Write one split's rows, encoded, to `folder` as one shard. Returns what the report says of them."""
+    """Write one split's encoded rows to `folder` as one shard. Returns their entry in the report."""
     mark, are_pairs = _fingerprint(rows, arguments), TEXT_PAIR in rows.column_names
     with tempfile.TemporaryDirectory(prefix="winnow-tokens-") as cache:
         encoded = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
@@ -124,7 +124,7 @@ def write_tokens(rows: pa.Table, folder: Path, task: TaskEncoding, arguments: di
 
 
 def _fingerprint(rows: pa.Table, arguments: dict[str, Any]) -> str:
-    """What `datasets` tells its own caches apart by: a hash of everything that the tokens hang on."""
+    """The fingerprint by which `datasets` tells its caches apart: a hash of everything that the tokens depend on."""
     digest = hashlib.sha256(arguments["tokenizer"].backend_tokenizer.to_str().encode())
     windows = [] if arguments["stride"] is None else [arguments["stride"]]
     digest.update(json.dumps([arguments["labels"], arguments["max_tokens"], rows.to_pydict(), *windows]).encode())

@@ -1,6 +1,6 @@
-"""Stage `validate`: expectations on the rows that came in and on those that go on (Great Expectations).
+"""Stage `validate`: expectations on the raw and on the clean rows (Great Expectations).
 
-What fails stops the pipeline and is named: the expectation, the column, what was found and is allowed, rows.
+A failed expectation stops the pipeline and is named with its column, the value found, the value allowed, and rows.
 Great Expectations' own results hold times and paths, so DVC gets a summary without them.
 """
 
@@ -66,7 +66,7 @@ def parted(clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _types(path: Path) -> dict[str, str]:
-    """The type of each column that is expected, in a Parquet file."""
+    """The type of each expected column of a Parquet file."""
     schema = pq.read_schema(path)
     return {name: str(schema.field(name).type) for name in (*COLUMNS, TEXT_PAIR) if name in schema.names}
 

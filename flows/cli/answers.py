@@ -1,8 +1,8 @@
-"""How `winnow predict` answers: a row in, a line out, in their order, whatever a row holds.
+"""The answers of `winnow predict`: one line for each row, in the order of the rows.
 
-A row in which there is nothing to label, or that cannot be read, is answered with a null, so that answers and rows
-never shift; how many those are, and where the first is, is told in the end. What reads files is flows.cli.asked, which
-texts on the command line need not load.
+A row without text, or one that cannot be read, is answered with a null, so that answers and rows never shift; at the
+end, the number of such rows and the place of the first are reported. The reading of files is in flows.cli.asked, which
+need not be loaded for texts on the command line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Unanswered:
 
     @property
     def are_all(self) -> bool:
-        """Whether there were rows, and none of them has an answer."""
+        """Whether there were rows and none of them has an answer."""
         return 0 < self.rows == self.reasons.total()
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ def rows_of_texts(texts: Iterable[Text]) -> Iterator[Row]:
 
 
 def answers(rows: Iterator[Row], runner: Runner, unanswered: Unanswered, *, as_json: bool) -> Iterator[str]:
-    """A line a row, in their order. A batch of them is read, answered and forgotten at a time."""
+    """One line of output for each row, in order; rows are read, answered and discarded in batches."""
     while batch := list(islice(rows, BATCH)):
         asked = [_text(row.texts) for row in batch if row.fault is None]
         found = iter(runner.predict(asked).tolist() if asked else ())

@@ -1,4 +1,4 @@
-"""What `winnow predict --file` is asked: the rows of a table, or the lines of a text, one after the other."""
+"""The input of `winnow predict --file`, row by row: the rows of a table, or the lines of a text file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Columns(NamedTuple):
     """Which columns of a table hold the texts, and how its rows are read."""
 
     names: dict[str, str]
-    """Of each text the option that names its column, and the column: "--text-column", and for pairs a second."""
+    """Of each text, the option that names its column, and the column: "--text-column", and a second entry for pairs."""
     encoding: str
     max_chars: int
     has_params: bool
@@ -38,7 +38,7 @@ def is_table(file: str) -> bool:
 
 
 def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:
-    """Each line of a text file in UTF-8, or of the standard input ("-"); of pairs, with a tab between the two texts."""
+    """Each line of a text file in UTF-8, or of standard input ("-"); of pairs, with a tab between the two texts."""
     name = "the standard input" if file == "-" else file
     with _lines_opened(file) as stream:
         for line in lines_of(stream, "utf-8", max_chars=MAX_CHARS, newline="\n"):
@@ -66,7 +66,7 @@ def _lines_opened(file: str) -> Iterator[BinaryIO]:
 
 
 def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> Columns:
-    """The columns that the options name, or else params.yaml of the project here, or else "text" and "text_pair"."""
+    """The columns named by the options, else by params.yaml of the current project, else "text" and "text_pair"."""
     try:
         params = find_root(Path.cwd()) / "params.yaml"
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
 
 
 def _without_params(fault: Fault) -> Fault:
-    """The same without the parameter that it names, where none is asked."""
+    """The message without the name of the parameter, for use outside a project."""
     return fault._replace(detail=re.sub(r" \(ingest\.\w+\)", "", fault.detail))
 
 

@@ -52,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_closed_streams() -> None:
-    """What comes to a stream that is closed (`winnow plan >&-`) goes nowhere.
+    """Open closed standard streams (`winnow plan >&-`) on /dev/null.
 
-    Else the next file that is opened would get the number of the standard output, and what children print.
+    Otherwise the next file that is opened would get the descriptor of standard output, and receive the output of
+    children.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -1,4 +1,4 @@
-"""What is wrong with params.yaml that a look at its values alone does not show: `winnow check`."""
+"""Mistakes in params.yaml that its values alone do not show, for `winnow check`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(root: Path, params: Params) -> Iterator[str]:
-    """What a look at params.yaml alone does not show: plug-ins and files that do not exist."""
+    """Mistakes that the values alone do not show, such as plug-ins and files that do not exist; one line each."""
     from flows.running.masking import keys_with_a_secret
     from stages.backends import NEEDS, QUANTIZERS
     from stages.compression.refusals import faults_of_folder, faults_of_student
@@ -60,7 +60,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
 
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
-    """What of the data is not there, or is not what the parameters say; of S3 nothing is asked."""
+    """Mistakes in ingest.path: missing data, or data that does not fit the parameters. S3 is not accessed."""
     scheme, separator, _ = ingest.path.partition("://")
     if separator and scheme != "s3":
         yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."

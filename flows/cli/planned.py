@@ -1,4 +1,4 @@
-"""What would run, in a line a stage: why, with the reasons of a kind folded into one; and how long that took before."""
+"""The plan as text: one line for each stage that would run, with grouped reasons; and the time that it took before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AFTER = "after "
 
 
 def as_text(reasons: Mapping[str, Sequence[str]], *, verbose: bool = False) -> str:
-    """A line a stage; `verbose`: a line a reason, as DVC has them.
+    """One line for each stage; with `verbose`, one line for each reason, as DVC gives them.
 
     clean     clean.min_chars: 2 -> 3; 2 of its files are not here
     tokenize  4 of its files are not here; after clean, validate and 1 more
@@ -34,7 +34,7 @@ def as_text(reasons: Mapping[str, Sequence[str]], *, verbose: bool = False) -> s
 
 
 def folded(why: Sequence[str]) -> Iterator[str]:
-    """The reasons of a stage, those of a kind in one: what changed first, what only follows last."""
+    """The reasons of a stage, grouped by kind: changes first, mere consequences of other stages last."""
     missing = [reason for reason in why if reason.endswith(NOT_HERE)]
     followed = [name for reason in why if reason.startswith(AFTER) for name in reason[len(AFTER) :].split(", ")]
     changed = [reason for reason in why if reason not in missing and not reason.startswith(AFTER)]
@@ -49,7 +49,7 @@ def folded(why: Sequence[str]) -> Iterator[str]:
 
 
 def time_of(root: Path, stages: Collection[str]) -> str | None:
-    """How long these stages took here when they ran last, one after the other; None where none has run here."""
+    """A sentence on how long the last runs of these stages took here, in sum; None where none has run here."""
     known: list[float] = []
     for stage in stages:
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What commands share: the project that they are about, the server that they use, JSON."""
+"""Helpers shared by the commands: the project's root, the Prefect server, JSON output."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def _without_git(root: Path) -> bool:
 
 
 def use_server() -> None:
-    """A server that answers is used, so that its page shows the run; else Prefect starts one for this run.
+    """Use the Prefect server that answers, so that its page shows the run; otherwise Prefect starts one for this run.
 
     Raises ConnectionError where one was named and does not answer, PermissionError where one was named, or a password
-    given, and it wants another. One that nobody named and that wants another is somebody else's, on the same machine.
+    given, and it wants another. A server that nobody named and that wants another password is not used: it belongs to
+    somebody else on the same machine.
     """
     from flows.serving import server
 
@@ -60,7 +61,7 @@ def use_server() -> None:
 
 
 def print_json(content: Any) -> None:
-    """The content on the standard output, letters of any script as they are."""
+    """Print the content as JSON on standard output, with letters of any script unescaped."""
     import json
 
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))

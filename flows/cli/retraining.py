@@ -63,7 +63,7 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     from flows.serving.schedules import schedule_of
     from flows.serving.server import connect
 
-    branch = base or git.branch(root)  # that of now: at three in the morning another one may be checked out
+    branch = base or git.branch(root)  # the present one: at three in the morning another may be checked out
     if branch is None:
         raise click.ClickException("HEAD is detached, so the branch to propose to is not known. Name it: --base main.")
     os.chdir(root)  # where its runs begin: which clone they are of is no parameter, which whoever starts one could set

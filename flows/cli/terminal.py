@@ -1,4 +1,4 @@
-"""Markdown for whoever reads it: drawn, with aligned tables, on a terminal; as it is in a pipe or a file."""
+"""Markdown output: drawn, with aligned tables, on a terminal; unchanged in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 def show(markdown: str, *, as_it_is: bool) -> None:
-    """Print it: drawn where the standard output is a terminal and nobody wants it `as_it_is`."""
+    """Print the Markdown: drawn on a terminal, unless `as_it_is`; unchanged elsewhere."""
     if as_it_is or not sys.stdout.isatty():
         click.echo(markdown)
     else:
@@ -18,7 +18,7 @@ def show(markdown: str, *, as_it_is: bool) -> None:
 
 
 def draw(markdown: str, stream: TextIO, width: int | None = None) -> None:
-    """Write tables and headings of `width` columns (None: the terminal's) to `stream`."""
+    """Write the Markdown, drawn `width` columns wide (None: as wide as the terminal), to `stream`."""
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -26,7 +26,7 @@ def draw(markdown: str, stream: TextIO, width: int | None = None) -> None:
 
 
 def _without_html(markdown: str) -> str:
-    """What only a browser draws in words: folded parts become sections. No control character reaches the terminal."""
+    """The Markdown without HTML: folded parts become sections, and control characters become U+FFFD."""
     text = re.sub(r"<details><summary>(.*?)</summary>", r"### \1", markdown.replace("\u2060", ""))
     text = re.sub(r"</?(details|code)>", "", text).replace("<br>", " / ")
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)

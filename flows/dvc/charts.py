@@ -75,7 +75,7 @@ def picture(stages: Graph, states: Mapping[str, str]) -> str:
 
 
 def _places(stages: Graph) -> tuple[dict[str, tuple[float, float]], int, int]:
-    """The middle of each node's upper edge, by its depth in the graph; and the size of the whole, in pixels."""
+    """The middle of each node's upper edge, by its depth in the graph, and the size of the whole picture; in pixels."""
     depth: dict[str, int] = {}
     for stage, upstream in stages.items():
         depth[stage] = 1 + max((depth[up] for up in upstream), default=-1)

@@ -28,7 +28,7 @@ ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task}}/{part}.py" for part in 
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 RUNNERS = ["backends/pytorch/runner.py", "backends/tfidf/runner.py", f"{BACKEND}/runner.py"]
-# What a stage loads by a name that stands in params.yaml or in the code.
+# The modules that each stage loads by a name in params.yaml or in the code, rather than by an import.
 LOADED = {
     "ingest": [SOURCE, *(f"reading/{name}.py" for name in ("lines", "records", "storage", "values"))],  # for `files`
     "clean": RULES,
@@ -116,7 +116,7 @@ def imports(path: Path) -> set[str]:
 
 
 def is_name_table(path: Path) -> bool:
-    """An __init__.py with a docstring and dicts of names to "module:attribute" at most."""
+    """Whether the file is an __init__.py with at most a docstring and dicts of names to "module:attribute"."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return path.name == "__init__.py" and all(
         (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -136,13 +136,13 @@ def code_deps(root: Path) -> dict[str, list[str]]:
 
 
 def _of_all_models(code: Code) -> set[str]:
-    """What `evaluate` depends on for every model, and the slots for what runs one of them."""
+    """The code that `evaluate` depends on for every model, and the template slots of the code that runs one of them."""
     shared = set.intersection(*(code.of_stage("evaluate", *RUN_BY[model]) for model in MODELS))
     return {*shared, *(f"${{item.{slot}}}" for slot in ("batching", "family", "runner"))}
 
 
 def _folded(found: set[str], code: Code) -> set[str]:
-    """The files, with folders in the place of theirs: of a backend that quantizes, and of FOLDERS."""
+    """The files, with a folder in place of its files: those of backends that quantize, and those of FOLDERS."""
     for folder in FOLDERS:
         files = {path.relative_to(code.root).as_posix() for path in (code.root / folder).glob("*.py")}
         files -= {f"{folder}/__init__.py"}
@@ -178,7 +178,7 @@ def _lines(lines: Iterator[str], deps: Mapping[str, Iterable[str]]) -> Iterator[
 
 
 def main() -> None:
-    """Write dvc.yaml again; with --check only say whether it would change, by exit code 1."""
+    """Write dvc.yaml again; with --check only report by exit code 1 whether it would change."""
     root = find_root(Path.cwd())
     path, text = root / "dvc.yaml", written(root)
     if path.read_text(encoding="utf-8") == text:

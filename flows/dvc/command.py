@@ -19,7 +19,7 @@ DVC = [sys.executable, "-P", "-m", "dvc"]  # -P: no file of the project can stan
 
 
 def read(root: Path, *arguments: str) -> str:
-    """What a DVC command that only reads prints. Raises DvcError with its message where it fails."""
+    """The output of a read-only DVC command. Raises DvcError with its message where it fails."""
     done = attempt(root, *arguments)
     if done.returncode != 0:
         raise error_of(arguments, done)
@@ -41,7 +41,7 @@ def error_of(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -
 
 
 def environment() -> dict[str, str]:
-    """The child's: this Python first on PATH, lines as they are printed, and the same shell on every host."""
+    """The environment of DVC's processes: this Python first on PATH, unbuffered output, one shell on every host."""
     folder = str(Path(sys.executable).parent)
     return {
         **os.environ,

@@ -1,4 +1,4 @@
-"""DVC's cache and remotes: what is in them, whether it can be trusted, and how it gets there."""
+"""DVC's cache and remotes: reading objects, checking their hashes, and moving them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def content(root: Path, path: str, digest: str, *, revision: str | None) -> byte
 
 
 def at_hand(root: Path, path: str, digest: str) -> bytes | None:
-    """The same where this clone has it; None where a remote must be asked."""
+    """The bytes as `content` gives them where this clone has them; None where a remote must be asked."""
     for candidate in (cached(cache_folder(root), digest), root / path):
         if candidate.is_file() and md5(candidate) == digest:
             return candidate.read_bytes()
@@ -57,18 +57,21 @@ def get(root: Path, path: str, target: Path, *, revision: str | None) -> None:
 
 @functools.lru_cache(maxsize=8)
 def cache_folder(root: Path) -> Path:
-    """Where DVC's cache of the project at `root` is."""
+    """The folder of DVC's cache for the project at `root`."""
     return Path(read(root, "cache", "dir").strip())
 
 
 def md5(path: Path) -> str:
-    """Of a file's bytes, by which DVC names its objects."""
+    """The MD5 of a file's bytes, by which DVC names its objects."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def folder_md5(folder: Path) -> str:
-    """Of the list of a folder's files and their hashes, as DVC makes it, but for its ".dir"; not of Python's caches."""
+    """The MD5 of DVC's listing of a folder (its files and their hashes), without the ending ".dir".
+
+    Python's caches are left out.
+    """
     paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     files = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
     listing = json.dumps([{"md5": md5(path), "relpath": name} for name, path in files])
@@ -76,12 +79,12 @@ def folder_md5(folder: Path) -> str:
 
 
 def cached(cache: Path, digest: str) -> Path:
-    """Where the object with that digest is in DVC's cache, if it is."""
+    """The path of the object with that digest in DVC's cache, whether or not it is there."""
     return cache / "files/md5" / digest[:2] / digest[2:]
 
 
 def shared_configuration(root: Path) -> str:
-    """What a worktree's .dvc/config.local needs to use the cache and the remotes of the clone at `root`."""
+    """The text of .dvc/config.local with which a worktree uses the cache and the remotes of the clone at `root`."""
     local = read(root, "config", "--list", "--local").splitlines()
     # DVC shows paths as absolute ones, so that they hold in another folder too.
     remotes = [line for line in read(root, "config", "--list").splitlines() if line.startswith("remote.")]
@@ -99,7 +102,7 @@ def _section(name: str) -> str:
 
 
 def has_remote(root: Path) -> bool:
-    """Whether `dvc push` knows where to: a default remote is set."""
+    """Whether a default remote is set, which `dvc push` needs."""
     return any(line.startswith("core.remote=") for line in read(root, "config", "--list").splitlines())
 
 
@@ -114,17 +117,17 @@ def pull(root: Path, targets: Sequence[str], on_line: Callable[[str], object], *
 
 
 def update(root: Path, target: str, on_line: Callable[[str], object], *, children: Children) -> None:
-    """Bring the import of the .dvc file `target` to its source's present state."""
+    """Update the import of the .dvc file `target` to the present state of its source."""
     stream(root, ["update", "--", target], on_line, children)
 
 
 def add(root: Path, path: str, on_line: Callable[[str], object], *, children: Children) -> None:
-    """Take the data at `path` as it is now into DVC's cache, and its hash into its .dvc file."""
+    """Add the present data at `path` to DVC's cache, and its hash to its .dvc file."""
     stream(root, ["add", "--", path], on_line, children)
 
 
 def changed_data(root: Path, target: str) -> bool:
-    """Whether the data of the .dvc file `target` is not what that file says."""
+    """Whether the data of the .dvc file `target` differs from the hash in that file."""
     changes = json.loads(read(root, "--wait-for-lock", "status", "--json", "--", target)).get(target, [])
     outs = [change.get("changed outs", {}) for change in changes if isinstance(change, dict)]
     return any("modified" in states.values() for states in outs)
@@ -132,7 +135,7 @@ def changed_data(root: Path, target: str) -> bool:
 
 @dataclass(frozen=True)
 class Altered:
-    """An object of DVC's cache whose bytes are not those that its name promises, and the out that it is of."""
+    """An object of DVC's cache whose bytes do not have the hash in its name, and the out that it belongs to."""
 
     stage: str
     out: str
@@ -141,7 +144,7 @@ class Altered:
 
 
 def altered(root: Path) -> tuple[Altered, ...]:
-    """The objects in the cache behind dvc.lock's outs that were altered since they were written: all are rehashed.
+    """The altered objects among those that dvc.lock's outs have in the cache; all of them are rehashed.
 
     DVC itself trusts a read-only object. Objects that are not in this clone's cache are not looked for.
     """
@@ -167,7 +170,7 @@ def _files(cache: Path, out: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def discard(root: Path, found: Iterable[Altered]) -> None:
-    """Remove altered objects, and the outs made of them, so that their stages make them again."""
+    """Remove altered objects, and the outs made of them, so that their stages run again."""
     for item in found:
         log.warning("%s was altered in DVC's cache. It is removed, to be made again by %s.", item.file, item.stage)
         remove(item.cached)

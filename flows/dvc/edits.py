@@ -1,4 +1,4 @@
-"""Changes values of a params.yaml, and neither its comments nor its order."""
+"""Changes to the values of a params.yaml that leave its comments and its order as they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def set_values(path: Path, values: Mapping[str, Any]) -> None:
-    """Give the parameters of the file at `path`, named as "distill.losses.labels", these values.
+    """Set parameters of the file at `path`; the keys of `values` are dotted, as "distill.losses.labels".
 
     Raises ValueError for one that the file does not have.
     """

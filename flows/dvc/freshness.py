@@ -1,4 +1,4 @@
-"""Whether the table of models is of the parameters and the code that are here, as dvc.lock tells."""
+"""Whether the table of models belongs to the present parameters and code, according to dvc.lock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHOWN = 3
 
 
 def notice(root: Path) -> str | None:
-    """One line where the table's stages ran with other parameters or other code than those here; else None.
+    """One line where the table's stages ran with other parameters or other code than the present ones; else None.
 
-    Where that cannot be read (a merge conflict, say) the line says so: the table is there all the same.
+    Where that cannot be determined (a merge conflict, say), the line says so: the table is shown all the same.
     """
     try:
         changes = list(dict.fromkeys(_changes(root)))
@@ -34,7 +34,7 @@ def notice(root: Path) -> str | None:
 
 
 def _changes(root: Path) -> Iterator[str]:
-    """What differs from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
+    """The differences from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
     stages = list(upstream(locked_stages(root), TABLE).values())
     for stage in stages:
         yield from changed_parameters(root, stage)
@@ -43,7 +43,7 @@ def _changes(root: Path) -> Iterator[str]:
 
 
 def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
-    """The files, and folders, of code that are not what they were when a stage of dvc.lock ran."""
+    """The code files and folders that have changed since a stage of dvc.lock ran."""
     for dep in (dep for dep in stage.get("deps") or [] if is_code(dep["path"])):
         path = root / dep["path"]
         if not path.exists():
@@ -58,7 +58,7 @@ def is_code(path: str) -> bool:
 
 
 def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.lock that make outs whose paths start so, and all that these hang on, in the order of it."""
+    """The stages that make outs whose paths start so, and all that they depend on, in the order of dvc.lock."""
     outs = {name: [out["path"] for out in stage.get("outs") or []] for name, stage in locked.items()}
     maker = {path: name for name, paths in outs.items() for path in paths}
     todo = [name for name, paths in outs.items() if any(path.startswith(outs_wanted) for path in paths)]

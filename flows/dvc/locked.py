@@ -1,4 +1,4 @@
-"""What dvc.yaml and dvc.lock say of the stages."""
+"""The stages as dvc.yaml and dvc.lock describe them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from stages.core.yaml_text import parse
 
 
 def definitions(root: Path) -> dict[str, Any]:
-    """What dvc.yaml says of each stage, before templates and loops are resolved."""
+    """The definition of each stage in dvc.yaml, before templates and loops are resolved."""
     return read_yaml(root / "dvc.yaml").get("stages") or {}
 
 
 def cores_wanted(root: Path) -> dict[str, int]:
-    """The stages that do not use the whole machine, with the cores that they use: `meta: {cores: 1}` in dvc.yaml."""
+    """The stages that do not use the whole machine, and the cores that each uses: `meta: {cores: 1}` in dvc.yaml."""
     wanted: dict[str, int] = {}
     for name, definition in definitions(root).items():
         loop = definition.get("foreach") or definition.get("matrix")
@@ -27,12 +27,12 @@ def cores_wanted(root: Path) -> dict[str, int]:
 
 
 def lock_of(root: Path) -> dict[str, Any]:
-    """What dvc.lock says; empty where there is none."""
+    """The content of dvc.lock; empty where there is no such file."""
     return read_yaml(root / "dvc.lock")
 
 
 def locked_stages(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.lock that dvc.yaml has; DVC leaves those that it has no more in dvc.lock for ever."""
+    """The stages of dvc.lock that are still in dvc.yaml; DVC never removes the others from dvc.lock."""
     defined = definitions(root)
 
     def is_there(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""Mending what a DVC that was killed has left half-written: it writes both files in place, and then refuses to run."""
+"""Repair of the files that a killed DVC left half-written: it writes both in place, and then refuses to run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("winnow")
 
 
 def mend(root: Path) -> None:
-    """Mend DVC's list of files in use, and dvc.lock. Raises ValueError where that one has a merge conflict."""
+    """Repair DVC's list of files in use, and dvc.lock. Raises ValueError where dvc.lock has a merge conflict."""
     _mend_rwlock(root)
     _mend_lock_file(root)
 

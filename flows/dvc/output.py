@@ -1,4 +1,4 @@
-"""What a child prints, a line at a time: without colours and secrets, and of a progress bar its last state."""
+"""The output of a child process, line by line, without colours and secrets; of a progress bar only the last state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def lines_of(process: subprocess.Popen[bytes], on_bar: Callable[[str], object] | None) -> Iterator[str]:
-    """What the child prints, a line at a time; of a progress bar only its last state, the others go to `on_bar`."""
+    """The child's output, line by line; of a progress bar only the last state, while the others go to `on_bar`."""
     assert process.stdout is not None
     pending = b""
     selector = selectors.DefaultSelector()

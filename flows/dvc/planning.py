@@ -1,4 +1,4 @@
-"""The graph, and what of it would run."""
+"""The graph of stages, and the stages in it that would run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Plan:
 
 
 def graph(root: Path) -> Graph:
-    """Each stage with the stages that it follows: in topological order, and else in that of dvc.yaml."""
+    """Each stage with the stages that it follows; in topological order, and otherwise in the order of dvc.yaml."""
     return _graph(read(root, "dag", "--dot"))
 
 
@@ -48,15 +48,15 @@ def _graph(dot: str) -> Graph:
 
 
 def _status(root: Path, said: str) -> dict[str, tuple[str, ...]]:
-    """The stages that are not up to date by themselves, each with the reasons in plain words."""
+    """The stages that are not up to date by themselves, each with its reasons in plain words."""
     locked = lock_of(root).get("stages", {})
     return {stage: tuple(reasons_of(root, locked.get(stage), changes)) for stage, changes in json.loads(said).items()}
 
 
 def stale(root: Path) -> tuple[str, ...]:
-    """The stages whose entry in dvc.lock is not of this code, these parameters and this data.
+    """The stages whose entry in dvc.lock belongs to other code, parameters or data than the present ones.
 
-    Outs that are not here count as what dvc.lock says they are, so that a clone without the data can be checked.
+    Missing outs count as unchanged since dvc.lock, so that a clone without the data can be checked.
     """
     mend(root)
     # With the run cache, a dry run takes what it would bring back for granted, and then misses it.
@@ -71,11 +71,11 @@ def stale(root: Path) -> tuple[str, ...]:
 
 
 def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
-    """What `reproduce` would run, and why: stages that changed, and those that follow ("after finetune").
+    """The stages that `reproduce` would run, and why: those that changed, and those that follow ("after finetune").
 
-    With `stages`, of these and all before them; a foreach stage's name stands for all of its stages. A stage that
-    follows is skipped in the end where the outs before it come out as they were. Raises DvcError for a stage that
-    dvc.yaml does not have.
+    With `stages`, only these and all before them; a foreach stage's name stands for all of its stages. A stage that
+    follows is skipped in the end where the outs before it are unchanged. Raises DvcError for a stage that dvc.yaml does
+    not have.
     """
     mend(root)
     order, changed = _graph_and_status(root)
@@ -91,7 +91,7 @@ def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
 
 
 def _graph_and_status(root: Path) -> tuple[Graph, dict[str, tuple[str, ...]]]:
-    """Both from one child: of what each takes alone, half is DVC's start."""
+    """The graph and the status, both from one child process: half the time of either alone is DVC's start-up."""
     script = "import sys; from dvc.cli import main; code = main(['dag', '--dot']); print(chr(0), flush=True); "
     script += "sys.exit(code or main(['--wait-for-lock', 'status', '--json']))"
     done = run(root, [sys.executable, "-P", "-c", script])

@@ -29,7 +29,7 @@ State = Literal["ran", "unchanged", "restored"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `reproduce` did with a stage, and DVC's reason."""
+    """The result of `reproduce` for a stage, and DVC's reason."""
 
     stage: str
     state: State
@@ -44,11 +44,11 @@ def reproduce(
     force: bool = False,
     on_bar: Callable[[str], object] | None = None,
 ) -> Outcome:
-    """Bring one stage up to date; what comes before it must be so already. By `force` it runs in any case.
+    """Bring one stage up to date whose predecessors already are; with `force`, run it in any case.
 
-    `on_line` gets what DVC and the stage print, a line at a time, in this thread; `on_bar` the states of a progress
-    bar. Raises DvcError with their own words where the stage fails, and EndedError where the children were ended.
-    Where this thread is interrupted, all that the child started is ended.
+    `on_line` gets the output of DVC and of the stage, line by line, in this thread; `on_bar` the states of a progress
+    bar. Raises DvcError with their own words where the stage fails, and EndedError where the children were ended. Where
+    this thread is interrupted, all processes that the child started are ended.
     """
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
@@ -71,21 +71,21 @@ def reproduce(
 
 
 class Ready:
-    """Children of DVC's that are started, and have loaded all, before it is known what they are to do: half their time.
+    """DVC processes that are started, and have loaded everything, in advance: that is half their time.
 
-    When one is taken, the next gets ready, as long as there are `uses`.
+    When one is taken, the next is started, as long as there are `uses` left.
     """
 
     def __init__(self, root: Path, children: Children, *, uses: int) -> None:
         self.root, self.children, self._uses = root, children, uses
-        # What is cut off in a worktree, which then goes, shall go on in the next.
+        # Checkpoints of a run that is interrupted in a worktree, which is then removed, must be found by the next run.
         kept = own_folder(clone_of(root)) / "checkpoints"
         self._environment = environment() | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
         self._lock = threading.Lock()
         self._next = self._start() if uses else None
 
     def take(self) -> subprocess.Popen[bytes]:
-        """One that waits for its order."""
+        """A process that waits for its order."""
         with self._lock:
             taken, self._next = self._next or self._start(), None
             self._uses -= 1
@@ -122,21 +122,21 @@ def _order(process: subprocess.Popen[bytes], command: list[str]) -> None:
         line.write(f"{json.dumps(command)}\n".encode())
 
 
-_ADVICE = (  # of DVC's to somebody who sits before a terminal
+_ADVICE = (  # DVC's advice to users at a terminal
     "Updating lock file", "To track the changes with git", "git add ", "To enable auto staging",
     "dvc config core.autostage", "Use `dvc push`",
 )  # fmt: skip
 
 
 def stream(root: Path, arguments: list[str], on_line: Callable[[str], object], children: Children) -> None:
-    """Run a DVC command that takes long; `on_line` gets what it prints. Raises DvcError with DVC's words."""
+    """Run a long DVC command; `on_line` gets its output, line by line. Raises DvcError with DVC's words."""
     _stream(root, [*dvc_command.DVC, "--wait-for-lock", *arguments], f"dvc {arguments[0]}", on_line, children)
 
 
 def run_module(
     root: Path, module: str, arguments: Sequence[str], on_line: Callable[[str], object], children: Children
 ) -> None:
-    """Run a module of the project by itself, as stages run, of which DVC keeps nothing.
+    """Run a module of the project directly, in the environment of a stage; DVC tracks nothing of it.
 
     Raises DvcError with its last line.
     """
@@ -158,7 +158,7 @@ def _stream(root: Path, command: list[str], name: str, on_line: Callable[[str], 
 
 
 def _causes(lines: Iterable[str]) -> str:
-    """DVC's errors in one line: why the first file failed stands for all files, and what DVC gave up at for all."""
+    """DVC's errors in one line: unexpected ones alone, if any; else the first failed transfer, and the others."""
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     transfers = [re.sub(r"'.*?' - ", "a file: ", error, count=1) for error in errors if error.startswith(_TRANSFER)]
     unexpected = [error.removeprefix(_UNEXPECTED) for error in errors if error.startswith(_UNEXPECTED)]
@@ -170,7 +170,7 @@ _TRANSFER, _UNEXPECTED = "failed to transfer ", "unexpected error - "
 
 
 def _outcome(stage: str, line: str) -> Outcome | None:
-    """What one line of DVC's says about `stage`; the texts are those of DVC 3."""
+    """The outcome of `stage` that one line of DVC 3's output states; None for any other line."""
     if line in (f"Stage '{stage}' didn't change, skipping", f"'{stage}' didn't change, skipping"):
         return Outcome(stage, "unchanged", "nothing that it depends on has changed")
     if line == f"Stage '{stage}' is cached - skipping run, checking out outputs":

@@ -1,4 +1,4 @@
-"""What was changed and not run: the stages whose results in dvc.lock are of other code, parameters or data.
+"""Changes that were not run: the stages whose results in dvc.lock belong to other code, parameters or data.
 
              clean ── finetune ── evaluate@teacher        finetune.epochs: 3 → 4
 would run:            finetune    evaluate@teacher        and the figures of the teacher are of before
@@ -22,20 +22,20 @@ Locked = Mapping[str, Mapping[str, Any]]  # the stages of dvc.lock that dvc.yaml
 
 @dataclass(frozen=True)
 class Unrun:
-    """The stages that would run, those that come after them included, in the order of dvc.lock; each with why."""
+    """The stages that would run, and those that follow them, in the order of dvc.lock; each with its reasons."""
 
     stages: tuple[StageChange, ...]
     makers: Mapping[str, str]
-    """Path of an out -> the stage that dvc.lock has it of."""
+    """Path of an out -> the stage that makes it, according to dvc.lock."""
 
     def of(self, path: str) -> bool:
-        """Whether an out, by its path from the root, is of before: what dvc.lock does not know was never made."""
+        """Whether an out, by its path from the root, is outdated; one that dvc.lock does not have was never made."""
         names = {change.stage for change in self.stages}
         return bool(names) and (path not in self.makers or self.makers[path] in names)
 
 
 def unrun(root: Path) -> Unrun:
-    """What `winnow plan --check` would complain of. Raises DvcError where DVC cannot tell."""
+    """The stages that `winnow plan --check` complains of. Raises DvcError where DVC cannot tell."""
     direct = planning.stale(root)
     locked: Locked = locked_stages(root)
     makers = {out["path"]: name for name, stage in locked.items() for out in stage.get("outs") or []}
@@ -50,7 +50,7 @@ def unrun(root: Path) -> Unrun:
 
 
 def _after(direct: Sequence[str], locked: Locked, makers: Mapping[str, str]) -> dict[str, list[str]]:
-    """Each stage that would run, or may, as one before it would; with those that it follows."""
+    """Each stage that would run or that follows one that would; with the stages that it follows."""
     found: dict[str, list[str]] = {name: [] for name in direct}
     todo = list(direct)
     while todo:

@@ -1,1 +1,1 @@
-"""The graph run again with other seeds or parameters, in a checkout of its own: how sure is a figure?"""
+"""The graph run again with other seeds or parameters, in a checkout of its own, to measure how certain a figure is."""

@@ -1,4 +1,4 @@
-"""What each part of the recipe is worth: the project's own corpus and parameters, part by part, over several seeds.
+"""The worth of each part of the recipe: the project's corpus and parameters, part by part, over several seeds.
 
 Every variant is the graph of dvc.yaml with some parameters changed; each seed draws the rows anew too.
 """
@@ -38,7 +38,7 @@ def _losses(**weights: float) -> dict[str, Any]:
 def variants(layers: Sequence[int], *, narrower: bool = False) -> tuple[Variant, ...]:
     """The rows of the table, from the plainest on; `layers`: the teacher's layers that the student starts from.
 
-    `narrower`: without the losses that a student has not which is narrower than its teacher.
+    With `narrower`, losses are left out that a student narrower than its teacher cannot have.
     """
     vectors = {"cache_logits.vectors": WITH_VECTORS, "cache_logits.layers": list(layers)}
     unpruned = {"prune.heads_kept": 1.0, "prune.feed_forward_kept": 1.0}
@@ -62,7 +62,7 @@ def variants(layers: Sequence[int], *, narrower: bool = False) -> tuple[Variant,
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured: macro-F1 by variant and seed; speed and size by variant, with the first seed."""
+    """The measurements: macro-F1 by variant and seed; speed and size by variant, with the first seed."""
 
     seeds: tuple[int, ...]
     macro_f1: Scores
@@ -71,10 +71,11 @@ class Found:
 
 
 def ablate(root: Path, seeds: int, log: Log) -> Found:
-    """Reproduce every variant with the seed of params.yaml and the next that no teacher has, `seeds` in all.
+    """Reproduce every variant of the last commit, once for each of `seeds` seeds.
 
-    It is of the last commit. Raises DvcError where a stage fails, BlockingIOError where a retraining or another
-    ablation is under way, ValueError where the student is not of the teacher's layers.
+    The seeds are that of params.yaml and the next ones that no teacher has.
+    Raises DvcError where a stage fails, BlockingIOError where a retraining or another ablation is under way, ValueError
+    where the student is not made of the teacher's layers.
     """
     with checkout(root, log, name="ablation") as here:
         params = here.params
@@ -128,7 +129,7 @@ def as_markdown(found: Found) -> str:
 
 
 def _against_labels(scores: Scores) -> list[str]:
-    """A line a distilled student: what it gains over the same student trained on labels alone, seed by seed."""
+    """One line for each distilled student: its gain over the same student trained on labels alone, seed by seed."""
     alone = scores[LABELS_ALONE]
     lines = ["The same student, seed by seed, in points of macro-F1:", ""]
     for variant in variants(()):

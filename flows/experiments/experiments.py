@@ -1,7 +1,7 @@
 """Runs of the last commit's graph with some parameters changed, in a checkout of its own.
 
-DVC reproduces them. What runs have in common (the data above all) runs once, and what has run before comes from DVC's
-cache: made again, a measurement costs next to nothing, and after an interruption it goes on.
+DVC reproduces them. Stages that the runs have in common (the data above all) run once, and earlier results come from
+DVC's cache: a repeated measurement costs next to nothing, and an interrupted one continues.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class Checkout:
         reproducing.run_module(self.folder, module, arguments, lambda line: self.log(f"  {line}"), self.children)
 
     def measured(self, name: str) -> Any:
-        """What the file `name` of metrics/ holds, such as "quality/teacher"."""
+        """The content of the file `name` of metrics/, such as "quality/teacher"."""
         return json.loads((self.folder / f"metrics/{name}.json").read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def checkout(root: Path, log: Log, *, name: str) -> Iterator[Checkout]:
-    """The last commit of the project at `root`, with the data that DVC keeps of it; `name` is for the log.
+    """Check the last commit of the project at `root` out, with the data that DVC keeps of it; `name` is for the log.
 
-    Raises DvcError where the data cannot be had, BlockingIOError where a retraining or another measurement is under
+    Raises DvcError where the data is not available, BlockingIOError where a retraining or another measurement is under
     way.
     """
     if git.read(root, "status", "--porcelain", "--untracked-files=no"):
@@ -92,7 +92,7 @@ def _alone(root: Path, log: Log) -> Iterator[None]:
 
 
 def seeds_of(params: Params, count: int) -> tuple[int, ...]:
-    """The seed of params.yaml and the next ones, `count` in all; each teacher has one that no other is to have."""
+    """`count` seeds from that of params.yaml on, `finetune.teachers` apart, so that no two teachers share one."""
     step = params.finetune.teachers
     return tuple(range(params.seed, params.seed + count * step, step))
 

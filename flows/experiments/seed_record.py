@@ -1,4 +1,4 @@
-"""metrics/seeds.json, as `winnow seeds` writes it: each model's figures over several seeds, and what they are of."""
+"""metrics/seeds.json, written by `winnow seeds`: each model's figures over several seeds, and their fingerprint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMAND = "`winnow seeds`"
 
 @dataclass(frozen=True)
 class Seeds:
-    """The record, and whether it is of the parameters, rows and code that this project's own figures are of."""
+    """The record, and whether it belongs to the parameters, rows and code of this project's own figures."""
 
     content: Mapping[str, Any]
     current: bool
@@ -31,12 +31,12 @@ class Seeds:
         return len(self.content["seeds"])
 
     def notes(self) -> tuple[str, ...]:
-        """What is to be said beside the figures: of how many seeds they are, and what rows set aside say."""
+        """Notes to show beside the figures: the number of seeds, and the quality on the rows set aside."""
         aside = self.content.get("held_out") if self.current else None
         return (self._of_seeds(), *((_on_rows_set_aside(aside),) if aside else ()))
 
     def _of_seeds(self) -> str:
-        """A sentence on what is shown of it, or why nothing is."""
+        """A sentence on the seeds behind the figures shown, or on why the record is not shown."""
         if not self.current:
             return (
                 f"Of one seed. metrics/seeds.json is of other parameters, rows or code (commit"
@@ -83,10 +83,10 @@ def read(root: Path) -> Seeds | None:
 
 
 def fingerprint(root: Path) -> str:
-    """What the figures in metrics/quality are of, as dvc.lock at `root` tells: a hash of the rows and the tokens, and
-    of the parameters and the code of all that makes models of them and measures these.
+    """Fingerprint of the inputs of the figures in metrics/quality, according to dvc.lock at `root`.
 
-    The models' own bytes are left out, as they differ from machine to machine.
+    It is a hash of the rows and the tokens, and of the parameters and the code of all stages that make models of them
+    and measure these. The models' own bytes are left out, as they differ from machine to machine.
     """
     return hashlib.sha256(json.dumps(dict(_made_of(root)), sort_keys=True).encode()).hexdigest()
 

@@ -30,7 +30,7 @@ MADE_ON = ("commit", "date", "processor")  # may differ where all that is measur
 
 
 def measure(root: Path, seeds: int, log: Log) -> dict[str, Any]:
-    """Every model of the last commit, with the seed of params.yaml and the next that no teacher has, `seeds` in all.
+    """Measure every model of the last commit with `seeds` seeds: that of params.yaml and the next that no teacher has.
 
     Raises DvcError where a stage fails, BlockingIOError where a retraining or another measurement is under way.
     """
@@ -84,7 +84,7 @@ def _of_differences(found: Sequence[Mapping[str, Any]], confidence: float) -> di
 
 
 def _of_rows_set_aside(aside: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
-    """The figures on the rows set aside, and on the test rows that have their labels (None: there are none)."""
+    """The figures on the rows set aside, and on the test rows that have their labels; None where there are no rows."""
     kinds = ("held_out", "test_rows_of_these_labels")
     return {"labels": aside[0]["labels"]} | {
         kind: _judged([one[kind] for one in aside], confidence) if aside[0][kind] else None for kind in kinds
@@ -104,7 +104,7 @@ def _judged(found: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, 
 
 
 def of_values(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and standard deviation of a seed's values, and these."""
+    """Mean and standard deviation of the values of all seeds, and the values themselves."""
     return {
         "mean": round(statistics.mean(values), DIGITS),
         "std": round(spread(values), DIGITS),
@@ -115,8 +115,8 @@ def of_values(values: Sequence[float]) -> dict[str, Any]:
 def of_differences(found: Sequence[Mapping[str, float]], confidence: float) -> dict[str, Any]:
     """The mean of differences with intervals (difference, low, high), one a seed, and an interval of that mean.
 
-    It counts two things that do not hang on each other: the rows (how far a run's own interval reaches, on average) and
-    the seeds (Student's t of their mean). Such widths add up as squares. With one seed it is that run's own interval.
+    It combines two independent sources: the rows (how far a run's own interval reaches, on average) and the seeds
+    (Student's t of their mean). Such widths add up as squares. With one seed it is that run's own interval.
     """
     values = [one["difference"] for one in found]
     mean = statistics.mean(values)
@@ -132,7 +132,7 @@ def of_differences(found: Sequence[Mapping[str, float]], confidence: float) -> d
 
 
 def write(found: Mapping[str, Any], path: Path) -> None:
-    """Write the record; where it has the same figures already, leave it, with the commit that they were made at."""
+    """Write the record, unless the file has the same figures already: then it keeps the commit of those."""
     with contextlib.suppress(ValueError):  # one with a merge conflict, say, is what this is to mend
         if path.is_file() and _figures(json.loads(path.read_text(encoding="utf-8"))) == _figures(found):
             return

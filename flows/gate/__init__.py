@@ -1,1 +1,1 @@
-"""May a candidate be released? Its answers beside the released model's on the same rows, and fixed limits."""
+"""The gate for releases: a candidate against the released model on the same rows, and against fixed limits."""

@@ -11,13 +11,13 @@ from flows.review.evidence import Anchor, Results
 
 FIRST = "first"
 Answers = Callable[[str], Callable[[Results], Results]]
-"""Of the model that a revision released, what gives its results for a candidate's."""
+"""Function that gives, for a candidate's results, those of the model released at a revision."""
 
 
 def anchor_of(root: Path, name: str, candidate: Results, ways: list[Answers], notes: list[str]) -> Anchor | None:
     """The anchor that `promotion.anchor` names, by the first of the `ways` that has its results.
 
-    None where nothing was ever released. A way that fails is a note.
+    None where there is no release yet. A way that fails is a note.
     """
     release = _release(root, name)
     if release is None:

@@ -74,7 +74,7 @@ def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Chec
 
 
 def _groups(rates: Mapping[str, Any], allowed: float, min_rows: int) -> Check:
-    """The gap between the groups that have enough rows for their accuracy to say something."""
+    """The check of the accuracy gap between groups that have enough rows for their accuracy to be meaningful."""
     known = {name: (number(rates, name, "rows"), number(rates, name, "accuracy")) for name in rates}
     judged = [accuracy for rows, accuracy in known.values() if accuracy is not None and (rows or 0) >= min_rows]
     count = f"{len(judged)} judged; {len(known) - len(judged)} too small, with fewer than {min_rows} rows."

@@ -1,6 +1,7 @@
-"""May the candidate be released? Compared with the released model on the same test rows, and against fixed limits.
+"""The decision on a release: the candidate against the released model on the same test rows, and against fixed limits.
 
-A check says `inconclusive` where the test rows cannot tell: that is no pass. A loss within the margin must be shown.
+A check is `inconclusive`, which is no pass, where there are too few test rows to tell. A loss must be shown to be
+within the margin.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from stages.measures.score import Interval, independent_difference, rows_needed
 
 SEED = 0
 RESAMPLES = 2000
-ENOUGH = 0.5  # of the candidate's rows must the anchor have answered, to be compared on them alone
+ENOUGH = 0.5  # of the candidate's rows that the anchor must have answered for a comparison in pairs
 
 
 def decide(
     candidate: Results, released: Results | None, limits: PromotionParams, anchor: Anchor | None = None
 ) -> Decision:
-    """`fail` where a check fails, else `inconclusive` where one is, else `pass`. The first release: only limits."""
+    """The decision: `fail` where a check fails, else `inconclusive` where one is, else `pass`.
+
+    For the first release there are only the limits.
+    """
     checks = (
         *_against(candidate, released, limits),
         *([_against_anchor(candidate, anchor, limits)] if anchor else []),
@@ -49,7 +53,7 @@ def _against(candidate: Results, released: Results | None, limits: PromotionPara
 
 
 def _against_anchor(candidate: Results, anchor: Anchor, limits: PromotionParams) -> Check:
-    """In pairs where the anchor answered most of the candidate's rows; else from what each has on its own rows."""
+    """The check against the anchor: in pairs if it answered most of the candidate's rows, else each on its own rows."""
     if anchor.results is None:
         return Check("anchor", "inconclusive", anchor.unknown)
     pairs = pairs_of(candidate, anchor.results)
@@ -80,7 +84,10 @@ def _change(before: float, after: float, limits: PromotionParams) -> str:
 
 
 def _judged(name: str, found: str, difference: Interval, ground: str, margin: float) -> Check:
-    """Is the loss shown to be within the margin? `fail` where it is surely one, and not shown to be."""
+    """The check of a loss: `pass` where it is shown to be within the margin, else `fail` where it is certain.
+
+    It is `inconclusive` otherwise.
+    """
     accepted, low = plain(100 * margin), f"{math.floor(1000 * difference.low) / 10:+.1f}"
     at_least = f"{found}, at least {low} {ground}; a loss of {accepted} is accepted."
     if difference.low > -margin:
@@ -93,9 +100,9 @@ def _judged(name: str, found: str, difference: Interval, ground: str, margin: fl
 
 
 def _of_other_rows(candidate: Results, anchor: Results, limits: PromotionParams, why: str) -> Check:
-    """The measure of each on its own rows: by its interval, or, where a model has none, by the two numbers alone.
+    """The check of a measure, each model on its own rows: by its interval, or, where a model has none, by the values.
 
-    `why` says, in words, what keeps them from being compared in pairs.
+    `why` states the obstacle to a comparison in pairs, in words.
     """
     before, after = (number(results.quality, limits.measure) for results in (anchor, candidate))
     if before is None or after is None:
@@ -117,14 +124,14 @@ LATER = "Name a later release in params.yaml, promotion.anchor, or null."
 
 
 def _own_interval(results: Results, limits: PromotionParams) -> Interval | None:
-    """As `evaluate` wrote it, two-sided at evaluate.confidence."""
+    """The interval that `evaluate` wrote: two-sided, at evaluate.confidence."""
     low, high = (number(results.quality, "intervals", limits.measure, end) for end in ("low", "high"))
     estimate = number(results.quality, limits.measure)
     return None if low is None or high is None or estimate is None else Interval(low, high, estimate)
 
 
 def _difference(pairs: Pairs, limits: PromotionParams) -> Interval:
-    """Of the measure, both ends one-sided at `limits.confidence`."""
+    """Interval of the difference of the measure; both ends are one-sided at `limits.confidence`."""
     return difference_interval(
         pairs.labels, pairs.before, pairs.after,
         measure=limits.measure, confidence=2 * limits.confidence - 1, resamples=RESAMPLES, seed=SEED,
@@ -132,7 +139,10 @@ def _difference(pairs: Pairs, limits: PromotionParams) -> Interval:
 
 
 def _what_it_takes(pairs: Pairs, limits: PromotionParams, difference: Interval, margin: float) -> str:
-    """How many rows an equal model would need; scaled up where the measure varies more than its labels' shares."""
+    """A sentence on how many rows an equal model would need to pass.
+
+    The number is scaled up where the measure varies more than the shares of its labels.
+    """
     rows, turned = len(pairs.labels), int((pairs.lost | pairs.won).sum())
     if limits.measure == "accuracy":
         bands, needed = [], rows_needed(turned / rows, margin=margin, confidence=limits.confidence)
@@ -151,7 +161,7 @@ def _what_it_takes(pairs: Pairs, limits: PromotionParams, difference: Interval, 
 
 
 def _rare_labels(bands: list[Band], limits: PromotionParams) -> str:
-    """Which labels have too few rows, where most of the doubt is theirs."""
+    """A sentence on labels with too few rows, where most of the uncertainty comes from them."""
     if not bands:
         return ""
     widest = max(bands, key=lambda band: band.reach(1.0, 2 * limits.confidence - 1))

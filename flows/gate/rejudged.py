@@ -19,14 +19,14 @@ from stages.core.paths import Paths
 
 
 def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
-    """What gives the results of the model released at `revision` on a candidate's rows in the project at `root`.
+    """A function that gives the results of the model released at `revision` on a candidate's rows (project at `root`).
 
-    Where the rows are those that it was released with, its answers of then; else it answers all of them anew.
+    Where the rows are those of the release, it takes the answers from then; else the model answers all rows anew.
     """
 
     def on_rows_of(candidate: Results) -> Results:
         before = Side(root, revision)
-        # What was released, whatever this project would release now.
+        # The model that was released then, even if this project would now release another of its models.
         model = model_of(before.yaml(root / "params.yaml"), revision)
         known = results(before, model)
         rows = Side(root, None).hash_of(Paths(root).clean)

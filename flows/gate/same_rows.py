@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
 
 
 def pairs_of(candidate: Results, released: Results) -> Pairs | str:
-    """The rows in common, or in words why they cannot be compared."""
+    """The rows that both models answered, or, in words, the reason why they cannot be compared."""
     rows = len(candidate.row_ids)
     if not rows or not len(released.row_ids):
         return "one of the models has no predictions."
@@ -52,5 +52,5 @@ def points(share: float) -> str:
 
 
 def plain(value: float) -> str:
-    """One decimal, and more only where the number has them: 2.0, 0.25."""
+    """The number with one decimal, and with more only where it has them: 2.0, 0.25."""
     return f"{value:.1f}" if math.isclose(value, round(value, 1)) else f"{value:.6g}"

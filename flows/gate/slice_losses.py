@@ -1,4 +1,4 @@
-"""The gate's check of slices: is one surely worse, and what loss would be seen at all?"""
+"""The gate's check of slices: whether one is certainly worse, and how small a loss could be detected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Slice(NamedTuple):
         return self.after - self.before
 
     def least_seen(self, margin: float, chance: float) -> float:
-        """The smallest loss, as a share of its rows, that would have failed; with as many rows won as here. 1: none."""
+        """The smallest loss, as a share of the slice's rows, that would have failed, with as many rows won; 1: none."""
         for lost in range(self.won + 1, self.rows - self.won + 1):
             loss = (lost - self.won) / self.rows
             if loss > margin and mcnemar(lost, self.won, alternative="worse") < chance:
@@ -76,7 +76,7 @@ def _slice(name: str, pairs: Pairs, mask: np.ndarray, limits: PromotionParams) -
 
 
 def _doubt(unsure: list[Slice], judged: int, limits: PromotionParams, chance: float) -> str:
-    """How many slices have too few rows to rule a larger loss out, and the smallest loss that would be seen."""
+    """A sentence on how many slices have too few rows to rule out a larger loss, and the smallest detectable loss."""
     least, blind = max((part.least_seen(limits.slice_margin, chance), part) for part in unsure)
     return (
         f"For {len(unsure)} of {judged} the rows cannot rule out more: of {blind.name} ({blind.rows:,} rows) only a "

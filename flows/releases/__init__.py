@@ -1,1 +1,1 @@
-"""What has been released, and the data that it was trained on."""
+"""The released model, and the profile of the data that it was trained on."""

@@ -1,4 +1,4 @@
-"""The model that a commit releases, and whether its bytes are those that its dvc.lock names."""
+"""The model that a commit releases, and the check of its bytes against the hashes in its dvc.lock."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Model:
 def verify(root: Path, revision: str) -> None:
     """Rehash the model folder that `revision` would release, and check it against its manifest.
 
-    The bytes are those in DVC's cache, which DVC itself trusts unread; what is missing there comes from the default
-    remote, into a temporary folder. Raises ValueError where a file is not what dvc.lock says, or there is no such
-    model, and RuntimeError where nobody has a file.
+    The bytes are those in DVC's cache, which DVC itself trusts unread; missing files are fetched from the default
+    remote into a temporary folder. Raises ValueError where a file differs from dvc.lock, or there is no such model, and
+    RuntimeError where a file is available nowhere.
     """
     model = _model(root, commit_of(root, revision))
     with tempfile.TemporaryDirectory(prefix="winnow-") as temporary:
@@ -78,7 +78,7 @@ def _model(root: Path, commit: str) -> Model:
 
 
 def _hash_of(folder: str, lock: dict[str, Any]) -> str | None:
-    """What a dvc.lock says of the folder; None where it says nothing."""
+    """The hash of the folder in a dvc.lock; None where it has none."""
     for stage in (lock.get("stages") or {}).values():
         for out in stage.get("outs", []):
             md5 = str(out.get("md5"))
@@ -88,7 +88,7 @@ def _hash_of(folder: str, lock: dict[str, Any]) -> str | None:
 
 
 def has_newer(root: Path, commit: str) -> bool:
-    """Whether `commit` is what is checked out, and dvc.lock there has another model that was not committed."""
+    """Whether `commit` is checked out and the working tree's dvc.lock has another, uncommitted model."""
     if commit != git.commit_of(root, "HEAD"):
         return False
     model = _model(root, commit)
@@ -112,9 +112,9 @@ def _yaml_at(root: Path, commit: str, name: str) -> dict[str, Any]:
 
 
 def _link_cached(cache: Path, model: Model, folder: Path) -> bool:
-    """Links to the model's files in DVC's cache, each rehashed; False where one is missing there.
+    """Link the model's files in DVC's cache into `folder`, each rehashed. Returns False where one is missing there.
 
-    Raises ValueError for the first that was altered.
+    Raises ValueError for the first file that was altered.
     """
     listing = dvc_storage.cached(cache, model.md5)
     if not listing.is_file():
@@ -144,7 +144,7 @@ def _require_hash(path: Path, md5: str, what: str) -> None:
 
 
 def _fetch(root: Path, model: Model, folder: Path) -> None:
-    """The model folder by `dvc get`, of any commit: from cache and default remote, without a checkout; rehashed."""
+    """Get the model folder of any commit by `dvc get`, from cache or default remote, without a checkout; rehash it."""
     try:
         dvc_storage.get(root, model.folder, folder, revision=model.commit)
     except DvcError as error:
@@ -163,7 +163,7 @@ def _fetch(root: Path, model: Model, folder: Path) -> None:
 
 
 def _check_manifest(model: Model, folder: Path) -> None:
-    """What `winnow predict` checks too; it finds what was altered before DVC hashed it."""
+    """Check the folder against its manifest, as `winnow predict` does; this finds changes made before DVC hashed it."""
     try:
         model_folder.verify(folder)
     except (ValueError, OSError) as error:

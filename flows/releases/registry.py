@@ -1,4 +1,4 @@
-"""The tags of releases as GTO makes and reads them."""
+"""The release tags, as GTO makes and reads them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST_VERSION = "v1.0.0"
 
 @contextlib.contextmanager
 def registry(root: Path) -> Iterator[Git]:
-    """The repository, as GTO wants it. What GTO raises inside comes out as a RuntimeError."""
+    """The git repository as a GTO object. Errors that GTO raises inside become RuntimeErrors."""
     scm = Git(str(root))
     try:
         yield scm
@@ -43,7 +43,7 @@ def versions(root: Path) -> dict[str, str]:
 
 
 def assignments(root: Path) -> list[tuple[str, str]]:
-    """(tag, commit) of what was put into production, and not taken out by hand (`gto deprecate`); oldest first."""
+    """(tag, commit) of each assignment to production that was not withdrawn by hand (`gto deprecate`); oldest first."""
     with registry(root) as scm:
         tags = [(parse_name(tag.name), tag) for tag in find(name=ARTIFACT, stage=STAGE, scm=scm)]
     found: list[tuple[str, str]] = []
@@ -71,7 +71,10 @@ def assign(root: Path, version: str, message: str) -> None:
 
 
 def _wait_for_second_after(moment: int) -> None:
-    """GTO and DVC go by the seconds of the tags: the next one must be later, so that they say what is said here."""
+    """Wait until the second `moment` is over, or warn where that is far ahead.
+
+    GTO and DVC order tags by their seconds: the next tag needs a later one, for the order to be the same there.
+    """
     ahead = moment + 1 - time.time()
     if ahead > 1:
         log.warning(

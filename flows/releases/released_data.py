@@ -1,7 +1,7 @@
-"""The profile of the last released data, in metrics/released_data.json: what `validate` compares new data with.
+"""The profile of the last released data, in metrics/released_data.json, with which `validate` compares new data.
 
-It is a file in git that the stage depends on, so DVC knows when to compare anew. A release writes it into the working
-tree, and a retraining into its own, before it runs anything.
+It is a file in git that the stage depends on, so that DVC knows when to compare again. A release writes it into the
+working tree, and a retraining into its own worktree, before it runs any stage.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ NOTHING = "{}\n"  # nothing to compare with
 
 
 def profile_of(root: Path, revision: str) -> str | None:
-    """The text of the profile that `revision` was made of; None where it has none, as before there were any."""
+    """The text of the data profile of `revision`; None where it has none, as in versions before profiles existed."""
     return Side(root, revision).text(Paths(root).data_profile)
 
 
 def remember(root: Path, profile: str) -> bool:
-    """Have `validate` at `root` compare with this profile from now on. Gives whether it did not before."""
+    """Make `validate` at `root` compare with this profile from now on. Returns whether that is a change."""
     path = Paths(root).released_data
     if path.is_file() and path.read_text(encoding="utf-8") == profile:
         return False
@@ -32,7 +32,7 @@ def remember(root: Path, profile: str) -> bool:
 
 
 def drift(root: Path) -> tuple[str, ...]:
-    """What the last run of `validate` that failed says of drift; nothing where something else was wrong as well."""
+    """The drift complaints of the last failed run of `validate`; empty where any other expectation failed as well."""
     path = Paths(root).validation_report.with_name("validation-failed.json")
     if not path.is_file():
         return ()

@@ -34,7 +34,7 @@ class Release:
 
 
 def released(root: Path) -> Release | None:
-    """What production points at, by the tags of this clone; None where nothing was ever released.
+    """The release in production, according to the tags of this clone; None where there is none yet.
 
     Raises as `history` does.
     """
@@ -42,7 +42,7 @@ def released(root: Path) -> Release | None:
 
 
 def history(root: Path) -> tuple[Release, ...]:
-    """What production pointed at, newest first, by the tags of this clone; a rollback is an entry of its own.
+    """All releases, newest first, according to the tags of this clone; a rollback is an entry of its own.
 
     Raises ValueError where there is no git repository, and where a shallow clone lacks tags that origin has.
     """
@@ -97,7 +97,7 @@ def rollback(root: Path, *, push: bool = True) -> Release:
 
 
 def _path(releases: tuple[Release, ...]) -> list[Release]:
-    """The releases that led to the newest one, oldest first: what was rolled back is left out."""
+    """The releases that led to the newest one, oldest first, without those that were rolled back."""
     path: list[Release] = []
     for release in reversed(releases):
         if release in path:

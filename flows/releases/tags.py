@@ -49,7 +49,7 @@ def _origin_tags(root: Path) -> dict[str, str]:
 
 
 def require_tags(root: Path) -> None:
-    """Raise ValueError where this is a shallow clone without all release tags: what they say would be wrong."""
+    """Raise ValueError where this is a shallow clone without all release tags: conclusions from them would be wrong."""
     folder = _common_folder(root)
     if not (folder / "shallow").is_file() or not git.has_origin(root):
         return
@@ -63,7 +63,7 @@ def require_tags(root: Path) -> None:
 
 @contextlib.contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Keep other releases of this clone, worktrees included, out; what a killed one left locked is opened."""
+    """Keep other releases of this clone, worktrees included, out; remove the stale tag locks of a killed one."""
     folder = _common_folder(root)
     with one_at_a_time(folder / "winnow-releases.lock", lambda who: log.info("Waiting for a release by %s", who)):
         for left in (folder / "refs/tags").glob(f"{ARTIFACT}[@#]*.lock"):
@@ -75,9 +75,9 @@ def alone(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def published(root: Path, push: bool) -> Iterator[bool]:
-    """Origin's tags are fetched; those made inside are pushed, with what origin lacks, or taken back if that fails.
+    """Fetch origin's tags; at the end push all that origin lacks, or delete those made inside if that fails.
 
-    Gives whether the newest assignment is one that origin lacks: a killed call made it.
+    Gives whether the newest assignment is missing at origin, because the call that made it was killed.
     """
     remote = push and git.has_origin(root)
     theirs = receive(root) if remote else {}
@@ -95,7 +95,7 @@ def published(root: Path, push: bool) -> Iterator[bool]:
 
 
 def receive(root: Path) -> dict[str, str]:
-    """Fetch origin's release tags, where this clone has not got them all. Gives those of origin."""
+    """Fetch origin's release tags where this clone lacks some. Returns the tags at origin."""
     theirs, ours = _origin_tags(root), tags_here(root)
     if theirs.items() <= ours.items():
         return theirs

@@ -1,4 +1,4 @@
-"""One retraining, as the parts of the flow `retrain` hand it on; how its network tasks are retried, and how it stops.
+"""One retraining: the record passed between the parts of the flow `retrain`, the retries of its network tasks, its end.
 
 Annotations are objects here: Prefect sends the flow to another process, where the names of its types are not known.
 """
@@ -28,7 +28,7 @@ PASSES = re.compile(
 
 
 class StopError(Exception):
-    """The run ends here, and this is its state."""
+    """The end of the run, with its state."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state.message)
@@ -55,7 +55,7 @@ NETWORK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Job:
-    """One retraining: of which clone, in which worktree, from which commit."""
+    """One retraining: its clone, its worktree, and the commit it starts from."""
 
     root: Path
     worktree: Path

@@ -1,4 +1,4 @@
-"""What a proposal may change: data and results, and nothing that runs or decides. This file alone says it.
+"""The files that a proposal may change: data and results, and nothing that runs or decides; stated here alone.
 
     dvc.lock       as it comes
     metrics/       files of JSON
@@ -6,7 +6,8 @@
     DATA           files of rows, where git keeps the data (ingest.path)
     DATA.dvc       hashes and sizes, where DVC keeps the data
 
-All of them are plain files. Where the data is, the commit below the proposal says, never the proposal itself.
+All of them are plain files. The place of the data is taken from the commit below the proposal, never from the proposal
+itself.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ ABSENT, PLAIN, EXECUTABLE = "000000", "100644", "100755"  # git's modes
 KINDS = {EXECUTABLE: "executable", "120000": "a symlink", "160000": "a submodule"}
 AS_WRITTEN = {"GIT_NO_REPLACE_OBJECTS": "1"}  # no other commit or file stands in for one
 REVISION = "ingest.hub.revision"
-# What DVC writes anew into a .dvc file when its data changes; paths, addresses and commands are not among it.
+# Keys that DVC rewrites in a .dvc file when its data changes; paths, addresses and commands are not among them.
 _MEASURED = re.compile(
     r"^((?: |- )*(?:md5|size|nfiles|etag|checksum|mtime|version_id|rev_lock)): +[\w.:+'\"-]+$", re.MULTILINE
 )
 
 
 class Change(NamedTuple):
-    """A path that two commits have differently; a mode is ABSENT where a commit lacks it."""
+    """A path that differs between two commits; a mode is ABSENT where a commit lacks it."""
 
     path: str
     mode_before: str
@@ -44,14 +45,14 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class _Step:
-    """From one commit to the next, in the project at `root`; `prefix` leads to it from git's top folder."""
+    """A step from one commit to the next, in the project at `root`; `prefix` is its path from git's top folder."""
 
     root: Path
     before: str
     after: str
     prefix: str
     data: PurePosixPath | None
-    """Within the project; None where the data lies outside."""
+    """The path of the data within the project; None where it lies outside."""
 
     def texts(self, name: str) -> tuple[str, str]:
         """The file `name` of the project before and after."""
@@ -66,13 +67,13 @@ class _Step:
 def refusal(root: Path, commit: str, base: str) -> str | None:
     """Why `commit` cannot be released unseen on top of `base`, in words; None where it is one step of data and results.
 
-    Both are commits. Nothing of what the commit says of itself counts.
+    Both are commits. Nothing that the commit says about itself counts.
     """
     return misplaced(root, commit, base) or next(more_than_results(root, f"{commit}^", commit), None)
 
 
 def misplaced(root: Path, commit: str, base: str) -> str | None:
-    """In words, that `commit` is no single step from a commit that `base` has; None where it is."""
+    """A complaint that `commit` is no single step from a commit that `base` has; None where it is one."""
     parents = git.read(root, "rev-list", "--parents", "--max-count=1", commit, **AS_WRITTEN).split()[1:]
     if len(parents) != 1:
         return f"it has {len(parents)} parents, and a proposal has one"
@@ -82,7 +83,7 @@ def misplaced(root: Path, commit: str, base: str) -> str | None:
 
 
 def more_than_results(root: Path, before: str, after: str) -> Iterator[str]:
-    """What differs between two commits and is more than data and results, in words."""
+    """The differences between two commits that are more than data and results, in words."""
     prefix = git.read(root, "rev-parse", "--show-prefix")
     step = _Step(root, before, after, prefix, _data(root, before))
     for change in changes(root, before, after):
@@ -91,7 +92,7 @@ def more_than_results(root: Path, before: str, after: str) -> Iterator[str]:
 
 
 def changes(root: Path, before: str, after: str) -> Iterator[Change]:
-    """Every path that differs between two commits, from git's top folder; a file that moved is two."""
+    """Every path that differs between two commits, from git's top folder; a moved file counts as two paths."""
     options = ["-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none"]
     fields = git.read(root, "diff-tree", *options, before, after, **AS_WRITTEN).split("\0")
     for told, path in zip(fields[0::2], fields[1::2], strict=False):
@@ -100,7 +101,7 @@ def changes(root: Path, before: str, after: str) -> Iterator[Change]:
 
 
 def _data(root: Path, commit: str) -> PurePosixPath | None:
-    """Where the params.yaml of `commit` has the data; None where that is not within the project."""
+    """The path of the data in the params.yaml of `commit`; None where that is not within the project."""
     done = git.attempt(root, "show", f"{commit}:./params.yaml", **AS_WRITTEN)
     section = (parse(done.stdout, "params.yaml") or {}).get("ingest") or {}
     path = os.path.normpath(str(section.get("path", "..")))
@@ -108,7 +109,7 @@ def _data(root: Path, commit: str) -> PurePosixPath | None:
 
 
 def _fault(step: _Step, change: Change) -> str | None:
-    """What is wrong with one change, after its path; None where a proposal may make it."""
+    """The fault of one change, phrased to follow its path; None where a proposal may make it."""
     modes = {change.mode_before, change.mode_after} - {ABSENT}
     if modes not in ({PLAIN}, {EXECUTABLE}) or (modes == {EXECUTABLE} and ABSENT in change[1:]):
         return f"is {next(KINDS.get(mode, f'of the mode {mode}') for mode in sorted(modes - {PLAIN}))}"
@@ -130,7 +131,7 @@ def _fault(step: _Step, change: Change) -> str | None:
 
 
 def _is_rows(step: _Step, name: PurePosixPath) -> bool:
-    """Whether it is a file that Winnow reads rows from, where the data is."""
+    """Whether it is a file of rows that Winnow reads, in the place of the data."""
     if step.data is None or not (name == step.data or step.data in name.parents):
         return False
     return name.name.lower().removesuffix(".gz").endswith(ENDINGS)
@@ -145,7 +146,7 @@ def _points_at_data(step: _Step, name: PurePosixPath) -> bool:
 
 
 def _only_revision(step: _Step) -> bool:
-    """Whether params.yaml after is that of before with another revision of the dataset on the Hub, to the letter."""
+    """Whether the two params.yaml differ in nothing but the revision of the dataset on the Hub, byte for byte."""
     before, after = step.texts("params.yaml")
     known, found = (set(re.findall(r"\b[0-9a-f]{40}\b", text)) for text in (before, after))
     if len(found - known) != 1:

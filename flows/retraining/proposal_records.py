@@ -1,7 +1,7 @@
-"""What this clone found out about proposals by itself, by their commits.
+"""Records of this clone about proposals, by their commits.
 
-A branch, its commits and their messages come from whoever may push. So nothing is released for what they say: only
-for a record that is in the .git folder of this clone, which no push, fetch, merge or checkout can write.
+A branch, its commits and their messages come from whoever may push. So nothing is released because of their content,
+but only because of a record in the .git folder of this clone, which no push, fetch, merge or checkout can write.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from flows.running import git
 
 @dataclass(frozen=True)
 class Judged:
-    """What the gate said here of a commit that this clone made."""
+    """The gate's verdict in this clone on a commit that this clone made."""
 
     gate: str  # "pass", "fail", "inconclusive", "no verdict"
     against: str | None  # the commit that was released then, in full; None: nothing was
 
 
 def judged(root: Path, commit: str) -> Judged | None:
-    """The verdict of this clone on `commit`; None where it gave none."""
+    """This clone's verdict on `commit`; None where it gave none."""
     known = _known(root, commit)
     return Judged(known["gate"] or "", known.get("against")) if "gate" in known else None
 
 
 def remember(root: Path, commit: str, verdict: Judged) -> None:
-    """Keep the verdict on `commit`: before a branch names it."""
+    """Keep the verdict on `commit`, before a branch names it."""
     _keep(root, commit, {"gate": verdict.gate, "against": verdict.against})
 
 
 def is_refused(root: Path, commit: str) -> bool:
-    """Whether this clone has said of `commit` before that it is no proposal."""
+    """Whether this clone has recorded before that `commit` is no proposal."""
     return "refused" in _known(root, commit)
 
 
 def refuse(root: Path, commit: str, why: str) -> None:
-    """Remember that `commit` is no proposal, so that it is said once."""
+    """Record that `commit` is no proposal, so that this is reported only once."""
     _keep(root, commit, {"refused": why})
 
 
@@ -61,5 +61,5 @@ def _keep(root: Path, commit: str, content: Mapping[str, str | None]) -> None:
 
 
 def _file(root: Path, commit: str) -> Path:
-    """Of a commit's full hash; all worktrees of the clone share the folder."""
+    """The file of the record, named by a commit's full hash; all worktrees of the clone share the folder."""
     return (root / git.read(root, "rev-parse", "--git-common-dir")).resolve() / f"winnow/proposals/{commit}.json"

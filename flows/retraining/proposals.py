@@ -1,4 +1,4 @@
-"""A retrained model as a branch that somebody can merge: the same inputs make one proposal, however often they come."""
+"""A retrained model as a branch that somebody can merge; the same inputs make one proposal, however often they come."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GH_SECONDS = 120
 
 @dataclass(frozen=True)
 class Proposal:
-    """An open proposal, and the verdict that this clone gave on its commit; None: it was made elsewhere."""
+    """An open proposal, and this clone's verdict on its commit; None: the commit was made elsewhere."""
 
     reference: str  # "refs/remotes/origin/winnow/retrain-0a1b2c3d4e5f"
     commit: str
@@ -37,15 +37,15 @@ class Proposal:
 
     @property
     def name(self) -> str:
-        """The branch as people write it."""
+        """The branch's name as people write it."""
         return short(self.reference)
 
 
 def same_inputs(root: Path, worktree: Path, base: str, on_refused: Callable[[str], object]) -> Proposal | None:
-    """The open proposal that was made of what `worktree` holds, of this clone before others; None where there is none.
+    """The open proposal made of the inputs in `worktree`, one of this clone before others; None where there is none.
 
-    DVC judges: with that proposal's dvc.lock, no stage would run. A proposal is open until `base` has it.
-    `on_refused` hears once of each branch from elsewhere that only looks like one.
+    DVC judges: with that proposal's dvc.lock, no stage would run. A proposal is open until `base` has it. `on_refused`
+    is told once of each branch from elsewhere that only looks like a proposal.
     """
     for found in sorted(_open(root, base), key=lambda proposal: proposal.judged is None):
         if found.judged is None and _is_refused(root, found, base, on_refused):
@@ -69,13 +69,13 @@ def _is_refused(root: Path, found: Proposal, base: str, on_refused: Callable[[st
 
 
 def _fits(worktree: Path, lock: str) -> bool:
-    """Whether no stage would run with the text `lock` as dvc.lock; what DVC cannot read does not fit."""
+    """Whether no stage would run with the text `lock` as dvc.lock; a text that DVC cannot read does not fit."""
     if _has_alias(lock):
         return False
     stages = lock_of(worktree).get("stages", {}).values()
     outs = [out["path"] for stage in stages for out in stage.get("outs", [])]
-    # What is not here counts as what the lock says it is: so metrics of another run go out of the way. Which those
-    # are, the worktree says: `lock` may name any file of this machine.
+    # Missing outs count as unchanged since the lock, so metrics of another run are moved out of the way. The worktree's
+    # own dvc.lock names them, as `lock` may name any file of this machine.
     aside = {path: path.read_bytes() for path in map(worktree.joinpath, ("dvc.lock", *outs)) if path.is_file()}
     try:
         for path in aside:
@@ -91,7 +91,7 @@ def _fits(worktree: Path, lock: str) -> bool:
 
 
 def _has_alias(text: str) -> bool:
-    """Whether it is no YAML, or says something by reference, as DVC never does: a few lines of that fill a memory."""
+    """Whether the text is no YAML or has aliases, which DVC never writes: a few lines of them can fill the memory."""
     try:
         return any(isinstance(event, AliasEvent) for event in YAML(typ="safe").parse(text))
     except YAMLError:
@@ -99,7 +99,7 @@ def _has_alias(text: str) -> bool:
 
 
 def _open(root: Path, base: str) -> list[Proposal]:
-    """Proposals that are no part of `base`, newest first: of this clone, and those that only origin has."""
+    """Proposals that `base` does not have, newest first: those of this clone, and those that only origin has."""
     form, patterns = "%(objectname) %(refname)", [f"refs/heads/{PREFIX}*", f"refs/remotes/origin/{PREFIX}*"]
     listed = git.read(
         root, "for-each-ref", "--sort=-committerdate", f"--format={form}", f"--no-merged={base}", *patterns
@@ -112,9 +112,9 @@ def _open(root: Path, base: str) -> list[Proposal]:
 
 
 def commit(worktree: Path, subject: str, body: str, gate: str) -> str:
-    """Commit everything of `worktree` but what git ignores; no branch moves. Returns the commit.
+    """Commit everything in `worktree` that git does not ignore, without moving a branch. Returns the commit.
 
-    What the gate said is told in a trailer, for people.
+    The gate's verdict is put into a trailer, for people.
     """
     git.read(worktree, "add", "--all")
     message = masked(f"{subject}\n\n{body.rstrip()}\n\n{GATE}: {gate}\n")
@@ -125,19 +125,19 @@ def commit(worktree: Path, subject: str, body: str, gate: str) -> str:
 
 
 def claimed(root: Path, commit: str) -> str:
-    """What a commit says that the gate said: anybody can write that, so it is a reason to do nothing, and no other."""
+    """The gate's verdict in a commit's trailer, which anybody can write: it is only ever a reason to do nothing."""
     return git.read(root, "show", "--no-patch", f"--format=%(trailers:key={GATE},valueonly)", commit).strip()
 
 
 def branch_name(worktree: Path) -> str:
-    """By what went in, so that the same inputs give the same name."""
+    """A branch name derived from the inputs, so that the same inputs give the same name."""
     return f"{PREFIX}{_inputs(worktree)[:12]}"
 
 
 def free_name(root: Path, name: str, made: str) -> str:
     """The branch's name for the commit `made`: `name`, with a part of the hash where a commit from elsewhere has that.
 
-    What others pushed stays as it is.
+    Branches that others pushed stay as they are.
     """
     there = [git.attempt(root, "rev-parse", "--verify", "--quiet", ref).stdout.strip() for ref in _references(name)]
     taken = any(found and proposal_records.judged(root, found) is None for found in there)
@@ -168,7 +168,7 @@ def _inputs(worktree: Path) -> str:
 
 
 def publish(root: Path, name: str, made: str) -> None:
-    """The branch `name` at the commit `made`, here and at origin where there is one.
+    """Publish the branch `name` at the commit `made`, here and at origin where there is one.
 
     Raises GitError where origin refuses, or has got another branch of that name meanwhile; the branch is then here, and
     the next attempt sends it.
@@ -187,14 +187,14 @@ def short(reference: str) -> str:
 
 
 def was_sent(root: Path, reference: str, made: str) -> bool:
-    """Whether all of the proposal was sent once; a branch that is at origin no more was taken away by somebody."""
+    """Whether all of the proposal was sent once; if its branch is missing at origin, somebody has removed it there."""
     if not git.has_origin(root) or reference.startswith("refs/remotes/"):
         return True
     return git.attempt(root, "rev-parse", "--verify", "--quiet", _sent(short(reference))).stdout.strip() == made
 
 
 def mark_sent(root: Path, name: str, made: str) -> None:
-    """Remember that the proposal `name` was sent as the commit `made`."""
+    """Record that the proposal `name` was sent as the commit `made`."""
     git.read(root, "update-ref", _sent(name), made)
 
 

@@ -1,4 +1,4 @@
-"""What a retraining does with its result: it is judged, proposed as a branch, and released where that is wanted.
+"""The handling of a retraining's result: it is judged, proposed as a branch, and released where that is wanted.
 
     proposed before? -- by this clone ----> what is left of it is done
                      -- by another one ---> nothing; to be released unseen, all is run and judged here
@@ -34,7 +34,7 @@ from flows.running.locks import lock_file, one_at_a_time
 
 
 def proposed_before(job: Job, approve: Approval) -> Proposal | None:
-    """An open proposal of the same inputs, whose verdict is known where that matters; None where there is none.
+    """An open proposal of the same inputs, with its verdict known where that matters; None where there is none.
 
     One for which drift was accepted was compared with nothing. Where none is found, the worktree's data is compared
     with that of the release from here on.
@@ -52,9 +52,9 @@ def proposed_before(job: Job, approve: Approval) -> Proposal | None:
 
 
 def _is_to_be_judged_here(job: Job, found: Proposal, approve: Approval) -> bool:
-    """Whether a proposal is to be released that this clone knows from its branch alone: then all is run again here.
+    """Whether a proposal that is to be released is known from its branch alone: then all is run and judged here again.
 
-    What such a branch says may be forged, and what its dvc.lock names need not come from the data that it names.
+    The texts of such a branch may be forged, and the outs in its dvc.lock need not come from the data in it.
     """
     if found.judged or approve == "by hand" or proposals.claimed(job.root, found.commit) != "pass":
         return False
@@ -83,7 +83,7 @@ def propose(job: Job, branch: str, approve: Approval, news: tuple[str, ...]) -> 
 
 
 def _review(job: Job) -> Review:
-    """Against what is released, or else against where the run started."""
+    """The review against the release, or else against the commit that the run started from."""
     released = job.released.revision if job.released else None
     judge = rejudged(job.worktree, released) if released else (lambda _: None)
     return gather(job.worktree, released or job.start, released=judge, again=partial(rejudged, job.worktree))
@@ -103,18 +103,18 @@ def _why(decision: Decision | None) -> str:
 
 @task(**NETWORK, task_run_name="send data")
 def send_data(job: Job) -> None:
-    """Data and models to the DVC remote: before any branch names them."""
+    """Send data and models to the DVC remote, before any branch names them."""
     dvc_storage.push(job.worktree, get_run_logger().info, children=job.children)
 
 
 @task(**NETWORK, task_run_name="send branch")
 def send_branch(root: Path, name: str, commit: str) -> None:
-    """The proposal's branch, here and at origin."""
+    """Publish the proposal's branch, here and at origin."""
     proposals.publish(root, name, commit)
 
 
 def finish(job: Job, found: Proposal, branch: str, approve: Approval) -> State:
-    """Do what a run that was killed, or refused, has left undone of a proposal; one from elsewhere stays as it is."""
+    """Complete a proposal that a killed or refused run has left unfinished; one from elsewhere stays as it is."""
     if found.judged is None:
         return skipped(f"already proposed: {found.name}, which this clone did not make")
     if not proposals.was_sent(job.root, found.reference, found.commit):
@@ -133,9 +133,9 @@ def finish(job: Job, found: Proposal, branch: str, approve: Approval) -> State:
 
 
 def _send(job: Job, name: str, commit: str, branch: str, subject: str, body: str) -> tuple[str, str | None]:
-    """The branch, and a pull request, once: what a reviewer closes stays closed.
+    """Send the branch and open a pull request, both only once: a request that a reviewer closes stays closed.
 
-    Returns the branch's name, which is another than `name` where somebody has that, and the request's address.
+    Returns the branch's name, which differs from `name` where that is taken, and the request's address.
     """
     free = proposals.free_name(job.root, name, commit)
     send_branch(job.root, free, commit)
@@ -157,7 +157,7 @@ def _pull_request(job: Job, name: str, branch: str, subject: str, body: str) -> 
 
 
 def _promote(job: Job, branch: str, commit: str, told: str) -> State:
-    """Release the proposal, and let the branch have it where that loses nothing."""
+    """Release the proposal, and move the branch to it where nothing is lost by that."""
     with one_at_a_time(lock_file(job.root, "reproduce"), lambda who: job.log(f"waiting: {who} reproduces here")):
         release = releases.promote(job.root, commit)
     if git.has_origin(job.root):

@@ -1,4 +1,4 @@
-"""The newest data, brought into a worktree: a new revision on the Hub, an import's source, files that changed here."""
+"""The newest data, brought into a worktree: a new revision on the Hub, an import's source, files changed here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, ch
 
 
 def pointers_of(worktree: Path, path: Path) -> tuple[Path, ...]:
-    """The .dvc files, from the project's folder, whose data `path` is, lies in, or holds."""
+    """The .dvc files, by paths from the project's folder, whose data is `path`, contains it, or lies in it."""
     for part in (path, *path.parents[:-1]):
         if (worktree / f"{part}.dvc").is_file():
             return (Path(f"{part}.dvc"),)
@@ -51,14 +51,14 @@ def pointers_of(worktree: Path, path: Path) -> tuple[Path, ...]:
 
 
 def inputs_of(root: Path, params: Params) -> list[Path]:
-    """The data, and a pretrained model in a folder, that the pipeline reads from within the project at `root`."""
+    """The data, and a pretrained model in a folder, that the pipeline reads from the project at `root`."""
     model = Path(params.model.name)
     data = [] if params.ingest.is_outside else [Path(params.ingest.path)]
     return [path for path in (*data, *([model] if (root / model).is_dir() else [])) if not path.is_absolute()]
 
 
 def not_here(worktree: Path, inputs: Iterable[Path]) -> list[str]:
-    """The .dvc files of those `inputs` that DVC keeps and that are not in `worktree` yet."""
+    """The .dvc files of those `inputs` that DVC keeps and that `worktree` does not have yet."""
     return [
         str(pointer)
         for path in inputs
@@ -68,7 +68,7 @@ def not_here(worktree: Path, inputs: Iterable[Path]) -> list[str]:
 
 
 def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log) -> Iterator[str]:
-    """Files in git: what differs in the clone from the clone's own commit is new; what git ignores is no data."""
+    """Copy the clone's uncommitted changes to data in git; they are the news. Files that git ignores are no data."""
     ignored = git.read(
         root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", str(path), **LITERAL
     )
@@ -94,7 +94,7 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log)
     dvc_storage.remove(worktree / path)
     for name in names:
         _copy(root, worktree, Path(name))
-    # What git keeps of an ignored folder was added by force; so it is in the proposal.
+    # Files that git tracks in an ignored folder were added by force, so they are part of the proposal.
     git.read(
         worktree, "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul", text="\0".join(names), **LITERAL
     )
@@ -138,9 +138,9 @@ def _from_hub(worktree: Path, params: Params) -> Iterator[str]:
 
 
 def _copy(root: Path, worktree: Path, path: Path) -> None:
-    """Make `path` in the worktree what it is in the clone at `root`; what only the worktree has goes.
+    """Make `path` in the worktree the same as in the clone at `root`; files that only the worktree has are removed.
 
-    Raises ValueError for links in what is copied, and on the way to where it goes.
+    Raises ValueError for links among the copied files, and on the way to their destination.
     """
     refuse_links(path, root)
     refuse_link(path.parent, worktree)
@@ -148,7 +148,7 @@ def _copy(root: Path, worktree: Path, path: Path) -> None:
     dvc_storage.remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=False)  # of links only those to DVC's cache are left
+        shutil.copytree(source, target, symlinks=False)  # the only links left are those to DVC's cache
     else:
         shutil.copy2(source, target)
 

@@ -1,4 +1,4 @@
-"""Where a retraining starts: whether the clone can be retrained, for which branch, and from which commit."""
+"""The start of a retraining: whether the clone can be retrained, for which branch, and from which commit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def base_branch(root: Path, base: str | None) -> str:
 
 
 def _heads(root: Path, branch: str) -> tuple[str, str]:
-    """The commits of the branch here and at origin; empty where it is not."""
+    """The commits of the branch here and at origin; empty where the branch is missing."""
     here, there = (
         git.attempt(root, "rev-parse", "--verify", "--quiet", f"refs/{kind}/{branch}^{{commit}}").stdout.strip()
         for kind in ("heads", "remotes/origin")
@@ -48,7 +48,7 @@ def _heads(root: Path, branch: str) -> tuple[str, str]:
 
 
 def check_published(root: Path, branch: str) -> None:
-    """Raises ValueError where to publish a release would publish commits that somebody has not pushed yet."""
+    """Raises ValueError where publishing a release would also publish commits that somebody has not pushed yet."""
     here, there = _heads(root, branch)
     if here and there and not _is_part(root, here, there):
         raise ValueError(
@@ -58,9 +58,9 @@ def check_published(root: Path, branch: str) -> None:
 
 
 def start_of(root: Path, branch: str, released: Release | None, log: Callable[[str], None]) -> str:
-    """The commit to start from: the branch, or what is newer: origin's, or a release of new data on top of it.
+    """The commit to start from: the branch, or a newer one: origin's, or a release of new data on top of it.
 
-    A release that has more than that has code that the branch has not taken, and a tag is no reason to run it.
+    A release with more changes than that has code that the branch has not taken, and a tag is no reason to run it.
     """
     start, *newer = filter(None, _heads(root, branch))
     for commit in newer:
@@ -79,7 +79,7 @@ def _is_part(root: Path, commit: str, of: str) -> bool:
 
 
 def tell_what_stays(job: Job) -> None:
-    """Say which changes in the clone have no part in this, since they are not committed."""
+    """Log which changes in the clone are left out because they are not committed."""
     path = Path(job.params.ingest.path)
     data = [] if job.params.ingest.is_outside else [path, *pointers_of(job.worktree, path)]
     taken = [f":(exclude,literal){file.as_posix()}" for file in data]

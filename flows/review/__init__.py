@@ -1,1 +1,1 @@
-"""What a change did, gathered from git and DVC, and shown: in Markdown, as a page, in cards and tables."""
+"""The review of a change: its effects, gathered from git and DVC, as Markdown, as a page, in cards and tables."""

@@ -1,4 +1,4 @@
-"""The model card and the data card, from params.yaml and metrics/: the numbers of the review, for who uses the model.
+"""The model card and the data card, from params.yaml and metrics/: the review's numbers for users of the model.
 
 Source: Mitchell et al. 2019, arXiv:1810.03993; Gebru et al. 2021, arXiv:1803.09010.
 """
@@ -24,7 +24,7 @@ GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not ed
 
 
 def cards_of(root: Path) -> dict[Path, str]:
-    """The text of each card, by its path; none before there are metrics."""
+    """The text of each card, by its path; no cards before there are metrics."""
     paths = Paths(root)
     if not paths.cleaning_report.is_file():
         return {}
@@ -52,7 +52,7 @@ def _student(distill: DistillParams) -> str:
 
 
 def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
-    """What the released model is, how it was made, how good it is, and where it is not."""
+    """The model card: the released model, how it was made, how good it is, and where it is weak."""
     labels = list(quality["per_label"])
     kind = "texts" if params.ingest.text_pair_column is None else "pairs of texts"
     head = {"pipeline_tag": "text-classification", "base_model": params.model.name, "license": "apache-2.0"}
@@ -78,7 +78,7 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
 
 
 def _pruned(root: Path) -> str:
-    """What was cut out of it, where something was."""
+    """A phrase on the parts that pruning left; empty where nothing was pruned."""
     left = pruned_to(_json(Paths(root).pruning_report))
     return f" pruned to {left}," if left else ""
 
@@ -149,7 +149,7 @@ def _fairness_lines(fairness: Mapping[str, Any]) -> Iterator[str]:
 
 
 def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, Any]) -> str:
-    """Where the rows came from, what was dropped and why, how they were split."""
+    """The data card: where the rows come from, how many were dropped and why, how they were split."""
     dropped = [(name.replace("_", " "), f"{n:,}") for name, n in sorted(cleaning["dropped_by_reason"].items()) if n]
     splits = [
         (split, f"{cleaning['rows'][split]:,}", value(tokens.get(split, {}).get("mean_tokens"), ""),

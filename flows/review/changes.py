@@ -1,4 +1,4 @@
-"""What differs between two revisions: parameters, stages, numbers. Pure: values in, records out."""
+"""The differences between two revisions: parameters, stages, numbers. Pure: values in, records out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.measures.score import Interval, independent_difference
 
 
 class Shown(NamedTuple):
-    """A number of a metrics file, and how to read it."""
+    """A number of a metrics file, and how it is shown."""
 
     key: str
     unit: Unit
@@ -43,7 +43,7 @@ COST = (
 
 
 def params(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[ParamChange]:
-    """Every value that differs, by its dotted key; in the order of the newer file."""
+    """Every parameter that differs, by its dotted key; in the order of the newer file."""
     old, new = dict(_flat(before)), dict(_flat(after))
     for key in dict.fromkeys([*new, *old]):
         if old.get(key) != new.get(key):
@@ -59,7 +59,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def stages(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[StageChange]:
-    """The stages whose entry in dvc.lock is another, with what is another in it."""
+    """The stages whose entries in dvc.lock differ, with the differences."""
     old, new = before.get("stages") or {}, after.get("stages") or {}
     for name in dict.fromkeys([*new, *old]):
         if name not in new:
@@ -71,7 +71,7 @@ def stages(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Stag
 
 
 def _reasons(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Why a stage ran: its command, what it reads, its parameters; where none differs, that its outs do."""
+    """Why a stage ran: its command, its dependencies, its parameters; where none differs, its changed outs."""
     found = False
     if old.get("cmd") != new.get("cmd"):
         found = True
@@ -106,12 +106,12 @@ def metrics(
     same_data: bool = True,
     not_run: Collection[str] = (),
 ) -> Iterator[MetricChange]:
-    """The numbers of one model before and after; the interval of the difference where one can be given.
+    """The numbers of one model before and after, with the interval of the difference where there is one.
 
-    Intervals of quality are of the same rows, in pairs, where both have them; else of two sets of rows that share
-    some. Of sets that share none, and of other labels, nothing is said. Costs are judged as `flows.review.timing` says.
-    `same_data`: whether the clean rows are the same, for results without predictions. `not_run`: what of the model
-    is of before, "quality" or "cost".
+    Intervals of quality are computed in pairs where both have the same rows, else from two sets of rows that share
+    some. For sets that share none, and for other labels, there is none. Costs are judged by the rule of
+    `flows.review.timing`. `same_data`: whether the clean rows are the same, for results without predictions. `not_run`:
+    the outdated parts of the model's figures, "quality" or "cost".
     """
     yield from _quality(model, old, new, settings, notes, "not run" if "quality" in not_run else None, same_data)
     yield from _costs(model, old, new, notes, "not run" if "cost" in not_run else None)
@@ -142,7 +142,7 @@ def _quality(
 
 
 def apart(old: Results, new: Results, *, same_data: bool) -> str:
-    """In words, why the quality of two results is of two things and no change; empty where it can be compared."""
+    """Why the quality of two results cannot be compared, in words; empty where it can."""
     given = [set(side.names) for side in (old, new)]
     before, now = given if all(given) else [set(side.quality.get("per_label") or {}) for side in (old, new)]
     if before and now and before != now:
@@ -181,7 +181,7 @@ def _judged(change: MetricChange, found: timing.Compared) -> MetricChange:
 
 
 def by_label(model: str, old: Results, new: Results, confidence: float) -> Iterator[LabelChange]:
-    """Of each label, its rows that became right or wrong; both results are of the same rows, in one order.
+    """For each label, its rows that became right or wrong; both results have the same rows, in one order.
 
     A label is better or worse where McNemar's exact test says so at `confidence`, with Bonferroni's correction.
     """
@@ -214,7 +214,7 @@ def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> t
 
 
 def _unpaired(key: str, old: Results, new: Results) -> tuple[float, float]:
-    """From the interval of each. Without one, no end is known."""
+    """The ends of a difference, from the interval of each side; infinite where one has none."""
     ends = [(results.quality.get("intervals") or {}).get(key) for results in (old, new)]
     if ends[0] is None or ends[1] is None:
         return -np.inf, np.inf

@@ -1,7 +1,7 @@
-"""What changed between two revisions: gathered from git and from DVC's cache, nothing computed twice.
+"""The changes between two revisions, gathered from git and from DVC's cache; nothing is computed twice.
 
-The base is a commit; the other side is the working tree. What cannot be had becomes a note of the review, never an
-end of it.
+The base is a commit; the other side is the working tree. Missing evidence becomes a note of the review, and never ends
+it.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def gather(
 ) -> Review:
     """The review of the working tree at `root` against `base` (see `default_base`).
 
-    The gate compares with the base's model; with `released`, which gets the candidate's results, with what it gives.
-    The anchor's answers are those that it was released with, or, with `again`, what that gives.
-    Raises ValueError for a revision that git does not know, and for parameters that are wrong.
+    The gate compares with the base's model, or with the result of `released`, which is called with the candidate's
+    results. The anchor's answers are those of its release, or, with `again`, the result of that function. Raises
+    ValueError for a revision that git does not know, and for parameters that are wrong.
     """
     params = load_params(root / "params.yaml")
     name, candidate = base or default_base(root), params.promotion.model
@@ -102,12 +102,12 @@ def gather(
 
 @dataclasses.dataclass(frozen=True)
 class _Models:
-    """Every model's results before and after, and, of those that have some, on the rows of both."""
+    """Every model's results before and after, and, for those that have some, on the rows of both."""
 
     old: Mapping[str, Results]
     new: Mapping[str, Results]
     not_run: Mapping[str, frozenset[str]]
-    """What of a model's figures is of before: "quality", "cost"."""
+    """Model -> the outdated parts of its figures: "quality", "cost"."""
     pairs: Mapping[str, tuple[Results, Results]]
 
 
@@ -134,13 +134,13 @@ def _metrics(models: _Models, params: Params, notes: list[str], *, same_data: bo
 
 
 def _labels(models: _Models, found: Review, params: Params) -> Iterator[LabelChange]:
-    """Of the candidate, where both sides are of the same rows and labels."""
+    """The label changes of the candidate, where both sides have the same rows and labels."""
     if found.candidate in models.pairs and found.candidate not in found.apart:
         yield from changes.by_label(found.candidate, *models.pairs[found.candidate], params.evaluate.confidence)
 
 
 def _unrun(root: Path) -> tuple[Unrun, str]:
-    """What would run, and why that cannot be told, where it cannot."""
+    """The stages that would run, and, where that cannot be determined, the reason."""
     try:
         return unrun(root), ""
     except (DvcError, ValueError, OSError) as error:
@@ -148,7 +148,7 @@ def _unrun(root: Path) -> tuple[Unrun, str]:
 
 
 def _not_run(stale: Unrun, paths: Paths, model: str) -> frozenset[str]:
-    """What of a model is of before: "quality", "cost"."""
+    """The outdated parts of a model's figures: "quality", "cost"."""
     files = {"quality": (paths.quality(model), paths.predictions(model)), "cost": (paths.profile(model),)}
     return frozenset(
         part for part, own in files.items() if any(stale.of(path.relative_to(paths.root).as_posix()) for path in own)
@@ -156,13 +156,13 @@ def _not_run(stale: Unrun, paths: Paths, model: str) -> frozenset[str]:
 
 
 def _data(side: Side) -> dict[str, Any]:
-    """The data report; empty where a side has none, such as one of an earlier version."""
+    """The data report; empty where a side has none, as in versions before it existed."""
     path = Paths(side.root).data_report
     return side.json(path) if side.text(path) is not None else {}
 
 
 def default_base(root: Path) -> str:
-    """Where this branch left the main one; on the main one itself HEAD, or the commit before it where nothing changed.
+    """The commit where this branch left the main one; on the main one HEAD, or its parent where nothing changed.
 
     Raises ValueError where there is no commit to compare with.
     """
@@ -203,7 +203,7 @@ def _paired(model: str, old: Results, new: Results) -> Paired:
 
 
 def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
-    """The rows with another answer, those that were right first."""
+    """The rows whose answer differs, those that were right first."""
     changed = np.flatnonzero(old.predicted != new.predicted)
     sure = [side.probabilities.max(1) if side.probabilities.size else None for side in (old, new)]
     flips = [
@@ -237,13 +237,13 @@ def _decision(
         notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
         return None
     old = released(new)
-    # A model that was measured, and whose predictions cannot be had, is none that was never there.
+    # A model that was measured but whose predictions are missing is not treated as one that never existed.
     known = old is not None and (len(old.row_ids) or old.quality)
     return decide(new, old if known else None, params.promotion, anchor(old))
 
 
 def _knowing(again: Answers | None, root: Path, base: str, old: Results | None) -> Answers | None:
-    """The same, but what the base answered is not asked twice."""
+    """The same function, which returns results that the base already has without asking again."""
     if again is None or old is None:
         return again
     commit = git.commit_of(root, base)

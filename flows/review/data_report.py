@@ -1,4 +1,4 @@
-"""What became of the rows, from source to split, in Markdown. Pure: metrics/data/report.json in, text out."""
+"""The report of the rows, from source to split, in Markdown. Pure: metrics/data/report.json in, text out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Report = Mapping[str, Any]
 
 
 def as_markdown(now: Report, before: Report | None = None) -> str:
-    """The report; where there is one of before, each number that differs is shown as "before → now"."""
+    """The report as Markdown; with an earlier one, each number that differs is shown as "before → now"."""
     before = before or {}
     splits = (*SPLITS, TRANSFER) if TRANSFER in now.get("chars", {}) else SPLITS
     aside = [HELD_OUT] if HELD_OUT in now.get("steps", {}) else []
@@ -42,7 +42,7 @@ def _count(now: Report, before: Report, *keys: str) -> str:
 
 
 def _change(was: float | None, is_: float | None, unit: str) -> str:
-    """A number, and what it was where that differs."""
+    """A number, with its earlier value where that differs."""
     shown = [f"{one:,.0f}" if not unit and one is not None else value(one, unit) for one in (was, is_)]
     return shown[1] if was is None or shown[0] == shown[1] else f"{shown[0]} → {shown[1]}"
 

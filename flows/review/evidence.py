@@ -1,5 +1,8 @@
-"""What a review is made of: plain records, filled by `flows.review.comparison`, judged by `flows.gate.promotion`,
-shown by `flows.review.pull_request` (Markdown) and `flows.review.page.page` (HTML)."""
+"""The records that make up a review, without behaviour.
+
+`flows.review.comparison` fills them, `flows.gate.promotion` judges them, `flows.review.pull_request` (Markdown) and
+`flows.review.page.page` (HTML) show them.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +54,12 @@ def mapping(values: Any, *keys: str) -> Mapping[str, Any]:
 Outcome = Literal["pass", "fail", "inconclusive"]
 STOPS: tuple[Outcome, ...] = ("fail", "inconclusive")
 Finding = Literal[Outcome, "cannot tell", "not judged"]
-"""Of one check. The last two stop nothing: too few rows to show or to rule out a loss, and too few to ask at all."""
+"""Verdict of one check. The last two stop nothing: too few rows to show or rule out a loss, or to judge at all."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question of the gate: what was asked, what was found, in words a reviewer can repeat."""
+    """One check of the gate: its question and its finding, in words a reviewer can repeat."""
 
     name: str  # "quality", "anchor", "slices", "floor", "calibration", "identity terms", "groups", "latency", "size"
     outcome: Finding
@@ -65,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Anchor:
-    """The release that no later one may fall far behind, and its model's results; why they are not known, else."""
+    """The release that no later one may fall far behind: its model's results, or the reason why they are unknown."""
 
     version: str  # "v1.0.0"; as params.yaml has it where it is not known
     results: Results | None
@@ -74,7 +77,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Decision:
-    """May it ship? `fail` where a check fails, else `inconclusive` where one is, else `pass`."""
+    """The gate's decision: `fail` where a check fails, else `inconclusive` where one is, else `pass`."""
 
     outcome: Outcome
     checks: tuple[Check, ...]
@@ -118,7 +121,7 @@ class MetricChange:
 
     @property
     def difference(self) -> float | None:
-        """None also where before and after are no two measures of one thing."""
+        """The difference; None also where before and after do not measure the same thing."""
         apart = self.withheld in ("not run", "not comparable", "other machine")
         return None if apart or self.before is None or self.after is None else self.after - self.before
 
@@ -181,7 +184,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class LabelChange:
-    """A label's test rows, those that both revisions have: how many of them a model had right, before and after."""
+    """A label's test rows that both revisions have: how many of them a model had right, before and after."""
 
     model: str
     label: str
@@ -193,7 +196,7 @@ class LabelChange:
 
 @dataclass(frozen=True)
 class ModelView:
-    """What is drawn of one model at one revision. Empty where the files are not there."""
+    """The data for the charts of one model at one revision. Empty where the files are missing."""
 
     name: str
     quality: Mapping[str, Any]
@@ -204,7 +207,7 @@ class ModelView:
 
 @dataclass(frozen=True)
 class Review:
-    """All that a reviewer sees of a change; every number comes from a file that git or DVC tracks."""
+    """The whole review of a change; every number comes from a file that git or DVC tracks."""
 
     base: Revision
     head: Revision
@@ -224,20 +227,20 @@ class Review:
     data_before: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[LabelChange, ...] = ()  # of the candidate
     not_run: tuple[StageChange, ...] = ()
-    """The stages that would run with these parameters, code and data, and why: the figures are not theirs."""
+    """The stages that would run with these parameters, code and data, and why: the figures are of earlier ones."""
     not_told: str = ""
-    """Why it cannot be told which stages would run; empty where it can."""
+    """Why the stages that would run cannot be determined; empty where they can."""
     not_run_models: frozenset[str] = frozenset()
-    """The models of which a figure comes from such a stage."""
+    """The models that have a figure from such a stage."""
     only_costs_not_run: frozenset[str] = frozenset()
-    """Those of them whose quality is of this change: `profile` times all models, and so runs where any is another."""
+    """Those of them whose quality is current: `profile` times all models, and so is outdated when any model changes."""
 
     @property
     def apart(self) -> frozenset[str]:
-        """The models whose quality before and after is of two things: other test rows, or other labels."""
+        """The models whose quality before and after cannot be compared: other test rows, or other labels."""
         return frozenset(change.model for change in self.metrics if change.verdict == "not comparable")
 
 
 def without_texts(review: Review) -> Review:
-    """The same review, whose test rows with another answer are shown by their ids alone."""
+    """The same review with the ids alone of the test rows whose answer differs."""
     return replace(review, flips=tuple(replace(flip, text="") for flip in review.flips))

@@ -1,4 +1,4 @@
-"""Pieces of Markdown: numbers as people read them, texts of anybody's, tables. Pure."""
+"""Pieces of Markdown: numbers as people read them, untrusted texts, tables. Pure."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def value(number: float | None, unit: str, *, signed: bool = False) -> str:
 
 
 def between(low: float | None, high: float | None, unit: str) -> str:
-    """The ends of a difference, the unit said once: "-0.7 and +2.2 points"; "-" where one is not known."""
+    """The ends of a difference, with the unit once: "-0.7 and +2.2 points"; "-" where one is unknown."""
     ends = [value(end, unit, signed=True) for end in (low, high)]
     return "-" if "-" in ends else f"{ends[0].partition(' ')[0]} and {ends[1]}"
 
 
 def arrows(text: str) -> str:
-    """Words that were written for a terminal with the one arrow that pages have."""
+    """The text with the arrows of a terminal replaced by the one that pages use."""
     return text.replace(" -> ", " → ")
 
 
 def escape(text: str) -> str:
-    """Text of anybody's as itself in a Markdown table: no markup, no mention, no link, no new cell."""
+    """An untrusted text, escaped for a cell of a Markdown table: no markup, mention, link or new cell."""
     safe = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))
     return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
 

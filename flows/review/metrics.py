@@ -20,12 +20,12 @@ UNKNOWN = "a processor that is not known"
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one model; None is what has not been measured.
+    """The figures of one model; None where something was not measured.
 
-    accuracy, macro_f1 and of_teacher (its share of the teacher's macro-F1) are fractions; faster and smaller
-    say how many times, against the teacher. low and high are the ends of the interval of macro_f1, for so many rows;
-    differs says whether that of its difference from the teacher leaves 0 out. With `seeds`, accuracy, macro_f1 and
-    of_teacher are means over so many trainings, and the spreads their standard deviations.
+    accuracy, macro_f1 and of_teacher (its share of the teacher's macro-F1) are fractions; faster and smaller are
+    factors against the teacher. low and high are the ends of the interval of macro_f1 for the number of test rows;
+    differs says whether the interval of its difference from the teacher leaves 0 out. With `seeds`, accuracy, macro_f1
+    and of_teacher are means over that many trainings, and the spreads their standard deviations.
     """
 
     model: str
@@ -66,7 +66,7 @@ class Row:
 
     @property
     def against_teacher(self) -> str | None:
-        """The share of the teacher's macro-F1 where the two are known to differ, and words where they may not."""
+        """The share of the teacher's macro-F1 where the two are known to differ, or words where they may not."""
         known = self.differs if self.model != TEACHER else True
         if self.of_teacher is None or known is None:
             return None
@@ -74,7 +74,7 @@ class Row:
 
     @property
     def timed_on(self) -> str | None:
-        """What its speed is to be read with: "2 threads of AMD EPYC, 2 cores, on 2026-11-28"; None without a speed."""
+        """The circumstances of its speed: "2 threads of AMD EPYC, 2 cores, on 2026-11-28"; None without a speed."""
         if self.threads is None:
             return None
         day = f", on {self.date}" if self.date else ""
@@ -102,7 +102,7 @@ HEADER = tuple(_COLUMNS)
 
 
 def rows(root: Path) -> tuple[Row, ...]:
-    """One row a model, in the order of `stages.core.paths.MODELS`; means over seeds where there are such of this.
+    """One row for each model, in the order of `stages.core.paths.MODELS`; means over seeds where they are current.
 
     Raises ValueError for a file that is not an object of numbers.
     """
@@ -119,7 +119,7 @@ def rows(root: Path) -> tuple[Row, ...]:
 
 
 def notes(root: Path) -> tuple[str, ...]:
-    """What is to be said of the figures of quality: of how many seeds they are, and what rows set aside say."""
+    """Notes to show beside the figures of quality: the number of seeds, and the quality on the rows set aside."""
     known = seed_record.read(root)
     if known is not None:
         return known.notes()
@@ -201,13 +201,13 @@ def _words(content: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """The texts of a row, in the order of HEADER; "-" for what is not known."""
+    """The texts of a row, in the order of HEADER; "-" for unknown values."""
     values = [(getattr(row, field), form) for field, form in _COLUMNS.values()]
     return tuple("-" if value is None else form.format(value) for value, form in values)
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Aligned columns for a terminal, and below them what is known of the machine that measured, and notes."""
+    """Aligned columns for a terminal, followed by the machine that measured and by notes."""
     lines = [HEADER, *map(cells, table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = [
@@ -221,7 +221,7 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
 
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """A Markdown table, and below it notes, and what is known of the machine that measured."""
+    """A Markdown table, followed by notes and by the machine that measured."""
     ruler = ("---", *["---:"] * (len(HEADER) - 1))
     lines = ["| " + " | ".join(line) + " |" for line in (HEADER, ruler, *map(cells, table))]
     return "\n".join([*lines, "", " ".join([*notes, machine(table)])])
@@ -233,7 +233,7 @@ def as_records(table: Sequence[Row]) -> list[dict[str, str | float | None]]:
 
 
 def machine(table: Sequence[Row]) -> str:
-    """How speed was measured: once, on which processor, with how many threads, on which day; or not of all alike."""
+    """A sentence on how speed was measured: processor, threads and day, or that these differ between models."""
     models: dict[str, list[str]] = {}
     for row in table:
         if row.timed_on:
@@ -247,7 +247,7 @@ def machine(table: Sequence[Row]) -> str:
 
 
 def elsewhere(table: Sequence[Row], here: str) -> str | None:
-    """One line where a speed is not of the processor `here`, as `stages.core.machine.processor` names it; else None."""
+    """One line where a speed is from another processor than `here` (see `stages.core.machine.processor`); else None."""
     others = sorted({row.processor or UNKNOWN for row in table if row.threads is not None} - {here})
     if not others:
         return None

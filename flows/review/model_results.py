@@ -1,4 +1,4 @@
-"""What is known of a model at a revision: its figures and answers, and those of two revisions on the rows of both."""
+"""A model's results at a revision: its figures and answers; and those of two revisions on their common rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from stages.core.paths import Paths
 
 
 def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results:
-    """What is known of a model; without its predictions, no rows.
+    """The results of a model; without its predictions, they have no rows.
 
-    `not_run`: which of its figures are of before, and so not known: "quality", "cost".
+    `not_run`: the outdated parts of its figures, which are left out: "quality", "cost".
     """
     paths = Paths(side.root)
     quality = {} if "quality" in not_run else side.json(paths.quality(model))
@@ -46,7 +46,7 @@ def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results
 
 
 def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
-    """Of each clean row, by its id, the text, or the pair; nothing where the rows cannot be had."""
+    """Row id -> text, or pair, of each clean row; empty where the rows are not available."""
     content = side.artifact(Paths(side.root).clean)
     if content is None:
         return {}
@@ -57,7 +57,7 @@ def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
 
 
 def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Results, Results] | None:
-    """Both on the rows that both have with the same label, in one order; None where there are none."""
+    """Both results on the rows that both have with the same label, in one order; None where there are none."""
     if not len(old.row_ids) or not len(new.row_ids):
         return None
     common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)

@@ -28,7 +28,7 @@ NOT_RUN_SHOWN = 10  # stages that would run
 
 
 def as_markdown(review: Review) -> str:
-    """The whole comment. GitHub's limit of 65,536 characters is far: tables are of models, ten rows are shown."""
+    """The whole comment, far below GitHub's limit of 65,536 characters: tables are of models, ten rows are shown."""
     parts = [
         MARK,
         f"## {_title(review)}",
@@ -56,7 +56,7 @@ def _title(review: Review) -> str:
 
 
 def stopped(review: Review) -> str | None:
-    """Why `winnow review --check` fails, and what to do; None where it does not."""
+    """Why `winnow review --check` fails, and the remedy; None where it succeeds."""
     if review.not_told:
         return review.not_told
     if review.not_run:
@@ -66,7 +66,7 @@ def stopped(review: Review) -> str | None:
 
 
 def not_run(review: Review) -> str:
-    """In words, what was changed and not run; for the page and the comment."""
+    """Changes that were not run, in words; for the page and the comment."""
     count = len(review.not_run)
     stages = f"{count} stage{'' if count == 1 else 's'} would run"
     whole, costs = (
@@ -80,7 +80,7 @@ def not_run(review: Review) -> str:
 
 
 def _candidate_not_run(review: Review) -> str:
-    """What of the candidate was not run, in words; empty where all of it was."""
+    """A phrase on the parts of the candidate's figures that are outdated; empty where none are."""
     if review.candidate not in review.not_run_models:
         return ""
     only_costs = review.candidate in review.only_costs_not_run
@@ -88,7 +88,7 @@ def _candidate_not_run(review: Review) -> str:
 
 
 def _not_run(review: Review) -> str:
-    """Red on GitHub; the stages below, each with why."""
+    """A warning, red on GitHub, with the stages that were not run and why."""
     lines = [f"> - `{c.stage}`: {escape(arrows('; '.join(c.reasons)))}" for c in review.not_run[:NOT_RUN_SHOWN]]
     more = len(review.not_run) - len(lines)
     lines += [f"> - and {more} more"] if more > 0 else []
@@ -144,7 +144,7 @@ def _better(review: Review) -> str:
 
 
 def sides(change: MetricChange, written: Callable[[float | None, str], str] = value) -> str:
-    """Both figures; with an arrow only where one became the other."""
+    """The figures of both sides, with an arrow only where one became the other."""
     before, after = written(change.before, change.unit), written(change.after, change.unit)
     if change.verdict in ("not comparable", "other machine"):
         return f"{before} before, {after} now"
@@ -183,14 +183,14 @@ def _cost(review: Review) -> str:
 
 
 def _told(change: MetricChange) -> str:
-    """The verdict in brackets, after by how much it differs."""
+    """The difference, followed by the verdict in brackets."""
     if change.verdict in ("unchanged", "unknown"):
         return ""
     return f" ({_factor(change)}, {verdict(change)})" if change.difference else f" ({verdict(change)})"
 
 
 def verdict(change: MetricChange) -> str:
-    """In words, with why there is none of better and worse."""
+    """The verdict in words; where it is neither better nor worse, with the reason."""
     return VERDICTS.get(change.verdict, change.verdict) + (f": {escape(change.why)}" if change.why else "")
 
 
@@ -214,7 +214,7 @@ def _ship(review: Review) -> str:
 
 
 def _is_open(check: Check) -> bool:
-    """It stops nothing, and shows nothing."""
+    """Whether the check stops nothing and shows nothing."""
     return check.outcome in ("cannot tell", "not judged")
 
 
@@ -285,7 +285,7 @@ def difference(change: MetricChange) -> str:
 
 
 def interval(change: MetricChange) -> str:
-    """The ends of the difference; "-" where they are not known, or are but the noise of times."""
+    """The ends of the difference; "-" where they are unknown, or are mere noise of timings."""
     return "-" if change.confidence is None else between(change.low, change.high, change.unit)
 
 

@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and the cards: `python -m flows.review.readme`; --check says what is stale."""
+"""Write the generated parts of README.md and the cards: `python -m flows.review.readme`; --check reports stale ones."""
 
 from __future__ import annotations
 

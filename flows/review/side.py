@@ -1,4 +1,4 @@
-"""One side of a comparison: what git and DVC have of a revision, and what they have not."""
+"""One side of a comparison: the files of a revision that git and DVC have, and those that are missing."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Side:
     _said: list[str] = field(default_factory=list, repr=False)
     _missing: list[str] = field(default_factory=list, repr=False)
     _unread: dict[str, str] = field(default_factory=dict, repr=False)
-    """Path of an out -> why it cannot be had."""
+    """Path of an out -> why it is not available."""
     _asked: list[str] = field(default_factory=list, repr=False)
-    """Why a remote gave nothing, where it was asked in vain."""
+    """Why a remote gave nothing, after it was asked in vain."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be read, and why; one note for all files that are missing for one reason."""
+        """Notes on the files that could not be read, with reasons; one note for all files with the same reason."""
         missing = f"{_listed(self._missing)} of {self._revision} {_is(self._missing)} missing."
         causes = {why: [path for path, of in self._unread.items() if of == why] for why in self._unread.values()}
         unread = (f"{_listed(paths)} of {self._revision} cannot be had: {why}." for why, paths in causes.items())
         return (*self._said, *([missing] if self._missing else []), *unread)
 
     def text(self, path: Path) -> str | None:
-        """A file that git has; None where it has not."""
+        """The text of a file in git; None where git does not have it."""
         if self.commit is None:
             return path.read_text(encoding="utf-8") if path.is_file() else None
         done = git.attempt(self.root, "show", f"{self.commit}:./{path.relative_to(self.root).as_posix()}")
@@ -68,9 +68,9 @@ class Side:
         return found if isinstance(found, dict) else {}
 
     def artifact(self, path: Path) -> bytes | None:
-        """An out that DVC has, by the hash in this side's dvc.lock; None, with a note, where it cannot be had.
+        """The bytes of an out, by the hash in this side's dvc.lock; None, with a note, where it is not available.
 
-        A remote is asked until it first has nothing to give: what it is out of reach for, it is for every file.
+        A remote is asked until it first has nothing to give: if it is out of reach for one file, it is for all.
         """
         name = self._relative(path)
         if name not in self._hashes:
@@ -88,7 +88,7 @@ class Side:
 
     @property
     def _refusal(self) -> str | None:
-        """Why nothing is asked of a remote (any more)."""
+        """Why the remote is not asked (any more)."""
         return next(iter(self._asked), None) or (None if self._has_remote else NO_REMOTE)
 
     @functools.cached_property
@@ -106,7 +106,7 @@ class Side:
         return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
     def hash_of(self, path: Path) -> str | None:
-        """What this side's dvc.lock says of an out; None where it does not know it."""
+        """The hash of an out in this side's dvc.lock; None where it has none."""
         return self._hashes.get(self._relative(path))
 
     def _relative(self, path: Path) -> str:
@@ -121,7 +121,7 @@ class Side:
 
 
 def _listed(paths: Sequence[str]) -> str:
-    """The first paths, and how many more."""
+    """The first paths, and the number of the others."""
     more = len(paths) - PATHS_SHOWN
     return ", ".join(paths[:PATHS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

@@ -1,4 +1,4 @@
-"""What the figures of a profile can tell: the one rule for the review, which compares two, and the gate's limit.
+"""The comparison of timings: one rule, for the review, which compares two profiles, and for the gate's limit.
 
 A figure is known as well as the rounds that it was measured in agree:
 
@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from flows.review.evidence import number
 
-NEGLIGIBLE = 0.01  # a share of the figure before: nobody needs to hear of less
+NEGLIGIBLE = 0.01  # a share of the figure before: smaller differences are not reported
 NOISE = 0.1  # by so much of a time two runs of the same code differ from one day to the next, and a peak of memory
-LEAST_ROUNDS = 4  # of two equal models, so many rounds each lie apart by chance 1 time in 35; three, 1 in 10
+LEAST_ROUNDS = 4  # this many rounds of two equal models lie apart by chance 1 time in 35; three, 1 in 10
 LONGEST_TAIL = 100.0  # p99 by p50: a model's own is below 10; beyond this the machine did something else
 TIMES = ("latency_p50_ms", "latency_p99_ms", "throughput_rows_per_s", "start_up_ms")
 MACHINE = ("processor", "threads")
@@ -25,7 +25,7 @@ Verdict = Literal["apart", "no clear change", "same", "too noisy to tell"]
 
 
 class Spread(NamedTuple):
-    """A figure, and the least and the most that it was in any round; in its own unit."""
+    """A figure, and its least and greatest value in any round; in its own unit."""
 
     value: float
     low: float
@@ -60,7 +60,7 @@ def _tail(profile: Mapping[str, Any]) -> str:
 
 
 def other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """In words, where two profiles are of unlike machines or threads; empty where they can be compared."""
+    """Why two profiles are of unlike machines or threads, in words; empty where they can be compared."""
     sides = [", ".join(_of_machine(profile)) or "a machine not known" for profile in (before, after)]
     return "" if sides[0] == sides[1] else f"{sides[0]} before, {sides[1]} now"
 
@@ -90,7 +90,7 @@ def compare(key: str, before: Spread, after: Spread) -> Compared:
 
 
 def within(found: Spread, allowed: float) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
-    """Whether a figure is at most `allowed`, and what its rounds say of that, in words."""
+    """Whether a figure is at most `allowed`, and the evidence of its rounds, in words."""
     if found.high <= allowed:
         return "pass", ""  # a busy machine makes times longer, never shorter
     if found.noise:

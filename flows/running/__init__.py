@@ -1,1 +1,1 @@
-"""What every run stands on: git, child processes, locks, checkouts, cores, and logs without secrets."""
+"""The base of every run: git, child processes, locks, checkouts, cores, and logs without secrets."""

@@ -1,4 +1,4 @@
-"""The cores of this machine, shared out to stages that run together: two heavy ones never share them."""
+"""The cores of this machine, shared out to stages that run together, so that two heavy stages never share them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class Budget:
-    """So many cores, taken and given back; who asks first is served first, so that the heavy are not starved."""
+    """A number of cores, taken and given back in the order of requests, so that heavy stages are not starved."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -18,7 +18,7 @@ class Budget:
 
     @contextlib.contextmanager
     def taking(self, wanted: int | None) -> Iterator[None]:
-        """Hold `wanted` cores inside; None, or more than there are: all of them."""
+        """Hold `wanted` cores inside; None, or more than exist: all of them."""
         taken = self.total if wanted is None else max(1, min(wanted, self.total))
         ticket = object()
         with self._changed:

@@ -1,4 +1,4 @@
-"""How a run is shown at Prefect besides its states: a name, tags, and the parameters as a table.
+"""The description of a run at Prefect besides its states: a name, tags, and the parameters as a table.
 
 Prefect would invent a name. Project and commit tell runs of one server apart, tags let it filter them. Task runs have
 none: for each Prefect would ask the server whether it limits a tag of theirs, and of so many at once the server refuses
@@ -27,7 +27,7 @@ TAG = "winnow"
 
 
 def run_name() -> str:
-    """The name of the flow run that asks: "reviews 1a2b3c4 clean, report", "reviews 1a2b3c4-dirty all stages"."""
+    """The name of the calling flow run: "reviews 1a2b3c4 clean, report", "reviews 1a2b3c4-dirty all stages"."""
     parameters = runtime.flow_run.parameters or {}
     root = _root(parameters)
     commit = git.attempt(root, "describe", "--always", "--dirty", "--exclude", "*").stdout.strip()

@@ -1,4 +1,4 @@
-"""The one place that runs git: always its command line, which never asks and never pages."""
+"""The only place that runs git, by its command line, without prompts and pagers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flows.running.masking import masked
 
-SECONDS = 600.0  # that a command may take: a remote that went silent would hold a schedule up for good
+SECONDS = 600.0  # for a command: a remote that went silent would block a schedule for good
 
 
 class GitError(RuntimeError):
@@ -17,7 +17,7 @@ class GitError(RuntimeError):
 
 
 def attempt(root: Path, *arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run git in `root`, with `text` as its input, whatever becomes of it."""
+    """Run git in `root`, with `text` as its input, whether it succeeds or fails."""
     command = ["git", *arguments]
     try:
         return subprocess.run(
@@ -37,7 +37,7 @@ def attempt(root: Path, *arguments: str, text: str = "", **environment: str) -> 
 
 
 def read(root: Path, *arguments: str, text: str = "", **environment: str) -> str:
-    """What git prints, without the white space around it. Raises GitError with git's words where it fails."""
+    """The output of git, stripped of white space. Raises GitError with git's words where it fails."""
     done = attempt(root, *arguments, text=text, **environment)
     if done.returncode != 0:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
@@ -83,13 +83,13 @@ def has_origin(root: Path) -> bool:
 
 
 def user(root: Path) -> tuple[str, str]:
-    """Name and address of who commits and tags here, as git was told; it shall not make some up of the host's name."""
+    """Name and address for commits and tags made here, as configured in git, which must not make them up."""
     told = attempt(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT").stdout
     found = re.match(r"(.+) <(.+)> ", told)
     return (found[1], found[2]) if found else ("Winnow", "winnow@localhost")
 
 
 def identity(root: Path) -> dict[str, str]:
-    """The environment in which a child commits as `user`."""
+    """The environment in which child processes commit as `user`."""
     values = dict(zip(("NAME", "EMAIL"), user(root), strict=True))
     return {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in values.items()}

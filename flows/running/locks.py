@@ -1,4 +1,4 @@
-"""One at a time across processes, by a file that the kernel unlocks when its holder dies, however that happens."""
+"""Locks across processes, each a file that the kernel unlocks when its holder dies, however that happens."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def lock_file(root: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def one_at_a_time(lock: Path, on_wait: Callable[[str], object], *, wait: bool = True) -> Iterator[None]:
-    """Hold `lock` inside; `on_wait` hears once who holds it, as "process 4711".
+    """Hold `lock` inside; `on_wait` is told once who holds it, as "process 4711".
 
-    Raises BlockingIOError with that where it is held and this is not to `wait`.
+    Raises BlockingIOError with that where it is held and `wait` is false.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:

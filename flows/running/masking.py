@@ -1,6 +1,6 @@
-"""Secrets taken out of what is shown or kept: log lines, errors, reports, messages.
+"""Removal of secrets from everything that is shown or kept: log lines, errors, reports, messages.
 
-A secret is the value of an environment variable whose name says so, and what a URL carries as one.
+A secret is the value of an environment variable whose name says so, and a password or token in a URL.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def masked(text: str) -> str:
 
 
 def masked_start(text: str, limit: int) -> str:
-    """The first `limit` characters of what `masked` makes of `text`, with "..." as the last where more follows.
+    """The first `limit` characters of `masked(text)`, with "..." as the last where more follows.
 
-    Whatever the length of `text`, little more than `limit` of it is looked at. No part of a secret is shown that goes
-    on behind what is looked at.
+    Whatever the length of `text`, little more than `limit` of it is looked at. No part of a secret is shown that
+    extends beyond the part looked at.
     """
     longest = max(map(len, _secrets()), default=0)
     if len(text) <= limit + longest:

@@ -1,8 +1,8 @@
-"""Installed packages against hashes.txt: are they the files that were published, and is each as it was installed?
+"""Check of the installed packages against hashes.txt: whether they are the published files, and unaltered.
 
 constraints.txt pins versions; hashes.txt adds the SHA-256 of those that are one wheel for every platform. Others
 (torch, numpy, ...) differ by machine, and are not in it. A wheel's own hash is of no use once it is installed, as pip
-keeps no wheel; so hashes.txt also has one of what the wheel holds: the sorted lines "path,SHA-256" of its files.
+keeps no wheel; so hashes.txt also has a hash of the wheel's content: of the sorted lines "path,SHA-256" of its files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Pinned(NamedTuple):
 
 
 def faults(root: Path, path: Sequence[str] | None = None) -> Iterator[str]:
-    """A line for each installed package, of those on `path` (None: Python's), that is not what hashes.txt says.
+    """A line for each installed package, of those on `path` (None: Python's), that differs from hashes.txt.
 
     Packages that are not installed are no fault, and files that a package's RECORD does not name are not seen. Raises
     FileNotFoundError where the project at `root` has no hashes.txt.
@@ -73,7 +73,7 @@ def _fault(package: importlib.metadata.Distribution, expected: Pinned) -> str | 
 
 
 def _is_published(file: PurePosixPath) -> bool:
-    """Whether the wheel has the file, where it is: not what pip writes, compiles, or puts elsewhere (scripts)."""
+    """Whether the wheel has the file in this place; pip writes or compiles others, or puts them elsewhere (scripts)."""
     by_pip = file.parent.name.endswith(".dist-info") and file.name in BY_PIP
     elsewhere = ".." in file.parts or file.is_absolute() or file.parts[0].endswith(".data")
     return not (by_pip or elsewhere or "__pycache__" in file.parts)
@@ -92,7 +92,7 @@ def _recorded(package: importlib.metadata.Distribution) -> Iterator[tuple[str, s
 
 
 def content_of(wheel: Path) -> str:
-    """The SHA-256 of what a wheel holds."""
+    """The SHA-256 of a wheel's content."""
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/") and _is_published(PurePosixPath(name))]
         return _digest(f"{name},{_sha256(archive.read(name))}" for name in names)
@@ -126,7 +126,7 @@ def read(path: Path) -> dict[str, Pinned]:
 
 
 def as_text(pinned: Mapping[str, Pinned]) -> str:
-    """What hashes.txt holds."""
+    """The text of hashes.txt."""
     return HEAD + "".join(f"{name} {' '.join(pinned[name])}\n" for name in sorted(pinned))
 
 
@@ -141,7 +141,7 @@ def of_wheels(folder: Path) -> dict[str, Pinned]:
 
 
 def download(pins: Path, folder: Path) -> None:
-    """Put the wheels for every platform of the packages that `pins` names into `folder`; what has none is left out."""
+    """Put the wheels for every platform of the packages in `pins` into `folder`; packages without one are left out."""
     for line in pins.read_text(encoding="utf-8").splitlines():
         if "==" in line and not line.startswith("#"):
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]

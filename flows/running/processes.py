@@ -1,7 +1,7 @@
-"""The child processes of a run, started and ended as groups, whatever becomes of the run itself.
+"""The child processes of a run, started and ended as groups, whatever happens to the run itself.
 
-Where this process is killed, a guard ends what it had started: `python -m flows.running.processes`, with the groups to
-watch on its standard input, which the kernel closes when the last holder of the other end is gone.
+Where this process is killed, a guard ends the groups that it had started: `python -m flows.running.processes`, with the
+groups to watch on its standard input, which the kernel closes when the last holder of the other end is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import FrameType
 import psutil
 
 GRACE_SECONDS = 10.0
-KILL_SECONDS = 2.0  # that the kernel gets to end what was killed
+KILL_SECONDS = 2.0  # for the kernel to end killed processes
 
 
 class Children:
@@ -44,7 +44,7 @@ class Children:
     def start(
         self, command: list[str], folder: Path, environment: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        """Start `command` with a process group of its own. What it prints comes by its `stdout`."""
+        """Start `command` with a process group of its own. Its output is in its `stdout`."""
         with self._lock:
             if self._ended:
                 raise EndedError("not started: the run is being ended")
@@ -76,7 +76,7 @@ class Children:
                 self._tell(f"-{process.pid}")
 
     def end(self) -> None:
-        """End every child with all that it started, and let no other start."""
+        """End every child with all processes that it started, and let no other start."""
         with self._lock:
             self._ended = True
             alive = list(self._alive)
@@ -116,7 +116,7 @@ class EndedError(RuntimeError):
 
 
 def guard() -> None:
-    """Read "+PID" and "-PID" from standard input; at its end, end the groups that are left."""
+    """Read "+PID" and "-PID" from standard input; when it closes, end the groups that are left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what ends the run must not end its guard first
     groups: set[int] = set()
@@ -133,8 +133,8 @@ def guard() -> None:
 def end_group(leader: int, grace: float = GRACE_SECONDS) -> None:
     """End the process group that the process `leader` leads, and its descendants; after `grace` seconds by SIGKILL.
 
-    What the leader started goes first. DVC then takes back its locks and ends by itself; a signal amid that
-    would leave them torn, so it gets one only where it is slow, or has nothing running.
+    The processes that the leader started are ended first. DVC then releases its locks and ends by itself; a signal
+    during that would leave them torn, so it gets one only where it is slow, or has nothing running.
     """
     now = time.monotonic()
     deadline, patience = now + grace, now
@@ -162,9 +162,9 @@ def end_group(leader: int, grace: float = GRACE_SECONDS) -> None:
 
 
 def _members(leader: int, known: set[psutil.Process]) -> set[psutil.Process]:
-    """What runs of `known` and in the group of `leader`, and the descendants: they may have left the group.
+    """The running processes among `known` and in the group of `leader`, and their descendants, even outside the group.
 
-    One that left (torchrun's do) is lost from sight when its parent ends, unless it is `known`.
+    A process that left it (torchrun's do) is lost when its parent ends, unless it is `known`.
     """
     found = {member for member in known if _runs(member)}
     for candidate in psutil.process_iter():
@@ -191,7 +191,7 @@ def _send(members: Iterable[psutil.Process], number: int) -> None:
 
 @contextlib.contextmanager
 def ending_signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise SystemExit(128 + number) inside, so that cleaning up is done.
+    """Make SIGTERM and SIGHUP raise SystemExit(128 + number) inside, so that clean-up code runs.
 
     Only in the main thread, and only where nobody else handles them.
     """

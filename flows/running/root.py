@@ -1,4 +1,4 @@
-"""Where the project stands: a file of its own, so that `winnow predict` need not load what runs DVC."""
+"""The project's folder: a file of its own, so that `winnow predict` need not load the modules that run DVC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _clone: ContextVar[Path | None] = ContextVar("clone", default=None)
 
 @contextlib.contextmanager
 def retraining_in(root: Path) -> Iterator[None]:
-    """The retrainings inside are of the clone at `root`; others, of the one that their process works in."""
+    """Make the retrainings inside work on the clone at `root`; others work on the one of their process."""
     token = _clone.set(root)
     try:
         yield
@@ -22,7 +22,7 @@ def retraining_in(root: Path) -> Iterator[None]:
 
 
 def here() -> Path:
-    """The clone that a retraining is of. Raises FileNotFoundError where there is none."""
+    """The clone that a retraining works on. Raises FileNotFoundError where there is none."""
     return _clone.get() or find_root(Path.cwd())
 
 
@@ -35,7 +35,7 @@ def find_root(start: Path) -> Path:
 
 
 def own_folder(root: Path) -> Path:
-    """Where Winnow keeps what is of this clone alone: git and DVC both ignore it."""
+    """The folder of Winnow's files for this clone alone; git and DVC both ignore it."""
     return root / ".dvc/tmp/winnow"
 
 

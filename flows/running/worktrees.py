@@ -1,4 +1,4 @@
-"""A checkout of its own for a run, so that nobody's is touched; it shares DVC's cache and remotes with the clone."""
+"""A separate checkout for a run, so that nobody's is touched; it shares DVC's cache and remotes with the clone."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from flows.running.root import worktrees_folder
 
 @contextlib.contextmanager
 def worktree(root: Path, revision: str) -> Iterator[Path]:
-    """The project at `root` as `revision` has it, in a folder that is gone afterwards; its HEAD is detached.
+    """The project at `root` at `revision`, in a folder that is removed afterwards; its HEAD is detached.
 
-    The caller sees to it that no other is made at the same time: what a killed run left behind is removed first.
+    The caller ensures that no other is made at the same time: leftovers of a killed run are removed first.
     """
     home = worktrees_folder(root)
     _remove_all(root, home)
@@ -37,7 +37,7 @@ def worktree(root: Path, revision: str) -> Iterator[Path]:
 
 
 def _remove_all(root: Path, home: Path) -> None:
-    """Those in `home` and no others: one of somebody's may be on a disk that is not there just now."""
+    """Remove the worktrees in `home` and no others: somebody's may be on a disk that is not mounted just now."""
     for line in git.attempt(root, "worktree", "list", "--porcelain").stdout.splitlines():
         path = Path(line.removeprefix("worktree "))
         if line.startswith("worktree ") and path.parent == home.resolve():

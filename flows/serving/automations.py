@@ -1,4 +1,4 @@
-"""What the server does by itself: mark crashed runs, and tell a webhook of failed and blocked ones.
+"""Automations of the Prefect server: mark crashed runs, and notify a webhook of failed and blocked ones.
 
 Source of the details: Prefect 3.8.8.
 """
@@ -78,7 +78,7 @@ def _trigger(flows: Sequence[str], **more: Any) -> EventTrigger:
 
 
 def _install(automations: Sequence[AutomationCore]) -> list[str]:
-    """Create what is not there and change what differs: a change makes the server forget what it waits for."""
+    """Create missing automations and update those that differ; an update makes the server forget pending events."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:

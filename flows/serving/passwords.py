@@ -1,6 +1,6 @@
-"""The password of the Prefect server of this machine: made at random once a port, in a file that only its user reads.
+"""The password of the Prefect server of this machine: random, one for each port, in a file that only its user can read.
 
-Neither a command line nor a log has it; the environment of the server, of `winnow` and of its children does.
+It is on no command line and in no log, but in the environment of the server, of `winnow` and of its children.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def password_file(port: int) -> Path:
-    """Where the "user:password" of the server at that port of this machine is kept."""
+    """The file with the "user:password" of the server at that port of this machine."""
     return Path(FOLDER).expanduser() / f"password-{port}"
 
 
 def made(port: int) -> str:
-    """The "user:password" of the server at that port; made where there is none yet."""
+    """The "user:password" of the server at that port; created where there is none yet."""
     path = password_file(port)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -36,12 +36,12 @@ def made(port: int) -> str:
 
 
 def at_random() -> str:
-    """A "user:password" that nobody knows yet."""
+    """A new random "user:password"."""
     return f"{USER}:{secrets.token_urlsafe(24)}"
 
 
 def kept(url: str) -> str | None:
-    """The "user:password" of the server at that address, where it is one of this machine's, and has one in the file.
+    """The stored "user:password" of the server at that address, if it is on this machine and has one.
 
     To other hosts it is never sent. Raises PermissionError where others could read or write the file.
     """

@@ -1,7 +1,7 @@
-"""The process that `winnow server` becomes: Prefect's server, which says where it is as soon as it answers.
+"""The process that `winnow server` becomes: Prefect's server, which reports its address as soon as it answers.
 
-Prefect answers whatever host it is called by, so a web page whose name comes to stand for 127.0.0.1 (DNS rebinding)
-counts as its own; and CORS keeps answers from pages of other origins, but no requests from the server.
+Prefect answers whatever host name it is called by, so a web page whose name is made to resolve to 127.0.0.1 (DNS
+rebinding) counts as its own; and CORS keeps answers from pages of other origins, but no requests from the server.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ REFUSED = "Refused: this server answers at 127.0.0.1 and localhost alone, and to
 
 
 class ThisMachineOnly:
-    """Lets requests through that are for this machine by name, and from no page but the server's own.
+    """Middleware that accepts only requests for this machine by name, and from no page but the server's own.
 
-    Programs send no Origin; browsers do with whatever could change something, and with web sockets.
+    Programs send no Origin; browsers do with every request that could change something, and with web sockets.
     """
 
     def __init__(self, application: ASGIApp) -> None:
@@ -53,14 +53,14 @@ def _is_ours(headers: Headers) -> bool:
 
 
 def application() -> ASGIApp:
-    """Prefect's server behind that."""
+    """Prefect's server behind that middleware."""
     from prefect.server.api.server import create_app
 
     return ThisMachineOnly(create_app())
 
 
 class Server(uvicorn.Server):
-    """uvicorn's own line stays away: Prefect sets its log to warnings."""
+    """uvicorn's server, whose own start-up line stays away: Prefect sets its log to warnings."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -105,7 +105,7 @@ def _ended_by_signal(runner: Runner) -> asyncio.Event:
 async def _run(runner: Runner, ended: asyncio.Event) -> bool:
     """Run until `ended` (False) or until the runner gives up (True), with no flow run left in progress.
 
-    A runner that has lost its server lets a flow run in progress come to its end first.
+    A runner that has lost its server waits for a flow run in progress to end first.
     """
     running = asyncio.create_task(runner.start())
     while not (runner.started or running.done()):
@@ -137,7 +137,7 @@ async def _stop(runner: Runner, running: asyncio.Task[None]) -> None:
 
 
 async def _keep_settling(deployment_id: UUID, seconds: float) -> None:
-    """While a run is in progress schedules pile up: of those, too, only the newest is to run."""
+    """Settle missed schedules repeatedly: they pile up while a run is in progress, and only the newest is to run."""
     import httpx
     from prefect.exceptions import PrefectException
 

@@ -1,4 +1,4 @@
-"""When a served flow runs; of the schedules that were missed, only the newest does.
+"""The schedule of a served flow; of the runs that were missed, only the newest takes place.
 
 Source of the details: Prefect 3.8.8.
 """
@@ -20,7 +20,7 @@ PAGE = 200  # Prefect's largest answer
 
 
 def schedule_of(cron: str | None, every: timedelta | None = None, timezone: str = "UTC") -> Schedule | None:
-    """By five fields of cron in `timezone`, or `every` so often. Raises ValueError for a wrong cron or timezone."""
+    """A schedule by cron's five fields in `timezone`, or by `every`. Raises ValueError for a wrong cron or timezone."""
     from prefect.schedules import Interval
 
     if cron is not None:
@@ -67,7 +67,7 @@ def settle_missed(deployment_id: UUID) -> int:
 
 
 def superseded() -> str | None:
-    """Why the flow run that calls this should not go on: a newer schedule is due. None where it should.
+    """Why the calling flow run should not go on: a newer scheduled one is due. None where it should.
 
     None, too, outside a deployment, for a run made by hand, and for a run that is run again.
     """
@@ -84,7 +84,7 @@ def superseded() -> str | None:
 
 
 def _due(client: SyncPrefectClient, deployment_id: UUID) -> list[FlowRun]:
-    """The schedules of a deployment whose time has come, whatever became of them, the newest first."""
+    """The scheduled runs of a deployment whose time has come, whatever their state, the newest first."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort

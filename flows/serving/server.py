@@ -1,4 +1,4 @@
-"""The Prefect server of this machine: started on loopback alone, and found by whoever needs one.
+"""The Prefect server of this machine: its start, on loopback alone, and how clients find it.
 
 Source of the details: Prefect 3.8.8.
 """
@@ -62,7 +62,7 @@ def _check_port(port: int) -> None:
 
 
 def _server_environment(folder: Path, port: int) -> dict[str, str]:
-    """The environment of the server: the caller's, less what would take it elsewhere."""
+    """The environment of the server: the caller's, without variables that would redirect it."""
     here = f"http://{HOST}:{port}"
     elsewhere = {"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_API_DATABASE_CONNECTION_URL"}
     mine = {name: value for name, value in os.environ.items() if name not in {*elsewhere, passwords.FILE_VARIABLE}}
@@ -83,7 +83,7 @@ def _server_environment(folder: Path, port: int) -> dict[str, str]:
 
 
 class OtherPasswordError(PermissionError):
-    """A Prefect server answers, and not to us: somebody else's, perhaps."""
+    """A Prefect server answers, but wants another password: it may belong to somebody else."""
 
 
 def connect() -> str:
@@ -122,7 +122,7 @@ def connect() -> str:
 
 
 def guard_temporary_server() -> None:
-    """Have the server that Prefect starts for one run ask for a password, which this process and its children know."""
+    """Have Prefect's temporary server ask for a password, which only this process and its children know."""
     from prefect.context import refresh_global_settings_context
 
     password = passwords.at_random()
@@ -131,7 +131,7 @@ def guard_temporary_server() -> None:
 
 
 def _named_by() -> str:
-    """Where the address of the API is set, and how it is taken out there."""
+    """A phrase on where the address of the API is set, and how to unset it there."""
     from prefect.context import get_settings_context
     from prefect.settings import PREFECT_API_URL
 
@@ -169,7 +169,7 @@ def _no_server(url: str, named_by: str | None) -> str:
 
 
 def _what_to_start(url: str) -> str:
-    """What would answer at the address: a server of this command, where it is of this machine."""
+    """A phrase for the server to start: with its command where the address is on this machine, else "that server"."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

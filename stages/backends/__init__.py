@@ -1,4 +1,4 @@
-"""How models are opened, and quantized: a folder a backend, with runner.py and, where it quantizes, quantizer.py."""
+"""Backends, which open and quantize models: a folder each, with runner.py and, where it quantizes, quantizer.py."""
 
 RUNNERS = {
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",

@@ -1,4 +1,4 @@
-"""Texts to token ids, and rows of equal length to batches: what runners of token models share."""
+"""Texts to token ids, and rows of equal length to batches; shared by the runners of token models."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from tokenizers import Encoding, Tokenizer
 
 from stages.core.contracts import INPUTS, Text, each
 
-BATCH_TOKENS = 2048  # of one run of the model, whatever the caller gives
-# What is read of a text, a token that the model takes: WordPiece knows no longer word. The first tokens of a text
-# longer than that rarely need more, and a text of a megabyte costs as little as one of some thousand characters.
+BATCH_TOKENS = 2048  # in one run of the model, whatever the batch of the caller
+# Characters that are read for each token that the model takes: WordPiece knows no longer word. The first tokens of a
+# text longer than that rarely need more, and a text of a megabyte costs as little as one of some thousand characters.
 CHARACTERS_A_TOKEN = 100
 WINDOWED_CHARACTERS = 1_000_000  # of a text that is read in windows, which takes time in proportion
 
 
 class TextTokenizer(NamedTuple):
-    """A fast tokenizer that cuts where the model does."""
+    """A fast tokenizer that truncates at the model's maximum length."""
 
     fast: Tokenizer
     windows: bool
-    """Whether the pieces that it cuts off are read too."""
+    """Whether the pieces beyond the maximum length are read too."""
     characters: int
-    """What is read of a text, at most."""
+    """The number of characters of a text that are read, at most."""
 
 
 def open_tokenizer(folder: Path, description: Mapping[str, Any]) -> TextTokenizer:
-    """The tokenizer in `folder`, without padding, cutting as the model's `description` (model.json) says."""
+    """The tokenizer in `folder`, without padding, truncating as the model's `description` (model.json) says."""
     tokenizer, max_tokens = Tokenizer.from_file(str(folder / "tokenizer.json")), description["max_tokens"]
     windows = description.get("long_texts") == "windows"
     tokenizer.no_padding()
@@ -38,9 +38,9 @@ def open_tokenizer(folder: Path, description: Mapping[str, Any]) -> TextTokenize
 
 
 def encode(texts: Sequence[Text], tokenizer: TextTokenizer) -> tuple[list[Encoding], list[int]]:
-    """Each text or pair in tokens, or each window of a text; and how many of them each text has.
+    """The encoding of each text or pair, or of each window of a text; and the number of encodings of each text.
 
-    Of a pair the longer text is cut first, as where it was trained. Half a surrogate pair is read as "?".
+    Of a pair the longer text is cut first, as in training. Half a surrogate pair is read as "?".
     """
     cut = [each(lambda part: part[: tokenizer.characters], text) for text in texts]
     try:
@@ -58,7 +58,7 @@ def _valid(text: str) -> str:
 
 
 def model_inputs(encodings: Sequence[Encoding], *, are_pairs: bool) -> list[np.ndarray]:
-    """What a model is called with, in the order of INPUTS, (B, T) int64 each, for B encodings of T tokens."""
+    """The inputs of a model, in the order of INPUTS, (B, T) int64 each, for B encodings of T tokens."""
     input_ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
     types = [np.array([encoding.type_ids for encoding in encodings], dtype=np.int64)] if are_pairs else []
     return [input_ids, np.ones_like(input_ids), *types]
@@ -81,7 +81,7 @@ def calibration_inputs(
 
 
 def only_taken(names: Collection[str], inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Of `inputs`, in the order of INPUTS, those that a model with inputs of these `names` takes."""
+    """Those of `inputs`, in the order of INPUTS, that a model with inputs of these `names` takes."""
     return {name: array for name, array in zip(INPUTS, inputs, strict=False) if name in names}
 
 

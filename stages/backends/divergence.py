@@ -1,4 +1,4 @@
-"""How far the answers of a model made smaller are from those of the model that it was made of."""
+"""The divergence of a compressed model's answers from those of its original."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SMALLEST = 1e-12  # probabilities below it are taken for it, so that their logar
 def divergence(exact_NC: np.ndarray, answers_NC: np.ndarray) -> float:
     """KL(exact || answers), the mean over N, in nats: 0 where all are equal.
 
-    It sees every change of a probability, and so tells apart what a handful of changed labels cannot.
+    It reflects every change of a probability, and so distinguishes models for which only a handful of labels changed.
     """
     exact, answers = (np.maximum(p.astype(np.float64), SMALLEST) for p in (exact_NC, answers_NC))
     return float((exact * (np.log(exact) - np.log(answers))).sum(1).mean())

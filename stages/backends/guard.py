@@ -19,13 +19,13 @@ from stages.core.contracts import Quantizable, QuantizationRows, Runner
 from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
-SENSITIVITY_ROWS = 1000  # at most so many validation rows for each matrix
+SENSITIVITY_ROWS = 1000  # validation rows for each matrix, at most
 DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Trials:
-    """A model that is written to `folder` again and again, each time with other matrices in float32."""
+    """A model that is written to `folder` repeatedly, each time with other matrices in float32."""
 
     model: Quantizable
     folder: Path
@@ -33,13 +33,13 @@ class Trials:
     rows: QuantizationRows
 
     def answers(self, kept: Collection[str], rows: slice = slice(None)) -> np.ndarray:
-        """The answers to validation rows of the model with `kept` in float32, which stays written."""
+        """The answers to validation rows with the matrices `kept` in float32; the model stays written that way."""
         self.model.write(self.folder, kept)
         runner = self.open_runner(self.folder, 1)  # one thread: sums do not depend on the number of threads
         return runner.predict(self.rows.validation[rows])
 
     def lost(self, found_NC: np.ndarray) -> float:
-        """How much lower than that of the exact answers the score of these is."""
+        """The score of the exact answers minus the score of these."""
         return self.rows.score(self.rows.exact_NC) - self.rows.score(found_NC)
 
 
@@ -52,11 +52,11 @@ def guarded(
     params: QuantizeParams,
     rows: QuantizationRows,
 ) -> dict[str, Any]:
-    """Write `model` to `folder`, which holds what else `open_runner` needs, in int8 as far as `max_loss` allows.
+    """Write `model`, int8 as far as `max_loss` allows, to `folder`, which holds the other files for `open_runner`.
 
     The most sensitive matrix is put back to float32 first, then the next, until no more than `max_loss` of macro-F1 is
-    lost. Returns the figures and the names: what goes to metrics/quantization.json. Raises ValueError where more is
-    lost with all matrices in float32.
+    lost. Returns the figures and the names, for metrics/quantization.json. Raises ValueError where more is lost with
+    all matrices in float32.
     """
     trials = Trials(model, folder, open_runner, rows)
     all_int8_NC = found_NC = trials.answers(())
@@ -87,7 +87,7 @@ def guarded(
 
 
 def _sensitivity(trials: Trials, all_int8_NC: np.ndarray) -> dict[str, float]:
-    """Of each matrix how much nearer the answers come to the exact ones when it alone stays in float32."""
+    """For each matrix, how much nearer the answers come to the exact ones when it alone stays in float32."""
     some = slice(SENSITIVITY_ROWS)
     exact_NC = trials.rows.exact_NC[some]
     whole = divergence(exact_NC, all_int8_NC[some])

@@ -1,4 +1,4 @@
-"""A model of any family as an ONNX graph, by torch's exporter: what backends that read ONNX start from."""
+"""A model of any family as an ONNX graph, by torch's exporter: the input of backends that read ONNX."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLE_TOKENS = 16
 
 
 def export(source: Path, path: Path) -> Any:
-    """Write the model in `source` as an ONNX graph in which the number of rows and of tokens are free; return it.
+    """Write the model in `source` as an ONNX graph with free numbers of rows and tokens. Returns the graph.
 
     Its inputs are those of INPUTS: the third for models of pairs alone.
     """

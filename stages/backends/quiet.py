@@ -1,4 +1,4 @@
-"""Libraries of runtimes kept from talking of what is so by design."""
+"""Silencing of the runtimes' libraries, which warn of things that are so by design."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing goes to stdout, and no warning is told, while this is open."""
+    """Suppress stdout and all warnings inside."""
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

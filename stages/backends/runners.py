@@ -1,4 +1,4 @@
-"""Opening a model's folder, whatever runs it: texts go in as they are, and are cleaned as in training."""
+"""Opening of a model's folder with any backend; the runner takes raw texts, and cleans them as in training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def open_runner(folder: Path, *, threads: int) -> Runner:
     """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
 
-    Its `predict` cleans texts by the rules in model.json, as those were that the model learned from. It raises
+    Its `predict` cleans texts by the rules in model.json, which were applied to the training texts. It raises
     ValueError for single texts where the model is of pairs, and the other way round.
     """
     description = describe(folder)
@@ -35,7 +35,7 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
 
 
 def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool) -> Sequence[Text]:
-    """The texts, pairs as tuples. Raises ValueError for what the model in `folder` was not trained on."""
+    """The texts, pairs as tuples. Raises ValueError for texts of another kind than the model in `folder` takes."""
     for number, text in enumerate(texts, start=1):
         is_pair = isinstance(text, list | tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)
         if is_pair != are_pairs or not (is_pair or isinstance(text, str)):

@@ -1,4 +1,4 @@
-"""How rows are cleaned: rules for the text, duplicates, splits. Every dropped row has a counted reason."""
+"""Cleaning of rows: rules for the text, duplicates, splits. Every dropped row has a counted reason."""
 
 RULES = {
     "unicode_nfc": "stages.cleaning.characters:unicode_nfc",

@@ -1,4 +1,4 @@
-"""Rules for single characters: Unicode's normal forms, what cannot be seen, white space, case, digits, punctuation."""
+"""Rules for single characters: Unicode normal forms, invisible characters, white space, case, digits, punctuation."""
 
 from __future__ import annotations
 

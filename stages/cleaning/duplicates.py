@@ -8,7 +8,7 @@ MinHash (in Daft) and banding propose pairs, and the true similarity decides. Tw
 
       a - b - c - d      group: a b c d; b repeats a, d repeats c; a and c stay
 
-Nothing hangs on the order of rows, on partitions or on threads. Of each text only its bands and a byte of each hash are
+Nothing depends on the order of rows, partitions or threads. Of each text only its bands and a byte of each hash are
 held; pairs are judged a chunk at a time, and for the groups none whose texts are in one already, so that neither memory
 nor time grows with the square of a template's rows.
 """
@@ -34,7 +34,7 @@ SHINGLE = 5  # characters
 HASHES = 72  # at most
 SEED = 1  # of the permutations; the true similarity decides, so it is no parameter
 RECALL = 0.995  # the share of pairs at the threshold that banding must propose
-WINDOW = 16  # a key is compared with so many neighbours in its bucket: a template costs no square of its rows
+WINDOW = 16  # neighbours in its bucket that a key is compared with: a template's cost is not quadratic in its rows
 SLACK = 0.2  # signatures whose agreement is this far below the threshold (4 standard errors) are not looked at
 CHUNK = 100_000  # pairs whose signatures are compared at once
 JUDGED = 1 << 10  # pairs whose shingles are held at once
@@ -42,22 +42,22 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: numbers times this and another numb
 
 
 class Neighbours(NamedTuple):
-    """What is known of K distinct keys, and of pairs of them."""
+    """The near-duplicate relations of K distinct keys, and of pairs of them."""
 
     groups: np.ndarray
-    """(K,) a number below K: near-duplicates share it, directly or through others."""
+    """(K,) group numbers below K: near-duplicates share one, directly or through others."""
     kin: np.ndarray
-    """(K,) likewise, of those that no split of the data must part."""
+    """(K,) likewise, for keys that no split of the data may part."""
     candidates: Callable[[np.ndarray], np.ndarray]
     """candidates(keys_N): (bands, N) uint64; keys that may be near-duplicates have a number of a band in common."""
     near: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """near(left_P, right_P): (P,) whether these keys are near-duplicates."""
+    """near(left_P, right_P): (P,) whether the keys of each pair are near-duplicates."""
     swapped: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
-    """Of pairs of texts: whether (a, b) and (b, a) are."""
+    """For pairs of texts: whether (a, b) and (b, a) are near-duplicates; None for single texts."""
 
 
 def neighbours(keys: pa.Array, *, jaccard: float, compared: np.ndarray) -> Neighbours:
-    """What is known of K distinct keys; `compared` (K,) says which of them are compared at all.
+    """The near-duplicate relations of K distinct keys; `compared` (K,) says which of them are compared at all.
 
     `jaccard` in [0.5, 1] is the least similarity of two keys' sets of character 5-grams; 1 turns this off.
     Pairs are near-duplicates where their first texts are the same or nearly, and their second ones too: the same
@@ -112,7 +112,7 @@ def _of_texts(keys: pa.Array, jaccard: float, compared: np.ndarray) -> Neighbour
 def _pairs(
     texts: pa.LargeStringArray, at: np.ndarray, buckets: np.ndarray, marks: np.ndarray, jaccard: float
 ) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """`candidates` and `near`, from the sketches of the keys `at`: those that have a neighbour at all."""
+    """`candidates` and `near`, made from the sketches of the keys `at`, which are those that have any neighbour."""
 
     def candidates(keys: np.ndarray) -> np.ndarray:
         if len(at) == 0:
@@ -138,16 +138,16 @@ def _pairs(
 
 
 def _agree(marks: np.ndarray, one: np.ndarray, other: np.ndarray, jaccard: float) -> np.ndarray:
-    """(P,): whether the signatures of so many pairs are near enough for their texts to be looked at."""
+    """(P,) whether the signatures of each pair are similar enough for their texts to be compared."""
     return (marks[one] == marks[other]).mean(axis=1) >= jaccard - SLACK
 
 
 def repeated(known: Neighbours, key: np.ndarray, label: np.ndarray, spared: np.ndarray) -> np.ndarray:
-    """Of N rows, those preferred first, the row (N,) that each repeats; -1 where it stays.
+    """(N,) the row that each of N rows repeats, the preferred rows coming first; -1 where a row stays.
 
-    A row repeats one that stays, is a near-duplicate of it, and has its label. Rows that are `spared` (N,) stay.
-    In turns the first row of every of its buckets stays, and takes those of its buckets that are near it. Rows in an
-    order that has nothing to do with their texts, as that of row ids, take few turns:
+    A row repeats one that stays, is a near-duplicate of it, and has its label. Rows that are `spared` (N,) stay. In
+    each turn the rows that are first in all of their buckets stay, and take those of their buckets that are near them.
+    Rows in an order that has nothing to do with their texts, as that of row ids, take few turns:
 
         buckets  b1: 0 2 5   b2: 1 2   b3: 2 5      turn 1: 0 and 1 stay and are compared with 2 and 5; turn 2: ...
     """
@@ -180,7 +180,7 @@ def repeated(known: Neighbours, key: np.ndarray, label: np.ndarray, spared: np.n
 
 
 def turned_round(known: Neighbours, key: np.ndarray, rows: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Of the pairs (a, b) of `rows`, which of `held` (places in `key`) is nearly (b, a): (len(rows),); -1: none is."""
+    """(len(rows),) for each pair (a, b) of `rows`, which of `held` (places in `key`) is nearly (b, a); -1: none."""
     found = np.full(len(rows), -1)
     if known.swapped is None:
         return found
@@ -194,20 +194,20 @@ def turned_round(known: Neighbours, key: np.ndarray, rows: np.ndarray, held: np.
 
 
 def _firsts(buckets: np.ndarray) -> np.ndarray:
-    """(N,): the first place at which each one's bucket occurs."""
+    """(N,) the first place at which the bucket of each occurs."""
     _, first, places = np.unique(buckets, return_index=True, return_inverse=True)
     return first[places]
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:
-    """A number below K (K,) for each of K values, the same for the same ones."""
+    """(K,) a number below K for each of K values; equal values have equal numbers."""
     return np.unique(values, return_inverse=True)[1]
 
 
 def _join_similar(
     groups: np.ndarray, left: np.ndarray, right: np.ndarray, marks: np.ndarray, keys: pa.Array, jaccard: float
 ) -> None:
-    """Make one of the groups of each pair whose true similarity reaches the threshold, where they are not one yet."""
+    """Merge the groups of each pair whose true similarity reaches the threshold, where they differ."""
     apart = _roots(groups, left) != _roots(groups, right)
     left, right = left[apart], right[apart]
     agree = _agree(marks, left, right, jaccard)
@@ -219,7 +219,7 @@ def _join_similar(
 
 
 def _roots(groups: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The key that stands for the group of each key: each points at another of its group, that one at itself."""
+    """The root of each key's group: each key points at another of its group, and the root at itself."""
     while not np.array_equal(above := groups[at], at):
         at = above
     return at
@@ -233,7 +233,7 @@ def _join(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
 
 
 def _sketches(keys: pa.LargeStringArray, jaccard: float) -> tuple[np.ndarray, np.ndarray]:
-    """What is kept of the MinHashes of N keys: the bucket of each band (bands, N), and a byte of each hash (N, ...)."""
+    """Sketches of the MinHashes of N keys: the bucket of each band (bands, N), and one byte of each hash (N, ...)."""
     bands, rows = banding(jaccard)
     multipliers = np.random.default_rng(SEED).integers(2**63, size=rows, dtype=np.uint64) | np.uint64(1)
     hashes = minhash(_spaced(col("key")), num_hashes=bands * rows, ngram_size=SHINGLE, seed=SEED)
@@ -252,7 +252,7 @@ def _sketches(keys: pa.LargeStringArray, jaccard: float) -> tuple[np.ndarray, np
 
 @daft.func.batch(return_dtype=daft.DataType.string(), use_process=False)
 def _spaced(keys: daft.Series) -> pa.Array:
-    """A space after each character, and `_` for each space that was there: Daft's n-grams are of words."""
+    """The keys with a space after each character, and `_` for each space: Daft's n-grams are of words."""
     return in_slices(_with_spaces, keys.to_arrow())
 
 
@@ -272,7 +272,7 @@ def _with_spaces(keys: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def banding(jaccard: float) -> tuple[int, int]:
-    """Bands, and hashes a band: the most with which RECALL of the pairs at the threshold agree in a band."""
+    """Bands, and hashes in a band: the most at which RECALL of the pairs at the threshold agree in some band."""
     for rows in range(HASHES, 0, -1):
         bands = int(np.ceil(np.log(1 - RECALL) / np.log1p(-(jaccard**rows))))
         if bands * rows <= HASHES:
@@ -281,11 +281,11 @@ def banding(jaccard: float) -> tuple[int, int]:
 
 
 def _proposals(buckets: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Keys that agree in a band, as two arrays; `order` is that of the keys by their letters.
+    """Pairs of keys that agree in a band, as two arrays; `order` is that of the keys by their letters.
 
     Each is paired with the next of its bucket, then with the one after that, up to WINDOW. Of a bucket's number the
-    upper bits are compared (41 of five million keys'), and a key's place stands in the others: numbers are sorted
-    several times faster than places by numbers.
+    upper bits are compared (41 for five million keys), and the others hold the key's place: sorting numbers is several
+    times faster than sorting places by numbers.
     """
     low = np.uint64(len(order).bit_length())
     places = np.arange(len(order), dtype=np.uint64)
@@ -303,7 +303,7 @@ def _proposals(buckets: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndar
 
 
 def _jaccards(left: pa.LargeStringArray, right: pa.LargeStringArray) -> np.ndarray:
-    """The similarity (P,) of the sets of character 5-grams of each of P pairs, P at most JUDGED."""
+    """(P,) the Jaccard similarity of the sets of character 5-grams of each of P pairs, P at most JUDGED."""
     one, other = _shingles(left), _shingles(right)
     shift = np.uint64(_SHINGLE_BITS)
     shared = np.intersect1d(one, other, assume_unique=True)

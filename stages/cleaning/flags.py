@@ -1,4 +1,4 @@
-"""What is counted and shown, and left as it is: letters that look like others, markup that was escaped again."""
+"""Flags for texts that are counted and shown but left unchanged: look-alike letters, markup that was escaped twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows for Daft to work on: in this process, or, with DAFT_RUNNER=ray, on the cluster that RAY_ADDRESS names.
+"""Rows as Daft frames: in this process, or, with DAFT_RUNNER=ray, on the cluster that RAY_ADDRESS names.
 
 On a cluster the rows go out from this process and come back to it, so no node need see its disk; the project's own code
 goes along with them.
@@ -35,7 +35,7 @@ def read(path: Path) -> daft.DataFrame:
 
 
 def of_table(table: pa.Table) -> daft.DataFrame:
-    """The rows of a table; on a cluster in parts, one a core or more.
+    """The rows of a table; on a cluster in partitions, at least one for each core.
 
     Raises ValueError where DAFT_RUNNER is no runner, or Ray is not installed; ConnectionError where no cluster answers.
     """
@@ -46,7 +46,7 @@ def of_table(table: pa.Table) -> daft.DataFrame:
 
 
 def _on_ray() -> bool:
-    """Whether a cluster is asked for; where not, Daft is made to run in this process."""
+    """Whether a cluster is asked for; otherwise Daft is told to run in this process."""
     runner = os.environ.get("DAFT_RUNNER") or "native"
     if runner not in ("native", "ray"):
         raise ValueError(f"DAFT_RUNNER is '{runner}'. Allowed: native (in this process), ray.")
@@ -57,13 +57,13 @@ def _on_ray() -> bool:
 
 @functools.cache
 def _stay_here() -> None:
-    """Say so to Daft, which would load all of Ray, where that is installed, to see whether there is a cluster."""
+    """Tell Daft to run here: it would load all of Ray, where that is installed, to see whether there is a cluster."""
     with contextlib.suppress(DaftCoreException):  # it has begun, here
         daft.set_runner_native()
 
 
 def _join_cluster() -> int:
-    """Join the cluster, or start one here where RAY_ADDRESS names none. Returns how many cores it has."""
+    """Join the cluster, or start one here where RAY_ADDRESS names none. Returns the number of its cores."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when `ray` is imported
     try:
         import ray

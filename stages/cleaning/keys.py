@@ -1,8 +1,8 @@
-"""What two texts are compared by: their letters, marks and digits, case-folded, with single spaces between.
+"""Comparison keys of texts: their letters, marks and digits, case-folded, separated by single spaces.
 
-Where texts of one key have several labels, their forms are compared as well, which hold symbols too: `C++` and `C#`.
+Where texts of one key have several labels, their forms are compared as well, which also hold symbols: `C++` and `C#`.
 
-Texts in ASCII go through a table of bytes, whole batches at once; the others through Unicode's own rules.
+ASCII texts go through a table of bytes, whole batches at once; others through Unicode's own rules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLICE = 512  # texts at once: what is made of them on the way then stays in the 
 
 
 def _table() -> bytes:
-    """What becomes of each byte; a text with one beyond ASCII gets another key in the end."""
+    """The translation table of bytes; texts with a byte beyond ASCII get their key by `_of_unicode` in the end."""
     table = bytearray(b" " * 256)
     for code in range(128):
         character = chr(code)
@@ -75,7 +75,7 @@ def _of_ascii(array: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def _without(data: np.ndarray, bounds: np.ndarray, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes that are not gone, and where each text now begins."""
+    """The remaining bytes, and where each text begins in them."""
     at = np.flatnonzero(gone)
     return (data[~gone], bounds - np.searchsorted(at, bounds)) if len(at) else (data, bounds)
 
@@ -96,7 +96,7 @@ def _filled(keys: pa.LargeStringArray, texts: pa.LargeStringArray) -> pa.LargeSt
 
 
 def _fold(text: str) -> str:
-    """Small letters in Unicode's compatible form, without what nobody sees."""
+    """Lower-case letters in Unicode's compatible form, without invisible characters."""
     text = HIDDEN_CHARACTER.sub("", text)
     if text.isascii():
         return text.lower()
@@ -113,7 +113,7 @@ _ENDS = re.compile(r"(?<=\S)[.,;:!?\u2026\u3002\uff01\uff1f]+(?=\s|$)")
 
 
 def form_of(text: str) -> str:
-    """What a reader tells two texts of one key apart by: symbols, emoji, joiners, the tags of flags."""
+    """The form of a text, in which readers tell texts of one key apart: with symbols, emoji, joiners, tags of flags."""
     seen = without_selectors(without_hidden(text))
     return " ".join(_ENDS.sub("", _QUOTES.sub("", _compatible(_compatible(seen).casefold()))).split())
 
@@ -126,7 +126,7 @@ LETTERS = 3  # that a character of those counts for
 
 @daft.func.batch(return_dtype=daft.DataType.int64(), use_process=False)
 def written(texts: daft.Series) -> pa.Array:
-    """How long each text is for a reader: its characters, of which those of Chinese, say, count for LETTERS each."""
+    """The length of each text for a reader: its characters, of which Chinese ones, say, count for LETTERS each."""
     array = texts.to_arrow()
     lengths, other = pc.utf8_length(array), pc.fill_null(not_ascii(array), False)
     if pc.any(other).as_py():
@@ -137,7 +137,7 @@ def written(texts: daft.Series) -> pa.Array:
 
 
 def in_slices(change: Callable[[pa.Array], pa.Array], array: pa.Array) -> pa.Array:
-    """`change` of a few thousand texts at a time, put together."""
+    """Apply `change` to a few thousand texts at a time, and concatenate the results."""
     if len(array) <= SLICE:
         return change(array)
     return pa.concat_arrays([change(array.slice(at, SLICE)) for at in range(0, len(array), SLICE)])

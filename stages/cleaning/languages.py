@@ -1,4 +1,4 @@
-"""Which language a text is in, by py3langid (its model is in the package; nothing is downloaded)."""
+"""The language of a text, by py3langid (its model is in the package; nothing is downloaded)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.core.plugins import install_extra
 
 
 def identifier() -> Any:
-    """The package. Raises ValueError where it is not installed."""
+    """The identifier of py3langid. Raises ValueError where the package is not installed."""
     try:
         return importlib.import_module("py3langid")
     except ModuleNotFoundError:

@@ -1,5 +1,7 @@
-"""Rows that are judged after all others, which stay and go just as they would alone: rows without a label, of which a
-student may hear its teacher on some (the split `transfer`), and rows that are set aside for no choice to see.
+"""Rows that are judged after all others, whose verdicts they do not change.
+
+They are rows without a label, of which a student may learn its teacher's answers to some (the split `transfer`), and
+rows that are set aside, never to influence a choice.
 
     rows of train, validation, test  -> kept or dropped, by reasons.py
         then rows without a label    -> kept where they repeat none of those
@@ -24,13 +26,13 @@ from stages.core.params.clean import CleanParams
 def transfer_reasons(
     rows: pd.DataFrame, keys: pa.Array, splits: pd.Series, params: CleanParams
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The reasons (N,) of N rows once more: those without a label, which went for that, are KEPT or go for another.
-    And which row (N,) each repeats; -1: none.
+    """The reasons (N,), and the row (N,) that each repeats (-1: none), with the rows without a label judged anew.
 
-    `rows` and `keys` as for `reasons`, with what that found as `reason`; `splits` of the rows that are kept so far.
-    Rows without a label that the data gives as validation or test still go for `missing_label`. The others have the
-    faults that all rows may have; are `leaked_group` where their group is in the validation or the test split, given or
-    drawn, `leaked` where they repeat a row of these, exactly or nearly, and duplicates where they repeat another row.
+    `rows` and `keys` as for `reasons`, with its result as `reason`; `splits` of the rows that are kept so far. Rows
+    that were dropped for a missing label are now KEPT, or dropped for another reason. Those that the data gives as
+    validation or test are still dropped for `missing_label`. The others have the faults that all rows may have; are
+    `leaked_group` where their group is in the validation or the test split, given or drawn, `leaked` where they repeat
+    a row of these, exactly or nearly, and duplicates where they repeat another row.
     """
     asked = (rows["reason"] == CODES["missing_label"]) & ~rows["split"].isin(GIVEN)
     held = np.zeros(len(rows), dtype=bool)
@@ -46,12 +48,12 @@ def with_rows_set_aside(
     rare: Collection[str],
     params: CleanParams,
 ) -> pd.DataFrame:
-    """All N rows `every` with their reason and the row that each repeats (-1: none): those set aside, `aside` (N,),
-    judged by the others, which are as they were `judged`, in the same order.
+    """All N rows `every`, each with its reason and the row that it repeats (-1: none).
 
-    They have the faults that all rows may have. Any row that is kept is one too many that is like them: they are
-    `leaked_group` where it has their group, `leaked` where they repeat it, exactly or nearly, whatever its label. With
-    one of the labels that are `rare` they go, or change, as the others did.
+    Rows set aside, `aside` (N,), are judged by the others, which stay as they were `judged`, in the same order. They
+    have the faults that all rows may have. No kept row may be like them: they are `leaked_group` where one has their
+    group, `leaked` where they repeat one, exactly or nearly, whatever its label. With one of the labels that are `rare`
+    they are dropped, or relabelled, as the others were.
     """
     places = np.flatnonzero(~aside)
     rows = every.assign(reason=np.int8(KEPT), repeats=-1)
@@ -71,7 +73,7 @@ def with_rows_set_aside(
 def _judged_after(
     rows: pd.DataFrame, keys: pa.Array, asked: np.ndarray, held: np.ndarray, params: CleanParams, *, labelled: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The reasons and repeats (N,) with those of the rows `asked` (N,); to be like one that is `held` (N,) is a leak.
+    """The reasons and repeats (N,), the rows `asked` (N,) judged anew; being like a row that is `held` (N,) is a leak.
 
     `labelled`: whether they need a label.
     """
@@ -102,6 +104,6 @@ def _judged_after(
 
 
 def _same_key(key: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Of each row (N,) that is `left`, the first row before it with its key; -1 where there is none."""
+    """For each row (N,) that is `left`, the first earlier row with its key; -1 where there is none."""
     _, first, places = np.unique(key, return_index=True, return_inverse=True)
     return np.where(left & (first[places] < np.arange(len(key))), first[places], -1)

@@ -8,7 +8,7 @@ from markdown_it.token import Token
 
 LONGEST = 50_000  # characters of a text that is parsed, which may take time by the square
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-# What may be Markdown; `_` only at a word's edge, so that snake_case words are not parsed in vain.
+# Signs of possible Markdown; `_` only at a word's edge, so that snake_case words are not parsed in vain.
 _MAYBE = regex.compile(r"[*`\[\]#>~|\\]|(?:^|\W)_|_(?:\W|$)|(?m:^[^\S\n]*(?:[-+=]|\d+[.)]|    ))")
 
 
@@ -22,7 +22,7 @@ def markdown_markup(text: str) -> str:
 
 
 def _seen(tokens: list[Token]) -> str:
-    """What a reader sees of a block's inline parts."""
+    """The visible text of a block's inline parts."""
     breaks = {"softbreak": "\n", "hardbreak": "\n"}
     return "".join(
         _seen(token.children or []) if token.type == "image" else breaks.get(token.type, token.content)

@@ -1,4 +1,4 @@
-"""The rule for HTML: it becomes the text that a reader would see; what only looks like HTML stays."""
+"""The rule for HTML: it becomes the text that a reader would see; text that only looks like HTML stays."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def html_markup(text: str) -> str:
 
 
 def _without(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
-    """The text with a space in the place of each part from an opening to the next closing."""
+    """The text with a space in place of each part from an opening to the next closing."""
     parts, at = [], 0
     while (begin := opening.search(text, at)) and (end := closing.search(text, begin.end())):
         parts += [text[at : begin.start()], " "]
@@ -86,7 +86,7 @@ def _untagged(text: str) -> str:
 
 
 def _character(entity: re.Match[str]) -> str:
-    """What an entity stands for; nothing where nobody sees it. Of what may be seen `invisible_characters` judges."""
+    """The character of an entity; empty for a hidden one. `invisible_characters` judges those that may be visible."""
     single = _ESCAPED_AMPERSANDS.sub("&", entity[0])
     if single[1] != "#" and single[1:] not in html.entities.html5:
         return single  # html.unescape would take `&region;` for `&reg;ion;`

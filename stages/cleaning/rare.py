@@ -1,4 +1,4 @@
-"""Labels with too few rows to learn from: their rows go, or they become one label."""
+"""Rare labels, with too few rows to learn from: their rows are dropped, or become one label."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ GIVEN = ("validation", "test")  # rows that the data brings as these teach nothi
 
 
 def settle_rare_labels(rows: pd.DataFrame, params: CleanParams) -> dict[str, int]:
-    """Do with the rows of rare labels what `rare_labels` says, in place. Returns the rare labels with their rows.
+    """Treat the rows of rare labels as `rare_labels` says, in place. Returns the rare labels with their rows.
 
-    `rows` has label, split (as the data gives it) and reason. Rare is a label that fewer than `rare_label_rows` rows
-    have, of those that are kept and that the data does not give as validation or test. Its rows of these splits go or
-    change as its others do: no model could know the label.
+    `rows` has label, split (as the data gives it) and reason. A label is rare if fewer than `rare_label_rows` rows have
+    it, of those that are kept and that the data does not give as validation or test. Its rows of these splits are
+    dropped or relabelled like its others: no model could know the label.
     """
     kept = rows["reason"] == KEPT
     teaching = kept & ~rows["split"].isin(GIVEN)

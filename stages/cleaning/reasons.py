@@ -1,4 +1,4 @@
-"""Why a row is dropped: faults of its own first, then duplicates of other rows."""
+"""The reasons for which rows are dropped: faults of their own first, then duplicates of other rows."""
 
 from __future__ import annotations
 
@@ -31,24 +31,28 @@ KEPT_FIRST = {"test": 0, "validation": 1, "train": 2}  # of duplicates, by given
 
 
 class Judged(NamedTuple):
-    """What is found of N rows, and of their K distinct keys."""
+    """The verdicts on N rows, and on their K distinct keys."""
 
     reason: np.ndarray
     """(N,) why each row is dropped: a position in REASONS, or KEPT."""
     repeats: np.ndarray
     """(N,) which row each duplicate and each leaked row repeats; -1 for the others."""
     sense: np.ndarray
-    """(N,) a number below K + N: rows of one number say the same. That of a row is its key's; but where the rows of a
-    key have several labels, and their texts differ in symbols, each of these texts has a number of its own."""
+    """(N,) a number below K + N; rows with equal numbers have the same text for a reader.
+
+    It is that of the row's key; but where the rows of a key have several labels, and their texts differ in symbols,
+    each of these texts has a number of its own.
+    """
     kin: np.ndarray
-    """(K,) keys of one number are not to be in two splits."""
+    """(K,) keys with equal numbers must not be in two splits."""
 
 
 def reasons(
     rows: pd.DataFrame, keys: pa.Array, params: CleanParams, forms: Callable[[np.ndarray], Sequence[str]]
 ) -> Judged:
-    """Why rows are dropped. `rows`, sorted by row_id, has the columns of `normalised` (tables.py); key is a position in
-    `keys`, K distinct ones; forms(rows_M) gives the `form_of` (keys.py) these rows' texts.
+    """The verdicts on `rows`, which are sorted by row_id and have the columns of `normalised` (tables.py).
+
+    key is a position in `keys`, K distinct ones; forms(rows_M) gives the `form_of` (keys.py) these rows' texts.
 
     Of two reasons the earlier in REASONS counts. Rows that the data gives as `test` are dropped only where
     there is no text or no label.
@@ -68,7 +72,7 @@ def reasons(
 
 
 def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
-    """By reason, in the order of REASONS, which of N rows (N,) have faults of their own; `rows` as for `reasons`."""
+    """By reason, in the order of REASONS, (N,) which of N rows have faults of their own; `rows` as for `reasons`."""
     given_test = (rows["split"] == "test").to_numpy()
     found = {
         "missing_text": rows["chars"].isna(),
@@ -81,7 +85,7 @@ def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
 
 
 def _unfit(rows: pd.DataFrame, params: CleanParams) -> dict[str, pd.Series]:
-    """By reason, the rows that training does without, and a given test split does not."""
+    """By reason, the rows that are dropped from training, but kept in a given test split."""
     found = {"too_short": rows["written"] < params.min_chars}
     if params.languages is not None:
         found["other_language"] = ~rows.filter(["language", "language_pair"]).isin(params.languages).all(axis=1)
@@ -89,7 +93,7 @@ def _unfit(rows: pd.DataFrame, params: CleanParams) -> dict[str, pd.Series]:
 
 
 def spared(rows: pd.DataFrame, params: CleanParams) -> dict[str, int]:
-    """How many rows of a given test split are kept with what drops a row for training, by reason."""
+    """By reason, the number of kept rows of a given test split that training would do without."""
     test = (rows["split"] == "test") & (rows["reason"] == KEPT)
     return {name: int((faulty & test).sum()) for name, faulty in _unfit(rows, params).items()}
 
@@ -103,14 +107,14 @@ def conflicts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_better_split(rows: pd.DataFrame) -> pd.Series:
-    """Rows whose group is in a given split that is kept first: test before validation before all others."""
+    """Whether each row's group is in a given split that is kept before its own: test, then validation, then others."""
     if rows["group"].isna().all():
         return pd.Series(False, index=rows.index)
     return _kept_elsewhere(_rank(rows), rows["group"])
 
 
 def _kept_elsewhere(rank: pd.Series, group: pd.Series) -> pd.Series:
-    """Whether others of a row's group are in a given test or validation split, and this row in one kept later."""
+    """Whether each row's group has rows in a given test or validation split that is kept before the row's own."""
     first = rank.groupby(group).transform("min")
     return (rank > first) & (first < KEPT_FIRST["train"])
 
@@ -120,7 +124,7 @@ def _rank(rows: pd.DataFrame) -> pd.Series:
 
 
 def _compared(rows: pd.DataFrame, reason: np.ndarray, sense: np.ndarray) -> pd.DataFrame:
-    """The rows that are kept so far, the best of several duplicates first: at, key, sense, label, rank, is_test."""
+    """The rows kept so far, the preferred of several duplicates first: at, key, sense, label, rank, is_test."""
     at = np.flatnonzero(reason == KEPT)
     left = rows.iloc[at]
     rank = _rank(left).to_numpy()
@@ -132,7 +136,7 @@ def _compared(rows: pd.DataFrame, reason: np.ndarray, sense: np.ndarray) -> pd.D
 def _split_senses(
     sense: np.ndarray, rows: pd.DataFrame, forms: Callable[[np.ndarray], Sequence[str]], n_keys: int
 ) -> None:
-    """Where the rows of a key have several labels, let those with other symbols, as `C++` and `C#`, be other texts."""
+    """Where the rows of a key have several labels, give texts of other symbols (`C++`, `C#`) senses of their own."""
     several = rows[_has_several(rows["key"].to_numpy(), rows["label"].to_numpy(), n_keys)[rows["key"]]]
     if several.empty:
         return
@@ -142,7 +146,7 @@ def _split_senses(
 
 
 def _mark_exact(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, params: CleanParams) -> None:
-    """Mark the rows that say the same as another, or have its key and its label."""
+    """Mark the rows that have the same text for a reader as another, or its key and its label."""
     rows = rows[~_leak(reason, repeats, rows)]
     rows = rows[~rows["is_test"]]
     count = int(rows["sense"].max()) + 1 if len(rows) else 0
@@ -164,7 +168,7 @@ def _mark_exact(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, par
 
 
 def _leak(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame) -> pd.Series:
-    """Mark, and tell, the rows that say the same as one of a given test split, or have its key and its label."""
+    """Mark, and log, the rows with the text of one in a given test split, or with its key and its label."""
     leaked = pd.Series(False, rows.index)
     test = rows[rows["is_test"]]
     for columns in (["sense"], ["key", "label"]):
@@ -177,7 +181,7 @@ def _leak(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame) -> pd.Ser
 
 
 def _of_majority(rows: pd.DataFrame) -> pd.Series:
-    """Whether each row has the label that most rows of its sense have; of a tie, none has."""
+    """Whether each row has the label of most rows of its sense; with a tie, none has."""
     votes = rows.groupby(["sense", "label"]).size().rename("votes").reset_index()
     most = votes.groupby("sense")["votes"].transform("max")
     winners = votes[votes["votes"] == most].drop_duplicates("sense", keep=False)
@@ -186,8 +190,11 @@ def _of_majority(rows: pd.DataFrame) -> pd.Series:
 
 
 def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, known: Neighbours) -> None:
-    """Mark the rows that are near-duplicates of one that stays, and have its label; of pairs also those the other way
-    round, where one is of a given test or validation split, and they are of a split that is kept later."""
+    """Mark the rows that are near-duplicates of one that stays, and have its label.
+
+    Of pairs, also mark those that repeat one of a given test or validation split the other way round, where they are of
+    a split that is kept later.
+    """
     at, key, label, rank = (rows[name].to_numpy() for name in ("at", "key", "label", "rank"))
     held, others = np.flatnonzero(rank < KEPT_FIRST["train"]), np.flatnonzero(rank > 0)
     of = turned_round(known, key, others, held)
@@ -204,14 +211,14 @@ def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, know
 
 
 def present(numbers: np.ndarray | pd.Series, count: int) -> np.ndarray:
-    """(count,): whether each number is among `numbers`."""
+    """(count,) whether each number is among `numbers`."""
     found = np.zeros(count, dtype=bool)
     found[numbers] = True
     return found
 
 
 def _has_several(keys: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """(count,): whether each key has more than one label."""
+    """(count,) whether each key has more than one label."""
     lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, dtype=np.int64)
     np.minimum.at(lowest, keys, labels)
     np.maximum.at(highest, keys, labels)

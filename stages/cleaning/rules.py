@@ -1,7 +1,7 @@
-"""What is done to a text before a model sees it: the rules of `clean.rules`, the same in training and in use.
+"""Cleaning of a text before a model sees it: the rules of `clean.rules`, the same in training and in use.
 
-The stage `clean` calls them, and so does every model: what they hang on stands in model.json. Neither Daft nor torch is
-needed. What each rule does is in its docstring and in docs/cleaning.md.
+The stage `clean` calls them, and so does every model: the settings that they depend on are in model.json. Neither Daft
+nor torch is needed. Each rule is described in its docstring and in docs/cleaning.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Change = Callable[[str], str]
 
 PASSES = 50  # at most: what an entity hides, or a tag inside a tag, comes out in the next; two or three are the rule
 LONGEST_WORD = 64  # a cut goes back to the last word's start, unless the word is longer than this
-# What a rule hangs on beside the text: a field of `Cleaning`.
+# The field of `Cleaning` that a rule depends on beside the text.
 TUNED = {
     "mask_urls": "masks",
     "mask_emails": "masks",
@@ -45,18 +45,18 @@ RECIPES: dict[str, tuple[str, ...]] = {
 
 
 class Cleaning(NamedTuple):
-    """All that the cleaning of a text hangs on; a folder's model.json holds it under `cleaning`."""
+    """All settings of the cleaning of a text; a folder's model.json holds them under `cleaning`."""
 
     rules: tuple[str, ...]
     """Names of RULES, in the order in which they are applied."""
     masks: Mapping[str, str]
     stop_words: tuple[str, ...]
-    """Those of `clean.stop_word_language` where a rule takes them out."""
+    """The words of `clean.stop_word_language` if a rule removes them."""
     max_chars: int
 
 
 def cleaning_of(names: Sequence[str], masks: MasksParams, stop_word_language: str, max_chars: int) -> Cleaning:
-    """What these values of the section `clean` make of texts. Raises ValueError for a language without stop words."""
+    """The cleaning by these values of the section `clean`. Raises ValueError for a language without stop words."""
     rules = tuple(expanded(names))
     words: tuple[str, ...] = ()
     if "no_stop_words" in rules:
@@ -68,7 +68,7 @@ def cleaning_of(names: Sequence[str], masks: MasksParams, stop_word_language: st
 
 
 def _refuse_growing_masks(cleaning: Cleaning) -> None:
-    """Raise ValueError for a mask that its own rule would mask: no text with it would ever be clean."""
+    """Raise ValueError for a mask that its own rule would mask: texts with it would never be clean."""
     for name in cleaning.rules:
         if TUNED.get(name) != "masks":
             continue
@@ -81,26 +81,26 @@ def _refuse_growing_masks(cleaning: Cleaning) -> None:
 
 
 def of_description(description: Mapping[str, Any]) -> Cleaning | None:
-    """What model.json says of texts; None where it says nothing, and texts are taken as they are."""
+    """The cleaning described in model.json; None where there is none, so that texts are taken unchanged."""
     if (found := description.get("cleaning")) is None:
         return None
     return Cleaning(tuple(found["rules"]), found["masks"], tuple(found["stop_words"]), found["max_chars"])
 
 
 def expanded(names: Sequence[str]) -> Iterator[str]:
-    """The names of single rules, with those of a recipe in its place."""
+    """The names of single rules, with recipes replaced by their rules."""
     for name in names:
         yield from RECIPES.get(name, (name,))
 
 
 def rule(name: str, cleaning: Cleaning) -> Change:
-    """One rule of RULES, with what it hangs on."""
+    """One rule of RULES, bound to the settings that it depends on."""
     change = plugins.load(RULES, name, key="clean.rules")
     return functools.partial(change, **{field: getattr(cleaning, field)}) if (field := TUNED.get(name)) else change
 
 
 def cleaner(cleaning: Cleaning) -> Change:
-    """clean(text): the rules in their order, and a cut at `max_chars`, until nothing changes any more (PASSES at most).
+    """clean(text): apply the rules in order, and cut at `max_chars`, until nothing changes (at most PASSES times).
 
     So a clean text stays as it is: clean(clean(text)) == clean(text).
     """
@@ -109,7 +109,7 @@ def cleaner(cleaning: Cleaning) -> Change:
 
 
 def cutting_cleaner(cleaning: Cleaning) -> Callable[[str], tuple[str, bool]]:
-    """As `cleaner`; the function that it gives says besides whether it has cut the text."""
+    """Like `cleaner`; the returned function also says whether it has cut the text."""
     changes = [rule(name, cleaning) for name in cleaning.rules]
     max_chars = cleaning.max_chars
 
@@ -129,7 +129,7 @@ def cutting_cleaner(cleaning: Cleaning) -> Callable[[str], tuple[str, bool]]:
 
 
 def cut(text: str, max_chars: int) -> str:
-    """At most `max_chars` characters, without half a word at the end."""
+    """The first `max_chars` characters at most, without half a word at the end."""
     if len(text) <= max_chars:
         return text
     for at in range(max_chars, max(0, max_chars - LONGEST_WORD - 1), -1):

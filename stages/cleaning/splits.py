@@ -1,4 +1,4 @@
-"""Splits: what the data brings is kept; the rest is drawn by a hash, the same share of every label."""
+"""Splits: those that the data brings are kept; the rest is drawn by a hash, the same share of every label."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-SMALLEST_SPLIT_LABEL = 3  # a label with so many rows has one in every split
+SMALLEST_SPLIT_LABEL = 3  # rows with which a label has one in every split
 
 
 def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> pd.Series:
     """`train`, `validation` or `test` for each row of a frame with row_id, label, split and group (missing: none).
 
-    Test and validation rows are drawn only where the data brings none: from the rows without a split, or,
-    where every row has one, from the training rows. Groups (a row without one is its own) go whole, by the hash of
-    seed and group, to the first split that has room for each of their labels, so that order does not matter. A group
-    that the data brings in part as training rows is one for training.
+    Test and validation rows are drawn only where the data brings none: from the rows without a split, or, where every
+    row has one, from the training rows. Groups (a row without one is its own) go whole, in the order of a hash of seed
+    and group, to the first split that has room for each of their labels, so that the order of rows does not matter. A
+    group of which the data brings a part as training rows is for training.
     """
     free = rows["split"].isna()
     pool = free if free.any() else rows["split"] == "train"
@@ -38,7 +38,7 @@ def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fracti
 
 
 def linked(groups: pd.Series, keys: pd.Series) -> pd.Series:
-    """The groups (N,), made one where rows of theirs share a key, and named by the first of their names."""
+    """The groups (N,), merged where rows of theirs share a key, and named by the first of their names."""
     if not keys.duplicated().any():
         return groups
     (group, _), (key, _) = pd.factorize(groups), pd.factorize(keys)
@@ -78,14 +78,14 @@ def _draw(groups: pd.Series, labels: pd.Series, wanted: Mapping[str, float], see
 
 
 def _by_hash(names: list[str], seed: int) -> np.ndarray:
-    """The order of the names by the first 64 bits of SHA-256 of seed and name."""
+    """The names in the order of the first 64 bits of SHA-256 of seed and name."""
     prefix = f"{seed}:".encode()
     digests = b"".join([hashlib.sha256(prefix + name.encode()).digest()[:8] for name in names])
     return np.argsort(np.frombuffer(digests, dtype=">u8"), kind="stable")
 
 
 def _rooms(totals: list[int], wanted: Mapping[str, float]) -> dict[str, list[int]]:
-    """Of each split, how many rows of each label it takes; one row at least of a label stays for training."""
+    """For each split, how many rows of each label it takes; at least one row of a label stays for training."""
     left = [total - 1 for total in totals]
     rooms = {}
     for split, share in wanted.items():
@@ -95,5 +95,5 @@ def _rooms(totals: list[int], wanted: Mapping[str, float]) -> dict[str, list[int
 
 
 def _quota(rows: int, share: float) -> int:
-    """How many of a label's rows a split gets; at least one where there is one for every split."""
+    """The number of a label's rows that a split gets; at least one where there is one for every split."""
     return max(round(share * rows), 1 if rows >= SMALLEST_SPLIT_LABEL else 0)

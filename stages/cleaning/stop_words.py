@@ -1,4 +1,4 @@
-"""The rule that takes stop words out, by language."""
+"""The rule that removes stop words, by language."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def no_stop_words(text: str, stop_words: tuple[str, ...]) -> str:
 
 @cache
 def _pattern(words: tuple[str, ...]) -> regex.Pattern[str]:
-    """Any of the words, the longest first."""
+    """A pattern of any of the words, the longest first."""
     longest_first = sorted(words, key=lambda word: (-len(word), word))
     return regex.compile(rf"(?i)\b(?:{'|'.join(map(regex.escape, longest_first))})\b")
 

@@ -1,4 +1,4 @@
-"""The rows in memory: what is decided by stands in a light frame; texts stand in Arrow, and are copied once."""
+"""The rows in memory: columns for decisions in a light frame; texts in Arrow, copied once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def normalised(raw: daft.DataFrame, params: CleanParams) -> tuple[pd.DataFrame, 
 
 
 def distinct(keys: pa.Array) -> tuple[np.ndarray, pa.Array]:
-    """Of each of N keys its place (N,) among the distinct ones, -1 where there is none; and those.
+    """The place (N,) of each of N keys among the distinct ones, -1 where there is none; and the distinct keys.
 
     By sorting: a table of hashes would hold all of them once more.
     """
@@ -78,7 +78,7 @@ def _texts(raw: daft.DataFrame, params: CleanParams) -> daft.DataFrame:
 
 
 def _described(raw: daft.DataFrame, params: CleanParams, *, of: str = "") -> daft.DataFrame:
-    """The texts of the column text + `of`, cleaned, and what is known of them; columns end in `of`."""
+    """The texts of the column text + `of`, cleaned, with their measurements; all columns end in `of`."""
     cleaned, clean = col(f"cleaned{of}"), col(f"clean{of}")
     cleaning = rules.cleaning_of(params.rules, params.masks, params.stop_word_language, params.max_chars)
     frame = raw.with_column(f"cleaned{of}", batches.cleaned(col(f"text{of}"), cleaning))
@@ -96,7 +96,7 @@ def _described(raw: daft.DataFrame, params: CleanParams, *, of: str = "") -> daf
 
 
 def _paired(frame: daft.DataFrame, params: CleanParams) -> daft.DataFrame:
-    """The second texts cleaned as the first are, and what is known of each pair."""
+    """The second texts, cleaned as the first are, with the measurements of each pair."""
     frame = _described(frame, params, of="_pair")
     written, written_pair = col("written"), col("written_pair")
     both = {name: col(name) | col(f"{name}_pair") for name in ("blank", "was_cut", *FLAGS)}
@@ -109,7 +109,7 @@ def _paired(frame: daft.DataFrame, params: CleanParams) -> daft.DataFrame:
 
 
 def _values(kept: pa.Array, column: str) -> pa.Array:
-    """The value of a kept column in each row; none where it is missing or empty."""
+    """The value of a kept column in each row; null where it is missing or empty."""
     objects = [json.loads(text) if text else {} for text in kept.to_pylist()]
     if objects and not any(column in values for values in objects):
         columns = ", ".join(sorted(objects[0])) or "none"
@@ -120,22 +120,26 @@ def _values(kept: pa.Array, column: str) -> pa.Array:
 
 
 def taken(heavy: dict[str, pa.Array], at: np.ndarray, **columns: pd.Series) -> pa.Table:
-    """The rows at these places of the heavy columns, named as in NAMES, and other columns in that order."""
+    """The rows at these places of the heavy columns, named as in NAMES, with other columns in the same order."""
     places = pa.array(at)
     texts = {NAMES.get(name, name): array.take(places) for name, array in heavy.items()}
     return pa.table(texts | {name: pa.array(values, pa.large_string()) for name, values in columns.items()})
 
 
 def forms(heavy: dict[str, pa.Array], at: np.ndarray, rows: np.ndarray) -> list[str]:
-    """The `form_of` the texts of M of N `rows`, which stand at the places `at` (N,) of the heavy columns; of pairs, of
-    both texts."""
+    """The `form_of` the texts of M of N `rows`; of pairs, of both texts.
+
+    The texts stand at the places `at` (N,) of the heavy columns.
+    """
     columns = [heavy[name].take(pa.array(at[rows])).to_pylist() for name in ("clean", "clean_pair") if name in heavy]
     return [PAIR_SEPARATOR.join(map(form_of, texts)) for texts in zip(*columns, strict=True)]
 
 
 def quarantined(raw_rows: Path, dropped: pd.DataFrame) -> pa.Table:
-    """The dropped rows, by row_id, as they came in the Parquet file `raw_rows`; why each is dropped, and the row_id of
-    the row that it repeats."""
+    """The dropped rows, by row_id, as they are in the Parquet file `raw_rows`, with reason and repeated row.
+
+    Each has the reason why it is dropped, and the row_id of the row that it repeats.
+    """
     columns = [*QUARANTINE, TEXT_PAIR] if TEXT_PAIR in pq.read_schema(raw_rows).names else QUARANTINE
     found = {"reason": np.array(REASONS, dtype=object)[dropped["reason"].to_numpy()], "repeats": dropped["repeats"]}
     names = [name for name in columns if name not in found]

@@ -1,1 +1,1 @@
-"""What `prune` stands on: which heads, neurons and tokens a model can do without, and cutting them out."""
+"""Parts of `prune`: finding the heads, neurons and tokens that a model can do without, and cutting them out."""

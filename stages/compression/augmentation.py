@@ -1,4 +1,4 @@
-"""More texts for a student to hear its teacher's answers on: rows with some of their tokens hidden."""
+"""Additional texts on which a student learns its teacher's answers: rows with some of their tokens hidden."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def with_tokens_hidden(
     rows: Iterable[np.ndarray], *, copies: int, share: float, hide_as: int, special: Iterable[int], seed: int
 ) -> Iterator[np.ndarray]:
-    """`copies` of each row (T,) in which each token but the `special` ones is, with chance `share`, `hide_as`.
+    """`copies` of each row (T,) in which each token, except the `special` ones, is `hide_as` with probability `share`.
 
     The same seed gives the same rows, whatever comes before or after them.
     Source: Tang et al. 2019, arXiv:1903.12136, section 3.3 (masking).

@@ -1,4 +1,4 @@
-"""What the student is, and what `prune` cut out of it, in words: for the cards."""
+"""Phrases for the cards on the kind of the student, and on the parts that `prune` left."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ CUT = (("heads", "attention heads"), ("feed_forward", "neurons"))
 
 
 def ensemble(params: Params) -> str:
-    """ ", 3 models whose answers are averaged" where there are so many teachers; "" where there is one."""
+    """ ", 3 models whose answers are averaged" where there are several teachers; "" where there is one."""
     count = params.finetune.teachers
     return f", {count} models whose answers are averaged" if count > 1 else ""
 
 
 def recurrent(params: DistillParams) -> str:
-    """ "a bidirectional LSTM (1 x 256 units a direction)" where the student is one; "" where it is of layers."""
+    """ "a bidirectional LSTM (1 x 256 units a direction)" where the student is one; "" where it is an encoder."""
     own = params.bilstm
     shape = f"{own.layers} x {own.hidden_units} units a direction"
     return f"a bidirectional LSTM ({shape})" if params.family == RECURRENT else ""
 
 
 def pruned_to(report: Mapping[str, Any]) -> str:
-    """What metrics/data/pruning.json says was left: "10 of 20 tokens, 3 of 4 attention heads a layer"; "" for all.
+    """The parts left by pruning, from metrics/data/pruning.json: "10 of 20 tokens, 3 of 4 attention heads a layer".
 
-    Each layer was left the same number.
+    "" where nothing was pruned. Each layer was left the same number.
     """
     parts = [f"{report['tokens'][1]:,} of {report['tokens'][0]:,} tokens"] if "tokens" in report else []
     parts += [f"{report[kind][0][1]} of {report[kind][0][0]} {name} a layer" for kind, name in CUT if kind in report]

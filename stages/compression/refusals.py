@@ -1,4 +1,4 @@
-"""What `cache_logits`, `distill`, `prune` and `quantize` would refuse to do, told before anything is trained."""
+"""Checks before any training for settings that `cache_logits`, `distill`, `prune` and `quantize` would refuse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIXED_WIDTH = ("mobilebert", "roberta-prelayernorm", "roc_bert", "xlm-roberta-xl
 
 
 def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
-    """What a look at a model folder's tokenizer.json and config.json shows, a line each; nothing where they lack.
+    """Faults that a model folder's tokenizer.json and config.json show, a line each; none where the files are missing.
 
     `refuse_unprunable` sees more: it has the model.
     """
@@ -35,7 +35,7 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
         yield fault
     about = read_object(config) if config.is_file() else {}
     kind, hidden_size = about.get("model_type"), params.distill.hidden_size
-    # What `prune` would cut is the student's, not this model's, where that is of another family.
+    # `prune` cuts the student; where that is of another family, this model's layers need not be cut.
     wanted = _shares_below_1(params) if params.distill.family != RECURRENT else []
     wanted += ["cache_logits.vectors: []"] if params.cache_logits.vectors else []
     wanted += [] if hidden_size is None else ["distill.hidden_size: null"]
@@ -56,7 +56,7 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
 
 
 def faults_of_student(params: Params) -> Iterator[str]:
-    """What params.yaml wants of a student that its family (distill.family) does not have, a line each."""
+    """The settings of params.yaml that the student's family (distill.family) does not support, one line each."""
     if params.model.family == RECURRENT:
         yield (
             f"params.yaml: model.family is '{RECURRENT}', which has no pretrained weights. Allowed: encoder. For such a"
@@ -79,7 +79,7 @@ def faults_of_student(params: Params) -> Iterator[str]:
 
 
 def _shares_below_1(params: Params) -> list[str]:
-    """What to set, so that `prune` leaves heads and neurons as they are."""
+    """The settings with which `prune` leaves heads and neurons as they are."""
     return [f"prune.{name}: 1.0" for name in ("heads_kept", "feed_forward_kept") if getattr(params.prune, name) < 1]
 
 
@@ -91,7 +91,7 @@ def refuse_unprunable(
     taps: Callable[[], object],
     readers: Callable[[], Sequence[Reader]],
 ) -> None:
-    """Raise ValueError, with what to set, where later stages could not do with the model what params.yaml says.
+    """Raise ValueError, with what to set, where later stages could not treat the model as params.yaml says.
 
     `tokenizer`: its tokenizer.json. `units`, `taps` and `readers`: the family's for the model, which raise where there
     are none.
@@ -111,7 +111,7 @@ def refuse_unprunable(
 
 
 def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
-    """Why a model of that width and so many heads cannot be made `hidden_size` wide; None where it can."""
+    """Why a model of this width and number of heads cannot be made `hidden_size` wide; None where it can."""
     allowed = range(width // heads, width + 1, width // heads)
     if hidden_size in allowed:
         return None

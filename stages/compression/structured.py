@@ -12,11 +12,11 @@ from torch import nn
 from stages.core.contracts import Units
 from stages.core.progress import progress
 
-MULTIPLES = {"heads": 1, "feed_forward": 32}  # so many at once; 32 neurons are what int8 kernels like
+MULTIPLES = {"heads": 1, "feed_forward": 32}  # units are kept in multiples; int8 kernels like 32 neurons
 
 
 def importance(units: Sequence[Units], batches: Sequence[Any], loss: Callable[[Any], torch.Tensor]) -> list[np.ndarray]:
-    """How much the loss would change without each unit, to the first order: (U,) float64 for each of `units`.
+    """The change of the loss without each unit, to first order: (U,) float64 for each of `units`.
 
     loss(batch) runs the model and gives the sum of the examples' losses. A unit's importance is the mean over the
     examples of |sum over its activations of activation * gradient|.
@@ -52,9 +52,9 @@ def importance(units: Sequence[Units], batches: Sequence[Any], loss: Callable[[A
 
 
 def most_important(scores_U: np.ndarray, share: float, *, multiple: int = 1) -> np.ndarray:
-    """The units to keep, in their order: the most important `share` of them, one at least.
+    """The units to keep, in order: the most important `share` of them, at least one.
 
-    Their number is rounded up to a `multiple`. Where two matter the same, the first is kept.
+    Their number is rounded up to a `multiple`. Of two equally important ones, the first is kept.
     """
     wanted = max(1, round(share * len(scores_U)))
     count = min(len(scores_U), -(-wanted // multiple) * multiple)
@@ -68,10 +68,10 @@ def cut_layers(
     batches: Sequence[Any],
     loss: Callable[[Any], torch.Tensor],
 ) -> dict[str, list[list[int]]]:
-    """Leave of each kind of `units` the most important share; a kind whose share is 1 is not looked at.
+    """Keep of each kind of `units` the most important share; a kind whose share is 1 is not looked at.
 
-    `shares`: kind -> share, one of MULTIPLES. `batches` and `loss` as in `importance`. Returns by kind how many units
-    each layer had, and has.
+    `shares`: kind -> share, one of MULTIPLES. `batches` and `loss` as in `importance`. Returns, by kind, the number of
+    units that each layer had, and has.
     """
     counts = {}
     for kind, share in shares.items():
@@ -84,7 +84,7 @@ def cut_layers(
 def cut_least(
     units: Sequence[Units], share: float, batches: Sequence[Any], loss: Callable[[Any], torch.Tensor], *, multiple: int
 ) -> list[list[int]]:
-    """Leave of each of `units` the most important `share`. Returns how many each had, and has."""
+    """Keep of each of `units` the most important `share`. Returns how many each had, and has."""
     scores = importance(units, batches, loss)
     kept = [most_important(scores_U, share, multiple=multiple) for scores_U in scores]
     counts = [[len(one), len(of_it)] for one, of_it in zip(units, kept, strict=True)]
@@ -94,12 +94,12 @@ def cut_least(
 
 
 def n_weights(model: nn.Module) -> int:
-    """How many numbers a model consists of."""
+    """The number of weights of a model."""
     return sum(weight.numel() for weight in model.parameters())
 
 
 def cut(units: Units, kept: np.ndarray) -> None:
-    """Leave only the units number `kept`, in that order, in the weights of their layer."""
+    """Keep only the units number `kept`, in that order, in the weights of their layer."""
     rows = torch.from_numpy((kept[:, None] * units.size + np.arange(units.size)).ravel())
     for producer in units.producers:
         producer.weight.data = producer.weight.data[rows].clone()

@@ -29,8 +29,8 @@ def tokens_to_keep(tokenizer: dict[str, Any], used: Iterable[int], *, common: in
     """The ids to keep, ascending, of the WordPiece `tokenizer` (tokenizer.json).
 
     They are the special tokens, those that are `used`, the first `common` whole words (WordPiece learners number words
-    by frequency), and each single character, at the start of a word and within one, with whatever is the only way to
-    write a character: so what could be written before still can be, if in smaller pieces.
+    by frequency), and each single character, at the start of a word and within one, with any token that is the only way
+    to write a character. So every text that could be written before still can be, if in smaller pieces.
 
     Raises ValueError for a tokenizer of another type.
     """
@@ -56,7 +56,7 @@ def tokens_to_keep(tokenizer: dict[str, Any], used: Iterable[int], *, common: in
 
 
 def _is_unused(piece: str) -> bool:
-    """Whether the piece stands for no text: BERT's vocabularies have places that were left free."""
+    """Whether the piece stands for no text: BERT's vocabularies have unused places."""
     return piece.startswith("[unused") and piece.endswith("]")
 
 
@@ -66,7 +66,7 @@ def _can_be_spelled(number: int, text: str, within: dict[int, bool], single: set
 
 
 def with_vocabulary(tokenizer: dict[str, Any], kept: list[int]) -> dict[str, Any]:
-    """The WordPiece `tokenizer` with only the tokens `kept`, renumbered in that order, everywhere in it."""
+    """The WordPiece `tokenizer` with only the tokens `kept`, renumbered in that order throughout."""
     number = {old: new for new, old in enumerate(kept)}
     cut = copy.deepcopy(tokenizer)
     cut["model"]["vocab"] = {
@@ -85,7 +85,7 @@ def with_vocabulary(tokenizer: dict[str, Any], kept: list[int]) -> dict[str, Any
 
 
 def _refuse_other_special_tokens(whole: Path, cut: Path, kept: list[int]) -> None:
-    """Raise ValueError where the tokenizer that was cut puts other special tokens around texts than the whole one."""
+    """Raise ValueError where the cut tokenizer puts other special tokens around texts than the whole one."""
     tokenizers = [Tokenizer.from_file(str(path)) for path in (whole, cut)]
     before, after = (of.encode("").ids + of.encode("", "").ids for of in tokenizers)
     if [kept[number] if number < len(kept) else -1 for number in after] != before:

@@ -1,4 +1,4 @@
-"""A narrower student: its teacher in the directions that its vectors mostly have, and the heads that can say most.
+"""A narrower student: its teacher projected on the principal directions of its vectors, with its strongest heads.
 
 H hidden width, h the narrower one, U heads, T tokens.
 """
@@ -27,10 +27,10 @@ def narrowed(
     hidden_size: int | None,
     batches: Callable[[], Sequence[Mapping[str, torch.Tensor]]],
 ) -> nn.Module:
-    """A copy of `model` that is `hidden_size` wide, with heads of the width that they had; None: `model` as it is.
+    """A copy of `model` that is `hidden_size` wide, with heads of the same width as before; None: `model` unchanged.
 
-    `batches` of examples, as a task collates them, show which directions matter. All is measured in one thread, so
-    that no result depends on their number. Raises ValueError where the family cannot do it with the model, and for a
+    `batches` of examples, as a task collates them, show which directions matter. Everything is measured in one thread,
+    so that no result depends on their number. Raises ValueError where the family cannot do it with the model, and for a
     width that is no multiple of the heads'.
     """
     if hidden_size is None:
@@ -49,7 +49,7 @@ def narrowed(
         kept = [most_important(importance_of_heads(of_layer), share).tolist() for of_layer in heads]
         narrow = family.narrower(model, projection_Hh.float(), kept)
     for (norm, _), of_square in zip(family.readers(narrow), left, strict=True):
-        # What is left of a vector is shorter, and its norm divides by the length over fewer dimensions.
+        # The projected vectors are shorter, and their norm divides by the length over fewer dimensions.
         norm.weight.data *= (of_square / share) ** 0.5
     log.info(
         "distill: the student is %d of %d wide, in which %.1f%% of the vectors' square is left; %d of %d heads a layer",
@@ -61,9 +61,9 @@ def narrowed(
 def moments(
     model: nn.Module, readers: Sequence[Reader], batches: Sequence[Mapping[str, torch.Tensor]]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """The second moments of what each norm puts out, and of what it is given: (H, H) float64, of trace 1.
+    """The second moments of the outputs and of the inputs of each norm: (H, H) float64, of trace 1.
 
-    Over all real tokens, each vector without the mean of its numbers; of what a norm is given, all of one length.
+    They are over all real tokens, of each vector minus the mean of its numbers; inputs are scaled to one length.
     """
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -95,10 +95,10 @@ def _centred(vectors_TH: torch.Tensor) -> torch.Tensor:
 
 
 def directions(moment_HH: torch.Tensor, hidden_size: int) -> torch.Tensor:
-    """Orthonormal columns (H, h) float64: the principal directions, turned so that vectors keep their mean.
+    """Orthonormal columns (H, h) float64: the principal directions, rotated so that vectors keep their mean.
 
-    A layer norm takes the mean of a vector's numbers away: its part along (1, ..., 1). So that direction is kept, and
-    becomes (1, ..., 1) of the narrower width; then the norms of both take away the same.
+    A layer norm subtracts the mean of a vector's numbers: its part along (1, ..., 1). So that direction is kept, and
+    becomes (1, ..., 1) of the narrower width; then the norms of both subtract the same.
     Source: principal directions of the residual stream: Ashkboos et al. 2024 (SliceGPT), arXiv:2401.15024.
     """
     width = len(moment_HH)
@@ -116,7 +116,7 @@ def directions(moment_HH: torch.Tensor, hidden_size: int) -> torch.Tensor:
 
 
 def importance_of_heads(heads: Units) -> np.ndarray:
-    """How much each head can put out: (U,) float64, the Frobenius norm of its values' matrix times its outputs'."""
+    """The importance of each head: (U,) float64, the Frobenius norm of its value matrix times its output matrix."""
     values_UdH, output_UdH = (
         weight.detach().cpu().double().numpy().reshape(len(heads), heads.size, -1)
         for weight in (heads.producers[-1].weight, heads.consumer.weight.T)
@@ -127,7 +127,7 @@ def importance_of_heads(heads: Units) -> np.ndarray:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch calculates in one thread meanwhile."""
+    """Limit torch to one thread inside."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

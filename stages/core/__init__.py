@@ -1,1 +1,1 @@
-"""What every stage stands on: parameters, paths, files, plug-ins, how a stage starts and ends."""
+"""The base of every stage: parameters, paths, files, plug-ins, and the start and end of a stage."""

@@ -1,4 +1,4 @@
-"""What plug-ins are: frozen records of functions. Nothing heavy is imported here."""
+"""The contracts of plug-ins: frozen records of functions. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 Text = str | tuple[str, str]
-"""What a model is asked about: a text, or a pair of them, in order."""
+"""The input of a model: a text, or a pair of texts, in order."""
 
 
 def each(change: Callable[[str], str], text: Text) -> Text:
-    """`change` of a text; of a pair, of both."""
+    """Apply `change` to a text, or to both texts of a pair."""
     return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
 
 
 class RawRow(NamedTuple):
-    """A row as a source gives it; nothing is judged yet."""
+    """A row as a source gives it, before any judgement."""
 
     text: str | None
     label: str | None
@@ -105,10 +105,10 @@ def as_text(value: Any) -> str | None:
 
 @functools.lru_cache(maxsize=1 << 12)
 def as_label(text: str | None) -> str | None:
-    """The one form of a label: labels that look the same are the same text; one that shows nothing is missing.
+    """The canonical form of a label: labels that look the same are the same text; one that shows nothing is missing.
 
-    Characters that cannot be seen go, but for joiners and tags that are seen by what they do to their neighbours;
-    letters are composed (NFC); runs of white space become one space, and none is left at the ends.
+    Invisible characters are removed, except joiners and tags with a visible effect on their neighbours; letters are
+    composed (NFC); runs of white space become one space, and none is left at the ends.
     """
     if text is None:
         return None
@@ -126,17 +126,17 @@ def is_number(label: str) -> bool:
 
 
 def as_labels(texts: Iterable[str]) -> list[str]:
-    """Labels as `ingest` writes a whole column of them: each in its one form and, where all are numbers, 1.0 as 1."""
+    """Labels as `ingest` writes a whole column of them: in canonical form and, where all are numbers, 1.0 as 1."""
     labels = [label for text in texts if (label := as_label(text)) is not None]
     return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
 
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-"""What a token model is called with, in this order; the last for pairs alone."""
+"""The inputs of a token model, in this order; the last for pairs alone."""
 
 
 def not_for_recurrent(backend: str) -> str:
-    """What to tell whoever asks `backend` for a recurrent student, one of NOT_FOR_RECURRENT."""
+    """The message for a recurrent student with `backend`, one of NOT_FOR_RECURRENT."""
     return (
         f"params.yaml: quantize.backend is '{backend}', and distill.family '{RECURRENT}'. Allowed for it:"
         " onnxruntime_int8, auto."
@@ -144,25 +144,25 @@ def not_for_recurrent(backend: str) -> str:
 
 
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Those of a batch that the model is called with."""
+    """The tensors of a batch that are inputs of the model."""
     return (batch[name] for name in INPUTS if name in batch)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A model, taken apart for training. The modules are the model's own."""
+    """The parts of a model for training. The modules are the model's own."""
 
     encoder: nn.Module
     embeddings: nn.Module
     """Inside the encoder."""
     layers: Sequence[nn.Module]
-    """Inside the encoder, the lowest first; none where they cannot be told apart (ALBERT's are all one)."""
+    """Inside the encoder, the lowest first; empty where all layers share their weights (ALBERT)."""
     head: nn.Module
 
 
 @dataclass(frozen=True)
 class Units:
-    """What can be cut out of one layer: its attention heads, or the neurons of its feed-forward part.
+    """The prunable units of one layer: its attention heads, or the neurons of its feed-forward part.
 
     Unit u is the rows u * size to (u + 1) * size - 1 of each producer's weights, and these columns of the consumer's.
     """
@@ -176,7 +176,7 @@ class Units:
 
 
 class Reader(NamedTuple):
-    """A layer norm, and the matrices that read what it puts out: their columns are its dimensions."""
+    """A layer norm, and the matrices that read its output: their columns are its dimensions."""
 
     norm: nn.LayerNorm
     matrices: Sequence[nn.Linear]
@@ -184,11 +184,11 @@ class Reader(NamedTuple):
 
 @dataclass(frozen=True)
 class Taps:
-    """Where a model's inner vectors come out, each (B, T, width)."""
+    """The modules that put out a model's inner vectors, each (B, T, width)."""
 
     embeddings: nn.Module
     hidden: Sequence[nn.Module]
-    """A layer's output, one a layer."""
+    """One for each layer: its output."""
     queries: Sequence[nn.Module]
     keys: Sequence[nn.Module]
     values: Sequence[nn.Module]
@@ -196,43 +196,56 @@ class Taps:
 
 @dataclass(frozen=True)
 class Family:
-    """How one family of models is built, taken apart, written and opened."""
+    """A family of models: functions that build, take apart, write and open them."""
 
     build: Callable[[Path, ModelParams, int], nn.Module]
-    """build(folder, model, n_labels): pretrained weights and a new head; call with INPUTS, (B, T) each, of which a
-    family without token types passes the third by."""
+    """build(folder, model, n_labels): pretrained weights and a new head.
+
+    It is called with INPUTS, (B, T) each; a family without token types ignores the third.
+    """
     parts: Callable[[nn.Module], Parts]
-    """What of the model has learning rates of its own, or can be frozen."""
+    """parts(model): the parts with learning rates of their own, which can also be frozen."""
     student: Callable[[nn.Module, Sequence[int]], nn.Module]
     """student(teacher, layers): a copy of the teacher that has only those layers."""
     units: Callable[[nn.Module], Mapping[str, Sequence[Units]]]
-    """units(model): what can be pruned, one entry a layer: `heads` and `feed_forward`. ValueError where nothing can."""
+    """units(model): the prunable units, one entry a layer: `heads` and `feed_forward`. ValueError without any."""
     readers: Callable[[nn.Module], Sequence[Reader]]
-    """readers(model): who reads the vectors between the layers (the residual stream), from the input to the output.
-    ValueError where the model cannot be made narrower."""
+    """readers(model): the readers of the vectors between layers (the residual stream), from the input to the output.
+
+    ValueError where the model cannot be made narrower.
+    """
     narrower: Callable[[nn.Module, torch.Tensor, Sequence[Sequence[int]]], nn.Module]
-    """narrower(model, projection_Hh, heads): a copy whose layers pass on vectors times that, a matrix of orthonormal
-    columns, and that has of layer i only the attention heads `heads[i]`, as many as go into the width."""
+    """narrower(model, projection_Hh, heads): a copy whose layers pass on vectors times `projection_Hh`.
+
+    That is a matrix of orthonormal columns. Of layer i the copy has only the attention heads `heads[i]`, as many as go
+    into the width.
+    """
     taps: Callable[[nn.Module], Taps]
     """taps(model): the modules that put out its inner vectors. ValueError where they cannot be told apart."""
     cut_vocabulary: Callable[[nn.Module, Sequence[int], int], nn.Module]
-    """cut_vocabulary(model, kept, max_tokens): a copy with only the token embeddings `kept`, in that order, and no
-    more positions than a text of `max_tokens` takes."""
+    """cut_vocabulary(model, kept, max_tokens): a copy with only the token embeddings `kept`, in that order.
+
+    It has no more positions than a text of `max_tokens` takes.
+    """
     new_vocabulary: Callable[[nn.Module, Sequence[Sequence[int]]], nn.Module]
     """new_vocabulary(model, pieces): a copy whose token i has the mean of the embeddings of the tokens pieces[i]."""
     write: Callable[[nn.Module, Path], None]
     """write(model, folder): config.json and model.safetensors, byte-stable."""
     open: Callable[..., nn.Module]
-    """open(folder, weights=None): the model that `write` wrote there, in evaluation mode; with `weights`, a mapping of
-    names to tensors, in place of those in model.safetensors."""
+    """open(folder, weights=None): the model that `write` wrote there, in evaluation mode.
+
+    `weights`, a mapping of names to tensors, replace those in model.safetensors.
+    """
     begin: Callable[[Parts, DistillParams], nn.Module] | None = None
-    """begin(teacher, params): an untrained student of a teacher of another family, taken apart, whose token embeddings
-    it starts with. None where the family has none. The caller has set torch's seed."""
+    """begin(teacher, params): an untrained student of a teacher of another family, taken apart.
+
+    It starts with the teacher's token embeddings. None where the family has none. The caller has set torch's seed.
+    """
 
 
 @dataclass(frozen=True)
 class Runner:
-    """An opened model, whatever runs it."""
+    """An opened model, with any backend."""
 
     labels: tuple[str, ...]
     predict: Callable[[Sequence[Text]], np.ndarray]
@@ -241,7 +254,7 @@ class Runner:
 
 @dataclass(frozen=True)
 class QuantizationRows:
-    """What a backend may look at while it quantizes. N validation rows, C labels."""
+    """The rows that a backend may use while it quantizes. N validation rows, C labels."""
 
     calibration: Sequence[Text]
     """Training texts, from which the ranges of activations can be learned."""
@@ -256,26 +269,26 @@ class QuantizationRows:
 
 @dataclass(frozen=True)
 class Quantizable:
-    """A model that a backend has made ready for int8."""
+    """A model that a backend has prepared for int8."""
 
     matrices: tuple[str, ...]
-    """The names of what can stay in float32, from the input to the output."""
+    """The names of the matrices that can stay in float32, from the input to the output."""
     write: Callable[[Path, Collection[str]], None]
     """write(folder, kept): the model's files, int8 but for the matrices `kept`; over those of an earlier call."""
     activations: str
-    """static or dynamic: what really was done, whatever was asked for."""
+    """static or dynamic: the quantization that was really done, whatever was asked for."""
     most_threads: int | None = None
-    """1 where answers to a batch would hang on the number of threads; None: they never do."""
+    """1 where answers to a batch would depend on the number of threads; None: they never do."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model said of the test rows, for the measures. N rows, C labels."""
+    """One model's answers to the test rows, for the measures. N rows, C labels."""
 
     runner: Runner
     texts: Sequence[Text]
     columns: Mapping[str, Sequence[str | None]]
-    """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` carries along."""
+    """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` keeps."""
     truth_N: np.ndarray
     """Positions in `runner.labels` of the true labels."""
     predicted_N: np.ndarray

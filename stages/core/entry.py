@@ -1,4 +1,4 @@
-"""How a stage starts and ends, as `python -m stages.NAME`: parameters, logs, one run at a time, errors in a line."""
+"""The start and end of a stage, as `python -m stages.NAME`: parameters, logs, one run at a time, errors in a line."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LINE = 280  # characters of a library's error, which can be a page
 def run_stage(
     stage: Callable[..., None], *arguments: str, launch: Callable[[str], list[str] | None] | None = None
 ) -> None:
-    """Run `stage(params, paths, *arguments)` in the current folder; where it fails, say why and exit with 1.
+    """Run `stage(params, paths, *arguments)` in the current folder; where it fails, log the reason and exit with 1.
 
-    `launch(module)` gives the command that starts the stage's processes, or None where this process is the one.
+    `launch(module)` gives the command that starts the stage's processes, or None where this process runs it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
@@ -54,7 +54,7 @@ def run_stage(
 
 
 def _done(name: str, paths: Paths, seconds: float) -> None:
-    """Say what it took, and keep that for `winnow plan`; where that cannot be kept, the stage is done all the same."""
+    """Log the stage's duration, and keep it for `winnow plan`; a failure to keep it does not fail the stage."""
     log.info("%s: done in %.1f s", name, seconds)
     with contextlib.suppress(OSError):
         paths.seconds(name).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def _done(name: str, paths: Paths, seconds: float) -> None:
 
 
 def _tell(name: str, error: Exception) -> None:
-    """Say in a line or some what went wrong, and no more of where; with WINNOW_DEBUG set, raise it."""
+    """Log the error in one or a few lines, without its traceback; with WINNOW_DEBUG set, raise it."""
     if os.environ.get("WINNOW_DEBUG"):
         raise error
     for line in _words(error).splitlines() or [type(error).__name__]:
@@ -70,7 +70,7 @@ def _tell(name: str, error: Exception) -> None:
 
 
 def _words(error: Exception) -> str:
-    """What the error says: of a copied folder's the first file, of a library's page the beginning and the end."""
+    """The error's message: of a copied folder's errors the first; of a long one the beginning and the end."""
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
         (_, _, why), *others = error.args[0]
         return f"{_cut(str(why))}{f' (and so for {len(others)} others)' if others else ''}"
@@ -87,7 +87,7 @@ def _cut(text: str) -> str:
 
 
 def _start_workers(command: list[str]) -> None:
-    """Run the stage in several processes. Raises SystemExit where one fails; it has said why."""
+    """Run the stage in several processes. Raises SystemExit where one fails, which has logged the reason."""
     # In a group of its own, Ctrl-C does not reach it: this process ends it.
     with subprocess.Popen(command, preexec_fn=guard.end_with_parent, process_group=0) as launcher:
         try:
@@ -102,7 +102,7 @@ def _start_workers(command: list[str]) -> None:
 
 
 def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
-    """Be one of a stage's processes; the one that started them holds the lock, and puts back what a failure costs."""
+    """Run as one of a stage's processes; the one that started them holds the lock, and restores outs if one fails."""
     guard.end_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even while it waits for another
     number = os.environ.get("RANK", "0")

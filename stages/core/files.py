@@ -1,4 +1,4 @@
-"""Files: artifacts byte-stable and published whole or not at all, and the names of weights in a checkpoint."""
+"""Files: artifacts, byte-stable and published whole or not at all, and the names of weights in a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GROUP_ROWS = 65_536  # of Parquet; a group is what a reader holds at once
 GROUP_CHARS = 1 << 26  # fewer rows, where they are long
-# What wrappers of modules put into the names of weights: torch.compile, FSDP, activation checkpointing.
+# Prefixes that wrappers of modules put into the names of weights: torch.compile, FSDP, activation checkpointing.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 OLD_ENDS = {"gamma": "weight", "beta": "bias"}  # of layer norms, from the time of TensorFlow
 BUFFERS = ("position_ids", "token_type_ids", "inv_freq")  # what older versions of transformers saved, and none reads
@@ -46,14 +46,14 @@ def _remove(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Sorted keys, two spaces, a newline at the end; NaN is refused."""
+    """Write JSON with sorted keys, an indent of two spaces and a newline at the end; NaN is refused."""
     text = json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     with publish(path) as draft:
         draft.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """What the file holds. Raises ValueError, with its name, for what is no JSON."""
+    """The content of a JSON file. Raises ValueError, with its name, where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of a thousand brackets
@@ -69,7 +69,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """One file, fixed settings and no metadata but the schema, so that equal tables give equal bytes."""
+    """Write one Parquet file, with fixed settings and only the schema as metadata: equal tables give equal bytes."""
     import pyarrow.parquet as pq
 
     with publish(path) as draft:
@@ -79,7 +79,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 class ParquetRows:
-    """Rows to a Parquet file a few at a time, so that memory is bounded; the bytes are those of `write_parquet`."""
+    """Writes rows to a Parquet file a few at a time, to bound memory; the bytes are those of `write_parquet`."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
@@ -97,7 +97,7 @@ class ParquetRows:
         self._writer.close()
 
     def write(self, row: Sequence[str | None]) -> None:
-        """Texts in the order of the schema."""
+        """Write one row: its texts in the order of the schema."""
         self._rows.append(row)
         self._chars += sum(len(value) for value in row if value is not None)
         if len(self._rows) == GROUP_ROWS or self._chars > GROUP_CHARS:
@@ -127,7 +127,7 @@ def refuse_remote_code(folder: Path) -> None:
 
 
 def plain_names(found: Iterable[str]) -> dict[str, str]:
-    """The names in a checkpoint by what they are without wrappers. Raises ValueError where two are the same."""
+    """The names in a checkpoint by their names without wrappers. Raises ValueError where two are the same."""
     sources: dict[str, str] = {}
     for name in found:
         if sources.setdefault(plain(name), name) != name:
@@ -138,7 +138,7 @@ def plain_names(found: Iterable[str]) -> dict[str, str]:
 
 
 def plain(name: str) -> str:
-    """The name without what wrappers put into it, and with the ends of today."""
+    """The name without the prefixes of wrappers, and with today's endings."""
     parts = [part for part in name.split(".") if part not in WRAPPERS]
     if len(parts) > 1 and parts[-1] in OLD_ENDS and "norm" in parts[-2].lower():
         parts[-1] = OLD_ENDS[parts[-1]]
@@ -146,7 +146,7 @@ def plain(name: str) -> str:
 
 
 def prefixes(found: Iterable[str], known: Collection[str]) -> Mapping[str, int]:
-    """What stands before the `known` names in `found`, with its dot, and how many names it stands before."""
+    """Each prefix, with its dot, of the `known` names in `found`, and how many of these names it precedes."""
     counts: Counter[str] = Counter()
     for name in found:
         parts = name.split(".")
@@ -157,7 +157,7 @@ def prefixes(found: Iterable[str], known: Collection[str]) -> Mapping[str, int]:
 
 
 def one_prefix(whole: Collection[str], counts: Mapping[str, int]) -> str:
-    """The prefix under which the model is: none before any, a `whole` one before others, and most names of those."""
+    """The prefix of the model's weights: none if possible; else a `whole` one before others, the commonest of those."""
     return "" if "" in whole else max(whole or counts, key=lambda each: counts[each], default="")
 
 

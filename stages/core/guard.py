@@ -1,4 +1,4 @@
-"""What holds from a stage's first moment: whatever ends `python -m stages.NAME`, its outs are as they were before.
+"""Guard of a stage's outs: whatever ends `python -m stages.NAME`, from its first moment on, they are as before.
 
 DVC deletes a stage's outs, and then starts the stage, whose libraries take seconds to load. So `stages/__init__.py`
 begins this guard before all of them; `kept` takes over once they are loaded and the stage has its lock. Here is only
@@ -30,19 +30,19 @@ from typing import Any
 
 OLDEST = (3, 11)
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, a terminal that is closed
-GRACE_SECONDS = 5.0  # that a stage has to clean up before it hears another signal
+GRACE_SECONDS = 5.0  # for a stage to clean up, before another signal has an effect
 VENV = ".venv"  # where `make setup` puts the project's Python
-# What torch elastic and DeepSpeed's launcher tell each process that they start: its number here, and how many there
-# are.
+# Variables that torch elastic and DeepSpeed's launcher set for each process that they start: its number on this
+# machine, and the number of all.
 WORKER, PROCESSES = "LOCAL_RANK", "WORLD_SIZE"
 
 
 class StoppedError(SystemExit):
-    """Somebody ended the stage; its code is 128 and the number of the signal."""
+    """Somebody ended the stage; the exit code is 128 plus the number of the signal."""
 
 
 def begin() -> None:
-    """Guard this process: a `python -m stages.NAME` that has only just started."""
+    """Guard this process, a `python -m stages.NAME` that has only just started."""
     if is_worker():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started the workers ends them
         end_with_parent()
@@ -56,21 +56,21 @@ def begin() -> None:
 
 
 def is_worker() -> bool:
-    """Whether this is one of several processes of a stage. One that trained alone leaves a 1 to those it starts."""
+    """Whether this is one of several processes of a stage. One that trained alone leaves a 1 to its children."""
     return bool(os.environ.get(WORKER)) and os.environ.get(PROCESSES) not in (None, "1")
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, however that happens; on Linux."""
+    """Have the kernel end this process when its parent dies, however that happens; on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager
 def kept(name: str) -> Iterator[None]:
-    """Put the outs of the stage `name` back where it fails or is ended; in the latter case say how to go on.
+    """Restore the outs of the stage `name` where it fails or is ended; in the latter case say how to continue.
 
-    From now on what ends the stage raises, so that it cleans up. Its lock is held.
+    From now on a signal that ends the stage raises an exception, so that it cleans up. Its lock is held.
     """
     heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     try:
@@ -92,7 +92,7 @@ def kept(name: str) -> Iterator[None]:
 
 
 def put_back(address: str | None) -> bool | None:
-    """Put back what dvc.lock knows of the outs of the DVC stage `address`, from DVC's cache, metrics also from git.
+    """Restore the outs of the DVC stage `address` that dvc.lock knows, from DVC's cache, metrics also from git.
 
     Returns whether all are there, or None where there is no `address`: nobody deleted anything. Nothing interrupts it.
     """
@@ -117,7 +117,7 @@ def _with_dvc() -> str | None:
 
 
 def _put_back_unless_it_runs() -> bool | None:
-    """`put_back`, but where another process is running this stage its outs are left to it."""
+    """Call `put_back`, unless another process is running this stage: then its outs are left to that."""
     with contextlib.suppress(FileNotFoundError), Path("artifacts/.locks", f"{_name()}.lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +128,7 @@ def _put_back_unless_it_runs() -> bool | None:
 
 
 def _name() -> str:
-    """The stage, as DVC calls it; where it was started by hand, its module."""
+    """The stage's name in DVC; where it was started by hand, its module."""
     address = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
     started = [argument for argument in getattr(sys, "orig_argv", []) if argument.startswith("stages.")]
     return address or (started or ["stage"])[0].replace("stages.", "")
@@ -142,7 +142,7 @@ def _on_ending(handler: Any) -> None:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """No signal ends this process, nor a child that is started meanwhile."""
+    """Ignore signals inside, in this process and in children that are started meanwhile."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         yield
@@ -161,9 +161,9 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 class _Raise:
-    """What hears the signals while the stage `name` runs: it raises, and later ends a stage that lost what was raised.
+    """The signal handler while the stage `name` runs: it raises, and later ends a stage that lost the exception.
 
-    Python drops what is raised in a `__del__` or a callback, and a library may catch all there is.
+    Python drops exceptions raised in a `__del__` or a callback, and a library may catch all of them.
     """
 
     def __init__(self, name: str) -> None:
@@ -185,7 +185,7 @@ class _Raise:
 
 
 def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What is told where the libraries could not be loaded."""
+    """The exception hook while libraries are loaded: restore the outs, and explain the error."""
     _on_ending(signal.SIG_IGN)
     back = _put_back_unless_it_runs()
     _explain(kind, error, trace, back)
@@ -194,7 +194,7 @@ def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType 
 def _explain(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None, back: bool | None = None
 ) -> None:
-    """A package that is missing is told in a line; whatever else comes this far is a fault in the code."""
+    """Report a missing package in one line; any other error at this point is a fault in the code."""
     own = (getattr(error, "name", None) or "").startswith(("stages", "flows"))
     if isinstance(error, ImportError) and not own and not os.environ.get("WINNOW_DEBUG"):
         _say(_name(), _another_python(str(error)), back)
@@ -218,7 +218,7 @@ def _another_python(problem: str) -> str:
 
 
 def _say(name: str, what: str, back: bool | None) -> None:
-    """One line; of outs that DVC took away, what became of them."""
+    """Print one line, and, if DVC had deleted outs, whether they are restored."""
     if back is not None:
         by_hand = f"Not all of its outs are there; what is left: `dvc checkout {name}` and `git restore metrics`."
         what += f" {'Its outs are as before.' if back else by_hand}"
@@ -228,7 +228,7 @@ def _say(name: str, what: str, back: bool | None) -> None:
 
 
 def _restore(address: str) -> bool:
-    """What the child does. Returns whether all outs that dvc.lock knows are there, as it knows them."""
+    """The work of the child that restores outs. Returns whether all outs in dvc.lock are there, with its hashes."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

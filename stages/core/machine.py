@@ -1,4 +1,4 @@
-"""What this process may use of the machine."""
+"""The resources of the machine that this process may use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """The processor's name and how many cores this process may use: what a speed must be read with."""
+    """The processor's name and the number of cores that this process may use, without which a speed means nothing."""
     return f"{_cpuinfo('model name') or platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def vendor() -> str:
-    """Who made the processor, as it says itself ("AuthenticAMD", "GenuineIntel"); empty where it does not."""
+    """The processor's maker by its own name ("AuthenticAMD", "GenuineIntel"); empty where it is unknown."""
     return _cpuinfo("vendor_id")
 
 
 def _cpuinfo(key: str, file: Path = Path("/proc/cpuinfo")) -> str:
-    """What Linux says of the first processor; empty elsewhere."""
+    """The value that Linux gives for the first processor; empty on other systems."""
     lines = file.read_text().splitlines() if file.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

@@ -1,4 +1,4 @@
-"""A model's folder: what `model.json` says of it, and the manifest of hashes."""
+"""A model's folder: its description in `model.json`, and the manifest of hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DESCRIPTION, MANIFEST = "model.json", "manifest.json"
 
 
 def seal(folder: Path, *, backend: str, task: str, labels: list[str], **more: Any) -> None:
-    """Write model.json, which says what opens the model, and then the manifest of every file's SHA-256 and size."""
+    """Write model.json, which says how to open the model, and then the manifest of every file's SHA-256 and size."""
     write_json(folder / DESCRIPTION, {"backend": backend, "task": task, "labels": labels, **more})
     files = {name: folder / name for name in sorted(_files(folder))}
     write_json(
@@ -23,10 +23,10 @@ def seal(folder: Path, *, backend: str, task: str, labels: list[str], **more: An
 
 
 def _files(folder: Path) -> set[str]:
-    """The names of the folder's files, all but the manifest's: "weights.safetensors", "tokenizer/vocab.txt".
+    """The names of the folder's files except the manifest: "weights.safetensors", "tokenizer/vocab.txt".
 
     A link to a file counts as that file, as DVC makes such links. Raises ValueError for one to a folder or to nothing:
-    what is behind it could change unseen.
+    its target could change unseen.
     """
     found = set()
     for path in sorted(folder.rglob("*")):
@@ -39,7 +39,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What `seal` wrote to model.json. Raises FileNotFoundError where there is no model."""
+    """The content of model.json, as `seal` wrote it. Raises FileNotFoundError where there is no model."""
     if not (folder / DESCRIPTION).is_file():
         raise FileNotFoundError(f"{folder}: no model there (no {DESCRIPTION}). Make it with `make repro`.")
     return _read(folder, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""Where every artifact stands, once. All paths hang on the project's root, so nothing depends on where it lies."""
+"""The paths of all artifacts, defined once. They depend on the project's root alone, so the project can be anywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
-TRANSFER = "transfer"  # rows without labels, which a student hears its teacher on; where clean.unlabelled asks for them
+TRANSFER = "transfer"  # unlabelled rows, on which a student learns the teacher's answers; see clean.unlabelled
 BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
 MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
 
@@ -46,12 +46,12 @@ class Paths:
 
     @property
     def held_out(self) -> Path:
-        """Parquet: the rows set aside, as in `clean`; often none. No model learns from them or is chosen by them."""
+        """Parquet: the rows set aside, as in `clean`; often none. No model is trained on them or chosen by them."""
         return self.root / "artifacts/data/held_out.parquet"
 
     @property
     def quarantine(self) -> Path:
-        """Parquet: row_id, text, label, origin, reason: what `clean` dropped."""
+        """Parquet: row_id, text, label, origin, reason: the rows that `clean` dropped."""
         return self.root / "artifacts/data/quarantine.parquet"
 
     @property
@@ -64,12 +64,12 @@ class Paths:
 
     @property
     def data_profile(self) -> Path:
-        """What kind of data this is: rows, shares of labels, lengths, common words."""
+        """The profile of the data: rows, shares of labels, lengths, common words."""
         return self.root / "metrics/data/profile.json"
 
     @property
     def released_data(self) -> Path:
-        """The profile of the last released data, which new data is compared with; {} before the first release."""
+        """The profile of the last released data, with which new data is compared; {} before the first release."""
         return self.root / "metrics/released_data.json"
 
     @property
@@ -98,7 +98,7 @@ class Paths:
 
     @property
     def token_pieces(self) -> Path:
-        """JSON, where the tokenizer is a trained one: of each of its tokens, what it is to the pretrained one (ids)."""
+        """JSON, where the tokenizer is a trained one: for each of its tokens, the ids of its pretrained pieces."""
         return self.tokenizer / "pieces.json"
 
     @property
@@ -107,8 +107,11 @@ class Paths:
 
     @property
     def logits(self) -> Path:
-        """safetensors: `logits` (N, C) float32 of the teacher, in the order of the training tokens, then of those to
-        transfer; and, where asked for, inner vectors of all their tokens, (tokens, width) float16, as `values.5`."""
+        """safetensors: `logits` (N, C) float32 of the teacher, and, where asked for, inner vectors.
+
+        Rows are in the order of the training tokens, then of the transfer tokens. The vectors are those of all their
+        tokens, (tokens, width) float16, as `values.5`.
+        """
         return self.root / "artifacts/logits.safetensors"
 
     @property
@@ -120,7 +123,7 @@ class Paths:
         return self.root / "metrics/data/pruning.json"
 
     def checkpoints(self, model: str) -> Path:
-        """Of a run that is not over. No out of DVC's, which deletes those; a flow shares them between worktrees."""
+        """Checkpoints of a run in progress. No out: DVC deletes outs, and a flow shares these between worktrees."""
         home = os.environ.get("WINNOW_CHECKPOINTS") or self.root / ".dvc/tmp/winnow/checkpoints"
         return Path(home) / model
 
@@ -129,7 +132,7 @@ class Paths:
         return self.root / "artifacts/.locks"
 
     def seconds(self, stage: str) -> Path:
-        """What the stage ("evaluate@student") took here last, as text; no out, as it is of this machine."""
+        """The seconds that `stage` ("evaluate@student") took here last, as text; no out, as it is of this machine."""
         return self.root / "artifacts/.seconds" / stage
 
     def model(self, name: str) -> Path:
@@ -137,23 +140,25 @@ class Paths:
 
     @property
     def co_teachers(self) -> Path:
-        """Of the teachers but the first (finetune.teachers) a model's folder each, named by its seed; and reports.json,
-        how each was trained: {} where there is one teacher."""
+        """The teachers but the first (finetune.teachers), a model's folder each, named by its seed; and reports.json.
+
+        That says how each was trained; it is {} where there is one teacher.
+        """
         return self.root / "artifacts/models/co_teachers"
 
     def curves(self, name: str) -> Path:
-        """DVCLive's folder: a table a curve."""
+        """DVCLive's folder: a table for each curve."""
         return self.root / "artifacts/curves" / name
 
     def training(self, name: str) -> Path:
         return self.root / "metrics/training" / f"{name}.json"
 
     def training_speed(self, name: str) -> Path:
-        """How fast that was on this hardware: in git, and no out of DVC's, as it is another one each time."""
+        """The speed of that training on this hardware: in git, and no out of DVC's, as it differs each time."""
         return self.root / "metrics/training_speed" / f"{name}.json"
 
     def step_log(self, name: str) -> Path:
-        """Lines of JSON: how a training went, as it went. They hold speeds, so they are no out of DVC's."""
+        """Lines of JSON: the progress of a training, point by point. They hold speeds, so they are no out of DVC's."""
         return self.root / "artifacts/step_logs" / f"{name}.jsonl"
 
     def predictions(self, name: str) -> Path:
@@ -170,17 +175,17 @@ class Paths:
 
     @property
     def quantization(self) -> Path:
-        """What int8 cost on the validation rows, and which matrices stayed in float32 because of it."""
+        """The loss through int8 on the validation rows, and the matrices that stayed in float32 because of it."""
         return self.root / "metrics/quantization.json"
 
     @property
     def held_out_report(self) -> Path:
-        """How good the models are on the rows set aside; what `winnow seeds` asks for, seed by seed."""
+        """The quality of the models on the rows set aside; `winnow seeds` has it measured, seed by seed."""
         return self.root / "artifacts/held_out.json"
 
     @property
     def seeds(self) -> Path:
-        """What `winnow seeds` found: every model's quality with several seeds."""
+        """The result of `winnow seeds`: every model's quality with several seeds."""
         return self.root / "metrics/seeds.json"
 
     @property

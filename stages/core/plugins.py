@@ -1,4 +1,4 @@
-"""Lazy look-up of plug-ins: a name table maps a name to "module:ATTRIBUTE", loaded when asked for."""
+"""Lazy look-up of plug-ins: a name table maps a name to "module:ATTRIBUTE", loaded on demand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(table: Mapping[str, str], name: str, *, key: str) -> Any:
 
 
 def part(table: Mapping[str, str], name: str, part: str, *, key: str) -> Any:
-    """A part of the plug-in that is a package: of its module `part` what is called the same in capitals.
+    """A part of a plug-in that is a package: the attribute PART (`part` in capitals) of its module `part`.
 
     Raises ValueError as `load`.
     """

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, and where WINNOW_PROGRESS asks for its states; in a log a line now and then."""
+"""Progress: a bar on a terminal, or its states where WINNOW_PROGRESS asks for them; in a log a line a minute."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger("winnow")
 
 
 def progress(batches: Sequence[T], title: str, *, done: int = 0) -> tqdm[T]:
-    """`batches` with a bar on stderr, named `title`, of which so many more were `done` before.
+    """`batches` with a bar on stderr, named `title`; `done` is the number of batches completed before.
 
     A flow that watches gets a state of it every two seconds; a log, such as that of CI, a line a minute. Of several
-    processes, the first has one.
+    processes, only the first has one.
     """
     watched = "WINNOW_PROGRESS" in os.environ
     how: dict[str, Any] = {"mininterval": 2.0 if watched else 0.1}
@@ -41,7 +41,7 @@ def progress(batches: Sequence[T], title: str, *, done: int = 0) -> tqdm[T]:
 
 
 class _Lines:
-    """What a bar writes to: of its states one in a minute becomes a line of the log."""
+    """The stream that a bar writes to in a log: one of its states a minute becomes a line."""
 
     def __init__(self) -> None:
         self._said = time.monotonic()
@@ -53,4 +53,4 @@ class _Lines:
             log.info(text)
 
     def flush(self) -> None:
-        """Lines are whole."""
+        """Do nothing: lines are written whole."""

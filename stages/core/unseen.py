@@ -1,4 +1,4 @@
-"""Characters that nobody sees, and those of them that stay, because readers see what they do to their neighbours."""
+"""Invisible characters, and those among them that stay because of their visible effect on their neighbours."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _WINDOWS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x8
 
 
 def without_hidden(text: str) -> str:
-    """The text without its hidden characters, but where readers see their effect: joined letters, emoji, flags.
+    """The text without hidden characters, except those with a visible effect: in joined letters, emoji, flags.
 
-    Controls that are Windows' quotes, dashes and the like under a wrong name become those.
+    Controls that are Windows' quotes, dashes and the like under a wrong name are replaced by those.
     """
     if text.isascii():
         return ASCII_CONTROL.sub("", text)
@@ -51,12 +51,12 @@ def without_hidden(text: str) -> str:
 
 
 def without_selectors(text: str) -> str:
-    """The text without what selects how the character before is drawn, as in an emoji with colours or without."""
+    """The text without variation selectors, which choose how the character before is drawn (emoji in colour or not)."""
     return text if text.isascii() else _SELECTORS.sub("", text)
 
 
 def _seen(found: re.Match[str]) -> str:
-    """What stays of a run of hidden characters, or of a flag with its tags."""
+    """The remainder of a run of hidden characters, or of a flag with its tags."""
     run, text = found[0], found.string
     if run[0] == "\U0001f3f4":
         return run
@@ -65,7 +65,7 @@ def _seen(found: re.Match[str]) -> str:
 
 @functools.lru_cache(maxsize=1 << 12)
 def _stays(run: str, before: str, after: str) -> str:
-    """What stays of a run of hidden characters between two others; empty: the text's start or end."""
+    """The remainder of a run of hidden characters between two others; empty ones: the text's start or end."""
     joiner = next((character for character in run if character in JOINERS), "")
     if not _joins(joiner, before, after):
         joiner = ""
@@ -74,7 +74,7 @@ def _stays(run: str, before: str, after: str) -> str:
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
-    """Whether readers see what a joiner does between these two characters."""
+    """Whether a joiner has a visible effect between these two characters."""
     of_letters = [bool(_JOINING.match(character)) for character in (before, after)]
     if joiner == "\u200d":
         return any(of_letters) or bool(_PICTURE.match(before) and _PICTURE.match(after))
@@ -82,7 +82,7 @@ def _joins(joiner: str, before: str, after: str) -> bool:
 
 
 def _marks(character: str, before: str, after: str) -> bool:
-    """Whether it is a selector of how the character before it is drawn, or a filler of an old Hangul syllable."""
+    """Whether it is a variation selector for the character before it, or a filler of an old Hangul syllable."""
     if character in _FILLERS:
         return bool(_OLD_HANGUL.match(before) or _OLD_HANGUL.match(after))
     return bool(_SELECTORS.match(character)) and bool(before) and not before.isspace()

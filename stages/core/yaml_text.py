@@ -1,4 +1,4 @@
-"""YAML as DVC reads it: version 1.2, by the library that DVC uses, so that nobody sees another value than dvc.lock."""
+"""YAML as DVC reads it: version 1.2, by the library that DVC uses, so that all see the same values as dvc.lock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 
 
 def parse(text: str, name: str) -> Any:
-    """What the file called `name` holds. Raises ValueError in one line, where it is no YAML or says a key twice."""
+    """The content of the file called `name`. Raises ValueError in one line where it is no YAML or has a key twice."""
     try:
         return YAML(typ="safe").load(text)
     except (YAMLError, ValueError, KeyError) as error:  # ValueError: the 31st of February; KeyError: "!!bool maybe"

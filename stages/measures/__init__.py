@@ -1,4 +1,4 @@
-"""What is measured of a model: a `measure(...)` -> dict of numbers, in a file of its own here."""
+"""Measures of a model: each a `measure(...)` -> dict of numbers, in a file of its own here."""
 
 ANSWERS = {
     "quality": "stages.measures.quality:measure",

@@ -1,4 +1,4 @@
-"""Labels with like numbers of test rows, taken together: what rare labels say of a mean over all labels.
+"""Labels with similar numbers of test rows, grouped: the contribution of rare labels to a mean over all labels.
 
 Macro-F1 is such a mean, near enough: a label of one row counts in it as much as one of a hundred.
 """
@@ -16,7 +16,7 @@ from stages.measures.score import Interval, score_interval, z_of
 
 
 class Band(NamedTuple):
-    """Labels with like numbers of test rows, taken together."""
+    """A group of labels with similar numbers of test rows."""
 
     labels: int
     most: int  # rows of its commonest label
@@ -36,13 +36,13 @@ class Band(NamedTuple):
         return score_interval(self.lost, self.won, self.rows, confidence=confidence)
 
     def reach(self, times: float, confidence: float) -> float:
-        """How far below zero the interval goes where no more rows are lost than won, of `times` as many rows."""
+        """How far below zero the interval reaches with `times` as many rows, if no more of them are lost than won."""
         turned = times * (self.lost + self.won) / 2
         return -self.weight * score_interval(turned, turned, times * self.rows, confidence=confidence).low
 
 
 def bands_of(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[Band]:
-    """What each band of labels lost and won, those with the fewest rows a label first."""
+    """The losses and wins of each band of labels; bands with the fewest rows a label come first."""
     return [Band.of(labels[at], before[at], after[at], weight) for at, weight in _bands(labels)]
 
 
@@ -64,7 +64,7 @@ def _bands(labels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def together(parts: Sequence[tuple[float, Interval]]) -> Interval:
-    """Interval of the weighted sum of what independent rows say; weights and intervals of the parts.
+    """Interval of the weighted sum of figures of independent rows; from the weights and intervals of the parts.
 
     Source: Zou and Donner 2008, doi:10.1002/sim.3095.
     """

@@ -1,4 +1,4 @@
-"""Whether a model's probabilities can be believed."""
+"""The calibration of a model: whether its probabilities can be trusted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def reliability(truth_N: np.ndarray, probabilities_NC: np.ndarray, *, bins: int)
 
 
 def fit_temperature(truth_N: np.ndarray, probabilities_NC: np.ndarray) -> float:
-    """The temperature, to two decimals, at which the truth is likeliest (Guo et al. 2017, section 4.2)."""
+    """The temperature, to two decimals, that maximises the likelihood of the truth (Guo et al. 2017, section 4.2)."""
     logits = np.log(np.maximum(probabilities_NC.astype(np.float64), SMALLEST))
 
     def loss(log_temperature: float) -> float:

@@ -1,4 +1,4 @@
-"""Whether a model treats people alike: by a column that says their group, and by swapping the words that do."""
+"""The equal treatment of people: by a column that names their group, and by swapping the words that do."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
 
 
 def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> dict[str, float | int | None]:
-    """`rows` that hold such a word, at most `most` of them, the `flip_rate` of their answers when each is swapped, and
-    `mean_change`, of the probability of the answer given first. Rates are None where no row holds one.
+    """The change of answers when each identity word is swapped, for a number of `rows` with one, at most `most`.
+
+    `flip_rate` is the share of answers that change, `mean_change` the change of the probability of the answer given
+    first. Rates are None where no row holds such a word.
     """
     swap = swapper(swaps)
     swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := each(swap, text)) != text]
@@ -47,7 +49,7 @@ def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> d
 
 
 def swapper(swaps: Sequence[Sequence[str]]) -> Callable[[str], str]:
-    """A function that replaces every whole word of a pair by the other one, its case kept."""
+    """A function that replaces every whole word of a pair by the other, with its case kept."""
     others = {a.lower(): b for a, b in swaps} | {b.lower(): a for a, b in swaps}
     if not others:
         return str
@@ -62,7 +64,7 @@ def _like(word: str, other: str) -> str:
 
 
 def group_rates(answers: Answers, column: str) -> dict[str, Any]:
-    """Of each group its rows, accuracy and share of answers by label; and the largest gaps between groups.
+    """For each group its rows, accuracy and share of answers by label; and the largest gaps between groups.
 
     `accuracy_gap` is of accuracy. `selection_gap` (demographic parity) is the largest over the labels of the gap in
     the share of rows that get the label; `recall_gap` (equal opportunity) the same of the share among rows that

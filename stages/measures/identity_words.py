@@ -1,4 +1,4 @@
-"""Words that say who a text is about, in pairs: what `evaluate.identity_swaps` may name in the place of pairs."""
+"""Pairs of words for the people that a text is about; `evaluate.identity_swaps` may name a list of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ twin brother and twin sister, which others of these hold; the same words with a 
 """
 
 LISTS = {"gender_en": GENDER_EN}
-"""By the name that params.yaml gives them: `IdentityList` of stages/core/params/evaluate.py."""
+"""The lists by their names in params.yaml: `IdentityList` of stages/core/params/evaluate.py."""
 
 
 def pairs_of(swaps: str | Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:

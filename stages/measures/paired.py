@@ -1,7 +1,7 @@
-"""Two models on the same N test rows: is one better, by how much, and how sure is that?
+"""Comparison of two models on the same N test rows: which is better, by how much, and how certain that is.
 
-Rows are compared in pairs, because two models share most of their mistakes: the pairs say far more than two separate
-intervals. Works on arrays alone; labels may be texts or numbers.
+Rows are compared in pairs, because two models share most of their mistakes: pairs are far more informative than two
+separate intervals. Works on arrays alone; labels may be texts or numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK = 4_000_000  # counts drawn at once, 8 bytes each
 def mcnemar(
     right_to_wrong: int, wrong_to_right: int, *, alternative: Literal["different", "worse"] = "different"
 ) -> float:
-    """p of so uneven a split of the rows that only one model has right, if both were equally good.
+    """The p-value of a split this uneven of the rows that only one model has right, if both were equally good.
 
     Exact; 1.0 where there are no such rows. `worse` is one-sided: more rows right to wrong than chance would give.
     Source: McNemar 1947, doi:10.1007/BF02295996.
@@ -168,7 +168,7 @@ def _resampled(cells: _Cells, measure: Measure, resamples: int, seed: int) -> tu
 
 
 def _scores(cells: _Cells, counts_RK: np.ndarray, measure: Measure) -> np.ndarray:
-    """(R, M): the measure of each model where the cells have such counts."""
+    """(R, M): the measure of each model for each of R sets of cell counts."""
     score = {"accuracy": _accuracy, "macro_f1": _macro_f1}[measure]
     return np.column_stack([score(cells, answers_K, counts_RK) for answers_K in cells.answers_MK])
 

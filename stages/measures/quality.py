@@ -1,4 +1,4 @@
-"""How often a model is right, with the uncertainty of so many rows."""
+"""The quality of a model's answers, with the uncertainty of a limited number of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model keeps its answer when a text changes in ways that do not matter: CheckList's invariance tests.
+"""The robustness of answers to changes of a text that do not matter: CheckList's invariance tests.
 
 Source: Ribeiro et al. 2020, "Beyond Accuracy", arXiv:2005.04118.
 """
@@ -21,7 +21,7 @@ CHARACTERS_A_TYPO = 50
 
 
 def typos(text: str, draw: random.Random) -> str:
-    """Two letters that stand side by side swapped, once in 50 characters, at least once."""
+    """The text with two neighbouring letters swapped, once in 50 characters, at least once."""
     letters = list(text)
     places = [i for i in range(len(text) - 1) if text[i : i + 2].isalpha() and text[i] != text[i + 1]]
     for i in draw.sample(places, min(len(places), max(1, len(text) // CHARACTERS_A_TYPO))):
@@ -30,12 +30,12 @@ def typos(text: str, draw: random.Random) -> str:
 
 
 def no_punctuation(text: str, _: random.Random) -> str:
-    """ASCII punctuation taken for spaces."""
+    """The text with ASCII punctuation replaced by spaces."""
     return " ".join(text.translate(str.maketrans(string.punctuation, " " * len(string.punctuation))).split())
 
 
 def zero_width(text: str, _: random.Random) -> str:
-    """A zero-width space in the middle of each word of four letters or more."""
+    """The text with a zero-width space in the middle of each word of four letters or more."""
     return re.sub(r"\w{4,}", lambda m: m[0][: len(m[0]) // 2] + ZERO_WIDTH_SPACE + m[0][len(m[0]) // 2 :], text)
 
 
@@ -49,8 +49,10 @@ PERTURBATIONS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
-    """`robustness`: for each way to change a text (of a pair, both), the rows that it changed, the share of them whose
-    answer flipped (`flip_rate`), and the accuracy on them after it. Rates are None where it changed none.
+    """`robustness`: the effect of each way to change a text (of a pair, both).
+
+    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the accuracy on them
+    afterwards. Rates are None where no row was changed.
     """
     chosen = random.Random(answers.seed).sample(
         range(len(answers.texts)), min(len(answers.texts), params.perturbed_rows)

@@ -1,5 +1,7 @@
-"""Accuracy of two models on the same rows, from the counts alone: the interval of their difference, and how many rows
-it takes. Holds for few rows."""
+"""The accuracy of two models on the same rows, from the counts alone; valid for few rows.
+
+It has the interval of their difference, and the number of rows that is needed.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def score_interval(right_to_wrong: float, wrong_to_right: float, rows: float, *,
 
 
 def restricted_variance(lost: float, won: float, difference: float) -> float:
-    """Of one row's difference (-1, 0 or 1), at the likeliest shares whose difference is `difference`.
+    """The variance of one row's difference (-1, 0 or 1), at the likeliest shares whose difference is `difference`.
 
     `lost` and `won` are the shares found. The likelihood's only root in range, from Tango 1998, section 3.
     """
@@ -78,7 +80,7 @@ def z_of(quantile: float) -> float:
 
 
 def independent_difference(before: Interval, after: Interval) -> Interval:
-    """Interval of after - before, of two sets of rows that have nothing to do with each other.
+    """Interval of after - before, from two independent sets of rows.
 
     Source: Zou and Donner 2008, doi:10.1002/sim.3095.
     """

@@ -1,4 +1,4 @@
-"""What a model takes up, on disk and in memory."""
+"""The size of a model, on disk and in memory."""
 
 from __future__ import annotations
 

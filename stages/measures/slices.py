@@ -1,4 +1,4 @@
-"""Where a model is weak: its quality on parts of the test rows."""
+"""The weaknesses of a model: its quality on parts of the test rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.core.params.evaluate import EvaluateParams
 LENGTH = "length"
 PARTS = ("short", "middle", "long")
 LARGEST = 100  # values of a column that become slices, the commonest first
-SMALLEST_WORST = 30  # the worst slice is sought among those with so many rows: fewer say little
+SMALLEST_WORST = 30  # rows of a slice to be the worst one: with fewer its accuracy is too uncertain
 
 
 def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How fast a model answers, from text to probabilities, tokenization included."""
+"""The speed of a model, from text to probabilities, tokenization included."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RAPL = Path("/sys/class/powercap")  # Intel's and AMD's energy counters, where L
 def measure(open_runner: Callable[[int], Runner], texts: Sequence[Text], params: ProfileParams) -> dict[str, Any]:
     """The latency of single rows of natural length, throughput in batches, start-up, and energy where it is known.
 
-    `open_runner(threads)` opens the model. Latencies and `start_up_ms` (from the files to the first answer, loading
-    the libraries that the model needs included) are in milliseconds; throughputs in rows a second; energy in joules a
-    1,000 rows, of all that the processor did meanwhile.
+    `open_runner(threads)` opens the model. Latencies and `start_up_ms` (from the files to the first answer, loading of
+    the model's libraries included) are in milliseconds; throughputs in rows a second; energy in joules a 1,000 rows, of
+    the whole processor.
     """
     started = time.perf_counter()
     runner = open_runner(params.threads)
@@ -47,7 +47,7 @@ def measure(open_runner: Callable[[int], Runner], texts: Sequence[Text], params:
 
 
 def latencies(runner: Runner, texts: Sequence[Text]) -> list[float]:
-    """Milliseconds of each text, asked alone."""
+    """Milliseconds for each text, asked alone."""
     for text in texts[:WARM_UP]:
         runner.predict([text])
     milliseconds = []
@@ -59,7 +59,7 @@ def latencies(runner: Runner, texts: Sequence[Text]) -> list[float]:
 
 
 def joules(root: Path = RAPL) -> float | None:
-    """What the processors have used since some time, over all packages; None where this process may not know."""
+    """The energy counter of the processors in joules, over all packages; None where this process may not read it."""
     try:
         counters = [path / "energy_uj" for path in sorted(root.glob("*-rapl:*")) if path.name.count(":") == 1]
         return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None

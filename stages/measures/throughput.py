@@ -1,4 +1,4 @@
-"""How many rows a second a model answers, by the rows of a batch and by threads."""
+"""The throughput of a model, in rows a second, by batch size and by threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.core.params.evaluate import ProfileParams
 def measure(
     open_runner: Callable[[int], Runner], texts: Sequence[Text], params: ProfileParams
 ) -> dict[str, dict[str, float]]:
-    """Rows a second by threads and rows a batch: {"threads_1": {"batch_8": 234.5}}."""
+    """Rows a second by threads and batch size: {"threads_1": {"batch_8": 234.5}}."""
     many = list(texts[: params.throughput_rows])
     return {
         f"threads_{threads}": {
@@ -23,7 +23,7 @@ def measure(
 
 
 def rows_per_second(runner: Runner, texts: Sequence[Text], batch_size: int) -> float:
-    """The throughput in batches of so many rows, after one that is not counted."""
+    """The throughput in batches of this size, after one that is not counted."""
     batches = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
     runner.predict(batches[0])
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How a family of models is built, saved and opened: a `Family` (see stages/core/contracts.py) in a file here."""
+"""Families of models, a file each: a `Family` (see stages/core/contracts.py) builds, writes and opens them."""
 
 FAMILIES = {
     "bilstm": "stages.models.bilstm:FAMILY",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """What config.json says of a model."""
+    """The shape of a model, as in config.json."""
 
     vocabulary_size: int
     embedding_width: int
@@ -38,7 +38,7 @@ class Shape:
 
 
 class Recurrent(nn.Module):
-    """Embeddings, a norm that makes those of any teacher as large, and LSTM layers."""
+    """Embeddings, a norm that gives those of any teacher the same scale, and LSTM layers."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Recurrent(nn.Module):
         self.layers = nn.ModuleList(nn.LSTM(width, shape.hidden_units, bidirectional=True) for width in widths)
 
     def forward(self, input_ids: torch.Tensor, lengths_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The states (B, T, 2H), 0 behind a row's end, and those (B, 2H) that each direction ends with."""
+        """The states (B, T, 2H), 0 behind a row's end, and the final states of both directions (B, 2H)."""
         embedded_BTE = self.norm(self.embeddings(input_ids))
         rows = pack_padded_sequence(embedded_BTE, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
         last_2BH = embedded_BTE
@@ -72,7 +72,7 @@ class BilstmClassifier(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, _token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """input_ids, attention_mask (B, T) int64, padded at the end -> logits (B, C). Token types are passed by."""
+        """input_ids, attention_mask (B, T) int64, padded at the end -> logits (B, C). Token types are ignored."""
         states_BTX, pooled_BX = self.encoder(input_ids, attention_mask.sum(1))
         if self.shape.pooling == "mean":
             pooled_BX = states_BTX.float().sum(1) / attention_mask.sum(1, keepdim=True)
@@ -119,7 +119,7 @@ def write(model: Any, folder: Path) -> None:
 
 
 def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
-    """The model that `write` wrote to `folder`, in evaluation mode; `weights` in place of those that lie there."""
+    """The model that `write` wrote to `folder`, in evaluation mode; `weights` replace those in the folder."""
     config = read_json(folder / "config.json")
     config.pop("model_type")
     model = BilstmClassifier(Shape(**config))

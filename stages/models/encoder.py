@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # Deterministic everywhere, no slower on short rows, and the form that ONNX Runtime knows how to fuse.
 ATTENTION = "eager"
-# What the kinds of encoders call the dropouts of their own.
+# The names of the dropouts in the configurations of all kinds of encoders.
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
-# What they call the width of the feed-forward part in their configurations.
+# The names of the width of the feed-forward part in their configurations.
 FEED_FORWARD_WIDTHS = ("intermediate_size", "hidden_dim")
 UNUSED = "pooler."  # the part of encoders whose output is not used
 
@@ -45,7 +45,7 @@ WAYS_OUT = (
 
 
 class Layout(NamedTuple):
-    """Where the matrices of a layer are."""
+    """The names of a layer's matrices."""
 
     query: str
     key: str
@@ -101,7 +101,7 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
     """The pretrained encoder in `folder`, with a new head. The caller has set torch's seed.
 
     Raises ValueError, with the name of the model, where a weight that it needs is missing, or of another shape than
-    config.json says. What kinds of models there are here, `stages.models.pretrained.locate` has seen to.
+    config.json says. The kind of model has been checked by `stages.models.pretrained.locate`.
     """
     try:
         encoder = _pretrained(folder, model.encoder_dropout)
@@ -116,7 +116,7 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
 
 
 def _pretrained(folder: Path, dropout: float) -> Any:
-    """The encoder in `folder`, whatever one prefix its weights have. Raises ValueError where it is not whole."""
+    """The encoder in `folder`, whatever the prefix of its weights' names. Raises ValueError where it is not whole."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         for name in DROPOUTS:
@@ -133,7 +133,7 @@ def _pretrained(folder: Path, dropout: float) -> Any:
 
 
 def _weights(path: Path, known: Any) -> dict[str, torch.Tensor]:
-    """The weights in the file at `path` by the names of the model `known`; heads are left, and a pooler may lack."""
+    """The weights in the file at `path` by the model's names `known`; heads are left out, a pooler may be missing."""
     expected = {name: list(weight.shape) for name, weight in known.state_dict().items()}
     needed = [name for name, _ in known.named_parameters() if not name.startswith(UNUSED)]
     with safe_open(path, framework="pt") as file:
@@ -150,12 +150,11 @@ def _weights(path: Path, known: Any) -> dict[str, torch.Tensor]:
 
 
 def _matched(found: Collection[str], known: Collection[str], needed: Collection[str]) -> dict[str, str]:
-    """The name in the checkpoint of each weight of the model that it has.
+    """The name in the checkpoint of each weight of the model that the checkpoint has.
 
-    `found`: the names in the checkpoint; `known`: those of the model; `needed`: the ones of them that it cannot do
-    without. Names match under one prefix: no weight is taken from elsewhere than the others.
-    Raises ValueError with names and numbers where one that is needed is missing, where layers are left over, and where
-    two whole models are in the checkpoint.
+    `found`: the names in the checkpoint; `known`: those of the model; `needed`: those of them that it cannot do
+    without. Names match under one prefix: all weights are taken from the same place. Raises ValueError with names and
+    numbers where a needed one is missing, where layers are left over, and where two whole models are in the checkpoint.
     """
     sources = plain_names(found)
     counts = prefixes(sources, known)
@@ -185,7 +184,7 @@ def _matched(found: Collection[str], known: Collection[str], needed: Collection[
 
 
 def _within_layers(others: Iterable[str], prefix: str, known: Iterable[str]) -> list[str]:
-    """Those of the names that are in the list of layers, and none of its old buffers."""
+    """Those of the names that belong to the list of layers, without its old buffers."""
     stacks = tuple({prefix + name[: at + 1] for name in known if (at := _before_number(name)) is not None})
     return [
         name for name in others if stacks and plain(name).startswith(stacks) and name.rpartition(".")[2] not in BUFFERS
@@ -193,7 +192,7 @@ def _within_layers(others: Iterable[str], prefix: str, known: Iterable[str]) -> 
 
 
 def _before_number(name: str) -> int | None:
-    """Where the dot before the first number in the name is."""
+    """The position of the dot before the first number in the name; None where there is no number."""
     parts = name.split(".")
     at = next((at for at, part in enumerate(parts) if part.isdecimal()), None)
     return None if not at else len(".".join(parts[:at]))
@@ -231,7 +230,7 @@ def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
 
 
 def _layer_stack(encoder: Any) -> nn.ModuleList | None:
-    """The list of the encoder's layers; None where all layers are one (ALBERT)."""
+    """The list of the encoder's layers; None where all layers share their weights (ALBERT)."""
     for name in ("encoder.layer", "transformer.layer"):
         try:
             found = encoder.get_submodule(name)
@@ -257,7 +256,7 @@ def units(model: Any) -> dict[str, list[Units]]:
 
 
 def readers(model: Any) -> list[Reader]:
-    """Each layer's queries, keys and values; its feed-forward part; and behind the last layer the head."""
+    """Each layer's queries, keys and values; its feed-forward part; and, after the last layer, the head."""
     found: list[Reader] = []
     layers = _laid_out(model, "made narrower")
     _refuse_other_widths(model)
@@ -272,9 +271,9 @@ def readers(model: Any) -> list[Reader]:
 
 
 def _refuse_other_widths(model: Any) -> None:
-    """Raise ValueError where something beside the layers' matrices and the head is not as wide as the layers.
+    """Raise ValueError where a module beside the layers' matrices and the head is not as wide as the layers.
 
-    Norms that stand elsewhere than NORMS says (before the attention, say) are refused with it.
+    Norms at other places than NORMS names (before the attention, say) are refused with it.
     """
     width, kind = model.encoder.config.hidden_size, model.encoder.config.model_type
     layouts = _layouts(model)
@@ -295,8 +294,8 @@ def _refuse_other_widths(model: Any) -> None:
 def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[int]]) -> nn.Module:
     """A copy whose layers pass on vectors times `projection_Hh`; of layer i it has only the attention heads `heads[i]`.
 
-    What a layer norm puts out is scaled dimension by dimension, which turned vectors cannot be: each new one gets the
-    mean of the scales by its parts in the old ones. Where all are the same, nothing is lost by that.
+    The output of a layer norm is scaled dimension by dimension, which does not carry over to rotated vectors: each new
+    dimension gets the mean of the old scales, weighted by its components. Where all scales are equal, nothing is lost.
     """
     config = copy.deepcopy(model.encoder.config)
     size = config.hidden_size // config.num_attention_heads
@@ -333,7 +332,7 @@ def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[i
 
 
 def taps(model: Any) -> Taps:
-    """Where embeddings, layers and attentions put out their vectors."""
+    """The modules that put out the vectors of embeddings, layers and attentions."""
     layers = _laid_out(model, "compared layer by layer")
     return Taps(
         embeddings=model.encoder.embeddings,
@@ -345,7 +344,7 @@ def taps(model: Any) -> Taps:
 
 
 def _laid_out(model: Any, purpose: str) -> list[tuple[nn.Module, Layout]]:
-    """Each layer with the names of its matrices. Raises ValueError where they are not known."""
+    """Each layer with the names of its matrices. Raises ValueError where they are unknown."""
     found = _layouts(model)
     if not found:
         kind = model.encoder.config.model_type
@@ -410,12 +409,12 @@ def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
 
 
 def _new_number(pieces: Sequence[Sequence[int]], old: int | None) -> int | None:
-    """The token that is the token `old` from before, and nothing else."""
+    """The new token that consists of the token `old` alone; None where there is none."""
     return next((new for new, of in enumerate(pieces) if list(of) == [old]), None)
 
 
 def _counted_from(model: Any) -> int | None:
-    """The number of the token behind which the encoder begins to count positions; None where it begins at 0."""
+    """The number of the padding token, after which the encoder counts positions; None where it counts from 0."""
     embeddings = getattr(model.encoder, "embeddings", None)
     return getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
 
@@ -425,7 +424,7 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 
 
 def _ours(model: Any) -> dict[str, Any]:
-    """What a model is beyond its encoder."""
+    """Winnow's own settings of a model, beside its encoder's."""
     return {"pooling": model.pooling, "dropout": model.dropout.p, "n_labels": model.head.out_features}
 
 
@@ -435,7 +434,7 @@ def write(model: Any, folder: Path) -> None:
     for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
         config.pop(volatile, None)
     widths: set[Any] = {layer.get_submodule(layout.up).out_features for layer, layout in _layouts(model)}
-    if len(widths) == 1:  # so that others open what was pruned here
+    if len(widths) == 1:  # so that other programs can open pruned models
         config |= {name: min(widths) for name in FEED_FORWARD_WIDTHS if name in config}
     config["winnow"] = _ours(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -445,7 +444,7 @@ def write(model: Any, folder: Path) -> None:
 
 
 def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
-    """The model that `write` wrote to `folder`, in evaluation mode; `weights` in place of those that lie there."""
+    """The model that `write` wrote to `folder`, in evaluation mode; `weights` replace those in the folder."""
     refuse_remote_code(folder)
     ours = read_json(folder / "config.json")["winnow"]
     config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -453,7 +452,7 @@ def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) 
 
 
 def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
-    """A model of these weights; where layers were pruned, its matrices are as small as they are."""
+    """A model of these weights; where layers were pruned, its matrices have the smaller shapes."""
     encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=ATTENTION)
     model = EncoderClassifier(encoder, pooling=ours["pooling"], dropout=ours["dropout"], n_labels=ours["n_labels"])
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""The files of a pretrained model's folder, and what of them shows, without torch, that they are no model to train."""
+"""The files of a pretrained model's folder, and faults in them that show, without torch, that it cannot be trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ FROM_PADDING = {
     "xlm-roberta": 1, "xlm-roberta-xl": 1,
 }  # fmt: skip
 ALWAYS_THAT = ("mpnet",)  # they do, whatever config.json says
-# What can be trained, cut into layers, written, opened and exported, with the same answers alone and among longer rows.
+# Kinds of models that can be trained, taken apart, written, opened and exported, and that give a text the same answer
+# alone and among longer ones.
 KINDS = (
     "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "megatron-bert",
     "mobilebert", "rembert", "roc_bert", *FROM_PADDING,
@@ -43,7 +44,7 @@ def refuse_kind(config: Mapping[str, Any]) -> None:
 
 
 def positions(config: Mapping[str, Any]) -> int:
-    """How many tokens the model has positions for. Raises ValueError where it cannot count them."""
+    """The number of tokens that the model has positions for. Raises ValueError where it cannot count them."""
     kind, table = config.get("model_type"), config.get("max_position_embeddings")
     if not isinstance(table, int):
         return UNLIMITED
@@ -59,9 +60,9 @@ def positions(config: Mapping[str, Any]) -> int:
 
 
 def faults(folder: Path, max_tokens: int) -> Iterator[str]:
-    """What is wrong with the model in `folder`, a line each.
+    """The faults of the model in `folder`, one line each.
 
-    `max_tokens`: how many tokens it is to take. Raises ValueError for JSON that is none.
+    `max_tokens`: how many tokens it is to take. Raises ValueError for a file that is not JSON.
     """
     if fault := lacking(folder):
         yield fault
@@ -79,7 +80,7 @@ def faults(folder: Path, max_tokens: int) -> Iterator[str]:
 
 
 def lacking(folder: Path) -> str | None:
-    """What to say of a folder without a configuration or weights in one file; None where it has both."""
+    """The message for a folder without a configuration or weights in one file; None where it has both."""
     shards = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
     if not (folder / WEIGHTS).is_file() and (shards or (folder / f"{WEIGHTS}.index.json").is_file()):
         return (
@@ -92,7 +93,7 @@ def lacking(folder: Path) -> str | None:
 
 
 def no_fast_tokenizer(folder: Path) -> str:
-    """What to say of a model whose tokenizer is one of transformers' slow ones, or is not there.
+    """The message for a model whose tokenizer is one of transformers' slow ones, or is missing.
 
     Raises ValueError where tokenizer_config.json is no JSON object.
     """
@@ -106,7 +107,7 @@ def no_fast_tokenizer(folder: Path) -> str:
 
 
 def stated_limit(folder: Path) -> int:
-    """How many tokens tokenizer_config.json says that the model takes. Raises ValueError where that is no number."""
+    """The number of tokens that the model takes by tokenizer_config.json. Raises ValueError where that is no number."""
     path = folder / SETTINGS
     found = read_object(path).get("model_max_length") if path.is_file() else None
     if found is None:
@@ -124,7 +125,7 @@ def too_many_tokens(max_tokens: int, allowed: int, taker: str) -> str:
 
 
 def read_tokenizer(path: Path) -> dict[str, Any]:
-    """What the tokenizer.json at `path` holds. Raises ValueError for what is no tokenizer."""
+    """The content of the tokenizer.json at `path`. Raises ValueError where it is no tokenizer."""
     tokenizer = read_object(path)
     if not isinstance(tokenizer.get("model"), dict):
         raise ValueError(f"{path}: it has no 'model', so it is no tokenizer. Fetch or save it again.")
@@ -132,7 +133,7 @@ def read_tokenizer(path: Path) -> dict[str, Any]:
 
 
 def faults_of_tokens(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
-    """Tokens that the model has no embeddings for. Raises ValueError for a tokenizer that is none."""
+    """A fault where the model has no embeddings for some tokens. Raises ValueError for a file that is no tokenizer."""
     path, rows = folder / TOKENIZER, config.get("vocab_size")
     if not path.is_file() or not isinstance(rows, int):
         return
@@ -147,7 +148,7 @@ def faults_of_tokens(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _largest(path: Path, numbers: Callable[[], Iterable[Any]]) -> int:
-    """The largest of the tokens' numbers from the file at `path`; -1 where it has none."""
+    """The largest token number in the file at `path`; -1 where it has none."""
     try:
         return max((operator.index(number) for number in numbers()), default=-1)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -155,14 +156,14 @@ def _largest(path: Path, numbers: Callable[[], Iterable[Any]]) -> int:
 
 
 def _numbers(tokenizer: Mapping[str, Any]) -> Iterator[Any]:
-    """The numbers of the tokens of a tokenizer.json."""
+    """The token numbers of a tokenizer.json."""
     vocabulary = tokenizer["model"].get("vocab") or {}
     yield from vocabulary.values() if isinstance(vocabulary, dict) else [len(vocabulary) - 1]
     yield from (token["id"] for token in tokenizer.get("added_tokens") or [])
 
 
 def too_few_rows(largest: int, rows: int) -> str:
-    """What to say where the largest token has no embedding."""
+    """The message for a tokenizer whose largest token has no embedding."""
     return (
         f"the tokenizer's largest token is number {largest}, and the model has embeddings for {rows} (0 to {rows - 1})."
         " Take the tokenizer and the weights from the same model, or call resize_token_embeddings and save both."
@@ -170,7 +171,7 @@ def too_few_rows(largest: int, rows: int) -> str:
 
 
 def faults_of_weights(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
-    """What the names and shapes in model.safetensors tell; the whole test is where the model is made.
+    """The faults that the names and shapes in model.safetensors show; the full check is made where the model is built.
 
     Raises ValueError where a weight is there twice.
     """
@@ -205,7 +206,7 @@ def faults_of_weights(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _prefix(names: Collection[str], config: Mapping[str, Any]) -> str | None:
-    """The prefix under which the model is, as far as the table of words and the layers tell; None without a table."""
+    """The prefix of the model's weights, judged by the word embeddings and the layers; None without word embeddings."""
     tables = prefixes(names, (WORDS,))
     wanted = _wanted_layers(config) or set()
     whole = [prefix for prefix in tables if wanted <= _layers(names, prefix, config)]
@@ -217,7 +218,7 @@ def _count(names: Iterable[str], prefix: str) -> int:
 
 
 def _wanted_layers(config: Mapping[str, Any]) -> set[int] | None:
-    """The numbers of the layers by config.json; None where that cannot be said."""
+    """The numbers of the layers by config.json; None where they are unknown."""
     wanted = next((config[name] for name in N_LAYERS if name in config), None)
     if not isinstance(wanted, int) or config.get("model_type") == "albert":  # whose layers are one
         return None

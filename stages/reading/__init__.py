@@ -1,1 +1,1 @@
-"""Files of rows, wherever they lie and however they are written: finding, opening, decoding, taking them apart."""
+"""Reading of files of rows, in any place and format: finding, opening, decoding and parsing them."""

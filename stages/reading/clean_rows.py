@@ -36,7 +36,7 @@ def read_split(clean: Path, split: str, *more: str) -> pa.Table:
 
 
 def texts_of(rows: pa.Table) -> list[Text]:
-    """What a model is asked about, row by row."""
+    """The input of a model for each row: a text, or a pair of texts."""
     texts = rows["text"].to_pylist()
     return list(zip(texts, rows[TEXT_PAIR].to_pylist(), strict=True)) if TEXT_PAIR in rows.column_names else texts
 

@@ -1,4 +1,4 @@
-"""What other libraries' errors say, for messages of one line."""
+"""Errors of other libraries as messages of one line, and an error for files that are too large."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def one_line(error: Exception) -> str:
 
 
 def too_large(shown: str, max_bytes: int) -> ValueError:
-    """What is raised of a file that holds more than `ingest.max_file_bytes`."""
+    """The error for a file that holds more than `ingest.max_file_bytes`."""
     return ValueError(
         f"{shown} holds more than {max_bytes:,} bytes, unzipped (ingest.max_file_bytes). Raise that, if the file is"
         " what you expect; a small archive can fill a disk."

@@ -1,4 +1,4 @@
-"""Labels as they are read: one form for those that look the same, and how many were written otherwise."""
+"""Labels as they are read: one form for those that look the same, and the number of those written otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = 3  # of labels that were written otherwise, in the log
 
 
 class Labels:
-    """What is known of the labels that went by."""
+    """Statistics of the labels read so far."""
 
     def __init__(self) -> None:
         self.rewritten = 0
@@ -44,7 +44,7 @@ class Labels:
             self._examples[was] = label
 
     def tell(self) -> None:
-        """Log how many labels are written otherwise than in the source, and what some of them were."""
+        """Log the number of labels that are written otherwise than in the source, with some original forms."""
         if self.rewritten:
             shown = ", ".join(f"{was!a} is {label!a}" for was, label in self._examples.items())
             such = f", such as {shown}" if shown else ": where all are numbers, 1.0 is 1"
@@ -52,7 +52,7 @@ class Labels:
 
 
 def write_whole_numbers(raw: Path) -> int:
-    """Write labels such as 1.0 as 1, as sources with types give them; returns in how many rows.
+    """Write labels such as 1.0 as 1, as typed sources give them. Returns the number of rows changed.
 
     It is for a file all of whose labels are numbers: of others, such as versions, 1.0 may be a name.
     """

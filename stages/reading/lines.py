@@ -1,8 +1,8 @@
-"""Bytes to numbered lines of text: which encoding, what in a line cannot be read, and no more in memory than allowed.
+"""Bytes to numbered lines of text: encoding, unreadable parts of a line, and bounded memory.
 
-An encoding that a file does not announce is never guessed: on 17 short files in 12 languages, charset-normalizer took
-5 for another encoding, French and Swedish among them, and the texts came out wrong without a word. Its candidates
-go into the message instead, each with what it makes of the first such line.
+An encoding that a file does not announce is never guessed: on 17 short files in 12 languages, charset-normalizer took 5
+for another encoding, French and Swedish among them, and the texts came out wrong without a word. Its candidates go into
+the message instead, each with its reading of the first such line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNDECODED = re.compile("[\udc00-\udcff]")  # a byte that no character has, as _k
 
 
 class Fault(NamedTuple):
-    """Why something cannot be read: one of contracts.UNREADABLE, and what was found, with the next step."""
+    """Why something cannot be read: one of contracts.UNREADABLE, and the finding, with the next step."""
 
     reason: str
     detail: str
@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 class Line(NamedTuple):
     number: int
     text: str
-    """With its end; of a line that is too long, the start."""
+    """A line with its end; of a line that is too long, the start."""
     fault: Fault | None
 
 
@@ -94,7 +94,7 @@ def lines_of(stream: BinaryIO, encoding: str, *, max_chars: int, newline: str) -
 
 
 def fault_in(text: str) -> Fault | None:
-    """What in a decoded text cannot be read: bytes that the encoding has no character for, NUL."""
+    """The fault in a decoded text: a byte that the encoding has no character for, or NUL; None where there is none."""
     if not text.isascii() and (found := UNDECODED.search(text)):
         byte = ord(found[0]) - 0xDC00
         return Fault("not_text", f"byte 0x{byte:02x} has no meaning in the file's encoding (ingest.encoding)")
@@ -104,13 +104,13 @@ def fault_in(text: str) -> Fault | None:
 
 
 def excerpt(text: str) -> str:
-    """The start of a text that cannot be read; bytes without a character, and NUL, as \\xNN."""
+    """The start of an unreadable text; bytes without a character, and NUL, as \\xNN."""
     shown = UNDECODED.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text[:EXCERPT])
     return shown.replace("\0", "\\x00").rstrip("\r\n")
 
 
 class _Buffered(io.BufferedReader):
-    """Leaves the stream open when it goes: who opened it closes it."""
+    """A buffered reader that does not close the stream when it is deleted: whoever opened it closes it."""
 
     def close(self) -> None:
         if not self.closed:
@@ -118,7 +118,7 @@ class _Buffered(io.BufferedReader):
 
 
 class _Pieces:
-    """Lines, or pieces of them of so many characters, of which none ends between a carriage return and its newline."""
+    """Lines, or pieces of them of limited length, of which none ends between a carriage return and its newline."""
 
     def __init__(self, text: TextIO, newline: str) -> None:
         self._text = text
@@ -137,7 +137,7 @@ class _Pieces:
 
 
 def _skip_line(text: _Pieces, chars: int) -> int:
-    """Read on to the end of the line, `chars` at a time. Returns how many characters that were."""
+    """Read on to the end of the line, `chars` at a time. Returns the number of characters read."""
     skipped = 0
     while piece := text.read(chars):
         skipped += len(piece)
@@ -147,7 +147,7 @@ def _skip_line(text: _Pieces, chars: int) -> int:
 
 
 def _whole_characters(line: bytes) -> bytes:
-    """Without the start of a UTF-8 character at the end."""
+    """The bytes without an incomplete UTF-8 character at the end."""
     for length in range(1, min(4, len(line) + 1)):
         if line[-length] >= 0xC0:
             return line[:-length]
@@ -165,7 +165,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _candidates(lines: Sequence[bytes]) -> str:
-    """What some encodings make of the first line: the West's most common one, and what charset-normalizer proposes."""
+    """The first line in candidate encodings: the commonest Western one, and those that charset-normalizer proposes."""
     readings: dict[str, str] = {}
     for codec in ("cp1252", *(match.encoding for match in charset_normalizer.from_bytes(b"\n".join(lines)))):
         readings.setdefault(lines[0].decode(codec, errors="replace")[:60].strip(), codec)
@@ -173,7 +173,7 @@ def _candidates(lines: Sequence[bytes]) -> str:
 
 
 def _keep_bytes(error: UnicodeError) -> tuple[str, int]:
-    """Each byte without a character as a lone surrogate, which no decoded text has otherwise."""
+    """Error handler that decodes bytes without a character to lone surrogates, which no decoded text has otherwise."""
     assert isinstance(error, UnicodeDecodeError)
     return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
 

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_OBJECT = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # as DVC names what is in its cache, by the bytes
+_OBJECT = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # DVC's names of objects in its cache, by their bytes
 
 
 def refuse_links(path: Path, within: Path = Path()) -> None:
-    """Raise ValueError for a link on the way from `within` to `path`, or among what the folder `path` holds.
+    """Raise ValueError for a link on the way from `within` to `path`, or among the contents of the folder `path`.
 
-    An absolute `path` is its owner's choice; only what it holds is looked at. Links to objects of DVC's cache pass, as
+    An absolute `path` is its owner's choice; only its contents are looked at. Links to objects of DVC's cache pass, as
     DVC makes them itself (`cache.type symlink`).
     """
     refuse_link(path, within)
@@ -30,7 +30,7 @@ def refuse_link(path: Path, within: Path = Path()) -> None:
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """a, a/b and a/b/c of a/b/c; nothing of the folder that one begins in."""
+    """a, a/b and a/b/c for a/b/c; nothing of the folder that it is relative to."""
     yield from reversed(path.parents[:-1])
     if path.parts:
         yield path

@@ -1,9 +1,9 @@
-"""Parquet to rows, with no more decoded at once than allowed: a file of some hundred bytes can hold gigabytes of text.
+"""Parquet to rows, with bounded memory for decoding: a file of some hundred bytes can hold gigabytes of text.
 
-A text that repeats is stored once (as a dictionary), or as what differs from the one before it (delta); decoding writes
-each out. Texts of a dictionary stay shared here, and of the others as many rows are decoded at once as fit into
-`BATCH_BYTES`. A single page is always unzipped whole by pyarrow: columns that unzip to far more than any text does are
-refused by what the file says of them. One whose words of itself are false can still have a page of 2 GB.
+A text that repeats is stored once (as a dictionary), or as its difference from the one before it (delta); decoding
+writes each out. Texts of a dictionary stay shared here, and of the others as many rows are decoded at once as fit into
+`BATCH_BYTES`. A single page is always unzipped whole by pyarrow: columns that, by the file's own metadata, unzip to far
+more than any text does are refused. One with false metadata can still have a page of 2 GB.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.t
 
 
 class TooManyBytesError(Exception):
-    """A file holds more than allowed."""
+    """A file holds more bytes than allowed."""
 
 
 class UnlikelyError(Exception):
-    """A column unzips to more than any text does; the message says which, and to how much."""
+    """A column unzips to more than any text does; the message names it and its size."""
 
 
 class Table:
-    """A Parquet file under a stream that can be sought."""
+    """A Parquet file in a seekable stream."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Raises pyarrow's errors where it is no whole Parquet file."""
+        """Raises pyarrow's errors where it is not a whole Parquet file."""
         self._stream = stream
         self._metadata = pq.read_metadata(stream)
         self._schema: pa.Schema = self._metadata.schema.to_arrow_schema()
@@ -74,11 +74,11 @@ class Table:
                         yield values
 
     def _sizes(self, group: int, names: Sequence[str]) -> dict[str, int]:
-        """The bytes that the named columns have in a group of rows before they are compressed, as the file says."""
+        """The uncompressed bytes of the named columns in a group of rows, by the file's metadata."""
         return {name: sum(chunk.total_uncompressed_size for chunk in self._chunks(group, name)) for name in names}
 
     def _chunks(self, group: int, name: str) -> list[Any]:
-        """What a group of rows has of a column, whose name may hold dots: one part, or of lists and objects several."""
+        """The parts of a column, whose name may hold dots, in a group of rows: several for lists and objects."""
         found = self._metadata.row_group(group)
         return [
             found.column(number)
@@ -87,7 +87,7 @@ class Table:
         ]
 
     def _is_shared(self, name: str) -> bool:
-        """Whether the column is of texts that are all in dictionaries, and can be left there."""
+        """Whether the column holds texts that are all in dictionaries, and can be left there."""
         kind = self._schema.field(name).type
         if pa.types.is_dictionary(kind):
             return True
@@ -98,9 +98,9 @@ class Table:
         )
 
     def _rows_at_once(self, group: int, names: Sequence[str], shared: Sequence[str]) -> int:
-        """How many rows of the group are surely decoded in `BATCH_BYTES`, were its columns' texts all as long.
+        """How many rows of the group surely decode within `BATCH_BYTES`, if its columns' texts are equally long.
 
-        Of a column whose values can be longer than what is stored of them, any may be as long as all that is stored.
+        In a column whose values can be longer than their stored form, any value may be as long as all of it.
         """
         rows = max(self._metadata.row_group(group).num_rows, 1)
         sizes = self._sizes(group, names)
@@ -108,7 +108,7 @@ class Table:
         return int(min(max(BATCH_BYTES / max(bytes_a_row, 1), 1), BATCH_ROWS))
 
     def _can_grow(self, group: int, name: str, shared: Sequence[str]) -> bool:
-        """Whether values of the column may be written out from less: texts by delta or from a dictionary, lists."""
+        """Whether values can be longer than their stored form: texts by delta or from a dictionary, lists."""
         if name in shared or pa.types.is_primitive(self._schema.field(name).type):
             return False
         encodings = {encoding for chunk in self._chunks(group, name) for encoding in chunk.encodings}

@@ -1,6 +1,6 @@
-"""Files to records: csv, tsv, jsonl and parquet, row by row; a row that cannot be read is a fault with its place.
+"""Files to records: csv, tsv, jsonl and parquet, row by row; an unreadable row is a fault with its place.
 
-Nothing is guessed about values: "NA" and "null" stay texts.
+Values are not interpreted: "NA" and "null" stay texts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SENTENCE = re.compile(r".{40}|[.!?]\s*$|\S\s+\S+\s+\S+\s+\S", re.DOTALL)  # lon
 
 
 class Record(NamedTuple):
-    """One row of a file: the values of the wanted columns, or what is wrong with it."""
+    """One row of a file: the values of the wanted columns, or its fault."""
 
     place: int
     """The line that it starts on (csv, tsv, jsonl), or its number (parquet); from 1."""
@@ -41,7 +41,7 @@ class Record(NamedTuple):
 
 
 class Format(NamedTuple):
-    """What the readers need to know besides the file."""
+    """The settings of the readers for a file."""
 
     wanted: Sequence[Wanted]
     encoding: str
@@ -49,13 +49,13 @@ class Format(NamedTuple):
     has_params: bool = True
     """Whether the encoding comes from a params.yaml, so that messages may say to change it there."""
     max_bytes: int | None = None
-    """What a file may hold, unzipped; None: any number."""
+    """The number of bytes that a file may hold, unzipped; None: any number."""
 
 
 def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> Iterator[Record]:
-    """The records of a file, in its order; `tell` hears of an encoding that is not UTF-8.
+    """The records of a file, in its order; `tell` is called with a message about an encoding that is not UTF-8.
 
-    Raises ValueError, which names the file, where it as a whole cannot be read: empty, torn, in an encoding that it
+    Raises ValueError, which names the file, where it cannot be read as a whole: empty, torn, in an encoding that it
     does not announce, without one of the wanted columns, of more than `how.max_bytes`. Raises OSError where the
     connection breaks.
     """
@@ -72,7 +72,7 @@ def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> 
 
 
 def _checked(records: Iterator[Record], how: Format) -> Iterator[Record]:
-    """The records of a format with types, with what is no text as faults; those of csv are texts by nature."""
+    """The records of a typed format, with values that are not text as faults; the values of csv are always texts."""
     for record in records:
         found = None if record.fault else fault_of(record.values, how.wanted, how.max_chars)
         yield Record(record.place, (), *found) if found else record
@@ -83,7 +83,7 @@ class _TooLongError(Exception):
 
 
 class _Feed:
-    """Lines for a csv reader, which can be taken back: where a quote is never closed, what follows is read again."""
+    """Lines for a csv reader that can be taken back: after a quote that is never closed, the lines are read again."""
 
     def __init__(self, lines: Iterator[Line], max_chars: int) -> None:
         self._lines, self._max_chars = lines, max_chars
@@ -107,11 +107,11 @@ class _Feed:
         return line.text
 
     def start(self) -> None:
-        """The next line starts a record."""
+        """Start a record with the next line."""
         self.record, self.fault, self._chars = [], None, 0
 
     def take_back(self) -> Line:
-        """All lines of the record but its first, which is returned."""
+        """Take all lines of the record back except its first, which is returned."""
         first, *others = self.record
         self._ahead.extendleft(reversed(others))
         return first
@@ -167,11 +167,11 @@ class _Header(NamedTuple):
     names: list[str]
     delimiter: str
     is_spaced: bool
-    """Whether blanks stand behind the separators, which belong to no field."""
+    """Whether blanks that belong to no field follow the separators."""
 
 
 def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> _Header:
-    """The header with the usual separator, or with the one that makes the wanted columns of it."""
+    """The header with the usual separator, or with another with which it has the wanted columns."""
     usual = "\t" if file.ending == ".tsv" else ","
     while True:
         feed.start()
@@ -197,13 +197,13 @@ def _header(file: DataFile, feed: _Feed, wanted: Sequence[Wanted]) -> _Header:
 
 
 def _is_like_a_row(header: Sequence[str]) -> bool:
-    """Whether the fields are rather values than names: a number, a sentence."""
+    """Whether the fields look like values rather than names: a number, a sentence."""
     fields = (field for name in header for field in re.split(r"[;\t|]", name))  # of other separators, too
     return any(_NUMBER.fullmatch(field.strip()) or _SENTENCE.search(field) for field in fields)
 
 
 def _with_other_delimiter(line: str, wanted: Sequence[Wanted]) -> _Header | None:
-    """The header in `line` with the separator that makes the wanted columns of it, where one does."""
+    """The header in `line` with a separator with which it has the wanted columns; None where there is none."""
     for is_spaced, delimiter in itertools.product((False, True), DELIMITERS):
         try:
             header = next(csv.reader([line], delimiter=delimiter, skipinitialspace=is_spaced, strict=True))
@@ -277,7 +277,7 @@ def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
 
 
 def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str, hint: str = "") -> list[int]:
-    """Where the wanted columns stand. Raises ValueError, with those found, a guess and the hint, where one lacks."""
+    """The wanted columns' positions. Raises ValueError, with those found, a guess and the hint, where one lacks."""
     for one in wanted:
         if one.column not in found:
             raise ValueError(f"{where}: {_no_column(one, found, hint)}.")

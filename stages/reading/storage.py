@@ -1,6 +1,6 @@
-"""Finding and opening files of rows: a path, a folder or an s3:// URL; what is gzipped is read as if it were not.
+"""Finding and opening of files of rows: a path, a folder or an s3:// URL; gzipped files are read like others.
 
-Credentials for S3 come from where boto3 looks for them (the environment, ~/.aws, the machine's role), never from here.
+Credentials for S3 come from boto3's usual places (the environment, ~/.aws, the machine's role), never from here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stages.core.plugins import install_extra
 from stages.reading.errors import one_line, too_large
 from stages.reading.links import refuse_links
 
-MISNAMED = {  # how a file starts that its ending does not tell of
+MISNAMED = {  # first bytes of files whose ending is wrong
     b"\x1f\x8b": "gzipped. End its name in .gz",
     b"PK\x03\x04": "a zip archive or a spreadsheet. Save its rows as csv",
     b"PAR1": "Parquet. End its name in .parquet",
@@ -30,14 +30,14 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # and each of them wi
 
 
 class OutOfReachError(OSError):
-    """A file cannot be read on: the connection, or the disk."""
+    """A file cannot be read any further: the connection, or the disk, has failed."""
 
 
 class DataFile(NamedTuple):
     name: str
-    """Under the folder that is read, or its own name: "2024/rows.csv.gz"; the file in an origin."""
+    """The path under the folder that is read, or the file's own name: "2024/rows.csv.gz"; origins begin with it."""
     shown: str
-    """As messages name it: "data/2024/rows.csv.gz", "s3://bucket/data/2024/rows.csv.gz"."""
+    """The name in messages: "data/2024/rows.csv.gz", "s3://bucket/data/2024/rows.csv.gz"."""
     open: Callable[[], BinaryIO]
 
     @property
@@ -48,7 +48,7 @@ class DataFile(NamedTuple):
 
     @property
     def ending(self) -> str:
-        """One of ENDINGS, or what else the name ends in."""
+        """One of ENDINGS, or any other ending of the name."""
         return PurePosixPath(self.name[:-3] if self.is_gzipped else self.name).suffix.lower()
 
     @property
@@ -115,7 +115,7 @@ def opened(file: DataFile, max_bytes: int | None = None) -> Iterator[BinaryIO]:
 
 
 class _Placed(io.RawIOBase):
-    """The bytes of a file, whose errors say which file it is."""
+    """The bytes of a file; its errors name the file."""
 
     def __init__(self, file: DataFile) -> None:
         self._shown = file.shown
@@ -155,7 +155,7 @@ class _Placed(io.RawIOBase):
 
 
 class _Limited(io.RawIOBase):
-    """The bytes of a stream, which must not be more than so many."""
+    """The bytes of a stream; an error where there are more than a limit."""
 
     def __init__(self, stream: Any, shown: str, max_bytes: int) -> None:
         self._stream, self._shown, self._max_bytes = stream, shown, max_bytes
@@ -200,7 +200,7 @@ def _local(path: Path) -> tuple[list[DataFile], bool]:
 
 
 def local_file(path: Path, name: str) -> DataFile:
-    """The file at `path`, known as `name`."""
+    """The file at `path`, with the name `name`."""
     return DataFile(name, str(path), lambda: path.open("rb"))
 
 

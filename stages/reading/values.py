@@ -1,4 +1,4 @@
-"""What of one value cannot be read, whatever kind of file it stood in."""
+"""Faults of single values, in any kind of file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from stages.reading.lines import Fault, excerpt, fault_in
 class Wanted(NamedTuple):
     column: str
     key: str
-    """What names it: a parameter ("ingest.text_column"), or an option of the command line ("--text-column")."""
+    """The setting that names it: a parameter ("ingest.text_column"), or a command-line option ("--text-column")."""
 
 
 def wanted_columns(params: IngestParams, *, labelled: bool = True) -> list[Wanted]:
-    """The text, the label where rows have one, the second text of pairs, and what is kept besides; in this order."""
+    """The text, the label where rows have one, the second text of pairs, and other kept columns; in this order."""
     wanted = [Wanted(params.text_column, "ingest.text_column")]
     if labelled:
         wanted.append(Wanted(params.label_column, "ingest.label_column"))

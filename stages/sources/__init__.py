@@ -1,4 +1,4 @@
-"""Where rows come from. A source is `read(params, seed)`, in a file here: a RawRow, or a RejectedRow, a row."""
+"""Sources of rows: each a `read(params, seed)`, in a file here, that gives a RawRow or a RejectedRow for each row."""
 
 SOURCES = {
     "docstrings": "stages.sources.docstrings:read",

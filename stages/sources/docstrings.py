@@ -1,9 +1,9 @@
 """Source `docstrings`: the first paragraph of every docstring of installed libraries, labelled by library.
 
-The sources are parsed, never imported or run. A library's own names are masked, so that a model has to learn
-what it is about. Which rows are drawn hangs on the seed and on where a docstring stands, on nothing else: one of
-each file, then a second, so that no module's words stand for a whole library. The rows of a file are one group: a
-split that had a module's words on both sides would flatter every model.
+The sources are parsed, never imported or run. A library's own names are masked, so that a model has to learn its
+subject. The draw depends on the seed and on the place of a docstring alone: one of each file, then a second, so that no
+module's words stand for a whole library. The rows of a file are one group: a split that had a module's words on both
+sides would flatter every model.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LONGEST_SHORT_NAME = 4  # these ("np", "daft") are masked as whole words only, l
 
 
 class _Library(NamedTuple):
-    """What one process reads: a library, and how many rows to draw from it and to set aside."""
+    """The task of one process: a library, and the numbers of rows to draw from it and to set aside."""
 
     name: str
     rows: int
@@ -102,7 +102,7 @@ def _read_all(libraries: Sequence[_Library], workers: int) -> Iterator[RawRow]:
 
 
 def check_versions(libraries: Sequence[str], pins_file: Path) -> None:
-    """Raise ValueError, a line a library, where what is installed is not what `pins_file` pins.
+    """Raise ValueError, a line a library, where the installed version differs from that in `pins_file`.
 
     Public versions are compared: 2.13.0+cpu is 2.13.0.
     """
@@ -177,9 +177,9 @@ def _source_bytes(library: str) -> int:
 
 
 def _draw(library: _Library) -> _Drawn:
-    """The rows of one library, no text twice: one of each file, in an order by hash, then a second, until enough.
+    """The rows of one library, no text twice: one of each file, in the order of a hash, then a second, until enough.
 
-    Where so many files give one, the next files give those that are set aside: of a library with few files, none.
+    If enough files give one, the next files give those that are set aside; a library with few files has none.
     """
     files, unparsable = _candidates(library)
     rounds = chain.from_iterable(zip_longest(*files[: library.rows]))
@@ -193,9 +193,9 @@ def _hash(seed: int, place: str) -> bytes:
 
 
 def _candidates(library: _Library) -> tuple[list[list[RawRow]], int]:
-    """The rows to draw from, a list a file, files and rows in an order by hash; and how many files did not parse.
+    """The candidate rows by file, files and rows in the order of a hash; and the number of files that did not parse.
 
-    Reading stops where as many files as rows are wanted, and to be set aside, have given one.
+    Reading stops when as many files have given a row as rows are to be drawn and to be set aside.
     """
     mask = own_names(library.name)
     root, files = _source_files(library.name)
@@ -265,7 +265,7 @@ def _documented(node: ast.AST, name: str) -> Iterator[tuple[str, _Documented]]:
 
 
 def own_names(library: str) -> re.Pattern[str]:
-    """What gives a library away: its name and its aliases in any case; short ones as whole words only."""
+    """A pattern of names that give a library away: its name and aliases in any case; short ones as whole words only."""
     names = sorted({library, *ALIASES.get(library, ())}, key=lambda name: (-len(name), name))
     return re.compile("|".join(_name_pattern(name) for name in names), re.IGNORECASE)
 

@@ -1,7 +1,7 @@
 """Source `files`: rows of csv, tsv, jsonl or parquet (and their .gz), from a file or a folder, here or on S3.
 
-What cannot be read of a row is said and counted, and the rest goes on; a file that cannot be read as a whole is an
-error, as its settings are wrong rather than its rows.
+Unreadable rows are reported and counted, and the rest are read; a file that cannot be read as a whole is an error, as
+its settings are wrong rather than its rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
 
 
 def faults(params: IngestParams) -> Iterator[str]:
-    """What `read` would refuse of the first files as a whole, such as a column that is not there; a line each."""
+    """Faults for which `read` would refuse the first files as a whole, such as a missing column; one line each."""
     try:
         for file, split in _files(params, lambda _: None)[:FILES_LOOKED_AT]:
             if told := _column_missing(file, _format(split, params)):
@@ -54,7 +54,7 @@ def faults(params: IngestParams) -> Iterator[str]:
 
 
 def _column_missing(file: DataFile, how: Format) -> str | None:
-    """Which column none of the first rows has, where rows name their columns (jsonl); None where one has them all."""
+    """The column that none of the first rows has, where rows name their columns (jsonl); None where all are there."""
     told = None
     for record in islice(read_records(file, how, lambda _: None), ROWS_LOOKED_AT):
         if record.fault is None or record.fault.reason != "missing_column":
@@ -106,10 +106,10 @@ def _given_split(value: str | None, where: str, params: IngestParams) -> str | N
 
 
 def _files(params: IngestParams, tell: Callable[[str], object]) -> list[tuple[DataFile, str | None]]:
-    """The files to read, by name, each with its split; `tell` hears of those that are left out.
+    """The files to read, by name, each with its split; `tell` is called with a message about those that are left out.
 
-    Without a pattern those of a folder that are named after splits; where none is, all right in it; and those of
-    transfer rows and of rows set aside. Raises ValueError where none of those is named after the training split, and
+    Without a pattern they are those of a folder that are named after splits, or, where none is, all directly in it; and
+    those of transfer rows and of rows set aside. Raises ValueError where none is named after the training split, and
     there are others, which might be it.
     """
     files = find(params.path, params.pattern)
@@ -134,7 +134,7 @@ def _tell_of(
     others: Sequence[DataFile], given: set[str | None], named: Sequence[DataFile], params: IngestParams,
     tell: Callable[[str], object],
 ) -> None:  # fmt: skip
-    """Say which files beside those `named` after the splits `given` are not read."""
+    """Report the files that are not read, beside those `named` after the splits `given`."""
     if not others:
         return
     shown, read = (", ".join(file.name for file in some[:5]) for some in (others, named))

@@ -63,7 +63,7 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
 
 
 def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
-    """The dataset, every split of it, with "NA" and its like left as texts where it is made of csv files."""
+    """The dataset, with every split, and with "NA" and its like left as texts where it is made of csv files."""
     hub = params.hub
     if hub.dataset is None:
         if not Path(params.path).is_dir():
@@ -106,7 +106,7 @@ class _OutsideError(ValueError):
 
 
 def _check_card(folder: Path) -> None:
-    """Raise ValueError where the card of a dataset's folder names files elsewhere: before anything looks for them."""
+    """Raise ValueError where the card of a dataset's folder names files elsewhere, before anything reads them."""
     cards = [*_front_matter(folder / "README.md"), *_yaml(folder / REPOYAML_FILENAME)]
     for name in (name for card in cards for name in _paths(card.get("configs"))):
         if name.startswith(("/", "~")) or ":" in name or "\\" in name or ".." in Path(name).parts:
@@ -131,7 +131,7 @@ def _yaml(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _paths(configs: Any) -> Iterator[str]:
-    """Every text under `data_files` and `data_dir` of a card's configurations, and names, which do no harm."""
+    """Every text under `data_files` and `data_dir` of a card's configurations; names among them do no harm."""
     if isinstance(configs, str):
         yield configs
     elif isinstance(configs, list):
@@ -144,14 +144,14 @@ def _paths(configs: Any) -> Iterator[str]:
 
 
 def _check_files(files: Mapping[str, Iterable[str]], within: str, params: IngestParams) -> None:
-    """Raise ValueError where a file that `datasets` has found is not `within` the dataset, by whatever way."""
+    """Raise ValueError where a file that `datasets` has found is not `within` the dataset, however it was named."""
     for file in (str(file) for found in files.values() for file in found):
         if not file.startswith(within) or ".." in Path(file).parts:
             raise _OutsideError(_where(params), file)
 
 
 def _check_reach(dataset: str, revision: str | None) -> None:
-    """One quick question to the Hub, because `load_dataset` itself retries for half a minute."""
+    """Ask the Hub one quick question, because `load_dataset` itself retries for half a minute."""
     try:
         HfApi().dataset_info(dataset, revision=revision, timeout=ANSWER_WITHIN)
     except Exception as error:  # the client's kinds of errors change between releases
@@ -187,7 +187,7 @@ def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestPa
 
 
 def _label_names(feature: Any) -> Callable[[Any], str | None]:
-    """From a stored label to its text: a ClassLabel's name (-1 is a missing one), or the value itself."""
+    """A function from a stored label to its text: a ClassLabel's name (-1 is a missing one), or the value itself."""
     if not isinstance(feature, datasets.ClassLabel):
         return as_text
     return lambda label: None if label is None or label < 0 else str(feature.int2str(label))

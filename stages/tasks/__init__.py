@@ -1,4 +1,4 @@
-"""What differs between NLP tasks: a folder each, whose files are the records of stages/tasks/contract.py."""
+"""NLP tasks, a folder each, whose files are the records of stages/tasks/contract.py."""
 
 TASKS = {
     "text_classification": "stages.tasks.text_classification",

@@ -1,4 +1,4 @@
-"""What a task says of itself: frozen records of functions, one a file of its folder, named by who reads it.
+"""The contract of a task: frozen records of functions, one in each file of its folder, named by its readers.
 
     stages/tasks/NAME/encoding.py    ENCODING    tokenize, prune
                       learning.py    LEARNING    finetune, cache_logits, distill, prune
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskEncoding:
-    """How rows become tokens."""
+    """The task's encoding of rows as tokens."""
 
     encode: Callable[..., dict[str, list[Any]]]
-    """encode(rows, *, tokenizer, labels, max_tokens, stride=None): columns of clean rows -> columns of numbers; with a
-    `stride`, a row for each window. A row whose label is None gets NO_LABEL. Of pairs, `boundary` is among them: how
-    many of a row's tokens have the type 0; the others have the type 1."""
+    """encode(rows, *, tokenizer, labels, max_tokens, stride=None): columns of clean rows -> columns of numbers.
+
+    With a `stride`, there is a row for each window. A row whose label is None gets NO_LABEL. For pairs there is
+    `boundary`: how many of a row's tokens have the type 0; the others have the type 1.
+    """
 
 
 @dataclass(frozen=True)
 class TaskLearning:
-    """What a model learns."""
+    """The task's training: batches, loss and score."""
 
     families: frozenset[str]
     """The model families that can learn it."""
@@ -40,12 +42,12 @@ class TaskLearning:
     loss: Callable[..., torch.Tensor]
     """loss(logits_BC, labels_B, *, label_smoothing=0, class_weights_C=None): a scalar, the mean over B."""
     score: Callable[[Sequence[int], np.ndarray], dict[str, float]]
-    """score(labels_N, logits_NC): what the epoch is chosen by: accuracy and macro_f1, each in [0, 1]."""
+    """score(labels_N, logits_NC): accuracy and macro_f1, each in [0, 1], by which the epoch is chosen."""
 
 
 @dataclass(frozen=True)
 class TaskAnswers:
-    """What a model's outputs say."""
+    """The task's evaluation of a model's outputs."""
 
     score: Callable[[Sequence[int], np.ndarray], dict[str, float]]
     """score(labels_N, outputs_NC): accuracy and macro_f1, each in [0, 1]; of logits or of probabilities."""

@@ -1,1 +1,1 @@
-"""Tokenizers that are trained here, and what is counted of token rows."""
+"""Tokenizers that are trained here, and statistics of token rows."""

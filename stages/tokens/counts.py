@@ -1,4 +1,4 @@
-"""What `tokenize` counts: lengths in tokens, what cutting loses, what the tokenizer cannot read; and its limits."""
+"""The statistics of `tokenize`: lengths in tokens, tokens lost by truncation, unknown tokens; and their limits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ READERS = {  # what to name: models that are known to read it, by what it is
 
 
 def statistics(full_lengths: np.ndarray, row_ids: np.ndarray, max_tokens: int, *, windows: bool) -> dict[str, Any]:
-    """Of the lengths in tokens before cutting; what share of the rows, and of the tokens, was cut, and some of those
-    rows; windows a row."""
+    """Statistics of the lengths in tokens before truncation, and of the truncation itself.
+
+    They hold the shares of rows and of tokens that were cut, some of those rows, and the number of windows a row.
+    """
     lengths = full_lengths[full_lengths > 0]  # further windows of a text have none
     lost = np.zeros_like(lengths) if windows else np.maximum(lengths - max_tokens, 0)
     return {
@@ -38,7 +40,7 @@ def statistics(full_lengths: np.ndarray, row_ids: np.ndarray, max_tokens: int, *
 def beyond(
     report: Mapping[str, Any], max_tokens: int, *, max_truncated_share: float | None, max_unknown_share: float | None
 ) -> Iterator[tuple[str, str]]:
-    """The limit's name, and a line, for each that a split's counts in `report` are beyond."""
+    """The name of each limit that a split's counts in `report` exceed, with a message."""
     for split in SPLITS:
         of = report[split]
         if max_truncated_share is not None and of["truncated_share"] > max_truncated_share:
@@ -72,7 +74,7 @@ def _unread(split: str, of: Mapping[str, Any], limit: float, *, is_trained: bool
 
 
 def kinds_of(words: Sequence[str]) -> list[str]:
-    """The scripts, or for some the languages, that words are written in; the commonest first."""
+    """The scripts, or for some the languages, of the words; the commonest first."""
     kinds: dict[str, int] = {}
     for character in "".join(words):
         kind = unicodedata.category(character)[0]

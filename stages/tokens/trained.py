@@ -1,4 +1,4 @@
-"""A tokenizer of the same kind as a pretrained one, trained on a corpus; and what its tokens are to that one.
+"""A tokenizer of the same kind as a pretrained one, trained on a corpus; and its tokens' pieces in the pretrained one.
 
 The same texts give the same bytes, in any process and with any number of threads.
 """
@@ -20,9 +20,9 @@ def train_tokenizer(
 ) -> tuple[PreTrainedTokenizerFast, list[list[int]]]:
     """A tokenizer with the special tokens and the pipeline of `pretrained`, and at most `size` tokens of `texts`.
 
-    With it, of each of its tokens, the number in `pretrained`, or those of its pieces there.
-    Raises ValueError for a kind that cannot be trained so that it comes out the same each time, or where `size` is
-    less than the special tokens and the characters of the texts take.
+    With it comes, for each of its tokens, the number in `pretrained`, or those of its pieces there. Raises ValueError
+    for a kind whose training is not reproducible, or where `size` is less than the special tokens and the characters of
+    the texts need.
     """
     source = json.loads(pretrained.backend_tokenizer.to_str())
     special = [token["content"] for token in sorted(source["added_tokens"], key=lambda token: token["id"])]
@@ -49,7 +49,7 @@ def train_tokenizer(
 
 
 def _empty(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The tokenizer without tokens. Raises ValueError for a kind whose training gives other bytes each time."""
+    """The tokenizer without tokens. Raises ValueError for a kind whose training is not reproducible."""
     model = source["model"]
     affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
     if model["type"] != "WordPiece" and (model["type"] != "BPE" or affixes):
@@ -95,7 +95,7 @@ def _trainer(kind: str, size: int, first: list[str], source: Mapping[str, Any]) 
 
 
 def _renumbered(around: Any, vocabulary: Mapping[str, int]) -> Any:
-    """What puts special tokens around a text, with their new numbers."""
+    """The post-processor, which puts special tokens around a text, with their new numbers."""
     if not isinstance(around, dict):
         return around
     changed = dict(around)
@@ -113,7 +113,7 @@ def _renumbered(around: Any, vocabulary: Mapping[str, int]) -> Any:
 
 
 def _pieces(trained: PreTrainedTokenizerFast, pretrained: PreTrainedTokenizerFast) -> list[list[int]]:
-    """Pieces are what the pretrained model makes of the token as it stands, with its ## or Ġ.
+    """For each token, in order, its pieces by the pretrained model, which gets it as it stands, with its ## or Ġ.
 
     One that it cannot write is its unknown token; where it has none, all special tokens.
     """

@@ -1,4 +1,4 @@
-"""What a tokenizer cannot read of the rows: how much, of which rows, and such as."""
+"""Unknown tokens of the rows: their share, the rows that have them, and examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORD_CHARS = 20  # of a word
 def unread(
     windows: pa.ChunkedArray, full_lengths: np.ndarray, rows: pa.Table, tokenizer: PreTrainedTokenizerFast
 ) -> dict[str, Any]:
-    """What the tokenizer could not read of the rows, whose tokens are these: `counts`, and `unknown_words`.
+    """The statistics of unknown tokens in the rows, whose tokens are given: `counts`, and `unknown_words`.
 
     `windows` (W,) are lists of ids; `full_lengths` (W,) as the task's `encode` gives them.
     """
@@ -42,13 +42,13 @@ def unread(
 
 
 def unknown_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
-    """The token that stands for what the tokenizer cannot read; None where there is none, or it stands for more."""
+    """The id of the unknown token; None where there is none, or where it also stands for something else."""
     unknown = tokenizer.unk_token_id
     return None if unknown in tokenizer.backend_tokenizer.encode("").ids else unknown
 
 
 def unknown_words(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, unknown: int | None) -> list[str]:
-    """The commonest of what the tokenizer cannot read in the texts, cut; as far as they are read at all."""
+    """The commonest words of the texts that are unknown tokens, cut to WORD_CHARS characters."""
     found: Counter[str] = Counter()
     for text in texts:
         parts = (text,) if isinstance(text, str) else text
@@ -63,11 +63,13 @@ def counts(
     tokens: np.ndarray, lengths: np.ndarray, row_of_window: np.ndarray, row_ids: np.ndarray, *, unknown: int | None,
     special: Collection[int],
 ) -> tuple[dict[str, Any], np.ndarray]:  # fmt: skip
-    """What the tokenizer could not read: of all tokens but `special` ones the share of `unknown` ones, how many rows
-    have no other token, and the rows with the largest share; with the positions (K,) of all rows that have one.
+    """Counts of `unknown` tokens, and the positions (K,) of all rows that have one.
 
-    `tokens` are those of all windows, one behind the other; `lengths` (W,), 1 or more, and `row_of_window` (W,) say
-    which are whose.
+    The counts are their share of all tokens but `special` ones, the number of rows that have no other token, and the
+    rows with the largest share.
+
+    `tokens` are those of all windows, concatenated; `lengths` (W,), 1 or more, and `row_of_window` (W,) assign them to
+    windows and rows.
     """
     is_unknown = np.zeros(len(tokens), dtype=bool) if unknown is None else tokens == unknown
     is_text = is_unknown | ~np.isin(tokens, [token for token in special if token != unknown])

@@ -1,8 +1,8 @@
-"""Checkpoints of a training run: complete or not there, hashed, the newest few, and of exactly this run.
+"""Checkpoints of a training run: complete or absent, hashed, the newest few, and of exactly this run.
 
 One is a folder of safetensors and JSON, no pickle. It is written beside its place and renamed, so that a name is only
-ever that of a complete one; its manifest's hashes find what was altered or torn since. They lie outside DVC's outs, in
-a folder named by what the run depends on.
+ever that of a complete one; the hashes of its manifest reveal later changes and damage. They are outside DVC's outs, in
+a folder named by everything that the run depends on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stages.training.processes import number_from_environment, rank
 log = logging.getLogger("winnow")
 
 KEPT = 2  # checkpoints of a run
-KEPT_RUNS = 3  # of a stage: who goes back to parameters that were half trained finds them
+KEPT_RUNS = 3  # of a stage, for a return to parameters whose training was interrupted
 MANIFEST = "manifest.json"
 WHOLE = {"trained.safetensors", "kept.safetensors", "numbers.json"}  # what every checkpoint has
 
@@ -45,18 +45,18 @@ class Checkpoints:
     key: str = "0" * 16  # what the run depends on, as hexadecimal digits
     every_seconds: float = field(default_factory=lambda: number_from_environment("WINNOW_CHECKPOINT_SECONDS", 300))
     keep_finished: bool = False
-    """Whether the run is followed by others before its outcome is written, so that its end is worth keeping."""
+    """Whether other runs follow before its outcome is written, so that its end is worth keeping."""
     _last: float = field(default_factory=time.monotonic)
     _unusable: set[Path] = field(default_factory=set)  # they go when there is a newer one, or they would push it out
 
     def due(self) -> bool:
-        """Whether the last one is so long ago that another one is worth its time."""
+        """Whether a new checkpoint is due: the last one is old enough."""
         return self.folder is not None and time.monotonic() - self._last >= self.every_seconds
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]], numbers: Mapping[str, Any]) -> None:
         """Keep the state after optimizer step `step`: named files of tensors, and JSON. Raises OSError, disk full say.
 
-        What was kept before is deleted only after.
+        Earlier checkpoints are deleted only afterwards.
         """
         if self.folder is None:
             return
@@ -92,7 +92,7 @@ class Checkpoints:
         self._unusable.clear()
 
     def newest(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]] | None:
-        """The newest that is as it was written; one that is not is named in a warning, and the one before is taken."""
+        """The newest intact checkpoint; a damaged one is named in a warning, and the one before is taken."""
         found = self._found()
         for path in found:
             try:
@@ -105,17 +105,17 @@ class Checkpoints:
         return None
 
     def discard(self) -> None:
-        """The run is over."""
+        """Delete the checkpoints: the run is over."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
-        """Newest first."""
+        """The checkpoints' folders, newest first."""
         return sorted(self.folder.glob("step-*"), reverse=True) if self.folder is not None else []
 
 
 def open_checkpoints(home: Path, values: Any, inputs: Iterable[Path], *, keep_finished: bool = False) -> Checkpoints:
-    """Those, in `home`, of the run that depends on just these `values` (JSON) and files, and on the code as loaded.
+    """The checkpoints, in `home`, of the run with just these `values` (JSON), files and loaded code.
 
     `inputs` are files or folders. Checkpoints of other runs stay, the last few.
     """
@@ -134,7 +134,7 @@ def open_checkpoints(home: Path, values: Any, inputs: Iterable[Path], *, keep_fi
 
 
 def _remove_old(home: Path, folder: Path) -> None:
-    """Keep the newest few runs beside that in `folder`; another worktree may do the same now."""
+    """Remove all but the newest few runs beside that in `folder`; another worktree may do the same now."""
     times: dict[Path, float] = {}
     for path in home.glob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -145,7 +145,7 @@ def _remove_old(home: Path, folder: Path) -> None:
 
 
 def _code() -> Iterator[bytes]:
-    """The source of the stage and of Winnow's modules that are loaded, and the versions of what does the arithmetic."""
+    """The source of the stage and of Winnow's loaded modules, and the versions of the packages for arithmetic."""
     for name in sorted(name for name in sys.modules if name.partition(".")[0] in ("stages", "__main__")):
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).is_file():

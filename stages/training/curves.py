@@ -1,4 +1,4 @@
-"""DVCLive's curves of a run: written by the first process; a run that goes on continues them."""
+"""DVCLive's curves of a run, written by the first process; a resumed run continues them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stages.training.processes import rank
 
 
 class Curves:
-    """Where points go; in every process but the first, nowhere."""
+    """Writer of points; in every process but the first, it writes nothing."""
 
     def __init__(self, live: Live | None) -> None:
         self._live = live
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """One point each, at an optimizer step."""
+        """Log one point for each value, at an optimizer step."""
         if self._live is None:
             return
         self._live.step = step
@@ -29,7 +29,7 @@ class Curves:
 
 @contextlib.contextmanager
 def open_curves(folder: Path, kept: Mapping[str, str]) -> Iterator[Curves]:
-    """The curves in `folder`: new ones, or those that `kept` holds, by file name."""
+    """The curves in `folder`: new ones, or those in `kept`, by file name."""
     if rank() != 0:
         yield Curves(None)
         return

@@ -1,4 +1,4 @@
-"""What a student is to match: losses that add up by their weights, and the teacher's answers that they need."""
+"""Distillation: losses that are summed by their weights, and the teacher's answers that they need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stages.training.vectors import Vectors, caught, padded
 
 @dataclass(frozen=True)
 class Matched:
-    """What a student and its teacher made of one batch: B examples, T tokens, C classes."""
+    """The outputs of a student and its teacher for one batch: B examples, T tokens, C classes."""
 
     student_BC: torch.Tensor
     teacher_BC: torch.Tensor
@@ -32,14 +32,14 @@ class Matched:
     """1 for tokens, 0 for padding."""
     student: Vectors
     teacher: Vectors
-    """By the student's layer, as `values.0`, like the student's."""
+    """By the student's layer, as `values.0`, like the student's vectors."""
     temperature: float
     heads: int
-    """Into so many parts vectors are taken apart for their relations."""
+    """The number of parts into which vectors are split for their relations."""
     label_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     def of(self, kind: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The student's and the teacher's vectors of a kind, a pair a layer."""
+        """The student's and the teacher's vectors of a kind, a pair for each layer."""
         return [(self.student[name], self.teacher[name]) for name in self.student if name.partition(".")[0] == kind]
 
 
@@ -48,7 +48,7 @@ class DistillationLoss:
     """One loss. loss(matched): a scalar, the mean over the examples; of an example, over its tokens."""
 
     vectors: tuple[str, ...]
-    """What of the teacher it needs beyond logits: kinds of vectors."""
+    """The kinds of the teacher's vectors that it needs, beyond the logits."""
     loss: Callable[[Matched], torch.Tensor]
 
 
@@ -58,7 +58,7 @@ def _logits(matched: Matched) -> torch.Tensor:
 
 
 def _labels(matched: Matched) -> torch.Tensor:
-    """The task's own; rows without a label lose nothing."""
+    """The task's own loss; rows without a label contribute 0."""
     labelled_B = matched.labels_B != NO_LABEL
     if labelled_B.all():
         return matched.label_loss(matched.student_BC, matched.labels_B)
@@ -108,14 +108,14 @@ def _relations(first: str, second: str) -> Callable[[Matched], torch.Tensor]:
 
 
 def over_tokens(values_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-    """The mean over the examples of the mean over each one's real tokens: so the batches of a step add up to it."""
+    """The mean over the examples of each one's mean over its real tokens, so the batches of a step add up to it."""
     return ((values_BT * mask_BT).sum(1) / mask_BT.sum(1)).mean()
 
 
 def relation(a_BTX: torch.Tensor, b_BTX: torch.Tensor, mask_BT: torch.Tensor, *, heads: int) -> torch.Tensor:
-    """How each token relates to each other: log softmax over real tokens, (B, heads, T, T) float32.
+    """The relations of each token to each other: log softmax over real tokens, (B, heads, T, T) float32.
 
-    Raises ValueError where the width cannot be taken apart into `heads`.
+    Raises ValueError where the width cannot be split into `heads`.
     """
     if a_BTX.shape[-1] % heads:
         raise ValueError(
@@ -129,7 +129,7 @@ def relation(a_BTX: torch.Tensor, b_BTX: torch.Tensor, mask_BT: torch.Tensor, *,
 
 
 def relation_heads(teacher: Units, student: Units) -> int:
-    """Into so many parts the vectors of both are taken apart for their relations: at most the teacher's heads.
+    """The number of parts into which the vectors of both are split for their relations: at most the teacher's heads.
 
     Relations need the same number of heads, not the same width (MiniLMv2). `teacher`, `student`: a layer's heads.
     """
@@ -149,21 +149,21 @@ LOSSES: Mapping[str, DistillationLoss] = {
 
 @dataclass(frozen=True)
 class TeacherAnswers:
-    """What `cache_logits` kept."""
+    """The teacher's answers, as kept by `cache_logits`."""
 
     logits_NC: torch.Tensor
     vectors: Vectors
     """(tokens of all rows, width) float16."""
     rows: TokenRows
-    """The training rows, and after them those without labels on which the teacher was asked too."""
+    """The training rows, and after them the unlabelled ones that the teacher answered too."""
 
     def batch(self, rows_B: np.ndarray, tokens: int, names: Mapping[str, str]) -> Vectors:
-        """The vectors of some rows, (B, tokens, width); `names`: what each is to be called -> what it is here."""
+        """The vectors of some rows, (B, tokens, width); `names`: new name -> name here."""
         return {own: padded(self.vectors[name], self.rows.offsets, rows_B, tokens) for own, name in names.items()}
 
 
 def read_answers(path: Path, rows: TokenRows) -> TeacherAnswers:
-    """What is kept at `path` of the training rows `rows`. Raises ValueError where it was made of other rows."""
+    """The teacher's answers at `path` for the training rows `rows`. Raises ValueError where they are for other rows."""
     tensors = load_file(path)
     logits_NC = tensors.pop("logits")
     if "lengths" in tensors:
@@ -184,11 +184,11 @@ def distillation_loss(
     teacher_layers: Sequence[int] = (),
     heads: Callable[[], int] = lambda: 1,
 ) -> Iterator[Loss]:
-    """The sum of the losses of distill.losses, for the training loop: those with `weights` above 0.
+    """The weighted sum of the losses of distill.losses whose `weights` are above 0, for the training loop.
 
     `taps` of the model that is trained, and the teacher's `heads`, are asked for where a loss needs inner vectors. The
     student's layer i is compared with the teacher's layer `teacher_layers[i]`, for those that are cached.
-    Raises ValueError where the cache does not have what a loss needs.
+    Raises ValueError where the cache does not have the vectors that a loss needs.
     """
     losses = [(weight, LOSSES[name]) for name, weight in weights.items() if weight > 0]
     names: dict[str, str] = {}

@@ -63,11 +63,11 @@ class Engine:
 
     @property
     def updates(self) -> int:
-        """Optimizer steps that changed the weights: the loss scaler skips those that overflow."""
+        """The number of optimizer steps that changed the weights: the loss scaler skips those that overflow."""
         return int(self.deepspeed.global_steps - self.deepspeed.skipped_steps)
 
     def set_learning_rates(self, step: int) -> None:
-        """Those of optimizer step `step`, counted from 0."""
+        """Set the rates of optimizer step `step`, counted from 0."""
         warmup_steps = round(self.params.warmup_ratio * self.total_steps)
         scale = factor(self.params.schedule, step, warmup_steps=warmup_steps, total_steps=self.total_steps)
         for group in self.deepspeed.optimizer.param_groups:
@@ -75,7 +75,7 @@ class Engine:
 
     @property
     def learning_rate(self) -> float:
-        """That of the encoder's highest layer, or of the head where that alone is trained."""
+        """The rate of the encoder's highest layer, or of the head where that alone is trained."""
         groups = self.deepspeed.optimizer.param_groups
         return max(group["lr"] for group in [g for g in groups if g["name"].startswith("encoder")] or groups)
 
@@ -92,9 +92,9 @@ class Engine:
         return {**weights, **self.frozen}
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """All that a later run needs to go on from here, as tensors on the CPU and as JSON.
+        """The state with which a later run can continue, as tensors on the CPU and as JSON.
 
-        Nothing of it depends on the ZeRO stage or the number of processes. Every process must call it.
+        It does not depend on the ZeRO stage or the number of processes. Every process must call it.
         """
         self._link_moments()
         tensors: dict[str, torch.Tensor] = {}
@@ -109,7 +109,7 @@ class Engine:
         return tensors, {"scaler": scaler, **{name: getattr(self.deepspeed, name) for name in COUNTERS}}
 
     def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
-        """Take over what `state` gave, perhaps with another number of processes or another ZeRO stage.
+        """Restore the result of `state`, perhaps with another number of processes or another ZeRO stage.
 
         At least one step must have been made before, since AdamW makes its moments in that.
         """
@@ -145,7 +145,7 @@ class Engine:
                 safe_set_full_optimizer_state(parameter, moment, key)
 
     def _link_moments(self) -> None:
-        """DeepSpeed 0.19 looks for the moments when the first group has made its first step: before the others have."""
+        """Link the moments again: DeepSpeed 0.19 does it after the first group's first step, before the others'."""
         if self.zero_stage in (1, 2):
             optimizer = self.deepspeed.optimizer
             optimizer._hp_optimizer_states_linked = False
@@ -153,7 +153,7 @@ class Engine:
 
     @property
     def _adam(self) -> Any:
-        """AdamW itself, which DeepSpeed may have wrapped."""
+        """The AdamW optimizer itself, which DeepSpeed may have wrapped."""
         optimizer = self.deepspeed.optimizer
         return getattr(optimizer, "optimizer", optimizer)
 
@@ -178,7 +178,7 @@ class Engine:
 
 
 def _own_part(tensor: torch.Tensor, parameter: Any) -> torch.Tensor:
-    """What this process holds of `tensor` in ZeRO-3: a flat part, the last one filled up with zeros."""
+    """This process's part of `tensor` in ZeRO-3: flat, and in the last process padded with zeros."""
     size = parameter.ds_tensor.numel()
     filled = torch.zeros(size * world_size(), dtype=tensor.dtype, device=tensor.device)
     filled[: tensor.numel()] = tensor.flatten()
@@ -186,7 +186,7 @@ def _own_part(tensor: torch.Tensor, parameter: Any) -> torch.Tensor:
 
 
 def _undo_first_step(optimizer: Any) -> None:
-    """In fp16 without ZeRO, DeepSpeed makes AdamW's state by a step without gradients, which counts and decays."""
+    """Undo the step without gradients, which counts and decays, that DeepSpeed makes first in fp16 without ZeRO."""
     for state in optimizer.optimizer.state.values():
         state["step"].zero_()
     for halves, masters in zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True):
@@ -200,7 +200,7 @@ def _copy(tensor: torch.Tensor | None) -> torch.Tensor:
 
 
 def resolve_precision(precision: str) -> str:
-    """`auto` becomes fp16 on a GPU, bf16 on a CPU whose bf16 products are the faster ones, else fp32."""
+    """The precision for `auto`: fp16 on a GPU, bf16 on a CPU whose bf16 products are faster, else fp32."""
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
@@ -209,9 +209,9 @@ def resolve_precision(precision: str) -> str:
 
 
 def _fast_bf16() -> bool:
-    """Whether this CPU has AMX, or AVX512-BF16 of AMD's: an EPYC's matrix products ran at four times their fp32 speed.
+    """Whether this CPU has AMX, or AMD's AVX512-BF16: an EPYC's matrix products ran at four times their fp32 speed.
 
-    On an Intel CPU with AVX512-BF16 but no AMX they ran at half. It is looked up, never timed: a result must not hang
+    On an Intel CPU with AVX512-BF16 but no AMX they ran at half. It is looked up, never timed: a result must not depend
     on how busy the machine was.
     """
     if torch.cpu._is_amx_tile_supported():
@@ -254,7 +254,7 @@ def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_s
 
 
 def _fuse_attention(encoder: Any) -> None:
-    """Flash attention or its like, through torch; on a CPU, with short rows, it is no faster."""
+    """Use flash attention or its like, through torch; on a CPU, with short rows, it is no faster."""
     if hasattr(encoder, "set_attn_implementation"):
         encoder.set_attn_implementation("sdpa")
 
@@ -269,9 +269,9 @@ def _checkpoint_activations(parts: Parts) -> None:
 
 
 def deepspeed_config(params: TrainingParams, precision: str, weights: int) -> dict[str, Any]:
-    """DeepSpeed's own configuration for `params` and a model of so many `weights`.
+    """DeepSpeed's own configuration for `params` and a model with this number of `weights`.
 
-    The loop weighs each batch by its rows, whatever the counts here.
+    The loop weights each batch by its rows, whatever the counts here.
     """
     bucket = 2 * math.ceil(min(weights, BUCKET) / 2)  # DeepSpeed wants it even
     zero: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Which weights are trained, and each with which peak learning rate and weight decay."""
+"""Groups of weights: those that are trained, each with its peak learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.core.params.training import TrainingParams
 
 
 def freeze(parts: Parts, params: TrainingParams) -> None:
-    """Take what is not to be trained out of training. Raises ValueError where that is more layers than there are."""
+    """Freeze the parts that are not to be trained. Raises ValueError where that is more layers than there are."""
     if params.freeze_embeddings:
         parts.embeddings.requires_grad_(False)
     if params.freeze_layers > len(parts.layers):

@@ -1,4 +1,4 @@
-"""What stops a training run that cannot end well, with a message that says what to change."""
+"""Guards that stop a training run that cannot end well, with a message that says what to change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.core.params.training import TrainingParams
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,
-WINDOWS = 3  # in so many windows in a row
+WINDOWS = 3  # consecutive ones
 IDLE_STEPS = 100  # without an update: a loss scale comes down from 2**16 in fewer
 OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|bad_alloc")  # by torch, CUDA, cuBLAS, C++
 NO_UPDATE = (
@@ -26,7 +26,7 @@ NO_UPDATE = (
 
 @dataclass
 class LossWatch:
-    """The loss in windows of steps; kept in checkpoints."""
+    """Watches the loss in windows of steps, and the number of updates; kept in checkpoints."""
 
     guess: float  # the loss of who guesses among the labels, in nats
     first: float | None = None  # the loss of the first step, before anything was learned
@@ -35,7 +35,7 @@ class LossWatch:
     updated: int = 0  # the step up to which there were some
 
     def begin(self, loss: float) -> None:
-        """Take the loss of a step; that of the first one counts."""
+        """Take the loss of a step; only that of the first one is kept."""
         self.first = loss if self.first is None else self.first
 
     def look(self, mean: float, title: str) -> None:

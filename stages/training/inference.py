@@ -1,4 +1,4 @@
-"""A model over many rows, without gradients."""
+"""Inference over many rows, without gradients."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def predict_logits(
 
 
 def scores_of(logits: np.ndarray, rows: TokenRows, score: Callable[..., dict[str, float]]) -> dict[str, float]:
-    """The task's `score` of the logits of the texts of `rows`: of one in windows, of their mean."""
+    """The task's `score` of the logits of the texts of `rows`; a text in windows has their mean."""
     return score(rows.by_text(rows.labels).tolist(), rows.by_text(logits))
 
 

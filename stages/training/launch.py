@@ -1,7 +1,7 @@
-"""How many processes a training stage takes, and how they are started; nothing of it is in params.yaml or dvc.yaml.
+"""The number of processes of a training stage, and how they are started; neither is in params.yaml or dvc.yaml.
 
-WINNOW_PROCESSES says how many on this machine; without it, one a GPU, or one. WINNOW_HOSTFILE names machines, as
-DeepSpeed's launcher wants them: lines of "HOST slots=N".
+WINNOW_PROCESSES is their number on this machine; without it, one for each GPU, or one. WINNOW_HOSTFILE names machines
+as for DeepSpeed's launcher: lines of "HOST slots=N".
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TAKEN_ALONG = (
 
 
 def launch(module: str) -> list[str] | None:
-    """The command that runs `module` in as many processes as asked for; None: one, which this process can be.
+    """The command that runs `module` in as many processes as asked for; None for one, which this process can be.
 
-    Raises ValueError for a number or a hostfile that cannot be.
+    Raises ValueError for an invalid number or hostfile.
     """
     if hostfile := os.environ.get("WINNOW_HOSTFILE"):
         return _on_machines(Path(hostfile), module)
@@ -37,7 +37,7 @@ def launch(module: str) -> list[str] | None:
 
 
 def processes() -> int:
-    """How many processes on this machine."""
+    """The number of processes on this machine."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     asked = os.environ.get("WINNOW_PROCESSES")
     if asked is None:

@@ -1,6 +1,6 @@
 """The training loop that `finetune`, `distill` and `prune` share.
 
-What it learns does not depend on the number of processes, but for dropout's draw.
+The result does not depend on the number of processes, except for dropout's random draw.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ REHEARSALS = 40  # steps until a loss scale of fp16 is low enough, at most
 
 Weights = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Tensor]
-"""loss(logits_BC, batch, row_numbers_B): a scalar, the mean over B; `batch` is what the task's collate made."""
+"""loss(logits_BC, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from the task's collate."""
 
 
 @dataclass
 class Standing:
-    """How far a run is, and how it went: with the weights and AdamW's moments, all that it goes on from."""
+    """The progress and history of a run: with the weights and AdamW's moments, all that it needs to continue."""
 
     watch: LossWatch
     epoch: int = 0  # the one under way, from 0
@@ -57,25 +57,25 @@ class Standing:
 
     @classmethod
     def of(cls, numbers: dict[str, Any]) -> Standing:
-        """From what `dataclasses.asdict` gave."""
+        """A Standing from the result of `dataclasses.asdict`."""
         return cls(**{**numbers, "watch": LossWatch(**numbers["watch"])})
 
     def take(self, loss: float, rows: int) -> None:
-        """One more step is done, with that mean loss over its rows."""
+        """Count one more step, with its mean loss over `rows` rows."""
         self.watch.begin(loss)
         self.step += 1
         self.loss_sum, self.rows = self.loss_sum + loss * rows, self.rows + rows
         self.window_sum, self.window_rows = self.window_sum + loss * rows, self.window_rows + rows
 
     def end_window(self, title: str) -> float:
-        """The mean loss over the rows of a window. Raises ValueError where the loss has run away."""
+        """End a window of steps. Returns its mean loss over the rows; raises ValueError where the loss has run away."""
         mean = self.window_sum / self.window_rows
         self.window_sum, self.window_rows = 0.0, 0
         self.watch.look(mean, title)
         return mean
 
     def end_epoch(self, scores: dict[str, float]) -> float:
-        """The mean loss over the rows of an epoch, which is put down with its scores."""
+        """End the epoch, and record its mean loss over the rows with its scores. Returns the loss."""
         mean = self.loss_sum / self.rows
         self.history.append({"train_loss": round(mean, 6), **{name: round(s, 6) for name, s in scores.items()}})
         self.epoch, self.step, self.loss_sum, self.rows = self.epoch + 1, 0, 0.0, 0
@@ -83,7 +83,7 @@ class Standing:
 
 
 class Learner(NamedTuple):
-    """What is learned, by what kind of model."""
+    """The subject of a training: the model family, the task and the loss."""
 
     family: Family
     task: TaskLearning
@@ -91,18 +91,18 @@ class Learner(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a run leaves what it has so far."""
+    """The places where a run keeps its progress."""
 
     curves: Path
     """A folder: DVCLive's curves."""
     step_log: Path
-    """A file: a line of JSON a point."""
+    """A file with a line of JSON for each point."""
     checkpoints: Checkpoints
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the steps of a run share."""
+    """The objects that all steps of a run share."""
 
     engine: Engine
     data: TrainingData
@@ -118,14 +118,14 @@ class Job:
 
 
 class Trained(NamedTuple):
-    """What came out of a run."""
+    """The result of a run."""
 
     model: nn.Module
     """With the weights of the epoch that was kept: by default the best on validation."""
     report: dict[str, Any]
-    """How it went; nothing in it depends on the clock."""
+    """The course of the training; nothing in it depends on the clock."""
     speed: dict[str, Any]
-    """How fast it was on this hardware."""
+    """Its speed on this hardware."""
 
 
 def train(
@@ -133,9 +133,8 @@ def train(
 ) -> Trained:
     """Train a copy of `model`.
 
-    Where there is a checkpoint of this run, it goes on from there. Raises ValueError where the loss stops being a
-    finite number or runs away, where no update was made, where memory is too small, or where processes differ in what
-    they were given.
+    From a checkpoint of this run, if there is one, it continues. Raises ValueError where the loss stops being a finite
+    number or runs away, where no update was made, where memory is too small, or where processes differ in their inputs.
     """
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -183,7 +182,7 @@ def _report(job: Job, standing: Standing) -> dict[str, Any]:
 
 
 def _learn(job: Job) -> tuple[Standing, Weights]:
-    """All epochs, or those that are left of them, until there is no better score; with the weights that are kept."""
+    """Run all remaining epochs, until the score no longer improves. Returns the standing and the weights to keep."""
     params = job.params
     standing, kept, curves = _resumed(job)
     steps_before = job.engine.deepspeed.global_steps
@@ -205,7 +204,7 @@ def steps_of(data: TrainingData, params: TrainingParams, seed: int, epoch: int) 
 
 
 def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_log: StepLog) -> Weights:
-    """What is left of one pass over the training rows, and the look at validation. Returns the weights to keep."""
+    """Run the rest of an epoch over the training rows, then validate. Returns the weights to keep."""
     title = f"epoch {standing.epoch + 1}/{job.params.epochs}"
     _all_steps(job, standing, kept, Points(lines, step_log), title)
     scores = _validation(job)
@@ -225,14 +224,14 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
 
 
 class Points(NamedTuple):
-    """Where the points of the curves go."""
+    """The places where the points of the curves go."""
 
     lines: Curves
     step_log: StepLog
 
 
 def _all_steps(job: Job, standing: Standing, kept: Weights, points: Points, title: str) -> None:
-    """The optimizer steps of an epoch that are left; every LOG_EVERY a point of the curves, and a look at the clock."""
+    """Run the remaining optimizer steps of an epoch; every LOG_EVERY log a point of the curves, and save where due."""
     engine, meter = job.engine, job.meter
     steps = job.steps(standing.epoch)
     engine.deepspeed.module.train()
@@ -254,7 +253,7 @@ def _all_steps(job: Job, standing: Standing, kept: Weights, points: Points, titl
 
 
 def _point(job: Job, standing: Standing, points: Points, title: str) -> dict[str, str]:
-    """Put down how the steps since the last point went; returns what of it a progress bar shows."""
+    """Log a point for the steps since the last one. Returns the values for the progress bar."""
     engine, meter = job.engine, job.meter
     done, mean, rate = engine.deepspeed.global_steps, standing.end_window(title), engine.learning_rate
     standing.watch.count(engine.updates, done, title)
@@ -284,7 +283,7 @@ def _save_where_due(job: Job, standing: Standing, kept: Weights) -> None:
 
 
 def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Tensor]], title: str) -> None:
-    """Count the losses of some steps, and forget them. Raises ValueError where one is not a number."""
+    """Count the losses of some steps, and clear them. Raises ValueError where one is not a number."""
     losses = total(torch.stack([part for _, part in window])).tolist()
     first = job.engine.deepspeed.global_steps - len(window) + 1
     for at, ((rows, _), loss) in enumerate(zip(window, losses, strict=True)):
@@ -294,7 +293,7 @@ def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Ten
 
 
 def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
-    """One optimizer step. Returns this process's part of the mean loss over `rows`; the parts add up to it."""
+    """Make one optimizer step. Returns this process's part of the mean loss over `rows`; the parts add up to it."""
     engine, module = job.engine, job.engine.deepspeed
     engine.set_learning_rates(module.global_steps)
     summed = torch.zeros((), device=engine.device)
@@ -317,7 +316,7 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
 
 
 def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
-    """Where an earlier try of this run was cut off, or else the start; with the weights kept and the curves so far."""
+    """The standing at the end of an earlier attempt of this run, or at the start; with weights kept and curves."""
     found = job.places.checkpoints.newest()
     at = f"{found[1]['engine']['global_steps'] if found else 0:016x}"
     refuse_differences(
@@ -342,7 +341,7 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
 
 def _save(job: Job, standing: Standing, kept: Weights) -> None:
     if job.engine.updates < 1:
-        return  # so far the loss scaler has skipped every step: there is nothing to go on from
+        return  # the loss scaler has skipped every step so far: there is nothing to resume
     tensors, numbers = job.engine.state()  # every process takes part
     if rank() == 0:
         job.places.checkpoints.save(

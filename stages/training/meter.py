@@ -1,4 +1,4 @@
-"""How fast a training run is on this machine: tokens a second, memory, and the share of the hardware's peak (MFU)."""
+"""The speed of a training run on this machine: tokens a second, memory, and the share of the hardware's peak (MFU)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from stages.training.processes import greatest, rank, world_size
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COUNTED_TOKENS = 64  # of the longer row whose operations are counted: the law is the same for any length
 Cost = Callable[[np.ndarray], float]
-"""cost(lengths_N): floating-point operations that rows of so many tokens take, forward and backward."""
+"""cost(lengths_N): floating-point operations, forward and backward, for rows of these lengths in tokens."""
 
 
 def cost_of_rows(model: nn.Module, max_tokens: int) -> Cost:
-    """What training rows costs, by torch's own count of operations of `model`, a classifier of ids and mask.
+    """The cost of training rows, by torch's own count of operations of `model`, a classifier of ids and mask.
 
-    Matrix products grow with a row's length, attention with its square; two lengths tell both. Padding, and
+    Matrix products grow with a row's length, attention with its square; two lengths determine both. Padding, and
     activations that are made twice, are not counted: they are no use. Frozen weights need no gradients of theirs.
     """
     longest = min(max_tokens, COUNTED_TOKENS)
@@ -44,7 +44,7 @@ def cost_of_rows(model: nn.Module, max_tokens: int) -> Cost:
 
 
 def _count(model: nn.Module, length: int) -> int:
-    """Of one row, on the CPU. The model is left as it was."""
+    """The operations for one row, counted on the CPU. The model is left unchanged."""
     ids_BT = torch.zeros((1, length), dtype=torch.int64)
     was_training = model.training
     model.eval()
@@ -61,9 +61,9 @@ PEAK_SECONDS = 2.0
 
 
 def matrix_peak(precision: str, device: torch.device) -> float:
-    """Floating-point operations a second of the fastest product of square matrices, measured here; some 0.2 s.
+    """Floating-point operations a second of the fastest product of square matrices, measured here; about 0.2 s.
 
-    What is slow on a CPU, as fp16 without units for it, ends sooner: its figure is that of fewer or smaller products.
+    A slow precision on a CPU, as fp16 without units for it, is measured with fewer or smaller products.
     """
     best, begun = 0.0, time.perf_counter()
     for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):
@@ -86,7 +86,7 @@ def _wait(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most that this process has held: on a GPU what torch allocated there, else its resident memory."""
+    """The peak memory of this process: on a GPU torch's allocations there, else its resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
@@ -98,9 +98,9 @@ COUNTED = ("tokens", "operations", "seconds")
 
 @dataclass
 class Meter:
-    """Counts what was learned and in what time; validation and checkpoints are not in it.
+    """Counts the tokens learned and the time for them, without validation and checkpoints.
 
-    `total_tokens`: of the whole run, should it not stop early.
+    `total_tokens`: of the whole run, if it does not stop early.
     """
 
     cost: Cost
@@ -113,16 +113,16 @@ class Meter:
     _since: float = field(default_factory=time.perf_counter)
 
     def start(self) -> None:
-        """The clock runs from here."""
+        """Start the clock."""
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """The clock stands still."""
+        """Stop the clock."""
         self.seconds += time.perf_counter() - self._since
         self._since = time.perf_counter()
 
     def take(self, lengths: np.ndarray) -> None:
-        """Rows of so many tokens were learned."""
+        """Count rows of these lengths in tokens as learned."""
         self.tokens += int(lengths.sum())
         self.operations += self.cost(lengths)
 
@@ -135,16 +135,16 @@ class Meter:
         return max(0, self.total_tokens - self.tokens) / max(self.tokens_per_second, 1e-9)
 
     def state(self) -> dict[str, float]:
-        """What a run that goes on later starts from."""
+        """The counts with which a resumed run starts."""
         return {name: getattr(self, name) for name in COUNTED}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Take over what `state` gave."""
+        """Restore the result of `state`."""
         for name in COUNTED:
             setattr(self, name, state[name])
 
     def report(self) -> dict[str, Any]:
-        """What this run was on this hardware. Every process must call it."""
+        """The speed, memory and efficiency of this run on this hardware. Every process must call it."""
         memory = greatest(peak_memory_mb(self.device), self.device)
         peak = matrix_peak(self.precision, self.device) * world_size() if rank() == 0 else 0.0
         gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
@@ -162,10 +162,10 @@ class Meter:
 
 
 class StepLog:
-    """A line of JSON a point, for machines that watch: `file`, written by the first process as it happens."""
+    """Log of JSON lines, one for each point, for programs that watch: `file`, written live by the first process."""
 
     def __init__(self, file: Path, *, after: int, validated: bool) -> None:
-        """A run that goes on after step `after` keeps the lines up to it; that of its validation if that was done."""
+        """Open the log; a run resumed after step `after` keeps the lines up to it, and its validation if done."""
         self._file = file if rank() == 0 else None
         if self._file is None:
             return
@@ -177,7 +177,7 @@ class StepLog:
         file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def write(self, step: int, **values: Any) -> None:
-        """One line: the step, and the values."""
+        """Write one line: the step, and the values."""
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")

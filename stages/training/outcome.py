@@ -1,4 +1,4 @@
-"""What a training run leaves: the model's folder, how it went, and how fast."""
+"""The outcome of a training run: the model's folder, and the reports on its course and its speed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write_co_teachers(
     tokenizer: Path,
     description: dict[str, Any],
 ) -> None:
-    """Write the teachers but the first, by seed, in the first process; where there are none, that alone."""
+    """Write the co-teachers by seed, in the first process; where there are none, an empty report."""
     if rank() != 0:
         return
     with publish(folder) as draft:
@@ -68,6 +68,6 @@ def write_co_teachers(
 
 
 def as_it_was(model: nn.Module, name: str, paths: Paths) -> Trained:
-    """A model that was not trained again: it went as the model `name` did."""
+    """A model that was not trained again, with the reports of the model `name`."""
     speed = paths.training_speed(name)  # no out of DVC's: where it took the model from its cache, there is none
     return Trained(model, read_json(paths.training(name)), read_json(speed) if speed.is_file() else {})

@@ -14,7 +14,7 @@ TIMEOUTS = ("default_pg_timeout", "default_pg_nccl_timeout")  # torch's names fo
 
 
 def number_from_environment(name: str, default: float) -> float:
-    """Raises ValueError for what is no number above 0."""
+    """The number in an environment variable. Raises ValueError where it is no number above 0."""
     text = os.environ.get(name, str(default))
     with contextlib.suppress(ValueError):
         if 0 < (number := float(text)) < math.inf:
@@ -28,7 +28,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -39,7 +39,7 @@ def own_device() -> torch.device:
 
 
 def join() -> None:
-    """Become part of the group of processes; a group of one needs no launcher and no port."""
+    """Join the group of processes; a group of one needs no launcher and no port."""
     if distributed.is_initialized():
         return
     import deepspeed
@@ -63,12 +63,12 @@ def join() -> None:
 
 
 def patience() -> timedelta:
-    """How long the others wait for a process that is lost."""
+    """The time that the others wait for a lost process."""
     return timedelta(minutes=number_from_environment("WINNOW_RANK_TIMEOUT_MINUTES", 10))
 
 
 def total(value: torch.Tensor) -> torch.Tensor:
-    """The sum of `value` over all processes; it is changed in place."""
+    """The sum of `value` over all processes; it replaces the value in place."""
     if world_size() > 1:
         distributed.all_reduce(value)
     return value
@@ -96,7 +96,7 @@ def refuse_differences(digest: str, device: torch.device, what: str) -> None:
 
 
 def agreed(flag: bool, device: torch.device) -> bool:
-    """What the first process says."""
+    """The flag of the first process, in every process."""
     if world_size() == 1:
         return flag
     told = torch.tensor([int(flag)], device=device)

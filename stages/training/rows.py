@@ -46,9 +46,9 @@ class TokenRows:
         return row if self.boundaries is None else {**row, "boundary": int(self.boundaries[index])}
 
     def by_text(self, values: np.ndarray) -> np.ndarray:
-        """Of values (N, ...), the mean over the windows of each text, each counted by its tokens.
+        """The mean of values (N, ...) over the windows of each text, weighted by their tokens.
 
-        Where each text is one row they are themselves, to the last bit.
+        Where each text is one row, the values are returned unchanged, to the last bit.
         """
         first = np.flatnonzero([i == 0 or self.row_ids[i] != self.row_ids[i - 1] for i in range(len(self))])
         tokens_N = self.lengths.astype(np.float64).reshape(-1, *[1] * (values.ndim - 1))
@@ -56,19 +56,19 @@ class TokenRows:
         return mean.astype(values.dtype)
 
     def used_tokens(self) -> list[int]:
-        """The ids that occur."""
+        """The ids that occur, each once."""
         return np.unique(self._tokens[self.offsets[0] : self.offsets[-1]]).tolist()
 
     def renumbered(self, kept: Sequence[int]) -> TokenRows:
-        """The same rows, the token `kept[i]` as i. Every token that occurs must be kept."""
+        """The same rows with `kept[i]` renumbered to i. Every token that occurs must be kept."""
         number = np.full(max(kept) + 1, -1, dtype=np.int32)
         number[list(kept)] = np.arange(len(kept), dtype=np.int32)
         return TokenRows(self.row_ids, self.labels, self.offsets, number[self._tokens], self.boundaries)
 
     def and_unlabelled(self, tokens: np.ndarray, lengths: np.ndarray) -> TokenRows:
-        """These rows, and after them others without labels: all their tokens, and how many each has.
+        """These rows, followed by others without labels: `tokens` are all their tokens, `lengths` the number of each.
 
-        Of pairs they are copies, equally many of each row, one row's after the other's, as long as the row is.
+        For pairs they are copies: equally many of each row, one row's after the other's, each as long as the row.
         """
         names = [f"unlabelled {number}" for number in range(len(lengths))]
         labels = np.full(len(lengths), NO_LABEL, dtype=self.labels.dtype)
@@ -77,7 +77,7 @@ class TokenRows:
         return self.and_rows(TokenRows(names, labels, offsets, tokens, repeated))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
-        """These rows, and after them others of the same kind: single texts, or pairs."""
+        """These rows, followed by others of the same kind: single texts, or pairs."""
         both = (self, others)
         boundaries = [rows.boundaries for rows in both if rows.boundaries is not None]
         lengths = np.concatenate([rows.lengths for rows in both])
@@ -93,8 +93,10 @@ class TokenRows:
 def first_batches(
     rows: TokenRows, collate: Callable[..., dict[str, torch.Tensor]], *, count: int, pad_id: int, batch_size: int = 32
 ) -> list[dict[str, torch.Tensor]]:
-    """The first `count` rows, or all where there are fewer, in batches of their order; for what each row counts in by
-    itself, so that results depend on `batch_size` by rounding alone."""
+    """The first `count` rows, or all where there are fewer, in batches of their order.
+
+    They are for computations row by row, whose results depend on `batch_size` by rounding alone.
+    """
     numbers = range(min(count, len(rows)))
     return [
         collate([rows[number] for number in numbers[start : start + batch_size]], pad_id=pad_id)
@@ -103,7 +105,7 @@ def first_batches(
 
 
 def rows_of(row_ids: list[str], labels: np.ndarray, encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
-    """Rows from what the task's `encode` made of them."""
+    """Rows from the result of the task's `encode`."""
     input_ids = encoded["input_ids"]
     tokens = np.fromiter((token for row in input_ids for token in row), dtype=np.int32)
     boundaries = np.array(encoded["boundary"], dtype=np.int32) if "boundary" in encoded else None
@@ -122,7 +124,7 @@ def read_tokens(folder: Path) -> TokenRows:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What one training run reads.
+    """The input of one training run.
 
     `pad_id` fills batches; no row has more than `max_tokens`; neighbouring windows share `stride` of them (None: long
     texts were cut).
@@ -136,13 +138,13 @@ class TrainingData:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How texts become tokens, for model.json."""
+        """The settings by which texts become tokens, for model.json."""
         windows = {} if self.stride is None else {"long_texts": "windows", "stride": self.stride}
         return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows}
 
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
-    """The tokenized training and validation rows; with `transfer`, the rows of that split after those of training."""
+    """The tokenized training and validation rows; with `transfer`, the rows of that split follow those of training."""
     description = read_json(paths.tokens / "labels.json")
     train = read_tokens(paths.tokens / "train")
     if transfer and (paths.tokens / TRANSFER).is_dir():

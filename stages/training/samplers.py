@@ -1,10 +1,10 @@
-"""Which rows make a batch."""
+"""Batches: the rows in each of them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-POOL_BATCHES = 50  # rows of similar length are gathered within so many batches' worth of shuffled rows
+POOL_BATCHES = 50  # the size of a pool of shuffled rows, within which rows of similar length are gathered
 
 
 def length_bucketed_batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -25,10 +25,10 @@ def length_bucketed_batches(lengths: np.ndarray, *, batch_size: int, seed: int, 
 
 
 def share(rows: np.ndarray, *, batches: int, processes: int, process: int) -> list[np.ndarray]:
-    """The part of one optimizer step's rows that one process takes, in so many batches, each maybe empty.
+    """The part of one optimizer step's rows for one process, in a given number of batches, some perhaps empty.
 
-    A batch is rows that stand together, so of similar length; the processes take turns in it. All shares together
-    are `rows`, whatever the number of processes.
+    A batch is rows that are adjacent, so of similar length; the processes take turns in it. All shares together are
+    `rows`, whatever the number of processes.
     """
     return [chunk[process::processes] for chunk in np.array_split(rows, batches)]
 

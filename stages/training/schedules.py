@@ -1,4 +1,4 @@
-"""How learning rates rise and fall over the steps."""
+"""Schedules of learning rates over the steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stages.core.params.training import Schedule
 
 
 def factor(schedule: Schedule, step: int, *, warmup_steps: int, total_steps: int) -> float:
-    """What the peak rate is multiplied by at `step` (from 0): up over the warmup, then as `schedule` says."""
+    """The factor of the peak rate at `step` (from 0): rising over the warmup, then according to `schedule`."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if schedule == "constant":

@@ -29,7 +29,7 @@ def vector_names(kinds: Sequence[str], layers: Sequence[int]) -> list[str]:
 
 @contextmanager
 def caught(taps: Taps, names: Sequence[str], *, when_training: bool = False) -> Iterator[Vectors]:
-    """A dict that holds, after each run of the model, its vectors of these `names`.
+    """A dict that holds, after each run of the model, its vectors with these `names`.
 
     `when_training`: only those of runs in training mode. Raises ValueError for a layer that the model does not have.
     """
@@ -77,10 +77,10 @@ def predict_logits_and_vectors(
     precision: str,
     title: str,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Logits (N, C) float32; and by name the vectors of all tokens of `rows`, row after row: (tokens, width) float16.
+    """Logits (N, C) float32; and, by name, the vectors of all tokens of `rows`, row after row: (tokens, width) float16.
 
     The model runs once over the rows; its `taps` are asked for where there are `names`. The vectors are not in memory
-    but in files of `folder`, which have no name, and are gone with the arrays.
+    but in unnamed files of `folder`, which vanish with the arrays.
     """
     kept: dict[str, np.ndarray] = {}
     with ExitStack() as stack:
@@ -99,14 +99,17 @@ def predict_logits_and_vectors(
 
 
 def _on_disk(folder: Path, shape: tuple[int, int]) -> np.ndarray:
-    """An array in a file without a name. Raises OSError where the disk has no room, which writing to it would not."""
+    """An array in an unnamed file. Raises OSError where the disk has no room, which later writing would not."""
     with tempfile.TemporaryFile(dir=folder) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, 2 * shape[0] * shape[1]))
         return np.memmap(file, dtype=np.float16, shape=shape)
 
 
 def padded(kept: torch.Tensor, offsets: np.ndarray, rows: np.ndarray, tokens: int) -> torch.Tensor:
-    """What `predict_logits_and_vectors` kept of some rows, as a batch (B, tokens, width) float32, filled with zeros."""
+    """The vectors of some rows, as `predict_logits_and_vectors` kept them, as a batch (B, tokens, width) float32.
+
+    It is padded with zeros.
+    """
     batch_BTX = torch.zeros(len(rows), tokens, kept.shape[1])
     for at, row in enumerate(rows):
         start, end = int(offsets[row]), int(offsets[row + 1])

@@ -1,1 +1,1 @@
-"""What is expected of the data, and asking Great Expectations about it."""
+"""Expectations on the data, and their evaluation by Great Expectations."""

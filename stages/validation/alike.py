@@ -1,4 +1,4 @@
-"""Labels that a reader would take for one: they differ in case, in blanks beside a comma, in quotes, as 1.0 from 1."""
+"""Labels that look alike: they differ in case, in blanks beside a comma, in quotes, or as 1.0 from 1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.core.contracts import is_number
 
 
 def look_alikes(counts: Mapping[str, int]) -> list[str]:
-    """Of labels with their rows, in words, each that looks like a commoner one; the commonest first."""
+    """A message for each label that looks like a commoner one, the commonest first; `counts`: label -> rows."""
     commonest: dict[str, str] = {}
     found = []
     for label in sorted(counts, key=lambda label: (-counts[label], label)):
@@ -22,7 +22,7 @@ def look_alikes(counts: Mapping[str, int]) -> list[str]:
 
 
 def _seen(label: str) -> str:
-    """What a reader sees of a label who does not look closely."""
+    """A label as a careless reader sees it."""
     text = unicodedata.normalize("NFKC", label).casefold().strip("\"'` ")
     text = re.sub(r"\s*([,;:/|])\s*", r"\1", text)
     return str(Decimal(text).normalize()) if is_number(text) else text

@@ -1,7 +1,7 @@
-"""Great Expectations' pages as a browser opens them without a network, and without running anything.
+"""Great Expectations' pages, changed to work in a browser without a network, and without running anything.
 
-As they come they fetch scripts, styles and a picture from seven hosts, stay empty without those, and hold texts of the
-data. Here scripts go, the pages forbid themselves every request, and a front page of our own leads to them.
+The original pages fetch scripts, styles and a picture from seven hosts, stay empty without those, and hold texts of the
+data. Here scripts are removed, the pages forbid themselves every request, and a front page of our own leads to them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Summary = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def write_pages(site: Path, summary: Summary, folder: Path) -> None:
-    """Great Expectations' `site`, and a front page with what `summary` says of each suite, as the new `folder`."""
+    """Write Great Expectations' `site`, and a front page with the `summary` of each suite, as the new `folder`."""
     shutil.copytree(site, folder, ignore=shutil.ignore_patterns("static"))
     for page in folder.rglob("*.html"):
         text = FETCHED.sub("", page.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What kind of data this is, in a small file, and how far that of other data lies from it."""
+"""Profiles of data, in a small file, and the drift between two of them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ KEYS = frozenset({"rows", "label_shares", "chars", "common_words", "common_words
 
 
 class Drift(NamedTuple):
-    """How far some data lies from the released; 0: not at all. Each with what changed most, in words."""
+    """The drift of some data from the released; 0: none. Each measure comes with the largest changes, in words."""
 
     labels: float
     """Total variation distance of the labels' shares: the share of the rows that would need another label."""
     lost_labels: int
-    """Labels of the released data that no row has any more."""
+    """Labels of the released data that no row has now."""
     lengths: float
     """Wasserstein distance of the lengths, over their quantiles, as a share of the released median."""
     words: float
-    """The share of all words that common words made in the released data, less what the same ones make now."""
+    """The loss in the common words' share of all words, from the released data to this."""
     rows_lost: float
-    """The share of the rows that are there no more."""
+    """The share of the released rows that are missing now."""
     changes: dict[str, list[str]]
 
 
 def profile(clean: pd.DataFrame) -> dict[str, Any]:
-    """Of N rows with `text`, of pairs `text_pair` too, and `label`: what `drift` compares, and DVC shows."""
+    """The profile of N rows with `text`, of pairs `text_pair` too, and `label`; `drift` compares and DVC shows it."""
     texts = whole_texts(clean).dropna().astype("str")
     counts = word_counts(texts)
     common = sorted(counts.index, key=lambda word: (-counts[word], word))[:WORDS]
@@ -84,7 +84,7 @@ def read_released(path: Path) -> dict[str, Any] | None:
 
 
 def drift(released: dict[str, Any], now: dict[str, Any], counts: pd.Series) -> Drift:
-    """How far the data with the profile `now` and the `word_counts` lies from the released.
+    """The drift of the data with the profile `now` and the `word_counts` from the released data.
 
     Total variation and transportation (Wasserstein) distance: Levin and Peres 2017, "Markov Chains and Mixing Times".
     """

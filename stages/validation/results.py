@@ -1,4 +1,4 @@
-"""Asking Great Expectations: its results without times, paths or ids, and failures in a line each."""
+"""Evaluation by Great Expectations: results without times, paths or ids, and failures in a line each."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def _single(table: pd.DataFrame, column: str | None) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: pandas' missing values are null."""
+    """A value as JSON has it: pandas' missing values become null."""
     return None if pd.isna(value) else value
 
 
 def complaint(suite: str, result: dict[str, Any]) -> str:
-    """What an expectation found, in a line."""
+    """The complaint of a failed expectation, in a line: the value found, the value allowed, and examples."""
     column = f" on {result['column']}" if result["column"] else ""
     line = f"{suite}: {result['expectation']}{column}: found {_found(result)}, allowed {_allowed(result)}."
     named = "Changed most" if suite == "drift" else "Rows"

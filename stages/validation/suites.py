@@ -1,4 +1,4 @@
-"""What is expected of the raw rows, of the clean rows, and of counts taken from both."""
+"""The expectations on the raw rows, on the clean rows, and on counts taken from both."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ EXAMPLES = 5
 
 
 class Suite(NamedTuple):
-    """A table and what is expected of it. The values of `id_column` name its rows.
+    """A table and the expectations on it. The values of `id_column` name its rows.
 
-    A column of a table of counts may have `examples` of its own: rows that were counted, or what changed most.
+    A column of a table of counts may have `examples` of its own: rows that were counted, or the largest changes.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Data:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether the clean rows have every column; where one is missing, nothing can be counted by it."""
+        """Whether the clean rows have every column; where one is missing, counts cannot be taken by it."""
         return set(COLUMNS) <= set(self.clean.columns)
 
     @cached_property
@@ -63,7 +63,7 @@ class Data:
 
 
 def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suite]:
-    """All suites. `drift` None: nothing was released yet, so nothing is expected of it."""
+    """All suites. `drift` None: nothing was released yet, so there are no expectations on it."""
     ask = Ask(params)
     found = [
         Suite("raw", data.raw, "row_id", [*_of_rows(data.raw, ask), *_of_raw_rows(data.raw, ask)]),
@@ -83,7 +83,7 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
 
 
 Says = Callable[[Any], str]
-"""says(limit): what a user is told where the data is beyond it."""
+"""says(limit): the message for the user where the data exceeds it."""
 
 
 def _meta(limit: str | None, says: str | None, *, warns: bool) -> dict[str, Any]:
@@ -93,34 +93,34 @@ def _meta(limit: str | None, says: str | None, *, warns: bool) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class Ask:
-    """Expectations with the limits of params.yaml in them."""
+    """Expectations with the limits of params.yaml."""
 
     params: ValidateParams
 
     def limit(self, name: str, says: str | None = None) -> dict[str, Any]:
-        """What an expectation holds of the limit that it stands for: its name, and how bad it is to be beyond it.
+        """Metadata of an expectation for the limit `name`: its name, and whether exceeding it only warns.
 
-        `says`: what a user is told then, where the name of the expectation would be jargon.
+        `says`: the message for the user, where the name of the expectation would be jargon.
         """
         return _meta(name, says, warns=name in self.params.warn_only)
 
     def between(
         self, column: str, *, low: str | None = None, high: str | None = None, says: Says | None = None
     ) -> Iterator[gxe.Expectation]:
-        """No value of `column` is below the limit `low`, none above `high`; one that is null asks for nothing."""
+        """Expect no value of `column` below the limit `low` or above `high`; a limit that is null expects nothing."""
         for name, key in ((low, "min_value"), (high, "max_value")):
             if name is not None and (value := getattr(self.params, name)) is not None:
                 told = None if says is None else says(value)
                 yield gxe.ExpectColumnValuesToBeBetween(column=column, **{key: value}, **self.limit(name, told))
 
     def present(self, column: str, limit: str) -> Iterator[gxe.Expectation]:
-        """All but the share `limit` of the rows have a value."""
+        """Expect a value in all rows but the share `limit`."""
         if (share := getattr(self.params, limit)) is not None:
             yield gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, **self.limit(limit))
 
 
 def _of_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
-    """What holds for raw and for clean rows. A column that is not there gets no other expectation."""
+    """Expectations for raw and for clean rows alike. A missing column gets no further expectation."""
     yield gxe.ExpectTableRowCountToBeBetween(min_value=ask.params.min_rows, **ask.limit("min_rows"))
     for column in COLUMNS:
         yield gxe.ExpectColumnToExist(column=column)
@@ -160,7 +160,7 @@ def _of_clean_rows(rows: pd.DataFrame) -> Iterator[gxe.Expectation]:
 
 
 def _of_rows_set_aside(data: Data) -> Iterator[gxe.Expectation]:
-    """None is missing a text or a label, none is a clean row, and each has a label that models know."""
+    """Expect that none is missing a text or a label, none is a clean row, and each has a label that models know."""
     yield from _of_clean_texts(data.held_out)
     yield gxe.ExpectColumnValuesToNotBeNull(column="label")
     if data.is_whole:
@@ -175,7 +175,7 @@ def _types(types: Mapping[str, str]) -> tuple[pd.DataFrame, str, list[gxe.Expect
 
 
 def _totals(data: Data, ask: Ask) -> Suite:
-    """Shares of all rows, and lengths, in a table of one row."""
+    """The suite on shares of all rows, and on lengths, in a table of one row."""
     everything = len(data.raw) + len(data.unreadable)
     repeated = data.quarantine.loc[data.quarantine["reason"].isin(DUPLICATES), "row_id"]
     texts = whole_texts(data.clean).dropna() if "text" in data.clean else pd.Series(dtype="str")
@@ -216,7 +216,7 @@ def _alike(look_alikes: Sequence[str], most: int) -> str:
 
 
 def _of_counts(clean: pd.DataFrame, given: frozenset[str], ask: Ask) -> list[Suite]:
-    """Rows by split, and by label and split."""
+    """The suites on numbers of rows by split, and by label and split."""
     counts = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
     labels = counts.assign(share=counts.sum(axis=1) / max(len(clean), 1)).rename_axis(columns=None).reset_index()
     splits = counts.sum().rename_axis("split").rename("rows").reset_index()
@@ -241,12 +241,12 @@ def _of_counts(clean: pd.DataFrame, given: frozenset[str], ask: Ask) -> list[Sui
 
 
 class _Said(NamedTuple):
-    """What a user is told of labels with few rows or many."""
+    """The messages for the user on labels with few rows or many."""
 
     labels: pd.DataFrame
     """label, a column of counts for each split, and share, a row a label."""
     drawn: pd.Series
-    """Of each label the rows that `clean` counts for `rare_label_rows`."""
+    """For each label, the number of rows that `clean` compares with `rare_label_rows`."""
 
     def few_to_learn_from(self, least: int) -> str:
         rare = self.labels["train"] < least
@@ -268,7 +268,7 @@ class _Said(NamedTuple):
         return f"{named}. Add rows of the others, or raise the limit."
 
     def _named(self, some: pd.Series, column: str | None, what: str) -> str:
-        """How many labels have `what`, and the first of them, with their numbers in `column`."""
+        """The number of labels that have `what`, and the first of them, with their numbers in `column`."""
         shown = self.labels[some].head(EXAMPLES)
         named = [f"'{label}'" for label in shown["label"]]
         if column is not None:

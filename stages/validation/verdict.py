@@ -1,4 +1,4 @@
-"""What becomes of data beyond a limit: the pipeline stops, or a warning is logged."""
+"""The verdict on data beyond a limit: the pipeline stops, or a warning is logged."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Broken(NamedTuple):
     """An expectation that the data does not meet."""
 
     limit: str | None
-    """The parameter that sets it, under `validate`; None where none does, such as for a missing column."""
+    """The parameter that sets it, under `validate`; None where none does, as for a missing column."""
     line: str
-    """What was found."""
+    """The finding."""
     warns: bool
 
 
 def settle(broken: Iterable[Broken], where: str) -> None:
     """Log those that only warn; raise ValueError with a line for each of the others.
 
-    `where`: the last line of the error, where more can be read.
+    `where`: the last line of the error, which says where to read more.
     """
     lines = []
     for limit, line, warns in broken:

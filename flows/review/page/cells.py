@@ -1,4 +1,4 @@
-"""Cells and tables of the page, and how it writes numbers. Pure."""
+"""Cells, tables and number formats of the page. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    tags: tuple[Mapping[str, str], ...] = ()  # of each row, what the filters look at
+    tags: tuple[Mapping[str, str], ...] = ()  # the values of each row for the filters
     filters: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     chosen: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a filter is set to at first
     search: str = ""  # what a box that searches the rows is called; empty: there is none

@@ -38,7 +38,7 @@ FEW_POINTS = 20
 
 
 def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name -> specification; only of what there are data for."""
+    """Name -> chart specification, for charts that have data."""
     yield from _scatter(review)
     for name, before, after in sides_of(review):
         if chart := _confusion(before, after, comparable=name not in review.apart):
@@ -65,7 +65,7 @@ def _colour(names: Sequence[str], *, legend: bool = True) -> Any:
 
 
 def _lines(x: Any, y: Any, names: Sequence[str], tips: list[Any]) -> list[Any]:
-    """Of each model a line, dashed where it is of before, with points of a shape of their own; data: `bins`."""
+    """A line for each model, dashed where it belongs to the base, with points of a shape of their own; data: `bins`."""
     import altair as alt
 
     base = alt.Chart(alt.NamedData(name="bins"))
@@ -127,7 +127,7 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _confusion(before: ModelView | None, after: ModelView | None, *, comparable: bool) -> dict[str, Any] | None:
-    """How the confusions changed, where both sides have them and can be compared; else those of the newer side."""
+    """The changes of the confusions where both sides have comparable ones; else the confusions of the newer side."""
     known = [view for view in (before, after) if view and view.confusion]
     if not known:
         return None
@@ -140,7 +140,7 @@ def _confusion(before: ModelView | None, after: ModelView | None, *, comparable:
 
 
 def _cells(view: ModelView) -> list[dict[str, Any]]:
-    """The pairs that occur: what share of the label's rows they are; errors are worse."""
+    """The pairs that occur, each with its share of the label's rows; errors are worse."""
     totals = _totals(view)
     return [
         {"actual": actual, "predicted": guess, "now": rows, "share": round(rows / totals[actual], 4)}
@@ -150,7 +150,7 @@ def _cells(view: ModelView) -> list[dict[str, Any]]:
 
 
 def _changed_cells(before: ModelView, after: ModelView) -> list[dict[str, Any]]:
-    """The pairs whose share of the label's rows is another: by how much, and whether that is better."""
+    """The pairs whose share of the label's rows differs, each with the difference and whether it is better."""
     counts, totals = zip(
         *(({row[:2]: row[2] for row in v.confusion}, _totals(v)) for v in (before, after)), strict=True
     )
@@ -175,7 +175,7 @@ def _totals(view: ModelView) -> Counter[str]:
 
 
 def _heatmap(cells: list[dict[str, Any]], labels: Sequence[str], description: str, *, change: bool) -> dict[str, Any]:
-    """Actual by predicted, of each cell its `share`; with numbers in the cells where they fit."""
+    """A heatmap of actual by predicted labels, coloured by `share`, with numbers in the cells where they fit."""
     import altair as alt
 
     few = len(labels) <= 10
@@ -213,7 +213,7 @@ def _label_axes(labels: Sequence[str], few: bool) -> tuple[Any, Any]:
 
 
 def _strength(change: bool) -> Any:
-    """How strong a cell's colour is: by its share of the label's rows, or by how much that changed."""
+    """The strength of a cell's colour: its share of the label's rows, or the change of that."""
     import altair as alt
 
     legend = alt.Legend(
@@ -251,7 +251,7 @@ def _reliability(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _curve(name: str, rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    """A line a model; of few points, these are marked, as one alone makes no line."""
+    """A line for each model; where points are few they are marked, as a single one makes no line."""
     import altair as alt
 
     few = max(Counter(row["model"] for row in rows).values()) <= FEW_POINTS

@@ -1,7 +1,7 @@
 """The review of a change as one HTML page that opens without a network: tables, charts, examples. Pure.
 
-Texts of anybody's are in it, so nothing is trusted: Jinja2 escapes all, the charts' data are JSON without a "<", and
-the page's own policy runs the two scripts whose hashes it names and loads nothing.
+It contains untrusted texts: Jinja2 escapes all of them, the charts' data are JSON without a "<", and the page's own
+policy runs the two scripts whose hashes it names and loads nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?", "cannot tell": "�
 
 
 def render(review: Review) -> str:
-    """The whole page."""
+    """The whole page as HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -73,7 +73,7 @@ def _vega() -> str:
 
 
 def _script(source: str) -> str:
-    """JavaScript that cannot end its own element."""
+    """JavaScript that cannot end its own script element."""
     return source.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n")
 
 
@@ -90,7 +90,7 @@ def _json(content: Any) -> Markup:
 
 
 def _finite(content: Any) -> Any:
-    """The same with None for what JSON cannot say: infinities and "not a number"."""
+    """The same value with None for numbers that JSON does not have: infinities and NaN."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):
@@ -99,7 +99,7 @@ def _finite(content: Any) -> Any:
 
 
 def _revision(revision: Revision) -> str:
-    """Its name, and its hash where that says more."""
+    """The revision's name, and its hash where that adds something."""
     known = revision.commit and not revision.name.startswith(revision.commit)
     return f"{revision.name} ({revision.commit})" if known else revision.name
 
@@ -126,7 +126,7 @@ def _texts(review: Review) -> dict[str, Any]:
 
 
 def _summary(review: Review) -> str:
-    """One sentence: what moved in the candidate, and what made it move."""
+    """One sentence: the changes of the candidate's figures, and their cause."""
     changed, ran = (counted(*of) for of in ((len(review.params), "parameter"), (len(review.stages), "stage")))
     made = f"{changed} changed and {ran} ran again" if review.params or review.stages else "nothing in it changed"
     found = [
@@ -145,7 +145,7 @@ def _moved(change: MetricChange) -> str:
 
 
 def _no_predictions(review: Review) -> str:
-    """Why nothing is drawn of predictions."""
+    """Why no predictions are drawn."""
     if review.not_run_models - review.only_costs_not_run:
         return "There are no predictions of this change: it was not run."
     if any(view.quality for view in (*review.before, *review.after)):

@@ -1,4 +1,4 @@
-"""Where the candidate is weak: slices, robustness, fairness, confusions, each before and after. Pure."""
+"""The weaknesses of the candidate: slices, robustness, fairness, confusions, each before and after. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _sided(
     *,
     compared: bool,
 ) -> Table:
-    """A row a name; of each number before, after, and the difference. Names without any number are left out."""
+    """A row for each name, with before, after and difference of each number. Names without any number are left out."""
     before, after = sides
     counted = any(number(part, "rows") is not None for side in sides for part in side.values())
     rows = []
@@ -77,7 +77,7 @@ def _ends(values: Any) -> str:
 
 
 def panels(review: Review) -> list[dict[str, Any]]:
-    """A model each, the candidate first: which of its matrices there are, and its commonest confusions."""
+    """A panel for each model, the candidate first: the matrices that it has, and its commonest confusions."""
     sides = {name: (before, after) for name, before, after in sides_of(review)}
     return [
         {
@@ -93,7 +93,7 @@ def panels(review: Review) -> list[dict[str, Any]]:
 
 
 def _of_matrix(before: ModelView | None, after: ModelView | None, *, comparable: bool) -> str:
-    """How the matrix of a model is read: that of a change, or of the one side that can be drawn."""
+    """How to read the matrix of a model: that of a change, or of the one side that can be drawn."""
     both = all(view and view.confusion for view in (before, after))
     if both and comparable:
         return (

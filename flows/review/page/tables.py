@@ -157,7 +157,7 @@ def _labels(review: Review) -> Table:
 
 
 def _flips(review: Review) -> Table:
-    """The candidate's are kept before those of other models; shown are first those that were right."""
+    """The rows whose answer differs: the candidate's are kept before others, and those that were right come first."""
 
     def rank(flip: Flip) -> tuple[int, bool]:
         return KINDS.index(flip.kind), flip.model != review.candidate
@@ -197,7 +197,7 @@ def view_of(views: Iterable[ModelView], review: Review) -> ModelView | None:
 
 
 def names_of(review: Review) -> tuple[str, ...]:
-    """Every model, in the order of the pipeline; so it has one colour in all charts."""
+    """The names of all models in the order of the pipeline, so that each has one colour in all charts."""
     return tuple(dict.fromkeys(view.name for view in (*review.after, *review.before)))
 
 

@@ -23,11 +23,11 @@ TIMED_ROWS, ROUNDS = 100, 5
 
 
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
-    """Write to `folder` what the fastest backend makes; return what it found, with that of the `candidates`.
+    """Write the fastest backend's model to `folder`. Returns its figures, with those of all `candidates`.
 
     A backend is left out where it cannot run here, and where its guard could not keep it within `max_loss`. Raises
-    ValueError, with the reason of each, where none is left. How fast each is goes to the log alone: other runs would
-    give other figures.
+    ValueError, with the reason of each, where none is left. Speeds go to the log alone: other runs would give other
+    figures.
     """
     with tempfile.TemporaryDirectory() as scratch:
         found: dict[str, dict[str, Any]] = {}
@@ -63,7 +63,7 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
 
 
 def _in_turns(runners: Mapping[str, Runner], texts: Sequence[Text]) -> dict[str, float]:
-    """Milliseconds a single row of each runner: the median of the rows, in the best of some rounds."""
+    """Milliseconds for a single row with each runner: the median over the rows, in the best of several rounds."""
     medians: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(ROUNDS):
         for name, runner in runners.items():

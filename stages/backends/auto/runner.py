@@ -1,1 +1,1 @@
-"""Nothing opens as `auto`: model.json names the backend that was taken. dvc.yaml watches this in a runner's place."""
+"""Placeholder for dvc.yaml, in a runner's place: no model opens as `auto`, as model.json names the chosen backend."""

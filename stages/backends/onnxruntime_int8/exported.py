@@ -24,7 +24,7 @@ WITH_MATRICES = ("Attention", "EmbedLayerNormalization", "Gather", "MatMul")
 
 
 def prepare(source: Path, params: QuantizeParams) -> Quantizable:
-    """The model of any family in the folder `source`; its matrices go by the names of the exporter's nodes."""
+    """The model of any family in the folder `source`; its matrices have the names of the exporter's nodes."""
     with tempfile.TemporaryDirectory() as scratch, quiet():
         exported, fused = (Path(scratch) / name for name in ("exported.onnx", "fused.onnx"))
         model = export(source, exported)
@@ -51,7 +51,7 @@ def prepare(source: Path, params: QuantizeParams) -> Quantizable:
 
 
 def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The quantizer changes what it is given."""
+    """A copy of the graph, as the quantizer changes its argument."""
     copied = onnx.ModelProto()
     copied.CopyFrom(graph)
     return copied

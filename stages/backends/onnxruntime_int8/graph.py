@@ -49,18 +49,18 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Precision:
-    """What of a graph is int8, and how."""
+    """The precision of a graph: which matrices are int8, and how they are quantized."""
 
     kept: Collection[str]
     """Matrices that stay in float32, by the names that `matrices` gives."""
     ranges: Mapping[str, Range] | None
-    """The least and the largest input of each matrix; None: found row by row as the model runs (dynamic)."""
+    """The least and the largest input of each matrix; None: determined for each row as the model runs (dynamic)."""
     per_channel: bool
-    """A scale a column of each matrix, or one for all of it."""
+    """Whether each column of a matrix has a scale of its own, rather than one for the whole matrix."""
 
 
 def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
-    """Whether `build` can make this model: BERT's layout, exactly, and an activation that is known."""
+    """Whether `build` supports this model: exactly BERT's layout, and a known activation."""
     if config["model_type"] != "bert":
         return False
     expected = {f"encoder.embeddings.{name}" for name in OF_EMBEDDINGS} | {"head.weight", "head.bias"}
@@ -75,7 +75,7 @@ def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
 
 
 def matrices(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What can be int8, from the input to the output; the head is tiny and stays in float32."""
+    """The matrices that can be int8, from the input to the output; the head is tiny and stays in float32."""
     parts = ("query_key_value", "attention_output", "feed_forward_in", "feed_forward_out")
     return (EMBEDDINGS, *(f"layer.{i}.{part}" for i in range(config["num_hidden_layers"]) for part in parts))
 
@@ -89,7 +89,7 @@ def build(
     pairs: bool = False,
     tapped: bool = False,
 ) -> onnx.ModelProto:
-    """Inputs input_ids, attention_mask (B, T) int64, T up to `max_tokens`; output logits (B, C) float32.
+    """The graph: inputs input_ids, attention_mask (B, T) int64, T up to `max_tokens`; output logits (B, C) float32.
 
     `pairs`: token_type_ids (B, T) int64 is an input too, where the model tells types apart; otherwise all are 0.
     `tapped`: the input of each matrix is an output too, by the matrix's name.
@@ -112,7 +112,7 @@ def build(
 
 @dataclass
 class Graph:
-    """Nodes and constants as they come."""
+    """A graph under construction: its nodes and constants."""
 
     precision: Precision
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -129,13 +129,13 @@ class Graph:
     def model(
         self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
     ) -> onnx.ModelProto:
-        """All of it as a model."""
+        """The finished graph as an ONNX model."""
         made = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(made, opset_imports=opsets, ir_version=10, producer_name="winnow")
 
     def taps(self, config: Mapping[str, Any]) -> list[str]:
-        """Give the input of each matrix the matrix's name."""
+        """Name the input of each matrix after the matrix."""
         names = matrices(config)[1:]
         sources = {node.name: node.input[0] for node in self.nodes}
         return [self.node("Identity", [sources[f"{name}.product"]], name) for name in names]
@@ -190,7 +190,7 @@ class Graph:
         return self.node("QAttention", inputs, product, MICROSOFT, num_heads=heads)
 
     def words(self, words_VH: np.ndarray) -> str:
-        """The rows of the table that `input_ids` (B, T) names: (B, T, H)."""
+        """The embeddings of `input_ids` (B, T): (B, T, H)."""
         if EMBEDDINGS in self.precision.kept:
             return self.node("Gather", [self.constant("words", words_VH), "input_ids"], "embedded")
         block = max(16, min(EMBEDDING_BLOCK, 1 << (words_VH.shape[1] - 1).bit_length()))
@@ -199,16 +199,16 @@ class Graph:
         return self.node("GatherBlockQuantized", inputs, "embedded", MICROSOFT, block_size=block, bits=8)
 
     def add_and_norm(self, name: str, a: str, b: str, weight: np.ndarray, bias: np.ndarray, epsilon: float) -> str:
-        """Two operators: the fused SkipLayerNormalization is a scalar loop on a CPU, and three times slower."""
+        """Add and normalise, in two operators: the fused one, a scalar loop on a CPU, is three times slower."""
         inputs = [self.node("Add", [a, b], f"{name}.residual")]
         inputs += [self.constant(f"{name}.norm.weight", weight), self.constant(f"{name}.norm.bias", bias)]
         return self.node("LayerNormalization", inputs, f"{name}.norm", axis=-1, epsilon=epsilon)
 
 
 def scale_of(ends: Range) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point of uint8 over a range, which is made to hold 0.
+    """Scale and zero point of uint8 over a range, which is extended to hold 0.
 
-    Of the scale three digits are left: beyond them are rounding errors, which differ from machine to machine.
+    The scale is rounded to three digits: beyond them are rounding errors, which differ from machine to machine.
     """
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     scale = float(f"{max(high - low, 1e-6) / 255:.3g}")
@@ -216,9 +216,9 @@ def scale_of(ends: Range) -> tuple[np.float32, np.uint8]:
 
 
 def _embeddings(graph: Graph, weights: Weights, config: Mapping[str, Any], max_tokens: int, *, typed: bool) -> str:
-    """Word, position and token type, added and normalised.
+    """Word, position and token type embeddings, added and normalised.
 
-    The type 0 is folded into the positions; `typed`: what makes another type of it is added where there is one.
+    Type 0 is folded into the positions; `typed`: the difference of another type is added where one occurs.
     """
     words_VH, positions, types, norm_weight, norm_bias = (weights[f"encoder.embeddings.{n}"] for n in OF_EMBEDDINGS)
     words = graph.words(words_VH)
@@ -263,7 +263,7 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
 
 
 def _head(graph: Graph, hidden: str, weights: Weights, pooling: str) -> None:
-    """The mean over the tokens that are none of padding, or the first token; then the linear layer."""
+    """The head: the mean over the tokens that are no padding, or the first token; then the linear layer."""
     axis = graph.constant("axis", np.array([1], dtype=np.int64))
     if pooling == "cls":
         first = graph.constant("first", np.array(0, dtype=np.int64))

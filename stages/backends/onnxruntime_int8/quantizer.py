@@ -25,15 +25,15 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write model.onnx (inputs as in INPUTS, (B, T) int64 each; output logits (B, C)) to `folder`.
 
-    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns
-    what `guarded` does.
+    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
+    result of `guarded`.
     """
     made = prepare(source, params, rows.calibration)
     return guarded(made, folder, backend="onnxruntime_int8", open_runner=open_runner, params=params, rows=rows)
 
 
 def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quantizable:
-    """The model in `source`, built from its weights where its layout is known, exported by torch where not."""
+    """The model in `source`, built from its weights where its layout is known, otherwise exported by torch."""
     weights, config = load_file(source / "model.safetensors"), read_json(source / "config.json")
     if recurrent.understands(config):
         if params.activations == "static":
@@ -54,7 +54,7 @@ def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quan
 
 
 def _shape(source: Path) -> dict[str, Any]:
-    """What the graph is to take: how many tokens, and whether of pairs."""
+    """The shape of the graph's inputs: the maximum number of tokens, and whether they are pairs."""
     description = read_json(source / "model.json")
     return {"max_tokens": description["max_tokens"], "pairs": description.get("pairs", False)}
 

@@ -1,7 +1,7 @@
 """The ranges of activations, learned from calibration rows.
 
-A few outliers widen a range so far that all other values lose digits; cutting too many loses what they say. How many
-to cut is measured: the share of cut values whose int8 model answers most like the exact one.
+A few outliers widen a range so much that all other values lose digits; clipping too many loses their information. The
+share to clip is measured: it is the one whose int8 model gives answers most like the exact ones.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Row = Mapping[str, np.ndarray]
 
 
 def learn(tapped: onnx.ModelProto, build: Callable[[Ranges], onnx.ModelProto], rows: Sequence[Row]) -> Ranges:
-    """The ranges of the outputs of `tapped` but for `logits`, over `rows`, each a row's inputs (1, T) by name.
+    """The ranges of the outputs of `tapped` except `logits`, over `rows`, each of them a row's inputs (1, T) by name.
 
-    `build(ranges)` gives the int8 model of which the answers are compared. One thread does it all, so that the
-    ranges are the same however many there are.
+    `build(ranges)` gives the int8 model whose answers are compared. Everything runs in one thread, so that the ranges
+    do not depend on the number of threads.
     """
     session = _open(tapped)
     names = [output.name for output in session.get_outputs() if output.name != "logits"]
@@ -50,14 +50,14 @@ def learn(tapped: onnx.ModelProto, build: Callable[[Ranges], onnx.ModelProto], r
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often the values of one activation lie where between the least and the largest."""
+    """Histogram of one activation's values between the least and the largest."""
 
     low: float
     high: float
     counts: np.ndarray
 
     def without(self, share: float) -> tuple[float, float]:
-        """The ends, when `share` of the values is cut at each."""
+        """The ends of the range when `share` of the values is cut at each end."""
         below = np.cumsum(self.counts) / self.counts.sum()
         width = (self.high - self.low) / (BINS - 1)
         first, last = np.searchsorted(below, share), np.searchsorted(below, 1 - share)

@@ -24,18 +24,18 @@ OUTPUT_BEFORE_CELL = [0, 3, 1, 2]  # of a layer's four gates ONNX has input, out
 
 
 def understands(config: Mapping[str, Any]) -> bool:
-    """Whether `build` can make this model."""
+    """Whether `build` supports this model."""
     return config["model_type"] == RECURRENT
 
 
 def prepare(weights: Weights, config: Mapping[str, Any], params: QuantizeParams) -> Quantizable:
-    """The model of these weights; what can stay in float32 are its embeddings, and each layer."""
+    """The model of these weights; its embeddings and each layer can stay in float32."""
 
     def write(folder: Path, kept: Collection[str]) -> None:
         onnx.save(build(weights, config, kept, per_channel=params.per_channel), folder / "model.onnx")
 
     names = (EMBEDDINGS, *(f"layer.{i}" for i in range(config["layers"])))
-    # Threads share the rows of a batch, and DynamicQuantizeLSTM finds a range in each: answers would hang on both.
+    # Threads share the rows of a batch, and DynamicQuantizeLSTM finds a range in each: answers would depend on both.
     return Quantizable(matrices=names, write=write, activations="dynamic", most_threads=1)
 
 
@@ -67,7 +67,7 @@ def build(weights: Weights, config: Mapping[str, Any], kept: Collection[str], *,
 
 
 def _lstm(graph: Graph, name: str, x_TBE: str, lengths: str, weights: Weights, units: int) -> tuple[str, str]:
-    """A layer of both directions: its states (T, B, X), and those (B, X) that each direction ends with."""
+    """A layer of both directions: its states (T, B, X), and the final state of each direction, together (B, X)."""
     prefix = f"encoder.{name.replace('layer', 'layers')}."
 
     def both(kind: str) -> np.ndarray:
@@ -106,7 +106,7 @@ def _mean(graph: Graph, states_BTX: str, axis: str) -> str:
 
 
 def _largest(graph: Graph, states_BTX: str, axis: str) -> str:
-    """The largest of a row's states (B, X). All lie between -1 and 1: behind the end, 2 is taken off."""
+    """The largest of a row's states (B, X). All lie between -1 and 1, so 2 is subtracted behind a row's end."""
     behind_BT1 = graph.node("Sub", ["real_BT1", graph.constant("one", np.float32(1))], "behind")
     low_BT1 = graph.node("Mul", [behind_BT1, graph.constant("two", np.float32(2))], "low")
     return graph.node("ReduceMax", [graph.node("Add", [states_BTX, low_BT1], "lowered"), axis], "pooled", keepdims=0)

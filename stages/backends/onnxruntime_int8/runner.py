@@ -13,7 +13,7 @@ from stages.core.files import read_json
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
-    """Open model.onnx in `folder` on the CPU, with so many threads, or as many as model.json allows."""
+    """Open model.onnx in `folder` on the CPU, with `threads` threads, or as many as model.json allows."""
     description = read_json(folder / "model.json")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = min(threads, description.get("most_threads", threads))

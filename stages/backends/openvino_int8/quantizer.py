@@ -30,15 +30,15 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write model.xml and model.bin (inputs and output as those of onnxruntime_int8) to `folder`.
 
-    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns
-    what `guarded` does.
+    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
+    result of `guarded`.
     """
     made = prepare(source, params, rows.calibration)
     return guarded(made, folder, backend="openvino_int8", open_runner=open_runner, params=params, rows=rows)
 
 
 def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quantizable:
-    """The model in `source`, if torch can export it; its matrices go by the names of OpenVINO's nodes."""
+    """The model in `source`, if torch can export it; its matrices have the names of OpenVINO's nodes."""
     if read_json(source / "config.json").get("model_type") == RECURRENT:
         raise ValueError(not_for_recurrent("openvino_int8"))
     if params.activations == "dynamic":
@@ -71,7 +71,7 @@ def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quan
 
 
 def _name_by_place(model: openvino.Model) -> None:
-    """Give names of their own to the nodes that OpenVINO numbers by what the process made before."""
+    """Give stable names to the nodes that OpenVINO numbers by the nodes made before in the process."""
     for place, node in enumerate(model.get_ordered_ops()):
         kind = node.get_type_name()
         if re.fullmatch(rf"{kind}_\d+", node.get_friendly_name()):
@@ -79,7 +79,7 @@ def _name_by_place(model: openvino.Model) -> None:
 
 
 def _matrices(model: openvino.Model) -> tuple[str, ...]:
-    """The products with a constant, and the look-ups in one, in the order of the graph."""
+    """The products with a constant and the look-ups in one, in the order of the graph."""
     return tuple(
         node.get_friendly_name()
         for node in model.get_ordered_ops()

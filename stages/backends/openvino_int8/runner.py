@@ -13,7 +13,7 @@ from stages.core.files import read_json
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
-    """Open model.xml in `folder` on the CPU. What is not int8 is float32, also where bfloat16 would be faster."""
+    """Open model.xml in `folder` on the CPU. Everything but int8 runs in float32, even where bfloat16 is faster."""
     description = read_json(folder / "model.json")
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # the file may be replaced while this runs

@@ -37,9 +37,9 @@ def new_vectorizer(analyzer: str, max_ngram: int, vocabulary: Sequence[str] | No
 
 
 def features(texts: Sequence[Text], vectorizer: TfidfVectorizer | None) -> csr_matrix:
-    """TF-IDF of N texts, (N, V); of pairs (N, 3V): the first's, the second's, and their products: what they share.
+    """TF-IDF of N texts, (N, V); of pairs (N, 3V): the first's, the second's, and their products, for shared n-grams.
 
-    Without a vectorizer there is nothing to go by: (N, 0).
+    Without a vectorizer there are no features: (N, 0).
     """
     if vectorizer is None:
         return csr_matrix((len(texts), 0))

@@ -38,15 +38,15 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write config.json, model.safetensors and layout.json (how torchao's tensors are made of those there) to `folder`.
 
-    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns
-    what `guarded` does.
+    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
+    result of `guarded`.
     """
     made = prepare(source, params)
     return guarded(made, folder, backend="torchao_int8", open_runner=open_runner, params=params, rows=rows)
 
 
 def prepare(source: Path, params: QuantizeParams) -> Quantizable:
-    """The model in `source`; its matrices go by the names of torch's modules. The head stays in float32."""
+    """The model in `source`; its matrices have the names of torch's modules. The head stays in float32."""
     if read_json(source / "config.json").get("model_type") == RECURRENT:
         raise ValueError(not_for_recurrent("torchao_int8"))
     if params.activations == "static":

@@ -1,4 +1,4 @@
-"""Runs what torchao quantized, with PyTorch: on the GPU where there is one."""
+"""Runs models quantized by torchao, with PyTorch: on the GPU where there is one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ LAYOUT = "layout.json"
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
-    """Open the model in `folder`. Matrices stay int8; the table of embeddings, of which each text looks up a few
-    rows, is float32 in memory."""
+    """Open the model in `folder`. Matrices stay int8.
+
+    The table of embeddings, of which each text looks up a few rows, is float32 in memory.
+    """
     torch.set_num_threads(threads)
     description = read_json(folder / "model.json")
     tensors, rest = unflatten_tensor_state_dict(load_file(folder / "model.safetensors"), read_json(folder / LAYOUT))

@@ -1,1 +1,1 @@
-"""params.yaml: a file a section, all of them together in everything.py, and mistakes in words."""
+"""params.yaml: one file for each section, all of them together in everything.py, and error messages."""

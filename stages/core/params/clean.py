@@ -1,4 +1,4 @@
-"""Section `clean`: what is done to texts, which rows go, and how the rest is split."""
+"""Section `clean`: the cleaning of texts, the rows that are dropped, and the splits."""
 
 from __future__ import annotations
 

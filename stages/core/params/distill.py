@@ -1,4 +1,4 @@
-"""Sections `cache_logits` and `distill`: what a student hears of its teacher, and what it is."""
+"""Sections `cache_logits` and `distill`: the answers that a student learns from, and its architecture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SAME_WIDTH_LOSSES = ("hidden", "embeddings")
 
 
 class LossWeights(Section):
-    """How much each loss of `stages.training.distillation.LOSSES` counts."""
+    """The weight of each loss of `stages.training.distillation.LOSSES`."""
 
     logits: NonNegativeFloat
     labels: NonNegativeFloat

@@ -1,4 +1,4 @@
-"""Sections `evaluate` and `profile`: what is measured of a model."""
+"""Sections `evaluate` and `profile`: the measurements of a model."""
 
 from __future__ import annotations
 

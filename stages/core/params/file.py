@@ -1,7 +1,7 @@
 """The pydantic mirror of params.yaml: strict, frozen and without defaults, so that the file is the whole truth.
 
-`load_params` gives the values, or raises ValueError with one line a mistake: the key, what was found, what is
-allowed. Plug-in names are checked where the plug-in is looked up (`stages.core.plugins`), against what exists.
+`load_params` gives the values, or raises ValueError with one line a mistake: the key, the value found, the values
+allowed. Names of plug-ins are checked where they are looked up (`stages.core.plugins`), against those that exist.
 """
 
 from __future__ import annotations

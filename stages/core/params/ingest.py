@@ -1,4 +1,4 @@
-"""Section `ingest`: where the rows come from."""
+"""Section `ingest`: the source of the rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HubParams(Section):
 
 
 class SplitNames(Section):
-    """What the data calls its splits."""
+    """The names of the splits in the data."""
 
     train: Name
     validation: Name
@@ -51,8 +51,7 @@ class SplitNames(Section):
         return self
 
     def by_name(self) -> dict[str, str]:
-        """The data's names to train, validation, test and, where there are such, transfer and held_out, in this
-        order."""
+        """The data's name -> train, validation, test and, where they exist, transfer and held_out, in this order."""
         return {name: split for split in (*SPLITS, *BESIDE) if (name := getattr(self, split)) is not None}
 
 

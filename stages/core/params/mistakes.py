@@ -1,4 +1,4 @@
-"""A mistake in params.yaml in words: the key, what was found, what is allowed, the nearest guess."""
+"""A mistake in params.yaml in words: the key, the value found, the values allowed, the nearest guess."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.core.yaml_text import parse
 
 
 def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
-    """One pydantic mistake in words: the key, what was found, what is allowed, the nearest guess.
+    """One pydantic mistake in words: the key, the value found, the values allowed, the nearest guess.
 
     `file` is the model of all of params.yaml.
     """
@@ -34,7 +34,7 @@ def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
 
 
 def _unquoted(kind: str, found: Any) -> str:
-    """What to do where a number is in quotes."""
+    """The advice for a number in quotes; else empty."""
     return " Leave out the quotes." if kind in ("int_type", "float_type") and _is_number(found) else ""
 
 

@@ -1,4 +1,4 @@
-"""Sections `model` and `tokenize`: what the teacher starts from, and what it reads of a text."""
+"""Sections `model` and `tokenize`: the teacher's pretrained model, and the tokens of a text."""
 
 from __future__ import annotations
 

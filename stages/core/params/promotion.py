@@ -1,4 +1,4 @@
-"""Section `promotion`: what a candidate must not fall below."""
+"""Section `promotion`: the limits that a candidate must meet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section `finetune`, and the values that every training run takes."""
+"""Section `finetune`, and the parameters of every training run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ ClassWeights = Literal["none", "balanced"]
 
 
 class TrainingParams(Section):
-    """The values of one run of the training loop: of `finetune`, of `distill`, and of `prune`, which takes most of
-    distill's."""
+    """The parameters of one run of the training loop: of `finetune`, of `distill`, and of `prune`.
+
+    `prune` takes most of distill's.
+    """
 
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -41,7 +43,7 @@ class TrainingParams(Section):
 
     @property
     def watched(self) -> Measure:
-        """The score that chooses the epoch; with `last`, where none does, that which is reported."""
+        """The score that chooses the epoch; with `last`, where none does, the score that is reported."""
         return "macro_f1" if self.select_by == "last" else self.select_by
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Section `validate`: what is expected of the data."""
+"""Section `validate`: the expectations on the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What values of params.yaml may be, whatever section they stand in."""
+"""Types of values in params.yaml, for any section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model answers: the label with the largest output. How often that is right, and how often two models agree."""
+"""The score of a model's answers, and the agreement of two models. An answer is the label with the largest output."""
 
 from __future__ import annotations
 

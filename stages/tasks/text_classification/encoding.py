@@ -1,4 +1,4 @@
-"""How texts become tokens, and labels numbers. Nothing here needs torch."""
+"""The encoding of texts as tokens, and of labels as numbers. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def encode(
 def _tokens(
     texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int, stride: int | None
 ) -> tuple[list[list[int]], list[int], list[int]]:
-    """The first piece of each text, or with a `stride` all of them; the length of the pieces put together, for a
-    text's first; and which text each is of.
+    """The first piece of each text, or all with a `stride`; their full length; and the text that each is of.
 
-    It asks the tokenizer's own engine for ids without offsets, of which transformers' call makes lists for nothing.
+    The length is that of a text's pieces put together, given with its first. The tokenizer's own engine gives ids
+    without offsets, of which transformers' call would make lists for nothing.
     """
     engine = tokenizer.backend_tokenizer
     engine.no_padding()
@@ -78,7 +78,7 @@ def _tokens(
 def _pair_tokens(
     pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, max_tokens: int
 ) -> dict[str, list[Any]]:
-    """Of each pair `input_ids`, `full_length` and `boundary`. Raises ValueError where types are not first 0, then 1."""
+    """`input_ids`, `full_length` and `boundary` of each pair. Raises ValueError where types are not first 0, then 1."""
     engine = tokenizer.backend_tokenizer
     engine.no_padding()
     engine.no_truncation()

@@ -1,4 +1,4 @@
-"""What is learned: batches of padded tokens, and the cross-entropy of their labels."""
+"""The training of a classifier: batches of padded tokens, and the cross-entropy of their labels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cross_entropy(
 ) -> torch.Tensor:
     """The mean cross-entropy over B examples, in nats; computed in float32.
 
-    With weights each example counts by that of its label, and the mean is still over B, so that batches add up.
+    With weights, each example is multiplied by that of its label, and the mean is still over B, so that batches add up.
     """
     weights = class_weights_C.to(logits_BC.device) if class_weights_C is not None else None
     summed = functional.cross_entropy(
