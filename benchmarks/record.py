@@ -16,17 +16,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def made() -> dict[str, str]:
-    """Of this moment: the commit (with "-dirty" where files differ from it), the day (UTC), and the processor.
+    """The commit (with "-dirty" where tracked files differ from it), the day (UTC), and the processor.
 
-    The commit is "unknown" where this is no clone.
+    The commit is "unknown" where this is no clone. Files of figures do not count: each benchmark writes one.
     """
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)benchmarks/*.json")
     return {
-        "commit": described.stdout.strip() or "unknown",
+        "commit": f"{commit}{'-dirty' if changed else ''}" if commit else "unknown",
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
     }
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def write(path: Path, figures: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import REPOSITORY, run, tiny_params
+from conftest import REPOSITORY, init_repository, run, tiny_params
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -59,6 +59,24 @@ def test_what_is_recorded_is_this_commit_this_day_and_this_processor(benchmark: 
     assert found["made"]["commit"].removesuffix("-dirty") == run(REPOSITORY, "git", "rev-parse", "HEAD").stdout.strip()
     assert found["made"]["date"] == datetime.now(UTC).date().isoformat()
     assert found["made"]["processor"] == machine.processor()
+
+
+@pytest.mark.parametrize("benchmark", ["record"], indirect=True)
+def test_figures_that_another_benchmark_has_just_written_are_no_change_of_the_code(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, figures = tmp_path / "benchmarks/speed.py", tmp_path / "benchmarks/speed.json"
+    code.parent.mkdir()
+    for file in (code, figures):
+        file.write_text("1\n")
+    init_repository(tmp_path)
+    run(tmp_path, "git", "add", "-A")
+    run(tmp_path, "git", "commit", "-qm", "first")
+    monkeypatch.setattr(benchmark, "ROOT", tmp_path)
+    figures.write_text("2\n")
+    assert re.fullmatch("[0-9a-f]{40}", benchmark.made()["commit"])
+    code.write_text("2\n")
+    assert benchmark.made()["commit"].endswith("-dirty")
 
 
 @pytest.mark.parametrize("benchmark", ["runners"], indirect=True)
