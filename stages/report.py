@@ -41,8 +41,7 @@ def report(params: Params, paths: Paths) -> None:
     steps = _steps(clean, quarantine, unreadable, splits, paths)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
     labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
-    duplicates = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES)
-    tokens = read_json(paths.token_report)
+    duplicates, tokens = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES), read_json(paths.token_report)
     warned = beyond(
         tokens, params.tokenize.max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,
