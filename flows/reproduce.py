@@ -5,61 +5,39 @@ Without a server (PREFECT_API_URL) Prefect starts a temporary one, which ends wi
 
 from __future__ import annotations
 
-import contextlib
-import re
-import signal
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.dvc import planning, reproducing
-from flows.dvc.charts import flowchart, picture
 from flows.dvc.command import DvcError
 from flows.dvc.locked import cores_wanted
 from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
-from flows.review import metrics
+from flows.review.published import publish, publish_review
+from flows.running.bars import Bar
 from flows.running.budget import Budget
-from flows.running.described import publish_parameters, run_name, tag_run
+from flows.running.cancelling import ended_when_cancelled
+from flows.running.described import run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise
+from flows.serving.temporary import beating, start_server_deaf_to_ctrl_c
 from stages.core.machine import cores
 
-if TYPE_CHECKING:
-    from flows.review.evidence import Review
-
-WATCH_SECONDS = 2.0  # between two looks at whether somebody cancelled
-BAR_SECONDS = 2.0  # between two updates of a progress artifact
-LINE_SECONDS = 30.0  # between two lines of the log that say how far a stage is
 JUDGES = "evaluate"  # the stage whose results a review is about
-
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
 STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
-
-
 # No parameter of the flow: Prefect keeps those.
 _planned: ContextVar[Future[Plan] | None] = ContextVar("planned", default=None)
 
@@ -88,40 +66,6 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     if outcome.state == "ran":
         return Completed(message=why)
     return Completed(name="Cached", message=outcome.reason)
-
-
-class Bar:
-    """A stage's progress bar: an artifact of its task run, made at the first state, and some lines of the log."""
-
-    def __init__(self, stage: str, on_line: Callable[[str], object]) -> None:
-        self._stage, self._on_line = stage, on_line
-        self._said = time.monotonic()
-        self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")
-        self._artifact: Any = None
-        self._shown = 0.0
-
-    def show(self, line: str) -> None:
-        """Show one state, such as "epoch 2:  40%|####      | 12/30"."""
-        found = re.match(r"(.*?):?\s*(\d+)%\|[^|]*\|\s*(.*)", line)
-        if found is None or time.monotonic() - self._shown < BAR_SECONDS:
-            return
-        self._put(float(found[2]), f"{found[1]}: {found[3]}")
-        if self._shown - self._said >= LINE_SECONDS:
-            self._said = self._shown
-            self._on_line(f"{self._stage}: {found[1]}: {found[2]}% {found[3]}")
-
-    def finish(self) -> None:
-        """Complete the bar: the stage has succeeded."""
-        if self._artifact is not None:
-            self._put(100.0, "done")
-
-    def _put(self, percent: float, description: str) -> None:
-        self._shown = time.monotonic()
-        with contextlib.suppress(Exception):  # a server that is away must not end the stage
-            if self._artifact is None:
-                self._artifact = create_progress_artifact(percent, key=self._key, description=description)
-            else:
-                update_progress_artifact(self._artifact, percent, description=description)
 
 
 @flow(name="reproduce", flow_run_name=run_name, task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
@@ -208,20 +152,6 @@ def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
     return whys
 
 
-def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
-    """Publish the artifacts of the run: the graph with its states, the stages, the models."""
-    words = {stage: _word(state) for stage, state in states.items()}
-    rows = [{"stage": stage, "state": words[stage], "why": state.message or ""} for stage, state in states.items()]
-    drawn = f"![the graph, by state]({picture(plan.graph, words)})\n\nAs Mermaid:\n\n{flowchart(plan.graph, words)}"
-    create_markdown_artifact(drawn, key="graph", description="The graph, by state.")
-    create_table_artifact(rows, key="stages", description="What became of each stage.")
-    table = metrics.rows(root)
-    models = [dict(zip(metrics.HEADER, metrics.cells(row), strict=True)) for row in table]
-    described = " ".join(["Quality, speed and size of each model.", *metrics.notes(root), metrics.machine(table)])
-    create_table_artifact(models, key="models", description=described)
-    publish_parameters(root)
-
-
 def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], object]) -> None:
     """Publish the review against the branch point, where models were judged; its rows may have to be fetched first."""
     if not any(stage.partition("@")[0] == JUDGES for stage in stages):
@@ -237,17 +167,6 @@ def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], 
         log(f"no review: {error}")
 
 
-def publish_review(found: Review, page: Path, description: str) -> None:
-    """Publish the review as an artifact of this run that names the file `page`: browsers follow no links to files."""
-    from flows.review.page.page import render
-    from flows.review.pull_request import as_markdown
-
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(masked(render(found)), encoding="utf-8")
-    shown = f"{masked(as_markdown(found))}\n\nThe same with charts, on the machine that made it: `{page}`\n"
-    create_markdown_artifact(shown, key="review", description=description)
-
-
 def conclude(states: Mapping[str, State]) -> State:
     """Summarise the outcome of all stages in one state and message."""
     failed = {stage: state for stage, state in states.items() if state.is_failed() or state.is_crashed()}
@@ -259,38 +178,6 @@ def conclude(states: Mapping[str, State]) -> State:
     return Completed(message=f"ran {', '.join(ran)}" if ran else "every stage was up to date")
 
 
-def _word(state: State) -> str:
-    return (state.name or state.type.value) if state.is_final() else "not run"
-
-
-@contextlib.contextmanager
-def ended_when_cancelled(children: Children) -> Iterator[Callable[[], bool]]:
-    """End `children` when this flow run is cancelled at the server; gives a function that tells whether it was."""
-    context = FlowRunContext.get()
-    over, cancelled = threading.Event(), threading.Event()
-
-    def watch(flow_run: UUID) -> None:
-        with get_client(sync_client=True) as client:
-            while not over.wait(WATCH_SECONDS):
-                with contextlib.suppress(Exception):  # the server may be away for a while
-                    state = client.read_flow_run(flow_run).state
-                    if state and (state.is_cancelling() or state.is_cancelled()):
-                        cancelled.set()
-                        children.end()
-                        return
-
-    watcher = None
-    if context is not None and context.flow_run is not None:
-        watcher = threading.Thread(target=watch, args=(context.flow_run.id,), daemon=True, name="watch for cancelling")
-        watcher.start()
-    try:
-        yield cancelled.is_set
-    finally:
-        over.set()
-        if watcher is not None:
-            watcher.join()
-
-
 def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Future[Plan] | None = None) -> str | None:
     """Run the flow in this process. Returns None where all went well, else the message of the failure.
 
@@ -298,7 +185,7 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
     """
     token = _planned.set(plan)
     try:
-        with ending_signals_raise(), _beating(not force and plan is not None and _nothing_to_do(plan)):
+        with ending_signals_raise(), beating(not force and plan is not None and _nothing_to_do(plan)):
             start_server_deaf_to_ctrl_c()
             state: State = reproduce(root, stages, force, return_state=True)
     except KeyboardInterrupt:
@@ -309,33 +196,5 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
     return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")
 
 
-def start_server_deaf_to_ctrl_c() -> None:
-    """Start Prefect's temporary server so that it ignores Ctrl-C, which a terminal sends to all processes.
-
-    Otherwise this process would wait for minutes, at its end, for the answers of a server that is gone. Raises
-    Prefect's errors where it cannot be started.
-    """
-    errors: list[BaseException] = []
-
-    def start() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in this thread, whose children inherit it
-        try:
-            with get_client(sync_client=True):
-                pass
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=copy_context().run, args=(start,), daemon=True, name="start Prefect's server")
-    thread.start()
-    thread.join()
-    for error in errors:
-        raise error
-
-
 def _nothing_to_do(plan: Future[Plan]) -> bool:
     return plan.exception() is None and not plan.result().reasons
-
-
-def _beating(over_at_once: bool) -> contextlib.AbstractContextManager[object]:
-    """Context without Prefect's heartbeats for a flow that is over at once: their thread delays its end by a second."""
-    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if over_at_once else contextlib.nullcontext()

@@ -17,11 +17,12 @@ from flows.dvc import dvc_storage, planning
 from flows.dvc.command import DvcError
 from flows.dvc.locked import definitions
 from flows.releases import released_data, releases, tags
-from flows.reproduce import STAGE_RUNNER, conclude, ended_when_cancelled, run_stages, start_server_deaf_to_ctrl_c
+from flows.reproduce import STAGE_RUNNER, conclude, run_stages
 from flows.retraining import proposing, starting
 from flows.retraining.job import NETWORK, Approval, Job, StopError, skipped
 from flows.retraining.refresh import inputs_of, not_here, refresh
 from flows.running import git
+from flows.running.cancelling import ended_when_cancelled
 from flows.running.described import run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
@@ -29,6 +30,7 @@ from flows.running.processes import Children, EndedError, ending_signals_raise
 from flows.running.root import here, retraining_in
 from flows.running.worktrees import worktree
 from flows.serving.schedules import superseded
+from flows.serving.temporary import start_server_deaf_to_ctrl_c
 
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
 MENDS = 3  # attempts to make altered objects of the cache again

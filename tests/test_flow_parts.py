@@ -17,7 +17,7 @@ import yaml
 from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
 
-from flows import reproduce, retrain
+from flows import retrain
 from flows.dvc import dvc_storage
 from flows.dvc.charts import picture
 from flows.dvc.edits import set_values
@@ -27,6 +27,7 @@ from flows.running.budget import Budget
 from flows.running.locks import one_at_a_time
 from flows.running.processes import Children
 from flows.running.root import here, retraining_in
+from flows.serving import temporary
 
 HOLDER = """
 import sys, time
@@ -179,7 +180,7 @@ def test_what_ends_a_start_of_prefects_server_ends_the_run_in_its_own_words(
     def fail(**_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(reproduce, "get_client", fail)  # Prefect's
+    monkeypatch.setattr(temporary, "get_client", fail)  # Prefect's
     with pytest.raises(type(error), match=f"^{told}"):
         retrain.run(tmp_path, None, "by hand", accept_drift=False)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import reproduce
+from flows.running import bars
 from stages.core import progress
 
 
@@ -44,11 +44,11 @@ def test_what_takes_less_than_a_minute_has_no_line(
 
 def test_a_flow_logs_now_and_then_how_far_a_stage_is(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(reproduce.Bar, "_put", lambda self, *_: setattr(self, "_shown", reproduce.time.monotonic()))
-    monkeypatch.setattr(reproduce, "BAR_SECONDS", 0.0)
+    monkeypatch.setattr(bars.Bar, "_put", lambda self, *_: setattr(self, "_shown", bars.time.monotonic()))
+    monkeypatch.setattr(bars, "BAR_SECONDS", 0.0)
     for seconds, lines in ((0.0, 1), (3600.0, 0)):
-        monkeypatch.setattr(reproduce, "LINE_SECONDS", seconds)
+        monkeypatch.setattr(bars, "LINE_SECONDS", seconds)
         said.clear()
-        bar = reproduce.Bar("finetune", said.append)
+        bar = bars.Bar("finetune", said.append)
         bar.show("epoch 2/5:  40%|####      | 12/30 [00:10<00:15, left=42s]")
         assert said == ["finetune: epoch 2/5: 40% 12/30 [00:10<00:15, left=42s]"] * lines

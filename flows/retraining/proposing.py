@@ -20,13 +20,13 @@ from flows.dvc import dvc_storage
 from flows.gate.rejudged import rejudged
 from flows.gate.same_rows import SHOWN
 from flows.releases import released_data, releases
-from flows.reproduce import publish_review
 from flows.retraining import proposal_files, proposal_records, proposals
 from flows.retraining.job import NETWORK, Approval, Job, skipped
 from flows.retraining.proposal_records import Judged
 from flows.retraining.proposals import Proposal
 from flows.review.comparison import gather
 from flows.review.evidence import STOPS, Decision, Review, number
+from flows.review.published import publish_review
 from flows.review.pull_request import as_markdown
 from flows.running import git
 from flows.running.git import GitError

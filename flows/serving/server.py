@@ -11,15 +11,12 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from flows.serving import passwords
 
 # Prefect is imported inside the functions: `connect` decides about its settings.
-if TYPE_CHECKING:
-    pass
-
 HOST = "127.0.0.1"
 PORT = 4200
 log = logging.getLogger(__name__)
