@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed, State
 
-from flows.dvc import dvc_storage, planning
+from flows.dvc import planning, storage
 from flows.dvc.command import DvcError
 from flows.dvc.locked import definitions
 from flows.releases import released_data, releases, tags
@@ -131,7 +131,7 @@ def _bring_data(job: Job) -> None:
 @task(**NETWORK, task_run_name="get data")
 def get_data(job: Job, pointers: list[str]) -> None:
     """Get the data from DVC's cache, or else from the remote."""
-    dvc_storage.pull(job.worktree, pointers, get_run_logger().info, children=job.children)
+    storage.pull(job.worktree, pointers, get_run_logger().info, children=job.children)
 
 
 def _judge_data(job: Job, accept_drift: bool) -> dict[str, State]:
@@ -158,10 +158,10 @@ def _stages(job: Job, known: Mapping[str, State]) -> None:
     """Run the outdated stages; outs that were altered in DVC's cache are made again first."""
     for _ in range(MENDS):
         state = conclude(run_stages(job.worktree, job.children, known=known))
-        altered = dvc_storage.altered(job.worktree)
+        altered = storage.altered(job.worktree)
         if not altered:
             break
-        dvc_storage.discard(job.worktree, altered)
+        storage.discard(job.worktree, altered)
     else:
         raise DvcError(f"{altered[0].file} is altered again and again. Check the disk of {altered[0].cached}.")
     if state.is_failed():

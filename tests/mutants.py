@@ -188,11 +188,11 @@ MUTANTS = (
     Mutant("flows/releases/model.py", "PurePosixPath(name).is_absolute() or", "", "test_release_files.py"),
     Mutant(
         "flows/releases/model.py",
-        'dvc_storage.folder_md5(folder) != model.md5.removesuffix(".dir")',
+        'storage.folder_md5(folder) != model.md5.removesuffix(".dir")',
         "False",
         "test_release_files.py",
     ),
-    Mutant("flows/releases/model.py", "if dvc_storage.md5(path) != md5:", "if False:", "test_release_files.py"),
+    Mutant("flows/releases/model.py", "if storage.md5(path) != md5:", "if False:", "test_release_files.py"),
     # Secrets, parameters, cleaning
     Mutant("flows/running/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
     Mutant("stages/core/params/values.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),

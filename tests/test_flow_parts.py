@@ -18,7 +18,7 @@ from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
 
 from flows import retrain
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.dvc.charts import picture
 from flows.dvc.edits import set_values
 from flows.review import changes
@@ -197,14 +197,14 @@ def test_a_retraining_is_named_after_its_clone_wherever_it_is_started(
 
 def test_a_path_that_begins_with_a_dash_is_no_option_of_dvcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[list[str]] = []
-    monkeypatch.setattr(dvc_storage, "stream", lambda _root, arguments, *_: said.append(arguments))
-    monkeypatch.setattr(dvc_storage, "read", lambda _root, *arguments: said.append([*arguments]) or "{}")
+    monkeypatch.setattr(storage, "stream", lambda _root, arguments, *_: said.append(arguments))
+    monkeypatch.setattr(storage, "read", lambda _root, *arguments: said.append([*arguments]) or "{}")
     path, children = "--force-x.csv", Children()
-    dvc_storage.pull(tmp_path, [path], print, children=children)
-    dvc_storage.update(tmp_path, path, print, children=children)
-    dvc_storage.add(tmp_path, path, print, children=children)
-    dvc_storage.changed_data(tmp_path, path)
+    storage.pull(tmp_path, [path], print, children=children)
+    storage.update(tmp_path, path, print, children=children)
+    storage.add(tmp_path, path, print, children=children)
+    storage.changed_data(tmp_path, path)
     parsed = [vars(parse_args(arguments)) for arguments in said]
     assert [found["targets"] for found in parsed] == [[path]] * 4
-    dvc_storage.get(tmp_path, path, tmp_path / "out", revision="v1")
+    storage.get(tmp_path, path, tmp_path / "out", revision="v1")
     assert vars(parse_args(said[-1])).items() >= {"url": ".", "path": path, "rev": "v1"}.items()

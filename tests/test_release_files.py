@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.releases import model as released_model
 from stages.core import model_folder
 
@@ -30,8 +30,8 @@ def model(md5: str) -> released_model.Model:
 def test_a_whole_and_sealed_model_that_is_another_is_not_taken_from_the_remote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bytes
 ) -> None:
-    wanted = model(dvc_storage.folder_md5(sealed(tmp_path / "wanted", b"the right ones")))
-    monkeypatch.setattr(dvc_storage, "get", lambda _root, _path, target, **_: sealed(target, given))
+    wanted = model(storage.folder_md5(sealed(tmp_path / "wanted", b"the right ones")))
+    monkeypatch.setattr(storage, "get", lambda _root, _path, target, **_: sealed(target, given))
     if given == b"the right ones":
         released_model._fetch(tmp_path, wanted, tmp_path / "fetched")
         return
@@ -46,8 +46,8 @@ def test_a_list_that_leads_out_of_the_folder_is_refused_and_nothing_is_linked(tm
     listing = json.dumps([{"md5": digest, "relpath": name}]).encode()
     wanted = model(hashlib.md5(listing, usedforsecurity=False).hexdigest())
     for path, given in (
-        (dvc_storage.cached(tmp_path, digest), content),
-        (dvc_storage.cached(tmp_path, wanted.md5), listing),
+        (storage.cached(tmp_path, digest), content),
+        (storage.cached(tmp_path, wanted.md5), listing),
     ):
         path.parent.mkdir(parents=True)
         path.write_bytes(given)

@@ -15,7 +15,7 @@ from flow_fixtures import dvc
 from prefect.states import Failed
 from s3_fixtures import SECRET, as_user, believe_everybody, client
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.retraining import job
 from flows.running.processes import Children
@@ -35,12 +35,12 @@ def use(project: Path, url: str, *, endpoint: str = "") -> None:
 
 def push(project: Path) -> None:
     with Children() as children:
-        dvc_storage.push(project, print, children=children)
+        storage.push(project, print, children=children)
 
 
 def pull(project: Path) -> None:
     with Children() as children:
-        dvc_storage.pull(project, [], print, children=children)
+        storage.pull(project, [], print, children=children)
 
 
 def without_data(project: Path, clone: Path) -> Path:
@@ -152,10 +152,10 @@ def test_a_name_that_looks_like_an_option_is_a_path(tmp_path: Path):
     use(tmp_path, str(tmp_path / "store"))
     (tmp_path / "-R.csv").write_text("a,b\n")
     with Children() as children:
-        dvc_storage.add(tmp_path, "-R.csv", print, children=children)
-        dvc_storage.pull(tmp_path, ["-R.csv.dvc"], print, children=children)
-    assert not dvc_storage.changed_data(tmp_path, "-R.csv.dvc")
-    dvc_storage.get(tmp_path, "-R.csv", tmp_path / "copy", revision=None)
+        storage.add(tmp_path, "-R.csv", print, children=children)
+        storage.pull(tmp_path, ["-R.csv.dvc"], print, children=children)
+    assert not storage.changed_data(tmp_path, "-R.csv.dvc")
+    storage.get(tmp_path, "-R.csv", tmp_path / "copy", revision=None)
     assert (tmp_path / "copy").read_text() == "a,b\n"
 
 

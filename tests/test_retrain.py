@@ -19,7 +19,7 @@ from flow_fixtures import environment, eventually
 from prefect.states import State
 from retrain_project import make_retrain_project, more_rows
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.releases import releases
 from flows.retraining import proposals
 
@@ -200,11 +200,11 @@ def test_an_object_altered_in_the_cache_is_found_and_made_again_before_it_is_pro
     content = broken.read_bytes()
     alter(broken)
     commit_params(clone, "more resamples", evaluate__resamples=101)
-    assert [found.file for found in dvc_storage.altered(clone)] == [f"artifacts/models/baseline/{name}"]
+    assert [found.file for found in storage.altered(clone)] == [f"artifacts/models/baseline/{name}"]
     state = retrain(clone)
     assert state.name == "Proposed", state.message
     assert broken.read_bytes() == content
-    assert dvc_storage.altered(clone) == ()
+    assert storage.altered(clone) == ()
 
 
 def weights(clone: Path, lock: str) -> tuple[str, Path]:

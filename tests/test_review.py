@@ -22,7 +22,7 @@ from conftest import REPOSITORY, edit_params, run
 from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
-from flows.dvc import dvc_storage, planning
+from flows.dvc import planning, storage
 from flows.dvc.unrun import unrun
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
@@ -226,9 +226,9 @@ def test_what_cannot_be_had_is_one_note_and_nothing_is_asked_where_there_is_no_r
     shutil.rmtree(project / ".dvc/cache")
     shutil.rmtree(project / "artifacts/reliability")
     asked: list[str] = []
-    get = dvc_storage.get
+    get = storage.get
     monkeypatch.setattr(
-        dvc_storage, "get", lambda root, path, *more, **named: asked.append(path) or get(root, path, *more, **named)
+        storage, "get", lambda root, path, *more, **named: asked.append(path) or get(root, path, *more, **named)
     )
     run(project, "dvc", "remote", "modify", "store", "url", str(project / "nowhere"))
     found = gather(project, "main")

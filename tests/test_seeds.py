@@ -13,7 +13,7 @@ import yaml
 from conftest import TOPICS, edit_params, make_project, run
 
 from flows.experiments import seed_record, seeds
-from flows.experiments.experiments import checkout
+from flows.experiments.checkout import checkout
 from flows.review import metrics
 from flows.running.locks import lock_file, one_at_a_time
 from stages.core.paths import MODELS

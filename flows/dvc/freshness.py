@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.dvc.differences import changed_parameters
 from flows.dvc.locked import locked_stages
@@ -48,7 +48,7 @@ def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
         path = root / dep["path"]
         if not path.exists():
             yield f"{dep['path']} is missing"
-        elif dep.get("md5") != (f"{dvc_storage.folder_md5(path)}.dir" if path.is_dir() else dvc_storage.md5(path)):
+        elif dep.get("md5") != (f"{storage.folder_md5(path)}.dir" if path.is_dir() else storage.md5(path)):
             yield f"{dep['path']} changed"
 
 

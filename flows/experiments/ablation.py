@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.experiments.experiments import Log, checkout, seeds_of, spread
+from flows.experiments.checkout import Log, checkout, seeds_of, spread
 from stages.core.params.distill import SAME_WIDTH_LOSSES
 
 LABELS_ALONE = "student, labels alone"

@@ -17,7 +17,7 @@ from typing import Any
 
 from scipy.stats import t
 
-from flows.experiments.experiments import Checkout, Log, checkout, seeds_of, spread
+from flows.experiments.checkout import Checkout, Log, checkout, seeds_of, spread
 from flows.experiments.seed_record import fingerprint
 from flows.running import git
 from stages.core import machine

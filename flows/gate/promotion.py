@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from flows.gate.gate_limits import within
+from flows.gate.limits import within
 from flows.gate.same_rows import SHOWN, Pairs, pairs_of, plain, points
 from flows.gate.slice_losses import slices
 from flows.review.evidence import Anchor, Check, Decision, Outcome, Results, number

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.releases.model import model_of
 from flows.review.evidence import Results
 from flows.review.model_results import clean_texts, results
@@ -59,8 +59,8 @@ def _answers(released: Side, model: str, row_ids: np.ndarray) -> np.ndarray:
     # In the worktree, which is removed also after a run that was killed.
     with tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
         target = Path(folder, model)
-        dvc_storage.get(root, path, target, revision=revision)
-        if dvc_storage.folder_md5(target) != (released.hash_of(Paths(root).model(model)) or "").removesuffix(".dir"):
+        storage.get(root, path, target, revision=revision)
+        if storage.folder_md5(target) != (released.hash_of(Paths(root).model(model)) or "").removesuffix(".dir"):
             raise ValueError(
                 f"{path} of {revision[:7]} is not what dvc.lock says: its bytes changed. It judges nothing."
             )

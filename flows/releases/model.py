@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.dvc.locked import lock_of
 from flows.releases.tags import commit_of
@@ -47,7 +47,7 @@ def verify(root: Path, revision: str) -> None:
     model = _model(root, commit_of(root, revision))
     with tempfile.TemporaryDirectory(prefix="winnow-") as temporary:
         folder = Path(temporary) / "model"
-        if not _link_cached(dvc_storage.cache_folder(root), model, folder):
+        if not _link_cached(storage.cache_folder(root), model, folder):
             folder = Path(temporary) / "fetched"
             _fetch(root, model, folder)
         _check_manifest(model, folder)
@@ -116,7 +116,7 @@ def _link_cached(cache: Path, model: Model, folder: Path) -> bool:
 
     Raises ValueError for the first file that was altered.
     """
-    listing = dvc_storage.cached(cache, model.md5)
+    listing = storage.cached(cache, model.md5)
     if not listing.is_file():
         return False
     _require_hash(listing, model.md5.removesuffix(".dir"), f"the list of files of {model}")
@@ -125,7 +125,7 @@ def _link_cached(cache: Path, model: Model, folder: Path) -> bool:
         name, md5 = entry["relpath"], entry["md5"]
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ValueError(f"{model}: its list has the file '{name}', outside the folder. Do not use this commit.")
-        content = dvc_storage.cached(cache, md5).absolute()
+        content = storage.cached(cache, md5).absolute()
         if content.is_file():
             _require_hash(content, md5, f"{model.folder}/{name} of {model.commit[:7]}")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ def _link_cached(cache: Path, model: Model, folder: Path) -> bool:
 
 
 def _require_hash(path: Path, md5: str, what: str) -> None:
-    if dvc_storage.md5(path) != md5:
+    if storage.md5(path) != md5:
         raise ValueError(
             f"{what} is not what dvc.lock says: its bytes changed. It is not released. "
             f"Delete {path}; then `dvc fetch`, or `dvc repro`, gets it again."
@@ -146,7 +146,7 @@ def _require_hash(path: Path, md5: str, what: str) -> None:
 def _fetch(root: Path, model: Model, folder: Path) -> None:
     """Get the model folder of any commit by `dvc get`, from cache or default remote, without a checkout; rehash it."""
     try:
-        dvc_storage.get(root, model.folder, folder, revision=model.commit)
+        storage.get(root, model.folder, folder, revision=model.commit)
     except DvcError as error:
         said = str(error).removeprefix("dvc get: ").partition(" Having any troubles?")[0]
         advice = "Run `dvc push` where it was made, or `dvc repro` here."
@@ -154,7 +154,7 @@ def _fetch(root: Path, model: Model, folder: Path) -> None:
             f"{model} is not in DVC's cache, and the DVC remote does not give it: {said}. "
             f"{COMMIT_FIRST if has_newer(root, model.commit) else advice}"
         ) from None
-    if dvc_storage.folder_md5(folder) != model.md5.removesuffix(".dir"):  # DVC's own list need not be here
+    if storage.folder_md5(folder) != model.md5.removesuffix(".dir"):  # DVC's own list need not be here
         _check_manifest(model, folder)  # which names the file, where it can
         raise ValueError(
             f"{model}, as the DVC remote has it, is not what dvc.lock says: its bytes changed. It is not released. "

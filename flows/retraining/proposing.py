@@ -16,7 +16,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.gate.rejudged import rejudged
 from flows.gate.same_rows import SHOWN
 from flows.releases import released_data, releases
@@ -104,7 +104,7 @@ def _why(decision: Decision | None) -> str:
 @task(**NETWORK, task_run_name="send data")
 def send_data(job: Job) -> None:
     """Send data and models to the DVC remote, before any branch names them."""
-    dvc_storage.push(job.worktree, get_run_logger().info, children=job.children)
+    storage.push(job.worktree, get_run_logger().info, children=job.children)
 
 
 @task(**NETWORK, task_run_name="send branch")

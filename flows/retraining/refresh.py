@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.dvc.edits import set_values
 from flows.retraining.proposals import GATE
 from flows.running import git
@@ -91,7 +91,7 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log)
     for name in names:
         refuse_link(Path(name), root)
     names = [name for name in names if (root / name).is_file()]
-    dvc_storage.remove(worktree / path)
+    storage.remove(worktree / path)
     for name in names:
         _copy(root, worktree, Path(name))
     # Files that git tracks in an ignored folder were added by force, so they are part of the proposal.
@@ -105,7 +105,7 @@ def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Chi
     before = (worktree / pointer).read_bytes()
     data = pointer.with_suffix("")
     if _yaml(worktree / pointer).get("deps"):
-        dvc_storage.update(worktree, str(pointer), log, children=children)
+        storage.update(worktree, str(pointer), log, children=children)
         if (worktree / pointer).read_bytes() != before:
             yield f"{data}: its source has other data"
         return
@@ -113,9 +113,9 @@ def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Chi
     if changed and (root / pointer).is_file():
         _copy(root, worktree, pointer)  # `dvc add` was done, and not committed
     refuse_links(data, root)  # `dvc add` follows them
-    if (root / data).exists() and dvc_storage.changed_data(root, str(pointer)):
+    if (root / data).exists() and storage.changed_data(root, str(pointer)):
         _copy(root, worktree, data)
-        dvc_storage.add(worktree, str(data), log, children=children)
+        storage.add(worktree, str(data), log, children=children)
         digest = _yaml(worktree / pointer)["outs"][0]["md5"]
         if git.read(root, "log", "--format=%h", "-n1", f"-S{digest}", "HEAD", "--", str(pointer), **LITERAL):
             raise ValueError(
@@ -145,7 +145,7 @@ def _copy(root: Path, worktree: Path, path: Path) -> None:
     refuse_links(path, root)
     refuse_link(path.parent, worktree)
     source, target = root / path, worktree / path
-    dvc_storage.remove(target)
+    storage.remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, symlinks=False)  # the only links left are those to DVC's cache

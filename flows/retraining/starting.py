@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.releases.releases import Release
 from flows.retraining import proposal_files, proposals
 from flows.retraining.job import Job
@@ -19,7 +19,7 @@ def check_clone(root: Path) -> None:
         raise ValueError(
             f"{root}: no commit yet, so there is nothing to start from. `git add` your files, `git commit`."
         )
-    if not dvc_storage.has_remote(root):
+    if not storage.has_remote(root):
         raise ValueError(
             "no DVC remote is set, so nobody could get a proposal's data. Set one: dvc remote add --default NAME URL."
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.running import git
 from stages.core.yaml_text import parse
@@ -76,11 +76,11 @@ class Side:
         if name not in self._hashes:
             self._unread[name] = "dvc.lock does not know it"
             return None
-        if (found := dvc_storage.at_hand(self.root, name, self._hashes[name])) is not None:
+        if (found := storage.at_hand(self.root, name, self._hashes[name])) is not None:
             return found
         if self._refusal is None:
             try:
-                return dvc_storage.content(self.root, name, self._hashes[name], revision=self.commit)
+                return storage.content(self.root, name, self._hashes[name], revision=self.commit)
             except (OSError, DvcError) as error:
                 self._asked.append(f"{str(error).removesuffix('.')}; nothing more was asked for")
         self._unread[name] = str(self._refusal)
@@ -93,7 +93,7 @@ class Side:
 
     @functools.cached_property
     def _has_remote(self) -> bool:
-        return dvc_storage.has_remote(self.root)
+        return storage.has_remote(self.root)
 
     @functools.cached_property
     def lock(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.dvc import dvc_storage
+from flows.dvc import storage
 from flows.running import git
 from flows.running.root import worktrees_folder
 
@@ -30,7 +30,7 @@ def worktree(root: Path, revision: str) -> Iterator[Path]:
         project = top / git.read(root, "rev-parse", "--show-prefix")
         local = project / ".dvc/config.local"
         local.touch(mode=0o600)  # credentials of remotes go along
-        local.write_text(dvc_storage.shared_configuration(root), encoding="utf-8")
+        local.write_text(storage.shared_configuration(root), encoding="utf-8")
         yield project
     finally:
         _remove_all(root, home)
