@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -210,11 +209,10 @@ def test_the_verdict_is_in_words_and_a_sign(open_page: Open, tmp_path: Path, out
 
 
 @pytest.mark.parametrize("labels", [2, 77])
-def test_matrices_of_few_and_of_many_labels_are_drawn_at_once(open_page: Open, tmp_path: Path, labels: int) -> None:
-    path = write(example_review(labels), tmp_path)
-    started = time.perf_counter()
-    page = open_page(path)
-    assert time.perf_counter() - started < 3 * 2  # three seconds, on a machine that does something else too
+def test_of_the_matrix_of_few_and_of_many_labels_only_cells_that_differ_are_drawn(
+    open_page: Open, tmp_path: Path, labels: int
+) -> None:
+    page = open_page(write(example_review(labels), tmp_path))
     assert page.locator(".panel:visible .chart").count() == 1
     before, after = (dict(shares(confusion(label_names(labels), *of))) for of in ((0.557, 3), (0.563, 12)))
     changed = {pair for pair in before.keys() | after.keys() if before.get(pair, 0) != after.get(pair, 0)}
