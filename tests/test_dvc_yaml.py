@@ -49,10 +49,6 @@ def stages() -> Iterator[tuple[str, str, dict[str, Any]]]:
 STAGES = {address: (module, definition) for address, module, definition in stages()}
 
 
-def code_with(student: str) -> Code:
-    return Code(REPOSITORY, {**PARAMS, "distill": {**PARAMS["distill"], "family": student}})
-
-
 def code_of(deps: list[str]) -> Iterator[str]:
     """The files of code among the deps; a folder of code stands for all in it."""
     for dep in deps:
@@ -65,16 +61,80 @@ def code_of(deps: list[str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("student", ["encoder", "bilstm"])
 @pytest.mark.parametrize("address", STAGES)
-def test_deps_are_the_import_closure(address: str, student: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deps_hold_the_import_closure(address: str, student: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PARAMS["distill"], "family", student)
     name, definition = next(one[1:] for one in stages() if one[0] == address)
-    code = code_with(student)
-    needed = code.of_stage(name, *code_deps.RUN_BY.get(address.partition("@")[2], []))
-    assert set(code_of(definition["deps"])) == {code.filled(path) for path in needed}
+    loaded = [*code_deps.LOADED.get(name, []), *code_deps.RUN_BY.get(address.partition("@")[2], [])]
+    files = [REPOSITORY / "stages" / resolved(path, {}, "") for path in loaded]
+    reached = Code(REPOSITORY).closure(REPOSITORY / f"stages/{name}.py", *files)
+    needed = {path.relative_to(REPOSITORY).as_posix() for path in reached}
+    assert needed - set(code_of(definition["deps"])) == set()
+
+
+@pytest.mark.parametrize("name", DVC["stages"])
+def test_the_script_knows_of_every_plugin_that_a_stage_loads_by_name(name: str) -> None:
+    files = [REPOSITORY / f"stages/{name}.py", *([REPOSITORY / "stages/programs/timing.py"] * (name == "profile"))]
+    wanted = {template for file in files for template in loaded_by_name(ast.parse(file.read_text(encoding="utf-8")))}
+    assert [options for options in wanted if not set(options) & set(code_deps.LOADED.get(name, []))] == []
+
+
+def loaded_by_name(tree: ast.Module) -> Iterator[tuple[str, ...]]:
+    """Of each plug-in that a file loads the templates of which dvc.yaml must have one."""
+    tables = {
+        "SOURCES": (code_deps.SOURCE,), "FAMILIES": (code_deps.TEACHER, code_deps.STUDENT),
+        "QUANTIZERS": (f"{code_deps.BACKEND}/quantizer.py",), "COSTS": ("measures/speed.py",),
+        "ANSWERS": ("measures/quality.py",),
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in {f"stages.{package}" for package in TABLES}:
+            yield from (tables[alias.name] for alias in node.names if alias.name in tables)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "plugins.part":
+            yield (f"tasks/${{task}}/{ast.literal_eval(node.args[2])}.py",)
 
 
 def test_dvc_yaml_is_as_the_script_writes_it() -> None:
     assert code_deps.written(REPOSITORY) == (REPOSITORY / "dvc.yaml").read_text(encoding="utf-8")
+
+
+STAGE_DEPS = {"first": ["stages/new.py"], "more-of": ["stages/b.py"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("  first:\n    deps:\n      - data\n      - stages/old.py\n    outs: [x]\n",
+         "  first:\n    deps:\n      - data\n      - stages/new.py\n    outs: [x]\n"),
+        ("  first:  # a comment\n    deps:\n      - stages/old.py\n",
+         "  first:  # a comment\n    deps:\n      - stages/new.py\n"),
+        ("  first:\n    deps:\n      - data\n  more-of:\n    deps:  # all\n      - stages/old.py\n",
+         "  first:\n    deps:\n      - data\n      - stages/new.py\n  more-of:\n    deps:  # all\n      - stages/b.py\n"),
+        ("  first:\n    deps:\n      - data\n      # why\n      - stages/old.py\n\nplots:\n  - x\n",
+         "  first:\n    deps:\n      - data\n      # why\n      - stages/new.py\n\nplots:\n  - x\n"),
+        ("  unknown:\n    deps:\n      - stages/old.py\n", "  unknown:\n    deps:\n      - stages/old.py\n"),
+    ],
+)  # fmt: skip
+def test_the_script_writes_each_stages_own_code_and_leaves_the_rest(before: str, after: str) -> None:
+    assert [*code_deps._lines(before.splitlines(), STAGE_DEPS)] == after.splitlines()
+
+
+@pytest.mark.parametrize("check", [["--check"], []])
+def test_what_is_stale_is_said_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: list[str]) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    shutil.copytree(REPOSITORY / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".dvc").mkdir()
+    path = tmp_path / "dvc.yaml"
+    right = path.read_text()
+    stale = right.replace("      - stages/compare.py\n", "")
+    path.write_text(stale)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["code_deps", *check])
+    if check:
+        with pytest.raises(SystemExit, match=r"is not what the stages import\. Run: make deps"):
+            code_deps.main()
+    else:
+        code_deps.main()
+    assert path.read_text() == (stale if check else right)
 
 
 def test_the_script_puts_in_what_a_stage_imports_and_takes_out_what_it_does_not(tmp_path: Path) -> None:
@@ -208,7 +268,8 @@ def test_flows_see_of_the_stages_only_what_is_light() -> None:
                 path
             )
             if parts[0] == "stages" and len(parts) > 1:
-                assert parts[1] in TABLES or any(within(module, light) for light in LIGHT), (path, module)
+                is_table = parts[1] in TABLES and (len(parts) == 2 or parts[2].isupper())
+                assert is_table or any(within(module, light) for light in LIGHT), (path, module)
 
 
 def test_contributing_names_what_flows_may_see_and_files_that_there_are() -> None:

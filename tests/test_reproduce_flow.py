@@ -172,7 +172,7 @@ def test_by_force_the_named_stage_runs_and_what_follows_only_where_it_came_out_o
     assert planning.plan(finished).reasons == {}
 
 
-TEXT_PAIR = """
+TWO_STAGES = """
 stages:
   first: {cmd: "python pair.py first %(patience)s", outs: [first.json]%(meta)s}
   second: {cmd: "python pair.py second %(patience)s", outs: [second.json]%(meta)s}
@@ -195,7 +195,7 @@ def test_light_stages_run_together_and_heavy_ones_never_share_cores(project: Pat
         pytest.skip("one core: nothing can run together here")
     meta = ", meta: {cores: 1}" if light else ""
     patience = 60 if light else 6  # that each waits for the other: what is to be together may be slow to start
-    (project / "dvc.yaml").write_text(TEXT_PAIR % {"meta": meta, "patience": patience})
+    (project / "dvc.yaml").write_text(TWO_STAGES % {"meta": meta, "patience": patience})
     (project / "pair.py").write_text(PAIR_SCRIPT)
     assert run_flow(project).is_completed()
     first, second = (json.loads((project / f"{name}.json").read_text()) for name in ("first", "second"))

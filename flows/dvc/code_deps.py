@@ -13,14 +13,18 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flows.dvc.locked import read_yaml
 from flows.running.root import find_root
+from stages.backends import QUANTIZERS
 from stages.core.paths import MODELS
 from stages.measures import ANSWERS, COSTS
+from stages.models import FAMILIES
+from stages.sources import SOURCES
+from stages.tasks import TASKS
 
 TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
 SOURCE = "sources/${ingest.source}.py"
@@ -28,6 +32,11 @@ ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task}}/{part}.py" for part in 
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 RUNNERS = ["backends/pytorch/runner.py", "backends/tfidf/runner.py", f"{BACKEND}/runner.py"]
+# The values of a parameter that names a plug-in.
+PLUGINS = {
+    "ingest.source": SOURCES, "task": TASKS, "model.family": FAMILIES, "distill.family": FAMILIES,
+    "quantize.backend": QUANTIZERS,
+}  # fmt: skip
 # The modules that each stage loads by a name in params.yaml or in the code, rather than by an import.
 LOADED = {
     "ingest": [SOURCE, *(f"reading/{name}.py" for name in ("lines", "records", "storage", "values"))],  # for `files`
@@ -59,20 +68,9 @@ RUN_BY = {
 
 
 class Code(NamedTuple):
-    """The code of a project, and the values that name plug-ins."""
+    """The code of a project."""
 
     root: Path
-    params: Mapping[str, Any]
-
-    def filled(self, text: str) -> str:
-        """The text with params.yaml's values in the place of ${...}."""
-        return re.sub(r"\$\{([\w.]+)\}", lambda name: str(self._value(name[1])), text)
-
-    def _value(self, dotted: str) -> Any:
-        value: Any = self.params
-        for part in dotted.split("."):
-            value = value[part]
-        return value
 
     def closure(self, *start: Path) -> set[Path]:
         """The files, and all that they import of `stages`, less the name tables."""
@@ -90,11 +88,26 @@ class Code(NamedTuple):
         return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
     def of_stage(self, name: str, *loaded: str) -> set[str]:
-        """The code that a stage depends on, as dvc.yaml names it; `loaded` beside what it always loads by name."""
-        named = [f"stages/{path}" for path in [*LOADED.get(name, []), *loaded]]
-        by_name = {self.filled(path) for path in named}
-        files = self.closure(self.root / f"stages/{name}.py", *(self.root / path for path in by_name))
-        return {path.relative_to(self.root).as_posix() for path in files} - by_name | {*named}
+        """The code that a stage depends on, as dvc.yaml names it; `loaded` beside the plug-ins in LOADED.
+
+        Imports of every plug-in that params.yaml might name are among it, so that it is the same whatever it names.
+        """
+        own, templates = self.root / f"stages/{name}.py", [*LOADED.get(name, []), *loaded]
+        found = self.closure(own)
+        for template in templates:
+            for file in self._fitting(template):
+                found |= self.closure(file) - {file}
+        return {self._named(path) for path in found} | {f"stages/{template}" for template in templates}
+
+    def _fitting(self, template: str) -> list[Path]:
+        """The files of a template for each value that params.yaml might give."""
+        values = PLUGINS.get(next(iter(re.findall(r"\$\{([\w.]+)\}", template)), ""), ("",))
+        paths = (self.root / "stages" / re.sub(r"\$\{[\w.]+\}", value, template) for value in values)
+        return [path for path in paths if path.is_file()]
+
+    def _named(self, path: Path) -> str:
+        """A path as dvc.yaml has it: a task's own files by the parameter that names the task."""
+        return re.sub(r"^stages/tasks/\w+/", "stages/tasks/${task}/", path.relative_to(self.root).as_posix())
 
 
 def imports(path: Path) -> set[str]:
@@ -127,7 +140,7 @@ def is_name_table(path: Path) -> bool:
 
 def code_deps(root: Path) -> dict[str, list[str]]:
     """The code of each stage of dvc.yaml, as its `deps` name it, sorted."""
-    code = Code(root, read_yaml(root / "params.yaml"))
+    code = Code(root)
     stages = read_yaml(root / "dvc.yaml")["stages"]
     return {
         name: sorted(_folded(_of_all_models(code) if name == "evaluate" else code.of_stage(name), code))
@@ -148,33 +161,35 @@ def _folded(found: set[str], code: Code) -> set[str]:
         files -= {f"{folder}/__init__.py"}
         if files <= found:
             found = (found - files) | {folder}
-    backend = f"stages/{BACKEND}"
-    if f"{backend}/quantizer.py" in found:
-        found = {path for path in found if not path.startswith((f"{backend}/", f"{code.filled(backend)}/"))} | {backend}
+    if f"stages/{BACKEND}/quantizer.py" in found:
+        beneath = (f"stages/{BACKEND}/", *(f"stages/backends/{name}/" for name in QUANTIZERS))
+        found = {path for path in found if not path.startswith(beneath)} | {f"stages/{BACKEND}"}
     return found
 
 
 def written(root: Path) -> str:
     """dvc.yaml with the code of its stages as it is now; data, parameters and comments stay."""
     deps = code_deps(root)
-    lines = iter((root / "dvc.yaml").read_text(encoding="utf-8").splitlines())
+    lines = (root / "dvc.yaml").read_text(encoding="utf-8").splitlines()
     return "".join(f"{line}\n" for line in _lines(lines, deps))
 
 
-def _lines(lines: Iterator[str], deps: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    stage, pad = "", None
+def _lines(lines: Iterable[str], deps: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The lines of dvc.yaml with the code of each list of `deps` as it is now, at its end."""
+    stage, of, pad = "", "", None  # the stage whose lines these are, and that of the list that is open
     for line in lines:
-        named = re.fullmatch(r"  (\w+):", line)
-        stage = named[1] if named else stage
-        is_entry = pad is not None and line.startswith(f"{pad}  - ")
-        if pad is not None and not is_entry:  # the list is at its end
-            yield from (f"{pad}  - {path}" for path in deps[stage])
+        if pad is not None and not line.startswith((f"{pad}  - ", f"{pad}  #")):  # the list is at its end
+            yield from (f"{pad}  - {path}" for path in deps[of])
             pad = None
-        if is_entry and line.strip().removeprefix("- ").startswith(("stages/", "${item.")):
+        if named := re.fullmatch(r"  ([^\s#:-][^\s#:]*):\s*(#.*)?", line):
+            stage = named[1]
+        if pad is not None and re.match(r"\s*- (stages/|\$\{item\.)", line):
             continue
         yield line
-        if re.fullmatch(r" +deps:", line) and stage in deps:
-            pad = line.partition("deps:")[0]
+        if stage in deps and (opened := re.fullmatch(r"( +)deps:\s*(#.*)?", line)):
+            pad, of = opened[1], stage
+    if pad is not None:
+        yield from (f"{pad}  - {path}" for path in deps[of])
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ class Ready:
     def __enter__(self) -> Ready:
         return self
 
-    def __exit__(self, *error_of: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         with self._lock:
             left, self._next, self._uses = self._next, None, 0
         if left is not None:
