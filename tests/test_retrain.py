@@ -111,6 +111,9 @@ def test_a_proposal_that_the_gate_passes_can_be_released_at_once_and_taken_back(
     assert now != first
     assert git(clone.parent / "origin.git", "rev-parse", "main") == now.revision
     assert git(clone, "rev-parse", "main") == first.revision, "the branch here is checked out, and stays"
+    said = git(clone, "show", "--no-patch", "--format=%b", now.revision)
+    assert first.version in said, "the review names the release that it is against"
+    assert first.revision not in said
     again = retrain(clone)
     assert (again.name, again.message) == ("Skipped", "nothing new: no stage of main would run")
     assert releases.rollback(clone) == first

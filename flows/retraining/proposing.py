@@ -8,6 +8,7 @@ Annotations are objects here: Prefect sends the flow to another process, where t
 """
 
 import contextlib
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def _review(job: Job) -> Review:
     """The review against the release, or else against the commit that the run started from."""
     released = job.released.revision if job.released else None
     judge = rejudged(job.worktree, released) if released else (lambda _: None)
-    return gather(job.worktree, released or job.start, released=judge, again=partial(rejudged, job.worktree))
+    found = gather(job.worktree, released or job.start, released=judge, again=partial(rejudged, job.worktree))
+    name = job.released.version if job.released else job.start[:7]  # nobody knows a commit by its forty digits
+    return dataclasses.replace(found, base=dataclasses.replace(found.base, name=name))
 
 
 def _headline(found: Review) -> str:
