@@ -19,9 +19,9 @@ import record
 
 from flows.dvc import reproducing
 from flows.dvc.edits import set_values
+from flows.dvc.worktrees import worktree
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.processes import Children
-from flows.running.worktrees import worktree
 from stages.backends.runners import open_runner
 from stages.core.files import read_json
 from stages.core.params.file import load_params

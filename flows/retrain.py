@@ -16,6 +16,7 @@ from prefect.states import Cancelled, Failed, State
 from flows.dvc import planning, storage
 from flows.dvc.command import DvcError
 from flows.dvc.locked import definitions
+from flows.dvc.worktrees import worktree
 from flows.releases import released_data, releases, tags
 from flows.reproduce import STAGE_RUNNER, conclude, run_stages
 from flows.retraining import proposing, starting
@@ -28,7 +29,6 @@ from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise
 from flows.running.root import here, retraining_in
-from flows.running.worktrees import worktree
 from flows.serving.schedules import superseded
 from flows.serving.temporary import start_server_deaf_to_ctrl_c
 

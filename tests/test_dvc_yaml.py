@@ -289,6 +289,13 @@ def test_stages_and_flows_hold_nothing_beside_their_rooms_and_contributing_names
     assert [room for room in rooms if f"`{room.relative_to(REPOSITORY).as_posix()}`" not in page] == []
 
 
+def test_the_lowest_rooms_of_flows_know_only_those_beneath() -> None:
+    for room, beneath in (("running", ["running"]), ("dvc", ["dvc", "running"])):
+        for path in (REPOSITORY / "flows" / room).glob("*.py"):
+            known = {module.split(".")[1] for module in imports(path) if re.match(r"flows\.[a-z]", module)}
+            assert known <= {*beneath}, path
+
+
 def test_plugin_packages_hold_their_name_table_and_nothing_else() -> None:
     for package in TABLES:
         assert is_name_table(REPOSITORY / "stages" / package / "__init__.py"), package

@@ -23,13 +23,13 @@ from review_fixtures import example_review
 from review_project import change, make_review_project, review
 
 from flows.dvc import planning, storage
-from flows.dvc.unrun import unrun
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
 from flows.review.evidence import Decision, MetricChange, Results, StageChange, without_texts
 from flows.review.markdown import between, escape, value
 from flows.review.page.page import render
 from flows.review.pull_request import MARK, as_markdown, stopped
+from flows.review.unrun import unrun
 from stages.core.params.file import load_params
 
 

@@ -1,1 +1,1 @@
-"""The graph of dvc.yaml and its storage: what has run, what would run, and what DVC keeps."""
+"""The graph of dvc.yaml and its storage: its state and plan, DVC's cache and remotes, checkouts that share them."""

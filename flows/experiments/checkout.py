@@ -16,11 +16,11 @@ from typing import Any
 
 from flows.dvc import reproducing
 from flows.dvc.edits import set_values
+from flows.dvc.worktrees import worktree
 from flows.retraining.refresh import inputs_of, not_here
 from flows.running import git
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.processes import Children
-from flows.running.worktrees import worktree
 from stages.core.params.file import Params, load_params
 
 Log = Callable[[str], object]

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from flows.dvc.command import DvcError
-from flows.dvc.unrun import Unrun, unrun
 from flows.gate.anchor import Answers, anchor_of
 from flows.gate.promotion import decide
 from flows.releases.model import model_of
@@ -37,6 +36,7 @@ from flows.review.evidence import (
 )
 from flows.review.model_results import clean_texts, on_common_rows, results
 from flows.review.side import Side
+from flows.review.unrun import Unrun, unrun
 from flows.running import git
 from stages.core.params.file import Params, load_params
 from stages.core.paths import MODELS, Paths

@@ -1,1 +1,1 @@
-"""The base of every run: git, child processes, locks, checkouts, cores, and logs without secrets."""
+"""The base of every run: git, child processes, locks, cores, progress, and logs without secrets."""

@@ -6,6 +6,7 @@ Source of the details: Prefect 3.8.8.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import signal
 import time
@@ -14,13 +15,15 @@ from uuid import UUID
 
 from flows import HEARTBEAT_SECONDS
 from flows.serving.schedules import settle_missed
-from flows.serving.server import connect, log
+from flows.serving.server import connect
 
 # Prefect is imported inside the functions: `connect` decides about its settings.
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.runner import Runner
     from prefect.schedules import Schedule
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
 GRACE_SECONDS = 30.0  # as the runner's own

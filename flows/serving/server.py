@@ -6,7 +6,6 @@ Source of the details: Prefect 3.8.8.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import sys
@@ -19,7 +18,6 @@ from flows.serving import passwords
 # Prefect is imported inside the functions: `connect` decides about its settings.
 HOST = "127.0.0.1"
 PORT = 4200
-log = logging.getLogger(__name__)
 
 
 def start_server(folder: Path, port: int = PORT) -> NoReturn:
