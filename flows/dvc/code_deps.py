@@ -14,8 +14,8 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from flows.dvc.locked import read_yaml
 from flows.running.root import find_root
@@ -31,7 +31,14 @@ SOURCE = "sources/${ingest.source}.py"
 ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task}}/{part}.py" for part in ("encoding", "learning", "answers"))
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
-RUNNERS = ["backends/pytorch/runner.py", "backends/tfidf/runner.py", f"{BACKEND}/runner.py"]
+# The files that run a model, by the model; of `evaluate` they stand beside its name in dvc.yaml, in `foreach`.
+RUN_BY = {
+    "baseline": ["backends/tfidf/runner.py"],
+    "teacher": ["backends/pytorch/runner.py", TEACHER],
+    "student": ["backends/pytorch/runner.py", STUDENT],
+    "pruned": ["backends/pytorch/runner.py", STUDENT],
+    "quantized": [f"{BACKEND}/runner.py"],
+}
 # The values of a parameter that names a plug-in.
 PLUGINS = {
     "ingest.source": SOURCES, "task": TASKS, "model.family": FAMILIES, "distill.family": FAMILIES,
@@ -39,7 +46,7 @@ PLUGINS = {
 }  # fmt: skip
 # The modules that each stage loads by a name in params.yaml or in the code, rather than by an import.
 LOADED = {
-    "ingest": [SOURCE, *(f"reading/{name}.py" for name in ("lines", "records", "storage", "values"))],  # for `files`
+    "ingest": [SOURCE],
     "clean": RULES,
     "tokenize": [ENCODING],
     "baseline": ["cleaning/stop_words.py"],
@@ -53,24 +60,18 @@ LOADED = {
     ],
     "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
     "profile": [
-        "programs/timing.py", *RULES, *(f"measures/{name}.py" for name in COSTS), TEACHER, STUDENT, *RUNNERS,
+        "programs/timing.py", *RULES, *(f"measures/{name}.py" for name in COSTS), *chain(*RUN_BY.values()),
     ],
 }  # fmt: skip
 FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage depends on all of them
-# Of `evaluate` the files that run a model, by the model: in dvc.yaml they stand beside its name, in `foreach`.
-RUN_BY = {
-    "baseline": ["backends/tfidf/runner.py"],
-    "teacher": ["backends/pytorch/runner.py", TEACHER],
-    "student": ["backends/pytorch/runner.py", STUDENT],
-    "pruned": ["backends/pytorch/runner.py", STUDENT],
-    "quantized": [f"{BACKEND}/runner.py"],
-}
 
 
-class Code(NamedTuple):
-    """The code of a project."""
+class Code:
+    """The code of the project at `root`; each file is read once."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._imported: dict[Path, list[Path]] = {}
 
     def closure(self, *start: Path) -> set[Path]:
         """The files, and all that they import of `stages`, less the name tables."""
@@ -80,30 +81,33 @@ class Code(NamedTuple):
             path = todo.pop()
             if path not in seen:
                 seen.add(path)
-                todo += filter(None, (self._file_of(name) for name in imports(path) if name.startswith("stages")))
+                todo += self._imports_of(path)
         return {path for path in seen if not is_name_table(path)}
 
-    def _file_of(self, module: str) -> Path | None:
-        path = self.root / module.replace(".", "/")
-        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    def _imports_of(self, path: Path) -> list[Path]:
+        if path not in self._imported:
+            modules = (name.replace(".", "/") for name in imports(path) if name.startswith("stages"))
+            files = (self.root / name for module in modules for name in (f"{module}.py", f"{module}/__init__.py"))
+            self._imported[path] = [file for file in files if file.is_file()]
+        return self._imported[path]
 
     def of_stage(self, name: str, *loaded: str) -> set[str]:
         """The code that a stage depends on, as dvc.yaml names it; `loaded` beside the plug-ins in LOADED.
 
-        Imports of every plug-in that params.yaml might name are among it, so that it is the same whatever it names.
+        It has the imports of every plug-in that params.yaml could name, so it does not depend on which one it names.
         """
-        own, templates = self.root / f"stages/{name}.py", [*LOADED.get(name, []), *loaded]
-        found = self.closure(own)
+        templates = [*LOADED.get(name, []), *loaded]
+        found = self.closure(self.root / f"stages/{name}.py")
         for template in templates:
-            for file in self._fitting(template):
+            for file in self._files_of(template):
                 found |= self.closure(file) - {file}
         return {self._named(path) for path in found} | {f"stages/{template}" for template in templates}
 
-    def _fitting(self, template: str) -> list[Path]:
-        """The files of a template for each value that params.yaml might give."""
-        values = PLUGINS.get(next(iter(re.findall(r"\$\{([\w.]+)\}", template)), ""), ("",))
-        paths = (self.root / "stages" / re.sub(r"\$\{[\w.]+\}", value, template) for value in values)
-        return [path for path in paths if path.is_file()]
+    def _files_of(self, template: str) -> list[Path]:
+        """The files that a template stands for, one for each plug-in that params.yaml could name."""
+        parameter = re.search(r"\$\{([\w.]+)\}", template)
+        names = [template] if parameter is None else [template.replace(parameter[0], n) for n in PLUGINS[parameter[1]]]
+        return [path for path in (self.root / "stages" / name for name in names) if path.is_file()]
 
     def _named(self, path: Path) -> str:
         """A path as dvc.yaml has it: a task's own files by the parameter that names the task."""
@@ -130,11 +134,10 @@ def imports(path: Path) -> set[str]:
 
 def is_name_table(path: Path) -> bool:
     """Whether the file is an __init__.py with at most a docstring and dicts of names to "module:attribute"."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
     return path.name == "__init__.py" and all(
         (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict))
-        for node in body
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
     )
 
 
@@ -142,10 +145,8 @@ def code_deps(root: Path) -> dict[str, list[str]]:
     """The code of each stage of dvc.yaml, as its `deps` name it, sorted."""
     code = Code(root)
     stages = read_yaml(root / "dvc.yaml")["stages"]
-    return {
-        name: sorted(_folded(_of_all_models(code) if name == "evaluate" else code.of_stage(name), code))
-        for name in stages
-    }
+    found = {name: _of_all_models(code) if name == "evaluate" else code.of_stage(name) for name in stages}
+    return {name: sorted(_folded(files, root)) for name, files in found.items()}
 
 
 def _of_all_models(code: Code) -> set[str]:
@@ -154,10 +155,10 @@ def _of_all_models(code: Code) -> set[str]:
     return {*shared, *(f"${{item.{slot}}}" for slot in ("batching", "family", "runner"))}
 
 
-def _folded(found: set[str], code: Code) -> set[str]:
+def _folded(found: set[str], root: Path) -> set[str]:
     """The files, with a folder in place of its files: those of backends that quantize, and those of FOLDERS."""
     for folder in FOLDERS:
-        files = {path.relative_to(code.root).as_posix() for path in (code.root / folder).glob("*.py")}
+        files = {path.relative_to(root).as_posix() for path in (root / folder).glob("*.py")}
         files -= {f"{folder}/__init__.py"}
         if files <= found:
             found = (found - files) | {folder}
