@@ -159,8 +159,8 @@ def read_in_windows(params: Params, paths: Paths) -> dict[tuple[int, int], tuple
 
     Nothing for pairs, which are not read so.
     """
-    encoding: TaskEncoding = plugins.part(TASKS, params.task, "encoding", key="task")
-    learning: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
+    encoding: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
+    learning: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     columns = read_split(paths.clean, "validation").to_pydict()
     if TEXT_PAIR in columns:
         return {}

@@ -393,7 +393,7 @@ def texts_and_task(params: Params, paths: Paths) -> tuple[pa.Table, Any, dict[st
     tokenizer = load_tokenizer(params.model)
     tokenizer.backend_tokenizer.no_padding()  # as the stage does
     arguments = {"tokenizer": tokenizer, "labels": labels, "max_tokens": params.tokenize.max_tokens, "stride": None}
-    return table, plugins.part(TASKS, params.task, "encoding", key="task"), arguments
+    return table, plugins.part(TASKS, params.task.name, "encoding", key="task.name"), arguments
 
 
 def tokenize(params: Params, paths: Paths) -> Prepared:

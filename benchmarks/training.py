@@ -91,7 +91,7 @@ def measure(way: str) -> None:
     data = open_training_data(paths)
     labels = read_json(paths.tokens / "labels.json")["labels"]
     family: Any = plugins.load(FAMILIES, params.model.family, key="model.family")
-    task: Any = plugins.part(TASKS, params.task, "learning", key="task")
+    task: Any = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     torch.manual_seed(params.seed)
     model = family.build(locate(params.model), params.model, len(labels))
     kind = next((kind for name, kind in (("trainer", trainer), ("bare", bare)) if way.startswith(name)), finetune)

@@ -42,7 +42,7 @@ def cache_logits(params: Params, paths: Paths) -> None:
 
     Raises ValueError where cache_logits.layers names a layer that the teacher does not have.
     """
-    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     family: Family = plugin_of(paths.model("teacher"), "family", FAMILIES)
     teacher = family.open(paths.model("teacher")).to(own_device())
     data = open_training_data(paths, transfer=True)

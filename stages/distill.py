@@ -35,7 +35,7 @@ def distill(params: Params, paths: Paths) -> None:
     that the teacher does not have, distill.hidden_size is no width for the model, or distill.losses wants vectors that
     cache_logits did not keep.
     """
-    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     plugins.check(dict.fromkeys(task.families), params.distill.family, key="distill.family")
     if faults := list(faults_of_student(params)):  # of later stages too, before the time to train is spent
         raise ValueError("\n".join(faults))
@@ -50,7 +50,7 @@ def distill(params: Params, paths: Paths) -> None:
     checkpoints = open_checkpoints(
         paths.checkpoints("student"),
         [
-            *(params.seed, params.task, params.model.model_dump(mode="json")),
+            *(params.seed, params.task.name, params.model.model_dump(mode="json")),
             *(params.distill.model_dump(mode="json"), resolve_precision(params.distill.precision)),
         ],
         [paths.tokens, folder, paths.logits],

@@ -40,11 +40,11 @@ def finetune(params: Params, paths: Paths) -> None:
     Raises ValueError for an unknown family or task, where training goes wrong, and, before training, where the stages
     `cache_logits`, `distill` and `prune` could not treat the model as they are to.
     """
-    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     if params.model.family not in task.families:
         raise ValueError(
-            f"params.yaml: model.family is '{params.model.family}'. Allowed for task '{params.task}':"
+            f"params.yaml: model.family is '{params.model.family}'. Allowed for task '{params.task.name}':"
             f" {', '.join(sorted(task.families))}."
         )
     data, labels = open_training_data(paths), read_json(paths.tokens / "labels.json")["labels"]
@@ -56,7 +56,7 @@ def finetune(params: Params, paths: Paths) -> None:
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = {
-        "backend": "pytorch", "task": params.task, "labels": labels, "family": params.model.family,
+        "backend": "pytorch", "task": params.task.name, "labels": labels, "family": params.model.family,
         **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
         **({} if data.train.boundaries is None else {"pairs": True}),
     }  # fmt: skip
@@ -89,7 +89,7 @@ def learned(
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
         [
-            *(seed, params.task, params.model.model_dump(mode="json")),
+            *(seed, params.task.name, params.model.model_dump(mode="json")),
             *(params.finetune.model_dump(mode="json", exclude={"teachers"}),),
             resolve_precision(params.finetune.precision),
         ],

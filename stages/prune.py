@@ -43,8 +43,8 @@ def prune(params: Params, paths: Paths) -> None:
 
     Raises ValueError where the model, or its tokenizer, is of a kind that cannot be pruned so.
     """
-    task: TaskLearning = plugins.part(TASKS, params.task, "learning", key="task")
-    encoding: TaskEncoding = plugins.part(TASKS, params.task, "encoding", key="task")
+    task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
+    encoding: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     student = paths.model("student")
     family: Family = plugin_of(student, "family", FAMILIES)
     model, data, description = family.open(student), open_training_data(paths, transfer=True), describe(student)
@@ -53,7 +53,7 @@ def prune(params: Params, paths: Paths) -> None:
     checkpoints = open_checkpoints(
         paths.checkpoints("pruned"),
         [
-            *(params.seed, params.task, params.model.model_dump(mode="json")),
+            *(params.seed, params.task.name, params.model.model_dump(mode="json")),
             *(params.distill.model_dump(mode="json"), params.prune.model_dump(mode="json")),
             resolve_precision(params.distill.precision),
         ],

@@ -32,7 +32,7 @@ SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the qua
 def quantize(params: Params, paths: Paths) -> None:
     """Write the quantized folder: model, tokenizer, model.json with the labels, a short card, the manifest."""
     quantizer = plugins.load(QUANTIZERS, params.quantize.backend, key="quantize.backend")
-    task: TaskAnswers = plugins.part(TASKS, params.task, "answers", key="task")
+    task: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     source = paths.model("pruned")
     sealed = {**describe(source), "temperature": 1.0}
     validation = read_split(paths.clean, "validation")

@@ -52,7 +52,7 @@ def tokenize(params: Params, paths: Paths) -> None:
     training rows, and where more rows are cut than `validate.max_truncated_share`, or more tokens are unknown to the
     tokenizer than `validate.max_unknown_share`.
     """
-    task: TaskEncoding = plugins.part(TASKS, params.task, "encoding", key="task")
+    task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     tokenizer = load_tokenizer(params.model)
     refuse_misfit(tokenizer, params.tokenize, params.model.name)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}

@@ -28,7 +28,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
         yield from (f"params.yaml: {key} holds a secret in a URL. {remedy}" for key in secret)
         return  # the other messages show the values
     for table, name, key in (
-        (TASKS, params.task, "task"),
+        (TASKS, params.task.name, "task.name"),
         (SOURCES, params.ingest.source, "ingest.source"),
         (FAMILIES, params.model.family, "model.family"),
         (FAMILIES, params.distill.family, "distill.family"),

@@ -28,7 +28,7 @@ from stages.tasks import TASKS
 
 TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
 SOURCE = "sources/${ingest.source}.py"
-ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task}}/{part}.py" for part in ("encoding", "learning", "answers"))
+ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task.name}}/{part}.py" for part in ("encoding", "learning", "answers"))
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 # The files that run a model, by the model; of `evaluate` they stand beside its name in dvc.yaml, in `foreach`.
@@ -41,7 +41,7 @@ RUN_BY = {
 }
 # The values of a parameter that names a plug-in.
 PLUGINS = {
-    "ingest.source": SOURCES, "task": TASKS, "model.family": FAMILIES, "distill.family": FAMILIES,
+    "ingest.source": SOURCES, "task.name": TASKS, "model.family": FAMILIES, "distill.family": FAMILIES,
     "quantize.backend": QUANTIZERS,
 }  # fmt: skip
 # The modules that each stage loads by a name in params.yaml or in the code, rather than by an import.
@@ -111,7 +111,7 @@ class Code:
 
     def _named(self, path: Path) -> str:
         """A path as dvc.yaml has it: a task's own files by the parameter that names the task."""
-        return re.sub(r"^stages/tasks/\w+/", "stages/tasks/${task}/", path.relative_to(self.root).as_posix())
+        return re.sub(r"^stages/tasks/\w+/", "stages/tasks/${task.name}/", path.relative_to(self.root).as_posix())
 
 
 def imports(path: Path) -> set[str]:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stages.core.unseen import HIDDEN, JOINERS, without_hidden, without_selectors
 
@@ -243,28 +243,69 @@ class Family:
     """
 
 
+Space = Mapping[str, Any]
+"""All that can be answered, learned from training rows and kept in model.json: {"labels": [...]}, {"tags": [...]}."""
+
+
+class Head(NamedTuple):
+    """What a model puts out: `size` numbers for each row, or for each token."""
+
+    kind: Literal["row", "token"]
+    size: int
+
+
+class Outputs(NamedTuple):
+    """A model's outputs for N rows, in their order; float32."""
+
+    values: np.ndarray
+    """(N, K); of a head of the kind `token` (tokens, K), those of one row after those of another."""
+    offsets: np.ndarray | None = None
+    """(N + 1,): where the tokens of each row begin; None where each row has one output."""
+    characters: np.ndarray | None = None
+    """(tokens, 2): where each token stands in its text; twice the same number for a special token."""
+
+    def of_rows(self, rows: np.ndarray | Sequence[int]) -> Outputs:
+        """The outputs of some rows, by their numbers."""
+        if self.offsets is None:
+            return Outputs(self.values[rows])
+        import numpy as np
+
+        assert self.characters is not None
+        at = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        tokens = np.concatenate(at) if at else np.arange(0)
+        ends = np.cumsum([0, *(len(own) for own in at)])
+        return Outputs(self.values[tokens], ends, self.characters[tokens])
+
+
 @dataclass(frozen=True)
 class Runner:
     """An opened model, with any backend."""
 
-    labels: tuple[str, ...]
-    predict: Callable[[Sequence[Text]], np.ndarray]
-    """predict(texts): probabilities (N, C), float32, in the order of the texts."""
+    task: str
+    """The name of its task, one of stages/tasks."""
+    space: Space
+    """All that it can answer."""
+    predict: Callable[[Sequence[Text]], Outputs]
+    """predict(texts): the outputs in the order of the texts, as the task's `activate` makes them: probabilities."""
 
 
 @dataclass(frozen=True)
 class QuantizationRows:
-    """The rows that a backend may use while it quantizes. N validation rows, C labels."""
+    """The rows that a backend may use while it quantizes. N validation rows."""
 
     calibration: Sequence[Text]
     """Training texts, from which the ranges of activations can be learned."""
     validation: Sequence[Text]
-    exact_NC: np.ndarray
-    """The probabilities that the model in float32 gives for the validation rows."""
-    score: Callable[[np.ndarray], float]
-    """score(probabilities_NC): the macro-F1 of such answers to the validation rows, in [0, 1]."""
-    agreement: Callable[[np.ndarray, np.ndarray], float]
-    """agreement(one_NC, other_NC): the share of the rows to which both give the same answer."""
+    exact: Outputs
+    """The outputs of the model in float32 for the validation rows."""
+    measure: str
+    """What the score is: task.measure."""
+    score: Callable[[Outputs], float]
+    """score(outputs): the measure of such answers to the validation rows; higher is better."""
+    agreement: Callable[[Outputs, Outputs], float]
+    """agreement(one, other): the share of the rows to which both give the same answer."""
+    divergence: Callable[[Outputs, Outputs], float]
+    """divergence(exact, other): how far other outputs are from the exact ones; 0 where all are equal."""
 
 
 @dataclass(frozen=True)
@@ -279,19 +320,3 @@ class Quantizable:
     """static or dynamic: the quantization that was really done, whatever was asked for."""
     most_threads: int | None = None
     """1 where answers to a batch would depend on the number of threads; None: they never do."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One model's answers to the test rows, for the measures. N rows, C labels."""
-
-    runner: Runner
-    texts: Sequence[Text]
-    columns: Mapping[str, Sequence[str | None]]
-    """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` keeps."""
-    truth_N: np.ndarray
-    """Positions in `runner.labels` of the true labels."""
-    predicted_N: np.ndarray
-    """Positions in `runner.labels` of the labels given."""
-    probabilities_NC: np.ndarray
-    seed: int

@@ -1,55 +1,225 @@
 """The contract of a task: frozen records of functions, one in each file of its folder, named by its readers.
 
-    stages/tasks/NAME/encoding.py    ENCODING    tokenize, prune
-                      learning.py    LEARNING    finetune, cache_logits, distill, prune
-                      answers.py     ANSWERS     quantize, and learning.py
+    stages/tasks/NAME/settings.py   SETTINGS    every stage, `winnow check`, the cards   light
+                      data.py       DATA        ingest, clean, validate, report          numpy
+                      encoding.py   ENCODING    tokenize, prune                          tokenizers, numpy
+                      learning.py   LEARNING    finetune, cache_logits, distill, prune   torch
+                      answers.py    ANSWERS     quantize, evaluate, predict, profile     numpy
+                      measures.py   MEASURES    evaluate, compare, and the flows         numpy
+                      baseline.py   BASELINE    baseline, and its runner                 scikit-learn
 
-So a changed loss has the stages from finetune on run again, and nothing before. Nothing heavy is imported here.
-N rows, B examples, C classes, T tokens.
+So a changed loss has the stages from finetune on run again, a changed measure evaluate and compare, and nothing before.
+A part imports its own folder, this file and stages/tasks/shared, nothing of another task.
+
+A row's target, and a model's answer to it, is one canonical text: "sports", "3.8", '[[0,5,"person"]]'. Two are the same
+where their texts are. N rows, B examples, T tokens, K numbers of an output, S counts, R resamples, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from stages.core.contracts import Head, Outputs, Space
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from scipy.sparse import csr_array
+
+    from stages.core.contracts import RawRow, RejectedRow, Text
+    from stages.core.params.file import Params
+
+Unit = Literal["share", "nats", ""]
+"""How a figure is shown: 0.561 as 56.1%, 1.2 nats, or as it is."""
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """The task in words."""
+
+    noun: str
+    """What a model of the task is: "text classifier"."""
+    pipeline_tag: str
+    """The Hub's: "text-classification"."""
+    measures: tuple[str, ...]
+    """The names that task.measure may have; the first is the usual one."""
+    faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
+    """faults(params): a line for each parameter that the task cannot be done with."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The task's targets, from the source's cells to the clean rows."""
+
+    read: Callable[[Iterable[RawRow | RejectedRow]], Iterator[RawRow | RejectedRow]]
+    """read(rows): the rows with their targets as canonical texts; None where one is missing.
+
+    A row whose target cannot be read becomes a RejectedRow of the reason `bad_target`.
+    """
+    kinds: Callable[[str], tuple[str, ...]]
+    """kinds(target): the classes that it holds, for counts and shares: the label, or the types of its spans."""
+    carried: Callable[[str, str, str], str | None] = lambda target, _before, _after: target
+    """carried(target, before, after): the target for a text that cleaning changed; None: it cannot be told."""
+    exclusive: bool = True
+    """Whether a row's target is one class, so that splits keep the shares of the classes."""
+    numbers: bool = False
+    """Whether classes that all are numbers are written alike, 1.0 as 1."""
 
 
 @dataclass(frozen=True)
 class TaskEncoding:
-    """The task's encoding of rows as tokens."""
+    """The task's targets as numbers beside the tokens."""
 
-    encode: Callable[..., dict[str, list[Any]]]
-    """encode(rows, *, tokenizer, labels, max_tokens, stride=None): columns of clean rows -> columns of numbers.
+    space: Callable[[Sequence[str]], Space]
+    """space(targets): of the training rows."""
+    targets: Callable[..., list[Any]]
+    """targets(targets_N, encodings, at, space): for each window what is to be learned.
 
-    With a `stride`, there is a row for each window. A row whose label is None gets NO_LABEL. For pairs there is
-    `boundary`: how many of a row's tokens have the type 0; the others have the type 1.
+    `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of the
+    row that each is of. The result is a number for each window, NO_LABEL where the target is None, or a list of numbers,
+    one for each token. Raises ValueError, with the position of the row first (`TargetError`), for a target outside the
+    space.
     """
+    feature: Literal["int32", "float32", "list_int32"] = "int32"
+    """The type of a window's target in Arrow."""
+    characters: bool = False
+    """Whether `targets` needs to know where each token stands in its text."""
 
 
 @dataclass(frozen=True)
 class TaskLearning:
-    """The task's training: batches, loss and score."""
+    """The task's training: its head, loss and score."""
 
-    families: frozenset[str]
-    """The model families that can learn it."""
-    collate: Callable[..., dict[str, torch.Tensor]]
-    """collate(examples, *, pad_id): a list of examples -> padded tensors (B, T), as in INPUTS, and `labels` (B,)."""
+    head: Callable[[Space], Head]
+    """head(space): what the model puts out."""
     loss: Callable[..., torch.Tensor]
-    """loss(logits_BC, labels_B, *, label_smoothing=0, class_weights_C=None): a scalar, the mean over B."""
-    score: Callable[[Sequence[int], np.ndarray], dict[str, float]]
-    """score(labels_N, logits_NC): accuracy and macro_f1, each in [0, 1], by which the epoch is chosen."""
+    """loss(logits, targets, *, label_smoothing=0, class_weights_C=None): (B,), of each example; 0 without a target."""
+    distilled: Callable[..., torch.Tensor]
+    """distilled(student, teacher, mask_BT, *, temperature): (B,), how far each example is from its teacher's answer."""
+    score: Callable[[Sequence[Any], Sequence[np.ndarray]], dict[str, float]]
+    """score(targets_N, logits_N): by the names of the task's measures, by which an epoch is chosen; higher is better.
+
+    Of each row its targets as numbers, and its logits, (K,) or (tokens, K).
+    """
+    guess: Callable[[Space], float]
+    """guess(space): the loss of a model that knows nothing."""
+    class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
+    """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
 
 
 @dataclass(frozen=True)
 class TaskAnswers:
-    """The task's evaluation of a model's outputs."""
+    """The answers that a model's outputs stand for."""
 
-    score: Callable[[Sequence[int], np.ndarray], dict[str, float]]
-    """score(labels_N, outputs_NC): accuracy and macro_f1, each in [0, 1]; of logits or of probabilities."""
-    agreement: Callable[[np.ndarray, np.ndarray], float]
-    """agreement(one_NC, other_NC): the share of the rows to which both give the same answer."""
+    activate: Callable[[np.ndarray], np.ndarray]
+    """activate(values): what the network puts out -> what Outputs holds, such as probabilities."""
+    answers: Callable[[Outputs, Space], list[str]]
+    """answers(outputs, space): a canonical text for each row."""
+    confidence: Callable[[Outputs, Sequence[str], Space], np.ndarray] | None
+    """confidence(outputs, answers, space): (N,) in [0, 1]: how sure it is of each; None: nothing to calibrate."""
+    losses: Callable[[Sequence[str], Outputs, Space], np.ndarray]
+    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities."""
+    score: Callable[[Sequence[str], Sequence[str], Space], dict[str, float]]
+    """score(truths, answers, space): by the names of the task's measures, for the guard of int8; higher is better."""
+    divergence: Callable[[Outputs, Outputs], float]
+    """divergence(exact, other): how far other outputs are from the exact ones; 0 where all are equal."""
+    record: Callable[[Outputs, int, str, Space], dict[str, Any]]
+    """record(outputs, row, text, space): what a user gets of one row, for JSON."""
+    shown: Callable[[Mapping[str, Any]], str]
+    """shown(record): the same as a line for a person."""
+    columns: Callable[[Outputs, Space], Mapping[str, np.ndarray]] = lambda _outputs, _space: {}
+    """columns(outputs, space): the task's own columns of artifacts/predictions, (N,) each."""
+    calibrated: bool = True
+    """Whether the network puts out logits, which one temperature makes softer or sharper."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that says how good answers are: a function of the sums of what each row adds."""
+
+    name: str
+    title: str
+    value: Callable[[csr_array | np.ndarray], np.ndarray]
+    """value(sums_RS): (R,)."""
+    unit: Unit = "share"
+    better: Better = "higher"
+    binary: bool = False
+    """Whether it is the mean of the rows' scores, each of which is 0 or 1."""
+    strata: Callable[[Sequence[str]], Sequence[str]] | None = None
+    """strata(truths): a group for each row, where the measure is near to a mean over groups, as macro-F1 is over labels.
+
+    Its interval is then never narrower than that of the mean over the groups of the share of right rows.
+    """
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A further number of metrics/quality that a review shows, the mean of a column of artifacts/predictions or none."""
+
+    key: str
+    title: str
+    unit: Unit = ""
+    better: Better = "lower"
+    column: str | None = None
+    """The column of the rows' own numbers, of which it is the mean; None: there is none."""
+
+
+class Table(NamedTuple):
+    """A table that a task wants to show: artifacts/tables/MODEL/NAME.csv."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model's answers to N test rows, for the measures."""
+
+    texts: Sequence[Text]
+    truths: Sequence[str]
+    answers: Sequence[str]
+    outputs: Outputs
+    confidence_N: np.ndarray | None
+    losses_N: np.ndarray
+    scores_N: np.ndarray
+    """How right each answer is, in [0, 1]."""
+    units: Sequence[str]
+    """The unit that each row belongs to: rows of one unit are not independent."""
+    space: Space
+    seed: int
+    columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` keeps."""
+
+
+@dataclass(frozen=True)
+class TaskMeasures:
+    """The task's measures."""
+
+    measures: tuple[Measure, ...]
+    """The first is the usual one."""
+    counts: Callable[[Sequence[str], Sequence[str]], csr_array]
+    """counts(truths, answers): (N, S) float64, what each row adds to the sums of every measure.
+
+    S is of what occurs in these rows: labels that no row has or is given have no place.
+    """
+    scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+    """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
+    report: Callable[[Judged], dict[str, Any]] = lambda _: {}
+    """report(judged): the task's own figures of metrics/quality."""
+    figures: tuple[Figure, ...] = ()
+    """Those of them that a review shows with the measures."""
+    per_row: Callable[[Judged], Mapping[str, np.ndarray]] = lambda _: {}
+    """per_row(judged): the columns (N,) of the predictions that `figures` name."""
+    tables: Callable[[Judged], Mapping[str, Table]] = lambda _: {}
+    """tables(judged): by their names."""
+    def measure(self, name: str) -> Measure:
+        """The measure of that name. Raises ValueError, with those allowed, where there is none."""
+        for one in self.measures:
+            if one.name == name:
+                return one
+        allowed = ", ".join(one.name for one in self.measures)
+        raise ValueError(f"params.yaml: task.measure is '{name}'. Allowed: {allowed}.")

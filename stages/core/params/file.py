@@ -20,16 +20,17 @@ from stages.core.params.ingest import IngestParams
 from stages.core.params.mistakes import explain, shown
 from stages.core.params.model import ModelParams, TokenizeParams
 from stages.core.params.promotion import PromotionParams
+from stages.core.params.task.name import TaskParams
 from stages.core.params.training import FinetuneParams
 from stages.core.params.validate import ValidateParams
-from stages.core.params.values import PluginName, Section
+from stages.core.params.values import Section
 from stages.core.yaml_text import parse
 
 
 class Params(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     data_seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
-    task: PluginName
+    task: TaskParams
     ingest: IngestParams
     clean: CleanParams
     validate_: Annotated[ValidateParams, Field(alias="validate")]

@@ -1,30 +1,63 @@
-"""The score of a model's answers, and the agreement of two models. An answer is the label with the largest output."""
+"""The answers of a classifier: the label with the largest output, whose probability is its confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
 
-from stages.tasks.contract import TaskAnswers
-
-
-def score(labels_N: Sequence[int], outputs_NC: np.ndarray) -> dict[str, float]:
-    """`accuracy` and `macro_f1`, each in [0, 1], of the labels with the largest outputs (logits or probabilities).
-
-    The macro-average is over the labels present.
-    """
-    predicted, present = outputs_NC.argmax(1).tolist(), sorted({*labels_N})
-    return {
-        "accuracy": float(accuracy_score(labels_N, predicted)),
-        "macro_f1": float(f1_score(labels_N, predicted, labels=present, average="macro", zero_division=0)),
-    }
+from stages.tasks.contract import Outputs, Space, TaskAnswers
+from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
+from stages.tasks.text_classification.scores import score
 
 
-def agreement(one_NC: np.ndarray, other_NC: np.ndarray) -> float:
-    """The share of the rows to which two models give the same label."""
-    return float((one_NC.argmax(1) == other_NC.argmax(1)).mean())
+
+def answers(outputs: Outputs, space: Space) -> list[str]:
+    """The label with the largest output of each row (N, C)."""
+    return [space["labels"][at] for at in outputs.values.argmax(1)]
 
 
-ANSWERS = TaskAnswers(score=score, agreement=agreement)
+def confidence(outputs: Outputs, _answers: Sequence[str], _space: Space) -> np.ndarray:
+    """The largest probability of each row, (N,)."""
+    return outputs.values.max(1)
+
+
+def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
+    """Minus the logarithm of the true label's probability, (N,), in nats. Raises ValueError for an unknown label."""
+    place = {label: at for at, label in enumerate(space["labels"])}
+    if unknown := sorted({*truths} - place.keys()):
+        raise ValueError(f"rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
+    values = outputs.values.astype(np.float64)
+    values /= values.sum(1, keepdims=True)  # float32 sums to 1 but for rounding
+    of_truth = values[np.arange(len(truths)), [place[label] for label in truths]]
+    return -np.log(np.maximum(of_truth, SMALLEST))
+
+
+def divergence(exact: Outputs, other: Outputs) -> float:
+    """KL(exact || other), the mean over the rows, in nats."""
+    return kl_divergence(exact.values, other.values)
+
+
+def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, Any]:
+    """The label, its probability, and that of every label."""
+    probabilities = outputs.values[row].tolist()
+    best = int(outputs.values[row].argmax())
+    by_label = dict(zip(space["labels"], probabilities, strict=True))
+    return {"label": space["labels"][best], "probability": probabilities[best], "probabilities": by_label}
+
+
+def shown(record: Mapping[str, Any]) -> str:
+    """The label and its probability, a tab between."""
+    return f"{record['label']}\t{record['probability']:.4f}"
+
+
+def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
+    """The probability of each label, `p_LABEL`."""
+    return {f"p_{label}": values for label, values in zip(space["labels"], outputs.values.T, strict=True)}
+
+
+ANSWERS = TaskAnswers(
+    activate=softmax, answers=answers, confidence=confidence, losses=losses, score=score, divergence=divergence,
+    record=record, shown=shown, columns=columns,
+)  # fmt: skip

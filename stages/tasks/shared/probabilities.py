@@ -1,0 +1,22 @@
+"""Probabilities from logits, and how far two sets of them are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SMALLEST = 1e-12  # probabilities below it are taken for it, so that their logarithm is finite
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def kl_divergence(exact_NC: np.ndarray, other_NC: np.ndarray) -> float:
+    """KL(exact || other), the mean over N, in nats: 0 where all are equal.
+
+    It reflects every change of a probability, and so distinguishes models for which only a handful of answers changed.
+    """
+    exact, other = (np.maximum(p.astype(np.float64), SMALLEST) for p in (exact_NC, other_NC))
+    return float((exact * (np.log(exact) - np.log(other))).sum(1).mean())

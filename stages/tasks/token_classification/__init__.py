@@ -1,0 +1,1 @@
+"""Token classification: labelled spans of a text, such as named entities."""

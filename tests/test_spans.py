@@ -1,0 +1,124 @@
+"""Labelled spans: tags and back, one canonical text, mistakes, and what a change of the text does to them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.tasks.shared.spans import Span, as_text, carried, faults, from_text, joined, of_tags, tags_of
+
+TEXT, WORDS = joined(["Ada", "Lovelace", "wrote", "to", "Babbage"])
+PEOPLE = (Span(0, 12, "person"), Span(22, 29, "person"))
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        ["B-person", "I-person", "O", "O", "B-person"],
+        ["B-person", "E-person", "O", "O", "S-person"],
+        ["I-person", "I-person", "O", "O", "I-person"],
+        ["person", "person", "O", "O", "person"],
+    ],
+)
+def test_tags_of_every_scheme_give_the_same_spans(tags: list[str]) -> None:
+    assert of_tags(tags, WORDS) == PEOPLE
+    assert [TEXT[span.start : span.end] for span in of_tags(tags, WORDS)] == ["Ada Lovelace", "Babbage"]
+
+
+def test_a_span_ends_before_another_that_begins_and_before_another_type() -> None:
+    _, offsets = joined(["a", "b", "c", "d"])
+    assert of_tags(["B-x", "B-x", "I-y", "I-y"], offsets) == (Span(0, 1, "x"), Span(2, 3, "x"), Span(4, 7, "y"))
+    assert of_tags(["B-x", "E-x", "I-x", "O"], offsets) == (Span(0, 3, "x"), Span(4, 5, "x"))
+
+
+def test_a_type_with_a_dash_is_no_prefix() -> None:
+    assert of_tags(["B-per-son", "work-of-art"], joined(["a", "b"])[1]) == (
+        Span(0, 1, "per-son"), Span(2, 3, "work-of-art"),
+    )  # fmt: skip
+
+
+def test_tokens_that_share_a_character_with_a_span_are_of_it() -> None:
+    pieces = [(0, 0), (0, 3), (4, 8), (8, 12), (13, 18), (19, 21), (22, 25), (25, 29), (0, 0)]
+    assert tags_of(PEOPLE, pieces) == [
+        "O", "B-person", "I-person", "I-person", "O", "O", "B-person", "I-person", "O",
+    ]  # fmt: skip
+    assert tags_of((Span(2, 5, "x"),), [(0, 3), (3, 4), (4, 8)]) == ["B-x", "I-x", "I-x"]
+
+
+def test_a_window_that_begins_within_a_span_has_the_rest_of_it() -> None:
+    assert tags_of(PEOPLE, [(4, 12), (13, 18)]) == ["B-person", "O"]
+
+
+@given(st.data())
+def test_spans_at_the_ends_of_words_come_back_from_their_tags(data: st.DataObject) -> None:
+    words = data.draw(st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=12))
+    _, offsets = joined(words)
+    spans, at = [], 0
+    while at < len(words):
+        length = data.draw(st.integers(0, min(3, len(words) - at)))
+        if length:
+            spans.append(Span(offsets[at][0], offsets[at + length - 1][1], data.draw(st.sampled_from("xy"))))
+        at += max(1, length)
+    assert of_tags(tags_of(spans, offsets), offsets) == tuple(spans)
+
+
+def test_spans_are_one_text_in_whatever_order_they_come() -> None:
+    assert as_text(reversed(PEOPLE)) == '[[0,12,"person"],[22,29,"person"]]'
+    assert from_text('[[22, 29, "person"], [0, 12, "person"]]') == PEOPLE
+    assert from_text("[]") == ()
+
+
+@pytest.mark.parametrize("text", ["person", "[1]", '[["0", 1, "x"]]', '{"a": 1}', "[[0, 1]]", "[[0, 1.5, 2]]"])
+def test_what_is_no_list_of_spans_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no (list of spans|span)"):
+        from_text(text)
+
+
+def test_mistakes_of_spans_are_named() -> None:
+    spans = [Span(0, 3, "x"), Span(2, 5, "y"), Span(6, 6, "x"), Span(8, 12, "x"), Span(7, 8, " ")]
+    assert faults(spans, 10) == [
+        "[6, 6, 'x'] is empty", "[7, 8, ' '] has no type", "[8, 12, 'x'] is outside the text, which has 10 characters",
+        "[0, 3, 'x'] and [2, 5, 'y'] overlap",
+    ]  # fmt: skip
+    assert faults(PEOPLE, len(TEXT)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "there"),
+    [
+        ("Ada Lovelace  wrote", "Ada Lovelace wrote", "Ada Lovelace"),
+        ("<b>Ada Lovelace</b> wrote", "Ada Lovelace wrote", "Ada Lovelace"),
+        ("Ada\u00a0 Lovelace wrote", "Ada Lovelace wrote", "Ada Lovelace"),
+        ("see &amp; Ada Love\u200blace", "see & Ada Lovelace", "Ada Lovelace"),
+    ],
+)
+def test_a_span_is_carried_through_what_cleaning_does(before: str, after: str, there: str) -> None:
+    start, end = before.index("Ada"), before.index("lace") + 4
+    found = carried([Span(start, end, "person")], before, after)
+    assert found is not None
+    assert [after[span.start : span.end] for span in found] == [there]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("see Ada now", "see now"), ("see Ada now", "see Adam now"), ("Ada", "")]
+)
+def test_a_span_whose_letters_have_changed_is_lost_rather_than_wrong(before: str, after: str) -> None:
+    start = before.index("Ada")
+    assert carried([Span(start, start + 3, "person")], before, after) in (None, (Span(4, 7, "person"),))
+    if "Ada" not in after:
+        assert carried([Span(start, start + 3, "person")], before, after) is None
+
+
+def test_no_span_is_carried_to_other_letters_whatever_is_taken_out() -> None:
+    draw = random.Random(5)
+    for _ in range(300):
+        before = "".join(draw.choice("ab <>") for _ in range(30))
+        start = draw.randrange(29)
+        span = Span(start, draw.randrange(start + 1, 31), "x")
+        after = "".join(character for character in before if draw.random() < 0.9)
+        for moved in carried([span], before, after) or ():
+            one, other = before[span.start : span.end], after[moved.start : moved.end]
+            assert [c for c in one if c.isalnum()] == [c for c in other if c.isalnum()]
