@@ -216,6 +216,7 @@ class TaskMeasures:
     """per_row(judged): the columns (N,) of the predictions that `figures` name."""
     tables: Callable[[Judged], Mapping[str, Table]] = lambda _: {}
     """tables(judged): by their names."""
+
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises ValueError, with those allowed, where there is none."""
         for one in self.measures:

@@ -12,7 +12,6 @@ from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
 from stages.tasks.text_classification.scores import score
 
 
-
 def answers(outputs: Outputs, space: Space) -> list[str]:
     """The label with the largest output of each row (N, C)."""
     return [space["labels"][at] for at in outputs.values.argmax(1)]

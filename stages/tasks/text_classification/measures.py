@@ -6,7 +6,6 @@ given it, those given it, those that have it; then the right rows, and all.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,9 @@ def scores(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
     """(N, S) float64: what each row adds."""
     rows = len(truths)
-    names, codes = np.unique(np.concatenate([np.asarray(truths, dtype=str), np.asarray(answers, dtype=str)]), return_inverse=True)
+    names, codes = np.unique(
+        np.concatenate([np.asarray(truths, dtype=str), np.asarray(answers, dtype=str)]), return_inverse=True
+    )
     truth_N, answer_N, at_N, right_N = codes[:rows], codes[rows:], np.arange(rows), codes[:rows] == codes[rows:]
     labels = len(names)
     places = [
@@ -84,9 +85,8 @@ def report(judged: Judged) -> dict[str, Any]:
 
 
 def tables(judged: Judged) -> Mapping[str, Table]:
-    """`confusion`: for each true label and label given the number of rows."""
-    cells = Counter(zip(judged.truths, judged.answers, strict=True))
-    return {"confusion": Table(("actual", "predicted", "rows"), [(*pair, n) for pair, n in sorted(cells.items())])}
+    """`confusion`: the true label and the label given of each row, as DVC's plot of that name wants them."""
+    return {"confusion": Table(("actual", "predicted"), list(zip(judged.truths, judged.answers, strict=True)))}
 
 
 MEASURES = TaskMeasures(

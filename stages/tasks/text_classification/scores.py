@@ -9,7 +9,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from stages.tasks.contract import Space
 
 
-def score(truths: Sequence[str] | Sequence[int], answers: Sequence[str] | Sequence[int], _space: Space) -> dict[str, float]:
+def score(
+    truths: Sequence[str] | Sequence[int], answers: Sequence[str] | Sequence[int], _space: Space
+) -> dict[str, float]:
     """`accuracy` and `macro_f1`, each in [0, 1]. The macro-average is over the labels that are true of a row."""
     present = sorted({*truths})
     return {
