@@ -120,7 +120,10 @@ class TaskAnswers:
     answers: Callable[[Outputs, Space], list[str]]
     """answers(outputs, space): a canonical text for each row."""
     confidence: Callable[[Outputs, Sequence[str], Space], np.ndarray] | None
-    """confidence(outputs, answers, space): (N,) in [0, 1]: how sure it is of each; None: nothing to calibrate."""
+    """confidence(outputs, answers, space): (N,) in [0, 1], how sure it is of these answers; None: nothing to calibrate.
+
+    The answers may be others than its own.
+    """
     losses: Callable[[Sequence[str], Outputs, Space], np.ndarray]
     """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities."""
     score: Callable[[Sequence[str], Sequence[str], Space], dict[str, float]]
@@ -208,6 +211,10 @@ class TaskMeasures:
     """
     scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
+    kinds: Callable[[str], tuple[str, ...]] = lambda _: ()
+    """kinds(answer): the classes that it holds, as TaskData has it; between groups of rows their shares are compared."""
+    gist: Callable[[str], str] = lambda answer: answer
+    """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
     report: Callable[[Judged], dict[str, Any]] = lambda _: {}
     """report(judged): the task's own figures of metrics/quality."""
     figures: tuple[Figure, ...] = ()

@@ -17,20 +17,24 @@ def answers(outputs: Outputs, space: Space) -> list[str]:
     return [space["labels"][at] for at in outputs.values.argmax(1)]
 
 
-def confidence(outputs: Outputs, _answers: Sequence[str], _space: Space) -> np.ndarray:
-    """The largest probability of each row, (N,)."""
-    return outputs.values.max(1)
+def confidence(outputs: Outputs, answers: Sequence[str], space: Space) -> np.ndarray:
+    """The probability of each answer, (N,)."""
+    return outputs.values[np.arange(len(answers)), _places(answers, space)]
 
 
 def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
     """Minus the logarithm of the true label's probability, (N,), in nats. Raises ValueError for an unknown label."""
-    place = {label: at for at, label in enumerate(space["labels"])}
-    if unknown := sorted({*truths} - place.keys()):
-        raise ValueError(f"rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
     values = outputs.values.astype(np.float64)
     values /= values.sum(1, keepdims=True)  # float32 sums to 1 but for rounding
-    of_truth = values[np.arange(len(truths)), [place[label] for label in truths]]
-    return -np.log(np.maximum(of_truth, SMALLEST))
+    return -np.log(np.maximum(values[np.arange(len(truths)), _places(truths, space)], SMALLEST))
+
+
+def _places(labels: Sequence[str], space: Space) -> list[int]:
+    """The column of each label. Raises ValueError, with the first five, for labels that are not of the space."""
+    place = {label: at for at, label in enumerate(space["labels"])}
+    if unknown := sorted({*labels} - place.keys()):
+        raise ValueError(f"rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
+    return [place[label] for label in labels]
 
 
 def divergence(exact: Outputs, other: Outputs) -> float:
