@@ -33,8 +33,8 @@ class Effective(NamedTuple):
 def wilson(scores_N: np.ndarray, units_N: np.ndarray, confidence: float) -> Interval:
     """Interval of the share of right rows, of scores that are 0 or 1.
 
-    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; with as many rows as they count for, Korn and Graubard 1998,
-    Survey Methodology 24, 193-201.
+    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; of as many rows as they count for: Korn and
+    Graubard 1998, Survey Methodology 24, 193-201.
     """
     share = float(scores_N.mean())
     rows = effective_rows(scores_N, units_N, confidence)
@@ -58,9 +58,10 @@ def difference_of_scores(
 def effective_rows(values_N: np.ndarray, units_N: np.ndarray, confidence: float | None = None) -> float:
     """As many rows as the N rows count for in the variance of the mean of their values: N where each is a unit.
 
-    Never more than N. Where all values are the same nothing shows how alike the rows of a unit are: the units count. With
-    a `confidence`, the fewer units there are, the less their variance is trusted, by Student's t.
+    Never more than N. Where all values are the same nothing shows how alike the rows of a unit are: the units count.
+    With a `confidence`, the fewer units there are, the less their variance is trusted, by Student's t.
     """
+    units_N = np.unique(units_N, return_inverse=True)[1].ravel()
     rows, units = len(values_N), int(units_N.max()) + 1
     if units == rows:
         return float(rows)
@@ -111,7 +112,7 @@ def restricted_variance(lost: float, won: float, difference: float) -> float:
 
 
 def rows_needed(discordant_share: float, *, margin: float, confidence: float, power: float = 0.8) -> int:
-    """Rows with which `score_interval` shows, one-sided, that an equal model loses less than `margin` of its share of right rows.
+    """Rows with which `score_interval` shows, one-sided, that an equal model loses less than `margin`.
 
     For a model that is as good and differs in `discordant_share` of the rows; it succeeds in a share `power` of
     test sets. Never less than it takes where no answer differs.
