@@ -1,4 +1,4 @@
-"""Texts to a model's outputs: rows of equal length in batches, windows put together; shared by the runners of token models.
+"""Texts to a model's outputs: rows of equal length in batches, windows put together; for the runners of token models.
 
 texts ── windows_of ──> windows ── run, by length ──> logits ── merged, activated ──> Outputs of the texts
 """
@@ -66,9 +66,9 @@ def _valid(text: str) -> str:
 
 def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
     """The runner of a model that `run` computes; `folder` has its tokenizer."""
-    task, key = FORMERLY.get(description["task"], description["task"]), f"{folder / 'model.json'}: task"
-    encoding: TaskEncoding = plugins.part(TASKS, task, "encoding", key=key)
-    answers: TaskAnswers = plugins.part(TASKS, task, "answers", key=key)
+    task = task_of(description)
+    encoding: TaskEncoding = _part(folder, task, "encoding")
+    answers: TaskAnswers = _part(folder, task, "answers")
     reader = open_reader(folder, description, characters=encoding.characters)
     temperature = np.float32(description.get("temperature", 1.0))
 
@@ -77,6 +77,25 @@ def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
         return found._replace(values=answers.activate(found.values / temperature))
 
     return Runner(task=task, space=description["space"], predict=predict)
+
+
+def task_of(description: Mapping[str, Any]) -> str:
+    """The name of a model's task, as it is called now."""
+    return FORMERLY.get(description["task"], description["task"])
+
+
+def _part(folder: Path, task: str, part: str) -> Any:
+    return plugins.part(TASKS, task, part, key=f"{folder / 'model.json'}: task")
+
+
+def distance_of(folder: Path, description: Mapping[str, Any]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """distance(exact, other): how far the outputs of two sets of logits (N, K) are apart, to the model's task."""
+    answers: TaskAnswers = _part(folder, task_of(description), "answers")
+
+    def distance(exact_NK: np.ndarray, other_NK: np.ndarray) -> float:
+        return answers.divergence(*(Outputs(answers.activate(logits)) for logits in (exact_NK, other_NK)))
+
+    return distance
 
 
 def outputs(texts: Sequence[Text], reader: Reader, run: Run) -> Outputs:
@@ -109,7 +128,7 @@ def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
 
 
 def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, texts: int) -> Outputs:
-    """The outputs of the tokens of each text, without special ones; of those that two windows share each has one half."""
+    """The outputs of each text's tokens, without special ones; of those that two windows share each gives one half."""
     values: list[np.ndarray] = []
     characters: list[np.ndarray] = []
     counts = np.zeros(texts, dtype=np.int64)
@@ -125,7 +144,7 @@ def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None
         counts[at] += len(own)
     if not values:
         return Outputs(
-            np.empty((0, 0), dtype=np.float32), np.zeros(1, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
+            np.empty((0, 0), dtype=np.float32), np.zeros(texts + 1, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
         )
     return Outputs(np.concatenate(values), np.concatenate([[0], np.cumsum(counts)]), np.concatenate(characters))
 

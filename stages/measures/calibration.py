@@ -22,8 +22,8 @@ DRAWS = 300  # resamples of a difference of errors
 def measure(judged: Judged, _model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """`ece`, the expected calibration error; nothing where the task has no confidence.
 
-    It is the mean over the rows of |confidence - score| of their bin: 0 is best, 1 worst (Naeini et al. 2015; Guo et al.
-    2017, arXiv:1706.04599, equation 3).
+    It is the mean over the rows of |confidence - score| of their bin: 0 is best, 1 worst (Naeini et al. 2015; Guo et
+    al. 2017, arXiv:1706.04599, equation 3).
     """
     if judged.confidence_N is None:
         return {}

@@ -12,7 +12,7 @@ from stages.tasks.contract import Judged
 
 
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
-    """The task's measures, with the ends of the interval of each (`intervals`), the rows, and the task's own figures."""
+    """The task's measures, the ends of the interval of each (`intervals`), the rows, and the task's own figures."""
     values, intervals = {}, {}
     for one in model.of_measures.measures:
         rows = counted(model.of_measures, one, judged.truths, judged.answers, judged.units)

@@ -53,9 +53,9 @@ PERTURBATIONS: dict[str, Callable[[str, random.Random], str]] = {
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """`robustness`: the effect of each way to change a text (of a pair, both).
 
-    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their scores
-    afterwards. Rates are None where no row was changed; the score also where answers name places in the text, which a
-    change moves.
+    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their
+    scores afterwards. Rates are None where no row was changed; the score also where answers name places in the text,
+    which a change moves.
     """
     chosen = random.Random(judged.seed).sample(range(len(judged.texts)), min(len(judged.texts), params.perturbed_rows))
     return {

@@ -52,6 +52,8 @@ def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, An
 
 def shown(record: Mapping[str, Any]) -> str:
     """The label and its probability, a tab between."""
+    if record["label"] is None:
+        return "null\tnull"
     return f"{record['label']}\t{record['probability']:.4f}"
 
 
@@ -60,7 +62,8 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
     return {f"p_{label}": values for label, values in zip(space["labels"], outputs.values.T, strict=True)}
 
 
+NOTHING = {"label": None, "probability": None, "probabilities": None}
 ANSWERS = TaskAnswers(
     activate=softmax, answers=answers, confidence=confidence, losses=losses, score=score, divergence=divergence,
-    record=record, shown=shown, columns=columns,
+    record=record, shown=shown, nothing=NOTHING, columns=columns,
 )  # fmt: skip
