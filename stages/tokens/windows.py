@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Texts as windows of tokens, as training and every runner read them. It needs tokenizers alone."""
 
 from __future__ import annotations
@@ -99,10 +98,3 @@ def _full_lengths_of_pairs(texts: Sequence[Text], windows: Windows, tokenizer: T
     for number, encoding in zip(perhaps_cut, whole, strict=True):
         lengths[number] = len(encoding)
     return lengths
-=======
-from typing import NamedTuple
-class Windows(NamedTuple):
-    encodings: list
-    at: list
-def windows_of(*a, **k): raise NotImplementedError
->>>>>>> house
