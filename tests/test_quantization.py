@@ -56,7 +56,9 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     """A random model with a head so steep that texts get clearly different answers, and norms that are not 1 and 0."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), Head("row", 3))
+    model: Any = FAMILY.build(
+        tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), Head("row", 3)
+    )
     with torch.no_grad():
         model.head.weight.mul_(20)
         for name, weights in model.named_parameters():

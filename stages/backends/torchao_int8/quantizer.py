@@ -16,7 +16,7 @@ from stages.backends.guard import guarded
 from stages.backends.quiet import quiet
 from stages.backends.torchao_int8.runner import LAYOUT, open_runner
 from stages.core.contracts import Family, Quantizable, QuantizationRows
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
 from stages.core.model_folder import plugin_of
 from stages.core.params.compress import QuantizeParams
 from stages.models import FAMILIES
