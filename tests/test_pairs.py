@@ -32,7 +32,7 @@ from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
 from stages.cleaning.tables import QUARANTINE
 from stages.core import model_folder
-from stages.core.contracts import Head, Outputs, RawRow, Runner, Text
+from stages.core.contracts import Outputs, RawRow, Runner, Text
 from stages.core.files import read_json
 from stages.core.params.clean import CleanParams
 from stages.core.params.file import load_params

@@ -21,8 +21,9 @@ from stages.backends.onnx_export import export
 from stages.backends.openvino_int8.runner import open_runner
 from stages.backends.quiet import quiet
 from stages.core.contracts import Quantizable, QuantizationRows, Text
-from stages.core.files import read_json
+from stages.core.model_folder import describe
 from stages.core.params.compress import QuantizeParams
+from stages.models import refuse_lacking
 
 log = logging.getLogger("winnow")
 
@@ -43,7 +44,7 @@ def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quan
     if params.activations == "dynamic":
         log.info("quantize: OpenVINO's activations are static: their ranges come from the calibration rows")
     logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would mute all root handlers
-    rows = calibration_inputs(texts, source, read_json(source / "model.json"))
+    rows = calibration_inputs(texts, source, describe(source))
     with tempfile.TemporaryDirectory() as scratch, quiet():
         export(source, Path(scratch) / "model.onnx")
         exact = openvino.Core().read_model((Path(scratch) / "model.onnx").read_bytes())

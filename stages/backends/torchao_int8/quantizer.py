@@ -17,9 +17,9 @@ from stages.backends.quiet import quiet
 from stages.backends.torchao_int8.runner import LAYOUT, open_runner
 from stages.core.contracts import Family, Quantizable, QuantizationRows
 from stages.core.files import write_json
-from stages.core.model_folder import plugin_of
+from stages.core.model_folder import describe, plugin_of
 from stages.core.params.compress import QuantizeParams
-from stages.models import FAMILIES
+from stages.models import FAMILIES, refuse_lacking
 
 with quiet():  # it tells of kernels for other numbers than int8
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
