@@ -7,6 +7,7 @@
                       answers.py    ANSWERS     quantize, evaluate, predict, profile     numpy
                       measures.py   MEASURES    evaluate, compare, and the flows         numpy
                       baseline.py   BASELINE    baseline, and its runner                 scikit-learn
+                      scores.py     -           learning.py and answers.py               numpy
 
 So a changed loss has the stages from finetune on run again, a changed measure evaluate and compare, and nothing before.
 A part imports its own folder, this file and stages/tasks/shared, nothing of another task.

@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
+from stages.tasks.text_classification.scores import score
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:
@@ -39,19 +40,6 @@ def _places(labels: Sequence[str], space: Space) -> list[int]:
 def divergence(exact: Outputs, other: Outputs) -> float:
     """KL(exact || other), the mean over the rows, in nats."""
     return kl_divergence(exact.values, other.values)
-
-
-def score(
-    truths: Sequence[str] | Sequence[int], answers: Sequence[str] | Sequence[int], _space: Space
-) -> dict[str, float]:
-    """`accuracy` and `macro_f1`, each in [0, 1]. The macro-average is over the labels that are true of a row."""
-    from sklearn.metrics import accuracy_score, f1_score  # not where a model is only opened
-
-    present = sorted({*truths})
-    return {
-        "accuracy": float(accuracy_score(truths, answers)),
-        "macro_f1": float(f1_score(truths, answers, labels=present, average="macro", zero_division=0)),
-    }
 
 
 def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, Any]:
