@@ -53,9 +53,7 @@ class RejectedRow(NamedTuple):
     excerpt: str  # its start; bytes that are no characters as \\xNN
 
 
-NO_LABEL = -1  # in the place of the number of a label
-RECURRENT = "bilstm"  # the family that has students alone, and no heads or neurons
-NOT_FOR_RECURRENT = ("openvino_int8", "torchao_int8")  # backends that have no operator for it
+NO_LABEL = -1  # in the place of a target's number, where there is none; of numbers with a point NaN
 
 UNREADABLE = (
     "bad_quotes",  # a quote that is not closed, or goes on after it was
@@ -135,14 +133,6 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs of a token model, in this order; the last for pairs alone."""
 
 
-def not_for_recurrent(backend: str) -> str:
-    """The message for a recurrent student with `backend`, one of NOT_FOR_RECURRENT."""
-    return (
-        f"params.yaml: quantize.backend is '{backend}', and distill.family '{RECURRENT}'. Allowed for it:"
-        " onnxruntime_int8, auto."
-    )
-
-
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
     """The tensors of a batch that are inputs of the model."""
     return (batch[name] for name in INPUTS if name in batch)
@@ -198,10 +188,11 @@ class Taps:
 class Family:
     """A family of models: functions that build, take apart, write and open them."""
 
-    build: Callable[[Path, ModelParams, int], nn.Module]
-    """build(folder, model, n_labels): pretrained weights and a new head.
+    build: Callable[[Path, ModelParams, Head], nn.Module]
+    """build(folder, model, head): pretrained weights and a new head.
 
-    It is called with INPUTS, (B, T) each; a family without token types ignores the third.
+    The model is called with INPUTS, (B, T) each; a family without token types ignores the third. It puts out (B, K), or
+    of a head of the kind `token` (B, T, K).
     """
     parts: Callable[[nn.Module], Parts]
     """parts(model): the parts with learning rates of their own, which can also be frozen."""
@@ -236,8 +227,8 @@ class Family:
 
     `weights`, a mapping of names to tensors, replace those in model.safetensors.
     """
-    begin: Callable[[Parts, DistillParams], nn.Module] | None = None
-    """begin(teacher, params): an untrained student of a teacher of another family, taken apart.
+    begin: Callable[[Parts, DistillParams, Head], nn.Module] | None = None
+    """begin(teacher, params, head): an untrained student of a teacher of another family, taken apart.
 
     It starts with the teacher's token embeddings. None where the family has none. The caller has set torch's seed.
     """

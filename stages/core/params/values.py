@@ -19,7 +19,6 @@ Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(min_length=1)]
 FORMS = ("a name", "pairs")  # of one parameter; pydantic puts them where a mistake is
 Measure = Literal["macro_f1", "accuracy"]
-Selection = Literal["macro_f1", "accuracy", "last"]
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
