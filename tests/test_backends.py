@@ -17,6 +17,7 @@ from conftest import REPOSITORY, TOPICS
 from stages.backends import runners
 from stages.cleaning import rules
 from stages.core import model_folder
+from stages.core.contracts import Head
 from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams
 from stages.models.encoder import FAMILY
@@ -29,13 +30,13 @@ def make_student(tiny: Path, folder: Path) -> Path:
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     params = ModelParams(**named, pooling="mean", encoder_dropout=0.0, head_dropout=0.1)
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, params, 3)
+    model: Any = FAMILY.build(tiny, params, Head("row", 3))
     with torch.no_grad():
         model.head.weight.mul_(20)
     FAMILY.write(model, folder)
     shutil.copyfile(tiny / "tokenizer.json", folder / "tokenizer.json")
     model_folder.seal(
-        folder, backend="pytorch", task="text_classification", labels=["a", "b", "c"], family="encoder",
+        folder, backend="pytorch", task="text_classification", space={"labels": ["a", "b", "c"]}, family="encoder",
         max_tokens=12, pad_id=0,
     )  # fmt: skip
     return folder
