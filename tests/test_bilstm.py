@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
 from stages.compression.refusals import faults_of_folder, faults_of_student
 from stages.core import plugins
-from stages.core.contracts import Outputs, QuantizationRows
+from stages.core.contracts import Head, Outputs, QuantizationRows
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import describe
 from stages.core.params.distill import DistillParams
@@ -62,7 +61,9 @@ def begun(teacher: Any, **changes: Any) -> Any:
     """A student with weights so large that rows get clearly different answers."""
     torch.manual_seed(0)
     assert FAMILY.begin is not None
-    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), distill_params(hidden_units=8, **changes))
+    student: Any = FAMILY.begin(
+        encoder.FAMILY.parts(teacher), distill_params(hidden_units=8, **changes), Head("row", 3)
+    )
     with torch.no_grad():
         for name, weights in student.named_parameters():
             if "embeddings" not in name:
@@ -252,9 +253,9 @@ def test_int8_answers_of_a_batch_do_not_hang_on_the_number_of_threads(
     folder = tmp_path / "large"  # threads share the rows of a batch only where there is enough to do
     shutil.copytree(made[1].model("quantized"), folder)
     assert FAMILY.begin is not None
-    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), distill_params(hidden_units=64))
+    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), distill_params(hidden_units=64), Head("row", 3))
     weights = {name: tensor.detach().numpy() for name, tensor in student.state_dict().items()}
-    onnx.save(recurrent.build(weights, asdict(student.shape), [], per_channel=True), folder / "model.onnx")
+    onnx.save(recurrent.build(weights, student.shape.as_config(), [], per_channel=True), folder / "model.onnx")
     words = [word for topic in TOPICS.values() for word in topic]
     texts = [" ".join([*words[at:], *words[:at]]) for at in range(32)]  # of as many tokens as the model takes, all
     one, four = (onnxruntime_int8_runner.open_runner(folder, threads=threads).predict(texts) for threads in (1, 4))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
-from stages.core.contracts import Family
+from stages.core.contracts import Family, Head
 from stages.core.files import sha256
 from stages.core.params.model import ModelParams
 from stages.models.encoder import FAMILY
@@ -60,7 +60,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
 
 def build(folder: Path, **changes: Any) -> Any:
     torch.manual_seed(0)
-    return FAMILY.build(folder, model_params(folder, **changes), 3).eval()
+    return FAMILY.build(folder, model_params(folder, **changes), Head("row", 3)).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)

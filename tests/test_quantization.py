@@ -423,7 +423,7 @@ def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
     assert f"auto: {found['backend']} is taken" in caplog.text
     assert "ms a row" in caplog.text
     assert all(figures.keys() == found.keys() - {"candidates"} for figures in found["candidates"].values())
-    assert runners.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
+    assert runners.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).values.shape == (2, 3)
 
 
 def test_auto_takes_the_fastest_and_its_files(

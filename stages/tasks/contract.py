@@ -89,8 +89,8 @@ class TaskEncoding:
     """targets(targets_N, encodings, at, space): for each window what is to be learned.
 
     `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of
-    the row that each is of. The result is a number for each window, NO_LABEL where the target is None (of float32 NaN), or
-    a list of numbers, one for each token. Raises TargetError for a target outside the space.
+    the row that each is of. The result is a number for each window, NO_LABEL where the target is None (of float32 NaN),
+    or a list of numbers, one for each token. Raises TargetError for a target outside the space.
     """
     feature: Literal["int32", "float32", "list_int32"] = "int32"
     """The type of a window's target in Arrow."""
