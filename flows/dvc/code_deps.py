@@ -28,7 +28,9 @@ from stages.tasks import TASKS
 
 TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
 SOURCE = "sources/${ingest.source}.py"
-ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task.name}}/{part}.py" for part in ("encoding", "learning", "answers"))
+ENCODING, LEARNING, ANSWERS_OF_TASK = (
+    f"tasks/${{task.name}}/{part}.py" for part in ("encoding", "learning", "answers")
+)
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 # The files that run a model, by the model; of `evaluate` they stand beside its name in dvc.yaml, in `foreach`.
