@@ -29,7 +29,7 @@ SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the qua
 
 
 def quantize(params: Params, paths: Paths) -> None:
-    """Write the quantized folder: model, tokenizer, model.json with all that it can answer, a short card, the manifest."""
+    """Write the quantized folder: model, tokenizer, model.json with what it can answer, a short card, manifest."""
     quantizer = plugins.load(QUANTIZERS, params.quantize.backend, key="quantize.backend")
     task: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     source = paths.model("pruned")
@@ -52,7 +52,7 @@ def quantize(params: Params, paths: Paths) -> None:
 
 
 def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[QuantizationRows, list[str]]:
-    """Calibration texts spread over the training rows; the validation rows with the outputs in float32; their truths."""
+    """Calibration texts spread over the training rows; the validation rows, their float32 outputs; their truths."""
     train, validation = (read_split(paths.clean, split) for split in ("train", "validation"))
     texts, truths = texts_of(train), validation["label"].to_pylist()
     chosen = np.linspace(0, len(texts) - 1, num=min(params.quantize.calibration_rows, len(texts)), dtype=int)

@@ -1,4 +1,4 @@
-"""Texts to a model's outputs: rows of equal length in batches, windows put together; shared by the runners of token models.
+"""Texts to a model's outputs: rows of equal length in batches, windows put together; for the runners of token models.
 
 texts ── windows_of ──> windows ── run, by length ──> logits ── merged, activated ──> Outputs of the texts
 """
@@ -66,21 +66,40 @@ def _valid(text: str) -> str:
 
 def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
     """The runner of a model that `run` computes; `folder` has its tokenizer."""
-    task, key = FORMERLY.get(description["task"], description["task"]), f"{folder / 'model.json'}: task"
-    encoding: TaskEncoding = plugins.part(TASKS, task, "encoding", key=key)
-    answers: TaskAnswers = plugins.part(TASKS, task, "answers", key=key)
+    task = task_of(description)
+    encoding: TaskEncoding = _part(folder, task, "encoding")
+    answers: TaskAnswers = _part(folder, task, "answers")
     reader = open_reader(folder, description, characters=encoding.characters)
-    temperature = np.float32(description.get("temperature", 1.0))
+    space, temperature = description["space"], np.float32(description.get("temperature", 1.0))
 
     def predict(texts: Sequence[Text]) -> Outputs:
-        found = outputs(texts, reader, run)
+        found = outputs(texts, reader, run, size=answers.size(space))
         return found._replace(values=answers.activate(found.values / temperature))
 
-    return Runner(task=task, space=description["space"], predict=predict)
+    return Runner(task=task, space=space, predict=predict)
 
 
-def outputs(texts: Sequence[Text], reader: Reader, run: Run) -> Outputs:
-    """What the model puts out for each text, in their order.
+def task_of(description: Mapping[str, Any]) -> str:
+    """The name of a model's task, as it is called now."""
+    return FORMERLY.get(description["task"], description["task"])
+
+
+def _part(folder: Path, task: str, part: str) -> Any:
+    return plugins.part(TASKS, task, part, key=f"{folder / 'model.json'}: task")
+
+
+def distance_of(folder: Path, description: Mapping[str, Any]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """distance(exact, other): how far the outputs of two sets of logits (N, K) are apart, to the model's task."""
+    answers: TaskAnswers = _part(folder, task_of(description), "answers")
+
+    def distance(exact_NK: np.ndarray, other_NK: np.ndarray) -> float:
+        return answers.divergence(*(Outputs(answers.activate(logits)) for logits in (exact_NK, other_NK)))
+
+    return distance
+
+
+def outputs(texts: Sequence[Text], reader: Reader, run: Run, *, size: int) -> Outputs:
+    """What the model puts out for each text, `size` numbers or as many for each token, in their order.
 
     A text in windows has the mean of theirs, each counted by its tokens; a token that several windows have, the output
     of the one that it stands deepest in. Only rows of the same length share a run: nothing is padded, which costs more
@@ -94,8 +113,8 @@ def outputs(texts: Sequence[Text], reader: Reader, run: Run) -> Outputs:
         for row, found in zip(rows, batch, strict=True):
             logits[row] = found
     if reader.characters:
-        return _by_token(windows, logits, reader.stride, len(texts))
-    return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, 0), dtype=np.float32))
+        return _by_token(windows, logits, reader.stride, np.empty((0, size), np.float32))
+    return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, size), np.float32))
 
 
 def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
@@ -108,13 +127,11 @@ def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
     return mean.astype(np.float32)
 
 
-def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, texts: int) -> Outputs:
-    """The outputs of the tokens of each text, without special ones; of those that two windows share each has one half."""
-    values: list[np.ndarray] = []
-    characters: list[np.ndarray] = []
-    counts = np.zeros(texts, dtype=np.int64)
-    shared = stride or 0
-    last = len(windows.at) - 1
+def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, none: np.ndarray) -> Outputs:
+    """The outputs of each text's tokens, without special ones; of those that two windows share each gives one half."""
+    values, characters = [none], [np.empty((0, 2), dtype=np.int64)]
+    last, shared = len(windows.at) - 1, stride or 0
+    counts = np.zeros(1 + (windows.at[-1] if windows.at else -1), dtype=np.int64)
     for number, (encoding, at, found) in enumerate(zip(windows.encodings, windows.at, logits, strict=True)):
         own = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
         begins = shared // 2 if number > 0 and windows.at[number - 1] == at else 0
@@ -123,11 +140,8 @@ def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None
         values.append(found[own])
         characters.append(np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[own])
         counts[at] += len(own)
-    if not values:
-        return Outputs(
-            np.empty((0, 0), dtype=np.float32), np.zeros(1, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
-        )
-    return Outputs(np.concatenate(values), np.concatenate([[0], np.cumsum(counts)]), np.concatenate(characters))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Outputs(np.concatenate(values), offsets, np.concatenate(characters))
 
 
 def model_inputs(encodings: Sequence[Encoding], *, are_pairs: bool) -> list[np.ndarray]:

@@ -106,6 +106,6 @@ def _put_back(
         if trials.lost(found) <= max_loss:
             return kept, found
     raise ValueError(
-        f"quantize: {backend} loses {trials.lost(found):.4f} of {trials.rows.measure} even with all matrices in float32;"
-        f" quantize.max_loss is {max_loss:g}. Take another backend, or allow more."
+        f"quantize: {backend} loses {trials.lost(found):.4f} of {trials.rows.measure} even with all matrices in"
+        f" float32; quantize.max_loss is {max_loss:g}. Take another backend, or allow more."
     )

@@ -39,9 +39,9 @@ class Paths:
 
     @property
     def clean(self) -> Path:
-        """Parquet: row_id, text, label, origin, split, group, kept (a JSON object of other columns); by split and row_id.
+        """Parquet: row_id, text, label, origin, split, group, kept (a JSON object of other columns).
 
-        The rows of the split `transfer` have no label."""
+        It is sorted by split and row_id. The rows of the split `transfer` have no label."""
         return self.root / "artifacts/data/clean.parquet"
 
     @property
@@ -162,7 +162,7 @@ class Paths:
         return self.root / "artifacts/step_logs" / f"{name}.jsonl"
 
     def predictions(self, name: str) -> Path:
-        """Parquet: row_id, unit, truth, answer, score, confidence, `slice: COLUMN` of each slice; then the task's own."""
+        """Parquet: row_id, unit, truth, answer, score, confidence, `slice: COLUMN` of each; then the task's own."""
         return self.root / "artifacts/predictions" / f"{name}.parquet"
 
     def tables(self, name: str) -> Path:

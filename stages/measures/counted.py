@@ -1,6 +1,6 @@
 """What the statistics take of one model's answers: sums of counts, scores, and the units that rows belong to.
 
-Rows of one unit, such as the sentences of a document, are not independent: they are drawn, flipped and counted together.
+Rows of one unit, such as the sentences of a document, are not independent: they are drawn and flipped together.
 N rows, S counts.
 """
 
@@ -31,7 +31,7 @@ class Counted(NamedTuple):
 
     def of(self, rows: np.ndarray) -> Counted:
         """The same of some rows: their numbers, or (N,) bool."""
-        strata_N = None if self.strata_N is None else codes(self.strata_N[rows])
+        strata_N = None if self.strata_N is None else self.strata_N[rows]
         return Counted(self.counts[rows], self.scores_N[rows], codes(self.units_N[rows]), strata_N)
 
 
@@ -42,7 +42,8 @@ def counted(
     lengths = [len(column) for column in (truths, answers, units)]
     if not lengths[0] or len({*lengths}) > 1:
         raise ValueError(
-            f"truths, answers and units have the lengths {', '.join(map(str, lengths))}: they need one length, 1 or more."
+            f"truths, answers and units have the lengths {', '.join(map(str, lengths))}: they need one length, of 1 or"
+            " more."
         )
     strata_N = None if measure.strata is None else codes(np.asarray(measure.strata(truths), dtype=str))
     return Counted(task.counts(truths, answers), task.scores(truths, answers), codes(np.asarray(units)), strata_N)

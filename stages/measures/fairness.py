@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.contracts import each
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.identity_words import pairs_of
-from stages.measures.opened import Opened
 from stages.measures.slices import values_of
 from stages.tasks.contract import Judged
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
@@ -71,8 +73,8 @@ def group_rates(judged: Judged, model: Opened, column: str) -> dict[str, Any]:
     """For each group its rows and the mean of their scores; and the largest gaps between groups.
 
     `score_gap` is of that mean. `selection_gap` (demographic parity) is the largest over the classes of the gap in the
-    share of rows whose answer has the class; `recall_gap` (equal opportunity) the same of the share among rows that truly
-    have it, over the classes that every group has.
+    share of rows whose answer has the class; `recall_gap` (equal opportunity) the same of the share among rows that
+    truly have it, over the classes that every group has.
     """
     group_N = values_of(judged, column)
     groups = {str(group): group_N == group for group in np.unique(group_N)}

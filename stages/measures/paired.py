@@ -30,8 +30,8 @@ Alternative = Literal["different", "worse"]
 def sign_test(worse: int, better: int, *, alternative: Alternative = "different") -> float:
     """The p-value of a split this uneven of the units that turned, if both models were equally good.
 
-    Exact; 1.0 where none turned. `worse` is one-sided: more units worse than chance would give. Of rows that are right or
-    wrong it is McNemar's exact test. Source: McNemar 1947, doi:10.1007/BF02295996.
+    Exact; 1.0 where none turned. `worse` is one-sided: more units worse than chance would give. Of rows that are right
+    or wrong it is McNemar's exact test. Source: McNemar 1947, doi:10.1007/BF02295996.
     """
     turned = worse + better
     if turned == 0:
@@ -149,7 +149,7 @@ def difference_interval(
 def mean_difference_interval(
     before_N: np.ndarray, after_N: np.ndarray, units_N: np.ndarray, *, confidence: float
 ) -> Interval | None:
-    """Student's interval of the mean of the rows' own numbers, such as losses, after - before; None of a single unit."""
+    """Student's interval of the mean of the rows' own numbers, such as losses, after - before; None of one unit."""
     change_N, units = after_N - before_N, int(units_N.max()) + 1
     if units < 2:
         return None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.counted import counted
-from stages.measures.opened import Opened
 from stages.measures.paired import interval, measured
 from stages.tasks.contract import Judged
 
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
+
 
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
-    """The task's measures, with the ends of the interval of each (`intervals`), the rows, and the task's own figures."""
+    """The task's measures, the ends of the interval of each (`intervals`), the rows, and the task's own figures."""
     values, intervals = {}, {}
     for one in model.of_measures.measures:
         rows = counted(model.of_measures, one, judged.truths, judged.answers, judged.units)

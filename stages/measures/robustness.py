@@ -9,14 +9,16 @@ import random  # what it draws must be the same every time: no secrets here
 import re
 import string
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.contracts import Text, each
 from stages.core.params.evaluate import EvaluateParams
-from stages.measures.opened import Opened
 from stages.tasks.contract import Judged
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 ZERO_WIDTH_SPACE = "\u200b"
 CHARACTERS_A_TYPO = 50
@@ -53,9 +55,9 @@ PERTURBATIONS: dict[str, Callable[[str, random.Random], str]] = {
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """`robustness`: the effect of each way to change a text (of a pair, both).
 
-    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their scores
-    afterwards. Rates are None where no row was changed; the score also where answers name places in the text, which a
-    change moves.
+    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their
+    scores afterwards. Rates are None where no row was changed; the score also where answers name places in the text,
+    which a change moves.
     """
     chosen = random.Random(judged.seed).sample(range(len(judged.texts)), min(len(judged.texts), params.perturbed_rows))
     return {

@@ -37,6 +37,14 @@ Unit = Literal["share", "nats", ""]
 Better = Literal["higher", "lower"]
 
 
+class TargetError(ValueError):
+    """A target that training rows do not have: the number of its row, and what is wrong, in words."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(problem)
+        self.row = row
+
+
 @dataclass(frozen=True)
 class TaskSettings:
     """The task in words."""
@@ -79,10 +87,9 @@ class TaskEncoding:
     targets: Callable[..., list[Any]]
     """targets(targets_N, encodings, at, space): for each window what is to be learned.
 
-    `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of the
-    row that each is of. The result is a number for each window, NO_LABEL where the target is None, or a list of numbers,
-    one for each token. Raises ValueError, with the position of the row first (`TargetError`), for a target outside the
-    space.
+    `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of
+    the row that each is of. The result is a number for each window, NO_LABEL where the target is None, or a list of
+    numbers, one for each token. Raises TargetError for a target outside the space.
     """
     feature: Literal["int32", "float32", "list_int32"] = "int32"
     """The type of a window's target in Arrow."""
@@ -117,6 +124,8 @@ class TaskAnswers:
 
     activate: Callable[[np.ndarray], np.ndarray]
     """activate(values): what the network puts out -> what Outputs holds, such as probabilities."""
+    size: Callable[[Space], int]
+    """size(space): K, the numbers of an output."""
     answers: Callable[[Outputs, Space], list[str]]
     """answers(outputs, space): a canonical text for each row."""
     confidence: Callable[[Outputs, Sequence[str], Space], np.ndarray] | None
@@ -133,7 +142,9 @@ class TaskAnswers:
     record: Callable[[Outputs, int, str, Space], dict[str, Any]]
     """record(outputs, row, text, space): what a user gets of one row, for JSON."""
     shown: Callable[[Mapping[str, Any]], str]
-    """shown(record): the same as a line for a person."""
+    """shown(record): the same as a part of a line, for a person or a program; columns are separated by tabs."""
+    nothing: Mapping[str, Any]
+    """The record of a row that has no answer, with None for each value."""
     columns: Callable[[Outputs, Space], Mapping[str, np.ndarray]] = lambda _outputs, _space: {}
     """columns(outputs, space): the task's own columns of artifacts/predictions, (N,) each."""
     calibrated: bool = True
@@ -153,7 +164,7 @@ class Measure:
     binary: bool = False
     """Whether it is the mean of the rows' scores, each of which is 0 or 1."""
     strata: Callable[[Sequence[str]], Sequence[str]] | None = None
-    """strata(truths): a group for each row, where the measure is near to a mean over groups, as macro-F1 is over labels.
+    """strata(truths): a group for each row, where the measure is near to a mean over groups, as over labels.
 
     Its interval is then never narrower than that of the mean over the groups of the share of right rows.
     """
@@ -161,7 +172,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Figure:
-    """A further number of metrics/quality that a review shows, the mean of a column of artifacts/predictions or none."""
+    """A further number of metrics/quality that a review shows; often the mean of a column of the predictions."""
 
     key: str
     title: str
@@ -212,7 +223,7 @@ class TaskMeasures:
     scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
     kinds: Callable[[str], tuple[str, ...]] = lambda _: ()
-    """kinds(answer): the classes that it holds, as TaskData has it; between groups of rows their shares are compared."""
+    """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
     kind: str = "class"

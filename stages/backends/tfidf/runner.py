@@ -10,10 +10,10 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from stages.backends.batching import task_of
 from stages.core.contracts import Outputs, Runner, Text
 from stages.core.files import read_json
 from stages.core.model_folder import describe
-from stages.tasks import FORMERLY
 
 
 def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners have one face
@@ -30,8 +30,7 @@ def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners
         logits_NC = features(texts, vectorizer) @ coefficients_VC + intercept_C
         return Outputs(softmax(logits_NC, axis=1).astype("float32"))
 
-    task = FORMERLY.get(description["task"], description["task"])
-    return Runner(task=task, space=description["space"], predict=predict)
+    return Runner(task=task_of(description), space=description["space"], predict=predict)
 
 
 def new_vectorizer(analyzer: str, max_ngram: int, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer:
