@@ -64,7 +64,8 @@ def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Measure], ki
     measure = next((one for one in measures if one.binary), measures[-1])
     own = unseen["models"][SMALLEST]
     of, apart = own[measure.name], own["against_teacher"][measure.name]
-    found, low, high = (value(known, measure.unit) for known in (of["mean"], *of["one_run"].values()))
+    ends = of["one_run"]
+    found, low, high = (value(known, measure.unit) for known in (of["mean"], ends["low"], ends["high"]))
     compared = (
         f", and of the {like_them['rows']:,} test rows with these {kinds}"
         f" {value(like_them['models'][SMALLEST][measure.name]['mean'], measure.unit)}"
@@ -74,8 +75,8 @@ def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Measure], ki
     return (
         f"Of {unseen['rows']:,} rows set aside, which no choice has seen ({len(aside['classes'])} of the {kinds}), the"
         f" {SMALLEST} model has {f'{found} right' if measure.binary else f'{measure.title} {found}'} (one run:"
-        f" {low} to {high}){compared}; its difference from the teacher there is {100 * apart['mean']:+.1f} points of {measure.title}"
-        f" ({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})."
+        f" {low} to {high}){compared}; its difference from the teacher there is {100 * apart['mean']:+.1f} points of"
+        f" {measure.title} ({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})."
     )
 
 

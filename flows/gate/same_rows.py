@@ -11,6 +11,7 @@ import numpy as np
 from flows.gate.rules import Rules
 from flows.review.evidence import Results
 from stages.measures.counted import Counted, counted
+from stages.tasks.contract import Measure, TaskMeasures
 
 
 class Common(NamedTuple):
@@ -44,10 +45,16 @@ def common_rows(candidate: Results, released: Results, rules: Rules) -> Common |
     now, then = candidate.of_rows(new), released.of_rows(old)
     if changed := int((now.truths != then.truths).sum()):
         return f"{changed:,} of {len(common):,} test rows have another true {rules.task.kind} than before."
-    before, after = (
-        counted(rules.task, rules.measure, now.truths, answers, now.units) for answers in (then.answers, now.answers)
+    return Common(*both_counted(rules.task, rules.measure, then, now), now.slices, rows)
+
+
+def both_counted(task: TaskMeasures, measure: Measure, before: Results, after: Results) -> tuple[Counted, Counted]:
+    """What the statistics take of two models' answers to the same rows, in one order."""
+    truths, units = after.truths.tolist(), after.units.tolist()
+    return (
+        counted(task, measure, truths, before.answers.tolist(), units),
+        counted(task, measure, truths, after.answers.tolist(), units),
     )
-    return Common(before, after, now.slices, rows)
 
 
 def points(share: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from flows.gate.rules import Rules
+from flows.gate.same_rows import both_counted
 from flows.review import timing
 from flows.review.evidence import (
     GroupChange,
@@ -26,7 +27,7 @@ from flows.review.markdown import plural
 from flows.review.task import judged_first
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.calibration import error_difference_interval
-from stages.measures.counted import codes, counted
+from stages.measures.counted import codes
 from stages.measures.paired import difference_interval, mean_difference_interval, turned
 from stages.measures.score import Interval, independent_difference
 from stages.tasks.contract import Better, Figure, Measure, TaskMeasures
@@ -168,7 +169,7 @@ def _numbers(
 
 
 def _of_measure(measure: Measure, old: Results, new: Results, task: TaskMeasures, settings: EvaluateParams) -> Interval:
-    before, after = (counted(task, measure, new.truths, side.answers, new.units) for side in (old, new))
+    before, after = both_counted(task, measure, old, new)
     return difference_interval(
         before, after, measure, confidence=settings.confidence, resamples=settings.resamples, seed=0
     )

@@ -30,6 +30,11 @@ def plural(noun: str) -> str:
     return f"{noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def article(noun: str) -> str:
+    """The noun with "a" or "an" before it."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
 def capital(title: str) -> str:
     """A title as a heading: "Macro-F1"."""
     return f"{title[:1].upper()}{title[1:]}"
