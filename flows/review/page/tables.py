@@ -151,7 +151,7 @@ def _groups(review: Review) -> Table:
     )
     kinds, score = plural(review.kind), capital(review.score_title)
     return Table(
-        "groups",
+        "by-truth",
         f"The test rows of each {review.kind}, those that both revisions have: {review.score_title} before and after. "
         f"Better or worse where an exact test says so, corrected for the number of {kinds}.",
         (capital(review.kind), "Test rows", f"{score} before", f"{score} after", "Difference", "Rows", "Verdict"),
