@@ -18,7 +18,7 @@ where their texts are. N rows, B examples, T tokens, K numbers of an output, S c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -227,14 +227,26 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    kind: str = "class"
+    """What a class is called: "label", "type"."""
+    classes: Callable[[Collection[str]], frozenset[str]] = lambda _: frozenset()
+    """classes(columns): those that a model knows, by the columns of its predictions; empty where they do not say."""
     report: Callable[[Judged], dict[str, Any]] = lambda _: {}
-    """report(judged): the task's own figures of metrics/quality."""
+    """report(judged): the task's own figures of metrics/quality.
+
+    Those of each class stand under `per_KIND`, such as `per_label`: by the class, its figures by their names.
+    """
     figures: tuple[Figure, ...] = ()
     """Those of them that a review shows with the measures."""
     per_row: Callable[[Judged], Mapping[str, np.ndarray]] = lambda _: {}
     """per_row(judged): the columns (N,) of the predictions that `figures` name."""
     tables: Callable[[Judged], Mapping[str, Table]] = lambda _: {}
     """tables(judged): by their names."""
+
+    @property
+    def score_title(self) -> str:
+        """What the mean of the rows' scores is called: as the binary measure, which it is, or "score"."""
+        return next((one.title for one in self.measures if one.binary), "score")
 
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises ValueError, with those allowed, where there is none."""
