@@ -32,7 +32,7 @@ from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
 from stages.cleaning.tables import QUARANTINE
 from stages.core import model_folder
-from stages.core.contracts import Outputs, RawRow, Runner, Text
+from stages.core.contracts import Head, Outputs, RawRow, Runner, Text
 from stages.core.files import read_json
 from stages.core.params.clean import CleanParams
 from stages.core.params.file import load_params
@@ -46,8 +46,9 @@ from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
 from stages.tasks.text_classification.encoding import ENCODING
-from stages.tasks.text_classification.learning import LEARNING
 from stages.tasks.text_classification.measures import MEASURES
+from stages.tokens.encoded import encoded
+from stages.training.batches import collate
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile
 from winnow import load
@@ -221,15 +222,17 @@ def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[
     expected = tokenizer(
         list(first), list(second), truncation="longest_first", max_length=8, return_token_type_ids=True
     )
-    columns = {"text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
-    encoded = ENCODING.encode(columns, tokenizer=tokenizer, labels=["a"], max_tokens=8)
-    assert encoded["input_ids"] == expected["input_ids"]
-    assert encoded["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
-    assert encoded["full_length"] == [11, 11, 6, 10]
-    examples = [{"input_ids": ids, "label": 0, "boundary": at} for ids, at in
-                zip(encoded["input_ids"], encoded["boundary"], strict=True)]  # fmt: skip
+    ids = [str(number) for number in range(len(PAIRS))]
+    columns = {"row_id": ids, "text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
+    engine, space = tokenizer.backend_tokenizer, {"labels": ["a"]}
+    found = encoded(columns, task=ENCODING, tokenizer=engine, space=space, max_tokens=8)
+    assert found["input_ids"] == expected["input_ids"]
+    assert found["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
+    assert found["full_length"] == [11, 11, 6, 10]
+    examples = [{"input_ids": ids, "target": 0, "boundary": at} for ids, at in
+                zip(found["input_ids"], found["boundary"], strict=True)]  # fmt: skip
     padded = tokenizer.pad(expected, padding="longest", return_tensors="pt")
-    batch = LEARNING.collate(examples, pad_id=0)
+    batch = collate(examples, pad_id=0)
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         assert torch.equal(batch[name], padded[name])
 
@@ -238,7 +241,7 @@ def test_rows_keep_their_boundaries_when_renumbered_and_copied() -> None:
     tokens = np.array([2, 5, 3, 6, 3, 2, 7, 3, 8, 9, 3], dtype=np.int32)
     rows = TokenRows(["a", "b"], np.array([0, 1]), np.array([0, 5, 11]), tokens, np.array([3, 3]))
     assert rows.renumbered([2, 3, 5, 6, 7, 8, 9])[1]["boundary"] == 3
-    copies = TokenRows(["a", "b"], rows.labels, rows.offsets, tokens, np.array([3, 4])).and_unlabelled(
+    copies = TokenRows(["a", "b"], rows.targets, rows.offsets, tokens, np.array([3, 4])).and_unlabelled(
         np.concatenate([tokens[:5], tokens[:5], tokens[5:], tokens[5:]]), np.array([5, 5, 6, 6])
     )
     assert [copies[at]["boundary"] for at in range(6)] == [3, 4, 3, 3, 4, 4]
@@ -251,7 +254,7 @@ def make_model(tiny: Path, folder: Path) -> Path:
     """A random model of pairs whose head is so steep that pairs get clearly different answers."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), 3)
+    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), Head("row", 3))
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if weights.dim() > 1 and "embeddings" not in name:
