@@ -116,7 +116,9 @@ def test_a_label_that_no_test_row_has_breaks_no_measure() -> None:
     given = answers([0, 0, 0, 2], one_hot([0, 0, 1, 2], 4), names=("a", "b", "c", "d"), region=["x", "x", "y", "y"])
     measured: dict[str, Any] = {}
     for name in ANSWERS:
-        measured |= plugins.load(ANSWERS, name, key="measure")(*given, settings(slices=["label"], group_column="region"))
+        measured |= plugins.load(ANSWERS, name, key="measure")(
+            *given, settings(slices=["label"], group_column="region")
+        )
     assert measured["macro_f1"] == round((0.8 + 0 + 1) / 3, 6)
     assert measured["per_label"]["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0}
     assert sorted(measured["slices"]["label"]) == ["a", "c"]

@@ -16,7 +16,7 @@ from test_tokenize import ROWS, params, write_clean
 from transformers import PreTrainedTokenizerFast
 
 from stages.backends import batching, runners
-from stages.backends.batching import calibration_inputs, open_reader
+from stages.backends.batching import calibration_inputs, open_reader, outputs
 from stages.core import model_folder
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
@@ -145,15 +145,15 @@ def student(tiny_models: Callable[[str], Path], tmp_path_factory: pytest.TempPat
 
 def test_a_runner_averages_the_logits_of_a_texts_windows(student: Path) -> None:
     word = {"ship": 1.0, "tree": 4.0, "bear": 0.0}
-    reader = open_reader(student, model_folder.describe(student))
-    numbers = {reader.tokenizer.token_to_id(name): value for name, value in word.items()}
+    opened = open_reader(student, model_folder.describe(student))
+    numbers = {opened.tokenizer.token_to_id(name): value for name, value in word.items()}
 
     def run(input_ids: np.ndarray, _attention_mask: np.ndarray) -> np.ndarray:
         return np.array([[numbers[int(row[1])], 0.0] for row in input_ids], dtype=np.float32)
 
-    found = batching.outputs(["ship bread tree moss", "bear"], reader, run).values
+    found = outputs(["ship bread tree moss", "bear"], opened, run, size=2).values
     mean = (5 * 1.0 + 4 * 4.0) / 9  # the second window is one token shorter, and counts so much less
-    np.testing.assert_allclose(found, np.array([[mean, 0.0], [0.0, 0.0]]), rtol=1e-6)
+    np.testing.assert_allclose(found, [[mean, 0.0], [0.0, 0.0]], rtol=1e-6)
 
 
 def test_the_folder_alone_answers_as_training_scored(
@@ -188,8 +188,8 @@ def test_ranges_are_learned_from_all_windows(student: Path) -> None:
 
 def test_of_a_text_without_end_a_bounded_part_is_read(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "WINDOWED_CHARACTERS", 15)
-    reader = open_reader(student, model_folder.describe(student))
-    assert reader.read(["ship bread tree moss owl"]).at == [0]
+    opened = open_reader(student, model_folder.describe(student))
+    assert opened.read(["ship bread tree moss owl"]).at == [0]
 
 
 def test_validation_rows_may_have_more_windows_after_the_vocabulary_was_cut(

@@ -4,4 +4,5 @@ TASKS = {
     "text_classification": "stages.tasks.text_classification",
     "token_classification": "stages.tasks.token_classification",
 }
+FIRST = "text_classification"  # of revisions that name no task: there was no other
 FORMERLY = {"sequence_classification": "text_classification"}  # names in the folders of earlier models

@@ -64,6 +64,7 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
 
 NOTHING = {"label": None, "probability": None, "probabilities": None}
 ANSWERS = TaskAnswers(
-    activate=softmax, answers=answers, confidence=confidence, losses=losses, score=score, divergence=divergence,
+    activate=softmax, size=lambda space: len(space["labels"]), answers=answers, confidence=confidence,
+    losses=losses, score=score, divergence=divergence,
     record=record, shown=shown, nothing=NOTHING, columns=columns,
 )  # fmt: skip
