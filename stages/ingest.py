@@ -41,7 +41,7 @@ def ingest(params: Params, paths: Paths) -> None:
     """
     read = plugins.load(SOURCES, params.ingest.source, key="ingest.source")
     with publish(paths.raw) as raw, publish(paths.unreadable) as unreadable:
-        schema = SCHEMA if params.ingest.text_pair_column is None else PAIRS_SCHEMA
+        schema = SCHEMA if params.ingest.columns.text_pair is None else PAIRS_SCHEMA
         labels = Labels()
         kept, rejected = write_rows(labels.in_one_form(read(params.ingest, params.data_seed)), raw, unreadable, schema)
         if kept == 0:

@@ -47,19 +47,19 @@ WHOLE_FILES = [
         "a column renamed in csv",
         "a.csv",
         GOOD.replace(b"text", b"texts"),
-        ("a.csv: no column 'text' (ingest.text_column)", "Found: texts, label", "mean 'texts'?", "Set ingest.text"),
+        ("a.csv: no column 'text' (ingest.columns.text)", "Found: texts, label", "mean 'texts'?", "Set ingest.columns.text"),
     ),
     Broken(
         "a column renamed in jsonl",
         "a.jsonl",
         OBJECTS.replace(b"label", b"lable"),
-        ("a.jsonl", "line 1", "no column 'label'", "mean 'lable'?", "Set ingest.label_column"),
+        ("a.jsonl", "line 1", "no column 'label'", "mean 'lable'?", "Set ingest.columns.label"),
     ),
     Broken(
         "a column renamed in parquet",
         "a.parquet",
         parquet(texts=["x"], label=["a"]),
-        ("a.parquet: no column 'text'", "Found: texts, label", "Set ingest.text_column"),
+        ("a.parquet: no column 'text'", "Found: texts, label", "Set ingest.columns.text"),
     ),
     Broken(
         "a split column that is not there",
@@ -234,8 +234,8 @@ def name_nowhere(project: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (remove_column, "ingest: data/rows.csv: no column 'label' (ingest.label_column). Found: text, stars. "
-         "Set ingest.label_column in params.yaml, or, of text without labels, ingest.splits.transfer.\n"),
+        (remove_column, "ingest: data/rows.csv: no column 'label' (ingest.columns.label). Found: text, stars. "
+         "Set ingest.columns.label in params.yaml, or, of text without labels, ingest.splits.transfer.\n"),
         (cut_gzip, "ingest: data/rows.csv.gz is not a whole gzip file: Compressed file ended before the end-of-stream "
          "marker was reached. Check it with `gzip -t`; write or fetch it again, or take .gz off its name where it is "
          "not gzipped.\n"),

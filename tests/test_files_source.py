@@ -84,7 +84,7 @@ def test_a_field_that_shows_nothing_is_missing_in_every_format_whatever_column_i
         with path.open("w", newline="", encoding="utf-8") as file:
             separator = "," if ending == "csv" else "\t"
             csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([names, *rows])
-    *empty, whole = kept(path, text_pair_column="text_pair", keep_columns=["region"])
+    *empty, whole = kept(path, columns={"text_pair": "text_pair"}, keep_columns=["region"])
     assert len(empty) == len(rows) - 1
     assert {(row.text, row.text_pair, row.label, row.kept) for row in empty} == {(None, None, None, '{"region": null}')}
     assert (whole.text, whole.text_pair, whole.label, whole.kept) == ("a", "b", "c", '{"region": "d"}')
@@ -512,10 +512,10 @@ def test_where_the_first_line_looks_like_a_row_a_header_is_asked_for(
     tmp_path: Path, first: str, is_asked: bool
 ) -> None:
     (tmp_path / "a.csv").write_text(f"{first}\nmore,neg\n")
-    with pytest.raises(ValueError, match=r"a\.csv: no column 'text' \(ingest\.text_column\)\. Found: ") as error:
+    with pytest.raises(ValueError, match=r"a\.csv: no column 'text' \(ingest\.columns\.text\)\. Found: ") as error:
         read(tmp_path / "a.csv")
     assert ("Does the file have a header line?" in str(error.value)) == is_asked
-    assert str(error.value).endswith("Set ingest.text_column in params.yaml.")
+    assert str(error.value).endswith("Set ingest.columns.text in params.yaml.")
 
 
 # before anything runs
@@ -525,9 +525,9 @@ def test_where_the_first_line_looks_like_a_row_a_header_is_asked_for(
 def test_a_column_that_is_not_there_is_told_before_anything_runs(tmp_path: Path, ending: str) -> None:
     file = write_rows(tmp_path / f"rows.{ending}", [("a", "x"), ("b", "y")])
     assert list(files.faults(settings(file))) == []
-    (told,) = files.faults(settings(file, text_column="txt"))
+    (told,) = files.faults(settings(file, columns={"text": "txt"}))
     assert f"rows.{ending}" in told
-    assert "no column 'txt' (ingest.text_column). Found: text, label. " in told
+    assert "no column 'txt' (ingest.columns.text). Found: text, label. " in told
     assert len(told.splitlines()) == 1
 
 
@@ -581,7 +581,7 @@ def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_d
     with pytest.raises(
         ValueError, match=rf"rows\.parquet has a column that unzips to over 1,000 times .* \('{column}', 90,"
     ):
-        read(path, text_column=column)
+        read(path, columns={"text": column})
     assert pa.total_allocated_bytes() - before < 10_000_000
 
 

@@ -134,8 +134,8 @@ def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: 
         RawRow("bark", "dog", "train:3", "train"),
         RawRow("meow", "cat", "test:1", "test"),
     ]
-    with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.text_column\)\. Found: text, label"):
-        list(hub.read(settings(folder, text_column="words"), 0))
+    with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.columns\.text\)\. Found: text, label"):
+        list(hub.read(settings(folder, columns={"text": "words"}), 0))
     called = SplitNames(train="test", validation="dev", test="train", transfer=None, held_out=None)
     assert [(row.origin, row.split) for row in hub.read(settings(folder, splits=called), 0)] == [
         ("test:1", "train"), ("train:1", "test"), ("train:2", "test"), ("train:3", "test"),

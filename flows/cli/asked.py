@@ -77,7 +77,7 @@ def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> C
 
         ingest = load_params(params).ingest
         encoding, max_chars = ingest.encoding, ingest.max_row_chars
-        usual, usual_pair = ingest.text_column, ingest.text_pair_column
+        usual, usual_pair = ingest.columns.text, ingest.columns.text_pair
         has_params = True
     names = {"--text-column": text or usual}
     if are_pairs:
@@ -118,7 +118,7 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
 
 def _without_params(fault: Fault) -> Fault:
     """The message without the name of the parameter, for use outside a project."""
-    return fault._replace(detail=re.sub(r" \(ingest\.\w+\)", "", fault.detail))
+    return fault._replace(detail=re.sub(r" \(ingest\.[\w.]+\)", "", fault.detail))
 
 
 def _unread(where: str, fault: Fault, *, are_pairs: bool) -> Row:

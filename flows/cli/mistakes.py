@@ -51,9 +51,9 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             f"params.yaml: ingest.splits.transfer is '{params.ingest.splits.transfer}', and clean.unlabelled 'drop', "
             "so all of its rows would be dropped. Set clean.unlabelled: transfer, or ingest.splits.transfer: null."
         )
-    if params.ingest.text_pair_column is not None and params.tokenize.long_texts == "windows":
+    if params.ingest.columns.text_pair is not None and params.tokenize.long_texts == "windows":
         yield (
-            "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts. "
             "Allowed for pairs: truncate, which cuts the longer text first."
         )
     yield from _of_path(root, params.ingest)

@@ -25,8 +25,8 @@ DEFAULT_MODEL = "artifacts/models/quantized"
     "--file", "file", metavar="FILE",
     help="Rows of csv, tsv, jsonl or parquet (also with .gz), or else lines of text; - is the standard input.",
 )  # fmt: skip
-@click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.text_column of params.yaml.")
-@click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.text_pair_column.")
+@click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.columns.text of params.yaml.")
+@click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.columns.text_pair.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with the probability of every label.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")

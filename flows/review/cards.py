@@ -54,7 +54,7 @@ def _student(distill: DistillParams) -> str:
 def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
     """The model card: the released model, how it was made, how good it is, and where it is weak."""
     labels = list(quality["per_label"])
-    kind = "texts" if params.ingest.text_pair_column is None else "pairs of texts"
+    kind = "texts" if params.ingest.columns.text_pair is None else "pairs of texts"
     head = {"pipeline_tag": "text-classification", "base_model": params.model.name, "license": "apache-2.0"}
     sections = {
         "What it is": f"A classifier of {kind} into {len(labels)} labels, in int8: {params.model.name}, "

@@ -41,7 +41,7 @@ class RawRow(NamedTuple):
     split: str | None = None  # train, validation, test, transfer (no label), held_out; None: to be drawn
     group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
     kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
-    text_pair: str | None = None  # the second text, where rows are pairs (ingest.text_pair_column)
+    text_pair: str | None = None  # the second text, where rows are pairs (ingest.columns.text_pair)
 
 
 class RejectedRow(NamedTuple):

@@ -291,5 +291,5 @@ def _no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
     guess = f"Did you mean '{near[0]}'? " if near else hint
     shown = ", ".join(name[:40] for name in found[:20]) or "none"
     place = " in params.yaml" if one.key.startswith("ingest.") else ""
-    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.label_column" else ""
+    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.columns.label" else ""
     return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"

@@ -12,16 +12,16 @@ from stages.reading.lines import Fault, excerpt, fault_in
 class Wanted(NamedTuple):
     column: str
     key: str
-    """The setting that names it: a parameter ("ingest.text_column"), or a command-line option ("--text-column")."""
+    """The setting that names it: a parameter ("ingest.columns.text"), or a command-line option ("--text-column")."""
 
 
 def wanted_columns(params: IngestParams, *, labelled: bool = True) -> list[Wanted]:
     """The text, the label where rows have one, the second text of pairs, and other kept columns; in this order."""
-    wanted = [Wanted(params.text_column, "ingest.text_column")]
+    wanted = [Wanted(params.columns.text, "ingest.columns.text")]
     if labelled:
-        wanted.append(Wanted(params.label_column, "ingest.label_column"))
-    if params.text_pair_column is not None:
-        wanted.append(Wanted(params.text_pair_column, "ingest.text_pair_column"))
+        wanted.append(Wanted(params.columns.label, "ingest.columns.label"))
+    if params.columns.text_pair is not None:
+        wanted.append(Wanted(params.columns.text_pair, "ingest.columns.text_pair"))
     return wanted + [Wanted(column, "ingest.keep_columns") for column in params.keep_columns]
 
 

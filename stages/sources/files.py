@@ -84,7 +84,7 @@ def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[R
             continue
         text, *kept = record.values
         label = kept.pop(0) if labelled else None
-        pair = as_text(kept.pop(0)) if params.text_pair_column is not None else None
+        pair = as_text(kept.pop(0)) if params.columns.text_pair is not None else None
         if by_column is not None:
             split = _given_split(as_text(kept.pop()), f"{file.shown}, line {record.place}", params)
             label = label if split != TRANSFER else None

@@ -56,7 +56,7 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
                     yield RejectedRow(origin, *fault, start)
                 else:
                     text, label, *kept = values
-                    pair = as_text(kept.pop(0)) if params.text_pair_column is not None else None
+                    pair = as_text(kept.pop(0)) if params.columns.text_pair is not None else None
                     kept_text = as_kept(params.keep_columns, kept)
                     label = label if split != TRANSFER else None
                     yield RawRow(as_text(text), label, origin, split, kept=kept_text, text_pair=pair)
@@ -172,7 +172,7 @@ def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
 def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestParams) -> Iterator[Sequence[Any]]:
     """The wanted values of each row, the label as a text."""
     column_places(split.column_names, wanted, _where(params))
-    name_of = _label_names(split.features[params.label_column])
+    name_of = _label_names(split.features[params.columns.label])
     names = [one.column for one in wanted]
     rows = split.select_columns(list(dict.fromkeys(names)))
     try:

@@ -40,7 +40,7 @@ def encode(
     if "text_pair" in rows:
         if stride is not None:
             raise ValueError(
-                "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
+                "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts. "
                 "Allowed for pairs: truncate, which cuts the longer text first."
             )
         pairs = list(zip(rows["text"], rows["text_pair"], strict=True))
@@ -93,7 +93,7 @@ def _pair_tokens(
         if any(encoding.type_ids[:boundary]) or not set(encoding.type_ids[boundary:]) <= {1}:
             raise ValueError(
                 "params.yaml: model.name: its tokenizer gives the tokens of a pair the types"
-                f" {sorted(set(encoding.type_ids))} in an order of its own. Allowed with ingest.text_pair_column:"
+                f" {sorted(set(encoding.type_ids))} in an order of its own. Allowed with ingest.columns.text_pair:"
                 " tokenizers that give 0 to the first text and then 1 to the second, or 0 to all, as those of bert,"
                 " roberta and distilbert."
             )
