@@ -47,7 +47,7 @@ WHOLE_FILES = [
         "a column renamed in csv",
         "a.csv",
         GOOD.replace(b"text", b"texts"),
-        ("a.csv: no column 'text' (ingest.columns.text)", "Found: texts, label", "mean 'texts'?", "Set ingest.columns.text"),
+        ("a.csv: no column 'text' (ingest.columns.text)", "Found: texts, label", "mean 'texts'?", "Set ingest.col"),
     ),
     Broken(
         "a column renamed in jsonl",
@@ -170,7 +170,7 @@ SINGLE_ROWS = [
     Broken("5 MB", "a.csv", GOOD + b"x" * 5_000_000 + b",a\n", ("a.csv:102: too_long: 5,000,", "ingest.max_row_chars")),
     Broken("half a line", "a.jsonl", OBJECTS + b'{"text": "x', ("a.jsonl:101: not_json: not JSON", "Each line must")),
     Broken("a number", "a.jsonl", OBJECTS + b"17\n", ("a.jsonl:101: not_an_object: a number", "Each line must")),
-    Broken("no label", "a.jsonl", OBJECTS + b'{"text": "x"}\n', ("a.jsonl:101: missing_column", "Set ingest.label")),
+    Broken("no label", "a.jsonl", OBJECTS + b'{"text": "x"}\n', ("a.jsonl:101: missing_column", "Set ingest.columns")),
     Broken(
         "an array as text",
         "a.jsonl",

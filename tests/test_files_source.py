@@ -66,6 +66,63 @@ def test_numbers_and_truths_become_texts_whether_text_or_label(tmp_path: Path) -
     ]  # fmt: skip
 
 
+STRUCTURED = frozenset({"text", "target"})
+TAGS = """-DOCSTART- -X- O
+
+Ada NNP B-person
+wrote VBD O
+
+she PRP O
+
+-DOCSTART- -X- O
+
+no tag
+Babbage NNP B-person
+"""
+
+
+def test_lists_and_objects_are_given_as_json_where_the_task_takes_them(tmp_path: Path) -> None:
+    words, tags = ["Ada", "wr\u00f6te"], ["B-person", "O"]
+    line = json.dumps({"text": words, "label": tags})
+    spans = json.dumps({"text": "Ada", "label": [{"start": 0, "end": 3, "label": "person"}]})
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n{spans}\n")
+    pd.DataFrame({"text": [words], "label": [tags]}).to_parquet(tmp_path / "rows.parquet")
+    sentence = RawRow('["Ada", "wr\u00f6te"]', '["B-person", "O"]', "rows.jsonl:1")
+    (tmp_path / "rows.csv").write_text('text,label\n"[""Ada""]",x\n')
+    assert [list(files.read(settings(tmp_path / f"rows.{ending}"), 0, structured=STRUCTURED)) for ending in
+            ("jsonl", "parquet", "csv")] == [
+        [sentence, RawRow("Ada", '[{"end": 3, "label": "person", "start": 0}]', "rows.jsonl:2")],
+        [sentence._replace(origin="rows.parquet:1")],
+        [RawRow('["Ada"]', "x", "rows.csv:2")],
+    ]  # fmt: skip
+
+
+def test_a_text_within_a_list_has_the_faults_of_any_text(tmp_path: Path) -> None:
+    lines = [{"text": ["a", "b\0"], "label": []}, {"text": ["x" * 600, "y" * 600], "label": []}]
+    (tmp_path / "rows.jsonl").write_text("\n".join([*map(json.dumps, lines), '{"text": ["a"], "label": []}']))
+    found = files.read(settings(tmp_path / "rows.jsonl", max_row_chars=1000), 0, structured=STRUCTURED)
+    assert [getattr(row, "reason", None) for row in found] == ["nul", "too_long", None]
+
+
+@pytest.mark.parametrize("name", ["train.conll", "train.bio", "train.iob2.gz"])
+def test_a_sentence_of_words_with_tags_is_a_row_and_its_document_a_group(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(TAGS.encode()) if name.endswith(".gz") else TAGS.encode())
+    found = list(files.read(settings(tmp_path), 0, structured=STRUCTURED))
+    assert found == [
+        RawRow('["Ada", "wrote"]', '["B-person", "O"]', f"{name}:3", group="train#1"),
+        RawRow('["she"]', '["O"]', f"{name}:6", group="train#1"),
+        RejectedRow(f"{name}:10", "ragged", found[2].detail, "no tag"),
+    ]
+
+
+def test_words_with_tags_are_refused_for_a_task_of_texts_and_with_columns_that_they_lack(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text(TAGS)
+    with pytest.raises(ValueError, match=r"none of its rows can be read\. .* holds an array, expected a text"):
+        read(tmp_path / "a.conll")
+    with pytest.raises(ValueError, match=r"a\.conll holds words and their tags, and no column 'topic' \(ingest\.keep_"):
+        read(tmp_path / "a.conll", keep_columns=["topic"])
+
+
 NOTHING = ["", " ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff \u200d\u2060", "\u3164", "\u00ad\u034f"]
 
 

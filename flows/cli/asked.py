@@ -16,7 +16,7 @@ from flows.cli.answers import BATCH, Row
 from flows.running.root import find_root
 from stages.core.contracts import as_text
 from stages.reading.lines import Fault, lines_of
-from stages.reading.storage import ENDINGS, DataFile, local_file, opened
+from stages.reading.storage import TABLES, TAGGED, DataFile, local_file, opened
 
 MAX_CHARS = 10_000_000  # of a line, and of a row of a table outside a project: a file without line ends fills no memory
 
@@ -34,7 +34,12 @@ class Columns(NamedTuple):
 
 def is_table(file: str) -> bool:
     """Whether the file holds a table (csv, tsv, jsonl, parquet; each also with .gz), and not lines of text."""
-    return local_file(Path(file), file).ending in ENDINGS
+    return local_file(Path(file), file).ending in TABLES
+
+
+def is_tagged(file: str) -> bool:
+    """Whether the file holds words with tags, which are for training (also with .gz)."""
+    return local_file(Path(file), file).ending in TAGGED
 
 
 def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:

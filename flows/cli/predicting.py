@@ -84,10 +84,12 @@ def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: b
 
     if text_pair and not are_pairs:
         raise click.UsageError("The model is of single texts: leave --text-pair-column out.")
+    if asked.is_tagged(file):
+        raise click.UsageError(f"{file} holds words with tags. Allowed: texts, a line each, or a table of them.")
     if asked.is_table(file):
         return asked.rows_of_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs))
     if text or text_pair:
-        endings = ", ".join(asked.ENDINGS)
+        endings = ", ".join(asked.TABLES)
         raise click.UsageError(f"{file} is read as lines of text, which have no columns. A table ends in {endings}.")
     return asked.rows_of_lines(file, are_pairs=are_pairs)
 
