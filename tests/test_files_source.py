@@ -25,6 +25,7 @@ from stages.ingest import ingest, row_id
 from stages.reading.errors import one_line
 from stages.reading.parquet import BATCH_BYTES, Table
 from stages.sources import files
+from stages.tasks import TASKS
 
 FOUR = ["NA", "null", "None", "nan"]
 
@@ -113,6 +114,22 @@ def test_a_sentence_of_words_with_tags_is_a_row_and_its_document_a_group(tmp_pat
         RawRow('["she"]', '["O"]', f"{name}:6", group="train#1"),
         RejectedRow(f"{name}:10", "ragged", found[2].detail, "no tag"),
     ]
+
+
+def test_what_a_task_cannot_read_of_a_target_is_quarantined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "tagging_task", "tagging_task")
+    lines = [{"text": ["Ada", "wrote"], "label": ["B-person", "O"]}, {"text": ["Ada"], "label": ["O", "O"]}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    params, paths = project_params(settings(tmp_path / "rows.jsonl")), Paths(tmp_path / "project")
+    task = params.task.model_copy(update={"name": "tagging_task"})
+    ingest(params.model_copy(update={"task": task}), paths)
+    rows, refused = (pq.read_table(path).to_pylist() for path in (paths.raw, paths.unreadable))
+    assert [(row["text"], row["label"]) for row in rows] == [("Ada wrote", '[[0,3,"person"]]')]
+    assert refused == [
+        {"origin": "rows.jsonl:2", "reason": "bad_target", "detail": "2 tags for 1 words", "excerpt": '["O", "O"]'}
+    ]
+    report = json.loads(paths.ingest_report.read_text())
+    assert (report["quarantined_by_reason"]["bad_target"], report["labels_rewritten"]) == (1, 0)
 
 
 def test_words_with_tags_are_refused_for_a_task_of_texts_and_with_columns_that_they_lack(tmp_path: Path) -> None:

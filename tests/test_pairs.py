@@ -42,6 +42,7 @@ from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices
 from stages.measures.identity_words import pairs_of
 from stages.models.encoder import FAMILY
+from stages.tasks.text_classification.data import DATA
 from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.learning import LEARNING
 from stages.training.rows import TokenRows, read_tokens
@@ -373,10 +374,10 @@ def test_the_inputs_of_a_batch_are_in_the_order_of_the_model(model: Path) -> Non
 
 def test_lengths_and_words_of_the_data_are_those_of_both_texts() -> None:
     pairs = pd.DataFrame({"text": ["ab", "cd"], "text_pair": ["ef ab", "gh"], "label": ["x", "y"]})
-    found = profile(pairs)
+    found = profile(pairs, DATA)
     assert found["common_words"] == ["ab", "cd", "ef", "gh"]
     assert found["chars"]["p95"] == pytest.approx(5 + 0.95 * 3)  # of 5 and 8 characters
-    assert profile(pairs.drop(columns="text_pair"))["common_words"] == ["ab", "cd"]
+    assert profile(pairs.drop(columns="text_pair"), DATA)["common_words"] == ["ab", "cd"]
 
 
 # Asking

@@ -38,6 +38,8 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             plugins.check(table, name, key=key)
         except ValueError as error:
             yield str(error)
+    if params.task.name in TASKS:
+        yield from _of_task(params)
     backend = params.quantize.backend
     yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
@@ -57,6 +59,22 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             "Allowed for pairs: truncate, which cuts the longer text first."
         )
     yield from _of_path(root, params.ingest)
+
+
+def _of_task(params: Params) -> Iterator[str]:
+    """Mistakes by the task: a measure that it does not have, and values that it cannot be done with."""
+    from stages.core import plugins
+    from stages.tasks import TASKS
+
+    name = params.task.name
+    settings, data = (plugins.part(TASKS, name, part, key="task.name") for part in ("settings", "data"))
+    try:
+        plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
+    except ValueError as error:
+        yield str(error)
+    yield from settings.faults(params)
+    if not data.exclusive:
+        yield from params.clean.faults_without_one_class()
 
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
