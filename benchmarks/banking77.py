@@ -33,7 +33,7 @@ DATA = "data/banking77"
 PARAMETERS: dict[str, Any] = {
     "ingest.source": "files",
     "ingest.path": DATA,
-    "ingest.label_column": "category",
+    "ingest.columns.label": "category",
     # The official rows as they are, but for those that are the same text as another, or as a test row, in letters and
     # digits: some fifty.
     "clean.near_duplicate_jaccard": 1.0,

@@ -322,7 +322,7 @@ def broken_missing_file(project: Path) -> str:
 
 
 def broken_unknown_column(project: Path) -> str:
-    edit_params(project, ingest__label_column="topics")
+    edit_params(project, ingest__columns__label="topics")
     return "topics"
 
 

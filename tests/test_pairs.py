@@ -45,6 +45,7 @@ from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
+from stages.tasks.text_classification.data import DATA
 from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.measures import MEASURES
 from stages.tokens.encoded import encoded
@@ -67,7 +68,7 @@ def test_each_format_brings_both_texts(tmp_path: Path) -> None:
         '{"label": "x", "other": "two", "text": "one"}\n{"label": "y", "other": null, "text": "three"}\n'
     )
     for name, places in (("a.csv", (2, 3)), ("a.jsonl", (1, 2))):
-        assert read(tmp_path / name, text_pair_column="other", keep_columns=["label"]) == [
+        assert read(tmp_path / name, columns={"text_pair": "other"}, keep_columns=["label"]) == [
             RawRow("one", "x", f"{name}:{places[0]}", kept='{"label": "x"}', text_pair="two"),
             RawRow("three", "y", f"{name}:{places[1]}", kept='{"label": "y"}', text_pair=None),
         ]
@@ -77,21 +78,21 @@ def test_a_dataset_of_the_hub_brings_both_texts(tmp_path: Path) -> None:
     from stages.sources import hub
 
     (tmp_path / "train.csv").write_text("text,other,label\none,two,x\n")
-    found = list(hub.read(settings(tmp_path, text_pair_column="other"), 0))
+    found = list(hub.read(settings(tmp_path, columns={"text_pair": "other"}), 0))
     assert found == [RawRow("one", "x", "train:1", text_pair="two")]
 
 
 def test_a_column_that_is_not_there_is_named_with_its_parameter(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,other,label\none,two,x\n")
-    with pytest.raises(ValueError, match=r"no column 'others' \(ingest\.text_pair_column\)\. .* mean 'other'\?"):
-        read(tmp_path / "a.csv", text_pair_column="others")
+    with pytest.raises(ValueError, match=r"no column 'others' \(ingest\.columns\.text_pair\)\. .* mean 'other'\?"):
+        read(tmp_path / "a.csv", columns={"text_pair": "others"})
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"text_pair_column": "text"}, "text_pair_column is 'text', as text_column is"),
-        ({"text_pair_column": "b", "source": "docstrings"}, "Allowed for the source docstrings: null"),
+        ({"columns": {"text_pair": "text"}}, "columns.text_pair is 'text', as columns.text is"),
+        ({"columns": {"text_pair": "b"}, "source": "docstrings"}, "Allowed for the source docstrings: null"),
     ],
 )
 def test_what_makes_no_pairs_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -380,10 +381,10 @@ def test_the_inputs_of_a_batch_are_in_the_order_of_the_model(model: Path) -> Non
 
 def test_lengths_and_words_of_the_data_are_those_of_both_texts() -> None:
     pairs = pd.DataFrame({"text": ["ab", "cd"], "text_pair": ["ef ab", "gh"], "label": ["x", "y"]})
-    found = profile(pairs)
+    found = profile(pairs, DATA)
     assert found["common_words"] == ["ab", "cd", "ef", "gh"]
     assert found["chars"]["p95"] == pytest.approx(5 + 0.95 * 3)  # of 5 and 8 characters
-    assert profile(pairs.drop(columns="text_pair"))["common_words"] == ["ab", "cd"]
+    assert profile(pairs.drop(columns="text_pair"), DATA)["common_words"] == ["ab", "cd"]
 
 
 # Asking

@@ -134,8 +134,8 @@ def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: 
         RawRow("bark", "dog", "train:3", "train"),
         RawRow("meow", "cat", "test:1", "test"),
     ]
-    with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.text_column\)\. Found: text, label"):
-        list(hub.read(settings(folder, text_column="words"), 0))
+    with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.columns\.text\)\. Found: text, label"):
+        list(hub.read(settings(folder, columns={"text": "words"}), 0))
     called = SplitNames(train="test", validation="dev", test="train", transfer=None, held_out=None)
     assert [(row.origin, row.split) for row in hub.read(settings(folder, splits=called), 0)] == [
         ("test:1", "train"), ("train:1", "test"), ("train:2", "test"), ("train:3", "test"),
@@ -227,6 +227,23 @@ def test_a_dataset_of_the_hub_may_name_its_own_files_alone(file: str) -> None:
     hub._check_files({"train": ["hf://datasets/a/b@0/train.csv"]}, "hf://datasets/a/b@", params)
     with pytest.raises(ValueError, match=r"the dataset 'a/b' names the file"):
         hub._check_files({"train": ["hf://datasets/a/b@0/train.csv", file]}, "hf://datasets/a/b@", params)
+
+
+def test_a_datasets_numbers_of_tags_are_their_names_also_in_lists(tmp_path: Path) -> None:
+    import datasets
+
+    from stages.sources import hub
+
+    tags = datasets.List(datasets.ClassLabel(names=["O", "B-person"]))
+    features = datasets.Features(tokens=datasets.List(datasets.Value("string")), tags=tags)
+    rows = datasets.Dataset.from_dict({"tokens": [["Ada", "wrote"]], "tags": [[1, 0]]}, features=features)
+    rows.to_parquet(tmp_path / "train.parquet")
+    params = settings(tmp_path, source="hub", columns={"text": "tokens", "label": "tags"})
+    found = list(hub.read(params, 0, structured=frozenset({"text", "target"})))
+    assert found == [RawRow('["Ada", "wrote"]', '["B-person", "O"]', "train:1")]
+    (refused,) = hub.read(params, 0)
+    assert isinstance(refused, RejectedRow)
+    assert refused.reason == "wrong_type"
 
 
 def test_a_row_of_a_dataset_that_is_too_long_is_rejected_and_counted(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
 
 def _what(params: Params, settings: TaskSettings, root: Path, classes: Mapping[str, Any], kind: str) -> str:
     """A paragraph on the model: what it answers, and what it was made of."""
-    pairs = "" if params.ingest.text_pair_column is None else " of pairs of texts"
+    pairs = "" if params.ingest.columns.text_pair is None else " of pairs of texts"
     what = f"{article(settings.noun)}{pairs}" + (f" with {len(classes)} {plural(kind)}" if classes else "")
     if params.promotion.model != "quantized":
         return f"The {params.promotion.model} model, {what}."

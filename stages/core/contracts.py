@@ -36,12 +36,12 @@ class RawRow(NamedTuple):
     """A row as a source gives it, before any judgement."""
 
     text: str | None
-    label: str | None
+    label: str | None  # the task's target; here as the source has it, a list or an object as JSON
     origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
     split: str | None = None  # train, validation, test, transfer (no label), held_out; None: to be drawn
-    group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
+    group: str | None = None  # rows that belong together, and so to the same split; None: a row by itself
     kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
-    text_pair: str | None = None  # the second text, where rows are pairs (ingest.text_pair_column)
+    text_pair: str | None = None  # the second text, where rows are pairs (ingest.columns.text_pair)
 
 
 class RejectedRow(NamedTuple):
@@ -57,6 +57,7 @@ NO_LABEL = -1  # in the place of a target's number, where there is none; of numb
 
 UNREADABLE = (
     "bad_quotes",  # a quote that is not closed, or goes on after it was
+    "bad_target",  # a target that the task cannot read: fewer tags than words, a span outside its text
     "missing_column",  # an object without one of the wanted columns
     "not_an_object",
     "not_json",
@@ -66,6 +67,9 @@ UNREADABLE = (
     "too_long",  # than ingest.max_row_chars
     "wrong_type",  # an array or an object where a text is expected
 )
+
+TEXT, TARGET = "text", "target"
+"""What a column is for: its roles, of which a task says where it takes lists and objects (TaskData.structured)."""
 
 
 _BLANK = re.compile(rf"[\s{HIDDEN}]*")

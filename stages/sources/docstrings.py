@@ -19,7 +19,7 @@ import multiprocessing
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -70,7 +70,12 @@ class _Drawn(NamedTuple):
     unparsable: int
 
 
-def read(params: IngestParams, seed: int) -> Iterator[RawRow]:
+def read(
+    params: IngestParams,
+    seed: int,
+    *,
+    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
+) -> Iterator[RawRow]:
     """Rows by library, then by origin, for instance "pandas/core/frame.py:DataFrame.head".
 
     `params.path` pins the libraries' versions (lines of `name==version`). Raises FileNotFoundError where it
