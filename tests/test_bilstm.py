@@ -258,7 +258,9 @@ def test_int8_answers_of_a_batch_do_not_hang_on_the_number_of_threads(
     onnx.save(recurrent.build(weights, student.shape.as_config(), [], per_channel=True), folder / "model.onnx")
     words = [word for topic in TOPICS.values() for word in topic]
     texts = [" ".join([*words[at:], *words[:at]]) for at in range(32)]  # of as many tokens as the model takes, all
-    one, four = (onnxruntime_int8_runner.open_runner(folder, threads=threads).predict(texts).values for threads in (1, 4))
+    one, four = (
+        onnxruntime_int8_runner.open_runner(folder, threads=threads).predict(texts).values for threads in (1, 4)
+    )
     np.testing.assert_array_equal(one, four)
 
 

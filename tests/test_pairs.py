@@ -255,7 +255,9 @@ def make_model(tiny: Path, folder: Path) -> Path:
     """A random model of pairs whose head is so steep that pairs get clearly different answers."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), Head("row", 3))
+    model: Any = FAMILY.build(
+        tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), Head("row", 3)
+    )
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if weights.dim() > 1 and "embeddings" not in name:

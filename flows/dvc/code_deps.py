@@ -117,7 +117,8 @@ class Code:
 
     def _named(self, path: Path) -> str:
         """A path as dvc.yaml has it: a task's own files by the parameter that names the task."""
-        return re.sub(r"^stages/tasks/(?!shared/)\w+/", "stages/tasks/${task.name}/", path.relative_to(self.root).as_posix())
+        place = path.relative_to(self.root).as_posix()
+        return re.sub(r"^stages/tasks/(?!shared/)\w+/", "stages/tasks/${task.name}/", place)
 
 
 def imports(path: Path) -> set[str]:

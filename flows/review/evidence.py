@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from stages.tasks import FIRST
+from stages.tasks import FORMERLY
 from stages.tasks.contract import Measure
 
 
@@ -41,7 +41,7 @@ class Results:
     """metrics/profile/NAME.json."""
     own: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The task's own columns, (N,) each."""
-    task: str = FIRST
+    task: str = FORMERLY[""]
     """The name of the model's task, one of stages/tasks."""
 
     def of_rows(self, at: np.ndarray) -> Results:

@@ -10,7 +10,7 @@ from typing import Any
 from stages.core import plugins
 from stages.core.paths import Paths
 from stages.core.yaml_text import parse
-from stages.tasks import FIRST, TASKS
+from stages.tasks import FORMERLY, TASKS
 from stages.tasks.contract import Measure, TaskMeasures
 
 
@@ -23,7 +23,7 @@ def task_of(params: Mapping[str, Any]) -> str:
     """The name of the task in a params.yaml of any version: `task: NAME` in earlier ones, or none at all."""
     found = params.get("task")
     name = found.get("name") if isinstance(found, Mapping) else found
-    return name if isinstance(name, str) and name in TASKS else FIRST
+    return name if isinstance(name, str) and name in TASKS else FORMERLY[""]
 
 
 def judged_first(task: TaskMeasures, name: str | None) -> tuple[Measure, ...]:

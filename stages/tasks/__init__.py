@@ -4,5 +4,9 @@ TASKS = {
     "text_classification": "stages.tasks.text_classification",
     "token_classification": "stages.tasks.token_classification",
 }
-FIRST = "text_classification"  # of revisions that name no task: there was no other
-FORMERLY = {"sequence_classification": "text_classification"}  # names in the folders of earlier models
+FORMERLY = {
+    "": "text_classification",
+    "sequence_classification": "text_classification",
+}
+"""What earlier versions called a task, in params.yaml and in models' folders; "" where they named none: it was the only
+one."""
