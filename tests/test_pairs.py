@@ -45,8 +45,6 @@ from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
-from stages.tasks.text_classification.encoding import ENCODING
-from stages.tasks.text_classification.learning import LEARNING
 from stages.tasks.text_classification.measures import MEASURES
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile
@@ -215,6 +213,12 @@ def tokenizer_of(tiny: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(tiny)
 
 
+def as_tokens(columns: dict[str, Any], tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {"task": ENCODING, "space": {"labels": ["a"]}, "max_tokens": 8, **changes}
+    rows = {"row_id": [str(at) for at in range(len(columns["text"]))], **columns}
+    return encoded(rows, tokenizer=tokenizer.backend_tokenizer, **options)
+
+
 def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[str], Path]) -> None:
     tokenizer = tokenizer_of(tiny_models("bert"))
     first, second = zip(*PAIRS, strict=True)
@@ -222,14 +226,14 @@ def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[
         list(first), list(second), truncation="longest_first", max_length=8, return_token_type_ids=True
     )
     columns = {"text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
-    encoded = ENCODING.encode(columns, tokenizer=tokenizer, labels=["a"], max_tokens=8)
-    assert encoded["input_ids"] == expected["input_ids"]
-    assert encoded["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
-    assert encoded["full_length"] == [11, 11, 6, 10]
-    examples = [{"input_ids": ids, "label": 0, "boundary": at} for ids, at in
-                zip(encoded["input_ids"], encoded["boundary"], strict=True)]  # fmt: skip
+    found = as_tokens(columns, tokenizer)
+    assert found["input_ids"] == expected["input_ids"]
+    assert found["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
+    assert found["full_length"] == [11, 11, 6, 10]
+    examples = [{"input_ids": ids, "target": 0, "boundary": at} for ids, at in
+                zip(found["input_ids"], found["boundary"], strict=True)]  # fmt: skip
     padded = tokenizer.pad(expected, padding="longest", return_tensors="pt")
-    batch = LEARNING.collate(examples, pad_id=0)
+    batch = collate(examples, pad_id=0)
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         assert torch.equal(batch[name], padded[name])
 
@@ -238,7 +242,7 @@ def test_rows_keep_their_boundaries_when_renumbered_and_copied() -> None:
     tokens = np.array([2, 5, 3, 6, 3, 2, 7, 3, 8, 9, 3], dtype=np.int32)
     rows = TokenRows(["a", "b"], np.array([0, 1]), np.array([0, 5, 11]), tokens, np.array([3, 3]))
     assert rows.renumbered([2, 3, 5, 6, 7, 8, 9])[1]["boundary"] == 3
-    copies = TokenRows(["a", "b"], rows.labels, rows.offsets, tokens, np.array([3, 4])).and_unlabelled(
+    copies = TokenRows(["a", "b"], rows.targets, rows.offsets, tokens, np.array([3, 4])).and_unlabelled(
         np.concatenate([tokens[:5], tokens[:5], tokens[5:], tokens[5:]]), np.array([5, 5, 6, 6])
     )
     assert [copies[at]["boundary"] for at in range(6)] == [3, 4, 3, 3, 4, 4]
@@ -251,7 +255,9 @@ def make_model(tiny: Path, folder: Path) -> Path:
     """A random model of pairs whose head is so steep that pairs get clearly different answers."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), 3)
+    model: Any = FAMILY.build(
+        tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), Head("row", 3)
+    )
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if weights.dim() > 1 and "embeddings" not in name:
