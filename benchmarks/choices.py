@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import record
 from sklearn.metrics import f1_score
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer
 
 from flows.experiments.seeds import of_differences, of_values
 from stages.core import plugins
@@ -43,7 +43,8 @@ from stages.models import FAMILIES
 from stages.prune import prune
 from stages.reading.clean_rows import TEXT_PAIR, read_split
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskEncoding, TaskLearning
+from stages.tasks.contract import TaskEncoding
+from stages.tokens.encoded import encoded
 from stages.training import loop
 from stages.training.inference import predict_logits
 from stages.training.rows import TokenRows, rows_of
@@ -82,7 +83,7 @@ def answers_by_epoch(stage: Callable[[Params, Paths], None], params: Params, pat
 
     def kept(logits: np.ndarray, rows: TokenRows, score: Any) -> dict[str, float]:
         found.append(rows.by_text(logits).argmax(1))
-        truth.append(rows.by_text(rows.labels))
+        truth.append(rows.targets[rows.first_of_texts])
         return scores_of(logits, rows, score)
 
     loop.scores_of = kept
@@ -160,29 +161,27 @@ def read_in_windows(params: Params, paths: Paths) -> dict[tuple[int, int], tuple
     Nothing for pairs, which are not read so.
     """
     encoding: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
-    learning: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     columns = read_split(paths.clean, "validation").to_pydict()
     if TEXT_PAIR in columns:
         return {}
-    described = read_json(paths.tokens / "labels.json")
+    described = read_json(paths.tokens / "space.json")
     folder = paths.model("student")
     family: Family = plugin_of(folder, "family", FAMILIES)
     model = family.open(folder)
     encode = functools.partial(
-        encoding.encode, columns, labels=described["labels"],
-        tokenizer=PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json")),
+        encoded, columns, task=encoding, space=described["space"],
+        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
     )  # fmt: skip
     found = {}
     for at_once, shared in WINDOWS:
-        encoded = encode(max_tokens=at_once, stride=shared)
-        rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
+        rows = rows_of(encode(max_tokens=at_once, stride=shared))
         logits = predict_logits(
-            model, rows, learning.collate, pad_id=described["pad_id"], precision="fp32", title=f"windows of {at_once}"
+            model, rows, pad_id=described["pad_id"], precision="fp32", title=f"windows of {at_once}"
         )
         _, counts = np.unique(rows.row_ids, return_counts=True)
         longer = set(np.unique(rows.row_ids)[counts > 1])
         texts = np.array([row_id in longer for row_id in dict.fromkeys(rows.row_ids)])
-        truth = rows.by_text(rows.labels)[texts]
+        truth = rows.targets[rows.first_of_texts][texts]
         if len(truth):
             found[at_once, shared] = ({way: of[texts] for way, of in of_windows(logits, rows).items()}, truth)
     return found

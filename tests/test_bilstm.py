@@ -88,6 +88,30 @@ def test_padding_does_not_change_the_logits(teacher: Any, pooling: str) -> None:
     assert torch.allclose(together[1], alone[0], atol=1e-5)
 
 
+def test_a_token_head_puts_out_numbers_for_the_state_of_each_token(teacher: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assert FAMILY.begin is not None
+    params = distill_params(hidden_units=8, layers=2)
+    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), params, Head("token", 4)).eval()
+    with torch.inference_mode():
+        together, alone = student(IDS, MASK), student(IDS[1:, :3], MASK[1:, :3])
+        states, _ = student.encoder(IDS[1:, :3], torch.tensor([3]))
+    assert together.shape == (2, 5, 4)
+    assert torch.allclose(together[1, :3], alone[0], atol=1e-5)
+    assert torch.allclose(alone, student.head(states), atol=1e-5)
+    assert_opens_as_written(FAMILY, student, tmp_path)
+
+
+def test_a_student_of_an_earlier_version_has_a_head_of_rows(teacher: Any, tmp_path: Path) -> None:
+    student = begun(teacher)
+    FAMILY.write(student, tmp_path)
+    config = read_json(tmp_path / "config.json")
+    assert config.pop("head") == {"kind": "row", "size": 3}
+    write_json(tmp_path / "config.json", {**config, "n_labels": 3})
+    with torch.inference_mode():
+        assert torch.equal(FAMILY.open(tmp_path)(IDS, MASK), student(IDS, MASK))
+
+
 def test_types_of_the_tokens_of_pairs_are_passed_by(teacher: Any) -> None:
     student = begun(teacher)
     with torch.inference_mode():

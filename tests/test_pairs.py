@@ -45,8 +45,6 @@ from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
-from stages.tasks.text_classification.data import DATA
-from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.measures import MEASURES
 from stages.tokens.encoded import encoded
 from stages.training.batches import collate
@@ -217,16 +215,20 @@ def tokenizer_of(tiny: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(tiny)
 
 
+def as_tokens(columns: dict[str, Any], tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {"task": ENCODING, "space": {"labels": ["a"]}, "max_tokens": 8, **changes}
+    rows = {"row_id": [str(at) for at in range(len(columns["text"]))], **columns}
+    return encoded(rows, tokenizer=tokenizer.backend_tokenizer, **options)
+
+
 def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[str], Path]) -> None:
     tokenizer = tokenizer_of(tiny_models("bert"))
     first, second = zip(*PAIRS, strict=True)
     expected = tokenizer(
         list(first), list(second), truncation="longest_first", max_length=8, return_token_type_ids=True
     )
-    ids = [str(number) for number in range(len(PAIRS))]
-    columns = {"row_id": ids, "text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
-    engine, space = tokenizer.backend_tokenizer, {"labels": ["a"]}
-    found = encoded(columns, task=ENCODING, tokenizer=engine, space=space, max_tokens=8)
+    columns = {"text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
+    found = as_tokens(columns, tokenizer)
     assert found["input_ids"] == expected["input_ids"]
     assert found["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
     assert found["full_length"] == [11, 11, 6, 10]
