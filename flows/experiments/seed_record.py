@@ -11,6 +11,7 @@ from typing import Any
 
 from flows.dvc.freshness import is_code, upstream
 from flows.dvc.locked import locked_stages
+from flows.review import earlier
 from flows.review.markdown import capital, value
 from stages.core.paths import Paths
 from stages.tasks.contract import Measure
@@ -89,7 +90,7 @@ def read(root: Path) -> Seeds | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}. Make it again: {COMMAND}.") from None
-    return Seeds(content, content["of"] == fingerprint(root))
+    return Seeds(earlier.seeds(content), content["of"] == fingerprint(root))
 
 
 def fingerprint(root: Path) -> str:

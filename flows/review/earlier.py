@@ -47,3 +47,30 @@ def predictions(columns: Columns, task: TaskMeasures) -> dict[str, np.ndarray]:
         "score": task.scores(truths.tolist(), answers.tolist()),
         **({"confidence": np.max(sure, axis=0)} if sure else {}),
     }
+
+
+def seeds(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """metrics/seeds.json: on the rows set aside there were intervals of one measure alone."""
+    aside = record.get("held_out")
+    if not aside or "classes" in aside:
+        return record
+    parts = {"held_out": aside["held_out"], "test_rows_of_these_classes": aside["test_rows_of_these_labels"]}
+    return {
+        **record,
+        "held_out": {
+            "classes": aside["labels"],
+            **{name: part and {**part, "models": _set_aside(part["models"])} for name, part in parts.items()},
+        },
+    }
+
+
+def _set_aside(models: Mapping[str, Any]) -> dict[str, Any]:
+    measure = next(iter(RENAMED))
+    return {
+        name: {
+            **{key: of for key, of in own.items() if key != "one_run"},
+            measure: {**own[measure], "one_run": own["one_run"]},
+            "against_teacher": {measure: own["against_teacher"]},
+        }
+        for name, own in models.items()
+    }
