@@ -20,7 +20,7 @@ from stages.core.params.ingest import IngestParams
 from stages.core.params.mistakes import explain, shown
 from stages.core.params.model import ModelParams, TokenizeParams
 from stages.core.params.promotion import PromotionParams
-from stages.core.params.task.name import TaskParams
+from stages.core.params.task import TaskParams
 from stages.core.params.training import FinetuneParams
 from stages.core.params.validate import ValidateParams
 from stages.core.params.values import Section
