@@ -4,34 +4,39 @@ from winnow import load
 
 classify = load("artifacts/models/quantized")
 classify(["Return the eigenvalues of a symmetric matrix."])  # [Answer(label='scipy', probability=0.41)]
+
+A model of another task than text classification answers with a dictionary for each text, as `winnow predict --json` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.backends.runners import open_runner
+from stages.core import plugins
 from stages.core.machine import cores
+from stages.tasks import TASKS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from stages.core.contracts import Runner, Text
+    from stages.tasks.contract import TaskAnswers
 
-__all__ = ["Answer", "Classifier", "load"]
+__all__ = ["Answer", "Classifier", "Model", "load"]
 
 
 class Answer(NamedTuple):
-    """What a model says of one text, or of one pair."""
+    """What a classifier says of one text, or of one pair."""
 
     label: str
     probability: float
 
 
 class Classifier:
-    """A model, opened."""
+    """A classifier, opened."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -39,7 +44,7 @@ class Classifier:
     @property
     def labels(self) -> tuple[str, ...]:
         """All that it can say, in the order of `probabilities`' columns."""
-        return self._runner.labels
+        return tuple(self._runner.space["labels"])
 
     def __call__(self, texts: Sequence[Text]) -> list[Answer]:
         """The likeliest label of each text, in their order; to a model of pairs, each is a pair: (text, text_pair).
@@ -54,14 +59,36 @@ class Classifier:
         Raises TypeError for one text in the place of several, ValueError for single texts in the place of pairs, and
         the other way round.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts is one text. Give a list: [text].")
-        return self._runner.predict(list(texts))
+        return self._runner.predict(_several(texts)).values
 
 
-def load(folder: str | Path, *, threads: int | None = None) -> Classifier:
+class Model:
+    """A model of any task, opened."""
+
+    def __init__(self, runner: Runner, task: TaskAnswers) -> None:
+        self._runner, self._task = runner, task
+
+    def __call__(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
+        """What it says of each text, in their order. Raises as `Classifier.probabilities`."""
+        given, space = _several(texts), self._runner.space
+        outputs = self._runner.predict(given)
+        first = [text if isinstance(text, str) else text[0] for text in given]
+        return [self._task.record(outputs, number, text, space) for number, text in enumerate(first)]
+
+
+def _several(texts: Sequence[Text]) -> list[Text]:
+    if isinstance(texts, str):
+        raise TypeError("texts is one text. Give a list: [text].")
+    return list(texts)
+
+
+def load(folder: str | Path, *, threads: int | None = None) -> Any:
     """The model in `folder`, after checking every file against its manifest; `threads`: of the CPU, all by default.
 
-    Raises FileNotFoundError where there is no model, and ValueError where a file is not the one that was sealed.
+    A text classifier is a `Classifier`, any other a `Model`. Raises FileNotFoundError where there is no model, and
+    ValueError where a file is not the one that was sealed.
     """
-    return Classifier(open_runner(Path(folder), threads=threads or cores()))
+    runner = open_runner(Path(folder), threads=threads or cores())
+    if runner.task == "text_classification":
+        return Classifier(runner)
+    return Model(runner, plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task"))

@@ -65,7 +65,7 @@ def baseline(params: Params, paths: Paths) -> None:
         )
         pairs = {"pairs": True} if are_pairs else {}
         how = {"analyzer": analyzer, "max_ngram": max_ngram, "cleaning": cleaning._asdict()}
-        seal(folder, backend="tfidf", task=params.task.name, labels=labels, **how, **pairs)
+        seal(folder, backend="tfidf", task=params.task.name, space={"labels": labels}, **how, **pairs)
 
 
 def words_reach(texts: Sequence[str]) -> float:

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.params.evaluate import EvaluateParams
 from stages.core.params.file import Params
 from stages.core.paths import Paths
-from stages.measures.paired import difference_interval, mcnemar
+from stages.measures.counted import codes, counted
+from stages.measures.paired import difference_interval, turned
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskMeasures
 
 CONTRASTS = (
     ("student", "teacher"),
@@ -23,41 +27,46 @@ CONTRASTS = (
     ("pruned", "teacher"),
     ("baseline", "teacher"),
 )
+COLUMNS = ("row_id", "unit", "truth", "answer", "score")
 
 
 def compare(params: Params, paths: Paths) -> None:
     """Write `paths.comparison`. Raises ValueError where two models were evaluated on different rows."""
+    task: TaskMeasures = plugins.part(TASKS, params.task.name, "measures", key="task.name")
     write_json(
         paths.comparison,
         {
-            f"{one}_and_{other}": difference(paths, one, other, params.evaluate, params.data_seed)
+            f"{one}_and_{other}": difference(task, paths, one, other, params.evaluate, params.data_seed)
             for one, other in CONTRASTS
         },
     )
 
 
-def difference(paths: Paths, one: str, other: str, params: EvaluateParams, seed: int) -> dict[str, Any]:
+def difference(
+    task: TaskMeasures, paths: Paths, one: str, other: str, params: EvaluateParams, seed: int
+) -> dict[str, Any]:
     """The differences of `one` from `other` on the test rows.
 
-    `agreement` is the share of rows with the same answer. Differences are of `one` minus `other`, each with the
-    ends of its interval, rows in pairs; `p_value` is McNemar's exact test of their accuracy.
+    `agreement` is the share of rows with the same answer. Differences are of `one` minus `other`, each with the ends of
+    its interval, rows in pairs; `worse` and `better` are the rows whose score fell and rose, and `p_value` is that of
+    `turned`.
     """
-    tables = [pq.read_table(paths.predictions(name), columns=["row_id", "label", "predicted"]) for name in (one, other)]
-    if not tables[0]["row_id"].equals(tables[1]["row_id"]):
+    ours, theirs = (pq.read_table(paths.predictions(name)).select(COLUMNS).to_pydict() for name in (one, other))
+    if ours["row_id"] != theirs["row_id"]:
         raise ValueError(f"{one} and {other} were evaluated on different rows. Run `dvc repro` again.")
-    labels = np.array(tables[0]["label"].to_pylist())
-    ours, theirs = (np.array(table["predicted"].to_pylist()) for table in tables)
-    found: dict[str, Any] = {"agreement": round(float((ours == theirs).mean()), 6), "rows": len(labels)}
-    for measure in ("accuracy", "macro_f1"):
+    truths, units = ours["truth"], ours["unit"]
+    same = [mine == its for mine, its in zip(ours["answer"], theirs["answer"], strict=True)]
+    found: dict[str, Any] = {"agreement": round(float(np.mean(same)), 6), "rows": len(truths)}
+    for measure in task.measures:
+        before, after = (counted(task, measure, truths, side["answer"], units) for side in (theirs, ours))
         interval = difference_interval(
-            labels, theirs, ours, measure=measure, confidence=params.confidence, resamples=params.resamples, seed=seed
+            before, after, measure, confidence=params.confidence, resamples=params.resamples, seed=seed
         )
-        found[measure] = {
+        found[measure.name] = {
             "difference": round(interval.estimate, 6), "low": round(interval.low, 6), "high": round(interval.high, 6)
         }  # fmt: skip
-    lost = int(((theirs == labels) & (ours != labels)).sum())
-    won = int(((theirs != labels) & (ours == labels)).sum())
-    return {**found, "right_to_wrong": lost, "wrong_to_right": won, "p_value": round(mcnemar(lost, won), 6)}
+    worse, better, p_value = turned(np.array(theirs["score"]), np.array(ours["score"]), codes(np.asarray(units)))
+    return {**found, "worse": worse, "better": better, "p_value": round(p_value, 6)}
 
 
 if __name__ == "__main__":

@@ -5,85 +5,87 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from stages.backends.runners import open_runner
 from stages.core import plugins
-from stages.core.contracts import Answers, Runner
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json, write_parquet
-from stages.core.machine import cores
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import ANSWERS
 from stages.measures.calibration import reliability
+from stages.measures.opened import Opened, opened
 from stages.measures.slices import values_of
-from stages.reading.clean_rows import read_split, texts_of
+from stages.reading.clean_rows import GROUP, read_split, texts_of
+from stages.tasks.contract import Judged, Table
 
-PROBABILITY_DIGITS = 6  # beyond them are rounding errors, which differ from machine to machine
+DIGITS = 6  # beyond them are rounding errors, which differ from machine to machine
 
 
 def evaluate(params: Params, paths: Paths, name: str) -> None:
-    """Measure the model `name`; write its quality, predictions, confusions and reliability.
+    """Measure the model `name`; write its quality, its predictions, and the tables that its task shows.
 
-    Raises ValueError where a test row has a label that the model does not know.
+    Raises ValueError where a test row has a target that the model does not know.
     """
-    test = read_split(paths.clean, "test", "kept")
-    answers = ask(open_runner(paths.model(name), threads=cores()), test, params.data_seed)
+    test = read_split(paths.clean, "test", "kept", GROUP)
+    model = opened(paths.model(name))
+    judged = judge(model, test, params.data_seed)
     measured: dict[str, Any] = {}
     for measure in ANSWERS:
-        measured |= plugins.load(ANSWERS, measure, key="measure")(answers, params.evaluate)
+        measured |= plugins.load(ANSWERS, measure, key="measure")(judged, model, params.evaluate)
     write_json(paths.quality(name), measured)
-    write_parquet(paths.predictions(name), predictions(answers, test, params.evaluate.slices))
-    predicted = [answers.runner.labels[i] for i in answers.predicted_N]
-    _write_csv(paths, name, list(zip(answers.columns["label"], predicted, strict=True)))
-    bins = reliability(answers.truth_N, answers.probabilities_NC, bins=params.evaluate.calibration_bins)
-    with publish(paths.reliability(name)) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["low", "high", "rows", "confidence", "accuracy"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: round(value, PROBABILITY_DIGITS) for key, value in entry.items()} for entry in bins)
+    write_parquet(paths.predictions(name), predictions(judged, model, test, params.evaluate.slices))
+    tables = {**model.of_measures.tables(judged), **_reliability(judged, params.evaluate.calibration_bins)}
+    with publish(paths.tables(name)) as draft:
+        draft.mkdir()
+        for title, table in tables.items():
+            with (draft / f"{title}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
 
 
-def ask(runner: Runner, rows: pa.Table, seed: int) -> Answers:
-    """The runner's answers to the rows, with the columns that `ingest` kept."""
-    texts, labels = texts_of(rows), rows["label"].to_pylist()
-    if unknown := sorted(set(labels) - set(runner.labels)):
-        raise ValueError(f"test rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
+def judge(model: Opened, rows: pa.Table, seed: int) -> Judged:
+    """The model's answers to the rows, with the columns that `ingest` kept."""
+    truths = rows["label"].to_pylist()
     kept = [json.loads(text) if text else {} for text in rows["kept"].to_pylist()]
     columns = {key: [row.get(key) for row in kept] for key in dict.fromkeys(key for row in kept for key in row)}
-    probabilities_NC = runner.predict(texts)
-    position = {label: i for i, label in enumerate(runner.labels)}
-    return Answers(
-        runner=runner,
-        texts=texts,
-        columns={**columns, "label": labels},
-        truth_N=np.array([position[label] for label in labels]),
-        predicted_N=probabilities_NC.argmax(1),
-        probabilities_NC=probabilities_NC,
-        seed=seed,
+    return model.judge(
+        texts_of(rows), truths, units=rows[GROUP].to_pylist(), seed=seed, columns={**columns, "label": truths}
     )
 
 
-def predictions(answers: Answers, rows: pa.Table, slices: list[str]) -> pa.Table:
-    """One row for each test row, so that any two models can be compared pair by pair."""
-    labels = answers.runner.labels
-    columns = {f"slice: {column}": pa.array(values_of(answers, column).tolist()) for column in slices}
-    probabilities = {
-        f"p_{label}": pa.array(np.round(p.astype(np.float64), PROBABILITY_DIGITS))
-        for label, p in zip(labels, answers.probabilities_NC.T, strict=True)
-    }
-    predicted = pa.array([labels[i] for i in answers.predicted_N])
+def predictions(judged: Judged, model: Opened, rows: pa.Table, slices: list[str]) -> pa.Table:
+    """One row for each test row, so that any two models can be compared row by row."""
+    sure = pa.nulls(len(rows), pa.float64()) if judged.confidence_N is None else _rounded(judged.confidence_N)
+    own = {**model.of_measures.per_row(judged), **model.of_answers.columns(judged.outputs, judged.space)}
     return pa.table(
-        {"row_id": rows["row_id"], "label": rows["label"], "predicted": predicted, **columns, **probabilities}
+        {
+            "row_id": rows["row_id"],
+            "unit": rows[GROUP],
+            "truth": rows["label"],
+            "answer": pa.array(judged.answers, pa.large_string()),
+            "score": _rounded(judged.scores_N),
+            "confidence": sure,
+            **{f"slice: {column}": pa.array(values_of(judged, column).tolist()) for column in slices},
+            **{name: _rounded(values) for name, values in own.items()},
+        }
     )
 
 
-def _write_csv(paths: Paths, name: str, rows: list[tuple[Any, Any]]) -> None:
-    with publish(paths.confusion(name)) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("actual", "predicted"), *rows])
+def _rounded(values: np.ndarray) -> pa.Array:
+    return pa.array(np.round(values.astype(np.float64), DIGITS))
+
+
+def _reliability(judged: Judged, bins: int) -> Mapping[str, Table]:
+    """For each bin of the confidence its rows, mean confidence and mean score; none where a task has no confidence."""
+    if judged.confidence_N is None:
+        return {}
+    found = reliability(judged.confidence_N, judged.scores_N, bins=bins)
+    rows = [[round(value, DIGITS) for value in entry.values()] for entry in found]
+    return {"reliability": Table(("low", "high", "rows", "confidence", "score"), rows)}
 
 
 if __name__ == "__main__":

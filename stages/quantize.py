@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from stages.backends import QUANTIZERS
 from stages.backends.runners import open_runner
 from stages.compression.recipe import ensemble, pruned_to, recurrent
 from stages.core import plugins
-from stages.core.contracts import INPUTS, QuantizationRows, Text
+from stages.core.contracts import INPUTS, Outputs, QuantizationRows
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.machine import cores
@@ -23,21 +22,19 @@ from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
 from stages.reading.clean_rows import read_split, texts_of
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskAnswers
+from stages.tasks.contract import TaskAnswers, TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
 SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the quantization that model.json holds too
 
 
 def quantize(params: Params, paths: Paths) -> None:
-    """Write the quantized folder: model, tokenizer, model.json with the labels, a short card, the manifest."""
+    """Write the quantized folder: model, tokenizer, model.json (with what it can answer), a short card, the manifest."""
     quantizer = plugins.load(QUANTIZERS, params.quantize.backend, key="quantize.backend")
     task: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     source = paths.model("pruned")
     sealed = {**describe(source), "temperature": 1.0}
-    validation = read_split(paths.clean, "validation")
-    truth = [sealed["labels"].index(label) for label in validation["label"].to_pylist()]
-    rows = _rows(task, params, paths, texts_of(validation), truth)
+    rows, truths = _rows(task, params, paths)
     with publish(paths.model("quantized")) as folder:
         folder.mkdir()
         shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
@@ -47,37 +44,43 @@ def quantize(params: Params, paths: Paths) -> None:
         training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
         (folder / "README.md").write_text(card(sealed, params, training, pruning, found, folder), encoding="utf-8")
         seal(folder, **sealed)
-        if params.quantize.temperature_scaling:
-            seal(folder, **{**sealed, "temperature": temperature(folder, rows.validation, truth)})
+        if params.quantize.temperature_scaling and task.calibrated:
+            int8 = open_runner(folder, threads=cores())
+            fitted = fit_temperature(task, truths, int8.predict(rows.validation), int8.space)
+            seal(folder, **{**sealed, "temperature": fitted})
     write_json(paths.quantization, found)
 
 
-def _rows(
-    task: TaskAnswers, params: Params, paths: Paths, validation: Sequence[Text], truth: Sequence[int]
-) -> QuantizationRows:
-    """Calibration texts spread over the training rows; and the validation rows with the answers in float32."""
-    train = texts_of(read_split(paths.clean, "train"))
-    chosen = np.linspace(0, len(train) - 1, num=min(params.quantize.calibration_rows, len(train)), dtype=int)
-    exact = open_runner(paths.model("pruned"), threads=cores())
-    return QuantizationRows(
-        calibration=[train[i] for i in chosen],
-        validation=validation,
-        exact_NC=exact.predict(validation),
-        score=lambda answers_NC: task.score(truth, answers_NC)["macro_f1"],
-        agreement=task.agreement,
+def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[QuantizationRows, list[str]]:
+    """Calibration texts spread over the training rows; the validation rows, their float32 outputs; their truths."""
+    train, validation = (read_split(paths.clean, split) for split in ("train", "validation"))
+    texts, truths = texts_of(train), validation["label"].to_pylist()
+    chosen = np.linspace(0, len(texts) - 1, num=min(params.quantize.calibration_rows, len(texts)), dtype=int)
+    exact, measure = open_runner(paths.model("pruned"), threads=cores()), params.task.measure
+
+    def answers(outputs: Outputs) -> list[str]:
+        return task.answers(outputs, exact.space)
+
+    def agreement(one: Outputs, other: Outputs) -> float:
+        return float(np.mean([mine == its for mine, its in zip(answers(one), answers(other), strict=True)]))
+
+    rows = QuantizationRows(
+        calibration=[texts[i] for i in chosen],
+        validation=texts_of(validation),
+        exact=exact.predict(texts_of(validation)),
+        measure=measure,
+        score=lambda outputs: task.score(truths, answers(outputs), exact.space)[measure],
+        agreement=agreement,
+        divergence=task.divergence,
     )
-
-
-def temperature(folder: Path, texts: Sequence[Text], truth: Sequence[int]) -> float:
-    """The temperature with which the probabilities of the model in `folder` fit the true labels (their positions)."""
-    return fit_temperature(np.array(truth), open_runner(folder, threads=cores()).predict(texts))
+    return rows, truths
 
 
 def _longer(description: dict[str, Any]) -> str:
     """A phrase on the treatment of texts that are longer than the model's maximum."""
     if description.get("long_texts") != "windows":
         return "longer ones are cut"
-    return f"longer ones are read in windows that share {description['stride']} tokens, and their logits averaged"
+    return f"longer ones are read in windows that share {description['stride']} tokens, and their outputs put together"
 
 
 def card(
@@ -98,20 +101,21 @@ def card(
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
     texts = "pairs of texts" if wants_pairs(description) else "texts"
     files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
-    return f"""# A {len(description["labels"])}-label text classifier
+    settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
+    answered = "".join(f"- {key.capitalize()}: {', '.join(map(str, of))}\n" for key, of in description["space"].items())
+    return f"""# A small {settings.noun}
 
 int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
-- Labels: {", ".join(description["labels"])}
-- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
-- On the validation rows: macro-F1 {found["macro_f1"]:.4f}, before quantization {found["float32_macro_f1"]:.4f};
+{answered}- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
+- On the validation rows: {found["measure"]} {found["int8"]:.4f}, before quantization {found["float32"]:.4f};
   the same answer as before to {found["agreement"]:.1%} of them. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
-- It knows nothing of other labels, languages or kinds of text than those it was trained on, and always answers.
+- It knows nothing of other answers, languages or kinds of text than those it was trained on, and always answers.
 
-Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` (labels
-in the order of the logits), `manifest.json` (SHA-256 of each file).
+Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` (what
+it can answer, in the order of the logits), `manifest.json` (SHA-256 of each file).
 """
 
 

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, classification_report, recall_score
 
 from stages.core import plugins
-from stages.core.contracts import Answers, Runner
+from stages.core.contracts import Outputs, Runner
 from stages.core.params.evaluate import EvaluateParams, IdentityList, ProfileParams
 from stages.core.params.file import load_params
 from stages.measures import (
@@ -30,6 +30,10 @@ from stages.measures import (
     speed,
     throughput,
 )
+from stages.measures.opened import Opened
+from stages.tasks.contract import Judged
+from stages.tasks.text_classification.answers import ANSWERS as OF_ANSWERS
+from stages.tasks.text_classification.measures import MEASURES, brier
 
 
 def settings(**changes: Any) -> EvaluateParams:
@@ -43,20 +47,26 @@ def answers(
     texts: Sequence[str] | None = None,
     names: tuple[str, ...] = ("a", "b", "c"),
     predict: Callable[[Sequence[Any]], np.ndarray] | None = None,
+    units: Sequence[str] | None = None,
     **columns: Sequence[str | None],
-) -> Answers:
-    probabilities = np.asarray(probabilities, dtype=np.float32)
-    texts = texts or ["text"] * len(truth)
-    runner = Runner(names, predict or (lambda given: np.tile(probabilities[:1], (len(given), 1))))
-    known = {**columns, "label": [names[i] for i in truth]}
-    return Answers(runner, texts, known, np.array(truth), probabilities.argmax(1), probabilities, seed=20)
+) -> tuple[Judged, Opened]:
+    """A model that gives these probabilities, and its answers judged; asked again it answers by `predict`."""
+    given, texts = np.asarray(probabilities, dtype=np.float32), texts or ["text"] * len(truth)
+    again = predict or (lambda asked: np.tile(given[:1], (len(asked), 1)))
+    truths, space = [names[i] for i in truth], {"labels": list(names)}
+    model = Opened(Runner("text_classification", space, lambda _: Outputs(given)), OF_ANSWERS, MEASURES)
+    judged = model.judge(
+        texts, truths, units=units or [str(i) for i in range(len(truth))], seed=20, columns={**columns, "label": truths}
+    )
+    asked_again = Runner("text_classification", space, lambda asked: Outputs(np.asarray(again(asked), np.float32)))
+    return judged, model._replace(runner=asked_again)
 
 
 def one_hot(predicted: Sequence[int], classes: int = 3) -> np.ndarray:
     return np.eye(classes)[list(predicted)]
 
 
-def drawn(rows: int = 400, classes: int = 5, seed: int = 1) -> Answers:
+def drawn(rows: int = 400, classes: int = 5, seed: int = 1) -> tuple[Judged, Opened]:
     draw = np.random.default_rng(seed)
     probabilities = draw.dirichlet(np.ones(classes) / 2, size=rows)
     truth = [int(draw.choice(classes, p=p / p.sum())) for p in probabilities**0.5]
@@ -64,7 +74,7 @@ def drawn(rows: int = 400, classes: int = 5, seed: int = 1) -> Answers:
 
 
 def test_quality_of_a_hand_counted_example() -> None:
-    measured = quality.measure(answers([0, 0, 0, 1, 1, 2], one_hot([0, 0, 1, 1, 2, 2]) * 0.7 + 0.1), settings())
+    measured = quality.measure(*answers([0, 0, 0, 1, 1, 2], one_hot([0, 0, 1, 1, 2, 2]) * 0.7 + 0.1), settings())
     assert measured["accuracy"] == round(4 / 6, 6)
     # F1: a 2*2/(3+2) = 0.8, b 2*1/(2+2) = 0.5, c 2*1/(1+2) = 2/3
     assert measured["macro_f1"] == round((0.8 + 0.5 + 2 / 3) / 3, 6)
@@ -76,9 +86,9 @@ def test_quality_of_a_hand_counted_example() -> None:
 
 
 def test_quality_is_that_of_scikit_learn() -> None:
-    given = drawn()
-    measured, names = quality.measure(given, settings()), given.runner.labels
-    report = classification_report(given.truth_N, given.predicted_N, target_names=names, output_dict=True)
+    given, model = drawn()
+    measured, names = quality.measure(given, model, settings()), given.space["labels"]
+    report = classification_report(given.truths, given.answers, labels=names, output_dict=True)
     for key, theirs in (("macro_precision", "precision"), ("macro_recall", "recall"), ("macro_f1", "f1-score")):
         assert measured[key] == round(report["macro avg"][theirs], 6)
     for name in names:
@@ -88,7 +98,7 @@ def test_quality_is_that_of_scikit_learn() -> None:
 def test_intervals_hold_the_value_and_narrow_with_rows() -> None:
     widths = []
     for rows in (100, 1600):
-        measured = quality.measure(drawn(rows), settings())
+        measured = quality.measure(*drawn(rows), settings())
         for name, ends in measured["intervals"].items():
             assert ends["low"] < measured[name] < ends["high"]
         widths.append(measured["intervals"]["accuracy"]["high"] - measured["intervals"]["accuracy"]["low"])
@@ -96,7 +106,7 @@ def test_intervals_hold_the_value_and_narrow_with_rows() -> None:
 
 
 def test_a_label_never_predicted_counts_as_zero() -> None:
-    measured = quality.measure(answers([0, 1], [[0.9, 0.1], [0.9, 0.1]], names=("a", "b")), settings())
+    measured = quality.measure(*answers([0, 1], [[0.9, 0.1], [0.9, 0.1]], names=("a", "b")), settings())
     assert measured["per_label"]["b"]["f1"] == 0
     assert measured["macro_f1"] == round((2 / 3) / 2, 6)
 
@@ -106,29 +116,29 @@ def test_a_label_that_no_test_row_has_breaks_no_measure() -> None:
     given = answers([0, 0, 0, 2], one_hot([0, 0, 1, 2], 4), names=("a", "b", "c", "d"), region=["x", "x", "y", "y"])
     measured: dict[str, Any] = {}
     for name in ANSWERS:
-        measured |= plugins.load(ANSWERS, name, key="measure")(given, settings(slices=["label"], group_column="region"))
+        measured |= plugins.load(ANSWERS, name, key="measure")(*given, settings(slices=["label"], group_column="region"))
     assert measured["macro_f1"] == round((0.8 + 0 + 1) / 3, 6)
     assert measured["per_label"]["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0}
     assert sorted(measured["slices"]["label"]) == ["a", "c"]
     never = answers([0, 0, 2], one_hot([0, 0, 2]))
-    assert quality.measure(never, settings())["macro_f1"] == 1.0
+    assert quality.measure(*never, settings())["macro_f1"] == 1.0
 
 
 def test_calibration_of_a_hand_counted_example() -> None:
     given = answers([0, 0, 1, 1], [[0.95, 0.05], [0.95, 0.05], [0.95, 0.05], [0.35, 0.65]], names=("a", "b"))
     # the bin (0.9, 1]: 3 rows, confidence 0.95, 2 right; the bin (0.6, 0.7]: 1 row, 0.65, right
-    measured = calibration.measure(given, settings(calibration_bins=10))
+    measured = calibration.measure(*given, settings(calibration_bins=10))
     assert measured["ece"] == pytest.approx((3 * abs(0.95 - 2 / 3) + abs(0.65 - 1)) / 4, abs=1e-6)
-    bins = calibration.reliability(given.truth_N, given.probabilities_NC, bins=10)
+    bins = calibration.reliability(given[0].confidence_N, given[0].scores_N, bins=10)
     assert [(b["low"], b["high"], b["rows"]) for b in bins] == [(0.6, 0.7, 1), (0.9, 1.0, 3)]
 
 
 def test_the_brier_score_is_that_of_scikit_learn() -> None:
-    given = drawn()
-    probabilities = given.probabilities_NC.astype(np.float64)
+    given, _ = drawn()
+    probabilities = given.outputs.values.astype(np.float64)
     probabilities /= probabilities.sum(1, keepdims=True)
-    theirs = brier_score_loss(given.truth_N, probabilities, labels=range(5), scale_by_half=False)
-    assert calibration.brier(given.truth_N, probabilities) == pytest.approx(theirs, abs=1e-9)
+    theirs = brier_score_loss(given.truths, probabilities, labels=given.space["labels"], scale_by_half=False)
+    assert brier(given).mean() == pytest.approx(theirs, abs=1e-6)
 
 
 def test_temperature_scaling_finds_the_temperature_that_spoiled_the_probabilities() -> None:
@@ -137,8 +147,10 @@ def test_temperature_scaling_finds_the_temperature_that_spoiled_the_probabilitie
     honest = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     truth = (draw.random((20_000, 1)) < honest.cumsum(1)).argmax(1)
     spoiled = honest**2.5 / (honest**2.5).sum(1, keepdims=True)
-    assert calibration.fit_temperature(truth, spoiled) == pytest.approx(2.5, abs=0.1)
-    error = [calibration.measure(answers(truth, p, names=tuple("abcd")), settings())["ece"] for p in (spoiled, honest)]
+    names, space = [*"abcd"], {"labels": [*"abcd"]}
+    truths = [names[i] for i in truth]
+    assert calibration.fit_temperature(OF_ANSWERS, truths, Outputs(spoiled), space) == pytest.approx(2.5, abs=0.1)
+    error = [calibration.measure(*answers(truth, p, names=tuple("abcd")), settings())["ece"] for p in (spoiled, honest)]
     assert error[0] > 0.1 > 0.02 > error[1]
 
 
@@ -146,16 +158,16 @@ def test_slices_name_the_worst_one_that_has_rows_enough() -> None:
     regions = ["north"] * 40 + ["south"] * 40 + ["west"] * 2
     predicted = [0] * 40 + [0] * 20 + [1] * 20 + [1] * 2
     given = answers([0] * 82, one_hot(predicted), region=regions)
-    measured = slices.measure(given, settings(slices=["region"]))
-    assert measured["worst_slice"] == {"name": "region: south", "rows": 40, "accuracy": 0.5}
-    assert measured["slices"]["region"]["west"]["accuracy"] == 0
+    measured = slices.measure(*given, settings(slices=["region"]))
+    assert measured["worst_slice"] == {"name": "region: south", "rows": 40, "score": 0.5}
+    assert measured["slices"]["region"]["west"]["score"] == 0
     ends = binomtest(20, 40).proportion_ci(0.95, method="wilson")
     assert measured["slices"]["region"]["south"]["low"] == round(ends.low, 6)
 
 
 def test_slices_by_length_are_of_equal_size() -> None:
     texts = ["x" * n for n in range(1, 91)]
-    measured = slices.measure(answers([0] * 90, one_hot([0] * 90), texts=texts), settings(slices=["length"]))
+    measured = slices.measure(*answers([0] * 90, one_hot([0] * 90), texts=texts), settings(slices=["length"]))
     assert {name: part["rows"] for name, part in measured["slices"]["length"].items()} == dict.fromkeys(
         ("short", "middle", "long"), 30
     )
@@ -163,7 +175,7 @@ def test_slices_by_length_are_of_equal_size() -> None:
 
 def test_a_slice_of_an_unknown_column_says_which_are_there() -> None:
     with pytest.raises(ValueError, match=r"'regoin'\. Allowed: length, region, label; more by ingest\.keep_columns"):
-        slices.measure(answers([0], one_hot([0]), region=["north"]), settings(slices=["regoin"]))
+        slices.measure(*answers([0], one_hot([0]), region=["north"]), settings(slices=["regoin"]))
 
 
 def test_identity_words_are_swapped_whole_and_keep_their_case() -> None:
@@ -178,7 +190,7 @@ def test_flips_of_swapped_identity_words_are_counted_among_the_rows_that_hold_on
 
     texts = ["he sings", "she sings", "they sing", "a man sings"]
     given = answers([0, 0, 0, 0], predict(texts), texts=texts, names=("a", "b"), predict=predict)
-    found = fairness.measure(given, settings())["fairness"]["identity_swaps"]
+    found = fairness.measure(*given, settings())["fairness"]["identity_swaps"]
     assert found["rows"] == 3
     assert found["flip_rate"] == round(2 / 3, 6)  # he -> she, she -> he; man -> woman changes nothing
     assert found["mean_change"] == pytest.approx((0.7 + 0.7 + 0) / 3, abs=1e-3)
@@ -187,7 +199,7 @@ def test_flips_of_swapped_identity_words_are_counted_among_the_rows_that_hold_on
 def test_a_published_list_is_taken_by_its_name_and_pairs_as_they_are() -> None:
     given = answers([0, 0, 0], one_hot([0, 0, 0]), texts=["Her nephew rang.", "a spokeswoman", "he"])
     by_name, by_pairs = (
-        fairness.measure(given, settings(identity_swaps=swaps))["fairness"]["identity_swaps"]["rows"]
+        fairness.measure(*given, settings(identity_swaps=swaps))["fairness"]["identity_swaps"]["rows"]
         for swaps in ("gender_en", [["he", "she"]])
     )
     assert (by_name, by_pairs) == (3, 1)
@@ -208,16 +220,16 @@ def test_params_and_the_lists_of_identity_words_name_the_same_and_swapping_twice
 
 
 def test_no_row_with_an_identity_word_is_no_rate() -> None:
-    found = fairness.measure(answers([0], one_hot([0]), texts=["tables"]), settings())["fairness"]
+    found = fairness.measure(*answers([0], one_hot([0]), texts=["tables"]), settings())["fairness"]
     assert found == {"identity_swaps": {"rows": 0, "flip_rate": None, "mean_change": None}}
 
 
 def test_gaps_between_groups_of_a_hand_counted_example() -> None:
     truth, predicted, group = [0, 0, 1, 1, 0, 0, 1, 1], [0, 0, 1, 0, 0, 1, 1, 1], ["x"] * 4 + ["y"] * 4
     given = answers(truth, one_hot(predicted, 2), names=("a", "b"), who=group)
-    found = fairness.measure(given, settings(group_column="who"))["fairness"]["groups"]
-    assert found["rates"] == {"x": {"rows": 4, "accuracy": 0.75}, "y": {"rows": 4, "accuracy": 0.75}}
-    assert found["accuracy_gap"] == 0
+    found = fairness.measure(*given, settings(group_column="who"))["fairness"]["groups"]
+    assert found["rates"] == {"x": {"rows": 4, "score": 0.75}, "y": {"rows": 4, "score": 0.75}}
+    assert found["score_gap"] == 0
     assert found["selection_gap"] == 0.5  # label a: 3 of 4 against 1 of 4
     recalls = [[recall_score(truth[s], predicted[s], pos_label=p) for s in (slice(0, 4), slice(4, 8))] for p in (0, 1)]
     assert found["recall_gap"] == max(abs(x - y) for x, y in recalls)
@@ -250,10 +262,10 @@ def test_flip_rates_are_of_the_rows_that_changed() -> None:
 
     texts = ["ship", "SHIP", "12"]
     given = answers([0, 1, 0], predict(texts), texts=texts, names=("a", "b"), predict=predict)
-    found = robustness.measure(given, settings())["robustness"]
-    assert found["upper_case"] == {"rows": 1, "flip_rate": 1.0, "accuracy": 0.0}
-    assert found["lower_case"] == {"rows": 1, "flip_rate": 1.0, "accuracy": 0.0}
-    assert found["no_punctuation"] == {"rows": 0, "flip_rate": None, "accuracy": None}
+    found = robustness.measure(*given, settings())["robustness"]
+    assert found["upper_case"] == {"rows": 1, "flip_rate": 1.0, "score": 0.0}
+    assert found["lower_case"] == {"rows": 1, "flip_rate": 1.0, "score": 0.0}
+    assert found["no_punctuation"] == {"rows": 0, "flip_rate": None, "score": None}
 
 
 def test_measuring_a_hundred_thousand_rows_is_quick() -> None:
@@ -264,7 +276,7 @@ def test_measuring_a_hundred_thousand_rows_is_quick() -> None:
     )
     started = time.process_time()
     for measure in (quality, calibration, slices):
-        measure.measure(given, settings())
+        measure.measure(*given, settings())
     assert time.process_time() - started < 15
 
 
@@ -272,12 +284,12 @@ def test_speed_tells_single_rows_from_batches_and_threads() -> None:
     calls: list[tuple[int, int]] = []
 
     def open_runner(threads: int) -> Runner:
-        def predict(texts: Sequence[Any]) -> np.ndarray:
+        def predict(texts: Sequence[Any]) -> Outputs:
             calls.append((threads, len(texts)))
             time.sleep(0.02 if len(texts) == 1 else 0.01)
-            return np.zeros((len(texts), 2))
+            return Outputs(np.zeros((len(texts), 2)))
 
-        return Runner(labels=("a", "b"), predict=predict)
+        return Runner("text_classification", {"labels": ["a", "b"]}, predict)
 
     params = ProfileParams(
         rounds=1, threads=1, single_rows=10, throughput_rows=20, batch_size=8, batch_sizes=[10], thread_counts=[1, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,17 +11,54 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, f1_score
 
-from stages.core.params.values import Measure
+from stages.measures import paired
 from stages.measures.bands import Band, bands_of, by_bands, times_needed, together
-from stages.measures.paired import (
-    bootstrap,
-    bootstrap_difference,
-    difference_interval,
-    interval,
-    mcnemar,
-    measured,
+from stages.measures.counted import Counted, counted
+from stages.measures.paired import permutation_test, sign_test, turned
+from stages.measures.score import (
+    Interval,
+    effective_rows,
+    independent_difference,
+    rows_needed,
+    score_interval,
+    wilson,
 )
-from stages.measures.score import Interval, independent_difference, rows_needed, score_interval
+from stages.tasks.text_classification.measures import MEASURES
+
+Measure = Literal["accuracy", "macro_f1"]
+
+
+def _counted(labels: np.ndarray, predicted: np.ndarray, measure: Measure, units: np.ndarray | None = None) -> Counted:
+    truths, answers = (np.asarray(column).astype(str).tolist() for column in (labels, predicted))
+    own = np.arange(len(truths)) if units is None else units
+    return counted(MEASURES, MEASURES.measure(measure), truths, answers, own.tolist())
+
+
+def measured(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure) -> float:
+    return paired.measured(_counted(labels, predicted, measure), MEASURES.measure(measure))
+
+
+def bootstrap(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, **options: Any) -> Interval:
+    return paired.bootstrap(_counted(labels, predicted, measure), MEASURES.measure(measure), **options)
+
+
+def interval(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, **options: Any) -> Interval:
+    return paired.interval(_counted(labels, predicted, measure), MEASURES.measure(measure), **options)
+
+
+def bootstrap_difference(
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Measure, **options: Any
+) -> Interval:
+    sides = (_counted(labels, side, measure) for side in (before, after))
+    return paired.bootstrap_difference(*sides, MEASURES.measure(measure), **options)
+
+
+def difference_interval(
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Measure, **options: Any
+) -> Interval:
+    sides = (_counted(labels, side, measure) for side in (before, after))
+    return paired.difference_interval(*sides, MEASURES.measure(measure), **options)
+
 
 COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]
 
@@ -38,21 +75,21 @@ def _sklearn_macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
     return f1_score(labels, predicted, labels=np.union1d(labels, predicted), average="macro", zero_division=0)
 
 
-def test_mcnemar_by_hand() -> None:
-    assert mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
-    assert mcnemar(5, 1, alternative="worse") == pytest.approx((1 + 6) / 2**6)
-    assert mcnemar(1, 5, alternative="worse") == pytest.approx(1 - 1 / 2**6)
+def test_sign_test_by_hand() -> None:
+    assert sign_test(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert sign_test(5, 1, alternative="worse") == pytest.approx((1 + 6) / 2**6)
+    assert sign_test(1, 5, alternative="worse") == pytest.approx(1 - 1 / 2**6)
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 1), (3, 8), (10, 10), (100, 60)])
-def test_mcnemar_does_not_care_which_model_comes_first(lost: int, won: int) -> None:
-    assert mcnemar(lost, won) == mcnemar(won, lost)
+def test_sign_test_does_not_care_which_model_comes_first(lost: int, won: int) -> None:
+    assert sign_test(lost, won) == sign_test(won, lost)
     lower_tail = sum(math.comb(lost + won, k) for k in range(min(lost, won) + 1)) / 2 ** (lost + won)
-    assert mcnemar(lost, won) == pytest.approx(min(1.0, 2 * lower_tail))
+    assert sign_test(lost, won) == pytest.approx(min(1.0, 2 * lower_tail))
 
 
-def test_mcnemar_says_nothing_where_no_row_differs() -> None:
-    assert mcnemar(0, 0) == mcnemar(0, 0, alternative="worse") == 1.0
+def test_sign_test_says_nothing_where_no_row_differs() -> None:
+    assert sign_test(0, 0) == sign_test(0, 0, alternative="worse") == 1.0
 
 
 def test_macro_f1_of_each_model_is_over_its_own_labels_by_hand() -> None:
@@ -143,9 +180,9 @@ def test_a_model_against_itself_differs_by_nothing(measure: Measure) -> None:
 def test_rows_that_do_not_match_are_an_error() -> None:
     labels, before, after = _rows(10, seed=0)
     options: dict[str, Any] = {"measure": "accuracy", "confidence": 0.9, "resamples": 100, "seed": 0}
-    with pytest.raises(ValueError, match=r"\(10,\), \(9,\)"):
+    with pytest.raises(ValueError, match="the lengths 10, 9, 10"):
         bootstrap(labels, before[1:], **options)
-    with pytest.raises(ValueError, match=r"\(0,\), \(0,\), \(0,\)"):
+    with pytest.raises(ValueError, match="the lengths 0, 0, 0"):
         bootstrap_difference(labels[:0], before[:0], after[:0], **options)
 
 
@@ -257,8 +294,9 @@ def test_few_rows_of_a_label_prove_nothing_however_many_the_others_have() -> Non
 
 def test_labels_with_like_numbers_of_rows_are_one_band() -> None:
     labels = np.repeat(["a", "b", "c", "d", "e"], [1, 4, 7, 8, 9])
-    bands = bands_of(labels, labels, np.where(labels == "c", "e", labels))
-    assert [(band.labels, band.most, band.rows, band.lost, band.won) for band in bands] == [
+    right_N = np.ones(len(labels))
+    bands = bands_of(labels, right_N, (labels != "c").astype(float), np.arange(len(labels)))
+    assert [(band.strata, band.most, band.rows, band.lost, band.won) for band in bands] == [
         (1, 1, 1, 0, 0), (2, 7, 11, 7, 0), (2, 9, 17, 0, 0)
     ]  # fmt: skip
     assert [band.weight for band in bands] == [0.2, 0.4, 0.4]
@@ -299,3 +337,72 @@ def test_of_many_rows_the_interval_of_macro_f1_is_the_bootstraps_or_a_little_wid
 def test_two_sets_of_rows_have_the_interval_of_both() -> None:
     found = independent_difference(Interval(0.50, 0.58, 0.54), Interval(0.47, 0.57, 0.52))
     assert found == pytest.approx((-0.02 - math.hypot(0.05, 0.04), -0.02 + math.hypot(0.05, 0.04), -0.02))
+
+
+def test_a_permutation_test_of_few_units_tries_every_sign_by_hand() -> None:
+    # Of the 8 ways to sign 1, 1 and 2, the sums 4 and -4 are as far from 0 as 4; -4 is as low as -4.
+    assert permutation_test(np.array([1.0, 1.0, 2.0])) == 2 / 8
+    assert permutation_test(np.array([-1.0, -1.0, -2.0]), alternative="worse") == 1 / 8
+    assert permutation_test(np.array([])) == 1.0
+
+
+def test_a_permutation_test_of_signs_alone_is_the_sign_test() -> None:
+    assert permutation_test(np.array([-1.0] * 3 + [1.0] * 8)) == pytest.approx(sign_test(3, 8))
+    many = permutation_test(np.array([-1.0] * 30 + [1.0] * 50))
+    assert many == pytest.approx(sign_test(30, 50), abs=0.01)  # of random signs
+
+
+def test_rows_of_one_unit_turn_together_and_count_once() -> None:
+    before, after = np.array([1.0, 1, 1, 0, 1, 0]), np.array([0.0, 0, 0, 1, 1, 0])
+    found = turned(before, after, np.array([0, 0, 0, 1, 2, 2]))
+    assert (found.worse, found.better) == (3, 1)  # rows
+    assert found.p_value == sign_test(1, 1)  # units
+
+
+def test_scores_between_0_and_1_have_the_permutation_test() -> None:
+    found = turned(np.array([0.5, 0.2, 0.9]), np.array([0.7, 0.4, 1.0]), np.arange(3))
+    assert (found.worse, found.better) == (0, 3)
+    assert found.p_value == pytest.approx(2 / 8)
+
+
+def test_wilsons_interval_of_rows_that_are_units_is_that_of_scipy() -> None:
+    for right, rows in [(0, 5), (3, 10), (200, 211), (7, 7)]:
+        scores = np.array([1.0] * right + [0.0] * (rows - right))
+        theirs = stats.binomtest(right, rows).proportion_ci(0.95, method="wilson")
+        assert wilson(scores, np.arange(rows), 0.95) == pytest.approx(
+            (theirs.low, theirs.high, right / rows), abs=1e-12
+        )
+
+
+def test_rows_that_are_all_alike_within_their_units_count_as_the_units() -> None:
+    values = np.repeat([1.0, 0.0, 1.0, 1.0], 5)
+    units = np.repeat(np.arange(4), 5)
+    # The variance of the mean is that of the 4 units, with U / (U - 1): 4 * 3 / 4 = 3 rows.
+    assert effective_rows(values, units) == pytest.approx(3)
+    assert effective_rows(np.ones(20), units) == 4  # nothing shows how alike they are
+    assert effective_rows(values, np.arange(20)) == 20
+
+
+def _correlated(draw: np.random.Generator, groups: int, size: int) -> np.ndarray:
+    """Scores, 0 or 1, of `size` rows in each group, right 8 times in 10, alike within it (correlation 0.5)."""
+    own = draw.random((groups, 1)) < 0.8
+    alike = draw.random((groups, size)) < np.sqrt(0.5)
+    return np.where(alike, own, draw.random((groups, size)) < 0.8).astype(float).ravel()
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
+def test_intervals_by_units_hold_the_truth_as_often_as_they_say_and_those_by_rows_do_not(measure: Measure) -> None:
+    draw, groups, size, runs = np.random.default_rng(0), 150, 5, 400
+    units, labels = np.repeat(np.arange(groups), size), np.tile(["a", "b"], groups * size // 2)
+    other, of = np.where(labels == "a", "b", "a"), MEASURES.measure(measure)
+    settings: dict[str, Any] = {"confidence": 0.95, "resamples": 300, "seed": 0}
+    inside = np.zeros(2)
+    for _ in range(runs):
+        predicted = np.where(_correlated(draw, groups, size) == 1, labels, other)
+        for way, own in enumerate((units, None)):
+            found = paired.bootstrap if measure == "macro_f1" else paired.interval
+            low, high, _ = found(_counted(labels, predicted, measure, own), of, **settings)
+            inside[way] += low <= 0.8 <= high
+    by_units, by_rows = inside / runs
+    assert 0.93 <= by_units <= 0.97
+    assert by_rows < 0.85

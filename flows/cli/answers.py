@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from stages.core.contracts import Runner, Text
     from stages.reading.lines import Fault
+    from stages.tasks.contract import TaskAnswers
 
 BATCH = 64  # rows that are answered together; no more are held
-NULL = "null"
 
 
 class Row(NamedTuple):
@@ -66,15 +66,23 @@ def rows_of_texts(texts: Iterable[Text]) -> Iterator[Row]:
         yield Row(f"text {number}", (text,) if isinstance(text, str) else text, None)
 
 
-def answers(rows: Iterator[Row], runner: Runner, unanswered: Unanswered, *, as_json: bool) -> Iterator[str]:
+def answers(
+    rows: Iterator[Row], runner: Runner, task: TaskAnswers, unanswered: Unanswered, *, as_json: bool
+) -> Iterator[str]:
     """One line of output for each row, in order; rows are read, answered and discarded in batches."""
     while batch := list(islice(rows, BATCH)):
         asked = [_text(row.texts) for row in batch if row.fault is None]
-        found = iter(runner.predict(asked).tolist() if asked else ())
+        found = iter(_records(asked, runner, task) if asked else ())
         for row in batch:
             unanswered.add(row)
-            probabilities = next(found) if row.fault is None else None
-            yield (_object if as_json else _columns)(row.texts, runner.labels, probabilities)
+            record = next(found) if row.fault is None else task.nothing
+            yield _object(row.texts, record) if as_json else _columns(row.texts, task.shown(record))
+
+
+def _records(texts: Sequence[Text], runner: Runner, task: TaskAnswers) -> Iterator[Mapping[str, Any]]:
+    outputs = runner.predict(texts)
+    for number, text in enumerate(texts):
+        yield task.record(outputs, number, text if isinstance(text, str) else text[0], runner.space)
 
 
 def _text(texts: tuple[str | None, ...]) -> Text:
@@ -82,24 +90,9 @@ def _text(texts: tuple[str | None, ...]) -> Text:
     return whole[0] if len(whole) == 1 else (whole[0], whole[1])
 
 
-def _columns(texts: tuple[str | None, ...], labels: Sequence[str], probabilities: Sequence[float] | None) -> str:
-    shown = [" ".join((text or "").split()) for text in texts]
-    if probabilities is None:
-        return "\t".join([NULL, NULL, *shown])
-    best = _best(probabilities)
-    return "\t".join([labels[best], f"{probabilities[best]:.4f}", *shown])
+def _columns(texts: tuple[str | None, ...], shown: str) -> str:
+    return "\t".join([shown, *(" ".join((text or "").split()) for text in texts)])
 
 
-def _object(texts: tuple[str | None, ...], labels: Sequence[str], probabilities: Sequence[float] | None) -> str:
-    answer: dict[str, Any] = dict(zip(("text", "text_pair"), texts, strict=False))
-    if probabilities is None:
-        answer |= {"label": None, "probability": None, "probabilities": None}
-    else:
-        best = _best(probabilities)
-        by_label = dict(zip(labels, probabilities, strict=True))
-        answer |= {"label": labels[best], "probability": probabilities[best], "probabilities": by_label}
-    return json.dumps(answer, ensure_ascii=False)
-
-
-def _best(probabilities: Sequence[float]) -> int:
-    return max(range(len(probabilities)), key=probabilities.__getitem__)
+def _object(texts: tuple[str | None, ...], record: Mapping[str, Any]) -> str:
+    return json.dumps({**dict(zip(("text", "text_pair"), texts, strict=False)), **record}, ensure_ascii=False)

@@ -27,7 +27,7 @@ DEFAULT_MODEL = "artifacts/models/quantized"
 )  # fmt: skip
 @click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.text_column of params.yaml.")
 @click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.text_pair_column.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with the probability of every label.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with all that the model says of it.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
 def predict(
@@ -40,9 +40,10 @@ def predict(
     model: str | None,
     threads: int | None,
 ) -> None:
-    """Label each TEXT, or each row of a file.
+    """Answer each TEXT, or each row of a file.
 
-    Prints a line a text, in their order: label, probability and text (of a pair, both), with tabs between. Each
+    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. A classifier
+    answers with a label and its probability, a tagger with its spans. Each
     run of white space inside a text is printed as one space. A line of text holds a text, or of a pair both with a
     tab between.
 
@@ -51,7 +52,7 @@ def predict(
     Exits with 1 where no row has an answer.
     """
     if bool(texts) == (file is not None):
-        raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to label: give TEXT or --file.")
+        raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to answer: give TEXT or --file.")
     if pairs and len(pairs) != len(texts):
         raise click.UsageError(f"{len(pairs)} --pair for {len(texts)} TEXT. Give each TEXT one --pair, in their order.")
     folder = Path(model) if model is not None else root_here() / DEFAULT_MODEL
@@ -59,8 +60,10 @@ def predict(
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
     from flows.cli import answers
     from stages.backends.runners import open_runner
+    from stages.core import plugins
     from stages.core.machine import cores
     from stages.core.model_folder import describe, wants_pairs
+    from stages.tasks import TASKS
 
     if file is not None:
         rows = _rows_of(file, text_column, text_pair_column, are_pairs=wants_pairs(describe(folder)))
@@ -70,7 +73,9 @@ def predict(
         given = _not_empty(texts, "text")
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
-    for line in answers.answers(rows, open_runner(folder, threads=threads or cores()), unanswered, as_json=as_json):
+    runner = open_runner(folder, threads=threads or cores())
+    task = plugins.part(TASKS, runner.task, "answers", key=f"{folder / 'model.json'}: task")
+    for line in answers.answers(rows, runner, task, unanswered, as_json=as_json):
         click.echo(line)
     if unanswered.are_all:
         raise click.ClickException(str(unanswered))
@@ -95,5 +100,5 @@ def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: b
 def _not_empty(texts: Iterable[str], unit: str) -> Iterator[str]:
     for number, text in enumerate(texts, start=1):
         if not text.strip():
-            raise ValueError(f"{unit} {number} is empty. Give every {unit} something to label.")
+            raise ValueError(f"{unit} {number} is empty. Give every {unit} something to answer.")
         yield text

@@ -1,4 +1,7 @@
-"""Texts to token ids, and rows of equal length to batches; shared by the runners of token models."""
+"""Texts to a model's outputs: rows of equal length in batches, windows put together; for the runners of token models.
+
+texts ── windows_of ──> windows ── run, by length ──> logits ── merged, activated ──> Outputs of the texts
+"""
 
 from __future__ import annotations
 
@@ -9,52 +12,141 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from stages.core.contracts import INPUTS, Text, each
+from stages.core import plugins
+from stages.core.contracts import INPUTS, Outputs, Runner, Text, each
+from stages.tasks import FORMERLY, TASKS
+from stages.tasks.contract import TaskAnswers, TaskEncoding
+from stages.tokens.windows import Windows, windows_of
 
 BATCH_TOKENS = 2048  # in one run of the model, whatever the batch of the caller
-# Characters that are read for each token that the model takes: WordPiece knows no longer word. The first tokens of a
-# text longer than that rarely need more, and a text of a megabyte costs as little as one of some thousand characters.
+# Characters that are read for each token that the model takes. A word longer than that is one unknown token to
+# WordPiece, so the first tokens of a text rarely need more, and a megabyte costs as little as some thousand characters.
 CHARACTERS_A_TOKEN = 100
 WINDOWED_CHARACTERS = 1_000_000  # of a text that is read in windows, which takes time in proportion
+Run = Callable[..., np.ndarray]
+"""run(input_ids, attention_mask), of pairs run(input_ids, attention_mask, token_type_ids), (B, T) int64 each: logits,
+(B, K), or of each token (B, T, K)."""
 
 
-class TextTokenizer(NamedTuple):
-    """A fast tokenizer that truncates at the model's maximum length."""
+class Reader(NamedTuple):
+    """How texts become windows of tokens."""
 
-    fast: Tokenizer
-    windows: bool
-    """Whether the pieces beyond the maximum length are read too."""
-    characters: int
-    """The number of characters of a text that are read, at most."""
+    tokenizer: Tokenizer
+    max_tokens: int
+    stride: int | None
+    """The tokens that neighbouring windows share; None where long texts are cut."""
+    characters: bool
+    """Whether it is to be known where each token stands in its text."""
+
+    def read(self, texts: Sequence[Text]) -> Windows:
+        """The windows of each text or pair. Half a surrogate pair is read as "?"."""
+        most = WINDOWED_CHARACTERS if self.stride is not None else self.max_tokens * CHARACTERS_A_TOKEN
+        cut = [each(lambda part: part[:most], text) for text in texts]
+        try:
+            return self._windows(cut)
+        except TypeError:  # what is no valid Unicode is no text to it
+            return self._windows([each(_valid, text) for text in cut])
+
+    def _windows(self, texts: Sequence[Text]) -> Windows:
+        return windows_of(
+            texts, self.tokenizer, max_tokens=self.max_tokens, stride=self.stride, characters=self.characters
+        )
 
 
-def open_tokenizer(folder: Path, description: Mapping[str, Any]) -> TextTokenizer:
-    """The tokenizer in `folder`, without padding, truncating as the model's `description` (model.json) says."""
-    tokenizer, max_tokens = Tokenizer.from_file(str(folder / "tokenizer.json")), description["max_tokens"]
-    windows = description.get("long_texts") == "windows"
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens, stride=description["stride"] if windows else 0)
-    return TextTokenizer(tokenizer, windows, WINDOWED_CHARACTERS if windows else max_tokens * CHARACTERS_A_TOKEN)
-
-
-def encode(texts: Sequence[Text], tokenizer: TextTokenizer) -> tuple[list[Encoding], list[int]]:
-    """The encoding of each text or pair, or of each window of a text; and the number of encodings of each text.
-
-    Of a pair the longer text is cut first, as in training. Half a surrogate pair is read as "?".
-    """
-    cut = [each(lambda part: part[: tokenizer.characters], text) for text in texts]
-    try:
-        encoded = tokenizer.fast.encode_batch_fast(cut)
-    except TypeError:  # what is no valid Unicode is no text to it
-        encoded = tokenizer.fast.encode_batch_fast([each(_valid, text) for text in cut])
-    if not tokenizer.windows:
-        return encoded, [1] * len(texts)
-    windows = [[encoding, *encoding.overflowing] for encoding in encoded]
-    return [window for of_text in windows for window in of_text], [len(of_text) for of_text in windows]
+def open_reader(folder: Path, description: Mapping[str, Any], *, characters: bool = False) -> Reader:
+    """The tokenizer in `folder`, as the model's `description` (model.json) says."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    stride = description["stride"] if description.get("long_texts") == "windows" else None
+    return Reader(tokenizer, description["max_tokens"], stride, characters)
 
 
 def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
+    """The runner of a model that `run` computes; `folder` has its tokenizer."""
+    task = task_of(description)
+    encoding: TaskEncoding = _part(folder, task, "encoding")
+    answers: TaskAnswers = _part(folder, task, "answers")
+    reader = open_reader(folder, description, characters=encoding.characters)
+    temperature = np.float32(description.get("temperature", 1.0))
+
+    def predict(texts: Sequence[Text]) -> Outputs:
+        found = outputs(texts, reader, run)
+        return found._replace(values=answers.activate(found.values / temperature))
+
+    return Runner(task=task, space=description["space"], predict=predict)
+
+
+def task_of(description: Mapping[str, Any]) -> str:
+    """The name of a model's task, as it is called now."""
+    return FORMERLY.get(description["task"], description["task"])
+
+
+def _part(folder: Path, task: str, part: str) -> Any:
+    return plugins.part(TASKS, task, part, key=f"{folder / 'model.json'}: task")
+
+
+def distance_of(folder: Path, description: Mapping[str, Any]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """distance(exact, other): how far the outputs of two sets of logits (N, K) are apart, to the model's task."""
+    answers: TaskAnswers = _part(folder, task_of(description), "answers")
+
+    def distance(exact_NK: np.ndarray, other_NK: np.ndarray) -> float:
+        return answers.divergence(*(Outputs(answers.activate(logits)) for logits in (exact_NK, other_NK)))
+
+    return distance
+
+
+def outputs(texts: Sequence[Text], reader: Reader, run: Run) -> Outputs:
+    """What the model puts out for each text, in their order.
+
+    A text in windows has the mean of theirs, each counted by its tokens; a token that several windows have, the output
+    of the one that it stands deepest in. Only rows of the same length share a run: nothing is padded, which costs more
+    than the further runs.
+    """
+    windows = reader.read(texts)
+    are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
+    logits: list[np.ndarray] = [np.empty(0)] * len(windows.encodings)
+    for rows in _equally_long(windows.encodings):
+        batch = run(*model_inputs([windows.encodings[row] for row in rows], are_pairs=are_pairs))
+        for row, found in zip(rows, batch, strict=True):
+            logits[row] = found
+    if reader.characters:
+        return _by_token(windows, logits, reader.stride, len(texts))
+    return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, 0), dtype=np.float32))
+
+
+def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
+    """(N, K): the mean over the windows of each text."""
+    if len(logits_WK) == 1 or windows.at[-1] == len(windows.at) - 1:
+        return logits_WK
+    first = np.flatnonzero(np.diff(windows.at, prepend=-1))
+    tokens = np.array([[float(len(encoding))] for encoding in windows.encodings])
+    mean = np.add.reduceat(logits_WK * tokens, first, axis=0) / np.add.reduceat(tokens, first, axis=0)
+    return mean.astype(np.float32)
+
+
+def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, texts: int) -> Outputs:
+    """The outputs of each text's tokens, without special ones; of those that two windows share each gives one half."""
+    values: list[np.ndarray] = []
+    characters: list[np.ndarray] = []
+    counts = np.zeros(texts, dtype=np.int64)
+    shared = stride or 0
+    last = len(windows.at) - 1
+    for number, (encoding, at, found) in enumerate(zip(windows.encodings, windows.at, logits, strict=True)):
+        own = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
+        begins = shared // 2 if number > 0 and windows.at[number - 1] == at else 0
+        ends = len(own) - (shared - shared // 2 if number < last and windows.at[number + 1] == at else 0)
+        own = own[begins:ends]
+        values.append(found[own])
+        characters.append(np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[own])
+        counts[at] += len(own)
+    if not values:
+        return Outputs(
+            np.empty((0, 0), dtype=np.float32), np.zeros(texts + 1, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
+        )
+    return Outputs(np.concatenate(values), np.concatenate([[0], np.cumsum(counts)]), np.concatenate(characters))
 
 
 def model_inputs(encodings: Sequence[Encoding], *, are_pairs: bool) -> list[np.ndarray]:
@@ -76,7 +168,7 @@ def calibration_inputs(
     are_pairs = not isinstance(texts[0], str)
     return [
         dict(zip(INPUTS, model_inputs([encoding], are_pairs=are_pairs), strict=False))
-        for encoding in encode(texts, open_tokenizer(folder, description))[0]
+        for encoding in open_reader(folder, description).read(texts).encodings
     ]
 
 
@@ -85,47 +177,13 @@ def only_taken(names: Collection[str], inputs: Sequence[np.ndarray]) -> dict[str
     return {name: array for name, array in zip(INPUTS, inputs, strict=False) if name in names}
 
 
-def probabilities(
-    texts: Sequence[Text],
-    tokenizer: TextTokenizer,
-    run: Callable[..., np.ndarray],
-    *,
-    n_labels: int,
-    temperature: float = 1.0,
-) -> np.ndarray:
-    """Probabilities (N, C) float32 in the order of `texts`.
-
-    run(input_ids, attention_mask), of pairs run(input_ids, attention_mask, token_type_ids), (B, T) int64 each, gives
-    logits (B, C). Their mean over the windows of a text, each counted by its tokens, is divided by `temperature`.
-    Only rows of the same length share a run: nothing is padded, which costs more than the further runs.
-    """
-    encoded, windows = encode(texts, tokenizer)
-    are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
-    if len(encoded) == 1:
-        return softmax(run(*model_inputs(encoded, are_pairs=are_pairs)) / np.float32(temperature))
-    logits = np.empty((len(encoded), n_labels), dtype=np.float32)
-    for rows in _equally_long(encoded):
-        logits[rows] = run(*model_inputs([encoded[row] for row in rows], are_pairs=are_pairs))
-    if len(encoded) > len(texts):
-        first, tokens = np.cumsum([0, *windows[:-1]]), np.array([[float(len(encoding))] for encoding in encoded])
-        mean = np.add.reduceat(logits * tokens, first, axis=0) / np.add.reduceat(tokens, first, axis=0)
-        logits = mean.astype(np.float32)
-    return softmax(logits / np.float32(temperature))
-
-
-def _equally_long(encoded: Sequence[Encoding]) -> list[list[int]]:
+def _equally_long(encodings: Sequence[Encoding]) -> list[list[int]]:
     """Positions of rows of the same length, at most `BATCH_TOKENS` tokens together, the longest first."""
     by_length: dict[int, list[int]] = {}
-    for row, encoding in enumerate(encoded):
+    for row, encoding in enumerate(encodings):
         by_length.setdefault(len(encoding), []).append(row)
     groups = []
     for length in sorted(by_length, reverse=True):
         rows, size = by_length[length], max(1, BATCH_TOKENS // max(1, length))
         groups += [rows[i : i + size] for i in range(0, len(rows), size)]
     return groups
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
-    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)

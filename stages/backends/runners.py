@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.backends import RUNNERS
 from stages.cleaning.rules import cleaner, of_description
-from stages.core.contracts import Runner, Text, each
+from stages.core.contracts import Outputs, Runner, Text, each
 from stages.core.model_folder import describe, plugin_of, verify, wants_pairs
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def open_runner(folder: Path, *, threads: int) -> Runner:
@@ -28,7 +25,7 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
     are_pairs, cleaning = wants_pairs(description), of_description(description)
     clean = cleaner(cleaning) if cleaning else str
 
-    def predict(texts: Sequence[Text]) -> np.ndarray:
+    def predict(texts: Sequence[Text]) -> Outputs:
         return runner.predict([each(clean, text) for text in _checked(texts, folder, are_pairs=are_pairs)])
 
     return replace(runner, predict=predict)

@@ -266,9 +266,11 @@ class Outputs(NamedTuple):
 
     def of_rows(self, rows: np.ndarray | Sequence[int]) -> Outputs:
         """The outputs of some rows, by their numbers."""
+        import numpy as np
+
+        rows = np.asarray(rows)
         if self.offsets is None:
             return Outputs(self.values[rows])
-        import numpy as np
 
         assert self.characters is not None
         at = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]

@@ -12,9 +12,12 @@ from stages.core.files import read_json, sha256, write_json
 DESCRIPTION, MANIFEST = "model.json", "manifest.json"
 
 
-def seal(folder: Path, *, backend: str, task: str, labels: list[str], **more: Any) -> None:
-    """Write model.json, which says how to open the model, and then the manifest of every file's SHA-256 and size."""
-    write_json(folder / DESCRIPTION, {"backend": backend, "task": task, "labels": labels, **more})
+def seal(folder: Path, *, backend: str, task: str, space: Mapping[str, Any], **more: Any) -> None:
+    """Write model.json, which says how to open the model, and then the manifest of every file's SHA-256 and size.
+
+    `space` is all that the model can answer.
+    """
+    write_json(folder / DESCRIPTION, {"backend": backend, "task": task, "space": space, **more})
     files = {name: folder / name for name in sorted(_files(folder))}
     write_json(
         folder / MANIFEST,
@@ -39,10 +42,16 @@ def _files(folder: Path) -> set[str]:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The content of model.json, as `seal` wrote it. Raises FileNotFoundError where there is no model."""
+    """The content of model.json, as `seal` wrote it. Raises FileNotFoundError where there is no model.
+
+    A folder of an earlier version has `labels`, which are the space of the only task that there was.
+    """
     if not (folder / DESCRIPTION).is_file():
         raise FileNotFoundError(f"{folder}: no model there (no {DESCRIPTION}). Make it with `make repro`.")
-    return _read(folder, DESCRIPTION)
+    found = _read(folder, DESCRIPTION)
+    if "space" not in found and "labels" in found:
+        found |= {"space": {"labels": found.pop("labels")}}
+    return found
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:

@@ -39,9 +39,9 @@ class Paths:
 
     @property
     def clean(self) -> Path:
-        """Parquet: row_id, text, label, origin, split, kept (a JSON object of other columns); by split and row_id.
+        """Parquet: row_id, text, label, origin, split, group, kept (a JSON object of other columns).
 
-        The rows of the split `transfer` have no label."""
+        It is sorted by split and row_id. The rows of the split `transfer` have no label."""
         return self.root / "artifacts/data/clean.parquet"
 
     @property
@@ -162,16 +162,12 @@ class Paths:
         return self.root / "artifacts/step_logs" / f"{name}.jsonl"
 
     def predictions(self, name: str) -> Path:
-        """Parquet: row_id, label, predicted, `slice: COLUMN` of each slice, and `p_LABEL` of each label."""
+        """Parquet: row_id, unit, truth, answer, score, confidence, `slice: COLUMN` of each; then the task's own."""
         return self.root / "artifacts/predictions" / f"{name}.parquet"
 
-    def confusion(self, name: str) -> Path:
-        """CSV: actual, predicted; a line a test row."""
-        return self.root / "artifacts/confusion" / f"{name}.csv"
-
-    def reliability(self, name: str) -> Path:
-        """CSV: low, high, rows, confidence, accuracy; a line a bin of the highest probability."""
-        return self.root / "artifacts/reliability" / f"{name}.csv"
+    def tables(self, name: str) -> Path:
+        """A folder of CSV: reliability (low, high, rows, confidence, score), and the tables that the task shows."""
+        return self.root / "artifacts/tables" / name
 
     @property
     def quantization(self) -> Path:

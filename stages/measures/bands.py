@@ -1,6 +1,7 @@
-"""Labels with similar numbers of test rows, grouped: the contribution of rare labels to a mean over all labels.
+"""Groups of rows with similar numbers of test rows, put together: what rare groups contribute to a mean over groups.
 
-Macro-F1 is such a mean, near enough: a label of one row counts in it as much as one of a hundred.
+Macro-F1 is near enough to such a mean, over labels: a label of one row counts in it as much as one of a hundred. The
+groups are called strata here.
 """
 
 from __future__ import annotations
@@ -12,25 +13,27 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-from stages.measures.score import Interval, score_interval, z_of
+from stages.measures.score import Interval, difference_of_scores, score_interval, z_of
 
 
 class Band(NamedTuple):
-    """A group of labels with similar numbers of test rows."""
+    """Strata with similar numbers of test rows."""
 
-    labels: int
-    most: int  # rows of its commonest label
-    weight: float  # its share of all labels, so of their mean
-    rows: int
-    lost: int  # rows right before, wrong after
-    won: int
+    strata: int
+    most: int  # rows of its commonest stratum
+    weight: float  # its share of all strata, so of their mean
+    rows: float  # as many as they count for: fewer where rows of a unit are alike
+    lost: float  # rows right before, wrong after, counted likewise
+    won: float
 
     @classmethod
-    def of(cls, labels: np.ndarray, before: np.ndarray, after: np.ndarray, weight: float = 1.0) -> Band:
-        counts_C = np.unique(labels, return_counts=True)[1]
-        was_right, is_right = before == labels, after == labels
-        lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-        return cls(len(counts_C), int(counts_C.max(initial=0)), weight, len(labels), lost, won)
+    def of(
+        cls, strata_N: np.ndarray, before_N: np.ndarray, after_N: np.ndarray, units_N: np.ndarray, weight: float = 1.0
+    ) -> Band:
+        """The band of these rows, of the scores, 0 or 1, before and after."""
+        counts_C = np.unique(strata_N, return_counts=True)[1]
+        found = difference_of_scores(before_N, after_N, units_N)
+        return cls(len(counts_C), int(counts_C.max(initial=0)), weight, found.rows, found.lost, found.won)
 
     def interval(self, confidence: float) -> Interval:
         return score_interval(self.lost, self.won, self.rows, confidence=confidence)
@@ -41,23 +44,23 @@ class Band(NamedTuple):
         return -self.weight * score_interval(turned, turned, times * self.rows, confidence=confidence).low
 
 
-def bands_of(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[Band]:
-    """The losses and wins of each band of labels; bands with the fewest rows a label come first."""
-    return [Band.of(labels[at], before[at], after[at], weight) for at, weight in _bands(labels)]
+def bands_of(strata_N: np.ndarray, before_N: np.ndarray, after_N: np.ndarray, units_N: np.ndarray) -> list[Band]:
+    """The losses and wins of each band of strata; bands with the fewest rows a stratum come first."""
+    return [Band.of(strata_N[at], before_N[at], after_N[at], units_N[at], weight) for at, weight in _bands(strata_N)]
 
 
-def by_bands(labels: np.ndarray, interval_of: Callable[[np.ndarray], Interval]) -> Interval:
-    """Interval of the mean over the labels of a share of their rows; `interval_of` gets the rows of a band, (N,) bool.
+def by_bands(strata_N: np.ndarray, interval_of: Callable[[np.ndarray], Interval]) -> Interval:
+    """Interval of the mean over the strata of a share of their rows; `interval_of` gets the rows of a band, (N,) bool.
 
-    Labels are in one band where their rows are 1, 2 to 3, 4 to 7, 8 to 15, ...: alone, each would have too few rows to
+    Strata are in one band where their rows are 1, 2 to 3, 4 to 7, 8 to 15, ...: alone, each would have too few rows to
     say anything; all in one, the rare ones would hide behind the common ones.
     """
-    return together([(weight, interval_of(at)) for at, weight in _bands(labels)])
+    return together([(weight, interval_of(at)) for at, weight in _bands(strata_N)])
 
 
-def _bands(labels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """The rows of each band, (N,) bool, and its share of the labels."""
-    _, codes_N, counts_C = np.unique(labels, return_inverse=True, return_counts=True)
+def _bands(strata_N: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """The rows of each band, (N,) bool, and its share of the strata."""
+    _, codes_N, counts_C = np.unique(strata_N, return_inverse=True, return_counts=True)
     band_C = np.frexp(counts_C)[1]  # the exponent: the same from 2 ** k to 2 ** (k + 1) - 1
     for band in np.unique(band_C):
         yield band_C[codes_N] == band, float((band_C == band).mean())
@@ -77,8 +80,8 @@ def together(parts: Sequence[tuple[float, Interval]]) -> Interval:
 def times_needed(bands: Sequence[Band], *, margin: float, confidence: float, power: float = 0.8) -> float:
     """How many times as many rows of the same kinds show, one-sided, that an equal model loses less than `margin`.
 
-    Of the mean over the labels, where answers turn as often as they did here; it succeeds in a share `power` of test
-    sets. `rows_needed` is the same for accuracy.
+    Of the mean over the strata, where answers turn as often as they did here; it succeeds in a share `power` of test
+    sets. `rows_needed` is the same for a share of all rows.
     """
     turned = [(band.lost + band.won) / band.rows for band in bands]
 

@@ -9,43 +9,47 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.contracts import Answers, each
+from stages.core.contracts import each
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.identity_words import pairs_of
+from stages.measures.opened import Opened
 from stages.measures.slices import values_of
+from stages.tasks.contract import Judged
 
 
-def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
+def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """`fairness`: `identity_swaps`, and `groups` where `evaluate.group_column` names a column."""
     found: dict[str, Any] = {
-        "identity_swaps": swap_rates(answers, pairs_of(params.identity_swaps), params.perturbed_rows)
+        "identity_swaps": swap_rates(judged, model, pairs_of(params.identity_swaps), params.perturbed_rows)
     }
     if params.group_column is not None:
-        found["groups"] = group_rates(answers, params.group_column)
+        found["groups"] = group_rates(judged, model, params.group_column)
     return {"fairness": found}
 
 
-def swap_rates(answers: Answers, swaps: Sequence[Sequence[str]], most: int) -> dict[str, float | int | None]:
+def swap_rates(
+    judged: Judged, model: Opened, swaps: Sequence[Sequence[str]], most: int
+) -> dict[str, float | int | None]:
     """The change of answers when each identity word is swapped, for a number of `rows` with one, at most `most`.
 
-    `flip_rate` is the share of answers that change, `mean_change` the change of the probability of the answer given
-    first. Rates are None where no row holds such a word.
+    `flip_rate` is the share of answers that change, `mean_change` the change of the confidence in the answer given
+    first. Rates are None where no row holds such a word, and `mean_change` where the task has no confidence.
     """
     swap = swapper(swaps)
-    swapped = [(i, other) for i, text in enumerate(answers.texts) if (other := each(swap, text)) != text]
+    swapped = [(i, other) for i, text in enumerate(judged.texts) if (other := each(swap, text)) != text]
     if len(swapped) > most:
-        swapped = sorted(random.Random(answers.seed).sample(swapped, most))
+        swapped = sorted(random.Random(judged.seed).sample(swapped, most))
     if not swapped:
         return {"rows": 0, "flip_rate": None, "mean_change": None}
-    rows = np.array([i for i, _ in swapped])
-    after_RC = answers.runner.predict([text for _, text in swapped])
-    first_R = answers.predicted_N[rows]
-    change = np.abs(after_RC[np.arange(len(rows)), first_R] - answers.probabilities_NC[rows, first_R])
-    return {
-        "rows": len(rows),
-        "flip_rate": round(float((after_RC.argmax(1) != first_R).mean()), 6),
-        "mean_change": round(float(change.mean()), 4),
-    }
+    first, asked = [judged.answers[i] for i, _ in swapped], model.ask([text for _, text in swapped])
+    change = None
+    if judged.confidence_N is not None:
+        sure_R = model.confidence(asked.outputs, first)
+        assert sure_R is not None
+        change = round(float(np.abs(sure_R - judged.confidence_N[[i for i, _ in swapped]]).mean()), 4)
+    gist = model.of_measures.gist
+    flipped = [gist(one) != gist(other) for one, other in zip(first, asked.answers, strict=True)]
+    return {"rows": len(swapped), "flip_rate": round(float(np.mean(flipped)), 6), "mean_change": change}
 
 
 def swapper(swaps: Sequence[Sequence[str]]) -> Callable[[str], str]:
@@ -63,25 +67,27 @@ def _like(word: str, other: str) -> str:
     return other[:1].upper() + other[1:] if word[:1].isupper() else other
 
 
-def group_rates(answers: Answers, column: str) -> dict[str, Any]:
-    """For each group its rows, accuracy and share of answers by label; and the largest gaps between groups.
+def group_rates(judged: Judged, model: Opened, column: str) -> dict[str, Any]:
+    """For each group its rows and the mean of their scores; and the largest gaps between groups.
 
-    `accuracy_gap` is of accuracy. `selection_gap` (demographic parity) is the largest over the labels of the gap in
-    the share of rows that get the label; `recall_gap` (equal opportunity) the same of the share among rows that
-    truly have it, over the labels that every group has.
+    `score_gap` is of that mean. `selection_gap` (demographic parity) is the largest over the classes of the gap in the
+    share of rows whose answer has the class; `recall_gap` (equal opportunity) the same of the share among rows that
+    truly have it, over the classes that every group has.
     """
-    group_N = values_of(answers, column)
+    group_N = values_of(judged, column)
     groups = {str(group): group_N == group for group in np.unique(group_N)}
-    right_N, labels = answers.truth_N == answers.predicted_N, range(len(answers.runner.labels))
-    accuracy = {group: float(right_N[mask].mean()) for group, mask in groups.items()}
-    selection = [[float((answers.predicted_N[mask] == label).mean()) for mask in groups.values()] for label in labels]
-    having = [[mask & (answers.truth_N == label) for mask in groups.values()] for label in labels]
-    recall = [[float(right_N[mask].mean()) for mask in of_label] for of_label in having if all(map(np.any, of_label))]
+    scores = {group: float(judged.scores_N[mask].mean()) for group, mask in groups.items()}
+    true_N, given_N = ([{*model.of_measures.kinds(one)} for one in side] for side in (judged.truths, judged.answers))
+    selection, recall = [], []
+    for kind in sorted(set().union(*true_N, *given_N)):
+        has_N, gets_N = (np.array([kind in kinds for kinds in side]) for side in (true_N, given_N))
+        selection.append([float(gets_N[mask].mean()) for mask in groups.values()])
+        having = [mask & has_N for mask in groups.values()]
+        if all(map(np.any, having)):
+            recall.append([float(gets_N[mask].mean()) for mask in having])
     return {
-        "rates": {
-            group: {"rows": int(mask.sum()), "accuracy": round(accuracy[group], 6)} for group, mask in groups.items()
-        },
-        "accuracy_gap": _gap([list(accuracy.values())]),
+        "rates": {group: {"rows": int(mask.sum()), "score": round(scores[group], 6)} for group, mask in groups.items()},
+        "score_gap": _gap([list(scores.values())]),
         "selection_gap": _gap(selection),
         "recall_gap": _gap(recall),
     }

@@ -1,126 +1,163 @@
 """Comparison of two models on the same N test rows: which is better, by how much, and how certain that is.
 
 Rows are compared in pairs, because two models share most of their mistakes: pairs are far more informative than two
-separate intervals. Works on arrays alone; labels may be texts or numbers.
+separate intervals. A measure is a function of the sums of what each row adds, so a resample of units has its own:
+
+    rows  counts (N, S)  ── added up ──>  units (U, S)  ── drawn U times ──>  sums (R, S)  ── value ──>  (R,)
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.stats import binomtest
+from scipy.sparse import csr_array, hstack
+from scipy.stats import binomtest, t
 
-from stages.core.params.values import Measure
-from stages.measures.bands import Band, bands_of, by_bands, together
-from stages.measures.score import Interval
+from stages.measures.bands import bands_of, by_bands, together
+from stages.measures.counted import Counted
+from stages.measures.score import Interval, difference_of_scores, score_interval, wilson
+
+if TYPE_CHECKING:
+    from stages.tasks.contract import Measure
 
 CHUNK = 4_000_000  # counts drawn at once, 8 bytes each
+EXACT_FLIPS = 12  # units whose score differs, up to which every way to flip their signs is tried: 4,096
+FLIPS = 9_999  # ways that are tried where there are more
+Alternative = Literal["different", "worse"]
 
 
-def mcnemar(
-    right_to_wrong: int, wrong_to_right: int, *, alternative: Literal["different", "worse"] = "different"
-) -> float:
-    """The p-value of a split this uneven of the rows that only one model has right, if both were equally good.
+def sign_test(worse: int, better: int, *, alternative: Alternative = "different") -> float:
+    """The p-value of a split this uneven of the units that turned, if both models were equally good.
 
-    Exact; 1.0 where there are no such rows. `worse` is one-sided: more rows right to wrong than chance would give.
-    Source: McNemar 1947, doi:10.1007/BF02295996.
+    Exact; 1.0 where none turned. `worse` is one-sided: more units worse than chance would give. Of rows that are right
+    or wrong it is McNemar's exact test. Source: McNemar 1947, doi:10.1007/BF02295996.
     """
-    discordant = right_to_wrong + wrong_to_right
-    if discordant == 0:
+    turned = worse + better
+    if turned == 0:
         return 1.0
     sides = {"different": "two-sided", "worse": "greater"}
-    return float(binomtest(right_to_wrong, discordant, alternative=sides[alternative]).pvalue)
+    return float(binomtest(worse, turned, alternative=sides[alternative]).pvalue)
 
 
-def measured(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure) -> float:
-    """The measure of one model on all rows, in [0, 1]; labels and answers are (N,).
+class Turned(NamedTuple):
+    """The rows whose score fell or rose, and how likely so uneven a change is if both models are equally good."""
 
-    Macro-F1 is the mean over the labels that are true of a row or given to one, as metrics/quality has it.
-    Raises ValueError where the lengths differ, and where there are no rows.
+    worse: int
+    better: int
+    p_value: float
+
+
+def turned(
+    before_N: np.ndarray, after_N: np.ndarray, units_N: np.ndarray, *, alternative: Alternative = "different"
+) -> Turned:
+    """The rows whose score changed. The test is of units: of each, the sum of its rows' changes.
+
+    Scores that are 0 or 1 have the exact sign test, those in between a sign-flip permutation test.
     """
-    cells = _cells(labels, predicted)
-    return float(_scores(cells, cells.counts_K[None], measure)[0, 0])
+    change_N = after_N - before_N
+    change_U = np.bincount(units_N, weights=change_N)
+    change_U = change_U[change_U != 0]
+    if np.isin(before_N, (0, 1)).all() and np.isin(after_N, (0, 1)).all():
+        p_value = sign_test(int((change_U < 0).sum()), int((change_U > 0).sum()), alternative=alternative)
+    else:
+        p_value = permutation_test(change_U, alternative=alternative)
+    return Turned(int((change_N < 0).sum()), int((change_N > 0).sum()), p_value)
 
 
-def bootstrap(
-    labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, confidence: float, resamples: int, seed: int
-) -> Interval:
-    """Percentile interval of one model's measure; labels and answers are (N,).
+def permutation_test(change_U: np.ndarray, *, alternative: Alternative = "different") -> float:
+    """The p-value of a sum of changes this far from 0, if each could as well have had the other sign.
 
-    Macro-F1 keeps the labels of the full data in every resample; one that a resample has no row of counts as zero.
-    Raises ValueError where the lengths differ, and where there are no rows.
-    Source: Efron and Tibshirani 1993, chapter 13.
+    Exact for few units, else of random signs, always the same ones; 1.0 where there are no changes.
+    Source: Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3.
     """
-    estimate_M, scores_RM = _resampled(_cells(labels, predicted), measure, resamples, seed)
-    return _percentiles(estimate_M[0], scores_RM[:, 0], confidence)
+    units = len(change_U)
+    if units == 0:
+        return 1.0
+    is_exact = units <= EXACT_FLIPS
+    if is_exact:
+        signs_FU = 1 - 2 * (np.arange(2**units)[:, None] >> np.arange(units) & 1)
+        sums_F = signs_FU @ change_U
+    else:
+        draw, step = np.random.default_rng(0), max(1, CHUNK // units)
+        parts = [min(step, FLIPS - start) for start in range(0, FLIPS, step)]
+        sums_F = np.concatenate([draw.choice((-1.0, 1.0), size=(size, units)) @ change_U for size in parts])
+    found, slack = change_U.sum(), 1e-9 * np.abs(change_U).sum()  # sums in another order differ by rounding
+    as_far = sums_F <= found + slack if alternative == "worse" else np.abs(sums_F) >= abs(found) - slack
+    return float(as_far.mean()) if is_exact else float((as_far.sum() + 1) / (len(sums_F) + 1))
+
+
+def measured(rows: Counted, measure: Measure) -> float:
+    """The measure of one model on all rows."""
+    return float(measure.value(np.asarray(rows.counts.sum(axis=0)).reshape(1, -1))[0])
+
+
+def bootstrap(rows: Counted, measure: Measure, *, confidence: float, resamples: int, seed: int) -> Interval:
+    """Percentile interval of one model's measure; units are drawn.
+
+    Source: Efron and Tibshirani 1993, chapter 13; of units, Davison and Hinkley 1997, section 3.8.
+    """
+    (values_R,) = _resampled((rows,), measure, resamples, seed)
+    return _percentiles(measured(rows, measure), values_R, confidence)
 
 
 def bootstrap_difference(
-    labels: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    *,
-    measure: Measure,
-    confidence: float,
-    resamples: int,
-    seed: int,
+    before: Counted, after: Counted, measure: Measure, *, confidence: float, resamples: int, seed: int
 ) -> Interval:
-    """Percentile interval of measure(after) - measure(before), rows drawn in pairs; all are (N,). See `bootstrap`.
+    """Percentile interval of measure(after) - measure(before); units are drawn for both at once. See `bootstrap`."""
+    before_R, after_R = _resampled((before, after), measure, resamples, seed)
+    return _percentiles(measured(after, measure) - measured(before, measure), after_R - before_R, confidence)
 
-    Each model has its own labels in macro-F1: the true ones, and those that it gives itself.
+
+def interval(rows: Counted, measure: Measure, *, confidence: float, resamples: int, seed: int) -> Interval:
+    """Interval of one model's measure that holds for few rows too.
+
+    A binary measure has Wilson's. Another has the bootstrap's; where it is near to a mean over strata, never a narrower
+    one, to either side, than that mean of the share of right rows: of few rows, or of rows all answered rightly, a
+    bootstrap knows too little. See `by_bands`.
     """
-    estimate_M, scores_RM = _resampled(_cells(labels, before, after), measure, resamples, seed)
-    return _percentiles(estimate_M[1] - estimate_M[0], scores_RM[:, 1] - scores_RM[:, 0], confidence)
 
+    def of_rows(at_N: np.ndarray) -> Interval:
+        part = rows.of(at_N)
+        return wilson(part.scores_N, part.units_N, confidence)
 
-def interval(
-    labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, confidence: float, resamples: int, seed: int
-) -> Interval:
-    """Interval of one model's measure that holds for few rows too; labels and answers are (N,).
-
-    Accuracy has Wilson's. Macro-F1 has the bootstrap's, but never a narrower one, to either side, than the mean over
-    the labels of the share of their rows that are right: of few rows, or of rows all answered rightly, a bootstrap
-    knows too little. See `by_bands`.
-    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
-    """
-    right_N = np.asarray(labels) == np.asarray(predicted)
-
-    def wilson(rows_N: np.ndarray) -> Interval:
-        right, rows = int(right_N[rows_N].sum()), int(rows_N.sum())
-        ends = binomtest(right, rows).proportion_ci(confidence, method="wilson")
-        return Interval(float(ends.low), float(ends.high), right / rows)
-
-    if measure == "accuracy":
-        return wilson(np.ones(len(right_N), dtype=bool))
-    drawn = bootstrap(labels, predicted, measure=measure, confidence=confidence, resamples=resamples, seed=seed)
-    return _widened(drawn, by_bands(labels, wilson), least=0.0)
+    if measure.binary:
+        return wilson(rows.scores_N, rows.units_N, confidence)
+    drawn = bootstrap(rows, measure, confidence=confidence, resamples=resamples, seed=seed)
+    return drawn if rows.strata_N is None else _widened(drawn, by_bands(rows.strata_N, of_rows), least=0.0)
 
 
 def difference_interval(
-    labels: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    *,
-    measure: Measure,
-    confidence: float,
-    resamples: int,
-    seed: int,
+    before: Counted, after: Counted, measure: Measure, *, confidence: float, resamples: int, seed: int
 ) -> Interval:
-    """Interval of measure(after) - measure(before), rows in pairs, that holds for few rows too; all are (N,).
+    """Interval of measure(after) - measure(before), rows in pairs, that holds for few rows too.
 
-    Accuracy has `score_interval`. Macro-F1 has the bootstrap's, but never a narrower one, to either side, than the mean
-    over the labels of what each lost or won (`by_bands`): a label of one or two rows counts as much as any other, and
-    a bootstrap that only ever draws those rows takes what they do for certain.
+    A binary measure has `score_interval`. Another has the bootstrap's; where it is near to a mean over strata, never a
+    narrower one, to either side, than that mean of what each lost or won: a label of one or two rows counts as much as
+    any other, and a bootstrap that only ever draws those rows takes what they do for certain.
     """
-    if measure == "accuracy":
-        return Band.of(labels, before, after).interval(confidence)
-    drawn = bootstrap_difference(
-        labels, before, after, measure=measure, confidence=confidence, resamples=resamples, seed=seed
-    )
-    parts = [(band.weight, band.interval(confidence)) for band in bands_of(labels, before, after)]
-    return _widened(drawn, together(parts), least=-1.0)
+    if measure.binary:
+        found = difference_of_scores(before.scores_N, after.scores_N, before.units_N, confidence)
+        return score_interval(found.lost, found.won, found.rows, confidence=confidence)
+    drawn = bootstrap_difference(before, after, measure, confidence=confidence, resamples=resamples, seed=seed)
+    if before.strata_N is None:
+        return drawn
+    bands = bands_of(before.strata_N, before.scores_N, after.scores_N, before.units_N)
+    return _widened(drawn, together([(band.weight, band.interval(confidence)) for band in bands]), least=-1.0)
+
+
+def mean_difference_interval(
+    before_N: np.ndarray, after_N: np.ndarray, units_N: np.ndarray, *, confidence: float
+) -> Interval | None:
+    """Student's interval of the mean of the rows' own numbers, such as losses, after - before; None of one unit."""
+    change_N, units = after_N - before_N, int(units_N.max()) + 1
+    if units < 2:
+        return None
+    mean = float(change_N.mean())
+    apart_U = np.bincount(units_N, weights=change_N - mean)
+    error = float(np.sqrt(np.square(apart_U).sum() * units / (units - 1))) / len(change_N)
+    half = float(t.ppf((1 + confidence) / 2, units - 1)) * error
+    return Interval(mean - half, mean + half, mean)
 
 
 def _widened(drawn: Interval, other: Interval, *, least: float) -> Interval:
@@ -129,67 +166,34 @@ def _widened(drawn: Interval, other: Interval, *, least: float) -> Interval:
     return Interval(max(low, least), min(high, 1.0), drawn.estimate)
 
 
-class _Cells(NamedTuple):
-    """The K distinct combinations of true label and answers, with their counts; C labels, M models."""
+def _resampled(models: tuple[Counted, ...], measure: Measure, resamples: int, seed: int) -> list[np.ndarray]:
+    """(R,): the measure of each model on each resample of units.
 
-    labels_K: np.ndarray
-    answers_MK: np.ndarray
-    counts_K: np.ndarray
-    names: int  # C
-
-
-def _cells(labels: np.ndarray, *predictions: np.ndarray) -> _Cells:
-    columns = [np.asarray(column) for column in (labels, *predictions)]
-    rows = len(columns[0])
-    if not rows or any(column.shape != (rows,) for column in columns):
-        found = ", ".join(str(column.shape) for column in columns)
-        raise ValueError(f"labels and answers have the shapes {found}: they need one length, 1 or more.")
-    names, codes = np.unique(np.concatenate(columns), return_inverse=True)
-    shape = (len(names),) * len(columns)
-    cells_K, counts_K = np.unique(
-        np.ravel_multi_index(tuple(codes.reshape(len(columns), rows)), shape), return_counts=True
-    )
-    labels_K, *answers_MK = np.unravel_index(cells_K, shape)
-    return _Cells(labels_K, np.stack(answers_MK), counts_K, len(names))
-
-
-def _resampled(cells: _Cells, measure: Measure, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The measure of each model on all rows, (M,), and on each resample, (R, M).
-
-    Drawing N rows is drawing how many come from each of the K cells, so the cost does not grow with N.
+    Units that add the same are one cell. Drawing U units is drawing how many come from each of the K cells, so the cost
+    does not grow with U.
     """
-    draw, rows = np.random.default_rng(seed), int(cells.counts_K.sum())
-    shares_K, step = cells.counts_K / rows, max(1, CHUNK // len(cells.counts_K))
-    parts = [
-        _scores(cells, draw.multinomial(rows, shares_K, size=min(step, resamples - start)), measure)
-        for start in range(0, resamples, step)
-    ]
-    return _scores(cells, cells.counts_K[None], measure)[0], np.concatenate(parts)
+    cells, counts_K = _cells(models)
+    units, widest = int(counts_K.sum()), max(one.shape[1] for one in cells)
+    draw, step = np.random.default_rng(seed), max(1, CHUNK // max(len(counts_K), widest))
+    found: list[list[np.ndarray]] = [[] for _ in models]
+    for start in range(0, resamples, step):
+        drawn_RK = draw.multinomial(units, counts_K / units, size=min(step, resamples - start)).astype(np.float64)
+        for values, added_KS in zip(found, cells, strict=True):
+            values.append(measure.value((added_KS.T @ drawn_RK.T).T))
+    return [np.concatenate(values) for values in found]
 
 
-def _scores(cells: _Cells, counts_RK: np.ndarray, measure: Measure) -> np.ndarray:
-    """(R, M): the measure of each model for each of R sets of cell counts."""
-    score = {"accuracy": _accuracy, "macro_f1": _macro_f1}[measure]
-    return np.column_stack([score(cells, answers_K, counts_RK) for answers_K in cells.answers_MK])
-
-
-def _accuracy(cells: _Cells, answers_K: np.ndarray, counts_RK: np.ndarray) -> np.ndarray:
-    return counts_RK @ (answers_K == cells.labels_K) / counts_RK.sum(1)
-
-
-def _macro_f1(cells: _Cells, answers_K: np.ndarray, counts_RK: np.ndarray) -> np.ndarray:
-    """2 * hits / (rows that have the label + rows that are given it), a mean over the labels of the full data."""
-    right_K, counts_KR = answers_K == cells.labels_K, counts_RK.T
-    true_CK, given_CK = _one_hot(cells.labels_K, cells.names), _one_hot(answers_K, cells.names)
-    hits_CR = _one_hot(cells.labels_K, cells.names, right_K) @ counts_KR
-    either_CR = (true_CK + given_CK) @ counts_KR
-    f1_CR = 2 * hits_CR / np.maximum(either_CR, 1)  # no row: no hit, so zero
-    return f1_CR.sum(0) / len(np.union1d(cells.labels_K, answers_K))
-
-
-def _one_hot(codes_K: np.ndarray, names: int, kept_K: np.ndarray | bool = True) -> csr_array:
-    columns = np.flatnonzero(np.broadcast_to(kept_K, codes_K.shape))
-    return csr_array((np.ones(len(columns)), (codes_K[columns], columns)), shape=(names, len(codes_K)))
+def _cells(models: tuple[Counted, ...]) -> tuple[list[csr_array], np.ndarray]:
+    """For each model what a unit of each cell adds, (K, S); and the units of each cell, (K,)."""
+    units_N = models[0].units_N
+    rows, units = len(units_N), int(units_N.max()) + 1
+    adding = csr_array((np.ones(rows), (units_N, np.arange(rows))), shape=(units, rows))
+    added = [csr_array(adding @ one.counts) for one in models]
+    whole = csr_array(hstack(added))
+    # Two random sums of a unit's counts stand for all of them: those of others are never the same in both.
+    marks_U2 = whole @ np.random.default_rng(0).standard_normal((whole.shape[1], 2))
+    _, first_K, counts_K = np.unique(marks_U2, axis=0, return_index=True, return_counts=True)
+    return [csr_array(one[first_K]) for one in added], counts_K
 
 
 def _percentiles(estimate: float, values_R: np.ndarray, confidence: float) -> Interval:

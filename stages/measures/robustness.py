@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.contracts import Answers, Text, each
+from stages.core.contracts import Text, each
 from stages.core.params.evaluate import EvaluateParams
+from stages.measures.opened import Opened
+from stages.tasks.contract import Judged
 
 ZERO_WIDTH_SPACE = "\u200b"
 CHARACTERS_A_TYPO = 50
@@ -48,31 +50,39 @@ PERTURBATIONS: dict[str, Callable[[str, random.Random], str]] = {
 }
 
 
-def measure(answers: Answers, params: EvaluateParams) -> dict[str, Any]:
+def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """`robustness`: the effect of each way to change a text (of a pair, both).
 
-    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the accuracy on them
-    afterwards. Rates are None where no row was changed.
+    It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their
+    scores afterwards. Rates are None where no row was changed; the score also where answers name places in the text,
+    which a change moves.
     """
-    chosen = random.Random(answers.seed).sample(
-        range(len(answers.texts)), min(len(answers.texts), params.perturbed_rows)
-    )
-    return {"robustness": {name: _flips(answers, sorted(chosen), change) for name, change in PERTURBATIONS.items()}}
+    chosen = random.Random(judged.seed).sample(range(len(judged.texts)), min(len(judged.texts), params.perturbed_rows))
+    return {
+        "robustness": {name: _flips(judged, model, sorted(chosen), change) for name, change in PERTURBATIONS.items()}
+    }
 
 
 def _flips(
-    answers: Answers, chosen: list[int], change: Callable[[str, random.Random], str]
+    judged: Judged, model: Opened, chosen: list[int], change: Callable[[str, random.Random], str]
 ) -> dict[str, float | int | None]:
-    changed = [(i, _changed(answers.texts[i], change, answers.seed)) for i in chosen]
-    changed = [(i, text) for i, text in changed if text != answers.texts[i]]
+    changed = [(i, _changed(judged.texts[i], change, judged.seed)) for i in chosen]
+    changed = [(i, text) for i, text in changed if text != judged.texts[i]]
     if not changed:
-        return {"rows": 0, "flip_rate": None, "accuracy": None}
-    rows = np.array([i for i, _ in changed])
-    after = answers.runner.predict([text for _, text in changed]).argmax(1)
+        return {"rows": 0, "flip_rate": None, "score": None}
+    after = model.ask([text for _, text in changed]).answers
+    of_measures = model.of_measures
+    flipped = [
+        of_measures.gist(answer) != of_measures.gist(judged.answers[i])
+        for (i, _), answer in zip(changed, after, strict=True)
+    ]
+    score = None
+    if judged.outputs.offsets is None:
+        score = round(float(of_measures.scores([judged.truths[i] for i, _ in changed], after).mean()), 6)
     return {
-        "rows": len(rows),
-        "flip_rate": round(float((after != answers.predicted_N[rows]).mean()), 6),
-        "accuracy": round(float((after == answers.truth_N[rows]).mean()), 6),
+        "rows": len(changed),
+        "flip_rate": round(float(np.mean(flipped)), 6),
+        "score": score,
     }
 
 

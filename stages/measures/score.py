@@ -1,6 +1,7 @@
-"""The accuracy of two models on the same rows, from the counts alone; valid for few rows.
+"""Shares of rows that are right, of one model and of two on the same rows, from the counts alone; valid for few rows.
 
-It has the interval of their difference, and the number of rows that is needed.
+Rows of one unit are not independent. They count for fewer: for as many as would give, drawn alone, the variance that
+the units show.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 
 class Interval(NamedTuple):
@@ -20,8 +22,60 @@ class Interval(NamedTuple):
     estimate: float
 
 
+class Effective(NamedTuple):
+    """Rows, and those lost and won among them, each as many as it counts for."""
+
+    rows: float
+    lost: float
+    won: float
+
+
+def wilson(scores_N: np.ndarray, units_N: np.ndarray, confidence: float) -> Interval:
+    """Interval of the share of right rows, of scores that are 0 or 1.
+
+    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; of as many rows as they count for: Korn and
+    Graubard 1998, Survey Methodology 24, 193-201.
+    """
+    share = float(scores_N.mean())
+    rows = effective_rows(scores_N, units_N, confidence)
+    square = z_of((1 + confidence) / 2) ** 2
+    middle = (share + square / (2 * rows)) / (1 + square / rows)
+    half = math.sqrt(square * (share * (1 - share) / rows + square / (4 * rows**2))) / (1 + square / rows)
+    low, high = (0.0 if share == 0 else middle - half), (1.0 if share == 1 else middle + half)
+    return Interval(max(low, 0.0), min(high, 1.0), share)
+
+
+def difference_of_scores(
+    before_N: np.ndarray, after_N: np.ndarray, units_N: np.ndarray, confidence: float | None = None
+) -> Effective:
+    """The rows, those lost and those won, of scores that are 0 or 1; what `score_interval` takes."""
+    change_N = after_N - before_N
+    rows = effective_rows(change_N, units_N, confidence)
+    part = rows / len(change_N)
+    return Effective(rows, part * float((change_N < 0).sum()), part * float((change_N > 0).sum()))
+
+
+def effective_rows(values_N: np.ndarray, units_N: np.ndarray, confidence: float | None = None) -> float:
+    """As many rows as the N rows count for in the variance of the mean of their values: N where each is a unit.
+
+    Never more than N. Where all values are the same nothing shows how alike the rows of a unit are: the units count.
+    With a `confidence`, the fewer units there are, the less their variance is trusted, by Student's t.
+    """
+    units_N = np.unique(units_N, return_inverse=True)[1].ravel()
+    rows, units = len(values_N), int(units_N.max()) + 1
+    if units == rows:
+        return float(rows)
+    by_unit_U, rows_U = (np.bincount(units_N, weights=weights) for weights in (values_N, None))
+    alone = float(values_N.var())
+    if units == 1 or alone == 0:
+        return float(units)
+    together = float(np.square(by_unit_U - values_N.mean() * rows_U).sum()) * units / (units - 1) / rows
+    trusted = 1.0 if confidence is None else z_of((1 + confidence) / 2) / float(t.ppf((1 + confidence) / 2, units - 1))
+    return rows * min(1.0, alone / max(together, 1e-300) * trusted**2)
+
+
 def score_interval(right_to_wrong: float, wrong_to_right: float, rows: float, *, confidence: float) -> Interval:
-    """Interval of accuracy after - before, which holds for few rows and where no answer differs.
+    """Interval of the share of right rows after - before, which holds for few rows and where no answer differs.
 
     Counts need not be whole: what is expected of so many rows has an interval too. Its ends are the differences whose
     score statistic is as large as `confidence` allows.
@@ -58,7 +112,7 @@ def restricted_variance(lost: float, won: float, difference: float) -> float:
 
 
 def rows_needed(discordant_share: float, *, margin: float, confidence: float, power: float = 0.8) -> int:
-    """Rows with which `score_interval` shows, one-sided, that an equal model loses less than `margin` of accuracy.
+    """Rows with which `score_interval` shows, one-sided, that an equal model loses less than `margin`.
 
     For a model that is as good and differs in `discordant_share` of the rows; it succeeds in a share `power` of
     test sets. Never less than it takes where no answer differs.

@@ -13,6 +13,7 @@ from stages.core.contracts import Text
 from stages.core.paths import SPLITS, TRANSFER
 
 TEXT_PAIR = "text_pair"
+GROUP = "group"  # the unit that a row belongs to: rows of one are not independent
 DUPLICATES = ("exact_duplicate", "near_duplicate", "leaked")  # reasons of `clean` for rows that were there already
 
 

@@ -2,4 +2,6 @@
 
 TASKS = {
     "text_classification": "stages.tasks.text_classification",
+    "token_classification": "stages.tasks.token_classification",
 }
+FORMERLY = {"sequence_classification": "text_classification"}  # names in the folders of earlier models

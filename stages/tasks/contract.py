@@ -37,6 +37,14 @@ Unit = Literal["share", "nats", ""]
 Better = Literal["higher", "lower"]
 
 
+class TargetError(ValueError):
+    """A target that training rows do not have: the number of its row, and what is wrong, in words."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(problem)
+        self.row = row
+
+
 @dataclass(frozen=True)
 class TaskSettings:
     """The task in words."""
@@ -79,10 +87,9 @@ class TaskEncoding:
     targets: Callable[..., list[Any]]
     """targets(targets_N, encodings, at, space): for each window what is to be learned.
 
-    `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of the
-    row that each is of. The result is a number for each window, NO_LABEL where the target is None, or a list of numbers,
-    one for each token. Raises ValueError, with the position of the row first (`TargetError`), for a target outside the
-    space.
+    `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of
+    the row that each is of. The result is a number for each window, NO_LABEL where the target is None, or a list of
+    numbers, one for each token. Raises TargetError for a target outside the space.
     """
     feature: Literal["int32", "float32", "list_int32"] = "int32"
     """The type of a window's target in Arrow."""
@@ -120,7 +127,10 @@ class TaskAnswers:
     answers: Callable[[Outputs, Space], list[str]]
     """answers(outputs, space): a canonical text for each row."""
     confidence: Callable[[Outputs, Sequence[str], Space], np.ndarray] | None
-    """confidence(outputs, answers, space): (N,) in [0, 1]: how sure it is of each; None: nothing to calibrate."""
+    """confidence(outputs, answers, space): (N,) in [0, 1], how sure it is of these answers; None: nothing to calibrate.
+
+    The answers may be others than its own.
+    """
     losses: Callable[[Sequence[str], Outputs, Space], np.ndarray]
     """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities."""
     score: Callable[[Sequence[str], Sequence[str], Space], dict[str, float]]
@@ -130,7 +140,9 @@ class TaskAnswers:
     record: Callable[[Outputs, int, str, Space], dict[str, Any]]
     """record(outputs, row, text, space): what a user gets of one row, for JSON."""
     shown: Callable[[Mapping[str, Any]], str]
-    """shown(record): the same as a line for a person."""
+    """shown(record): the same as a part of a line, for a person or a program; columns are separated by tabs."""
+    nothing: Mapping[str, Any]
+    """The record of a row that has no answer, with None for each value."""
     columns: Callable[[Outputs, Space], Mapping[str, np.ndarray]] = lambda _outputs, _space: {}
     """columns(outputs, space): the task's own columns of artifacts/predictions, (N,) each."""
     calibrated: bool = True
@@ -150,7 +162,7 @@ class Measure:
     binary: bool = False
     """Whether it is the mean of the rows' scores, each of which is 0 or 1."""
     strata: Callable[[Sequence[str]], Sequence[str]] | None = None
-    """strata(truths): a group for each row, where the measure is near to a mean over groups, as macro-F1 is over labels.
+    """strata(truths): a group for each row, where the measure is near to a mean over groups, as over labels.
 
     Its interval is then never narrower than that of the mean over the groups of the share of right rows.
     """
@@ -158,7 +170,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Figure:
-    """A further number of metrics/quality that a review shows, the mean of a column of artifacts/predictions or none."""
+    """A further number of metrics/quality that a review shows; often the mean of a column of the predictions."""
 
     key: str
     title: str
@@ -208,6 +220,10 @@ class TaskMeasures:
     """
     scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
+    kinds: Callable[[str], tuple[str, ...]] = lambda _: ()
+    """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
+    gist: Callable[[str], str] = lambda answer: answer
+    """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
     report: Callable[[Judged], dict[str, Any]] = lambda _: {}
     """report(judged): the task's own figures of metrics/quality."""
     figures: tuple[Figure, ...] = ()

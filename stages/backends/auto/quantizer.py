@@ -55,7 +55,7 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
         milliseconds = _in_turns(runners, rows.validation)
         fastest = min(found, key=lambda name: milliseconds[name])
         for name in found:
-            log.info("auto: %s: %.3f ms a row, macro-F1 %.4f", name, milliseconds[name], found[name]["macro_f1"])
+            log.info("auto: %s: %.3f ms a row, %s %.4f", name, milliseconds[name], rows.measure, found[name]["int8"])
         log.info("auto: %s is taken. To have it on every machine: quantize.backend: %s", fastest, fastest)
         for path in (Path(scratch) / fastest).iterdir():
             shutil.copyfile(path, folder / path.name)

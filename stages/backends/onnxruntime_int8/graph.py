@@ -3,7 +3,7 @@
 Exporters give hundreds of small operators, of which ONNX Runtime's optimizer finds few again; here attention, layer
 norm, GELU and the int8 matrix products are one operator each from the start. Shapes are read from the weights, layer
 by layer, so that pruned layers (fewer heads, a narrower feed-forward) need nothing of their own.
-B rows, T tokens, H hidden width, C classes.
+B rows, T tokens, H hidden width, K numbers of an output.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def build(
     pairs: bool = False,
     tapped: bool = False,
 ) -> onnx.ModelProto:
-    """The graph: inputs input_ids, attention_mask (B, T) int64, T up to `max_tokens`; output logits (B, C) float32.
+    """The graph: inputs input_ids, attention_mask (B, T) int64, T up to `max_tokens`; output logits float32, (B, K), or
+    (B, T, K) of a head for tokens.
 
     `pairs`: token_type_ids (B, T) int64 is an input too, where the model tells types apart; otherwise all are 0.
     `tapped`: the input of each matrix is an output too, by the matrix's name.
@@ -102,8 +103,9 @@ def build(
         prefix = f"encoder.encoder.layer.{i}."
         own = {name: weights[prefix + name] for name in OF_LAYER}
         hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
-    _head(graph, hidden, weights, config["winnow"]["pooling"])
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", len(weights["head.bias"])])]
+    kind = head_kind(config["winnow"])
+    pooled = hidden if kind == "token" else _pooled(graph, hidden, config["winnow"]["pooling"])
+    outputs = [graph.head(pooled, weights, kind)]
     if tapped:
         outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(config)]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in names]
@@ -133,6 +135,16 @@ class Graph:
         made = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(made, opset_imports=opsets, ir_version=10, producer_name="winnow")
+
+    def head(self, x: str, weights: Weights, kind: str) -> onnx.ValueInfoProto:
+        """The linear layer on rows (B, H), or on tokens (B, T, H). Returns the description of the output `logits`."""
+        bias, size = self.constant("head.bias", weights["head.bias"]), len(weights["head.bias"])
+        if kind == "token":
+            product = self.node("MatMul", [x, self.constant("head.weight", weights["head.weight"].T)], "head.product")
+            self.node("Add", [product, bias], "logits")
+            return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", "T", size])
+        self.node("Gemm", [x, self.constant("head.weight", weights["head.weight"]), bias], "logits", transB=1)
+        return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", size])
 
     def taps(self, config: Mapping[str, Any]) -> list[str]:
         """Name the input of each matrix after the matrix."""
@@ -262,15 +274,17 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     return graph.add_and_norm(f"{name}.feed_forward", narrow, x, *norm, epsilon)
 
 
-def _head(graph: Graph, hidden: str, weights: Weights, pooling: str) -> None:
-    """The head: the mean over the tokens that are no padding, or the first token; then the linear layer."""
+def head_kind(described: Mapping[str, Any]) -> str:
+    """What the model puts out numbers for, a `row` or a `token`; models of earlier versions know rows alone."""
+    return str(described.get("head", {}).get("kind", "row"))
+
+
+def _pooled(graph: Graph, hidden: str, pooling: str) -> str:
+    """A row's vector (B, H): the mean over the tokens that are no padding, or the first token."""
     axis = graph.constant("axis", np.array([1], dtype=np.int64))
     if pooling == "cls":
         first = graph.constant("first", np.array(0, dtype=np.int64))
-        pooled = graph.node("Gather", [hidden, first], "pooled", axis=1)
-    else:
-        real = graph.node("Cast", ["attention_mask"], "real", to=TensorProto.FLOAT)
-        shares = graph.node("LpNormalization", [graph.node("Unsqueeze", [real, axis], "real_B1T")], "shares", p=1)
-        pooled = graph.node("Squeeze", [graph.node("MatMul", [shares, hidden], "pooled_B1H"), axis], "pooled")
-    constants = [graph.constant(name, weights[name]) for name in ("head.weight", "head.bias")]
-    graph.node("Gemm", [pooled, *constants], "logits", transB=1)
+        return graph.node("Gather", [hidden, first], "pooled", axis=1)
+    real = graph.node("Cast", ["attention_mask"], "real", to=TensorProto.FLOAT)
+    shares = graph.node("LpNormalization", [graph.node("Unsqueeze", [real, axis], "real_B1T")], "shares", p=1)
+    return graph.node("Squeeze", [graph.node("MatMul", [shares, hidden], "pooled_B1H"), axis], "pooled")

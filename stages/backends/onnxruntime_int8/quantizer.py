@@ -10,20 +10,21 @@ from typing import Any
 import onnx
 from safetensors.numpy import load_file
 
-from stages.backends.batching import calibration_inputs
+from stages.backends.batching import calibration_inputs, distance_of
 from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import exported, graph, recurrent
 from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.core.contracts import Quantizable, QuantizationRows, Text
 from stages.core.files import read_json
+from stages.core.model_folder import describe
 from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
 
 
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
-    """Write model.onnx (inputs as in INPUTS, (B, T) int64 each; output logits (B, C)) to `folder`.
+    """Write model.onnx (inputs as in INPUTS, (B, T) int64 each; output logits) to `folder`.
 
     `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
     result of `guarded`.
@@ -55,7 +56,7 @@ def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quan
 
 def _shape(source: Path) -> dict[str, Any]:
     """The shape of the graph's inputs: the maximum number of tokens, and whether they are pairs."""
-    description = read_json(source / "model.json")
+    description = describe(source)
     return {"max_tokens": description["max_tokens"], "pairs": description.get("pairs", False)}
 
 
@@ -63,11 +64,12 @@ def _ranges(
     source: Path, weights: graph.Weights, config: dict[str, Any], texts: Sequence[Text], per_channel: bool
 ) -> dict[str, graph.Range]:
     """The range of each matrix's input over the calibration texts."""
-    shape = _shape(source)
+    shape, description = _shape(source), describe(source)
     names = graph.matrices(config)
     as_trained = graph.Precision(names, None, per_channel)
     return learn(
         graph.build(weights, config, as_trained, **shape, tapped=True),
         lambda ranges: graph.build(weights, config, graph.Precision((), ranges, per_channel), **shape),
-        calibration_inputs(texts, source, read_json(source / "model.json")),
+        calibration_inputs(texts, source, description),
+        distance_of(source, description),
     )

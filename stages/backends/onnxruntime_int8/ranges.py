@@ -1,7 +1,7 @@
 """The ranges of activations, learned from calibration rows.
 
 A few outliers widen a range so much that all other values lose digits; clipping too many loses their information. The
-share to clip is measured: it is the one whose int8 model gives answers most like the exact ones.
+share to clip is measured: it is the one whose int8 model puts out what is most like the exact outputs.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from stages.backends.batching import softmax
-from stages.backends.divergence import divergence
-
 log = logging.getLogger("winnow")
 CUT_SHARES = (0.0, 1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 1e-3)  # of an input's values, at each end
 BINS = 1 << 16
 
 Ranges = dict[str, tuple[float, float]]
 Row = Mapping[str, np.ndarray]
+Distance = Callable[[np.ndarray, np.ndarray], float]
+"""distance(exact, other): of logits (N, K)."""
 
 
-def learn(tapped: onnx.ModelProto, build: Callable[[Ranges], onnx.ModelProto], rows: Sequence[Row]) -> Ranges:
+def learn(
+    tapped: onnx.ModelProto, build: Callable[[Ranges], onnx.ModelProto], rows: Sequence[Row], distance: Distance
+) -> Ranges:
     """The ranges of the outputs of `tapped` except `logits`, over `rows`, each of them a row's inputs (1, T) by name.
 
-    `build(ranges)` gives the int8 model whose answers are compared. Everything runs in one thread, so that the ranges
+    `build(ranges)` gives the int8 model whose outputs are compared by `distance`. Everything runs in one thread, so that the ranges
     do not depend on the number of threads.
     """
     session = _open(tapped)
     names = [output.name for output in session.get_outputs() if output.name != "logits"]
     histograms = _histograms(session, names, rows)
-    exact_NC = _answers(session, rows)
+    exact_NK = _logits(session, rows)
     found: dict[float, tuple[float, Ranges]] = {}
     for share in CUT_SHARES:
         ranges = {name: histogram.without(share) for name, histogram in histograms.items()}
-        found[share] = divergence(exact_NC, _answers(_open(build(ranges)), rows)), ranges
+        found[share] = distance(exact_NK, _logits(_open(build(ranges)), rows)), ranges
     best = min(found, key=lambda share: found[share][0])
     log.info(
-        "quantize: ranges of activations from %d rows, %g of the values cut at each end: int8's probabilities are %.5f"
-        " from float32's (KL divergence, 0: the same; with nothing cut %.5f)",
+        "quantize: ranges of activations from %d rows, %g of the values cut at each end: int8's outputs diverge by %.5f"
+        " from float32's (0: the same; with nothing cut %.5f)",
         len(rows), best, found[best][0], found[0.0][0],
     )  # fmt: skip
     return found[best][1]
@@ -80,8 +81,9 @@ def _histograms(
     return {name: Histogram(low[name], high[name], counts[name]) for name in names}
 
 
-def _answers(session: onnxruntime.InferenceSession, rows: Sequence[Row]) -> np.ndarray:
-    return softmax(np.concatenate([logits for (logits,) in _runs(session, ["logits"], rows)]))
+def _logits(session: onnxruntime.InferenceSession, rows: Sequence[Row]) -> np.ndarray:
+    """(N, K): of each row, or of each token of each row."""
+    return np.concatenate([logits.reshape(-1, logits.shape[-1]) for (logits,) in _runs(session, ["logits"], rows)])
 
 
 def _runs(

@@ -1,7 +1,7 @@
 """The student `bilstm` as an ONNX graph, made from its weights: ONNX Runtime's own LSTM, dynamically quantized.
 
-B rows, T tokens, E embedding width, H hidden units of a direction, X = 2H, C classes. Lengths are those of the mask, so
-padding at a row's end changes nothing.
+B rows, T tokens, E embedding width, H hidden units of a direction, X = 2H, K numbers of an output. Lengths are those of
+the mask, so padding at a row's end changes nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from stages.backends.onnxruntime_int8.graph import EMBEDDINGS, MICROSOFT, Graph, Precision, Weights
-from stages.core.contracts import INPUTS, RECURRENT, Quantizable
+from stages.backends.onnxruntime_int8.graph import EMBEDDINGS, MICROSOFT, Graph, Precision, Weights, head_kind
+from stages.core.contracts import INPUTS, Quantizable
 from stages.core.params.compress import QuantizeParams
 
 DIRECTIONS = ("", "_reverse")
@@ -25,7 +25,7 @@ OUTPUT_BEFORE_CELL = [0, 3, 1, 2]  # of a layer's four gates ONNX has input, out
 
 def understands(config: Mapping[str, Any]) -> bool:
     """Whether `build` supports this model."""
-    return config["model_type"] == RECURRENT
+    return "hidden_units" in config
 
 
 def prepare(weights: Weights, config: Mapping[str, Any], params: QuantizeParams) -> Quantizable:
@@ -40,7 +40,7 @@ def prepare(weights: Weights, config: Mapping[str, Any], params: QuantizeParams)
 
 
 def build(weights: Weights, config: Mapping[str, Any], kept: Collection[str], *, per_channel: bool) -> onnx.ModelProto:
-    """Inputs input_ids, attention_mask (B, T) int64; output logits (B, C) float32. `kept` stay in float32."""
+    """Inputs input_ids, attention_mask (B, T) int64; output logits as in `graph.build`. `kept` stay in float32."""
     graph = Graph(Precision(kept, None, per_channel))
     axis, end = (graph.constant(name, np.array([n], dtype=np.int64)) for name, n in (("axis", 1), ("end", 2)))
     real_BT1 = graph.node(
@@ -55,15 +55,14 @@ def build(weights: Weights, config: Mapping[str, Any], kept: Collection[str], *,
     states, last = graph.node("Transpose", [normed], "time_first", perm=[1, 0, 2]), ""
     for i in range(config["layers"]):
         states, last = _lstm(graph, f"layer.{i}", states, lengths, weights, config["hidden_units"])
-    pooled = last
-    if config["pooling"] != "last":
-        states = graph.node("Transpose", [states], "states", perm=[1, 0, 2])
+    kind, pooled = head_kind(config), last
+    if kind == "token" or config["pooling"] != "last":
+        pooled = states = graph.node("Transpose", [states], "states", perm=[1, 0, 2])
+    if kind == "row" and config["pooling"] != "last":
         pooled = _mean(graph, states, axis) if config["pooling"] == "mean" else _largest(graph, states, axis)
-    head = [graph.constant(name, weights[name]) for name in ("head.weight", "head.bias")]
-    graph.node("Gemm", [pooled, *head], "logits", transB=1)
+    outputs = [graph.head(pooled, weights, kind)]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in INPUTS[:2]]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", config["n_labels"]])]
-    return graph.model(RECURRENT, inputs, outputs)
+    return graph.model("recurrent", inputs, outputs)
 
 
 def _lstm(graph: Graph, name: str, x_TBE: str, lengths: str, weights: Weights, units: int) -> tuple[str, str]:

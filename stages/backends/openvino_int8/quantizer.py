@@ -20,7 +20,7 @@ from stages.backends.guard import guarded
 from stages.backends.onnx_export import export
 from stages.backends.openvino_int8.runner import open_runner
 from stages.backends.quiet import quiet
-from stages.core.contracts import RECURRENT, Quantizable, QuantizationRows, Text, not_for_recurrent
+from stages.core.contracts import Quantizable, QuantizationRows, Text
 from stages.core.files import read_json
 from stages.core.params.compress import QuantizeParams
 
@@ -39,8 +39,7 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
 
 def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quantizable:
     """The model in `source`, if torch can export it; its matrices have the names of OpenVINO's nodes."""
-    if read_json(source / "config.json").get("model_type") == RECURRENT:
-        raise ValueError(not_for_recurrent("openvino_int8"))
+    refuse_lacking(describe(source)["family"], "openvino_int8")
     if params.activations == "dynamic":
         log.info("quantize: OpenVINO's activations are static: their ranges come from the calibration rows")
     logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would mute all root handlers

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from stages.backends.batching import only_taken, open_tokenizer, probabilities
+from stages.backends.batching import only_taken, runner_of
 from stages.core.contracts import Runner
-from stages.core.files import read_json
+from stages.core.model_folder import describe
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
     """Open model.xml in `folder` on the CPU. Everything but int8 runs in float32, even where bfloat16 is faster."""
-    description = read_json(folder / "model.json")
+    description = describe(folder)
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # the file may be replaced while this runs
     settings = {
@@ -26,13 +26,8 @@ def open_runner(folder: Path, threads: int) -> Runner:
     model = core.read_model(folder / "model.xml")
     names = {one.get_any_name() for one in model.inputs}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
-    labels, temperature = tuple(description["labels"]), description["temperature"]
-    tokenizer = open_tokenizer(folder, description)
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         return request.infer(only_taken(names, inputs), share_inputs=True)[0]
 
-    return Runner(
-        labels=labels,
-        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels), temperature=temperature),
-    )
+    return runner_of(folder, description, run)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.backends.batching import open_tokenizer, probabilities
+from stages.backends.batching import runner_of
 from stages.core.contracts import Family, Runner
 from stages.core.model_folder import describe, plugin_of
 from stages.models import FAMILIES
@@ -19,14 +19,9 @@ def open_runner(folder: Path, threads: int) -> Runner:
     description = describe(folder)
     family: Family = plugin_of(folder, "family", FAMILIES)
     model = family.open(folder)
-    labels = tuple(description["labels"])
-    tokenizer = open_tokenizer(folder, description)
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return model(*map(torch.from_numpy, inputs)).numpy()
 
-    return Runner(
-        labels=labels,
-        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels)),
-    )
+    return runner_of(folder, description, run)

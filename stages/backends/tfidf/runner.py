@@ -10,25 +10,27 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from stages.core.contracts import Runner, Text
+from stages.backends.batching import task_of
+from stages.core.contracts import Outputs, Runner, Text
 from stages.core.files import read_json
+from stages.core.model_folder import describe
 
 
 def open_runner(folder: Path, threads: int) -> Runner:  # noqa: ARG001 - runners have one face
     """Open the baseline in `folder`. It runs on one thread, whatever `threads` is."""
-    description = read_json(folder / "model.json")
+    description = describe(folder)
     weights = load_file(folder / "weights.safetensors")
     vectorizer, vocabulary = None, read_json(folder / "vocabulary.json")
     if vocabulary:  # scikit-learn refuses an empty one
         vectorizer = new_vectorizer(description.get("analyzer", "word"), description["max_ngram"], vocabulary)
         vectorizer.idf_ = weights["idf"]
     coefficients_VC, intercept_C = weights["coefficients"].T, weights["intercept"]
-    return Runner(
-        labels=tuple(description["labels"]),
-        predict=lambda texts: softmax(features(texts, vectorizer) @ coefficients_VC + intercept_C, axis=1).astype(
-            "float32"
-        ),
-    )
+
+    def predict(texts: Sequence[Text]) -> Outputs:
+        logits_NC = features(texts, vectorizer) @ coefficients_VC + intercept_C
+        return Outputs(softmax(logits_NC, axis=1).astype("float32"))
+
+    return Runner(task=task_of(description), space=description["space"], predict=predict)
 
 
 def new_vectorizer(analyzer: str, max_ngram: int, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer:

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.backends.batching import open_tokenizer, probabilities
+from stages.backends.batching import runner_of
 from stages.backends.quiet import quiet
 from stages.core.contracts import Family, Runner
 from stages.core.files import read_json
-from stages.core.model_folder import plugin_of
+from stages.core.model_folder import describe, plugin_of
 from stages.models import FAMILIES
 
 with quiet():  # it tells of kernels for other numbers than int8
@@ -29,7 +29,7 @@ def open_runner(folder: Path, threads: int) -> Runner:
     The table of embeddings, of which each text looks up a few rows, is float32 in memory.
     """
     torch.set_num_threads(threads)
-    description = read_json(folder / "model.json")
+    description = describe(folder)
     tensors, rest = unflatten_tensor_state_dict(load_file(folder / "model.safetensors"), read_json(folder / LAYOUT))
     if rest:
         raise ValueError(f"{folder / LAYOUT}: says nothing of {', '.join(sorted(rest))}. Make the folder again.")
@@ -42,14 +42,9 @@ def open_runner(folder: Path, threads: int) -> Runner:
             module.weight = nn.Parameter(tensor, requires_grad=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    labels, temperature = tuple(description["labels"]), description["temperature"]
-    tokenizer = open_tokenizer(folder, description)
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return model(*(torch.from_numpy(array).to(device) for array in inputs)).float().cpu().numpy()
 
-    return Runner(
-        labels=labels,
-        predict=lambda texts: probabilities(texts, tokenizer, run, n_labels=len(labels), temperature=temperature),
-    )
+    return runner_of(folder, description, run)

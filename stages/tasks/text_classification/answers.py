@@ -17,20 +17,24 @@ def answers(outputs: Outputs, space: Space) -> list[str]:
     return [space["labels"][at] for at in outputs.values.argmax(1)]
 
 
-def confidence(outputs: Outputs, _answers: Sequence[str], _space: Space) -> np.ndarray:
-    """The largest probability of each row, (N,)."""
-    return outputs.values.max(1)
+def confidence(outputs: Outputs, answers: Sequence[str], space: Space) -> np.ndarray:
+    """The probability of each answer, (N,)."""
+    return outputs.values[np.arange(len(answers)), _places(answers, space)]
 
 
 def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
     """Minus the logarithm of the true label's probability, (N,), in nats. Raises ValueError for an unknown label."""
-    place = {label: at for at, label in enumerate(space["labels"])}
-    if unknown := sorted({*truths} - place.keys()):
-        raise ValueError(f"rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
     values = outputs.values.astype(np.float64)
     values /= values.sum(1, keepdims=True)  # float32 sums to 1 but for rounding
-    of_truth = values[np.arange(len(truths)), [place[label] for label in truths]]
-    return -np.log(np.maximum(of_truth, SMALLEST))
+    return -np.log(np.maximum(values[np.arange(len(truths)), _places(truths, space)], SMALLEST))
+
+
+def _places(labels: Sequence[str], space: Space) -> list[int]:
+    """The column of each label. Raises ValueError, with the first five, for labels that are not of the space."""
+    place = {label: at for at, label in enumerate(space["labels"])}
+    if unknown := sorted({*labels} - place.keys()):
+        raise ValueError(f"rows have labels that no training row has: {', '.join(unknown[:5])}. Add rows of them.")
+    return [place[label] for label in labels]
 
 
 def divergence(exact: Outputs, other: Outputs) -> float:
@@ -48,6 +52,8 @@ def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, An
 
 def shown(record: Mapping[str, Any]) -> str:
     """The label and its probability, a tab between."""
+    if record["label"] is None:
+        return "null\tnull"
     return f"{record['label']}\t{record['probability']:.4f}"
 
 
@@ -56,7 +62,8 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
     return {f"p_{label}": values for label, values in zip(space["labels"], outputs.values.T, strict=True)}
 
 
+NOTHING = {"label": None, "probability": None, "probabilities": None}
 ANSWERS = TaskAnswers(
     activate=softmax, answers=answers, confidence=confidence, losses=losses, score=score, divergence=divergence,
-    record=record, shown=shown, columns=columns,
+    record=record, shown=shown, nothing=NOTHING, columns=columns,
 )  # fmt: skip

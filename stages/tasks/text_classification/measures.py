@@ -60,7 +60,7 @@ def brier(judged: Judged) -> np.ndarray:
 
 
 def report(judged: Judged) -> dict[str, Any]:
-    """Macro precision and recall, the Brier score, and the figures of each label.
+    """Macro precision and recall, the log loss in nats, the Brier score, and the figures of each label.
 
     Shares are in [0, 1]; means are over the labels that are true of a row or given to one.
     """
@@ -71,6 +71,7 @@ def report(judged: Judged) -> dict[str, Any]:
     return {
         "macro_precision": round(float(precision.mean()), 6),
         "macro_recall": round(float(recall.mean()), 6),
+        "log_loss": round(float(judged.losses_N.mean()), 4),
         "brier": round(float(brier(judged).mean()), 6),
         "per_label": {
             label: {
@@ -96,6 +97,7 @@ MEASURES = TaskMeasures(
     ),
     counts=counts,
     scores=scores,
+    kinds=lambda answer: (answer,),
     report=report,
     figures=(
         Figure("log_loss", "log loss", "nats", column="log_loss"),
