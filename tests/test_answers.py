@@ -19,7 +19,8 @@ from flows.cli import answers, asked
 from flows.cli.answers import Row
 from flows.cli.asked import Columns
 from flows.cli.commands import main
-from stages.core.contracts import Runner, Text
+from stages.core.contracts import Outputs, Runner, Text
+from stages.tasks.text_classification.answers import ANSWERS as OF_CLASSES
 
 ANSWERS = ["kitchen\t0.9933", "sea\t0.9526"]  # to "bread" and "ship": 1 / (1 + e^-5), 1 / (1 + e^-3)
 
@@ -251,9 +252,10 @@ def test_no_more_rows_are_read_than_are_answered_next() -> None:
     def ones(texts: Sequence[Text]):
         import numpy as np
 
-        return np.ones((len(texts), 1), dtype=np.float32)
+        return Outputs(np.ones((len(texts), 1), dtype=np.float32))
 
-    lines = answers.answers(rows(), Runner(("a",), ones), answers.Unanswered(), as_json=False)
+    runner = Runner("text_classification", {"labels": ["a"]}, ones)
+    lines = answers.answers(rows(), runner, OF_CLASSES, answers.Unanswered(), as_json=False)
     assert next(lines) == "a\t1.0000\tx"
     assert read == answers.BATCH
 

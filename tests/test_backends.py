@@ -17,6 +17,7 @@ from conftest import REPOSITORY, TOPICS
 from stages.backends import runners
 from stages.cleaning import rules
 from stages.core import model_folder
+from stages.core.contracts import Head
 from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams
 from stages.models.encoder import FAMILY
@@ -29,13 +30,13 @@ def make_student(tiny: Path, folder: Path) -> Path:
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     params = ModelParams(**named, pooling="mean", encoder_dropout=0.0, head_dropout=0.1)
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, params, 3)
+    model: Any = FAMILY.build(tiny, params, Head("row", 3))
     with torch.no_grad():
         model.head.weight.mul_(20)
     FAMILY.write(model, folder)
     shutil.copyfile(tiny / "tokenizer.json", folder / "tokenizer.json")
     model_folder.seal(
-        folder, backend="pytorch", task="text_classification", labels=["a", "b", "c"], family="encoder",
+        folder, backend="pytorch", task="text_classification", space={"labels": ["a", "b", "c"]}, family="encoder",
         max_tokens=12, pad_id=0,
     )  # fmt: skip
     return folder
@@ -65,24 +66,24 @@ def int8(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_temperature_in_the_folder_softens_the_probabilities(student: Path, int8: Path, tmp_path: Path) -> None:
     softer = quantized(student, tmp_path / "softer", temperature=2.0)
     texts = ["the ship near the harbour", "bread and butter"]
-    before, after = (runners.open_runner(folder, threads=1).predict(texts) for folder in (int8, softer))
+    before, after = (runners.open_runner(folder, threads=1).predict(texts).values for folder in (int8, softer))
     expected = np.sqrt(before) / np.sqrt(before).sum(1, keepdims=True)  # logits halved
     np.testing.assert_allclose(after, expected, rtol=1e-4)
 
 
 def test_pytorch_answers_in_the_order_of_the_texts(student: Path) -> None:
     runner = runners.open_runner(student, threads=1)
-    together = runner.predict(TEXTS)
+    together = runner.predict(TEXTS).values
     assert together.shape == (len(TEXTS), 3)
     assert together.dtype == np.float32
     assert np.allclose(together.sum(1), 1, atol=1e-6)
     for i in (0, 4, 8):
-        assert np.allclose(runner.predict([TEXTS[i]])[0], together[i], atol=1e-6)
+        assert np.allclose(runner.predict([TEXTS[i]]).values[0], together[i], atol=1e-6)
 
 
 def spread_and_error(student: Path, int8: Path) -> tuple[float, float]:
-    exact = runners.open_runner(student, threads=1).predict(TEXTS)
-    rounded = runners.open_runner(int8, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS).values
+    rounded = runners.open_runner(int8, threads=1).predict(TEXTS).values
     return float(np.ptp(exact, axis=0).max()), float(np.abs(exact - rounded).max())
 
 
@@ -123,7 +124,7 @@ def test_the_quantized_file_has_the_same_bytes_wherever_it_is_made(student: Path
 def test_the_int8_runner_needs_no_torch(int8: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from stages.backends.runners import open_runner\n"
-        "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).shape)\n"
+        "print(open_runner(Path(sys.argv[1]), threads=1).predict(['ship']).values.shape)\n"
         "heavy = {'torch', 'transformers', 'sklearn', 'pandas', 'pydantic', 'daft', 'pyarrow'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
@@ -153,13 +154,13 @@ def test_a_raw_text_gets_the_answer_of_its_clean_form(student: Path, int8: Path,
     clean = rules.cleaner(cleaning)
     assert [clean(text) for text in raw[:2]] == ["ship near harbour", "bread butter oven"]
     cleaned = [clean(text) for text in raw]
-    np.testing.assert_array_equal(asked.predict(raw), plain.predict(cleaned))
-    np.testing.assert_array_equal(asked.predict(cleaned), plain.predict(cleaned))
-    assert np.abs(asked.predict(raw[:1]) - plain.predict(raw[:1])).max() > 0.01
+    np.testing.assert_array_equal(asked.predict(raw).values, plain.predict(cleaned).values)
+    np.testing.assert_array_equal(asked.predict(cleaned).values, plain.predict(cleaned).values)
+    assert np.abs(asked.predict(raw[:1]).values - plain.predict(raw[:1]).values).max() > 0.01
 
 
 def test_any_number_of_threads_gives_the_same_answer(int8: Path) -> None:
-    one, two = (runners.open_runner(int8, threads=n).predict(TEXTS) for n in (1, 2))
+    one, two = (runners.open_runner(int8, threads=n).predict(TEXTS).values for n in (1, 2))
     assert np.allclose(one, two, atol=1e-5)
 
 
@@ -201,6 +202,6 @@ def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None
             {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()}, folder / "weights.safetensors"
         )
         write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
-        model_folder.seal(folder, backend="tfidf", task="t", labels=sorted(set(labels)), max_ngram=2)
-        ours = runners.open_runner(folder, threads=1).predict(TEXTS)
+        model_folder.seal(folder, backend="tfidf", task="t", space={"labels": sorted(set(labels))}, max_ngram=2)
+        ours = runners.open_runner(folder, threads=1).predict(TEXTS).values
         assert np.allclose(ours, model.predict_proba(vectorizer.transform(TEXTS)), atol=1e-5)

@@ -25,7 +25,7 @@ from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
 from stages.compression.refusals import faults_of_folder, faults_of_student
 from stages.core import plugins
-from stages.core.contracts import QuantizationRows
+from stages.core.contracts import Outputs, QuantizationRows
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import describe
 from stages.core.params.distill import DistillParams
@@ -333,7 +333,8 @@ def test_a_backend_without_an_operator_for_it_refuses_an_lstm(
     pytest.importorskip(package)
     quantizer = plugins.load(QUANTIZERS, backend, key="quantize.backend")
     params, paths = made
-    rows = QuantizationRows(TEXTS, TEXTS, np.zeros((len(TEXTS), 3)), lambda _: 0.0, lambda *_: 1.0)
+    exact = Outputs(np.zeros((len(TEXTS), 3)))
+    rows = QuantizationRows(TEXTS, TEXTS, exact, "score", lambda _: 0.0, lambda *_: 1.0, lambda *_: 0.0)
     with pytest.raises(
         ValueError, match=rf"'{backend}', and distill\.family 'bilstm'. Allowed for it: onnxruntime_int8"
     ):

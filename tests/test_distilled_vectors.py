@@ -68,7 +68,7 @@ def write_teacher(params: Params, paths: Paths, tiny: Path) -> None:
     FAMILY.write(model, teacher)
     shutil.copyfile(tiny / "tokenizer.json", teacher / "tokenizer.json")
     seal(
-        teacher, backend="pytorch", task=params.task.name, labels=sorted(TOPICS), family="encoder", max_tokens=12, pad_id=0,
+        teacher, backend="pytorch", task=params.task.name, space={"labels": sorted(TOPICS)}, family="encoder", max_tokens=12, pad_id=0,
         pretrained="tiny",
     )  # fmt: skip
     write_json(paths.training("teacher"), {"precision": "fp32"})

@@ -25,14 +25,14 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from flows.cli.commands import main
 from stages.backends import runners
-from stages.backends.batching import encode, model_inputs, open_tokenizer
+from stages.backends.batching import model_inputs, open_reader
 from stages.backends.onnxruntime_int8 import graph
 from stages.backends.onnxruntime_int8.quantizer import prepare
 from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
 from stages.cleaning.tables import QUARANTINE
 from stages.core import model_folder
-from stages.core.contracts import Answers, RawRow, Runner, Text
+from stages.core.contracts import Head, Outputs, RawRow, Runner, Text
 from stages.core.files import read_json
 from stages.core.params.clean import CleanParams
 from stages.core.params.file import load_params
@@ -41,9 +41,13 @@ from stages.core.paths import Paths
 from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices
 from stages.measures.identity_words import pairs_of
+from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
+from stages.tasks.contract import Judged
+from stages.tasks.text_classification.answers import ANSWERS
 from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.learning import LEARNING
+from stages.tasks.text_classification.measures import MEASURES
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile
 from winnow import load
@@ -260,7 +264,7 @@ def make_model(tiny: Path, folder: Path) -> Path:
 
 def seal(folder: Path, **more: Any) -> None:
     described = {"family": "encoder", "max_tokens": 12, "pad_id": 0, "temperature": 1.0, "pairs": True}
-    model_folder.seal(folder, task="text_classification", labels=["a", "b", "c"], **{**described, **more})
+    model_folder.seal(folder, task="text_classification", space={"labels": ["a", "b", "c"]}, **{**described, **more})
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +299,7 @@ def by_transformers(model: Path, tiny: Path, pair: tuple[str, str], **changes: A
 def test_answers_are_those_of_transformers_with_its_token_types(
     model: Path, tiny_models: Callable[[str], Path]
 ) -> None:
-    answers = runners.open_runner(model, threads=1).predict(PAIRS)
+    answers = runners.open_runner(model, threads=1).predict(PAIRS).values
     for pair, answer in zip(PAIRS, answers, strict=True):
         np.testing.assert_allclose(answer, by_transformers(model, tiny_models("bert"), pair), atol=1e-5)
     untyped = by_transformers(
@@ -306,17 +310,17 @@ def test_answers_are_those_of_transformers_with_its_token_types(
 
 
 def test_the_written_graph_in_float32_is_the_model(model: Path, tmp_path: Path) -> None:
-    exact = runners.open_runner(model, threads=1).predict(PAIRS)
+    exact = runners.open_runner(model, threads=1).predict(PAIRS).values
     written = runners.open_runner(quantized(model, tmp_path / "exact", exact=True), threads=1)
-    np.testing.assert_allclose(written.predict(PAIRS), exact, atol=1e-4)
+    np.testing.assert_allclose(written.predict(PAIRS).values, exact, atol=1e-4)
     np.testing.assert_allclose(written.predict(PAIRS[:1]), exact[:1], atol=1e-4)
 
 
 def test_int8_is_far_nearer_to_the_model_than_the_model_without_types(
     model: Path, tmp_path: Path, tiny_models: Callable[[str], Path]
 ) -> None:
-    exact = runners.open_runner(model, threads=1).predict(PAIRS)
-    int8 = runners.open_runner(quantized(model, tmp_path / "int8"), threads=1).predict(PAIRS)
+    exact = runners.open_runner(model, threads=1).predict(PAIRS).values
+    int8 = runners.open_runner(quantized(model, tmp_path / "int8"), threads=1).predict(PAIRS).values
     untyped = by_transformers(
         model, tiny_models("bert"), PAIRS[0], token_type_ids=torch.zeros(1, 11, dtype=torch.int64)
     )
@@ -338,10 +342,10 @@ def test_an_exported_graph_takes_types_where_the_model_does(
     tmp_path: Path, tiny_models: Callable[[str], Path], kind: str
 ) -> None:
     source = make_model(tiny_models(kind), tmp_path / "model")
-    exact = runners.open_runner(source, threads=1).predict(PAIRS)
+    exact = runners.open_runner(source, threads=1).predict(PAIRS).values
     folder = quantized(source, tmp_path / "exact", exact=True)
     assert not {node.op_type for node in onnx.load(folder / "model.onnx").graph.node} & {"MatMulInteger", "Gemm"}
-    np.testing.assert_allclose(runners.open_runner(folder, threads=1).predict(PAIRS), exact, atol=1e-5)
+    np.testing.assert_allclose(runners.open_runner(folder, threads=1).predict(PAIRS).values, exact, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -353,20 +357,20 @@ def test_openvino_takes_types(model: Path, tmp_path: Path) -> None:
     made.write(tmp_path, made.matrices)
     shutil.copyfile(model / "tokenizer.json", tmp_path / "tokenizer.json")
     seal(tmp_path, backend="openvino_int8")
-    exact = runners.open_runner(model, threads=1).predict(PAIRS)
-    np.testing.assert_allclose(runners.open_runner(tmp_path, threads=1).predict(PAIRS), exact, atol=0.02)
+    exact = runners.open_runner(model, threads=1).predict(PAIRS).values
+    np.testing.assert_allclose(runners.open_runner(tmp_path, threads=1).predict(PAIRS).values, exact, atol=0.02)
 
 
 def test_any_pair_gets_probabilities(model: Path) -> None:
     runner = runners.open_runner(model, threads=1)
     odd: list[Text] = [("", ""), ("\ud800", "ship"), ("ship " * 200_000, "owl"), ("owl", "a" * 1_000_000)]
-    answers = runner.predict(odd)
+    answers = runner.predict(odd).values
     np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
-    assert runner.predict([]).shape == (0, 3)
+    assert runner.predict([]).values.shape == (0, 3)
 
 
 def test_the_inputs_of_a_batch_are_in_the_order_of_the_model(model: Path) -> None:
-    encodings = encode([("ship", "owl")], open_tokenizer(model, {"max_tokens": 12}))[0]
+    encodings = open_reader(model, {"max_tokens": 12}).read([("ship", "owl")]).encodings
     ids, mask, types = (array.tolist() for array in model_inputs(encodings, are_pairs=True))
     assert (len(ids[0]), mask, types) == (5, [[1] * 5], [[0, 0, 0, 1, 1]])
 
@@ -405,12 +409,12 @@ def test_lists_of_two_are_pairs(model: Path) -> None:
 # Measures
 
 
-def answers_to(texts: list[Text], predict: Callable[..., np.ndarray]) -> Answers:
-    given = predict(texts)
-    truth = np.zeros(len(texts), dtype=int)
-    return Answers(
-        Runner(("a", "b"), predict), texts, {"label": ["a"] * len(texts)}, truth, given.argmax(1), given, seed=1
-    )
+def answers_to(texts: list[Text], predict: Callable[..., np.ndarray]) -> tuple[Judged, Opened]:
+    runner = Runner("text_classification", {"labels": ["a", "b"]}, lambda asked: Outputs(predict(asked)))
+    model = Opened(runner, ANSWERS, MEASURES)
+    truths = ["a"] * len(texts)
+    units = [str(number) for number in range(len(texts))]
+    return model.judge(texts, truths, units=units, seed=1, columns={"label": truths}), model
 
 
 def test_both_texts_are_perturbed_and_swapped_and_lengths_are_sums() -> None:
@@ -422,12 +426,12 @@ def test_both_texts_are_perturbed_and_swapped_and_lengths_are_sums() -> None:
 
     answers = answers_to([("He said so", "to his king"), ("ab", "cd" * 9), ("abcdefgh", "i")], predict)
     params = PARAMS.evaluate
-    measured = robustness.measure(answers, params)["robustness"]
+    measured = robustness.measure(*answers, params)["robustness"]
     assert measured["upper_case"]["rows"] == 3
     assert ("HE SAID SO", "TO HIS KING") in asked
-    assert fairness.swap_rates(answers, pairs_of(params.identity_swaps), 10)["rows"] == 1
+    assert fairness.swap_rates(*answers, pairs_of(params.identity_swaps), 10)["rows"] == 1
     assert asked[-1] == ("She said so", "to her queen")
-    assert slices.values_of(answers, "length").tolist() == ["long", "middle", "short"]  # 21, 20, 9
+    assert slices.values_of(answers[0], "length").tolist() == ["long", "middle", "short"]  # 21, 20, 9
 
 
 # From end to end

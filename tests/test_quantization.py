@@ -23,27 +23,28 @@ from safetensors.numpy import load_file, save_file
 
 from stages.backends import QUANTIZERS, runners
 from stages.backends.auto import quantizer as auto_quantizer
-from stages.backends.batching import CHARACTERS_A_TOKEN, encode, open_tokenizer, probabilities
-from stages.backends.divergence import divergence
+from stages.backends.batching import CHARACTERS_A_TOKEN, open_reader, outputs
 from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.ranges import BINS, Histogram
 from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.core import model_folder, plugins
-from stages.core.contracts import Quantizable, QuantizationRows, Runner
+from stages.core.contracts import Head, Outputs, Quantizable, QuantizationRows, Runner
 from stages.core.files import read_json, write_json
 from stages.core.params.compress import QuantizeParams
 from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams, Pooling
+from stages.measures.calibration import fit_temperature
 from stages.models.encoder import FAMILY
-from stages.quantize import card, temperature
+from stages.quantize import card
+from stages.tasks.shared.probabilities import kl_divergence
 from stages.tasks.text_classification.answers import ANSWERS
 
 WORDS = [word for words in TOPICS.values() for word in words]
 TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
 LABELS = ["a", "b", "c"]
 PARAMS = load_params(REPOSITORY / "params.yaml").quantize
-FOUND = {"macro_f1": 0.49, "float32_macro_f1": 0.5, "agreement": 0.975}
+FOUND = {"measure": "macro_f1", "int8": 0.49, "float32": 0.5, "agreement": 0.975}
 WHY_TORCHAO = "torchao is not installed: `make test-torchao` runs this"
 
 
@@ -55,7 +56,7 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     """A random model with a head so steep that texts get clearly different answers, and norms that are not 1 and 0."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), 3)
+    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), Head("row", 3))
     with torch.no_grad():
         model.head.weight.mul_(20)
         for name, weights in model.named_parameters():
@@ -68,7 +69,7 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
 def sealed(folder: Path, tokenizer: Path) -> Path:
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     more = {"family": "encoder", "max_tokens": 12, "temperature": 1.0}
-    model_folder.seal(folder, backend="pytorch", task="text_classification", labels=LABELS, **more)
+    model_folder.seal(folder, backend="pytorch", task="text_classification", space={"labels": LABELS}, **more)
     return folder
 
 
@@ -96,12 +97,17 @@ def in_float32(student: Path, **changes: Any) -> onnx.ModelProto:
     return graph.build(weights, {**config, **changes}, exact, max_tokens=12)
 
 
-def rows_of(student: Path, score: Callable[[np.ndarray], float] | None = None) -> QuantizationRows:
+def same_answers(one: Outputs, other: Outputs) -> float:
+    return float((one.values.argmax(1) == other.values.argmax(1)).mean())
+
+
+def rows_of(student: Path, score: Callable[[Outputs], float] | None = None) -> QuantizationRows:
     exact = runners.open_runner(student, threads=1).predict(TEXTS)
-    agreement = lambda answers: float((answers.argmax(1) == exact.argmax(1)).mean())  # noqa: E731
     return QuantizationRows(
-        calibration=TEXTS, validation=TEXTS, exact_NC=exact, score=score or agreement, agreement=ANSWERS.agreement
-    )
+        calibration=TEXTS, validation=TEXTS, exact=exact, measure="accuracy",
+        score=score or (lambda given: same_answers(given, exact)), agreement=same_answers,
+        divergence=ANSWERS.divergence,
+    )  # fmt: skip
 
 
 def quantized(student: Path, folder: Path, backend: str = "onnxruntime_int8", **changes: Any) -> dict[str, Any]:
@@ -206,8 +212,8 @@ def test_cutting_the_ends_of_a_histogram_leaves_the_middle() -> None:
 
 def test_divergence_is_zero_for_equal_answers_and_ln_2_for_half_the_probability() -> None:
     certain, torn = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])
-    assert divergence(torn, torn) == 0
-    assert divergence(certain, torn) == pytest.approx(np.log(2), abs=1e-9)
+    assert kl_divergence(torn, torn) == 0
+    assert kl_divergence(certain, torn) == pytest.approx(np.log(2), abs=1e-9)
 
 
 @pytest.mark.parametrize("activations", ["static", "dynamic"])
@@ -236,8 +242,8 @@ def test_no_two_products_of_int8_are_beyond_16_bits(student: Path, tmp_path: Pat
 def test_static_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path, tmp_path: Path) -> None:
     quantized(student, tmp_path / "int8", activations="static")
     runner = runners.open_runner(tmp_path / "int8", threads=1)
-    alone = np.concatenate([runner.predict([text]) for text in TEXTS])
-    np.testing.assert_allclose(runner.predict(TEXTS), alone, atol=1e-6)
+    alone = np.concatenate([runner.predict([text]).values for text in TEXTS])
+    np.testing.assert_allclose(runner.predict(TEXTS).values, alone, atol=1e-6)
 
 
 # The guard
@@ -277,10 +283,11 @@ def staged(damage: dict[str, float]) -> tuple[Quantizable, Callable[[Path, int],
 
     def open_staged(folder: Path, threads: int) -> Runner:
         loss = json.loads((folder / "loss.json").read_text())
-        return Runner(("a", "b"), lambda texts: np.tile([1 - loss, loss], (len(texts), 1)))
+        space = {"labels": ["a", "b"]}
+        return Runner("any", space, lambda texts: Outputs(np.tile([1 - loss, loss], (len(texts), 1))))
 
-    exact = np.array([[1.0, 0.0]] * 2)
-    rows = QuantizationRows([], ["x", "y"], exact, lambda answers: float(answers[:, 0].mean()), ANSWERS.agreement)
+    exact, score = Outputs(np.array([[1.0, 0.0]] * 2)), lambda given: float(given.values[:, 0].mean())
+    rows = QuantizationRows([], ["x", "y"], exact, "score", score, same_answers, ANSWERS.divergence)
     return Quantizable(tuple(damage), write, "static"), open_staged, rows
 
 
@@ -311,12 +318,12 @@ def test_openvino_answers_as_the_student_and_keeps_in_float32_what_the_guard_nam
     sealed(tmp_path, student / "tokenizer.json")
     made = prepare(student, params(), TEXTS[:8])
     assert len(made.matrices) == 3 + 3 * 6 + 1  # words, positions, token types; six matrices a layer; the head
-    exact = runners.open_runner(student, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS).values
     sizes, errors = [], []
     for kept in ((), made.matrices):
         made.write(tmp_path, kept)
         sizes.append((tmp_path / "model.bin").stat().st_size)
-        errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS) - exact).mean())
+        errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS).values - exact).mean())
     assert sizes[1] > 2.5 * sizes[0]
     assert errors[1] < 1e-4 < errors[0] < 0.1
 
@@ -356,12 +363,12 @@ def test_torchao_answers_as_the_student_and_keeps_in_float32_what_the_guard_name
     sealed(tmp_path, student / "tokenizer.json")
     made = prepare(student, params())
     assert len(made.matrices) == 3 + 3 * 6  # words, positions, token types; six matrices a layer; not the head
-    exact = runners.open_runner(student, threads=1).predict(TEXTS)
+    exact = runners.open_runner(student, threads=1).predict(TEXTS).values
     sizes, errors = [], []
     for kept in ((), made.matrices[:3], made.matrices):
         made.write(tmp_path, kept)
         sizes.append((tmp_path / "model.safetensors").stat().st_size)
-        errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS) - exact).mean())
+        errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS).values - exact).mean())
     assert sizes == sorted(sizes)
     assert sizes[2] > 2.5 * sizes[0]
     assert errors[2] < 1e-6 < errors[0] < 0.1
@@ -382,8 +389,8 @@ def test_torchaos_answers_do_not_hang_on_the_other_rows_of_a_batch(student: Path
     pytest.importorskip("torchao", reason=WHY_TORCHAO)
     quantized(student, tmp_path / "int8", backend="torchao_int8")
     runner = runners.open_runner(tmp_path / "int8", threads=1)
-    alone = np.concatenate([runner.predict([text]) for text in TEXTS])
-    np.testing.assert_allclose(runner.predict(TEXTS), alone, atol=1e-6)
+    alone = np.concatenate([runner.predict([text]).values for text in TEXTS])
+    np.testing.assert_allclose(runner.predict(TEXTS).values, alone, atol=1e-6)
 
 
 def test_torchaos_weights_have_7_bits_and_its_files_the_same_bytes_wherever_they_are_made(
@@ -467,7 +474,7 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 ) -> None:
     without_extras(monkeypatch)  # which take minutes to try every matrix in vain
     rows = rows_of(student)
-    unlike = dataclasses.replace(rows, score=lambda answers: float(answers is rows.exact_NC))
+    unlike = dataclasses.replace(rows, score=lambda answers: float(answers is rows.exact))
     sealed_folder = tmp_path / "int8"
     sealed_folder.mkdir()
     sealed(sealed_folder, student / "tokenizer.json")
@@ -475,7 +482,7 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
         auto_quantizer.quantize(student, sealed_folder, params(backend="auto", max_loss=0.5), unlike)
     told, of_onnxruntime, of_openvino, of_torchao = str(error.value).splitlines()
     assert told == "params.yaml: quantize.backend is 'auto', and no backend is left:"
-    assert of_onnxruntime.startswith("  onnxruntime_int8: quantize: onnxruntime_int8 loses 1.0000 macro-F1 even with")
+    assert of_onnxruntime.startswith("  onnxruntime_int8: quantize: onnxruntime_int8 loses 1.0000 of accuracy even")
     assert "needs the package 'nncf': it is not installed" in of_openvino
     assert "needs the package 'torchao': it is not installed" in of_torchao
 
@@ -500,15 +507,17 @@ def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
     said = card(described, load_params(REPOSITORY / "params.yaml"), {"train_rows": 7}, {}, FOUND, tmp_path)
-    assert "macro-F1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
+    assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said
 
 
 def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:
     """Labels that are half of them wrong want softer probabilities; such as the model gives them, sharper ones."""
-    given = runners.open_runner(student, threads=1).predict(TEXTS).argmax(1)
-    half_wrong = np.where(np.arange(len(given)) % 2, given, (given + 1) % 3)
-    assert temperature(student, TEXTS, given.tolist()) < 1 < temperature(student, TEXTS, half_wrong.tolist())
+    outputs, space = runners.open_runner(student, threads=1).predict(TEXTS), {"labels": LABELS}
+    given = ANSWERS.answers(outputs, space)
+    half_wrong = [LABELS[LABELS.index(one) - 1] if at % 2 else one for at, one in enumerate(given)]
+    fitted = [fit_temperature(ANSWERS, truths, outputs, space) for truths in (given, half_wrong)]
+    assert fitted[0] < 1 < fitted[1]
 
 
 # Bad input
@@ -563,27 +572,28 @@ def runner(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
 
 @pytest.mark.parametrize("text", ["", " ", "\x00\x07\x1b", "\ud800 ship", "a" * 1_000_000, "ship " * 200_000])
 def test_any_text_gets_probabilities(runner: Runner, text: str) -> None:
-    answer = runner.predict([text])
+    answer = runner.predict([text]).values
     assert answer.shape == (1, 3)
     assert answer.sum() == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(runner.predict(["bread", text, "owl"])[1], answer[0], atol=1e-6)
+    np.testing.assert_allclose(runner.predict(["bread", text, "owl"]).values[1], answer[0], atol=1e-6)
 
 
 def test_no_texts_get_no_probabilities(runner: Runner) -> None:
-    assert runner.predict([]).shape == (0, 3)
+    assert runner.predict([]).values.shape == (0, 3)
 
 
 def test_a_long_text_is_answered_as_its_beginning(runner: Runner) -> None:
     beginning = "the ship near the old harbour under some slow storm by night "
-    np.testing.assert_array_equal(runner.predict([beginning + "bread " * 200_000]), runner.predict([beginning * 9]))
+    asked = ([beginning + "bread " * 200_000], [beginning * 9])
+    np.testing.assert_array_equal(*(runner.predict(texts).values for texts in asked))
 
 
 def test_no_more_of_a_text_is_tokenized_than_its_tokens_can_need(student: Path) -> None:
-    tokenizer = open_tokenizer(student, {"max_tokens": 12})
+    reader = open_reader(student, {"max_tokens": 12})
     behind = "a" * (12 * CHARACTERS_A_TOKEN) + " ship"
-    (long,), (beginning,) = (encode([text], tokenizer)[0] for text in (behind, "a" * 5000))
+    (long,), (beginning,) = (reader.read([text]).encodings for text in (behind, "a" * 5000))
     assert long.ids == beginning.ids
-    assert len(encode(["ship " * 50], tokenizer)[0][0]) == 12
+    assert len(reader.read(["ship " * 50]).encodings[0]) == 12
 
 
 def test_a_run_holds_rows_of_one_length_and_a_bounded_number_of_tokens(student: Path) -> None:
@@ -595,7 +605,7 @@ def test_a_run_holds_rows_of_one_length_and_a_bounded_number_of_tokens(student: 
         return input_ids[:, 1:2].astype(np.float32) * np.array([[0, 0.01]], dtype=np.float32)
 
     texts = ["ship"] * 700 + ["old ship"] * 2
-    answers = probabilities(texts, open_tokenizer(student, {"max_tokens": 12}), run, n_labels=2)
+    answers = outputs(texts, open_reader(student, {"max_tokens": 12}), run, size=2).values
     assert shapes == [(2, 6), (682, 3), (18, 3)]  # "old" is three pieces of a word
     assert len(np.unique(answers[:700], axis=0)) == 1
     assert not np.allclose(answers[0], answers[-1])

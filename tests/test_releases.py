@@ -27,7 +27,7 @@ from stages.core.model_folder import seal
 folder = Path("artifacts/models/quantized")
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "model.onnx").write_text(f"weights {yaml.safe_load(open('params.yaml'))['seed']}")
-seal(folder, backend="none", task="none", labels=[])
+seal(folder, backend="none", task="none", space={"labels": []})
 """
 DVC_YAML = """
 artifacts:

@@ -16,7 +16,7 @@ from test_tokenize import ROWS, params, write_clean
 from transformers import PreTrainedTokenizerFast
 
 from stages.backends import batching, runners
-from stages.backends.batching import calibration_inputs, open_tokenizer, probabilities, softmax
+from stages.backends.batching import calibration_inputs, open_reader, outputs
 from stages.core import model_folder
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
@@ -138,15 +138,15 @@ def student(tiny_models: Callable[[str], Path], tmp_path_factory: pytest.TempPat
 
 def test_a_runner_averages_the_logits_of_a_texts_windows(student: Path) -> None:
     word = {"ship": 1.0, "tree": 4.0, "bear": 0.0}
-    opened = open_tokenizer(student, model_folder.describe(student))
-    numbers = {opened.fast.token_to_id(name): value for name, value in word.items()}
+    opened = open_reader(student, model_folder.describe(student))
+    numbers = {opened.tokenizer.token_to_id(name): value for name, value in word.items()}
 
     def run(input_ids: np.ndarray, _attention_mask: np.ndarray) -> np.ndarray:
         return np.array([[numbers[int(row[1])], 0.0] for row in input_ids], dtype=np.float32)
 
-    found = probabilities(["ship bread tree moss", "bear"], opened, run, n_labels=2, temperature=2.0)
+    found = outputs(["ship bread tree moss", "bear"], opened, run, size=2).values
     mean = (5 * 1.0 + 4 * 4.0) / 9  # the second window is one token shorter, and counts so much less
-    np.testing.assert_allclose(found, softmax(np.array([[mean / 2, 0.0], [0.0, 0.0]])), rtol=1e-6)
+    np.testing.assert_allclose(found, [[mean, 0.0], [0.0, 0.0]], rtol=1e-6)
 
 
 def test_the_folder_alone_answers_as_training_scored(
@@ -157,21 +157,21 @@ def test_the_folder_alone_answers_as_training_scored(
     rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
     logits = predict_logits(FAMILY.open(student), rows, LEARNING.collate, pad_id=0, precision="fp32", title="")
     assert len(logits) > len(TEXTS)
-    found = runners.open_runner(student, threads=1).predict(TEXTS)
+    found = runners.open_runner(student, threads=1).predict(TEXTS).values
     np.testing.assert_allclose(np.log(found), np.log(softmax(rows.by_text(logits))), atol=1e-3)
 
 
 def test_alone_or_among_others_a_long_text_gets_the_same_answer(student: Path) -> None:
     runner = runners.open_runner(student, threads=1)
-    together = runner.predict(TEXTS)
+    together = runner.predict(TEXTS).values
     for number, text in enumerate(TEXTS):
-        np.testing.assert_allclose(np.log(runner.predict([text])[0]), np.log(together[number]), atol=1e-3)
+        np.testing.assert_allclose(np.log(runner.predict([text]).values[0]), np.log(together[number]), atol=1e-3)
 
 
 def test_what_stands_behind_the_first_window_changes_the_answer(student: Path) -> None:
     runner = runners.open_runner(student, threads=1)
     beginning = "ship bread tree"
-    one, other = runner.predict([beginning, beginning + " owl bear storm"])
+    one, other = runner.predict([beginning, beginning + " owl bear storm"]).values
     assert np.abs(np.log(one / other)).max() > 0.1
 
 
@@ -182,8 +182,8 @@ def test_ranges_are_learned_from_all_windows(student: Path) -> None:
 
 def test_of_a_text_without_end_a_bounded_part_is_read(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "WINDOWED_CHARACTERS", 15)
-    opened = open_tokenizer(student, model_folder.describe(student))
-    assert batching.encode(["ship bread tree moss owl"], opened)[1] == [1]
+    opened = open_reader(student, model_folder.describe(student))
+    assert opened.read(["ship bread tree moss owl"]).at == [0]
 
 
 def test_validation_rows_may_have_more_windows_after_the_vocabulary_was_cut(

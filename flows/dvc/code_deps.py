@@ -28,7 +28,9 @@ from stages.tasks import TASKS
 
 TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
 SOURCE = "sources/${ingest.source}.py"
-ENCODING, LEARNING, ANSWERS_OF_TASK = (f"tasks/${{task.name}}/{part}.py" for part in ("encoding", "learning", "answers"))
+DATA, ENCODING, LEARNING, ANSWERS_OF_TASK, MEASURES, SETTINGS = (
+    f"tasks/${{task.name}}/{part}.py" for part in ("data", "encoding", "learning", "answers", "measures", "settings")
+)
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 # The files that run a model, by the model; of `evaluate` they stand beside its name in dvc.yaml, in `foreach`.
@@ -46,8 +48,10 @@ PLUGINS = {
 }  # fmt: skip
 # The modules that each stage loads by a name in params.yaml or in the code, rather than by an import.
 LOADED = {
-    "ingest": [SOURCE],
-    "clean": RULES,
+    "ingest": [SOURCE, DATA],
+    "clean": [*RULES, DATA],
+    "validate": [DATA],
+    "report": [DATA],
     "tokenize": [ENCODING],
     "baseline": ["cleaning/stop_words.py"],
     "finetune": [LEARNING, TEACHER, "cleaning/stop_words.py"],
@@ -55,12 +59,14 @@ LOADED = {
     "distill": [LEARNING, TEACHER, STUDENT],
     "prune": [ENCODING, LEARNING, STUDENT],
     "quantize": [
-        ANSWERS_OF_TASK, STUDENT, *RULES, f"{BACKEND}/quantizer.py", f"{BACKEND}/runner.py",
+        ANSWERS_OF_TASK, ENCODING, SETTINGS, STUDENT, *RULES, f"{BACKEND}/quantizer.py", f"{BACKEND}/runner.py",
         "backends/pytorch/runner.py",
     ],
-    "evaluate": [*RULES, *(f"measures/{name}.py" for name in ANSWERS)],
+    "evaluate": [ANSWERS_OF_TASK, ENCODING, MEASURES, *RULES, *(f"measures/{name}.py" for name in ANSWERS)],
+    "compare": [MEASURES],
     "profile": [
-        "programs/timing.py", *RULES, *(f"measures/{name}.py" for name in COSTS), *chain(*RUN_BY.values()),
+        "programs/timing.py", ANSWERS_OF_TASK, ENCODING, *RULES, *(f"measures/{name}.py" for name in COSTS),
+        *chain(*RUN_BY.values()),
     ],
 }  # fmt: skip
 FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage depends on all of them
@@ -111,7 +117,7 @@ class Code:
 
     def _named(self, path: Path) -> str:
         """A path as dvc.yaml has it: a task's own files by the parameter that names the task."""
-        return re.sub(r"^stages/tasks/\w+/", "stages/tasks/${task.name}/", path.relative_to(self.root).as_posix())
+        return re.sub(r"^stages/tasks/(?!shared/)\w+/", "stages/tasks/${task.name}/", path.relative_to(self.root).as_posix())
 
 
 def imports(path: Path) -> set[str]:

@@ -70,13 +70,13 @@ def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
     encoding: TaskEncoding = _part(folder, task, "encoding")
     answers: TaskAnswers = _part(folder, task, "answers")
     reader = open_reader(folder, description, characters=encoding.characters)
-    temperature = np.float32(description.get("temperature", 1.0))
+    space, temperature = description["space"], np.float32(description.get("temperature", 1.0))
 
     def predict(texts: Sequence[Text]) -> Outputs:
-        found = outputs(texts, reader, run)
+        found = outputs(texts, reader, run, size=answers.size(space))
         return found._replace(values=answers.activate(found.values / temperature))
 
-    return Runner(task=task, space=description["space"], predict=predict)
+    return Runner(task=task, space=space, predict=predict)
 
 
 def task_of(description: Mapping[str, Any]) -> str:
@@ -98,8 +98,8 @@ def distance_of(folder: Path, description: Mapping[str, Any]) -> Callable[[np.nd
     return distance
 
 
-def outputs(texts: Sequence[Text], reader: Reader, run: Run) -> Outputs:
-    """What the model puts out for each text, in their order.
+def outputs(texts: Sequence[Text], reader: Reader, run: Run, *, size: int) -> Outputs:
+    """What the model puts out for each text, `size` numbers or as many for each token, in their order.
 
     A text in windows has the mean of theirs, each counted by its tokens; a token that several windows have, the output
     of the one that it stands deepest in. Only rows of the same length share a run: nothing is padded, which costs more
@@ -113,8 +113,8 @@ def outputs(texts: Sequence[Text], reader: Reader, run: Run) -> Outputs:
         for row, found in zip(rows, batch, strict=True):
             logits[row] = found
     if reader.characters:
-        return _by_token(windows, logits, reader.stride, len(texts))
-    return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, 0), dtype=np.float32))
+        return _by_token(windows, logits, reader.stride, np.empty((0, size), np.float32))
+    return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, size), np.float32))
 
 
 def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
@@ -127,13 +127,11 @@ def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
     return mean.astype(np.float32)
 
 
-def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, texts: int) -> Outputs:
+def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, none: np.ndarray) -> Outputs:
     """The outputs of each text's tokens, without special ones; of those that two windows share each gives one half."""
-    values: list[np.ndarray] = []
-    characters: list[np.ndarray] = []
-    counts = np.zeros(texts, dtype=np.int64)
-    shared = stride or 0
-    last = len(windows.at) - 1
+    values, characters = [none], [np.empty((0, 2), dtype=np.int64)]
+    last, shared = len(windows.at) - 1, stride or 0
+    counts = np.zeros(1 + (windows.at[-1] if windows.at else -1), dtype=np.int64)
     for number, (encoding, at, found) in enumerate(zip(windows.encodings, windows.at, logits, strict=True)):
         own = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
         begins = shared // 2 if number > 0 and windows.at[number - 1] == at else 0
@@ -142,11 +140,8 @@ def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None
         values.append(found[own])
         characters.append(np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[own])
         counts[at] += len(own)
-    if not values:
-        return Outputs(
-            np.empty((0, 0), dtype=np.float32), np.zeros(texts + 1, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
-        )
-    return Outputs(np.concatenate(values), np.concatenate([[0], np.cumsum(counts)]), np.concatenate(characters))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Outputs(np.concatenate(values), offsets, np.concatenate(characters))
 
 
 def model_inputs(encodings: Sequence[Encoding], *, are_pairs: bool) -> list[np.ndarray]:

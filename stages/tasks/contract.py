@@ -124,6 +124,8 @@ class TaskAnswers:
 
     activate: Callable[[np.ndarray], np.ndarray]
     """activate(values): what the network puts out -> what Outputs holds, such as probabilities."""
+    size: Callable[[Space], int]
+    """size(space): K, the numbers of an output."""
     answers: Callable[[Outputs, Space], list[str]]
     """answers(outputs, space): a canonical text for each row."""
     confidence: Callable[[Outputs, Sequence[str], Space], np.ndarray] | None
