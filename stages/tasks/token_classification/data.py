@@ -50,11 +50,13 @@ def _read(text: str, target: str | None) -> tuple[str | None, str | None]:
     if not isinstance(found, list):
         raise ValueError(f"the target {target[:60]!r} is no list. {ALLOWED}")
     if words is not None and all(isinstance(tag, str) for tag in found):
-        return _of_words(words, found)
-    own = [_trimmed(_span(one), text) for one in found]
+        text, own = _of_words(words, found)
+    else:
+        own = [_span(one) for one in found]
+    own = [_trimmed(span, text) for span in own]
     if mistakes := spans.faults(own, len(text)):
         raise ValueError(f"the span {mistakes[0]}. Mend it; spans of one text may not overlap")
-    return text, spans.as_text(own)
+    return text or None, spans.as_text(own)
 
 
 def _words(text: str) -> list[str] | None:
@@ -68,12 +70,12 @@ def _words(text: str) -> list[str] | None:
     return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
 
-def _of_words(words: Sequence[str], tags: Sequence[str]) -> tuple[str | None, str]:
+def _of_words(words: Sequence[str], tags: Sequence[str]) -> tuple[str, list[Span]]:
     if len(words) != len(tags):
         raise ValueError(f"{len(words)} words have {len(tags)} tags. Give each word one tag; O is that of no span")
     text, offsets = spans.joined(words)
-    found = [span._replace(type=_type(span.type)) for span in spans.of_tags([tag.strip() for tag in tags], offsets)]
-    return text or None, spans.as_text(found)
+    found = spans.of_tags([tag.strip() for tag in tags], offsets)
+    return text, [span._replace(type=_type(span.type)) for span in found]
 
 
 def _span(found: Any) -> Span:
