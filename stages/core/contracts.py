@@ -69,6 +69,9 @@ UNREADABLE = (
     "wrong_type",  # an array or an object where a text is expected
 )
 
+TEXT, TARGET = "text", "target"
+"""What a column is for: its roles, of which a task says where it takes lists and objects (TaskData.structured)."""
+
 
 _BLANK = re.compile(rf"[\s{HIDDEN}]*")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)

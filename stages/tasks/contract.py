@@ -64,9 +64,11 @@ class TaskData:
     """The task's targets, from the source's cells to the clean rows."""
 
     read: Callable[[Iterable[RawRow | RejectedRow]], Iterator[RawRow | RejectedRow]]
-    """read(rows): the rows with their targets as canonical texts; None where one is missing.
+    """read(rows): each row, in order, with its text as plain text and its target as one canonical text.
 
-    A row whose target cannot be read becomes a RejectedRow of the reason `bad_target`.
+    None stays None: of a text or a target that is missing. Where the source has a list or an object, and `structured`
+    allows it, the row has that as JSON. A row whose target cannot be read becomes a RejectedRow of the reason
+    `bad_target`. Rows must be read one by one, as they come.
     """
     kinds: Callable[[str], tuple[str, ...]]
     """kinds(target): the classes that it holds, for counts and shares: the label, or the types of its spans."""
@@ -76,6 +78,8 @@ class TaskData:
     """Whether a row's target is one class, so that splits keep the shares of the classes."""
     numbers: bool = False
     """Whether classes that all are numbers are written alike, 1.0 as 1."""
+    structured: frozenset[str] = frozenset()
+    """The roles of columns (TEXT, TARGET) in which a source may have lists and objects."""
 
 
 @dataclass(frozen=True)

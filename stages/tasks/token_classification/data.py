@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stages.core.contracts import RawRow, RejectedRow, as_label
+from stages.core.contracts import TARGET, TEXT, RawRow, RejectedRow, as_label
 from stages.tasks.contract import TaskData
 from stages.tasks.shared import spans
 from stages.tasks.shared.spans import Span
@@ -115,4 +115,4 @@ def carried(target: str, before: str, after: str) -> str | None:
     return None if found is None else spans.as_text(found)
 
 
-DATA = TaskData(read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({"text", "target"}))
+DATA = TaskData(read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({TEXT, TARGET}))
