@@ -12,6 +12,7 @@ from torch.nn import functional
 from stages.core.contracts import NO_LABEL
 from stages.tasks.contract import Head, Space, TaskLearning
 from stages.tasks.shared.spans import Span, of_tags
+from stages.tasks.token_classification.decoding import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
 
 
@@ -67,7 +68,7 @@ def score(targets_N: Sequence[np.ndarray], logits_N: Sequence[np.ndarray]) -> di
         counted = targets_T != NO_LABEL
         if counted.any():
             truths.append(_spans(targets_T[counted]))
-            answers.append(_spans(np.asarray(logits)[counted].argmax(-1)))
+            answers.append(_spans(decoded(np.asarray(logits)[counted])))
     return score_of_spans(truths, answers)
 
 
