@@ -45,6 +45,8 @@ from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
+from stages.tasks.text_classification.data import DATA
+from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.measures import MEASURES
 from stages.tokens.encoded import encoded
 from stages.training.batches import collate

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stages.core.contracts import Head, Outputs, Space
@@ -259,3 +260,24 @@ class TaskMeasures:
                 return one
         allowed = ", ".join(one.name for one in self.measures)
         raise ValueError(f"params.yaml: task.measure is '{name}'. Allowed: {allowed}.")
+
+
+class Linear(NamedTuple):
+    """A linear model, as JSON and safetensors hold it."""
+
+    features: Sequence[str]
+    """What its weights are of, V names."""
+    weights: Mapping[str, np.ndarray]
+    """float32, by their names."""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """What more it needs to be opened; JSON can hold it."""
+
+
+@dataclass(frozen=True)
+class TaskBaseline:
+    """The task's floor, which a transformer must beat: quick to fit, without pretrained weights."""
+
+    fit: Callable[[Sequence[Text], Sequence[str], Space, Params], Linear]
+    """fit(texts, targets, space, params): a model fitted to training rows."""
+    opened: Callable[[Linear], Callable[[Sequence[Text]], Outputs]]
+    """opened(model): a function from texts to outputs, as the task's `activate` makes them."""

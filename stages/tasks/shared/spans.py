@@ -5,7 +5,7 @@ none overlaps another.
 
     Ada Lovelace wrote to Babbage        [[0,12,"person"],[22,29,"person"]]
     B-person I-person O O B-person       BIO
-    B-person E-person O O S-person       BIOES
+    B-person E-person O O S-person       BIOES; as BILOU the same with L for E and U for S
     person   person   O O person         IO
 """
 
@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 OUTSIDE = "O"
-INSIDE_OF_BIOES = frozenset("BIES")
+PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
+"""Those of BIOES and BILOU -> that of BIOES."""
 
 
 class Span(NamedTuple):
@@ -65,7 +67,7 @@ def faults(spans: Sequence[Span], length: int) -> list[str]:
 
 
 def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """The spans of tags in BIO, BIOES or IO, one for each token; `offsets`: where each token stands in the text.
+    """The spans of tags in BIO, BIOES, BILOU or IO, one for each token; `offsets`: where each token stands in the text.
 
     As in the evaluation of CoNLL-2000, a token inside begins a span where none of its type is open, and a span ends
     with E or S, before B, and before another type. A tag without a prefix ("person") is one of IO.
@@ -90,7 +92,7 @@ def _parts(tag: str) -> tuple[str, str]:
     if tag == OUTSIDE:
         return OUTSIDE, ""
     prefix, dash, kind = tag.partition("-")
-    return (prefix, kind) if dash and prefix in INSIDE_OF_BIOES else ("I", tag)
+    return (PREFIXES[prefix], kind) if dash and prefix in PREFIXES else ("I", tag)
 
 
 def tags_of(spans: Sequence[Span], offsets: Sequence[tuple[int, int]]) -> list[str]:
@@ -124,21 +126,35 @@ def carried(spans: Sequence[Span], before: str, after: str) -> tuple[Span, ...] 
     """The spans of `before` in `after`, the same text once it was cleaned; None where one of them cannot be told.
 
     Both ends of a span are mapped by the characters that the two texts have in common. A span is carried where its
-    letters and digits come out as they were, whatever became of those around it.
+    letters and digits come out as they were, composed or not, whatever became of those around it.
     """
     if before == after:
         return tuple(sorted(spans))
     kept = _places(before, after)
     moved = []
     for span in sorted(spans):
-        inside = [kept[at] for at in range(span.start, span.end) if at in kept]
-        if not inside:
+        letters = _letters(before[span.start : span.end])
+        found = [place for place in _where(span, kept, after) if _letters(after[place.start : place.end]) == letters]
+        if not found:
             return None
-        found = Span(inside[0], inside[-1] + 1, span.type)
-        if _letters(before[span.start : span.end]) != _letters(after[found.start : found.end]):
-            return None
-        moved.append(found)
+        moved.append(found[0])
     return tuple(moved) if not faults(moved, len(after)) else None
+
+
+def _where(span: Span, kept: Mapping[int, int], after: str) -> Iterator[Span]:
+    """Where a span may be now: from its first kept character to its last; then all between the kept ones around it.
+
+    The second is for characters that became others, such as a letter and its accent, which became one.
+    """
+    inside = [kept[at] for at in range(span.start, span.end) if at in kept]
+    if inside:
+        yield Span(inside[0], inside[-1] + 1, span.type)
+    start = next((kept[at] + 1 for at in range(span.start - 1, -1, -1) if at in kept), 0)
+    end = next((kept[at] for at in range(span.end, max(kept, default=-1) + 1) if at in kept), len(after))
+    between = after[start:end]
+    start += len(between) - len(between.lstrip())
+    if any(map(str.isalnum, between)):
+        yield Span(start, start + len(between.strip()), span.type)
 
 
 def _places(before: str, after: str) -> Mapping[int, int]:
@@ -153,4 +169,4 @@ def _places(before: str, after: str) -> Mapping[int, int]:
 
 
 def _letters(text: str) -> str:
-    return "".join(character for character in text if character.isalnum())
+    return "".join(character for character in unicodedata.normalize("NFKD", text) if character.isalnum())

@@ -1,58 +1,110 @@
-"""Entity F1, by exact span and type: sums of the counts of each row, so that any set of rows has its own.
-
-N rows, K types, S = 3 (K + 1) counts: found, given and true, of each type and, in the last place, of bounds alone.
-"""
+"""The measures of an entity tagger, and the figures of each type."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from stages.tasks.shared.spans import Span
+from stages.tasks.contract import Figure, Judged, Measure, Table, TaskMeasures
+from stages.tasks.shared.spans import Span, from_text
+from stages.tasks.token_classification import scores as of_spans
 
-KINDS = 3  # found (in both), given (in the answer), true
+DIGITS = 6
 
 
-def counts(truths_N: Sequence[Sequence[Span]], answers_N: Sequence[Sequence[Span]], types: Sequence[str]) -> np.ndarray:
-    """(N, S) int64: what each row adds. An entity is found where its span and its type are both given.
+def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
+    """(N, S) float64: what each row adds, as stages/tasks/token_classification/scores.py says."""
+    truths_N, answers_N = _spans(truths), _spans(answers)
+    return of_spans.counts(truths_N, answers_N, of_spans.types_of(truths_N, answers_N))
 
-    Raises ValueError for a type that is not one of `types`.
+
+def scores(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+    """The F1 of each row's spans, (N,); 1 where it has none and is given none."""
+    return np.array([_f1(*pair) for pair in zip(_spans(truths), _spans(answers), strict=True)], dtype=np.float64)
+
+
+def _f1(truth: Sequence[Span], answer: Sequence[Span]) -> float:
+    if not truth and not answer:
+        return 1.0
+    return 2 * (Counter(truth) & Counter(answer)).total() / (len(truth) + len(answer))
+
+
+def _spans(texts: Sequence[str]) -> list[tuple[Span, ...]]:
+    return [from_text(text) for text in texts]
+
+
+def kinds(answer: str) -> tuple[str, ...]:
+    """The types of its spans, each once, sorted."""
+    return tuple(sorted({span.type for span in from_text(answer)}))
+
+
+def gist(answer: str) -> str:
+    """The types of its spans, in their order."""
+    return " ".join(span.type for span in from_text(answer))
+
+
+def report(judged: Judged) -> dict[str, Any]:
+    """Precision and recall of entities, the log loss in nats a token, and the figures of each type.
+
+    Shares are in [0, 1]; `true`: how many spans there are.
     """
-    place = {kind: number for number, kind in enumerate(types)}
-    unknown = sorted({span.type for spans in (*truths_N, *answers_N) for span in spans} - place.keys())
-    if unknown:
-        raise ValueError(f"the type '{unknown[0]}' is not known. Known: {', '.join(types)}.")
-    found = np.zeros((len(truths_N), KINDS, len(types) + 1), dtype=np.int64)
-    for row, (truth, answer) in enumerate(zip(truths_N, answers_N, strict=True)):
-        both = Counter(truth) & Counter(answer)
-        for kind, spans in enumerate((both.elements(), answer, truth)):
-            for span in spans:
-                found[row, kind, place[span.type]] += 1
-        bounds = Counter(span[:2] for span in truth) & Counter(span[:2] for span in answer)
-        found[row, :, -1] = bounds.total(), len(answer), len(truth)
-    return found.reshape(len(truths_N), -1)
+    rows = by_type(judged)
+    found, given, true = (sum(row[name] for row in rows.values()) for name in ("found", "given", "true"))
+    return {
+        "precision": round(found / given if given else 0.0, DIGITS),
+        "recall": round(found / true if true else 0.0, DIGITS),
+        "log_loss": round(float(judged.losses_N.mean()), 4),
+        "per_type": {
+            kind: {name: row[name] for name in ("precision", "recall", "f1", "true")} for kind, row in rows.items()
+        },
+    }
 
 
-def f1_of_sums(sums_RS: np.ndarray) -> np.ndarray:
-    """Entity F1 (R,) of all types together, in [0, 1]; 0 where nothing is true and nothing given."""
-    per_kind = sums_RS.reshape(len(sums_RS), KINDS, -1)[:, :, :-1].sum(2)
-    return _f1(per_kind)
+def by_type(judged: Judged) -> dict[str, dict[str, Any]]:
+    """Of each type that is true of a row or given to one: found, given and true spans, precision, recall, F1."""
+    truths_N, answers_N = _spans(judged.truths), _spans(judged.answers)
+    types = of_spans.types_of(truths_N, answers_N)
+    sums = np.asarray(of_spans.counts(truths_N, answers_N, types).sum(0)).reshape(1, -1)
+    rows = {}
+    for kind, (found, given, true) in zip(types, of_spans.by_kind(sums)[0].T[:-1].astype(int).tolist(), strict=True):
+        rows[kind] = {
+            "precision": round(found / given if given else 0.0, DIGITS),
+            "recall": round(found / true if true else 0.0, DIGITS),
+            "f1": round(2 * found / (given + true), DIGITS),
+            "found": found, "given": given, "true": true,
+        }  # fmt: skip
+    return rows
 
 
-def f1_by_type(sums_RS: np.ndarray) -> np.ndarray:
-    """F1 (R, K) of each type."""
-    per_kind = sums_RS.reshape(len(sums_RS), KINDS, -1)[:, :, :-1]
-    return _f1(per_kind)
+def tables(judged: Judged) -> Mapping[str, Table]:
+    """`entities`: the figures of each type."""
+    rows = by_type(judged)
+    columns = ("precision", "recall", "f1", "found", "given", "true")
+    return {"entities": Table(("type", *columns), [[kind, *(row[name] for name in columns)] for kind, row in rows.items()])}
 
 
-def f1_of_bounds(sums_RS: np.ndarray) -> np.ndarray:
-    """F1 (R,) of spans whatever their type."""
-    return _f1(sums_RS.reshape(len(sums_RS), KINDS, -1)[:, :, -1])
-
-
-def _f1(found_given_true: np.ndarray) -> np.ndarray:
-    """2 found / (given + true), over the second axis; 0 where that is 0 by 0."""
-    found, given, true = np.moveaxis(found_given_true, 1, 0).astype(np.float64)
-    return np.divide(2 * found, given + true, out=np.zeros_like(found), where=given + true > 0)
+MEASURES = TaskMeasures(
+    measures=(
+        Measure("entity_f1", "entity F1", of_spans.entity_f1),
+        Measure("type_f1", "mean F1 of types", of_spans.type_f1),
+        Measure("bounds_f1", "F1 of bounds", of_spans.bounds_f1),
+        Measure("exact_match", "exact match", of_spans.exact_match),
+    ),
+    counts=counts,
+    scores=scores,
+    kinds=kinds,
+    gist=gist,
+    report=report,
+    figures=(
+        Figure("precision", "precision", "share", better="higher"),
+        Figure("recall", "recall", "share", better="higher"),
+        Figure("log_loss", "log loss", "nats", column="log_loss"),
+        Figure("ece", "calibration error", "share"),
+    ),
+    per_row=lambda judged: {"log_loss": judged.losses_N},
+    tables=tables,
+)

@@ -1,0 +1,118 @@
+"""Labelled spans as data has them: words with their tags, or a text with its spans.
+
+    text                            target                                                becomes
+    ["Ada", "wrote"]                ["B-person", "O"], also BIOES, BILOU or IO            Ada wrote  [[0,3,"person"]]
+    Ada wrote                       [{"start": 0, "end": 3, "label": "person"}]           the same
+    Ada wrote                       [[0, 3, "person"]]                                    the same
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from stages.core.contracts import TARGET, TEXT, RawRow, RejectedRow, as_label
+from stages.tasks.contract import TaskData
+from stages.tasks.shared import spans
+from stages.tasks.shared.spans import Span
+
+EXCERPT = 200  # characters of a row that is rejected
+ALLOWED = (
+    'Allowed: a list of tags, one for each word; or spans, as [[start, end, type], ...] or [{"start": ..., "end": ...,'
+    ' "label": ...}, ...], counted in characters from 0; [] for a text without any'
+)
+
+
+def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
+    """The rows with plain texts and canonical spans; those whose spans cannot be right as `bad_target`."""
+    for row in rows:
+        if isinstance(row, RejectedRow) or row.text is None:
+            yield row
+            continue
+        try:
+            text, target = _read(row.text, row.label)
+        except ValueError as error:
+            yield RejectedRow(row.origin, "bad_target", str(error), row.text[:EXCERPT])
+        else:
+            yield row._replace(text=text, label=target)
+
+
+def _read(text: str, target: str | None) -> tuple[str | None, str | None]:
+    """The plain text, and the canonical spans. Raises ValueError with what is wrong with them, and what is allowed."""
+    words = _words(text)
+    if target is None:
+        return (text if words is None else spans.joined(words)[0] or None), None
+    try:
+        found = json.loads(target)
+    except ValueError:
+        raise ValueError(f"the target {target[:60]!r} is no JSON. {ALLOWED}") from None
+    if not isinstance(found, list):
+        raise ValueError(f"the target {target[:60]!r} is no list. {ALLOWED}")
+    if words is not None and all(isinstance(tag, str) for tag in found):
+        text, own = _of_words(words, found)
+    else:
+        own = [_span(one) for one in found]
+    own = [_trimmed(span, text) for span in own]
+    if mistakes := spans.faults(own, len(text)):
+        raise ValueError(f"the span {mistakes[0]}. Mend it; spans of one text may not overlap")
+    return text or None, spans.as_text(own)
+
+
+def _words(text: str) -> list[str] | None:
+    """The words, where the text is a JSON list of them."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
+
+
+def _of_words(words: Sequence[str], tags: Sequence[str]) -> tuple[str, list[Span]]:
+    if len(words) != len(tags):
+        raise ValueError(f"{len(words)} words have {len(tags)} tags. Give each word one tag; O is that of no span")
+    text, offsets = spans.joined(words)
+    found = spans.of_tags([tag.strip() for tag in tags], offsets)
+    return text, [span._replace(type=_type(span.type)) for span in found]
+
+
+def _span(found: Any) -> Span:
+    """A span as one of the forms that data has. Raises ValueError where it is none."""
+    if isinstance(found, Mapping):
+        parts = [found.get("start"), found.get("end"), found.get("label", found.get("type"))]
+    else:
+        parts = list(found) if isinstance(found, list) else []
+    match parts:
+        case [int(start), int(end), str(kind)] if not isinstance(start, bool) and not isinstance(end, bool):
+            return Span(start, end, _type(kind))
+    raise ValueError(f"{json.dumps(found, ensure_ascii=False)[:60]} is no span. {ALLOWED}")
+
+
+def _type(kind: str) -> str:
+    """Its canonical form, as labels have: types that look the same are one."""
+    return as_label(kind) or ""
+
+
+def _trimmed(span: Span, text: str) -> Span:
+    """Without blanks at its ends, which no token stands for."""
+    if not 0 <= span.start <= span.end <= len(text):
+        return span
+    inside = text[span.start : span.end]
+    start = span.start + len(inside) - len(inside.lstrip())
+    return span._replace(start=start, end=max(start, span.start + len(inside.rstrip())))
+
+
+def kinds(target: str) -> tuple[str, ...]:
+    """The types of its spans, each once, sorted."""
+    return tuple(sorted({span.type for span in spans.from_text(target)}))
+
+
+def carried(target: str, before: str, after: str) -> str | None:
+    """The spans in the cleaned text; None where one of them cannot be told."""
+    found = spans.carried(spans.from_text(target), before, after)
+    return None if found is None else spans.as_text(found)
+
+
+DATA = TaskData(read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({TEXT, TARGET}))

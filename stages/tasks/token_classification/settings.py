@@ -1,0 +1,55 @@
+"""Token classification in words, and the parameters that it cannot be done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stages.tasks.contract import TaskSettings
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+CUTTING = (
+    "classic", "lower_case", "no_digits", "no_punctuation", "no_stop_words", "mask_emails", "mask_numbers",
+    "mask_phone_numbers", "mask_urls",
+)  # fmt: skip
+"""The cleaning rules that take out or change what a span may hold."""
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for each value of params.yaml that labelled spans do not allow."""
+    if found := [rule for rule in params.clean.rules if rule in CUTTING]:
+        yield (
+            f"params.yaml: clean.rules has {', '.join(found)}, which change words, and words are what spans label."
+            " Allowed for entities: rules that leave words as they are, such as unicode_nfc, invisible_characters,"
+            " html_markup, white_space."
+        )
+    if params.clean.rare_labels != "keep":
+        yield (
+            f"params.yaml: clean.rare_labels is '{params.clean.rare_labels}', and a text may have spans of several"
+            " types. Allowed for entities: keep."
+        )
+    if params.ingest.columns.text_pair is not None:
+        yield (
+            f"params.yaml: ingest.columns.text_pair is '{params.ingest.columns.text_pair}', and spans are of one text."
+            " Allowed for entities: null."
+        )
+    if params.finetune.class_weights != "none":
+        yield (
+            f"params.yaml: finetune.class_weights is '{params.finetune.class_weights}', under which every word outside"
+            " would count for next to nothing. Allowed for entities: none."
+        )
+    if "label" in params.evaluate.slices:
+        yield (
+            "params.yaml: evaluate.slices has label, and a text has no single one. Allowed for entities: length, and"
+            " columns of ingest.keep_columns; quality by type is in metrics/quality and in the table entities."
+        )
+
+
+SETTINGS = TaskSettings(
+    noun="entity tagger",
+    pipeline_tag="token-classification",
+    measures=("entity_f1", "type_f1", "bounds_f1", "exact_match"),
+    faults=faults,
+)
