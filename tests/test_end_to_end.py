@@ -96,7 +96,8 @@ from winnow import load
 classify = load("artifacts/models/quantized")
 """
 OUGHT = (  # of each example, in order: what holds after it
-    "assert about['space']['labels'][logits.argmax()] == classify(['Return the eigenvalues of a symmetric matrix.'])[0].label",
+    "label = classify(['Return the eigenvalues of a symmetric matrix.'])[0].label\n"
+    "assert about['space']['labels'][logits.argmax()] == label",
     "np.testing.assert_allclose(probabilities, classify.probabilities(texts), atol=0.02)",  # padded; int8 rounds
     "own = encoder.state_dict()\n"
     "assert all((own[k.removeprefix('encoder.')] == v).all() for k, v in weights.items() if k.startswith('encoder.'))",

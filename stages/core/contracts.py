@@ -248,6 +248,17 @@ class Head(NamedTuple):
     kind: Literal["row", "token"]
     size: int
 
+    def described(self) -> dict[str, Any]:
+        """The entry of a model's config.json."""
+        return {"head": {"kind": self.kind, "size": self.size}}
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Head:
+        """The head of the model of this config.json; those of earlier versions have `n_labels`, numbers of a row."""
+        if "head" not in config:
+            return cls("row", config["n_labels"])
+        return cls(config["head"]["kind"], config["head"]["size"])
+
 
 class Outputs(NamedTuple):
     """A model's outputs for N rows, in their order; float32."""

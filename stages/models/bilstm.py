@@ -19,7 +19,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from stages.core.contracts import Family, Head, Parts
 from stages.core.files import read_json, write_json
-from stages.models.heads import head_config, read_head
 
 if TYPE_CHECKING:
     from stages.core.params.distill import DistillParams
@@ -39,13 +38,13 @@ class Shape:
 
     def as_config(self) -> dict[str, Any]:
         """config.json."""
-        return {"model_type": "bilstm", **asdict(self), **head_config(self.head)}
+        return {"model_type": "bilstm", **asdict(self), **self.head.described()}
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Shape:
         """The shape that a config.json holds."""
         values = {one.name: config[one.name] for one in fields(cls) if one.name != "head"}
-        return cls(**values, head=read_head(config))
+        return cls(**values, head=Head.of(config))
 
 
 class Recurrent(nn.Module):

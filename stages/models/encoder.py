@@ -25,7 +25,6 @@ from stages.core.files import (
     some,
     write_json,
 )
-from stages.models.heads import head_config, read_head
 
 if TYPE_CHECKING:
     from stages.core.params.model import ModelParams
@@ -436,7 +435,7 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 def _ours(model: Any) -> dict[str, Any]:
     """Winnow's own settings of a model, beside its encoder's."""
     head = Head("token" if model.per_token else "row", model.head.out_features)
-    return {"pooling": model.pooling, "dropout": model.dropout.p, **head_config(head)}
+    return {"pooling": model.pooling, "dropout": model.dropout.p, **head.described()}
 
 
 def write(model: Any, folder: Path) -> None:
@@ -465,7 +464,7 @@ def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) 
 def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
     """A model of these weights; where layers were pruned, its matrices have the smaller shapes."""
     encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=ATTENTION)
-    model = EncoderWithHead(encoder, pooling=ours["pooling"], dropout=ours["dropout"], head=read_head(ours))
+    model = EncoderWithHead(encoder, pooling=ours["pooling"], dropout=ours["dropout"], head=Head.of(ours))
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and (shape := weights[f"{name}.weight"].shape) != module.weight.shape:
             module.weight.data = torch.zeros(shape)

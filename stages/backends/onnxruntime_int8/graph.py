@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from stages.core.contracts import INPUTS
+from stages.core.contracts import INPUTS, Head
 
 OPSET, MICROSOFT = 20, "com.microsoft"
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -103,7 +103,7 @@ def build(
         prefix = f"encoder.encoder.layer.{i}."
         own = {name: weights[prefix + name] for name in OF_LAYER}
         hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
-    kind = head_kind(config["winnow"])
+    kind = Head.of(config["winnow"]).kind
     pooled = hidden if kind == "token" else _pooled(graph, hidden, config["winnow"]["pooling"])
     outputs = [graph.head(pooled, weights, kind)]
     if tapped:
@@ -272,11 +272,6 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     narrow = graph.linear(f"{name}.feed_forward_out", wide, own["output.dense.weight"], own["output.dense.bias"])
     norm = own["output.LayerNorm.weight"], own["output.LayerNorm.bias"]
     return graph.add_and_norm(f"{name}.feed_forward", narrow, x, *norm, epsilon)
-
-
-def head_kind(described: Mapping[str, Any]) -> str:
-    """What the model puts out numbers for, a `row` or a `token`; models of earlier versions know rows alone."""
-    return str(described.get("head", {}).get("kind", "row"))
 
 
 def _pooled(graph: Graph, hidden: str, pooling: str) -> str:
