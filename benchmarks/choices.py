@@ -35,15 +35,15 @@ from stages.core.contracts import Family
 from stages.core.files import read_json
 from stages.core.model_folder import plugin_of
 from stages.core.params.file import Params, load_params
-from stages.core.params.values import Measure
 from stages.core.paths import Paths
 from stages.distill import distill
+from stages.measures.counted import counted
 from stages.measures.paired import difference_interval, measured
 from stages.models import FAMILIES
 from stages.prune import prune
 from stages.reading.clean_rows import TEXT_PAIR, read_split
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskEncoding
+from stages.tasks.contract import TaskEncoding, TaskMeasures
 from stages.tokens.encoded import encoded
 from stages.training import loop
 from stages.training.inference import predict_logits
@@ -116,22 +116,29 @@ def with_share(params: Params, share: float, importance_rows: int) -> Params:
 
 
 def judged(
-    answers: Mapping[str, Sequence[np.ndarray]], truth_N: np.ndarray, ours: str, measure: Measure, params: Params
+    answers: Mapping[str, Sequence[np.ndarray]], truth_N: np.ndarray, ours: str, name: str, params: Params
 ) -> dict[str, Any]:
     """The measure of each candidate's answers, (N,) a seed, and its difference from those of `ours`."""
+    task: TaskMeasures = plugins.part(TASKS, params.task.name, "measures", key="task.name")
+    measure, rows = task.measure(name), list(map(str, range(len(truth_N))))
     settings: Any = {
-        "measure": measure, "confidence": params.evaluate.confidence, "resamples": params.evaluate.resamples,
+        "confidence": params.evaluate.confidence, "resamples": params.evaluate.resamples,
         "seed": params.data_seed,
     }  # fmt: skip
-    found: dict[str, Any] = {"measure": measure, "rows": len(truth_N), "ours": ours, "candidates": {}}
-    for name, of_seeds in answers.items():
-        values = [round(measured(truth_N, given_N, measure=measure), 6) for given_N in of_seeds]
+    found: dict[str, Any] = {"measure": name, "rows": len(truth_N), "ours": ours, "candidates": {}}
+    truths = truth_N.astype(str).tolist()
+    known = {
+        way: [counted(task, measure, truths, given_N.astype(str).tolist(), rows) for given_N in of_seeds]
+        for way, of_seeds in answers.items()
+    }
+    for way, of_seeds in known.items():
+        values = [round(measured(given, measure), 6) for given in of_seeds]
         apart = [
-            difference_interval(truth_N, own, given_N, **settings)
-            for own, given_N in zip(answers[ours], of_seeds, strict=True)
+            difference_interval(own, given, measure, **settings)
+            for own, given in zip(known[ours], of_seeds, strict=True)
         ]
         differences = [{"difference": round(d.estimate, 6), "low": d.low, "high": d.high} for d in apart]
-        found["candidates"][name] = {
+        found["candidates"][way] = {
             **of_values(values),
             "against_ours": of_differences(differences, params.evaluate.confidence),
         }
