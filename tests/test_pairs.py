@@ -32,7 +32,7 @@ from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
 from stages.cleaning.tables import QUARANTINE
 from stages.core import model_folder
-from stages.core.contracts import Outputs, RawRow, Runner, Text
+from stages.core.contracts import Head, Outputs, RawRow, Runner, Text
 from stages.core.files import read_json
 from stages.core.params.clean import CleanParams
 from stages.core.params.file import load_params
@@ -45,7 +45,10 @@ from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
+from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.measures import MEASURES
+from stages.tokens.encoded import encoded
+from stages.training.batches import collate
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile
 from winnow import load
