@@ -42,10 +42,10 @@ def test_a_token_head_puts_out_numbers_for_each_token_whatever_stands_behind_it(
     model: Any = FAMILY.build(folder, model_params(folder), Head("token", 4)).eval()
     with torch.inference_mode():
         together, alone = model(IDS, MASK), model(IDS[1:, :3], MASK[1:, :3])
-        hidden = model.encoder(input_ids=IDS[1:, :3]).last_hidden_state
+        of_each = model.head(model.encoder(input_ids=IDS[1:, :3]).last_hidden_state)
     assert together.shape == (2, 5, 4)
     assert torch.allclose(together[1, :3], alone[0], atol=1e-5)
-    assert torch.allclose(alone, model.head(hidden), atol=1e-5)
+    assert torch.allclose(alone, of_each, atol=1e-5)
     assert_opens_as_written(FAMILY, model, tmp_path)
     assert read_json(tmp_path / "one/config.json")["winnow"]["head"] == {"kind": "token", "size": 4}
 
