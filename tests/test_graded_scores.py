@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ TASK = TaskMeasures(
 RULES = Rules(PARAMS.promotion.model_copy(update={"slice_margin": 0.05, "margin": 0.02}), TASK, OVERLAP)
 
 
-def graded(values: np.ndarray, *, rows_of_unit: int = 1, **more: object) -> Results:
+def graded(values: np.ndarray, *, rows_of_unit: int = 1, **more: Any) -> Results:
     ids = np.array([f"{i:05}" for i in range(len(values))])
     units = np.array([f"document {i // rows_of_unit:05}" for i in range(len(values))])
     return Results(
@@ -107,15 +108,15 @@ def test_an_answer_that_differs_is_worse_or_better_by_its_score() -> None:
 
 def test_a_figure_is_compared_by_the_column_of_its_rows() -> None:
     quality = {"overlap": 0.5, "length": 3.0}
-    sides = [
+    old, new = (
         graded(np.full(100, 0.5), quality=quality | {"length": mean}, own={"length": np.tile([mean - 1, mean + 1], 50)})
         for mean in (3.0, 2.0)
-    ]
-    found = {c.metric: c for c in changes.metrics("student", *sides, RULES, PARAMS.evaluate, [])}
+    )
+    found = {c.metric: c for c in changes.metrics("student", old, new, RULES, PARAMS.evaluate, [])}
     assert (found["length"].low, found["length"].high) == pytest.approx((-1.0, -1.0))
     assert found["length"].verdict == "better"
     assert found["overlap"].name == "overlap"
-    assert list(changes.by_group("student", *sides, TASK, 0.95)) == []
+    assert list(changes.by_group("student", old, new, TASK, 0.95)) == []
 
 
 def test_the_page_of_a_task_without_classes_has_no_section_of_them() -> None:

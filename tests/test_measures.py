@@ -131,6 +131,7 @@ def test_calibration_of_a_hand_counted_example() -> None:
     # the bin (0.9, 1]: 3 rows, confidence 0.95, 2 right; the bin (0.6, 0.7]: 1 row, 0.65, right
     measured = calibration.measure(*given, settings(calibration_bins=10))
     assert measured["ece"] == pytest.approx((3 * abs(0.95 - 2 / 3) + abs(0.65 - 1)) / 4, abs=1e-6)
+    assert given[0].confidence_N is not None
     bins = calibration.reliability(given[0].confidence_N, given[0].scores_N, bins=10)
     assert [(b["low"], b["high"], b["rows"]) for b in bins] == [(0.6, 0.7, 1), (0.9, 1.0, 3)]
 

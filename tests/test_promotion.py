@@ -327,7 +327,7 @@ def test_a_group_of_few_rows_is_not_judged_and_stops_nothing() -> None:
     ],
 )
 def test_a_limit_holds_to_its_value_and_null_is_no_limit(limit: str, name: str, known: dict) -> None:
-    top = 1.0 if limit == "max_ece" else 2.4
+    top: Any = 1.0 if limit == "max_ece" else 2.4
     assert _alone(_limits(**{limit: top}), **known)[name].outcome == "fail"
     assert name not in _alone(_limits(), **known)
     exact = {section: dict.fromkeys(values, top) for section, values in known.items()}

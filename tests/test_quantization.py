@@ -586,8 +586,8 @@ def test_no_texts_get_no_probabilities(runner: Runner) -> None:
 
 def test_a_long_text_is_answered_as_its_beginning(runner: Runner) -> None:
     beginning = "the ship near the old harbour under some slow storm by night "
-    asked = ([beginning + "bread " * 200_000], [beginning * 9])
-    np.testing.assert_array_equal(*(runner.predict(texts).values for texts in asked))
+    long, short = (runner.predict([text]).values for text in (beginning + "bread " * 200_000, beginning * 9))
+    np.testing.assert_array_equal(long, short)
 
 
 def test_no_more_of_a_text_is_tokenized_than_its_tokens_can_need(student: Path) -> None:

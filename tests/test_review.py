@@ -309,14 +309,14 @@ def test_two_data_sets_or_label_sets_are_never_better_or_worse(new: tuple[str, .
 
 
 def test_without_predictions_figures_are_compared_only_where_the_data_is_the_same() -> None:
-    sides = [Results(quality={"per_label": {"a": {}}, "accuracy": score}) for score in (0.5, 0.9)]
-    assert changes.apart(*sides, MEASURES, same_data=True) == ""
-    assert "not known" in changes.apart(*sides, MEASURES, same_data=False)
-    other = dataclasses.replace(sides[1], quality={"per_label": {"z": {}}})
-    assert changes.apart(sides[0], other, MEASURES, same_data=True).startswith("other labels")
-    entities = dataclasses.replace(sides[1], task="token_classification")
+    one, two = (Results(quality={"per_label": {"a": {}}, "accuracy": score}) for score in (0.5, 0.9))
+    assert changes.apart(one, two, MEASURES, same_data=True) == ""
+    assert "not known" in changes.apart(one, two, MEASURES, same_data=False)
+    other = dataclasses.replace(two, quality={"per_label": {"z": {}}})
+    assert changes.apart(one, other, MEASURES, same_data=True).startswith("other labels")
+    entities = dataclasses.replace(two, task="token_classification")
     told = "another task, text_classification before and token_classification now"
-    assert changes.apart(sides[0], entities, MEASURES, same_data=True) == told
+    assert changes.apart(one, entities, MEASURES, same_data=True) == told
 
 
 def test_a_label_is_worse_only_where_chance_does_not_explain_it() -> None:

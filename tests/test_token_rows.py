@@ -14,7 +14,7 @@ from stages.training.distillation import TeacherAnswers
 from stages.training.inference import predict_logits, scores_of
 from stages.training.rows import TokenRows, rows_of
 
-IDS = {"row_id": ["a", "b", "b"], "input_ids": [[2, 50, 3], [2, 51, 52, 53, 3], [2, 3]]}
+IDS: dict[str, Any] = {"row_id": ["a", "b", "b"], "input_ids": [[2, 50, 3], [2, 51, 52, 53, 3], [2, 3]]}
 TAGGED = rows_of({**IDS, "labels": [[-1, 4, -1], [-1, 0, 1, 2, -1], [-1, -1]]})
 
 

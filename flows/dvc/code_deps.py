@@ -55,7 +55,7 @@ LOADED = {
     "report": [DATA],
     "tokenize": [ENCODING],
     "baseline": [BASELINE, ENCODING, "cleaning/stop_words.py"],
-    "finetune": [LEARNING, TEACHER, "cleaning/stop_words.py"],
+    "finetune": [LEARNING, SETTINGS, TEACHER, "cleaning/stop_words.py"],
     "cache_logits": [LEARNING, TEACHER],
     "distill": [LEARNING, TEACHER, STUDENT],
     "prune": [ENCODING, LEARNING, STUDENT],

@@ -78,7 +78,7 @@ def faults_of_student(params: Params) -> Iterator[str]:
     if params.quantize.backend in lacks:
         yield (
             f"params.yaml: quantize.backend is '{params.quantize.backend}', and distill.family '{family}'. Allowed for"
-            " it: onnxruntime_int8, auto."
+            " it: auto, onnxruntime_int8."
         )
 
 
