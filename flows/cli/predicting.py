@@ -42,9 +42,9 @@ def predict(
 ) -> None:
     """Answer each TEXT, or each row of a file.
 
-    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. A classifier
-    answers with a label and its probability, a tagger with its spans. Each
-    run of white space inside a text is printed as one space. A line of text holds a text, or of a pair both with a
+    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. An
+    answer is a label and its probability, or the spans that were found, each with its type. Each run of white space
+    inside a text is printed as one space. A line of text holds a text, or of a pair both with a
     tab between.
 
     A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how

@@ -145,7 +145,7 @@ class MetricChange:
 
     @property
     def name(self) -> str:
-        """What the number is called: "macro-F1"."""
+        """What the number is called, as its measure says."""
         return self.title or self.metric
 
     @property

@@ -36,7 +36,7 @@ def article(noun: str) -> str:
 
 
 def capital(title: str) -> str:
-    """A title as a heading: "Macro-F1"."""
+    """A title as a heading: its first letter large."""
     return f"{title[:1].upper()}{title[1:]}"
 
 

@@ -127,7 +127,7 @@ def _paired(review: Review) -> Table:
     columns = ("Model", "Test rows", "Better", "Worse", "p")
     return Table(
         "paired",
-        "The same test rows before and after; p is of chance alone, two-sided: McNemar’s exact test where "
+        "The same test rows before and after; p is of chance alone, two-sided: the exact sign test where "
         "answers are right or wrong.",
         columns,
         rows,
