@@ -138,12 +138,13 @@ class Graph:
 
     def head(self, x: str, weights: Weights, kind: str) -> onnx.ValueInfoProto:
         """The linear layer on rows (B, H), or on tokens (B, T, H). Returns the description of the output `logits`."""
-        bias, size = self.constant("head.bias", weights["head.bias"]), len(weights["head.bias"])
+        weight_KH, size = weights["head.weight"], len(weights["head.bias"])
+        weight = self.constant("head.weight", weight_KH.T if kind == "token" else weight_KH)
+        bias = self.constant("head.bias", weights["head.bias"])
         if kind == "token":
-            product = self.node("MatMul", [x, self.constant("head.weight", weights["head.weight"].T)], "head.product")
-            self.node("Add", [product, bias], "logits")
+            self.node("Add", [self.node("MatMul", [x, weight], "head.product"), bias], "logits")
             return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", "T", size])
-        self.node("Gemm", [x, self.constant("head.weight", weights["head.weight"]), bias], "logits", transB=1)
+        self.node("Gemm", [x, weight, bias], "logits", transB=1)
         return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", size])
 
     def taps(self, config: Mapping[str, Any]) -> list[str]:
