@@ -20,8 +20,8 @@ from stages.baseline import baseline
 from stages.core.contracts import Runner
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
+from stages.tasks.shared.words import WORDS_WORK, words_reach
 from stages.tasks.text_classification.answers import ANSWERS
-from stages.tasks.text_classification.baseline import WORDS_WORK, words_reach
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 WORDS = {
@@ -95,12 +95,13 @@ def test_words_work_by_what_of_a_text_they_reach(text: str, work: bool) -> None:
 FITTED = """
 import hashlib, random
 from pathlib import Path
+from stages.tasks.shared import words as shared_words
 from stages.tasks.text_classification import baseline
 from stages.core.params.file import load_params
 
 draw, words = random.Random(5), [f"word{number}" for number in range(3000)]
 texts = [" ".join(draw.choices(words[label * 200 :], k=12)) for label in range(8) for _ in range(60)]
-vectorizer, rows = baseline.fitted_vectorizer(texts, "word", 2)
+vectorizer, rows = shared_words.fitted_vectorizer(texts, "word", 2)
 labels = [str(label) for label in range(8) for _ in range(60)]
 found = baseline.coefficients_of(rows, labels, load_params(Path("params.yaml")))
 print(hashlib.sha256(b"".join(array.tobytes() for array in (vectorizer.idf_, rows.data, *found))).hexdigest())

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from stages.tasks.toy_task.scores import right
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
-from stages.tasks.toy_task.scores import right
 
 
 def answers(outputs: Outputs, _space: Space) -> list[str]:

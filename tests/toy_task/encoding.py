@@ -11,7 +11,9 @@ from stages.tasks.contract import Space, TaskEncoding
 NUMBERS = {"yes": 1.0, "no": 0.0, None: math.nan}
 
 
-def targets(targets_N: Sequence[str | None], _encodings: Sequence[Any], at: Sequence[int], _space: Space) -> list[float]:
+def targets(
+    targets_N: Sequence[str | None], _encodings: Sequence[Any], at: Sequence[int], _space: Space
+) -> list[float]:
     """The number of each window's row."""
     return [NUMBERS[targets_N[row]] for row in at]
 

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from stages.tasks.toy_task.scores import right
 from torch.nn import functional
 
 from stages.core.contracts import Head
 from stages.tasks.contract import TaskLearning
-from stages.tasks.toy_task.scores import right
 
 
 def loss(
     logits_B1: torch.Tensor,
     targets_B: torch.Tensor,
     *,
-    label_smoothing: float = 0.0,  # noqa: ARG001
-    class_weights_C: torch.Tensor | None = None,  # noqa: ARG001
+    label_smoothing: float = 0.0,
+    class_weights_C: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(B,)."""
     known_B = ~targets_B.isnan()
