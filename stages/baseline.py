@@ -28,7 +28,7 @@ def baseline(params: Params, paths: Paths) -> None:
     train = read_split(paths.clean, "train")
     texts, targets = texts_of(train), train["label"].to_pylist()
     space = encoding.space(targets)
-    model = task.fit(texts, targets, space, params)
+    model = task.fit(texts, targets, space, params.baseline, params.seed)
     log.info("fitted: %d rows, %d features", len(texts), len(model.features))
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)

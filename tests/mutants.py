@@ -43,19 +43,27 @@ MUTANTS = (
     ),
     Mutant(
         "stages/quantize.py",
-        'read_split(paths.clean, "train")',
-        'read_split(paths.clean, "test")',
+        'for split in ("train", "validation"))',
+        'for split in ("test", "validation"))',
         "test_rows_by_split.py",
     ),
-    Mutant("stages/quantize.py", "np.linspace(0, len(train) - 1, num=", "np.arange(0, ", "test_rows_by_split.py"),
+    Mutant("stages/quantize.py", "np.linspace(0, len(texts) - 1, num=", "np.arange(0, ", "test_rows_by_split.py"),
     # Measures
-    Mutant("stages/measures/paired.py", "len(np.union1d(cells.labels_K, answers_K))", "cells.names", "test_paired.py"),
+    Mutant(
+        "stages/tasks/text_classification/measures.py",
+        "np.maximum(given_RC + true_RC, 1)",
+        "np.maximum(2 * true_RC, 1)",
+        "test_paired.py -k sklearn",
+    ),
+    Mutant("stages/measures/score.py", "units / (units - 1)", "1", "test_paired.py -k alike"),
+    Mutant("stages/measures/score.py", "rows * min(1.0, alone", "rows * max(1.0, alone", "test_paired.py -k units"),
+    Mutant("stages/measures/paired.py", "draw.multinomial(units,", "draw.multinomial(4 * units,", "test_paired.py"),
     Mutant("stages/measures/score.py", "difference == estimate", "abs(difference - estimate) < 0.01", "test_paired.py"),
     Mutant("stages/measures/score.py", "at_margin + at_zero", "at_margin", "test_paired.py -k rows_needed"),
     Mutant(
-        "stages/measures/quality.py",
-        "np.union1d(truth_N, predicted_N)",
-        "np.unique(truth_N)",
+        "stages/tasks/text_classification/measures.py",
+        "sorted({*judged.truths, *judged.answers}",
+        "sorted({*judged.truths}",
         "test_measures.py -k 'quality or no_test_row'",
     ),
     Mutant(
@@ -64,7 +72,12 @@ MUTANTS = (
         "np.floor(confidence_N * bins)",
         "test_measures.py -k calibration",
     ),
-    Mutant("stages/measures/calibration.py", "- 2 * of_truth + 1", "- of_truth + 1", "test_measures.py -k brier"),
+    Mutant(
+        "stages/tasks/text_classification/measures.py",
+        "- 2 * of_truth + 1",
+        "- of_truth + 1",
+        "test_measures.py -k brier",
+    ),
     Mutant(
         "stages/measures/calibration.py",
         "logits / np.exp(log_temperature)",
@@ -75,7 +88,9 @@ MUTANTS = (
         "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
     ),
     # The gate
-    Mutant("flows/gate/promotion.py", "measure=limits.measure, confid", 'measure="accuracy", confid', "test_margin.py"),
+    Mutant(
+        "flows/gate/promotion.py", "rules.measure, confidence", "rules.task.measures[-1], confidence", "test_margin.py"
+    ),
     Mutant(
         "flows/gate/promotion.py",
         'outcome: Outcome = "fail" if "fail" in outcomes',
@@ -210,9 +225,9 @@ MUTANTS = (
     ),
     # Distillation
     Mutant(
-        "stages/training/distillation.py",
-        "return mean * labelled_B.float().mean()",
-        "return mean",
+        "stages/tasks/text_classification/learning.py",
+        "ignore_index=NO_LABEL",
+        "ignore_index=0",
         "test_distillation.py -k 'without_labels'",
     ),
     Mutant(

@@ -53,7 +53,7 @@ def _template() -> Path:
         ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic",
         baseline__max_ngram=1, evaluate__resamples=100, evaluate__perturbed_rows=5,
         promotion__model="baseline", promotion__margin=0.2, promotion__anchor_margin=0.2,
-        promotion__max_ece=None, promotion__measure="accuracy",
+        promotion__max_ece=None, task__measure="accuracy",
         promotion__max_latency_p50_ms=None, promotion__max_size_mb=None,
     )  # fmt: skip
     init_repository(clone)

@@ -103,7 +103,8 @@ draw, words = random.Random(5), [f"word{number}" for number in range(3000)]
 texts = [" ".join(draw.choices(words[label * 200 :], k=12)) for label in range(8) for _ in range(60)]
 vectorizer, rows = shared_words.fitted_vectorizer(texts, "word", 2)
 labels = [str(label) for label in range(8) for _ in range(60)]
-found = baseline.coefficients_of(rows, labels, load_params(Path("params.yaml")))
+params = load_params(Path("params.yaml"))
+found = baseline.coefficients_of(rows, labels, params.baseline, params.seed)
 print(hashlib.sha256(b"".join(array.tobytes() for array in (vectorizer.idf_, rows.data, *found))).hexdigest())
 """
 

@@ -65,7 +65,7 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             "task.measure is 'acuracy'. Allowed: accuracy, macro_f1. Did you mean 'accuracy'?",
         ),
         ({"validate__min_labels": 1}, "validate.min_labels is 1. Allowed for labels of texts: 2 or more."),
-        ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstrings, files, hub."),
+        ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstring_roles, docstrings, files, hub."),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),
         (
@@ -75,7 +75,7 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         ),
         (
             {"distill__family": "bilstm", "prune__feed_forward_kept": 1.0, "quantize__backend": "openvino_int8"},
-            "quantize.backend is 'openvino_int8', and distill.family 'bilstm'. Allowed for it: onnxruntime_int8, auto.",
+            "quantize.backend is 'openvino_int8', and distill.family 'bilstm'. Allowed for it: auto, onnxruntime_int8.",
         ),
         ({"model__family": "bilstm"}, "model.family is 'bilstm', which has no pretrained weights. Allowed: encoder."),
         ({"quantize__backend": "onnxruntime"}, "Did you mean 'onnxruntime_int8'?"),

@@ -89,7 +89,7 @@ def loaded_by_name(tree: ast.Module) -> Iterator[tuple[str, ...]]:
         if isinstance(node, ast.ImportFrom) and node.module in {f"stages.{package}" for package in TABLES}:
             yield from (tables[alias.name] for alias in node.names if alias.name in tables)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "plugins.part":
-            yield (f"tasks/${{task}}/{ast.literal_eval(node.args[2])}.py",)
+            yield (f"tasks/${{task.name}}/{ast.literal_eval(node.args[2])}.py",)
 
 
 def test_dvc_yaml_is_as_the_script_writes_it() -> None:

@@ -291,17 +291,22 @@ def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:
     for file in other.glob("*.py"):
         file.write_text(file.read_text().replace("tasks.text_classification", "tasks.another_task") + "# a comment\n")
     assert "up to date" in run(again, "dvc", "status").stdout
-    edit_params(again, task="another_task")
+    edit_params(again, task__name="another_task")
     changed = json.loads(run(again, "dvc", "status", "--json").stdout)
-    assert changed.keys() == {"tokenize", "baseline", *LEARNERS, "quantize"}
-    for stage, files in (("finetune", ["answers", "learning"]), ("tokenize", ["encoding"]), ("quantize", ["answers"])):
+    assert changed.keys() >= {"ingest", "tokenize", "baseline", *LEARNERS, "quantize", "compare"}
+    for stage, files in (("finetune", ["learning", "scores", "settings"]), ("compare", ["measures", "scores"])):
         named = {path for change in changed[stage] for path in change.get("changed deps", {}) if "tasks" in path}
         assert named == {f"stages/tasks/another_task/{file}.py" for file in files}
 
 
 @pytest.mark.parametrize(
     ("part", "stages"),
-    [("encoding", {"tokenize", "prune"}), ("learning", LEARNERS), ("answers", {*LEARNERS, "quantize"})],
+    [
+        ("data", {"ingest", "clean", "validate", "report"}),
+        ("learning", LEARNERS),
+        ("answers", {"quantize", "profile", *(f"evaluate@{model}" for model in MODELS)}),
+        ("measures", {"compare", *(f"evaluate@{model}" for model in MODELS)}),
+    ],
 )
 def test_a_comment_in_a_file_of_the_chosen_task_reruns_the_stages_that_read_it(
     again: Path, part: str, stages: set[str]

@@ -179,7 +179,7 @@ def test_only_known_files_name_the_rows_set_aside() -> None:
     }
     assert named == {
         "stages/clean.py", "stages/validate.py", "stages/validation/suites.py", "stages/report.py",
-        "stages/programs/held_out.py", "stages/core/paths.py", "stages/sources/docstrings.py",
+        "stages/programs/held_out.py", "stages/core/paths.py", "stages/reading/libraries.py",
         "flows/experiments/seeds.py",
     }  # fmt: skip
 
@@ -192,7 +192,7 @@ def test_the_models_are_measured_on_rows_set_aside_and_on_test_rows_of_the_same_
     paths.clean.parent.mkdir(parents=True)
     words = {"sea": "ship wave tide", "kitchen": "bread oven salt", "forest": "tree moss owl"}
     rows = [
-        (f"{split}-{label}-{at}", f"{text} {at}", label, f"made:{split}-{label}-{at}", split)
+        (f"{split}-{label}-{at}", f"{text} {at}", label, f"made:{split}-{label}-{at}", split, f"{split}-{label}-{at}")
         for split, count in (("train", 8), ("test", 4))
         for label, text in words.items()
         for at in range(count)
@@ -204,24 +204,24 @@ def test_the_models_are_measured_on_rows_set_aside_and_on_test_rows_of_the_same_
         ("h2", "bread salt", "kitchen"),
         ("h3", "ship tide", "kitchen"),
     ]
-    names = ["row_id", "text", "label", "origin", "split"]
+    names = ["row_id", "text", "label", "origin", "split", "group"]
     pd.DataFrame(rows, columns=names).to_parquet(paths.clean)
-    pd.DataFrame([(*row, row[0], HELD_OUT) for row in aside], columns=names).to_parquet(paths.held_out)
+    pd.DataFrame([(*row, row[0], HELD_OUT, row[0]) for row in aside], columns=names).to_parquet(paths.held_out)
     params = load_params(REPOSITORY / "params.yaml")
     baseline(params, paths)
     for model in MODELS[1:]:
         shutil.copytree(paths.model("baseline"), paths.model(model))
     held_out(params, paths)
     found = json.loads(paths.held_out_report.read_text())
-    assert found["labels"] == ["kitchen", "sea"]
-    assert (found["held_out"]["rows"], found["test_rows_of_these_labels"]["rows"]) == (4, 8)
+    assert found["classes"] == ["kitchen", "sea"]
+    assert (found["held_out"]["rows"], found["test_rows_of_these_classes"]["rows"]) == (4, 8)
     quantized = found["held_out"]["models"]["quantized"]
-    assert quantized["accuracy"] == 0.75
-    assert quantized["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2, abs=1e-6)
-    assert quantized["low"] < 0.75 < quantized["high"]
-    assert quantized["against_teacher"]["difference"] == 0
-    assert found["test_rows_of_these_labels"]["models"]["teacher"]["accuracy"] == 1
-    pd.DataFrame([("h0", "ship", "desert", "h0", HELD_OUT)], columns=names).to_parquet(paths.held_out)
+    assert quantized["accuracy"]["value"] == 0.75
+    assert quantized["macro_f1"]["value"] == pytest.approx((2 / 3 + 4 / 5) / 2, abs=1e-6)
+    assert quantized["accuracy"]["low"] < 0.75 < quantized["accuracy"]["high"]
+    assert quantized["against_teacher"]["accuracy"]["difference"] == 0
+    assert found["test_rows_of_these_classes"]["models"]["teacher"]["accuracy"]["value"] == 1
+    pd.DataFrame([("h0", "ship", "desert", "h0", HELD_OUT, "h0")], columns=names).to_parquet(paths.held_out)
     with pytest.raises(ValueError, match="labels that no training row has: desert"):
         held_out(params, paths)
     pd.DataFrame([], columns=names).to_parquet(paths.held_out)

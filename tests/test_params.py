@@ -96,7 +96,9 @@ def test_a_recurrent_student_is_refused_losses_on_inner_vectors(message: Callabl
 
 def test_a_recurrent_student_is_refused_a_width_of_layers(message: Callable[..., str]) -> None:
     said = message("distill", {**GOOD["distill"], "family": "bilstm", "hidden_size": 256})
-    assert said.endswith("hidden_size is 256. Allowed with family 'bilstm': null. Its width is bilstm.hidden_units.")
+    assert said.endswith(
+        "hidden_size is 256. Allowed with family 'bilstm': null. Its width is a value of the section bilstm."
+    )
 
 
 @pytest.mark.parametrize("name", ["hidden", "embeddings"])

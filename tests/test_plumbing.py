@@ -41,10 +41,13 @@ def test_every_name_table_points_at_the_file_of_the_name() -> None:
     for package, table in {"sources": SOURCES, "tasks": TASKS, "models": FAMILIES}.items():
         for name, target in table.items():
             assert target.split(":")[0] == f"stages.{package}.{name}"
+    parts = ("settings", "data", "encoding", "learning", "answers", "measures", "baseline")
     for name in TASKS:
-        for part in ("encoding", "learning", "answers"):
-            assert type(plugins.part(TASKS, name, part, key="task")).__name__ == f"Task{part.title()}"
-    assert all(target == f"stages.backends.{name}.runner:open_runner" for name, target in RUNNERS.items())
+        for part in parts:
+            assert type(plugins.part(TASKS, name, part, key="task.name")).__name__ == f"Task{part.title()}"
+    assert RUNNERS["tfidf"] == RUNNERS["linear"], "what it was called"
+    runners = {name: target for name, target in RUNNERS.items() if name != "tfidf"}
+    assert all(target == f"stages.backends.{name}.runner:open_runner" for name, target in runners.items())
     assert all(target == f"stages.backends.{name}.quantizer:quantize" for name, target in QUANTIZERS.items())
 
 
@@ -116,7 +119,7 @@ def sealed(tmp_path: Path) -> Path:
 
 def test_a_sealed_folder_verifies(sealed: Path) -> None:
     model_folder.verify(sealed)
-    assert model_folder.describe(sealed)["labels"] == ["a", "b"]
+    assert model_folder.describe(sealed)["space"] == {"labels": ["a", "b"]}
 
 
 def renamed_key(manifest: Path) -> None:

@@ -98,7 +98,7 @@ def test_the_floor_learns_which_words_stand_for_more() -> None:
     texts = [" ".join(TOPICS[topic][at : at + 3]) for topic in ("sea", "forest") for at in range(7)]
     targets = ["1"] * 7 + ["5"] * 7
     space = ENCODING.space(targets)
-    model = BASELINE.fit(texts, targets, space, PARAMS)
+    model = BASELINE.fit(texts, targets, space, PARAMS.baseline, PARAMS.seed)
     again = BASELINE.opened(model)(["ship harbour", "owl moss"])
     low, high = (float(answer) for answer in ANSWERS.answers(again, space))
     assert low < 2 < 4 < high

@@ -63,7 +63,10 @@ LOADED = {
         ANSWERS_OF_TASK, ENCODING, SETTINGS, STUDENT, *RULES, f"{BACKEND}/quantizer.py", f"{BACKEND}/runner.py",
         "backends/pytorch/runner.py",
     ],
-    "evaluate": [ANSWERS_OF_TASK, ENCODING, MEASURES, *RULES, *(f"measures/{name}.py" for name in ANSWERS)],
+    "evaluate": [
+        ANSWERS_OF_TASK, ENCODING, MEASURES, *RULES, *(f"measures/{name}.py" for name in ANSWERS),
+        "tasks/shared/words.py",  # of the baseline alone
+    ],
     "compare": [MEASURES],
     "profile": [
         "programs/timing.py", ANSWERS_OF_TASK, ENCODING, *RULES, *(f"measures/{name}.py" for name in COSTS),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.backends import QUANTIZERS
+from stages.core.lacks import LACKS
 from stages.core.model_folder import describe
-from stages.models import LACKS
 
 
 def refuse_without_operators(source: Path, backend: str) -> None:

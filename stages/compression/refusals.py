@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_object
-from stages.models import FAMILIES, LACKS
+from stages.core.lacks import LACKS
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
@@ -58,7 +58,7 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
 def faults_of_student(params: Params) -> Iterator[str]:
     """The settings of params.yaml that the families of teacher and student do not support, one line each."""
     if "pretrained_weights" in _lacked(params.model.family):
-        allowed = ", ".join(name for name in FAMILIES if "pretrained_weights" not in LACKS[name])
+        allowed = ", ".join(name for name, lacked in LACKS.items() if "pretrained_weights" not in lacked)
         yield (
             f"params.yaml: model.family is '{params.model.family}', which has no pretrained weights. Allowed:"
             f" {allowed}. For such a student set distill.family to it."

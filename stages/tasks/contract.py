@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from stages.core.contracts import RawRow, RejectedRow, Text
+    from stages.core.params.baseline import BaselineParams
     from stages.core.params.file import Params
 
 Unit = Literal["share", "nats", ""]
@@ -277,7 +278,7 @@ class Linear(NamedTuple):
 class TaskBaseline:
     """The task's floor, which a transformer must beat: quick to fit, without pretrained weights."""
 
-    fit: Callable[[Sequence[Text], Sequence[str], Space, Params], Linear]
-    """fit(texts, targets, space, params): a model fitted to training rows."""
+    fit: Callable[[Sequence[Text], Sequence[str], Space, BaselineParams, int], Linear]
+    """fit(texts, targets, space, params, seed): a model fitted to training rows."""
     opened: Callable[[Linear], Callable[[Sequence[Text]], Outputs]]
     """opened(model): a function from texts to outputs, as the task's `activate` makes them."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from stages.core.lacks import LACKS
 from stages.core.params.training import TrainingParams
-from stages.models import LACKS
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,

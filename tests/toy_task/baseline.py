@@ -11,10 +11,10 @@ from stages.core.contracts import Outputs, Space, Text
 from stages.tasks.contract import Linear, TaskBaseline
 
 if TYPE_CHECKING:
-    from stages.core.params.file import Params
+    from stages.core.params.baseline import BaselineParams
 
 
-def fit(_texts: Sequence[Text], targets: Sequence[str], _space: Space, _params: Params) -> Linear:
+def fit(_texts: Sequence[Text], targets: Sequence[str], _space: Space, _params: BaselineParams, _seed: int) -> Linear:
     """The share of yes."""
     return Linear([], {"share": np.array([targets.count("yes") / len(targets)])})
 

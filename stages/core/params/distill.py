@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stages.core.lacks import LACKS
 from stages.core.params.training import TrainingParams
 from stages.core.params.values import NonNegativeFloat, PluginName, PositiveFloat, PositiveInt, ProperFraction, Section
-from stages.models import LACKS
 
 RecurrentPooling = Literal["max", "mean", "last"]
 TeacherVectors = Literal["embeddings", "hidden", "queries", "keys", "values"]

@@ -13,18 +13,18 @@ from stages.tasks.contract import Linear, TaskBaseline
 from stages.tasks.shared.words import features, seen, vectorizer_of
 
 if TYPE_CHECKING:
-    from stages.core.params.file import Params
+    from stages.core.params.baseline import BaselineParams
 
 
-def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Params) -> Linear:
+def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: BaselineParams, seed: int) -> Linear:
     """The model fitted to training rows, of standardised numbers."""
-    rows, vocabulary, idf, settings = seen(texts, params.baseline.max_ngram)
+    rows, vocabulary, idf, settings = seen(texts, params.max_ngram)
     numbers_N = (np.array([float(target) for target in targets]) - space["mean"]) / space["deviation"]
     coefficients_V = np.zeros(rows.shape[1])
     if rows.shape[1]:
         # SAG adds up in loops of its own, so it comes out the same on every processor.
         model = Ridge(
-            alpha=1 / params.baseline.inverse_regularization, solver="sag", max_iter=1000, random_state=params.seed,
+            alpha=1 / params.inverse_regularization, solver="sag", max_iter=1000, random_state=seed,
             fit_intercept=False,
         )  # fmt: skip
         coefficients_V = model.fit(rows, numbers_N).coef_

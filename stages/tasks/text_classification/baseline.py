@@ -15,13 +15,13 @@ from stages.tasks.contract import Linear, TaskBaseline
 from stages.tasks.shared.words import features, seen, vectorizer_of
 
 if TYPE_CHECKING:
-    from stages.core.params.file import Params
+    from stages.core.params.baseline import BaselineParams
 
 
-def fit(texts: Sequence[Text], targets: Sequence[str], _space: Space, params: Params) -> Linear:
+def fit(texts: Sequence[Text], targets: Sequence[str], _space: Space, params: BaselineParams, seed: int) -> Linear:
     """The model fitted to training rows."""
-    rows, vocabulary, idf, settings = seen(texts, params.baseline.max_ngram)
-    coefficients_CV, intercept_C = coefficients_of(rows, targets, params)
+    rows, vocabulary, idf, settings = seen(texts, params.max_ngram)
+    coefficients_CV, intercept_C = coefficients_of(rows, targets, params, seed)
     return Linear(vocabulary, {"coefficients": coefficients_CV, "intercept": intercept_C, "idf": idf}, settings)
 
 
@@ -37,15 +37,15 @@ def opened(model: Linear) -> Callable[[Sequence[Text]], Outputs]:
     return predict
 
 
-def coefficients_of(rows: csr_matrix, truth: Sequence[str], params: Params) -> tuple[np.ndarray, np.ndarray]:
+def coefficients_of(
+    rows: csr_matrix, truth: Sequence[str], params: BaselineParams, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (V,) and an intercept for each label; without any feature, the shares of the labels."""
     if rows.shape[1] == 0:
         _, counts = np.unique(truth, return_counts=True)
         return np.zeros((len(counts), 0)), np.log(counts / len(truth))
     # SAGA adds up in loops of its own; the default, L-BFGS, by BLAS, whose order is another on another processor.
-    model = LogisticRegression(
-        C=params.baseline.inverse_regularization, solver="saga", max_iter=1000, random_state=params.seed
-    )
+    model = LogisticRegression(C=params.inverse_regularization, solver="saga", max_iter=1000, random_state=seed)
     model.fit(rows, truth)
     return one_row_a_label(model.coef_, model.intercept_)
 

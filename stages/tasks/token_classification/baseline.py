@@ -21,7 +21,7 @@ from stages.tasks.shared.spans import from_text, tags_of
 
 if TYPE_CHECKING:
     from stages.core.contracts import Text
-    from stages.core.params.file import Params
+    from stages.core.params.baseline import BaselineParams
 
 # A word, or one character that is none; scripts without blanks between words (Thai, Japanese, Chinese) by characters.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
@@ -60,7 +60,7 @@ def _shape(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", "".join(kinds))
 
 
-def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Params) -> Linear:
+def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: BaselineParams, seed: int) -> Linear:
     """The model fitted to training rows."""
     found: list[list[str]] = []
     tags: list[int] = []
@@ -74,8 +74,8 @@ def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Par
     vocabulary = sorted(name for name, count in counted.items() if count >= RARE)
     # SAGA adds up in loops of its own; the default, L-BFGS, by BLAS, whose order is another on another processor.
     model = LogisticRegression(
-        C=params.baseline.inverse_regularization, solver="saga", max_iter=MAX_ITERATIONS, tol=1e-2,
-        random_state=params.seed, fit_intercept=False,
+        C=params.inverse_regularization, solver="saga", max_iter=MAX_ITERATIONS, tol=1e-2,
+        random_state=seed, fit_intercept=False,
     )  # fmt: skip
     model.fit(_rows(found, {name: place for place, name in enumerate(vocabulary)}), tags)
     return Linear(vocabulary, {"coefficients": _of_all_tags(model, len(space["tags"]))})
