@@ -19,6 +19,8 @@ from stages.core.contracts import RawRow, RejectedRow
 from stages.core.files import GROUP_ROWS, ParquetRows, write_parquet
 from stages.core.params.ingest import HubParams, SplitNames
 from stages.core.paths import Paths
+from stages.reading import libraries
+from stages.reading.libraries import Library
 from stages.sources import docstrings
 
 # docstrings
@@ -44,14 +46,23 @@ def bare():
 '''
 
 
-def test_first_paragraphs_carry_their_qualified_names_and_repeats_a_counter() -> None:
-    assert dict(docstrings.paragraphs(SOURCE, "lib/core.py")) == {
-        "lib/core.py": "About widgets.",
-        "lib/core.py:Frame": "A frame\nof widgets.",
-        "lib/core.py:Frame.head": "The first rows.",
-        "lib/core.py:Frame.head.inner": "Deep inside.",
-        "lib/core.py:Frame.head#2": "The first rows, otherwise.",
+def test_docstrings_carry_their_qualified_names_and_repeats_a_counter() -> None:
+    assert {origin: libraries.paragraphs(text) for origin, text in libraries.docstrings(SOURCE, "lib/core.py")} == {
+        "lib/core.py": ["About widgets.", "More of it."],
+        "lib/core.py:Frame": ["A frame\nof widgets."],
+        "lib/core.py:Frame.head": ["The first rows."],
+        "lib/core.py:Frame.head.inner": ["Deep inside."],
+        "lib/core.py:Frame.head#2": ["The first rows, otherwise."],
     }
+
+
+def test_a_row_is_the_first_paragraph_of_a_docstring_with_its_librarys_names_masked() -> None:
+    rows = docstrings.first_paragraphs(
+        SOURCE, "widgets/core.py", Library("widgets", 9, 1, 99, 0, docstrings.first_paragraphs)
+    )
+    assert {row.origin: row.text for row in rows}["widgets/core.py"] == "About LIBRARY."
+    assert {(row.label, row.group) for row in rows} == {("widgets", "widgets/core.py")}
+    assert len(rows) == 5
 
 
 @pytest.mark.parametrize(
@@ -69,14 +80,14 @@ def test_a_librarys_own_names_are_masked(library: str, text: str, masked: str) -
 
 
 def test_rows_are_the_same_for_any_number_of_processes_and_hang_on_the_seed() -> None:
-    libraries = [docstrings._Library(name, 40, 30, 2000, 20) for name in ("dulwich", "redis")]
-    one, two = (list(docstrings._read_all(libraries, workers)) for workers in (1, 2))
+    drawn = [Library(name, 40, 30, 2000, 20, docstrings.first_paragraphs) for name in ("dulwich", "redis")]
+    one, two = (list(libraries.read_all(drawn, workers)) for workers in (1, 2))
     assert one == two
     assert [row.label for row in one] == ["dulwich"] * 40 + ["redis"] * 40
     assert [row.origin for row in one[:40]] == sorted(row.origin for row in one[:40])
     assert all(len(row.text or "") >= 30 and "redis" not in (row.text or "").lower() for row in one[40:])
     assert len({str(row.origin).split(":")[0] for row in one[:40]}) == 40  # dulwich has files enough for one row each
-    assert docstrings._draw(docstrings._Library("redis", 40, 30, 2000, 21)).rows != one[40:]
+    assert libraries.draw(Library("redis", 40, 30, 2000, 21, docstrings.first_paragraphs)).rows != one[40:]
 
 
 def test_files_that_one_pythons_wheel_lacks_give_no_rows_on_any(
@@ -89,7 +100,7 @@ def test_files_that_one_pythons_wheel_lacks_give_no_rows_on_any(
     spec = importlib.machinery.ModuleSpec("numpy", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path / "numpy")]
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
-    root, files = docstrings._source_files("numpy")
+    root, files = libraries.source_files("numpy")
     assert [file.relative_to(root).as_posix() for file in files] == ["numpy/core.py", "numpy/distutils_too.py"]
 
 
@@ -97,15 +108,15 @@ def test_installed_versions_must_be_the_pinned_ones(tmp_path: Path) -> None:
     pins = tmp_path / "pins.txt"
     pinned = (REPOSITORY / "constraints.txt").read_text()
     pins.write_text(pinned)
-    docstrings.check_versions(["torch", "sqlalchemy", "sklearn"], pins)  # torch may be installed as 2.13.0+cpu
+    libraries.check_versions(["torch", "sqlalchemy", "sklearn"], pins)  # torch may be installed as 2.13.0+cpu
     pins.write_text(re.sub(r"(?m)^redis==.*$", "redis==1.0.0", pinned))
     with pytest.raises(ValueError, match=r"redis 8\.1\.0 is installed, .*pins 1\.0\.0.*make setup"):
-        docstrings.check_versions(["redis"], pins)
+        libraries.check_versions(["redis"], pins)
     with pytest.raises(ValueError, match=r"'panda', which is not installed\. Did you mean 'pandas'\?"):
-        docstrings.check_versions(["panda"], pins)
+        libraries.check_versions(["panda"], pins)
     pins.write_text("numpy==2.4.6\n")
     with pytest.raises(ValueError, match=r"'redis' \(redis\), which .*pins\.txt does not pin"):
-        docstrings.check_versions(["redis"], pins)
+        libraries.check_versions(["redis"], pins)
 
 
 # the Hub

@@ -62,7 +62,9 @@ def _of_tags(targets: Sequence[str], outputs: Outputs, space: Space) -> Iterator
     for target, (values_TK, tokens) in zip(targets, _rows(outputs), strict=True):
         tags = tags_of(from_text(target), tokens)
         if unknown := sorted({*tags} - number.keys()):
-            raise ValueError(f"a row has a span of the type '{unknown[0][2:]}', which no training row has. Add rows of it.")
+            raise ValueError(
+                f"a row has a span of the type '{unknown[0][2:]}', which no training row has. Add rows of it."
+            )
         values = values_TK.astype(np.float64)
         values /= values.sum(1, keepdims=True)  # float32 sums to 1 but for rounding
         yield values[np.arange(len(tags)), [number[tag] for tag in tags]]
@@ -94,8 +96,11 @@ def shown(record: Mapping[str, Any]) -> str:
     """The spans as `person: Ada Lovelace (0.9812)`, with semicolons between; `-` where there is none."""
     if record["spans"] is None:
         return "null"
-    lines = (f"{span['type']}: {' '.join(span['text'].split())} ({span['probability']:.4f})" for span in record["spans"])
-    return "; ".join(lines) or "-"
+    return "; ".join(map(_shown, record["spans"])) or "-"
+
+
+def _shown(span: Mapping[str, Any]) -> str:
+    return f"{span['type']}: {' '.join(span['text'].split())} ({span['probability']:.4f})"
 
 
 ANSWERS = TaskAnswers(

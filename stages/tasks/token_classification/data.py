@@ -1,9 +1,9 @@
 """Labelled spans as data has them: words with their tags, or a text with its spans.
 
-    text                            target                                                becomes
-    ["Ada", "wrote"]                ["B-person", "O"], also BIOES, BILOU or IO            Ada wrote  [[0,3,"person"]]
-    Ada wrote                       [{"start": 0, "end": 3, "label": "person"}]           the same
-    Ada wrote                       [[0, 3, "person"]]                                    the same
+text                            target                                                becomes
+["Ada", "wrote"]                ["B-person", "O"], also BIOES, BILOU or IO            Ada wrote  [[0,3,"person"]]
+Ada wrote                       [{"start": 0, "end": 3, "label": "person"}]           the same
+Ada wrote                       [[0, 3, "person"]]                                    the same
 """
 
 from __future__ import annotations

@@ -84,7 +84,9 @@ def tables(judged: Judged) -> Mapping[str, Table]:
     """`entities`: the figures of each type."""
     rows = by_type(judged)
     columns = ("precision", "recall", "f1", "found", "given", "true")
-    return {"entities": Table(("type", *columns), [[kind, *(row[name] for name in columns)] for kind, row in rows.items()])}
+    return {
+        "entities": Table(("type", *columns), [[kind, *(row[name] for name in columns)] for kind, row in rows.items()])
+    }
 
 
 MEASURES = TaskMeasures(

@@ -35,9 +35,7 @@ def counts(truths_N: Sequence[Sequence[Span]], answers_N: Sequence[Sequence[Span
     return csr_array((np.array(values, dtype=np.float64), np.array(columns, dtype=np.int64), ends), shape=shape)
 
 
-def _row(
-    truth: Counter[Span], answer: Counter[Span], place: dict[str, int], width: int
-) -> Iterator[tuple[int, int]]:
+def _row(truth: Counter[Span], answer: Counter[Span], place: dict[str, int], width: int) -> Iterator[tuple[int, int]]:
     """The columns that a row adds to, and how much."""
     bounds = Counter(span[:2] for span in truth.elements()) & Counter(span[:2] for span in answer.elements())
     every = (truth & answer, bounds.total()), (answer, answer.total()), (truth, truth.total())
