@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import shutil
 import statistics
 from pathlib import Path
@@ -108,7 +109,7 @@ def seqeval_f1(folder: Path, model: str) -> float:
 def cut(word: tuple[int, int], cuts: set[int]) -> list[tuple[int, int]]:
     """The parts of a word between the places at which it is cut."""
     edges = [word[0], *sorted(at for at in cuts if word[0] < at < word[1]), word[1]]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def as_table(runs: dict[int, dict[str, dict[str, Any]]]) -> str:
@@ -117,9 +118,8 @@ def as_table(runs: dict[int, dict[str, dict[str, Any]]]) -> str:
     for model, cost in first.items():
         each = [100 * run[model]["entity_f1"] for run in runs.values()]
         seeds = ", ".join(f"{value:.2f}" for value in each)
-        lines.append(
-            f"| {model} | {statistics.mean(each):.2f} | {seeds} | {cost['size_mb']:.1f} | {cost['latency_p50_ms']:.2f} |"
-        )
+        speed = f"{cost['size_mb']:.1f} | {cost['latency_p50_ms']:.2f}"
+        lines.append(f"| {model} | {statistics.mean(each):.2f} | {seeds} | {speed} |")
     return "\n".join(lines)
 
 

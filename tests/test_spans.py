@@ -101,7 +101,7 @@ def test_mistakes_of_spans_are_named() -> None:
 )
 def test_a_span_is_carried_through_what_cleaning_does(before: str, after: str, there: str) -> None:
     start = before.index("Ada")
-    end = re.compile(r"lace\u0301?").search(before, start).end()  # type: ignore[union-attr]
+    end = re.compile(r"lace\u0301?").search(before, start).end()
     found = carried([Span(start, end, "person")], before, after)
     assert found is not None
     assert [after[span.start : span.end] for span in found] == [there]
