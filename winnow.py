@@ -5,7 +5,7 @@ from winnow import load
 classify = load("artifacts/models/quantized")
 classify(["Return the eigenvalues of a symmetric matrix."])  # [Answer(label='scipy', probability=0.41)]
 
-A model of another task than text classification answers with a dictionary for each text, as `winnow predict --json` does.
+A model of another task answers with a dictionary for each text, as `winnow predict --json` does.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ DATA = "data/banking77"
 PARAMETERS: dict[str, Any] = {
     "ingest.source": "files",
     "ingest.path": DATA,
-    "ingest.label_column": "category",
+    "ingest.columns.label": "category",
     # The official rows as they are, but for those that are the same text as another, or as a test row, in letters and
     # digits: some fifty.
     "clean.near_duplicate_jaccard": 1.0,
@@ -83,8 +83,9 @@ def accuracy_of_teachers(folder: Path) -> dict[str, Any]:
     rows = read_split(Paths(folder).clean, "test")
     others = sorted(path for path in Paths(folder).co_teachers.iterdir() if path.is_dir())
     runners = [open_runner(path, threads=2) for path in (Paths(folder).model("teacher"), *others)]
-    truth = np.array([runners[0].labels.index(label) for label in rows["label"].to_pylist()])
-    answers = [np.log(runner.predict(rows["text"].to_pylist())) for runner in runners]
+    labels = runners[0].space["labels"]
+    truth = np.array([labels.index(label) for label in rows["label"].to_pylist()])
+    answers = [np.log(runner.predict(rows["text"].to_pylist()).values) for runner in runners]
     each = [round(float((one.argmax(1) == truth).mean()), 6) for one in answers]
     return {"each": each, "together": round(float((np.mean(answers, 0).argmax(1) == truth).mean()), 6)}
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import record
 from sklearn.metrics import f1_score
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer
 
 from flows.experiments.seeds import of_differences, of_values
 from stages.core import plugins
@@ -35,15 +35,16 @@ from stages.core.contracts import Family
 from stages.core.files import read_json
 from stages.core.model_folder import plugin_of
 from stages.core.params.file import Params, load_params
-from stages.core.params.values import Measure
 from stages.core.paths import Paths
 from stages.distill import distill
+from stages.measures.counted import counted
 from stages.measures.paired import difference_interval, measured
 from stages.models import FAMILIES
 from stages.prune import prune
 from stages.reading.clean_rows import TEXT_PAIR, read_split
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskEncoding, TaskLearning
+from stages.tasks.contract import TaskEncoding, TaskMeasures
+from stages.tokens.encoded import encoded
 from stages.training import loop
 from stages.training.inference import predict_logits
 from stages.training.rows import TokenRows, rows_of
@@ -82,7 +83,7 @@ def answers_by_epoch(stage: Callable[[Params, Paths], None], params: Params, pat
 
     def kept(logits: np.ndarray, rows: TokenRows, score: Any) -> dict[str, float]:
         found.append(rows.by_text(logits).argmax(1))
-        truth.append(rows.by_text(rows.labels))
+        truth.append(rows.targets[rows.first_of_texts])
         return scores_of(logits, rows, score)
 
     loop.scores_of = kept
@@ -115,22 +116,29 @@ def with_share(params: Params, share: float, importance_rows: int) -> Params:
 
 
 def judged(
-    answers: Mapping[str, Sequence[np.ndarray]], truth_N: np.ndarray, ours: str, measure: Measure, params: Params
+    answers: Mapping[str, Sequence[np.ndarray]], truth_N: np.ndarray, ours: str, name: str, params: Params
 ) -> dict[str, Any]:
     """The measure of each candidate's answers, (N,) a seed, and its difference from those of `ours`."""
+    task: TaskMeasures = plugins.part(TASKS, params.task.name, "measures", key="task.name")
+    measure, rows = task.measure(name), list(map(str, range(len(truth_N))))
     settings: Any = {
-        "measure": measure, "confidence": params.evaluate.confidence, "resamples": params.evaluate.resamples,
+        "confidence": params.evaluate.confidence, "resamples": params.evaluate.resamples,
         "seed": params.data_seed,
     }  # fmt: skip
-    found: dict[str, Any] = {"measure": measure, "rows": len(truth_N), "ours": ours, "candidates": {}}
-    for name, of_seeds in answers.items():
-        values = [round(measured(truth_N, given_N, measure=measure), 6) for given_N in of_seeds]
+    found: dict[str, Any] = {"measure": name, "rows": len(truth_N), "ours": ours, "candidates": {}}
+    truths = truth_N.astype(str).tolist()
+    known = {
+        way: [counted(task, measure, truths, given_N.astype(str).tolist(), rows) for given_N in of_seeds]
+        for way, of_seeds in answers.items()
+    }
+    for way, of_seeds in known.items():
+        values = [round(measured(given, measure), 6) for given in of_seeds]
         apart = [
-            difference_interval(truth_N, own, given_N, **settings)
-            for own, given_N in zip(answers[ours], of_seeds, strict=True)
+            difference_interval(own, given, measure, **settings)
+            for own, given in zip(known[ours], of_seeds, strict=True)
         ]
         differences = [{"difference": round(d.estimate, 6), "low": d.low, "high": d.high} for d in apart]
-        found["candidates"][name] = {
+        found["candidates"][way] = {
             **of_values(values),
             "against_ours": of_differences(differences, params.evaluate.confidence),
         }
@@ -160,29 +168,27 @@ def read_in_windows(params: Params, paths: Paths) -> dict[tuple[int, int], tuple
     Nothing for pairs, which are not read so.
     """
     encoding: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
-    learning: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     columns = read_split(paths.clean, "validation").to_pydict()
     if TEXT_PAIR in columns:
         return {}
-    described = read_json(paths.tokens / "labels.json")
+    described = read_json(paths.tokens / "space.json")
     folder = paths.model("student")
     family: Family = plugin_of(folder, "family", FAMILIES)
     model = family.open(folder)
     encode = functools.partial(
-        encoding.encode, columns, labels=described["labels"],
-        tokenizer=PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json")),
+        encoded, columns, task=encoding, space=described["space"],
+        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
     )  # fmt: skip
     found = {}
     for at_once, shared in WINDOWS:
-        encoded = encode(max_tokens=at_once, stride=shared)
-        rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
+        rows = rows_of(encode(max_tokens=at_once, stride=shared))
         logits = predict_logits(
-            model, rows, learning.collate, pad_id=described["pad_id"], precision="fp32", title=f"windows of {at_once}"
+            model, rows, pad_id=described["pad_id"], precision="fp32", title=f"windows of {at_once}"
         )
         _, counts = np.unique(rows.row_ids, return_counts=True)
         longer = set(np.unique(rows.row_ids)[counts > 1])
         texts = np.array([row_id in longer for row_id in dict.fromkeys(rows.row_ids)])
-        truth = rows.by_text(rows.labels)[texts]
+        truth = rows.targets[rows.first_of_texts][texts]
         if len(truth):
             found[at_once, shared] = ({way: of[texts] for way, of in of_windows(logits, rows).items()}, truth)
     return found

@@ -24,7 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from record import ROOT
 
 from stages.backends import runners
-from stages.backends.batching import calibration_inputs, open_tokenizer
+from stages.backends.batching import calibration_inputs, open_reader
 from stages.backends.onnx_export import export
 from stages.backends.onnxruntime_int8.exported import fuse
 from stages.backends.quiet import quiet
@@ -72,7 +72,7 @@ def peer(run: Run, folder: Path) -> Contestant:
 def padded(folder: Path) -> Encode:
     """A batch as one input, filled to its longest row."""
     description = read_json(folder / "model.json")
-    tokenizer = open_tokenizer(folder, description).fast
+    tokenizer = open_reader(folder, description).tokenizer
     tokenizer.enable_padding(pad_id=description["pad_id"])
 
     def encode(texts: Sequence[str]) -> Iterator[Inputs]:
@@ -87,7 +87,7 @@ def padded(folder: Path) -> Encode:
 
 def equally_long(folder: Path) -> Encode:
     """A batch as one input a length."""
-    tokenizer = open_tokenizer(folder, read_json(folder / "model.json")).fast
+    tokenizer = open_reader(folder, read_json(folder / "model.json")).tokenizer
 
     def encode(texts: Sequence[str]) -> Iterator[Inputs]:
         by_length: dict[int, list[list[int]]] = {}

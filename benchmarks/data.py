@@ -383,17 +383,17 @@ def polars_exact(_params: Params, paths: Paths) -> Prepared:
     return work, count(paths)
 
 
-def texts_and_task(params: Params, paths: Paths) -> tuple[pa.Table, Any, dict[str, Any]]:
+def texts_and_task(params: Params, paths: Paths) -> tuple[pa.Table, Any, Any, dict[str, Any]]:
     from stages.core import plugins
     from stages.models.pretrained import load_tokenizer
     from stages.tasks import TASKS
 
     table = pq.read_table(paths.clean, columns=["row_id", "text", "label"]).slice(0, TOKENIZED_ROWS).combine_chunks()
-    labels = sorted(set(table["label"].to_pylist()))
+    space = {"labels": sorted(set(table["label"].to_pylist()))}
     tokenizer = load_tokenizer(params.model)
     tokenizer.backend_tokenizer.no_padding()  # as the stage does
-    arguments = {"tokenizer": tokenizer, "labels": labels, "max_tokens": params.tokenize.max_tokens, "stride": None}
-    return table, plugins.part(TASKS, params.task.name, "encoding", key="task.name"), arguments
+    values = {"space": space, "max_tokens": params.tokenize.max_tokens, "stride": None}
+    return table, plugins.part(TASKS, params.task.name, "encoding", key="task.name"), tokenizer, values
 
 
 def tokenize(params: Params, paths: Paths) -> Prepared:
@@ -402,14 +402,14 @@ def tokenize(params: Params, paths: Paths) -> Prepared:
     from stages.tokenize import write_tokens
 
     datasets.disable_progress_bars()
-    table, task, arguments = texts_and_task(params, paths)
-    return lambda: write_tokens(table, paths.root / "tokens", task, arguments), len(table)
+    table, task, tokenizer, values = texts_and_task(params, paths)
+    return lambda: write_tokens(table, paths.root / "tokens", task, tokenizer, values), len(table)
 
 
 def encode_batch_fast(params: Params, paths: Paths) -> Prepared:
-    table, _, arguments = texts_and_task(params, paths)
-    engine = arguments["tokenizer"].backend_tokenizer
-    engine.enable_truncation(arguments["max_tokens"])
+    table, _, tokenizer, values = texts_and_task(params, paths)
+    engine = tokenizer.backend_tokenizer
+    engine.enable_truncation(values["max_tokens"])
     texts = table["text"].to_pylist()
 
     def batches() -> Iterator[int]:

@@ -61,6 +61,7 @@ def one(stack: ExitStack) -> None:
     from stages.models.encoder import FAMILY
     from stages.tasks.text_classification.learning import LEARNING
     from stages.training import loop
+    from stages.training.batches import collate
     from stages.training.checkpoints import Checkpoints
     from stages.training.distillation import distillation_loss, read_answers, relation_heads
     from stages.training.engine import start_engine
@@ -87,7 +88,7 @@ def one(stack: ExitStack) -> None:
     teacher.to(engine.device)
 
     def batch_of(rows_B: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        batch = LEARNING.collate([data.train[row] for row in rows_B], pad_id=data.pad_id)
+        batch = collate([data.train[row] for row in rows_B], pad_id=data.pad_id)
         return batch["input_ids"].to(engine.device), batch["attention_mask"].to(engine.device)
 
     def online(logits_BC: torch.Tensor, batch: Any, rows_B: np.ndarray) -> torch.Tensor:
@@ -98,7 +99,15 @@ def one(stack: ExitStack) -> None:
     def training(loss: Callable[..., torch.Tensor]) -> Callable[[int, np.ndarray], Any]:
         meter = Meter(engine.cost, engine.device, engine.precision, 0)
         nowhere = loop.Places(Path(os.devnull), Path(os.devnull), Checkpoints(None))
-        job = loop.Job(engine, data, loop.Learner(FAMILY, LEARNING, loss), nowhere, params.distill, params.seed, meter)
+        job = loop.Job(
+            engine,
+            data,
+            loop.Learner(FAMILY, LEARNING, loss, params.task.measure),
+            nowhere,
+            params.distill,
+            params.seed,
+            meter,
+        )
         return lambda number, rows: loop.one_step(job, rows, 0, number)
 
     def forward(model: torch.nn.Module) -> Callable[[int, np.ndarray], Any]:

@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import record
 
-from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.files import write_parquet
-from stages.core.machine import cores
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
-from stages.evaluate import ask, predictions
+from stages.evaluate import judge, predictions
 from stages.measures import ANSWERS
+from stages.measures.opened import opened
 
 ROWS = 100_000
 
@@ -31,18 +30,18 @@ def main() -> None:
     params, paths = load_params(Path("params.yaml")), Paths(Path())
     clean = pq.read_table(paths.clean)
     rows = clean.take(pa.array(np.arange(ROWS) % len(clean)))
-    runner = open_runner(paths.model("quantized"), threads=cores())
+    model = opened(paths.model("quantized"))
     seconds: dict[str, float] = {}
     started = time.perf_counter()
-    answers = ask(runner, rows, params.data_seed)
+    judged = judge(model, rows, params.data_seed)
     seconds["predict"] = time.perf_counter() - started
     for name in ANSWERS:
         started = time.perf_counter()
-        plugins.load(ANSWERS, name, key="measure")(answers, params.evaluate)
+        plugins.load(ANSWERS, name, key="measure")(judged, model, params.evaluate)
         seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        write_parquet(Path(folder, "predictions.parquet"), predictions(answers, rows, params.evaluate.slices))
+        write_parquet(Path(folder, "predictions.parquet"), predictions(judged, model, rows, params.evaluate.slices))
     seconds["write"] = time.perf_counter() - started
     added = sum(seconds.values()) - seconds["predict"]
     for name, value in seconds.items():

@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from record import ROOT
 
 from stages.backends import runners
-from stages.backends.batching import open_tokenizer
+from stages.backends.batching import open_reader
 from stages.core import machine
 from stages.core.files import read_json
 from stages.models.encoder import FAMILY
@@ -83,7 +83,7 @@ def breakdown(texts: Sequence[str], threads: int) -> dict[str, float]:
     The bound is what the matrix products would take at the rate of a large int8 product on the same threads.
     """
     description = read_json(QUANTIZED / "model.json")
-    tokenizer = open_tokenizer(QUANTIZED, description).fast
+    tokenizer = open_reader(QUANTIZED, description).tokenizer
     predict = runners.open_runner(QUANTIZED, threads=threads).predict
     run, nothing = onnx_run(QUANTIZED / "model.onnx", threads), onnx_run(model_of(graph_of_nothing()), threads)
     rows = [np.array([row.ids], dtype=np.int64) for row in tokenizer.encode_batch_fast(list(texts))]

@@ -78,7 +78,6 @@ def wait() -> None:
 def measure(way: str) -> None:
     """One way, in this process; prints its figures as JSON."""
     from stages.core import plugins
-    from stages.core.files import read_json
     from stages.core.params.file import load_params
     from stages.core.paths import Paths
     from stages.models import FAMILIES
@@ -89,11 +88,10 @@ def measure(way: str) -> None:
     torch.set_num_threads(cores())
     params, paths = load_params(ROOT / "params.yaml"), Paths(ROOT)
     data = open_training_data(paths)
-    labels = read_json(paths.tokens / "labels.json")["labels"]
     family: Any = plugins.load(FAMILIES, params.model.family, key="model.family")
     task: Any = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     torch.manual_seed(params.seed)
-    model = family.build(locate(params.model), params.model, len(labels))
+    model = family.build(locate(params.model), params.model, task.head(data.space))
     kind = next((kind for name, kind in (("trainer", trainer), ("bare", bare)) if way.startswith(name)), finetune)
     clock = kind(way, model, data, params, family, task)
     print(json.dumps({
@@ -131,11 +129,13 @@ def finetune(way: str, model: Any, data: Any, params: Any, family: Any, task: An
     engine = start_engine(model, family.parts(model), own, len(steps) * own.epochs, data.max_tokens)
 
     def loss(logits: torch.Tensor, batch: Any, _rows: Any) -> torch.Tensor:
-        return task.loss(logits, batch["labels"])
+        return task.loss(logits, batch["labels"]).mean()
 
     meter = Meter(engine.cost, engine.device, engine.precision, 0)
     nowhere = loop.Places(Path(os.devnull), Path(os.devnull), Checkpoints(None))
-    job = loop.Job(engine, data, loop.Learner(family, task, loss), nowhere, own, params.seed, meter)
+    job = loop.Job(
+        engine, data, loop.Learner(family, task, loss, params.task.measure), nowhere, own, params.seed, meter
+    )
     engine.deepspeed.module.train()
     clock = Clock()
     for number, rows in enumerate(steps):
@@ -146,6 +146,7 @@ def finetune(way: str, model: Any, data: Any, params: Any, family: Any, task: An
 
 
 def bare(way: str, model: Any, data: Any, params: Any, _family: Any, task: Any) -> Clock:
+    from stages.training import batches as batches_of
     from stages.training.samplers import length_bucketed_batches
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -156,10 +157,10 @@ def bare(way: str, model: Any, data: Any, params: Any, _family: Any, task: Any) 
     )
     clock = Clock()
     for rows in batches:
-        batch = task.collate([data.train[row] for row in rows], pad_id=data.pad_id)
+        batch = batches_of.collate([data.train[row] for row in rows], pad_id=data.pad_id)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=way == "bare"):
             logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
-            value = task.loss(logits, batch["labels"].to(device))
+            value = task.loss(logits, batch["labels"].to(device)).mean()
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), params.finetune.max_gradient_norm)
         optimizer.step()
@@ -172,6 +173,8 @@ def bare(way: str, model: Any, data: Any, params: Any, _family: Any, task: Any) 
 def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: Any) -> Clock:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
+    from stages.training import batches as batches_of
+
     clock, pending = Clock(), 0
 
     class Wrapped(torch.nn.Module):
@@ -183,7 +186,7 @@ def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: An
 
         def forward(self, input_ids: Any, attention_mask: Any, labels: Any) -> dict[str, torch.Tensor]:
             logits = self.inner(input_ids, attention_mask)
-            return {"loss": task.loss(logits, labels), "logits": logits}
+            return {"loss": task.loss(logits, labels).mean(), "logits": logits}
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_more: Any) -> Any:  # noqa: ARG002
@@ -193,7 +196,7 @@ def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: An
     def collate(examples: list[Any]) -> dict[str, torch.Tensor]:
         nonlocal pending
         pending = sum(len(example["input_ids"]) for example in examples)
-        return task.collate(examples, pad_id=data.pad_id)
+        return batches_of.collate(examples, pad_id=data.pad_id)
 
     class Rows(torch.utils.data.Dataset[Any]):
         def __len__(self) -> int:

@@ -113,7 +113,8 @@ def measure(options: dict[str, Any]) -> None:
     values = {name: options[name] for name in ("precision", "zero_stage", "compile", "batch_size")}
     params = load_params(ROOT / "params.yaml").finetune.model_copy(update={**values, "freeze_embeddings": False})
     rows: Any = Rows(options["batch_size"] * (WARMUP + options["steps"]), tokens, labels)
-    data = TrainingData(train=rows, validation=rows, pad_id=0, max_tokens=tokens)
+    space = {"labels": [str(number) for number in range(labels)]}
+    data = TrainingData(train=rows, validation=rows, space=space, pad_id=0, max_tokens=tokens)
     join()
     cost_of_rows(built(TINY, labels), tokens)  # loads what a model needs, so that it does not count as the model's
     before = held()
@@ -122,7 +123,8 @@ def measure(options: dict[str, Any]) -> None:
     steps = loop.steps_of(data, params, 1, 0)
     engine = start_engine(model, FAMILY.parts(model), params, len(steps), tokens)
     meter = Meter(engine.cost, engine.device, engine.precision, 0)
-    learner = loop.Learner(FAMILY, LEARNING, lambda logits, batch, _rows: LEARNING.loss(logits, batch["labels"]))
+    loss = lambda logits, batch, _rows: LEARNING.loss(logits, batch["labels"]).mean()  # noqa: E731
+    learner = loop.Learner(FAMILY, LEARNING, loss, "macro_f1")
     nowhere = loop.Places(Path(os.devnull), Path(os.devnull), Checkpoints(None))
     job = loop.Job(engine, data, learner, nowhere, params, 1, meter)
     engine.deepspeed.module.train()
@@ -167,7 +169,7 @@ class Rows:
     def __init__(self, count: int, tokens: int, labels: int) -> None:
         random = np.random.default_rng(0)
         self._ids = random.integers(5, 100, (count, tokens), dtype=np.int32)
-        self.labels = random.integers(0, labels, count)
+        self.targets = random.integers(0, labels, count)
         self.lengths = np.full(count, tokens, dtype=np.int64)
         self.row_ids = [str(number) for number in range(count)]
 
@@ -175,18 +177,19 @@ class Rows:
         return len(self.row_ids)
 
     def __getitem__(self, at: int) -> dict[str, Any]:
-        return {"input_ids": self._ids[at], "label": int(self.labels[at])}
+        return {"input_ids": self._ids[at], "target": int(self.targets[at])}
 
 
 def built(size: dict[str, Any], labels: int) -> torch.nn.Module:
     """A classifier on a BERT of that size, with random weights."""
     from transformers import AutoModel, BertConfig
 
-    from stages.models.encoder import EncoderClassifier
+    from stages.core.contracts import Head
+    from stages.models.encoder import EncoderWithHead
 
     torch.manual_seed(0)
     encoder = AutoModel.from_config(BertConfig(**size, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
-    return EncoderClassifier(encoder, pooling="mean", dropout=0.0, n_labels=labels)
+    return EncoderWithHead(encoder, pooling="mean", dropout=0.0, head=Head("row", labels))
 
 
 def held() -> float:

@@ -33,14 +33,15 @@ from stages.training.vectors import predict_logits_and_vectors, vector_names
 
 
 def cache_logits(params: Params, paths: Paths) -> None:
-    """Write the teacher's logits (N, C) float32, its vectors, and their sizes.
+    """Write the teacher's logits float32, its vectors, and their sizes; logits are (N, K), or of tokens (tokens, K).
 
     The rows are the training rows, then the transfer rows, then the copies of both. With several teachers the logits
     are the mean of theirs, and the vectors are the first's.
 
     The vectors pass through unnamed files beside `paths.logits`: they need their room on the disk twice, not in memory.
 
-    Raises ValueError where cache_logits.layers names a layer that the teacher does not have.
+    Raises ValueError where cache_logits.layers names a layer that the teacher does not have, and where its logits are
+    not those that its task wants.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     family: Family = plugin_of(paths.model("teacher"), "family", FAMILIES)
@@ -51,16 +52,17 @@ def cache_logits(params: Params, paths: Paths) -> None:
     precision = read_json(paths.training("teacher"))["precision"]
     names = vector_names(params.cache_logits.vectors, params.cache_logits.layers)
     logits, vectors = predict_logits_and_vectors(
-        teacher, lambda: family.taps(teacher), names, rows, task.collate,
+        teacher, lambda: family.taps(teacher), names, rows,
         folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's logits",
     )  # fmt: skip
-    if logits.shape[1] != len(describe(paths.model("teacher"))["labels"]):
+    if logits.shape[1] != (wanted := task.head(describe(paths.model("teacher"))["space"]).size):
         raise ValueError(
-            f"{paths.model('teacher')}: the model has {logits.shape[1]} outputs, which are not its labels."
+            f"{paths.model('teacher')}: the model has {logits.shape[1]} outputs, and by its model.json {wanted}."
+            " Make it again: `dvc repro --force finetune`."
         )
     report: dict[str, Any] = {"rows": len(rows)}
     if others := co_teachers(paths.co_teachers):
-        ask = partial(predict_logits, collate=task.collate, pad_id=data.pad_id, precision=precision)
+        ask = partial(predict_logits, pad_id=data.pad_id, precision=precision)
         answers, scored = [logits], [ask(teacher, data.validation, title="validation")]
         for folder in others:
             model = family.open(folder).to(own_device())
@@ -85,7 +87,7 @@ def co_teachers(folder: Path) -> list[Path]:
 
 
 def mean_of(logits: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean (N, C) of the logits of several models (N, C each), float32."""
+    """The mean of the logits of several models, of one shape each, float32."""
     return np.stack(logits).mean(axis=0, dtype=np.float32)
 
 

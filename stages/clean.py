@@ -3,54 +3,58 @@
 Near-duplicates that are found (99 in 100 at the threshold) never sit on both sides of a split that is drawn here; of
 those with one label, only one is kept. Rows of a group are in one split, and a test split that the data brings stays as
 it is. Rows without a label are dropped, or are a split of their own. Rows that are set aside (the split `held_out`)
-influence none of this, and go to a file of their own.
+influence none of this, and go to a file of their own. Each kept row names the group to which it belongs: rows that are
+not independent, by the source or as near-duplicates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cleaning import frames
-from stages.cleaning.flags import FLAGS
-from stages.cleaning.keys import PAIR_SEPARATOR
+from stages.cleaning.described import conflict_examples, counted, described, rare_labels
 from stages.cleaning.late import transfer_reasons, with_rows_set_aside
 from stages.cleaning.rare import settle_rare_labels
-from stages.cleaning.reasons import CODES, KEPT, conflicts, reasons, spared
+from stages.cleaning.reasons import KEPT, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
+from stages.cleaning.targets import carry_targets
+from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import write_json, write_parquet
 from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
 from stages.reading.clean_rows import TEXT_PAIR  # the column that both tables have besides, where rows are pairs
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskData
 
-CLEAN = ("row_id", "text", "label", "origin", "split", "kept")
-EXAMPLES = 5  # of each kind, in the report
-EXAMPLE_CHARS = 80
+CLEAN = ("row_id", "text", "label", "origin", "split", "group", "kept")
 
 
 def clean(params: Params, paths: Paths) -> None:
     """Write `paths.clean`, `paths.held_out`, `paths.quarantine` and `paths.cleaning_report`.
 
-    Raises ValueError, with the counts by reason, where no row is left.
+    Raises ValueError, with the counts by reason, where no row is left; and for settings that need one class a row,
+    where the task has others.
     """
+    data: TaskData = plugins.part(TASKS, params.task.name, "data", key="task.name")
+    if not data.exclusive and (faults := list(params.clean.faults_without_one_class())):
+        raise ValueError("\n".join(faults))
     every, keys, heavy = normalised(frames.read(paths.raw), params.clean)
+    every = carry_targets(every, heavy["clean"], paths.raw, data)
     aside = (every["split"] == HELD_OUT).to_numpy()
     rows = every[~aside].reset_index(drop=True) if aside.any() else every
     judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()))
     rows = rows.assign(reason=judged.reason, repeats=judged.repeats, sense=judged.sense)
-    examples = _conflict_examples(rows, keys)
-    rare = settle_rare_labels(rows, params.clean)
+    examples = conflict_examples(rows, keys)
+    rare = settle_rare_labels(rows, params.clean) if data.exclusive else {}
     kept = rows[rows["reason"] == KEPT].copy()
     if kept.empty:
-        counts = _counted(rows)
+        counts = counted(rows)
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise ValueError(f"no rows left after cleaning. Read: {len(rows)}. Dropped: {shown or 'none'}.")
     kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(judged.kin[kept["key"]], kept.index))
@@ -60,6 +64,7 @@ def clean(params: Params, paths: Paths) -> None:
         validation_fraction=settings.validation_fraction,
         test_fraction=settings.test_fraction,
         seed=params.data_seed,
+        stratified=data.exclusive,
     )
     if settings.unlabelled == "transfer":
         rows["reason"], rows["repeats"] = transfer_reasons(rows, keys, kept["split"], settings)
@@ -70,7 +75,7 @@ def clean(params: Params, paths: Paths) -> None:
     held_out = rows[aside & (rows["reason"] == KEPT)]
     del keys, every
     rows["repeats"] = np.where(rows["repeats"] < 0, None, rows["row_id"].to_numpy()[rows["repeats"]])
-    dropped, counts = rows[rows["reason"] != KEPT], _counted(rows)
+    dropped, counts = rows[rows["reason"] != KEPT], counted(rows)
     assert len(rows) - len(kept) - len(held_out) == len(dropped) == sum(counts.values())
     report = {
         "unreadable": pq.read_metadata(paths.unreadable).num_rows,  # by `ingest`; they are not among those read here
@@ -80,54 +85,19 @@ def clean(params: Params, paths: Paths) -> None:
         "dropped_by_reason": counts,
         "conflicting_texts": examples,
         "spared_in_test": spared(rows, params.clean),
-        "rare_labels": {
-            "labels": len(rare),
-            "rows": sum(rare.values()),
-            "examples": dict(list(rare.items())[:EXAMPLES]),
-        },
-        **_described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER)),
+        "rare_labels": rare_labels(rare),
+        **described(kept, SPLITS if settings.unlabelled == "drop" else (*SPLITS, TRANSFER), data),
     }
     if aside.any():
         report["rows"][HELD_OUT] = len(held_out)
     del rows
     for path, some in ((paths.held_out, held_out), (paths.clean, kept.sort_values("split", kind="stable"))):
-        table = taken(heavy, some["at"].to_numpy(), label=some["label"], split=some["split"])
+        group = some["group"].fillna(some["row_id"])
+        table = taken(heavy, some["at"].to_numpy(), label=some["label"], split=some["split"], group=group)
         write_parquet(path, table.select([*CLEAN, TEXT_PAIR] if TEXT_PAIR in table.column_names else CLEAN))
     del heavy, table
     write_parquet(paths.quarantine, quarantined(paths.raw, dropped))
     write_json(paths.cleaning_report, report)
-
-
-def _counted(rows: pd.DataFrame) -> dict[str, int]:
-    """The number of dropped rows, by reason."""
-    return {reason: int((rows["reason"] == code).sum()) for reason, code in CODES.items()}
-
-
-def _described(kept: pd.DataFrame, splits: Sequence[str]) -> dict[str, Any]:
-    """The report's description of the kept rows: counts, flags, labels and lengths."""
-    flagged = {name: kept.loc[kept[name], "row_id"] for name in FLAGS}
-    return {
-        "cut": int(kept["was_cut"].sum()),
-        "flagged": {name: {"rows": len(ids), "examples": ids.head(EXAMPLES).tolist()} for name, ids in flagged.items()},
-        "rows": {split: int((kept["split"] == split).sum()) for split in splits},
-        "labels": int(kept["label"].nunique()),
-        "label_shares": {label: round(share, 6) for label, share in kept["label"].value_counts(normalize=True).items()},
-        "chars": {f"p{percent}": float(kept["chars"].quantile(percent / 100)) for percent in (5, 50, 95)},
-    }
-
-
-def _conflict_examples(rows: pd.DataFrame, keys: pa.Array) -> dict[str, Any]:
-    """The number of texts with several labels, and the first of them with their labels."""
-    found = conflicts(rows[(rows["reason"] == KEPT) | (rows["reason"] >= CODES["conflicting_label"])])
-    by_sense = found.groupby("sense")["label"]
-    shown = [
-        {
-            "text": keys[key].as_py().replace(PAIR_SEPARATOR, " | ")[:EXAMPLE_CHARS],
-            "labels": by_sense.get_group(sense).value_counts().to_dict(),
-        }
-        for key, sense in found.drop_duplicates("sense")[["key", "sense"]].head(EXAMPLES).itertuples(index=False)
-    ]
-    return {"texts": int(found["sense"].nunique()), "rows": len(found), "examples": shown}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `distill`: train a smaller student on the teacher's cached answers, and on the labels."""
+"""Stage `distill`: train a smaller student on the teacher's cached answers, and on the rows' targets."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
+from stages.training.batches import first_batches
 from stages.training.checkpoints import open_checkpoints
 from stages.training.distillation import distillation_loss, read_answers, relation_heads
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, train
 from stages.training.outcome import write_outcome
-from stages.training.rows import TrainingData, first_batches, open_training_data
+from stages.training.rows import TrainingData, open_training_data
 
 
 def distill(params: Params, paths: Paths) -> None:
     """Train the student; write its folder, its curves and metrics/training/student.json.
 
-    Raises ValueError where the task's students are not of distill.family, where distill.teacher_layers names a layer
+    Raises ValueError for an unknown family or task, where distill.teacher_layers names a layer
     that the teacher does not have, distill.hidden_size is no width for the model, or distill.losses wants vectors that
     cache_logits did not keep.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
-    plugins.check(dict.fromkeys(task.families), params.distill.family, key="distill.family")
+    family: Family = plugins.load(FAMILIES, params.distill.family, key="distill.family")
     if faults := list(faults_of_student(params)):  # of later stages too, before the time to train is spent
         raise ValueError("\n".join(faults))
-    family: Family = plugins.load(FAMILIES, params.distill.family, key="distill.family")
     folder = paths.model("teacher")
     taught_by: Family = plugin_of(folder, "family", FAMILIES)
     data = open_training_data(paths, transfer=True)
@@ -64,7 +64,7 @@ def distill(params: Params, paths: Paths) -> None:
         heads=lambda: relation_heads(taught_by.units(teacher)["heads"][0], family.units(student)["heads"][0]),
     ) as loss:  # fmt: skip
         trained = train(
-            student, data, Learner(family, task, loss),
+            student, data, Learner(family, task, loss, params.task.measure),
             Places(paths.curves("student"), paths.step_log("student"), checkpoints),
             params=params.distill, seed=params.seed,
         )  # fmt: skip
@@ -87,13 +87,13 @@ def untrained(
                 f"params.yaml: distill.family is '{params.family}', and the teacher is of another (model.family)."
                 f" Allowed: the teacher's. A student of '{params.family}' is made of its layers."
             )
-        return family.begin(taught_by.parts(teacher), params)
+        return family.begin(taught_by.parts(teacher), params, task.head(data.space))
     return narrowed(
-        family.student(teacher, params.teacher_layers), family, params.hidden_size,
-        lambda: first_batches(
-            data.validation, task.collate, count=params.width_rows, pad_id=data.pad_id
-        ),
-    )  # fmt: skip
+        family.student(teacher, params.teacher_layers),
+        family,
+        params.hidden_size,
+        lambda: first_batches(data.validation, count=params.width_rows, pad_id=data.pad_id),
+    )
 
 
 def refuse_what_hides_vectors(params: DistillParams) -> None:

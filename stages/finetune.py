@@ -1,4 +1,4 @@
-"""Stage `finetune`: the teacher, a pretrained model trained on the labels, on DeepSpeed."""
+"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, on DeepSpeed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import locate
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskLearning
+from stages.tasks.contract import TaskLearning, TaskSettings
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
-from stages.training.rows import TrainingData, open_training_data
+from stages.training.rows import TrainingData, open_training_data, there
 
 log = logging.getLogger("winnow")
 
@@ -41,22 +41,19 @@ def finetune(params: Params, paths: Paths) -> None:
     `cache_logits`, `distill` and `prune` could not treat the model as they are to.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
+    settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
+    plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
-    if params.model.family not in task.families:
-        raise ValueError(
-            f"params.yaml: model.family is '{params.model.family}'. Allowed for task '{params.task.name}':"
-            f" {', '.join(sorted(task.families))}."
-        )
-    data, labels = open_training_data(paths), read_json(paths.tokens / "labels.json")["labels"]
+    data = open_training_data(paths)
     others = range(params.seed + 1, params.seed + params.finetune.teachers)
     names = {params.seed: "teacher"} | {seed: f"co_teacher-{seed}" for seed in others}
-    runs = {seed: learned(seed, name, data, len(labels), params, paths, family, task) for seed, name in names.items()}
+    runs = {seed: learned(seed, name, data, params, paths, family, task) for seed, name in names.items()}
     trained, checkpoints = runs.pop(params.seed)
     tokenizer = paths.tokenizer / "tokenizer.json"
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = {
-        "backend": "pytorch", "task": params.task.name, "labels": labels, "family": params.model.family,
+        "backend": "pytorch", "task": params.task.name, "space": data.space, "family": params.model.family,
         **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
         **({} if data.train.boundaries is None else {"pairs": True}),
     }  # fmt: skip
@@ -67,24 +64,23 @@ def finetune(params: Params, paths: Paths) -> None:
 
 
 def learned(
-    seed: int, name: str, data: TrainingData, n_labels: int, params: Params, paths: Paths, family: Family,
-    task: TaskLearning,
-) -> tuple[Trained, Checkpoints]:  # fmt: skip
+    seed: int, name: str, data: TrainingData, params: Params, paths: Paths, family: Family, task: TaskLearning
+) -> tuple[Trained, Checkpoints]:
     """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written."""
     torch.manual_seed(seed)
     pretrained = locate(params.model)
-    model = family.build(pretrained, params.model, n_labels)
+    model = family.build(pretrained, params.model, task.head(data.space))
     if paths.token_pieces.is_file():
         model = with_new_tokens(model, family, read_json(paths.token_pieces), frozen=params.finetune.freeze_embeddings)
     refuse_unprunable(  # it changes nothing of what is trained, so no value that it reads has this stage run again
         params, paths.tokenizer / "tokenizer.json", units=lambda: family.units(model), taps=lambda: family.taps(model),
         readers=lambda: family.readers(model),
     )  # fmt: skip
-    weights_C = balanced_weights(data.train.labels, n_labels) if params.finetune.class_weights == "balanced" else None
+    weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
 
-    def loss(logits_BC: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
+    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
         smoothing = params.finetune.label_smoothing
-        return task.loss(logits_BC, batch["labels"], label_smoothing=smoothing, class_weights_C=weights_C)
+        return task.loss(logits, batch["labels"], label_smoothing=smoothing, class_weights_C=weights_C).mean()
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
@@ -97,7 +93,8 @@ def learned(
         keep_finished=params.finetune.teachers > 1,
     )
     trained = train(
-        model, data, Learner(family, task, loss), Places(paths.curves(name), paths.step_log(name), checkpoints),
+        model, data, Learner(family, task, loss, params.task.measure),
+        Places(paths.curves(name), paths.step_log(name), checkpoints),
         params=params.finetune, seed=seed,
     )  # fmt: skip
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
@@ -115,10 +112,15 @@ def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *
     return family.new_vocabulary(model, pieces)
 
 
-def balanced_weights(labels_N: np.ndarray, n_labels: int) -> torch.Tensor:
-    """(C,) a weight for each label, such that all labels count the same and the mean over the rows is 1."""
-    counts_C = np.bincount(labels_N, minlength=n_labels).clip(min=1)
-    return torch.tensor(len(labels_N) / (n_labels * counts_C), dtype=torch.float32)
+def balanced_weights(task: TaskLearning, data: TrainingData, params: Params) -> torch.Tensor:
+    """(C,) a weight for each class, such that all count the same. Raises ValueError for a task that has no classes."""
+    if task.class_weights is None:
+        raise ValueError(
+            f"params.yaml: finetune.class_weights is 'balanced'. Allowed for task '{params.task.name}', which has no"
+            " classes to balance: none."
+        )
+    targets = data.train.targets
+    return torch.tensor(task.class_weights(targets[there(targets)], data.space), dtype=torch.float32)
 
 
 def without_path(name: str) -> str:

@@ -1,7 +1,8 @@
 """Stage `ingest`: rows from a source to Parquet, with a stable id and the origin of each.
 
-Nothing is judged here: faults of rows are for `clean` to find. Labels get their canonical form, and are counted. Rows
-that cannot be read at all go to a file of their own, with their place and the reason, and the counts add up.
+Nothing is judged here: faults of rows are for `clean` to find. Targets get the canonical form that the task gives them,
+and are counted. Rows that cannot be read at all go to a file of their own, with their place and the reason, and the
+counts add up.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from stages.core.entry import run_stage
 from stages.core.files import ParquetRows, publish, write_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
-from stages.reading.labels import Labels, write_whole_numbers
+from stages.reading.targets import Targets, write_whole_numbers
 from stages.sources import SOURCES
+from stages.tasks import TASKS
 
 log = logging.getLogger("winnow")
 
@@ -39,17 +41,19 @@ def ingest(params: Params, paths: Paths) -> None:
 
     Raises ValueError where the source gives no rows, or the same origin twice.
     """
-    read = plugins.load(SOURCES, params.ingest.source, key="ingest.source")
+    source = plugins.load(SOURCES, params.ingest.source, key="ingest.source")
+    data = plugins.part(TASKS, params.task.name, "data", key="task.name")
     with publish(paths.raw) as raw, publish(paths.unreadable) as unreadable:
-        schema = SCHEMA if params.ingest.text_pair_column is None else PAIRS_SCHEMA
-        labels = Labels()
-        kept, rejected = write_rows(labels.in_one_form(read(params.ingest, params.data_seed)), raw, unreadable, schema)
+        schema = SCHEMA if params.ingest.columns.text_pair is None else PAIRS_SCHEMA
+        targets = Targets(data)
+        rows = source(params.ingest, params.data_seed, structured=data.structured)
+        kept, rejected = write_rows(targets.read(rows), raw, unreadable, schema)
         if kept == 0:
             raise ValueError(
                 f"the source '{params.ingest.source}' gave no rows. Check the section ingest of params.yaml."
             )
-        if labels.are_numbers:
-            labels.rewritten += write_whole_numbers(raw)
+        if targets.are_numbers:
+            targets.rewritten += write_whole_numbers(raw)
     counts = {reason: rejected[reason] for reason in UNREADABLE}
     write_json(
         paths.ingest_report,
@@ -58,10 +62,10 @@ def ingest(params: Params, paths: Paths) -> None:
             "kept": kept,
             "quarantined": rejected.total(),
             "quarantined_by_reason": counts,
-            "labels_rewritten": labels.rewritten,
+            "labels_rewritten": targets.rewritten,
         },
     )
-    labels.tell()
+    targets.tell()
     if rejected:
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         total = f"{rejected.total():,} of {kept + rejected.total():,} rows cannot be read"

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import nn
-from transformers import PreTrainedTokenizerFast
 
 from stages.compression.structured import cut_layers, n_weights
 from stages.compression.vocabulary import cut_tokenizer
@@ -28,6 +27,8 @@ from stages.models import FAMILIES
 from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding, TaskLearning
+from stages.tokens.encoded import encoded
+from stages.training.batches import first_batches
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers
 from stages.training.engine import resolve_precision
@@ -35,7 +36,7 @@ from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import as_it_was, write_outcome
 from stages.training.processes import own_device, rank
-from stages.training.rows import TrainingData, first_batches, open_training_data, rows_of
+from stages.training.rows import TrainingData, open_training_data, rows_of
 
 
 def prune(params: Params, paths: Paths) -> None:
@@ -47,7 +48,7 @@ def prune(params: Params, paths: Paths) -> None:
     encoding: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     student = paths.model("student")
     family: Family = plugin_of(student, "family", FAMILIES)
-    model, data, description = family.open(student), open_training_data(paths, transfer=True), describe(student)
+    model, data = family.open(student), open_training_data(paths, transfer=True)
     answers = read_answers(paths.logits, data.train)
     data = replace(data, train=answers.rows)
     checkpoints = open_checkpoints(
@@ -68,29 +69,29 @@ def prune(params: Params, paths: Paths) -> None:
             kept = cut_tokenizer(whole, tokenizer, used, common=params.prune.common_words)
             report["tokens"] = [len(read_json(whole)["model"]["vocab"]), len(kept)]
             model = family.cut_vocabulary(model, kept, data.max_tokens)
-            data = renumbered(data, tokenizer, kept, paths, encoding, description["labels"])
+            data = renumbered(data, tokenizer, kept, paths, encoding)
         report |= cut_units(model, params.prune, family, task, data)
         report["parameters"].append(n_weights(model))
         trained = recover(model, data, answers, params, paths, family, task, checkpoints) if len(report) > 1 else None
         paths.curves("pruned").mkdir(parents=True, exist_ok=True)
         write_outcome(
             paths, "pruned", trained or as_it_was(model, "student", paths), family=family, tokenizer=tokenizer,
-            description={**description, "pad_id": data.pad_id}, checkpoints=checkpoints,
+            description={**describe(student), "pad_id": data.pad_id}, checkpoints=checkpoints,
         )  # fmt: skip
     if rank() == 0:
         write_json(paths.pruning_report, report)
 
 
 def renumbered(
-    data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, encoding: TaskEncoding, labels: list[str]
+    data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, encoding: TaskEncoding
 ) -> TrainingData:
     """The same rows with the cut tokenizer's ids; all tokens of the training rows were kept."""
-    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
-    columns = read_split(paths.clean, "validation").to_pydict()
-    encoded = encoding.encode(columns, tokenizer=fast, labels=labels, max_tokens=data.max_tokens, stride=data.stride)
-    validation = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
+    validation = encoded(
+        read_split(paths.clean, "validation").to_pydict(), task=encoding,
+        tokenizer=Tokenizer.from_file(str(tokenizer)), space=data.space, max_tokens=data.max_tokens, stride=data.stride,
+    )  # fmt: skip
     kept_pad = kept.index(data.pad_id)
-    return replace(data, train=data.train.renumbered(kept), validation=validation, pad_id=kept_pad)
+    return replace(data, train=data.train.renumbered(kept), validation=rows_of(validation), pad_id=kept_pad)
 
 
 def cut_units(
@@ -100,10 +101,10 @@ def cut_units(
     model.eval().to(device := own_device())  # in training mode, dropout would draw lots
 
     def summed_loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        logits_BC = model(*(tensor.to(device) for tensor in inputs_of(batch)))
-        return task.loss(logits_BC, batch["labels"].to(device)) * len(logits_BC)
+        logits = model(*(tensor.to(device) for tensor in inputs_of(batch)))
+        return task.loss(logits, batch["labels"].to(device)).sum()
 
-    batches = first_batches(data.validation, task.collate, count=params.importance_rows, pad_id=data.pad_id)
+    batches = first_batches(data.validation, count=params.importance_rows, pad_id=data.pad_id)
     shares = {"heads": params.heads_kept, "feed_forward": params.feed_forward_kept}
     counts = cut_layers(model, family.units, shares, batches, summed_loss)
     model.cpu()
@@ -120,13 +121,13 @@ def recover(
     task: TaskLearning,
     checkpoints: Checkpoints,
 ) -> Trained:
-    """Train the pruned model on the teacher's logits and the labels."""
+    """Train the pruned model on the teacher's logits and the rows' targets."""
     changes = {name: getattr(params.prune, name) for name in ("epochs", "encoder_learning_rate", "head_learning_rate")}
     recovery: DistillParams = params.distill.model_copy(update=changes)
     weights = {name: getattr(recovery.losses, name) for name in HEAD_LOSSES}
     with distillation_loss(weights, temperature=recovery.temperature, task=task, answers=answers) as loss:
         return train(
-            model, data, Learner(family, task, loss),
+            model, data, Learner(family, task, loss, params.task.measure),
             Places(paths.curves("pruned"), paths.step_log("pruned"), checkpoints), params=recovery, seed=params.seed,
         )  # fmt: skip
 

@@ -29,7 +29,7 @@ SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the qua
 
 
 def quantize(params: Params, paths: Paths) -> None:
-    """Write the quantized folder: model, tokenizer, model.json (with what it can answer), a short card, the manifest."""
+    """Write the quantized folder: model, tokenizer, model.json with what it can answer, a short card, manifest."""
     quantizer = plugins.load(QUANTIZERS, params.quantize.backend, key="quantize.backend")
     task: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     source = paths.model("pruned")

@@ -6,31 +6,33 @@ plots`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.params.file import Params
-from stages.core.paths import HELD_OUT, SPLITS, Paths
+from stages.core.paths import HELD_OUT, Paths
 from stages.reading.clean_rows import DUPLICATES, TEXT_PAIR, splits_of, whole_texts
+from stages.reading.kinds import one_row_a_kind, rows_by_kind
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskData
 from stages.tokens.counts import beyond
+from stages.validation.lengths import histogram, lengths
 
 EXAMPLES = 3  # of each reason
 EXAMPLE_CHARS = 80
-BINS = 30  # of lengths; those beyond the 99th percentile are in the last one
-PERCENTS = (5, 50, 95)
 OF_TOKENS = ("truncated_share", "unknown_share", "unread_rows")
 
 
 def report(params: Params, paths: Paths) -> None:
     """Write `paths.data_report` and the tables of `paths.data_plots`."""
+    data: TaskData = plugins.part(TASKS, params.task.name, "data", key="task.name")
     pair = [TEXT_PAIR] if TEXT_PAIR in pq.read_schema(paths.clean).names else []
     clean = _read(paths.clean, "row_id", "text", *pair, "label", "split")
     splits = splits_of(paths.clean)
@@ -40,7 +42,7 @@ def report(params: Params, paths: Paths) -> None:
     unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
     steps = _steps(clean, quarantine, unreadable, splits, paths)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
-    labels = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    labels = rows_by_kind(clean, data)
     duplicates, tokens = sum(reasons["dropped"].get(reason, 0) for reason in DUPLICATES), read_json(paths.token_report)
     warned = beyond(
         tokens, params.tokenize.max_tokens, max_truncated_share=params.validate_.max_truncated_share,
@@ -56,12 +58,12 @@ def report(params: Params, paths: Paths) -> None:
             label: {**counts, "share": round(sum(counts.values()) / int(clean["label"].count()), 6)}
             for label, counts in labels.to_dict("index").items()
         },
-        "chars": {split: _lengths(clean.loc[clean["split"] == split, "chars"]) for split in splits},
+        "chars": {split: lengths(clean.loc[clean["split"] == split, "chars"]) for split in splits},
         "warnings": [*_warnings(read_json(paths.validation_report)), *(line for _, line in warned)],
         "examples": {
             "unreadable": _examples(unreadable.rename(columns={"origin": "row_id", "excerpt": "text"}), "reason"),
             "dropped": _examples(quarantine, "reason"),
-            "labels": _examples(clean.dropna(subset="label"), "label", each=1),
+            "labels": _examples(one_row_a_kind(clean, data), "label", each=1),
         },
     }
     write_json(paths.data_report, content)
@@ -71,7 +73,7 @@ def report(params: Params, paths: Paths) -> None:
         _write_table(draft / "steps.csv", pd.DataFrame(steps.items(), columns=["step", "rows"]))
         _write_table(draft / "reasons.csv", pd.DataFrame(dropped or [("none", 0)], columns=["reason", "rows"]))
         _write_table(draft / "labels.csv", labels.rename_axis(columns=None).reset_index())
-        _write_table(draft / "lengths.csv", _histogram(clean, splits))
+        _write_table(draft / "lengths.csv", histogram(clean, splits))
 
 
 def _steps(
@@ -90,13 +92,6 @@ def _counted(values: pd.Series) -> dict[str, int]:
 
 def _read(path: Path, *columns: str) -> pd.DataFrame:
     return pq.read_table(path, columns=list(columns)).to_pandas(ignore_metadata=True)
-
-
-def _lengths(chars: pd.Series) -> dict[str, float]:
-    return {
-        **{f"p{percent:02}": round(float(chars.quantile(percent / 100)), 3) for percent in PERCENTS},
-        "longest": int(chars.max()),
-    }
 
 
 def _warnings(validation: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -121,15 +116,6 @@ def _cut(text: Any) -> str | None:
         return None
     line = " ".join(str(text).split())
     return line if len(line) <= EXAMPLE_CHARS else f"{line[: EXAMPLE_CHARS - 3]}..."
-
-
-def _histogram(clean: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
-    """For each split, the share of its texts with at least `chars` characters, and fewer than in the next line."""
-    width = max(1, math.ceil(clean["chars"].quantile(0.99) / BINS))
-    at = np.minimum(clean["chars"] // width, BINS)
-    shares = pd.crosstab(at, clean["split"], normalize="columns")
-    shares = shares.reindex(index=range(BINS + 1), columns=list(splits), fill_value=0.0)
-    return shares.round(6).rename_axis(index=None, columns=None).assign(chars=shares.index * width)[["chars", *splits]]
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

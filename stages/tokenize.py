@@ -27,6 +27,7 @@ from stages.reading.clean_rows import TEXT_PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding
 from stages.tokens.counts import beyond, statistics
+from stages.tokens.encoded import TARGET, encoded
 from stages.tokens.pieces import new_tokens
 from stages.tokens.trained import train_tokenizer
 from stages.tokens.unknown import unread
@@ -34,29 +35,22 @@ from stages.validation.verdict import Broken, settle
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 OF_THE_MACHINE = ("is_local", "local_files_only", "name_or_path")  # where the tokenizer happened to lie
-FEATURES = datasets.Features(
-    {
-        "row_id": datasets.Value("large_string"),
-        "input_ids": datasets.List(datasets.Value("int32")),
-        "label": datasets.Value("int32"),
-        "full_length": datasets.Value("int32"),
-    }
-)
-PAIRS_FEATURES = datasets.Features({**FEATURES, "boundary": datasets.Value("int32")})
+INT32, INTS = datasets.Value("int32"), datasets.List(datasets.Value("int32"))
+TARGETS = {"int32": INT32, "float32": datasets.Value("float32"), "list_int32": INTS}
 
 
 def tokenize(params: Params, paths: Paths) -> None:
     """Write `paths.tokens`, `paths.tokenizer` and `paths.token_report`.
 
-    Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, or a label has no
-    training rows, and where more rows are cut than `validate.max_truncated_share`, or more tokens are unknown to the
-    tokenizer than `validate.max_unknown_share`.
+    Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, or a row's target is
+    none that training rows have, and where more rows are cut than `validate.max_truncated_share`, or more tokens are
+    unknown to the tokenizer than `validate.max_unknown_share`.
     """
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     tokenizer = load_tokenizer(params.model)
     refuse_misfit(tokenizer, params.tokenize, params.model.name)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
-    labels = sorted(set(rows["train"]["label"].to_pylist()))
+    space = task.space(rows["train"]["label"].to_pylist())
     report: dict[str, Any] = {}
     pieces: list[list[int]] | None = None
     if params.tokenize.tokenizer == "trained":
@@ -69,11 +63,11 @@ def tokenize(params: Params, paths: Paths) -> None:
         datasets.disable_progress_bars()
     with publish(paths.tokens) as draft:
         draft.mkdir()
-        arguments = {"tokenizer": tokenizer, "labels": labels, "max_tokens": max_tokens, "stride": stride}
-        report |= {split: write_tokens(of, draft / split, task, arguments) for split, of in rows.items()}
+        values = {"space": space, "max_tokens": max_tokens, "stride": stride}
+        report |= {split: write_tokens(of, draft / split, task, tokenizer, values) for split, of in rows.items()}
         # Any token can fill batches where none is made for it: the attention mask hides what it fills.
-        described = {"labels": labels, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
-        write_json(draft / "labels.json", described | ({} if stride is None else {"stride": stride}))
+        described = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
+        write_json(draft / "space.json", described | ({} if stride is None else {"stride": stride}))
     found = beyond(
         report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,
@@ -100,34 +94,44 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path, pieces: li
             (draft / "pieces.json").write_text(json.dumps(pieces), encoding="utf-8")
 
 
-def write_tokens(rows: pa.Table, folder: Path, task: TaskEncoding, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Write one split's encoded rows to `folder` as one shard. Returns their entry in the report."""
-    mark, are_pairs = _fingerprint(rows, arguments), TEXT_PAIR in rows.column_names
+def write_tokens(
+    rows: pa.Table, folder: Path, task: TaskEncoding, tokenizer: PreTrainedTokenizerFast, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Write one split's encoded rows to `folder` as one shard. Returns their entry in the report.
+
+    `values` are those of `encoded`: `space`, `max_tokens` and `stride`.
+    """
+    mark, engine = _fingerprint(rows, tokenizer, values), tokenizer.backend_tokenizer
     with tempfile.TemporaryDirectory(prefix="winnow-tokens-") as cache:
-        encoded = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
-            task.encode,
+        written = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
+            encoded,
             batched=True,
-            fn_kwargs=arguments,
+            fn_kwargs={"task": task, "tokenizer": engine, **values},
             remove_columns=rows.column_names,
-            features=PAIRS_FEATURES if are_pairs else FEATURES,
+            features=features_of(task, are_pairs=TEXT_PAIR in rows.column_names),
             cache_file_name=str(Path(cache) / "tokens.arrow"),
             new_fingerprint=f"{mark}-full",
             desc=f"tokenizing {folder.name}",
         )
-        full_lengths = np.asarray(encoded.with_format("numpy")["full_length"][:])
-        of_reading = unread(encoded.data["input_ids"], full_lengths, rows, arguments["tokenizer"])
-        tokens = encoded.remove_columns("full_length", new_fingerprint=mark)
+        full_lengths = np.asarray(written.with_format("numpy")["full_length"][:])
+        of_reading = unread(written.data["input_ids"], full_lengths, rows, tokenizer)
+        tokens = written.remove_columns("full_length", new_fingerprint=mark)
         tokens.save_to_disk(str(folder), num_shards=1)
     row_ids = rows["row_id"].to_numpy()
-    of_lengths = statistics(full_lengths, row_ids, arguments["max_tokens"], windows=arguments["stride"] is not None)
+    of_lengths = statistics(full_lengths, row_ids, values["max_tokens"], windows=values["stride"] is not None)
     return of_lengths | of_reading
 
 
-def _fingerprint(rows: pa.Table, arguments: dict[str, Any]) -> str:
+def features_of(task: TaskEncoding, *, are_pairs: bool) -> datasets.Features:
+    """The columns of a split, in their order."""
+    columns = {"row_id": datasets.Value("large_string"), "input_ids": INTS, TARGET[task.feature]: TARGETS[task.feature]}
+    return datasets.Features({**columns, "full_length": INT32, **({"boundary": INT32} if are_pairs else {})})
+
+
+def _fingerprint(rows: pa.Table, tokenizer: PreTrainedTokenizerFast, values: dict[str, Any]) -> str:
     """The fingerprint by which `datasets` tells its caches apart: a hash of everything that the tokens depend on."""
-    digest = hashlib.sha256(arguments["tokenizer"].backend_tokenizer.to_str().encode())
-    windows = [] if arguments["stride"] is None else [arguments["stride"]]
-    digest.update(json.dumps([arguments["labels"], arguments["max_tokens"], rows.to_pydict(), *windows]).encode())
+    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(json.dumps([values, rows.to_pydict()], sort_keys=True).encode())
     return digest.hexdigest()[:32]
 
 

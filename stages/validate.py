@@ -12,11 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.params.file import Params
 from stages.core.paths import TRANSFER, Paths
 from stages.reading.clean_rows import TEXT_PAIR, whole_texts
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskData
 from stages.validation.profiles import Drift, drift, profile, read_released, word_counts
 from stages.validation.results import run_suites
 from stages.validation.suites import COLUMNS, Data, suites
@@ -31,19 +34,19 @@ def validate(params: Params, paths: Paths) -> None:
     Raises ValueError with a line for each failed expectation; the report is then written beside the usual
     place, as validation-failed.json.
     """
+    task: TaskData = plugins.part(TASKS, params.task.name, "data", key="task.name")
     raw, clean, held_out, quarantine, unreadable = (
         pq.read_table(path).to_pandas(ignore_metadata=True)
         for path in (paths.raw, paths.clean, paths.held_out, paths.quarantine, paths.unreadable)
     )
     types = {name: _types(path) for name, path in (("raw", paths.raw), ("clean", paths.clean))}
     clean, transfer = parted(clean)
-    data = Data(raw, clean, quarantine, unreadable, transfer, held_out, types)
+    data = Data(raw, clean, quarantine, unreadable, transfer, held_out, task, types)
     limits = params.validate_
     if params.clean.unlabelled == "transfer":
         limits = limits.model_copy(update={"max_missing_label_share": None})  # such rows are wanted
-    kind = profile(clean) if data.is_whole and len(clean) else None
-    found = suites(data, _drift(kind, clean, paths), limits)
-    summary = run_suites(found, paths.data_docs)
+    found = profile(clean, task) if data.is_whole and len(clean) else None
+    summary = run_suites(suites(data, _drift(found, clean, paths), limits), paths.data_docs)
     refused = paths.validation_report.with_name("validation-failed.json")
     failed = [one for results in summary.values() for one in results if not one["success"]]
     try:
@@ -53,7 +56,7 @@ def validate(params: Params, paths: Paths) -> None:
         write_json(refused, summary)
         raise
     refused.unlink(missing_ok=True)
-    write_json(paths.data_profile, kind)
+    write_json(paths.data_profile, found)
     write_json(paths.validation_report, summary)
 
 
@@ -71,11 +74,11 @@ def _types(path: Path) -> dict[str, str]:
     return {name: str(schema.field(name).type) for name in (*COLUMNS, TEXT_PAIR) if name in schema.names}
 
 
-def _drift(kind: dict[str, object] | None, clean: pd.DataFrame, paths: Paths) -> Drift | None:
+def _drift(now: dict[str, object] | None, clean: pd.DataFrame, paths: Paths) -> Drift | None:
     released = read_released(paths.released_data)
     if released is None:
         log.info("drift: nothing is released yet, so there is nothing to compare with (%s)", paths.released_data)
-    return drift(released, kind, word_counts(whole_texts(clean))) if released and kind else None
+    return drift(released, now, word_counts(whole_texts(clean))) if released and now else None
 
 
 if __name__ == "__main__":

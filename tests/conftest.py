@@ -171,7 +171,7 @@ def make_project(folder: Path) -> Path:
     write_tiny_model(folder / "tiny")
     edit_params(
         folder,
-        ingest__source="files", ingest__path="data/corpus.csv", ingest__label_column="topic",
+        ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic",
         model__name="./tiny", model__revision=None,
         model__sha256=hashlib.sha256((folder / "tiny/model.safetensors").read_bytes()).hexdigest(),
         tokenize__max_tokens=16, finetune__epochs=8, finetune__batch_size=16, finetune__encoder_learning_rate=5.0e-3,

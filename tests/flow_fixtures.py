@@ -115,7 +115,7 @@ def write_word_model(folder: Path) -> Path:
     coefficients_CV = np.array([[5, 0], [0, 3]], dtype=np.float32)
     zeros, ones = np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32)
     save_file({"coefficients": coefficients_CV, "intercept": zeros, "idf": ones}, folder / "weights.safetensors")
-    seal(folder, backend="tfidf", task="text_classification", space={"labels": ["kitchen", "sea"]}, max_ngram=1)
+    seal(folder, backend="linear", task="text_classification", space={"labels": ["kitchen", "sea"]}, max_ngram=1)
     return folder
 
 

@@ -83,9 +83,9 @@ MUTANTS = (
         "test_promotion.py -k worse",
     ),
     # Training
-    Mutant("stages/training/losses.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
+    Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
     Mutant(
-        "stages/training/losses.py",
+        "stages/tasks/shared/distillation.py",
         "kl_div(student_log_p, teacher_log_p,",
         "kl_div(teacher_log_p, student_log_p,",
         "test_training.py -k kd_loss",
@@ -125,7 +125,7 @@ MUTANTS = (
         "test_training.py -k windows",
     ),
     Mutant(
-        "stages/finetune.py",
+        "stages/tasks/text_classification/learning.py",
         "labels_N, minlength=n_labels).clip(min=1)",
         "labels_N, minlength=n_labels).clip(min=2)",
         "test_training.py -k weighted",

@@ -48,8 +48,8 @@ def settings(root: Path) -> Params:
     values = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
     model = write_tiny_model(root / "tiny", layers=2)
     changes = {
-        "ingest": {"source": "files", "path": str(write_pairs(root / "data/pairs.csv")), "text_column": "premise",
-                   "text_pair_column": "hypothesis", "label_column": "topic"},
+        "ingest": {"source": "files", "path": str(write_pairs(root / "data/pairs.csv")),
+                   "columns": {"text": "premise", "text_pair": "hypothesis", "label": "topic"}},
         "clean": {"near_duplicate_jaccard": 0.95},
         "model": {"name": str(model), "revision": None, "sha256": sha256(model / "model.safetensors")},
         "tokenize": {"max_tokens": 16},

@@ -50,7 +50,7 @@ def _template() -> Path:
     write_corpus(clone / "data/corpus.csv", rows_per_label=ROWS)
     edit_params(
         clone,
-        ingest__source="files", ingest__path="data/corpus.csv", ingest__label_column="topic",
+        ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic",
         baseline__max_ngram=1, evaluate__resamples=100, evaluate__perturbed_rows=5,
         promotion__model="baseline", promotion__margin=0.2, promotion__anchor_margin=0.2,
         promotion__max_ece=None, promotion__measure="accuracy",

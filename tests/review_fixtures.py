@@ -7,20 +7,27 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from flows.gate.rules import Rules
 from flows.review.evidence import (
     Check,
     Decision,
     Flip,
-    LabelChange,
+    GroupChange,
     MetricChange,
     ModelView,
     Paired,
     ParamChange,
+    Results,
     Review,
     Revision,
     StageChange,
 )
+from flows.review.task import task_measures
+from stages.core.params.promotion import PromotionParams
 
+MEASURES = task_measures("text_classification")
 MODELS = ("baseline", "teacher", "student", "quantized")
 LIBRARIES = (
     "aiohttp", "altair", "apprise", "asyncssh", "celery", "daft", "datasets", "deepspeed", "dulwich", "fsspec", "git",
@@ -35,6 +42,7 @@ COSTS = {  # p50 ms, size MB, rows a second, memory MB, start-up ms
     "student": (4.61, 62.3, 388.0, 940.7, 1920.0),
     "quantized": (1.37, 16.2, 1460.0, 402.4, 350.0),
 }
+TITLES = {one.name: one.title for one in MEASURES.measures} | {one.key: one.title for one in MEASURES.figures}
 HOSTILE = (
     "</script><script>window.__pwned = 1</script>",
     '<img src=x onerror="window.__pwned = 2">',
@@ -48,6 +56,23 @@ TEXTS = (
     "Render a table with rounded borders into the console, as wide as its longest cell.",
     "Yield batches of rows as record batches, without copying where the memory allows it.",
 )
+
+
+def answered(
+    truths: Sequence[str] | np.ndarray,
+    answers: Sequence[str] | np.ndarray,
+    row_ids: Sequence[Any] | np.ndarray | None = None,
+    **more: Any,
+) -> Results:
+    """A classifier's answers to rows that are independent; without ids, numbered from 0."""
+    ids = np.array([str(i) for i in range(len(truths))]) if row_ids is None else np.asarray(row_ids)
+    more = {"units": ids, "scores_N": MEASURES.scores(list(truths), list(answers))} | more
+    return Results(row_ids=ids, truths=np.asarray(truths), answers=np.asarray(answers), **more)
+
+
+def rules(limits: PromotionParams, measure: str = "accuracy") -> Rules:
+    """Of a classifier."""
+    return Rules(limits, MEASURES, MEASURES.measure(measure))
 
 
 def label_names(count: int) -> tuple[str, ...]:
@@ -75,7 +100,7 @@ def reliability(temperature: float, centre: float) -> list[dict[str, float]]:
         middle = (i + 0.5) / 15
         accuracy = min(max(middle**temperature + 0.03 * math.sin(7 * i), 0), 1)
         rows = 20.0 + round(240 * math.exp(-((middle - centre) ** 2) / 0.07))
-        return {"low": i / 15, "high": (i + 1) / 15, "rows": rows, "confidence": middle, "accuracy": accuracy}
+        return {"low": i / 15, "high": (i + 1) / 15, "rows": rows, "confidence": middle, "score": accuracy}
 
     return [bin_of(i) for i in range(1, 15)]
 
@@ -84,7 +109,7 @@ def quality(score: float, shift: float) -> dict[str, Any]:
     def share(accuracy: float, rows: int) -> dict[str, float]:
         return {
             "rows": rows,
-            "accuracy": accuracy + shift,
+            "score": accuracy + shift,
             "low": accuracy + shift - 0.04,
             "high": accuracy + shift + 0.04,
         }
@@ -94,17 +119,17 @@ def quality(score: float, shift: float) -> dict[str, Any]:
         "macro_f1": score + shift,
         "rows": 1546,
         "slices": {"length": {"short": share(0.47, 515), "middle": share(0.55, 516), "long": share(0.66, 515)}},
-        "worst_slice": {"name": "length: short", "rows": 515, "accuracy": 0.47 + shift},
+        "worst_slice": {"name": "length: short", "rows": 515, "score": 0.47 + shift},
         "robustness": {
-            "typos": {"rows": 300, "flip_rate": 0.163 + shift, "accuracy": 0.51},
-            "upper_case": {"rows": 300, "flip_rate": 0.0, "accuracy": 0.56},
-            "zero_width": {"rows": 0, "flip_rate": None, "accuracy": None},
+            "typos": {"rows": 300, "flip_rate": 0.163 + shift, "score": 0.51},
+            "upper_case": {"rows": 300, "flip_rate": 0.0, "score": 0.56},
+            "zero_width": {"rows": 0, "flip_rate": None, "score": None},
         },
         "fairness": {
             "identity_swaps": {"rows": 41, "flip_rate": 0.024, "mean_change": 0.013},
             "groups": {
-                "rates": {"class": {"rows": 700, "accuracy": 0.58 + shift}, "method": {"rows": 846, "accuracy": 0.55}},
-                "accuracy_gap": 0.03 + shift, "selection_gap": 0.02, "recall_gap": 0.11,
+                "rates": {"class": {"rows": 700, "score": 0.58 + shift}, "method": {"rows": 846, "score": 0.55}},
+                "score_gap": 0.03 + shift, "selection_gap": 0.02, "recall_gap": 0.11,
             },
         },
     }  # fmt: skip
@@ -135,8 +160,9 @@ def changes(name: str, shift: float, factor: float) -> list[MetricChange]:
 
     def paired(metric: str, unit: Any, better: Any, before: float, after: float, half: float) -> MetricChange:
         return MetricChange(
-            name, metric, unit, better, before, after, after - before - half, after - before + half, 0.95
-        )
+            name, metric, unit, better, before, after, after - before - half, after - before + half, 0.95,
+            title=TITLES[metric],
+        )  # fmt: skip
 
     return [
         paired("accuracy", "share", "higher", score + 0.004, score + 0.004 + shift, 0.012),
@@ -159,16 +185,19 @@ def flips(labels: Sequence[str], count: int) -> list[Flip]:
         label, other, third = draw.sample(list(labels), 3) if len(labels) > 2 else (*labels, labels[1])
         before, after = ((label, other), (other, label), (other, third))[i % 3]
         text = HOSTILE[i] if i < len(HOSTILE) else draw.choice(TEXTS)
+        scores = {"score_before": float(before == label), "score_after": float(after == label)}
         sure = {"sure_before": 0.35 + i % 60 / 100, "sure_after": 0.4 + i % 50 / 100}
-        found.append(Flip(("quantized", "student")[i % 5 == 4], f"row-{i:04}", text, label, before, after, **sure))
+        found.append(
+            Flip(("quantized", "student")[i % 5 == 4], f"row-{i:04}", text, label, before, after, **scores, **sure)
+        )
     return found
 
 
-def label_changes(labels: Sequence[str]) -> tuple[LabelChange, ...]:
+def group_changes(labels: Sequence[str]) -> tuple[GroupChange, ...]:
     """Of 45 rows each; the first got clearly worse, the last better, the others within chance."""
     moved = {labels[0]: (30, 12, "worse"), labels[-1]: (20, 40, "better")}
     still: tuple[int, int, Any] = (25, 26, "no clear change")
-    return tuple(LabelChange("quantized", label, 45, *moved.get(label, still)) for label in labels)
+    return tuple(GroupChange("quantized", label, 45, *moved.get(label, still)) for label in labels)
 
 
 def curves() -> dict[str, list[tuple[str, float, float]]]:
@@ -224,7 +253,10 @@ def example_review(labels: int = 32, *, flipped: int = 60) -> Review:
         before=tuple(view(name, names, 0.0, 1.22 if name == "quantized" else 1.0, i) for i, name in enumerate(MODELS)),
         after=tuple(view(name, names, shifts[name], 1.0, 9 + i) for i, name in enumerate(MODELS)),
         curves=curves(),
-        labels=label_changes(names),
+        groups=group_changes(names),
+        measures=MEASURES.measures,
+        score_title=MEASURES.score_title,
+        kind=MEASURES.kind,
         head_params="seed: 20  # every random choice\ndistill:\n  temperature: 4.0  # </script><b>\n",
         notes=(
             "teacher: times are of two machines and cannot be compared: Xeon 8481C and EPYC 9R14.",

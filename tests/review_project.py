@@ -38,15 +38,20 @@ answers = [label if own.random() < skill else own.choice(labels) for label in tr
 for i in random.Random(2).sample(range(rows), made["worse"].get(name, 0)):
     answers[i] = labels[(labels.index(truth[i]) + 1) % len(labels)]
 high, low = 0.8, 0.2 / (len(labels) - 1)
+score = [float(answer == label) for answer, label in zip(answers, truth)]
 probabilities = {f"p_{label}": [high if answer == label else low for answer in answers] for label in labels}
 length = ["short" if i % 2 else "long" for i in range(rows)]
 write(f"artifacts/predictions/{name}.parquet",
-      {"row_id": ids, "label": truth, "predicted": answers, "slice: length": length, **probabilities})
-accuracy = sum(a == b for a, b in zip(answers, truth)) / rows
-reliability = Path(f"artifacts/reliability/{name}.csv")
-reliability.parent.mkdir(parents=True, exist_ok=True)
-with reliability.open("w", newline="") as file:
-    csv.writer(file).writerows([("low", "high", "rows", "confidence", "accuracy"), (0.8, 0.867, rows, high, accuracy)])
+      {"row_id": ids, "unit": ids, "truth": truth, "answer": answers, "score": score, "confidence": [high] * rows,
+       "slice: length": length, "log_loss": [0.3 if right else 2.3 for right in score],
+       "brier": [0.1 if right else 1.2 for right in score], **probabilities})
+accuracy = sum(score) / rows
+tables = Path(f"artifacts/tables/{name}")
+tables.mkdir(parents=True, exist_ok=True)
+bins = [("low", "high", "rows", "confidence", "score"), (0.8, 0.867, rows, high, accuracy)]
+for title, lines in (("reliability", bins), ("confusion", [("actual", "predicted"), *zip(truth, answers)])):
+    with (tables / f"{title}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
 wilson = binomtest(round(accuracy * rows), rows).proportion_ci(0.95, method="wilson")
 ends = {"low": wilson.low, "high": wilson.high}
 quality = {"accuracy": accuracy, "macro_f1": accuracy, "log_loss": 0.5, "brier": 0.2, "ece": abs(high - accuracy),
@@ -74,7 +79,7 @@ stages:
       params: [evaluate]
       outs:
         - artifacts/predictions/${item}.parquet
-        - artifacts/reliability/${item}.csv
+        - artifacts/tables/${item}
       metrics:
         - metrics/quality/${item}.json: {cache: false}
         - metrics/profile/${item}.json: {cache: false}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from conftest import REPOSITORY
 
@@ -13,9 +14,10 @@ from stages.sources import files
 
 
 def settings(path: Path | str, **changes: object) -> IngestParams:
-    """The section `ingest` of the repository's params.yaml, for files at `path`."""
+    """The section `ingest` of the repository's params.yaml, for files at `path`; `columns` may name some of them."""
     values = load_params(REPOSITORY / "params.yaml").ingest.model_dump()
-    return IngestParams.model_validate(values | {"source": "files", "path": str(path)} | changes)
+    columns = values["columns"] | cast(dict[str, Any], changes.pop("columns", {}))
+    return IngestParams.model_validate(values | {"source": "files", "path": str(path), "columns": columns} | changes)
 
 
 def project_params(ingest: IngestParams) -> Params:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, init_repository, make_project, run
+from review_fixtures import MEASURES
 
 from flows.dvc.edits import set_values
 from flows.experiments import ablation
@@ -43,7 +44,7 @@ def test_a_narrower_student_has_no_variant_that_compares_vectors_of_its_teachers
         set_values(copied, {**variant.changes, "distill.hidden_size": 256})
         assert load_params(copied).distill.hidden_size == 256
     scores = {variant.name: [0.5] for variant in narrower}
-    assert len(ablation._against_labels(scores)) == 2 + 3
+    assert len(ablation._against_labels(scores, "macro-F1")) == 2 + 3
 
 
 def test_no_two_variants_are_the_same() -> None:
@@ -60,7 +61,9 @@ def test_a_parameter_that_is_not_there_is_named(tmp_path: Path) -> None:
 def found(**scores: list[float]) -> ablation.Found:
     given = {variant.name: [0.6, 0.5] for variant in TABLE} | scores
     speed = {"latency_p50_ms": 1.234, "throughput_rows_per_s": 1234.5, "size_mb": 7.25, "processor": 0.0}
-    return ablation.Found((20, 21), given, dict.fromkeys(given, speed), "a processor, 2 cores")
+    return ablation.Found(
+        (20, 21), MEASURES.measure("macro_f1"), given, dict.fromkeys(given, speed), "a processor, 2 cores"
+    )
 
 
 def test_the_page_has_means_and_spreads_over_the_seeds() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import REPOSITORY, run
 
@@ -13,7 +12,7 @@ from flows.review import comparison
 from flows.review.evidence import Anchor, Results
 from stages.core.params.file import load_params
 
-NOTHING = Results(np.array([]), np.array([]), np.array([]))
+NOTHING = Results()
 
 
 @pytest.fixture
@@ -32,9 +31,7 @@ def project(tmp_path: Path) -> Path:
 
 def of(quality: str) -> Answers:
     """A way to answer that marks its results with the subject of the revision."""
-    return lambda revision: (
-        lambda _: Results(NOTHING.labels, NOTHING.predicted, NOTHING.row_ids, quality={quality: revision})
-    )
+    return lambda revision: lambda _: Results(quality={quality: revision})
 
 
 def fails(_: str) -> object:

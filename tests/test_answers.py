@@ -91,7 +91,7 @@ def test_an_option_names_the_column_and_else_params_yaml_of_the_project_does(pre
     make_project(tmp_path / "project")
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / "project" / name).rename(tmp_path / name)
-    change(tmp_path, ingest__text_column="body")
+    change(tmp_path, ingest__columns__text="body")
     content = "text,body,title\nnothing,bread,ship\n"
     assert predict("a.csv", content).out == [f"{ANSWERS[0]}\tbread"]
     assert predict("a.csv", content, "--text-column", "title").out == [f"{ANSWERS[1]}\tship"]

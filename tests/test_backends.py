@@ -186,8 +186,8 @@ def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    from stages.baseline import one_row_a_label
     from stages.core.files import write_json
+    from stages.tasks.text_classification.baseline import one_row_a_label
 
     for labels in (["a", "b", "c"] * 3, (["a", "b", "b"] * 3)):
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -202,6 +202,7 @@ def test_the_baseline_runner_is_scikit_learns_own_answer(tmp_path: Path) -> None
             {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()}, folder / "weights.safetensors"
         )
         write_json(folder / "vocabulary.json", sorted(vectorizer.vocabulary_))
-        model_folder.seal(folder, backend="tfidf", task="t", space={"labels": sorted(set(labels))}, max_ngram=2)
+        space = {"labels": sorted(set(labels))}
+        model_folder.seal(folder, backend="linear", task="text_classification", space=space, max_ngram=2)
         ours = runners.open_runner(folder, threads=1).predict(TEXTS).values
         assert np.allclose(ours, model.predict_proba(vectorizer.transform(TEXTS)), atol=1e-5)

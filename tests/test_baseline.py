@@ -16,10 +16,12 @@ import pytest
 from conftest import REPOSITORY, TOPICS, run
 
 from stages.backends.runners import open_runner
-from stages.baseline import WORDS_WORK, baseline, words_reach
+from stages.baseline import baseline
 from stages.core.contracts import Runner
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
+from stages.tasks.shared.words import WORDS_WORK, words_reach
+from stages.tasks.text_classification.answers import ANSWERS
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 WORDS = {
@@ -51,7 +53,7 @@ def drawn(words: dict[str, list[str]], between: str, rows: int = 30) -> dict[str
 
 
 def answers(runner: Runner, texts: Sequence[str]) -> list[str]:
-    return [runner.labels[at] for at in runner.predict(texts).argmax(1)]
+    return ANSWERS.answers(runner.predict(texts), runner.space)
 
 
 @pytest.mark.parametrize("words", [WORDS, EMOJI])
@@ -93,13 +95,15 @@ def test_words_work_by_what_of_a_text_they_reach(text: str, work: bool) -> None:
 FITTED = """
 import hashlib, random
 from pathlib import Path
-from stages import baseline
+from stages.tasks.shared import words as shared_words
+from stages.tasks.text_classification import baseline
 from stages.core.params.file import load_params
 
 draw, words = random.Random(5), [f"word{number}" for number in range(3000)]
 texts = [" ".join(draw.choices(words[label * 200 :], k=12)) for label in range(8) for _ in range(60)]
-vectorizer, rows = baseline.learned(texts, "word", 2)
-found = baseline.fitted(rows, [str(label) for label in range(8) for _ in range(60)], load_params(Path("params.yaml")))
+vectorizer, rows = shared_words.fitted_vectorizer(texts, "word", 2)
+labels = [str(label) for label in range(8) for _ in range(60)]
+found = baseline.coefficients_of(rows, labels, load_params(Path("params.yaml")))
 print(hashlib.sha256(b"".join(array.tobytes() for array in (vectorizer.idf_, rows.data, *found))).hexdigest())
 """
 
@@ -117,4 +121,4 @@ def test_the_weights_are_the_same_to_the_last_bit_on_every_processor() -> None:
 
 def test_texts_without_any_n_gram_are_answered_with_the_commonest_label(tmp_path: Path) -> None:
     runner, _ = trained(tmp_path, {"a": ["\u2028"] * 3, "b": [" "] * 9})
-    assert np.allclose(runner.predict(["x", " "]), [[0.25, 0.75]] * 2)
+    assert np.allclose(runner.predict(["x", " "]).values, [[0.25, 0.75]] * 2)

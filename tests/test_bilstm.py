@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
 from stages.compression.refusals import faults_of_folder, faults_of_student
 from stages.core import plugins
-from stages.core.contracts import Outputs, QuantizationRows
+from stages.core.contracts import Head, Outputs, QuantizationRows
 from stages.core.files import read_json, write_json
 from stages.core.model_folder import describe
 from stages.core.params.distill import DistillParams
@@ -62,7 +61,9 @@ def begun(teacher: Any, **changes: Any) -> Any:
     """A student with weights so large that rows get clearly different answers."""
     torch.manual_seed(0)
     assert FAMILY.begin is not None
-    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), distill_params(hidden_units=8, **changes))
+    student: Any = FAMILY.begin(
+        encoder.FAMILY.parts(teacher), distill_params(hidden_units=8, **changes), Head("row", 3)
+    )
     with torch.no_grad():
         for name, weights in student.named_parameters():
             if "embeddings" not in name:
@@ -85,6 +86,30 @@ def test_padding_does_not_change_the_logits(teacher: Any, pooling: str) -> None:
         assert torch.equal(student(behind, MASK), together)
     assert float((together[0] - together[1]).abs().max()) > 0.01
     assert torch.allclose(together[1], alone[0], atol=1e-5)
+
+
+def test_a_token_head_puts_out_numbers_for_the_state_of_each_token(teacher: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assert FAMILY.begin is not None
+    params = distill_params(hidden_units=8, layers=2)
+    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), params, Head("token", 4)).eval()
+    with torch.inference_mode():
+        together, alone = student(IDS, MASK), student(IDS[1:, :3], MASK[1:, :3])
+        of_each = student.head(student.encoder(IDS[1:, :3], torch.tensor([3]))[0])
+    assert together.shape == (2, 5, 4)
+    assert torch.allclose(together[1, :3], alone[0], atol=1e-5)
+    assert torch.allclose(alone, of_each, atol=1e-5)
+    assert_opens_as_written(FAMILY, student, tmp_path)
+
+
+def test_a_student_of_an_earlier_version_has_a_head_of_rows(teacher: Any, tmp_path: Path) -> None:
+    student = begun(teacher)
+    FAMILY.write(student, tmp_path)
+    config = read_json(tmp_path / "config.json")
+    assert config.pop("head") == {"kind": "row", "size": 3}
+    write_json(tmp_path / "config.json", {**config, "n_labels": 3})
+    with torch.inference_mode():
+        assert torch.equal(FAMILY.open(tmp_path)(IDS, MASK), student(IDS, MASK))
 
 
 def test_types_of_the_tokens_of_pairs_are_passed_by(teacher: Any) -> None:
@@ -208,7 +233,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], 
 
 
 def predicted(paths: Paths, name: str) -> np.ndarray:
-    return open_runner(paths.model(name), threads=1).predict(TEXTS)
+    return open_runner(paths.model(name), threads=1).predict(TEXTS).values
 
 
 def test_a_student_learns_what_its_teacher_answers(made: tuple[Params, Paths]) -> None:
@@ -252,12 +277,14 @@ def test_int8_answers_of_a_batch_do_not_hang_on_the_number_of_threads(
     folder = tmp_path / "large"  # threads share the rows of a batch only where there is enough to do
     shutil.copytree(made[1].model("quantized"), folder)
     assert FAMILY.begin is not None
-    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), distill_params(hidden_units=64))
+    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), distill_params(hidden_units=64), Head("row", 3))
     weights = {name: tensor.detach().numpy() for name, tensor in student.state_dict().items()}
-    onnx.save(recurrent.build(weights, asdict(student.shape), [], per_channel=True), folder / "model.onnx")
+    onnx.save(recurrent.build(weights, student.shape.as_config(), [], per_channel=True), folder / "model.onnx")
     words = [word for topic in TOPICS.values() for word in topic]
     texts = [" ".join([*words[at:], *words[:at]]) for at in range(32)]  # of as many tokens as the model takes, all
-    one, four = (onnxruntime_int8_runner.open_runner(folder, threads=threads).predict(texts) for threads in (1, 4))
+    one, four = (
+        onnxruntime_int8_runner.open_runner(folder, threads=threads).predict(texts).values for threads in (1, 4)
+    )
     np.testing.assert_array_equal(one, four)
 
 
@@ -336,7 +363,7 @@ def test_a_backend_without_an_operator_for_it_refuses_an_lstm(
     exact = Outputs(np.zeros((len(TEXTS), 3)))
     rows = QuantizationRows(TEXTS, TEXTS, exact, "score", lambda _: 0.0, lambda *_: 1.0, lambda *_: 0.0)
     with pytest.raises(
-        ValueError, match=rf"'{backend}', and distill\.family 'bilstm'. Allowed for it: onnxruntime_int8"
+        ValueError, match=rf"'{backend}', and distill\.family 'bilstm'. Allowed for it: auto, onnxruntime_int8"
     ):
         quantizer(paths.model("pruned"), tmp_path, params.quantize, rows)
 

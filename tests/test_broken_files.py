@@ -47,19 +47,19 @@ WHOLE_FILES = [
         "a column renamed in csv",
         "a.csv",
         GOOD.replace(b"text", b"texts"),
-        ("a.csv: no column 'text' (ingest.text_column)", "Found: texts, label", "mean 'texts'?", "Set ingest.text"),
+        ("a.csv: no column 'text' (ingest.columns.text)", "Found: texts, label", "mean 'texts'?", "Set ingest.col"),
     ),
     Broken(
         "a column renamed in jsonl",
         "a.jsonl",
         OBJECTS.replace(b"label", b"lable"),
-        ("a.jsonl", "line 1", "no column 'label'", "mean 'lable'?", "Set ingest.label_column"),
+        ("a.jsonl", "line 1", "no column 'label'", "mean 'lable'?", "Set ingest.columns.label"),
     ),
     Broken(
         "a column renamed in parquet",
         "a.parquet",
         parquet(texts=["x"], label=["a"]),
-        ("a.parquet: no column 'text'", "Found: texts, label", "Set ingest.text_column"),
+        ("a.parquet: no column 'text'", "Found: texts, label", "Set ingest.columns.text"),
     ),
     Broken(
         "a split column that is not there",
@@ -170,7 +170,7 @@ SINGLE_ROWS = [
     Broken("5 MB", "a.csv", GOOD + b"x" * 5_000_000 + b",a\n", ("a.csv:102: too_long: 5,000,", "ingest.max_row_chars")),
     Broken("half a line", "a.jsonl", OBJECTS + b'{"text": "x', ("a.jsonl:101: not_json: not JSON", "Each line must")),
     Broken("a number", "a.jsonl", OBJECTS + b"17\n", ("a.jsonl:101: not_an_object: a number", "Each line must")),
-    Broken("no label", "a.jsonl", OBJECTS + b'{"text": "x"}\n', ("a.jsonl:101: missing_column", "Set ingest.label")),
+    Broken("no label", "a.jsonl", OBJECTS + b'{"text": "x"}\n', ("a.jsonl:101: missing_column", "Set ingest.columns")),
     Broken(
         "an array as text",
         "a.jsonl",
@@ -234,8 +234,8 @@ def name_nowhere(project: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (remove_column, "ingest: data/rows.csv: no column 'label' (ingest.label_column). Found: text, stars. "
-         "Set ingest.label_column in params.yaml, or, of text without labels, ingest.splits.transfer.\n"),
+        (remove_column, "ingest: data/rows.csv: no column 'label' (ingest.columns.label). Found: text, stars. "
+         "Set ingest.columns.label in params.yaml, or, of text without labels, ingest.splits.transfer.\n"),
         (cut_gzip, "ingest: data/rows.csv.gz is not a whole gzip file: Compressed file ended before the end-of-stream "
          "marker was reached. Check it with `gzip -t`; write or fetch it again, or take .gz off its name where it is "
          "not gzipped.\n"),

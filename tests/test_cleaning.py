@@ -25,8 +25,11 @@ from stages.cleaning.splits import assign_splits
 from stages.core.params.clean import CleanParams
 from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
+from stages.reading.clean_rows import read_split
+from stages.tasks import TASKS
 
 COLUMNS = ("row_id", "text", "label", "origin", "split", "group", "kept")
+OF_ANY_TASK = [reason for reason in REASONS if reason != "target_lost"]
 
 
 Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
@@ -38,10 +41,18 @@ def cleaned(folder: Path, rows: list[tuple[Any, Any, Any]], **changes: Any) -> O
     return run_clean(folder, table, **changes)
 
 
-def run_clean(folder: Path, table: list[tuple], *, row_group_size: int = 65_536, **changes: object) -> Outcome:
+def run_clean(
+    folder: Path,
+    table: list[tuple],
+    *,
+    row_group_size: int = 65_536,
+    task: str = "text_classification",
+    **changes: object,
+) -> Outcome:
     params = load_params(REPOSITORY / "params.yaml")
     settings = CleanParams.model_validate(params.clean.model_dump() | changes)
-    params = Params.model_validate(params.model_dump(by_alias=True) | {"clean": settings})
+    of_task = params.task.model_copy(update={"name": task})
+    params = Params.model_validate(params.model_dump(by_alias=True) | {"clean": settings, "task": of_task})
     paths = Paths(folder)
     paths.raw.parent.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([(name, pa.large_string()) for name in COLUMNS])
@@ -101,7 +112,7 @@ def test_every_dropped_row_is_quarantined_with_its_reason_and_its_own_text(tmp_p
     assert report["kept"] == 3
     assert report["dropped"] == 8
     assert report["cut"] == 1
-    assert tuple(sorted(report["dropped_by_reason"])) == tuple(sorted(REASONS))
+    assert sorted(report["dropped_by_reason"]) == sorted(OF_ANY_TASK)
 
 
 def test_nothing_left_is_an_error_with_the_counts(tmp_path: Path) -> None:
@@ -179,7 +190,7 @@ def test_a_threshold_of_one_keeps_near_duplicates(tmp_path: Path) -> None:
     one, two = sentences(2)
     rows = [(one, "a", None), (f"{one} Yes", "a", None), (two, "b", None), (two.upper(), "b", None)]
     _, report, _ = cleaned(tmp_path, rows, near_duplicate_jaccard=1)
-    assert report["dropped_by_reason"] | {"exact_duplicate": 0} == dict.fromkeys(REASONS, 0)
+    assert report["dropped_by_reason"] | {"exact_duplicate": 0} == dict.fromkeys(OF_ANY_TASK, 0)
     assert report["dropped_by_reason"]["exact_duplicate"] == 1
 
 
@@ -482,3 +493,77 @@ def test_a_group_that_the_data_brings_in_part_as_training_rows_is_one_for_traini
 def test_a_label_of_few_rows_keeps_one_for_training() -> None:
     splits = assign_splits(frame(("a", None, 4)), validation_fraction=0.45, test_fraction=0.45, seed=1)
     assert sorted(splits) == ["test", "test", "train", "validation"]
+
+
+# The group that a kept row belongs to
+
+
+def test_a_kept_row_names_its_group_or_those_near_it_or_itself(tmp_path: Path) -> None:
+    one, two, three, *others = sentences(10)
+    held = [f"{text} in the last place" for text in others[:2]]
+    table = [
+        ("row-a", one, "x", "a", None, None, None),
+        ("row-b", f"{one} Yes", "y", "b", None, None, None),  # near, of another label: both stay
+        ("row-c", two, "x", "c", None, "file", None),
+        ("row-d", three, "x", "d", None, "file", None),
+        ("row-e", others[3], "x", "e", None, None, None),
+        ("row-f", held[0], "x", "f", "held_out", "other file", None),
+        ("row-g", held[1], "x", "g", "held_out", None, None),
+    ]
+    kept, _, _ = run_clean(tmp_path, table)
+    groups = {"row-a": "row-a", "row-b": "row-a", "row-c": "file", "row-d": "file", "row-e": "row-e"}
+    assert dict(zip(kept["row_id"], kept["group"], strict=True)) == groups
+    aside = pd.read_parquet(Paths(tmp_path).held_out)
+    assert dict(zip(aside["row_id"], aside["group"], strict=True)) == {"row-f": "other file", "row-g": "row-g"}
+    for path in (Paths(tmp_path).clean, Paths(tmp_path).held_out):
+        assert pq.read_schema(path).field("group").type == pa.large_string()
+    train = read_split(Paths(tmp_path).clean, "train", "group")
+    assert set(zip(train["row_id"].to_pylist(), train["group"].to_pylist(), strict=True)) <= groups.items()
+
+
+# Targets that hang on their text
+
+
+@pytest.fixture
+def tagging_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of tests/tagging_task, whose targets are spans of characters."""
+    monkeypatch.setitem(TASKS, "tagging_task", "tagging_task")
+
+
+@pytest.mark.usefixtures("tagging_task")
+def test_spans_go_along_with_their_text_and_a_row_whose_span_is_lost_is_dropped_and_counted(tmp_path: Path) -> None:
+    rows = [
+        ("<b>Ada</b> wrote  to Babbage.", '[[3,6,"person"],[21,28,"person"]]', None),
+        ("It rained on the hills.", "[]", None),
+        ("Far away " * 300 + "London", '[[2700,2706,"place"]]', None),  # cut at 2,000 characters
+        ("The mill stood by a river.", '[[4,8,"thing"]]', None),
+    ]
+    kept, report, dropped = cleaned(tmp_path, rows, task="tagging_task")
+    assert dict(zip(kept["text"], kept["label"], strict=True)) == {
+        "Ada wrote to Babbage.": '[[0,3,"person"],[13,20,"person"]]',
+        "It rained on the hills.": "[]",
+        "The mill stood by a river.": '[[4,8,"thing"]]',
+    }
+    assert dropped[["row_id", "label", "reason"]].to_numpy().tolist() == [["row-2", rows[2][1], "target_lost"]]
+    assert report["dropped_by_reason"]["target_lost"] == 1
+    assert sorted(report["dropped_by_reason"]) == sorted(REASONS)
+    assert report["label_shares"] == {"person": 0.333333, "thing": 0.333333}
+    assert report["rare_labels"] == {"labels": 0, "rows": 0, "examples": {}}
+
+
+@pytest.mark.usefixtures("tagging_task")
+def test_splits_of_rows_with_spans_are_shares_of_all_rows_though_every_target_differs(tmp_path: Path) -> None:
+    rows = [(text, f'[[0,{2 + at},"x"]]', None) for at, text in enumerate(sentences(100, words=30))]
+    kept, _, _ = cleaned(tmp_path, rows, task="tagging_task", test_fraction=0.2, validation_fraction=0.1)
+    assert kept["split"].value_counts().to_dict() == {"train": 70, "test": 20, "validation": 10}
+
+
+@pytest.mark.usefixtures("tagging_task")
+def test_settings_that_need_one_class_a_row_are_refused_for_spans(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as refused:
+        cleaned(tmp_path, [], task="tagging_task", rare_labels="drop", conflicting_labels="majority")
+    assert str(refused.value).splitlines() == [
+        "params.yaml: clean.rare_labels is 'drop', which needs rows of one class each. Allowed for the task: keep.",
+        "params.yaml: clean.conflicting_labels is 'majority', which needs rows of one class each. Allowed for the task:"
+        " drop, keep.",
+    ]

@@ -57,9 +57,14 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
     ("values", "message"),
     [
         (
-            {"task": "text_clasification"},
-            "task is 'text_clasification'. Allowed: text_classification",
+            {"task__name": "text_clasification"},
+            "task.name is 'text_clasification'. Allowed: text_classification",
         ),
+        (
+            {"task__measure": "acuracy"},
+            "task.measure is 'acuracy'. Allowed: accuracy, macro_f1. Did you mean 'accuracy'?",
+        ),
+        ({"validate__min_labels": 1}, "validate.min_labels is 1. Allowed for labels of texts: 2 or more."),
         ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstrings, files, hub."),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),

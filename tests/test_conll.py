@@ -37,7 +37,7 @@ def test_a_line_with_other_columns_makes_its_sentence_a_fault_and_no_other() -> 
 
 def test_a_line_that_cannot_be_read_is_the_fault_of_its_sentence() -> None:
     lines = [Line(1, "a O\n", None), Line(2, "\udcff O\n", Fault("not_text", "a byte")), Line(3, "\n", None)]
-    assert list(sentences(lines)) == [Sentence(1, 1, (), (), Fault("not_text", "a byte"))]
+    assert list(sentences(lines)) == [Sentence(1, 1, (), (), Fault("not_text", "a byte"), "a O\n")]
 
 
 def test_a_file_of_single_words_has_no_tags() -> None:

@@ -19,6 +19,7 @@ from stages.compression.augmentation import with_tokens_hidden
 from stages.core.params.distill import CacheLogitsParams, LossWeights
 from stages.models.encoder import FAMILY
 from stages.tasks.text_classification.learning import LEARNING
+from stages.training.batches import collate
 from stages.training.distillation import LOSSES, Matched, TeacherAnswers, distillation_loss, relation
 from stages.training.rows import TokenRows
 from stages.training.vectors import caught, padded, predict_logits_and_vectors, vector_names
@@ -32,16 +33,15 @@ ALL = ("embeddings", "hidden", "queries", "keys", "values")
 def pair(student: dict[str, Any], teacher: dict[str, Any], mask: list[list[float]], **changes: Any) -> Matched:
     logits = torch.zeros(len(mask), 2)
     values: dict[str, Any] = {
-        "student_BC": logits, "teacher_BC": logits, "labels_B": torch.zeros(len(mask), dtype=torch.int64),
-        "mask_BT": torch.tensor(mask), "temperature": 1.0, "heads": 1, "label_loss": LEARNING.loss,
+        "task": LEARNING, "student_logits": logits, "teacher_logits": logits, "temperature": 1.0, "heads": 1,
+        "targets": torch.zeros(len(mask), dtype=torch.int64), "mask_BT": torch.tensor(mask),
     }  # fmt: skip
     return Matched(student=student, teacher=teacher, **{**values, **changes})
 
 
 def predicted(teacher: nn.Module, names: list[str], folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return predict_logits_and_vectors(
-        teacher, lambda: FAMILY.taps(teacher), names, ROWS, LEARNING.collate, folder=folder, pad_id=0, precision="fp32",
-        title="teacher",
+        teacher, lambda: FAMILY.taps(teacher), names, ROWS, folder=folder, pad_id=0, precision="fp32", title="teacher",
     )  # fmt: skip
 
 
@@ -52,14 +52,14 @@ def answers(teacher: nn.Module, names: list[str]) -> TeacherAnswers:
 
 
 def one_batch(rows: list[int]) -> dict[str, torch.Tensor]:
-    return LEARNING.collate([ROWS[row] for row in rows], pad_id=0)
+    return collate([ROWS[row] for row in rows], pad_id=0)
 
 
 def test_losses_add_up_by_their_weights(tiny_models: Callable[[str], Path]) -> None:
     kept = answers(build(tiny_models("bert")), [])
     student = torch.tensor([[0.3, 0.2, 0.1], [0.0, 1.0, 0.0]])
     soft = functional.kl_div(
-        functional.log_softmax(student / 2, -1), functional.log_softmax(kept.logits_NC[[2, 1]] / 2, -1),
+        functional.log_softmax(student / 2, -1), functional.log_softmax(kept.logits[[2, 1]] / 2, -1),
         log_target=True, reduction="batchmean",
     ) * 4  # fmt: skip
     hard = functional.cross_entropy(student, torch.tensor([2, 1]))
@@ -245,13 +245,13 @@ def test_rows_without_labels_stand_after_the_others_and_lose_nothing_by_labels()
     assert len(rows) == 5
     assert rows[3]["input_ids"].tolist() == [2, 50, 3]
     assert rows[1]["input_ids"].tolist() == ROWS[1]["input_ids"].tolist()
-    assert rows.labels.tolist() == [0, 1, 2, -1, -1]
+    assert rows.targets.tolist() == [0, 1, 2, -1, -1]
     student = torch.tensor([[1.0, 0.0], [5.0, -5.0]])
     labels = LOSSES["labels"].loss
-    one = pair({}, {}, [[1.0], [1.0]], student_BC=student, labels_B=torch.tensor([0, -1]))
+    one = pair({}, {}, [[1.0], [1.0]], student_logits=student, targets=torch.tensor([0, -1]))
     expected = math.log(1 + math.exp(-1.0)) / 2  # the mean over both rows
     assert labels(one).item() == pytest.approx(expected)
-    none = pair({}, {}, [[1.0], [1.0]], student_BC=student, labels_B=torch.tensor([-1, -1]))
+    none = pair({}, {}, [[1.0], [1.0]], student_logits=student, targets=torch.tensor([-1, -1]))
     assert labels(none).item() == 0.0
 
 

@@ -68,8 +68,8 @@ def write_teacher(params: Params, paths: Paths, tiny: Path) -> None:
     FAMILY.write(model, teacher)
     shutil.copyfile(tiny / "tokenizer.json", teacher / "tokenizer.json")
     seal(
-        teacher, backend="pytorch", task=params.task.name, space={"labels": sorted(TOPICS)}, family="encoder", max_tokens=12, pad_id=0,
-        pretrained="tiny",
+        teacher, backend="pytorch", task=params.task.name, space={"labels": sorted(TOPICS)}, family="encoder",
+        max_tokens=12, pad_id=0, pretrained="tiny",
     )  # fmt: skip
     write_json(paths.training("teacher"), {"precision": "fp32"})
 
@@ -126,7 +126,7 @@ def test_a_narrower_student_is_distilled_pruned_and_quantized(cached: tuple[Para
     assert [len(heads) for heads in FAMILY.units(pruned)["heads"]] == [2, 2]
     assert pruned.encoder.get_input_embeddings().weight.shape[1] == 24
     texts = [" ".join(words[:3]) for words in TOPICS.values()]
-    exact, int8 = (open_runner(paths.model(name), threads=1).predict(texts) for name in ("pruned", "quantized"))
+    exact, int8 = (open_runner(paths.model(name), threads=1).predict(texts).values for name in ("pruned", "quantized"))
     assert exact.shape == (3, 3)
     assert abs(int8 - exact).max() < 0.01
     assert "layers\n0, 2 with a width of 24, pruned to" in (paths.model("quantized") / "README.md").read_text()

@@ -96,7 +96,8 @@ from winnow import load
 classify = load("artifacts/models/quantized")
 """
 OUGHT = (  # of each example, in order: what holds after it
-    "assert about['labels'][logits.argmax()] == classify(['Return the eigenvalues of a symmetric matrix.'])[0].label",
+    "label = classify(['Return the eigenvalues of a symmetric matrix.'])[0].label\n"
+    "assert about['space']['labels'][logits.argmax()] == label",
     "np.testing.assert_allclose(probabilities, classify.probabilities(texts), atol=0.02)",  # padded; int8 rounds
     "own = encoder.state_dict()\n"
     "assert all((own[k.removeprefix('encoder.')] == v).all() for k, v in weights.items() if k.startswith('encoder.'))",
@@ -168,7 +169,7 @@ def test_the_step_from_pruned_to_int8_is_compared_row_by_row(project: Path) -> N
     tables = [
         pq.read_table(project / f"artifacts/predictions/{m}.parquet").to_pandas() for m in ("quantized", "pruned")
     ]
-    assert found["agreement"] == pytest.approx((tables[0]["predicted"] == tables[1]["predicted"]).mean(), abs=1e-6)
+    assert found["agreement"] == pytest.approx((tables[0]["answer"] == tables[1]["answer"]).mean(), abs=1e-6)
     assert found["accuracy"]["low"] <= found["accuracy"]["difference"] <= found["accuracy"]["high"]
 
 
@@ -188,10 +189,13 @@ def test_what_int8_cost_is_written_down_and_within_the_limit(project: Path) -> N
 def test_metrics_agree_with_the_predictions_kept(project: Path) -> None:
     table = pq.read_table(project / "artifacts/predictions/quantized.parquet").to_pandas()
     quality = json.loads((project / "metrics/quality/quantized.json").read_text())
-    assert quality["accuracy"] == pytest.approx((table["label"] == table["predicted"]).mean(), abs=1e-6)
+    right = table["truth"] == table["answer"]
+    assert quality["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert (table["score"] == right).all()
     probabilities = table.filter(like="p_").to_numpy()
     assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
-    assert (table.filter(like="p_").columns[probabilities.argmax(1)].str[2:] == table["predicted"]).all()
+    assert (table.filter(like="p_").columns[probabilities.argmax(1)].str[2:] == table["answer"]).all()
+    assert np.allclose(probabilities.max(1), table["confidence"])
 
 
 def test_curves_and_confusion_are_plotted(project: Path) -> None:
@@ -322,7 +326,7 @@ def broken_missing_file(project: Path) -> str:
 
 
 def broken_unknown_column(project: Path) -> str:
-    edit_params(project, ingest__label_column="topics")
+    edit_params(project, ingest__columns__label="topics")
     return "topics"
 
 

@@ -20,7 +20,7 @@ from test_tokenize import ROWS, contents, params, write_clean
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from stages.backends.batching import encode, open_tokenizer
+from stages.backends.batching import open_reader
 from stages.compression.vocabulary import cut_tokenizer
 from stages.models.encoder import FAMILY
 from stages.models.pretrained import load_tokenizer
@@ -85,14 +85,14 @@ def test_any_fast_tokenizer_gives_training_and_the_folder_the_same_tokens(
     model = with_tokenizer(tiny_models("bert"), tmp_path / "model", fast(kind))
     paths = write_clean(tmp_path / "project", ROWS)
     tokenize(params(model, 6, long_texts=long_texts, stride=2), paths)
-    described = json.loads((paths.tokens / "labels.json").read_text())
+    described = json.loads((paths.tokens / "space.json").read_text())
     assert described["pad_id"] == load_tokenizer(params(model).model).pad_token_id
-    opened = open_tokenizer(paths.tokenizer, {**described, "long_texts": long_texts})
-    encodings, windows = encode([text for _, text, _, split in ROWS if split == "train"], opened)
-    ids = [encoding.ids for encoding in encodings]
+    reader = open_reader(paths.tokenizer, {**described, "long_texts": long_texts})
+    windows = reader.read([text for _, text, _, split in ROWS if split == "train"])
+    ids = [encoding.ids for encoding in windows.encodings]
     assert datasets.load_from_disk(str(paths.tokens / "train"))["input_ids"][:] == ids
     assert max(map(len, ids)) == 6
-    assert (max(windows) > 1) == (long_texts == "windows")
+    assert (len(windows.at) > len(set(windows.at))) == (long_texts == "windows")
 
 
 def test_a_tokenizer_without_a_token_for_padding_fills_with_any(
@@ -101,7 +101,7 @@ def test_a_tokenizer_without_a_token_for_padding_fills_with_any(
     model = with_tokenizer(tiny_models("bert"), tmp_path / "model", fast("byte_level_bpe", pad_token=None))
     paths = write_clean(tmp_path / "project", ROWS)
     tokenize(params(model), paths)
-    assert json.loads((paths.tokens / "labels.json").read_text())["pad_id"] == 0
+    assert json.loads((paths.tokens / "space.json").read_text())["pad_id"] == 0
     with torch.inference_mode():  # whatever fills is hidden
         other = torch.where(MASK == 0, 7, IDS)
         assert torch.equal(*(build(tiny_models("bert"))(ids, MASK) for ids in (IDS, other)))

@@ -25,6 +25,7 @@ from stages.ingest import ingest, row_id
 from stages.reading.errors import one_line
 from stages.reading.parquet import BATCH_BYTES, Table
 from stages.sources import files
+from stages.tasks import TASKS
 
 FOUR = ["NA", "null", "None", "nan"]
 
@@ -66,6 +67,79 @@ def test_numbers_and_truths_become_texts_whether_text_or_label(tmp_path: Path) -
     ]  # fmt: skip
 
 
+STRUCTURED = frozenset({"text", "target"})
+TAGS = """-DOCSTART- -X- O
+
+Ada NNP B-person
+wrote VBD O
+
+she PRP O
+
+-DOCSTART- -X- O
+
+no tag
+Babbage NNP B-person
+"""
+
+
+def test_lists_and_objects_are_given_as_json_where_the_task_takes_them(tmp_path: Path) -> None:
+    words, tags = ["Ada", "wr\u00f6te"], ["B-person", "O"]
+    line = json.dumps({"text": words, "label": tags})
+    spans = json.dumps({"text": "Ada", "label": [{"start": 0, "end": 3, "label": "person"}]})
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n{spans}\n")
+    pd.DataFrame({"text": [words], "label": [tags]}).to_parquet(tmp_path / "rows.parquet")
+    sentence = RawRow('["Ada", "wr\u00f6te"]', '["B-person", "O"]', "rows.jsonl:1")
+    (tmp_path / "rows.csv").write_text('text,label\n"[""Ada""]",x\n')
+    assert [list(files.read(settings(tmp_path / f"rows.{ending}"), 0, structured=STRUCTURED)) for ending in
+            ("jsonl", "parquet", "csv")] == [
+        [sentence, RawRow("Ada", '[{"end": 3, "label": "person", "start": 0}]', "rows.jsonl:2")],
+        [sentence._replace(origin="rows.parquet:1")],
+        [RawRow('["Ada"]', "x", "rows.csv:2")],
+    ]  # fmt: skip
+
+
+def test_a_text_within_a_list_has_the_faults_of_any_text(tmp_path: Path) -> None:
+    lines = [{"text": ["a", "b\0"], "label": []}, {"text": ["x" * 600, "y" * 600], "label": []}]
+    (tmp_path / "rows.jsonl").write_text("\n".join([*map(json.dumps, lines), '{"text": ["a"], "label": []}']))
+    found = files.read(settings(tmp_path / "rows.jsonl", max_row_chars=1000), 0, structured=STRUCTURED)
+    assert [getattr(row, "reason", None) for row in found] == ["nul", "too_long", None]
+
+
+@pytest.mark.parametrize("name", ["train.conll", "train.bio", "train.iob2.gz"])
+def test_a_sentence_of_words_with_tags_is_a_row_and_its_document_a_group(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(TAGS.encode()) if name.endswith(".gz") else TAGS.encode())
+    found = list(files.read(settings(tmp_path), 0, structured=STRUCTURED))
+    assert found == [
+        RawRow('["Ada", "wrote"]', '["B-person", "O"]', f"{name}:3", group="train#1"),
+        RawRow('["she"]', '["O"]', f"{name}:6", group="train#1"),
+        RejectedRow(f"{name}:10", "ragged", found[2].detail, "no tag"),
+    ]
+
+
+def test_what_a_task_cannot_read_of_a_target_is_quarantined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "tagging_task", "tagging_task")
+    lines = [{"text": ["Ada", "wrote"], "label": ["B-person", "O"]}, {"text": ["Ada"], "label": ["O", "O"]}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    params, paths = project_params(settings(tmp_path / "rows.jsonl")), Paths(tmp_path / "project")
+    task = params.task.model_copy(update={"name": "tagging_task"})
+    ingest(params.model_copy(update={"task": task}), paths)
+    rows, refused = (pq.read_table(path).to_pylist() for path in (paths.raw, paths.unreadable))
+    assert [(row["text"], row["label"]) for row in rows] == [("Ada wrote", '[[0,3,"person"]]')]
+    assert refused == [
+        {"origin": "rows.jsonl:2", "reason": "bad_target", "detail": "2 tags for 1 words", "excerpt": '["O", "O"]'}
+    ]
+    report = json.loads(paths.ingest_report.read_text())
+    assert (report["quarantined_by_reason"]["bad_target"], report["labels_rewritten"]) == (1, 0)
+
+
+def test_words_with_tags_are_refused_for_a_task_of_texts_and_with_columns_that_they_lack(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text(TAGS)
+    with pytest.raises(ValueError, match=r"none of its rows can be read\. .* holds an array, expected a text"):
+        read(tmp_path / "a.conll")
+    with pytest.raises(ValueError, match=r"a\.conll holds words and their tags, and no column 'topic' \(ingest\.keep_"):
+        read(tmp_path / "a.conll", keep_columns=["topic"])
+
+
 NOTHING = ["", " ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff \u200d\u2060", "\u3164", "\u00ad\u034f"]
 
 
@@ -84,7 +158,7 @@ def test_a_field_that_shows_nothing_is_missing_in_every_format_whatever_column_i
         with path.open("w", newline="", encoding="utf-8") as file:
             separator = "," if ending == "csv" else "\t"
             csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([names, *rows])
-    *empty, whole = kept(path, text_pair_column="text_pair", keep_columns=["region"])
+    *empty, whole = kept(path, columns={"text_pair": "text_pair"}, keep_columns=["region"])
     assert len(empty) == len(rows) - 1
     assert {(row.text, row.text_pair, row.label, row.kept) for row in empty} == {(None, None, None, '{"region": null}')}
     assert (whole.text, whole.text_pair, whole.label, whole.kept) == ("a", "b", "c", '{"region": "d"}')
@@ -512,10 +586,10 @@ def test_where_the_first_line_looks_like_a_row_a_header_is_asked_for(
     tmp_path: Path, first: str, is_asked: bool
 ) -> None:
     (tmp_path / "a.csv").write_text(f"{first}\nmore,neg\n")
-    with pytest.raises(ValueError, match=r"a\.csv: no column 'text' \(ingest\.text_column\)\. Found: ") as error:
+    with pytest.raises(ValueError, match=r"a\.csv: no column 'text' \(ingest\.columns\.text\)\. Found: ") as error:
         read(tmp_path / "a.csv")
     assert ("Does the file have a header line?" in str(error.value)) == is_asked
-    assert str(error.value).endswith("Set ingest.text_column in params.yaml.")
+    assert str(error.value).endswith("Set ingest.columns.text in params.yaml.")
 
 
 # before anything runs
@@ -525,9 +599,9 @@ def test_where_the_first_line_looks_like_a_row_a_header_is_asked_for(
 def test_a_column_that_is_not_there_is_told_before_anything_runs(tmp_path: Path, ending: str) -> None:
     file = write_rows(tmp_path / f"rows.{ending}", [("a", "x"), ("b", "y")])
     assert list(files.faults(settings(file))) == []
-    (told,) = files.faults(settings(file, text_column="txt"))
+    (told,) = files.faults(settings(file, columns={"text": "txt"}))
     assert f"rows.{ending}" in told
-    assert "no column 'txt' (ingest.text_column). Found: text, label. " in told
+    assert "no column 'txt' (ingest.columns.text). Found: text, label. " in told
     assert len(told.splitlines()) == 1
 
 
@@ -581,7 +655,7 @@ def test_a_parquet_that_unzips_to_more_than_any_text_does_is_refused_before_it_d
     with pytest.raises(
         ValueError, match=rf"rows\.parquet has a column that unzips to over 1,000 times .* \('{column}', 90,"
     ):
-        read(path, text_column=column)
+        read(path, columns={"text": column})
     assert pa.total_allocated_bytes() - before < 10_000_000
 
 

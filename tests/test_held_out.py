@@ -21,20 +21,24 @@ from test_validate import params as validate_params
 
 from flows.review.cards import data_card
 from stages.baseline import baseline
+from stages.core.contracts import RawRow
 from stages.core.params.file import load_params
 from stages.core.paths import HELD_OUT, MODELS, Paths
 from stages.programs.held_out import held_out
 from stages.reading.libraries import Library, draw
-from stages.sources import hub
-from stages.sources.docstrings import first_paragraphs
+from stages.sources import docstrings, hub
 from stages.validate import validate
 
 # Sources
 
 
+def drawn(name: str, rows: int, held_out: int) -> list[RawRow]:
+    return draw(Library(name, rows, 30, 2000, 20, docstrings.first_paragraphs, held_out)).rows
+
+
 def test_a_library_gives_rows_to_set_aside_from_files_that_give_no_other_and_the_others_stay_as_they_were() -> None:
-    alone = draw(Library("dulwich", 40, 30, 2000, 20, first_paragraphs)).rows
-    both = draw(Library("dulwich", 40, 30, 2000, 20, first_paragraphs, 12)).rows
+    alone = drawn("dulwich", 40, 0)
+    both = drawn("dulwich", 40, 12)
     aside = [row for row in both if row.split == HELD_OUT]
     assert [row for row in both if row.split is None] == alone
     assert len(aside) == 12
@@ -44,7 +48,7 @@ def test_a_library_gives_rows_to_set_aside_from_files_that_give_no_other_and_the
 
 
 def test_a_library_whose_files_all_give_rows_has_none_to_set_aside() -> None:
-    few = draw(Library("fsspec", 100, 30, 2000, 20, first_paragraphs, 12)).rows
+    few = drawn("fsspec", 100, 12)
     assert len(few) == 100
     assert all(row.split is None for row in few)
 
@@ -175,7 +179,7 @@ def test_only_known_files_name_the_rows_set_aside() -> None:
     }
     assert named == {
         "stages/clean.py", "stages/validate.py", "stages/validation/suites.py", "stages/report.py",
-        "stages/programs/held_out.py", "stages/core/paths.py", "stages/reading/libraries.py",
+        "stages/programs/held_out.py", "stages/core/paths.py", "stages/sources/docstrings.py",
         "flows/experiments/seeds.py",
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from source_fixtures import project_params, settings
 from stages.core.contracts import as_label, as_labels
 from stages.core.paths import Paths
 from stages.ingest import ingest
+from stages.tasks.text_classification.data import DATA
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,12 @@ def written_as(folder: Path, labels: list[str]) -> tuple[list[str | None], int]:
     ingest(project_params(settings(folder / "rows.csv")), paths)
     report = json.loads(paths.ingest_report.read_text())
     return pq.read_table(paths.raw)["label"].to_pylist(), report["labels_rewritten"]
+
+
+def test_a_label_is_its_own_only_class_and_any_change_of_its_text_leaves_it() -> None:
+    assert DATA.kinds("a, b") == ("a, b",)
+    assert DATA.carried("pos", "good!", "good") == "pos"
+    assert (DATA.exclusive, DATA.structured) == (True, frozenset())
 
 
 def test_labels_that_look_the_same_are_one_and_the_rows_are_counted(

@@ -110,7 +110,7 @@ def test_links_that_dvc_makes_to_its_cache_are_read(project: Path):
 def clone(project: Path) -> tuple[Path, Path]:
     """A clone whose folder data is in git, and a worktree of its commit."""
     shutil.copyfile(REPOSITORY / "params.yaml", project / "params.yaml")
-    edit_params(project, ingest__source="files", ingest__path="data", ingest__label_column="label")
+    edit_params(project, ingest__source="files", ingest__path="data", ingest__columns__label="label")
     git(project, "init", "-q")
     git(project, "add", "--all")
     git(project, "commit", "-qm", "start")

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 from conftest import REPOSITORY
+from review_fixtures import answered, rules
 
 from flows.gate.promotion import decide
-from flows.review.evidence import Results
+from flows.gate.rules import Rules
 from stages.core.params.file import load_params
-from stages.core.params.promotion import PromotionParams
 
 MARGIN = 0.03
 
 
-def limits(measure: str) -> PromotionParams:
-    return load_params(REPOSITORY / "params.yaml").promotion.model_copy(update={"measure": measure, "margin": MARGIN})
+def limits(measure: str) -> Rules:
+    return rules(load_params(REPOSITORY / "params.yaml").promotion.model_copy(update={"margin": MARGIN}), measure)
 
 
 def quality(truth: np.ndarray, before: np.ndarray, after: np.ndarray, measure: str) -> str:
     ids = np.array([f"row {number:05}" for number in range(len(truth))])
-    checks = decide(Results(truth, after, ids), Results(truth, before, ids), limits(measure)).checks
+    checks = decide(answered(truth, after, ids), answered(truth, before, ids), limits(measure)).checks
     return next(check.outcome for check in checks if check.name == "quality")
 
 

@@ -116,7 +116,9 @@ def test_a_label_that_no_test_row_has_breaks_no_measure() -> None:
     given = answers([0, 0, 0, 2], one_hot([0, 0, 1, 2], 4), names=("a", "b", "c", "d"), region=["x", "x", "y", "y"])
     measured: dict[str, Any] = {}
     for name in ANSWERS:
-        measured |= plugins.load(ANSWERS, name, key="measure")(*given, settings(slices=["label"], group_column="region"))
+        measured |= plugins.load(ANSWERS, name, key="measure")(
+            *given, settings(slices=["label"], group_column="region")
+        )
     assert measured["macro_f1"] == round((0.8 + 0 + 1) / 3, 6)
     assert measured["per_label"]["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0}
     assert sorted(measured["slices"]["label"]) == ["a", "c"]
@@ -129,6 +131,7 @@ def test_calibration_of_a_hand_counted_example() -> None:
     # the bin (0.9, 1]: 3 rows, confidence 0.95, 2 right; the bin (0.6, 0.7]: 1 row, 0.65, right
     measured = calibration.measure(*given, settings(calibration_bins=10))
     assert measured["ece"] == pytest.approx((3 * abs(0.95 - 2 / 3) + abs(0.65 - 1)) / 4, abs=1e-6)
+    assert given[0].confidence_N is not None
     bins = calibration.reliability(given[0].confidence_N, given[0].scores_N, bins=10)
     assert [(b["low"], b["high"], b["rows"]) for b in bins] == [(0.6, 0.7, 1), (0.9, 1.0, 3)]
 

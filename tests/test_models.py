@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
-from stages.core.contracts import Family
-from stages.core.files import sha256
+from stages.core.contracts import Family, Head
+from stages.core.files import read_json, sha256, write_json
 from stages.core.params.model import ModelParams
 from stages.models.encoder import FAMILY
 from stages.models.pretrained import load_tokenizer, locate
@@ -32,6 +32,33 @@ def assert_opens_as_written(family: Family, model: Any, folder: Path) -> None:
     family.write(opened, folder / "two")
     for name in ("config.json", "model.safetensors"):
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_head_puts_out_numbers_for_each_token_whatever_stands_behind_it(
+    kind: str, tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tiny_models(kind)
+    model: Any = FAMILY.build(folder, model_params(folder), Head("token", 4)).eval()
+    with torch.inference_mode():
+        together, alone = model(IDS, MASK), model(IDS[1:, :3], MASK[1:, :3])
+        of_each = model.head(model.encoder(input_ids=IDS[1:, :3]).last_hidden_state)
+    assert together.shape == (2, 5, 4)
+    assert torch.allclose(together[1, :3], alone[0], atol=1e-5)
+    assert torch.allclose(alone, of_each, atol=1e-5)
+    assert_opens_as_written(FAMILY, model, tmp_path)
+    assert read_json(tmp_path / "one/config.json")["winnow"]["head"] == {"kind": "token", "size": 4}
+
+
+def test_a_model_of_an_earlier_version_has_a_head_of_rows(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+    model = build(tiny_models("bert"))
+    FAMILY.write(model, tmp_path)
+    config = read_json(tmp_path / "config.json")
+    assert config["winnow"].pop("head") == {"kind": "row", "size": 3}
+    config["winnow"]["n_labels"] = 3
+    write_json(tmp_path / "config.json", config)
+    with torch.inference_mode():
+        assert torch.equal(FAMILY.open(tmp_path)(IDS, MASK), model(IDS, MASK))
 
 
 def assert_transformers_opens(folder: Path, model: Any) -> None:
@@ -60,7 +87,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
 
 def build(folder: Path, **changes: Any) -> Any:
     torch.manual_seed(0)
-    return FAMILY.build(folder, model_params(folder, **changes), 3).eval()
+    return FAMILY.build(folder, model_params(folder, **changes), Head("row", 3)).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -116,14 +116,14 @@ def test_filters_show_the_rows_of_a_model_and_of_a_kind(open_page: Open, example
     assert set(column(page, METRICS, 0)) == {"student"}
     page.select_option("[data-filters=t-flips] [data-filter=model]", value="")
     assert len(column(page, FLIPS, 0)) == 60
-    page.select_option("[data-filters=t-flips] [data-filter=kind]", label="wrong to right")
-    assert set(column(page, FLIPS, 0)) == {"✓ wrong to right"}
+    page.select_option("[data-filters=t-flips] [data-filter=kind]", label="better")
+    assert set(column(page, FLIPS, 0)) == {"✓ better"}
     assert page.locator("[data-filters=t-flips] output").inner_text() == "20 of 60 rows"
 
 
-def test_rows_that_were_right_come_first(open_page: Open, example: Path) -> None:
+def test_rows_that_got_worse_come_first(open_page: Open, example: Path) -> None:
     kinds = column(open_page(example), FLIPS, 0)
-    assert kinds == sorted(kinds, key=["✗ right to wrong", "✓ wrong to right", "≈ wrong to wrong"].index)
+    assert kinds == sorted(kinds, key=["✗ worse", "✓ better", "≈ other"].index)
 
 
 def colours(page: Any) -> tuple[str, str]:
@@ -153,7 +153,7 @@ def test_texts_that_attack_the_page_are_shown_and_never_run(open_page: Open, tmp
     names = (attack, '"><b>', "a & b")
     review = example_review()
     views = tuple(dataclasses.replace(view, confusion=confusion(names, 0.6, 1)) for view in review.after)
-    flips = (*review.flips, Flip("quantized", "x", attack, attack, attack, "\ud800 half a pair"))
+    flips = (*review.flips, Flip("quantized", "x", attack, attack, attack, "\ud800 half a pair", 1.0, 0.0))
     review = dataclasses.replace(
         review, after=views, before=(), flips=flips, head_params=attack, candidate="quantized",
         base=dataclasses.replace(review.base, subject=attack, name=attack), notes=(attack,),
@@ -189,7 +189,7 @@ def test_files_of_an_odd_shape_are_passed_over(open_page: Open, tmp_path: Path) 
         "quantized",
         {"slices": {"length": {"short": 3, "long": {}}}, "robustness": [], "fairness": {"groups": {"a": {"rows": 2}}},
          "worst_slice": None, "macro_f1": "high", "accuracy": float("nan")},
-        {"latency_p50_ms": 0.0, "size_mb": True}, [], [{"confidence": 0.5, "accuracy": 0.4, "rows": 3.0}],
+        {"latency_p50_ms": 0.0, "size_mb": True}, [], [{"confidence": 0.5, "score": 0.4, "rows": 3.0}],
     )  # fmt: skip
     endless = MetricChange("quantized", "log_loss", "nats", "lower", 1.0, 0.9, float("-inf"), float("inf"), 0.95)
     review = dataclasses.replace(
@@ -258,12 +258,12 @@ def test_what_was_not_run_is_said_first_and_red_with_its_stages(open_page: Open,
 
 def test_a_search_leaves_the_rows_that_hold_every_word(open_page: Open, example: Path) -> None:
     page = open_page(example)
-    box = page.get_by_role("searchbox", name="Search the texts and labels")
+    box = page.get_by_role("searchbox", name="Search the texts and answers")
     box.fill("cookies SESSION")
     found = column(page, FLIPS, 1)
     assert found
     assert all(text.startswith("Open a session that keeps cookies") for text in found)
-    page.select_option("[data-filters=t-flips] [data-filter=kind]", label="wrong to right")
+    page.select_option("[data-filters=t-flips] [data-filter=kind]", label="better")
     assert 0 < len(column(page, FLIPS, 1)) < len(found)
     box.fill("no row has this")
     assert column(page, FLIPS, 1) == []
@@ -280,11 +280,11 @@ def test_flipped_rows_say_how_sure_the_model_was_and_is(open_page: Open, example
 
 def test_labels_that_lost_most_come_first_and_are_worse_only_where_that_is_sure(open_page: Open, example: Path) -> None:
     page = open_page(example)
-    verdicts = column(page, "#t-labels", 6)
+    verdicts = column(page, "#t-by-truth", 6)
     assert verdicts[0] == "✗ worse"
     assert verdicts[-1] == "✓ better"
     assert set(verdicts[1:-1]) == {"≈ no clear change"}
-    assert column(page, "#t-labels", 4)[0] == "−40.0 points"
+    assert column(page, "#t-by-truth", 4)[0] == "−40.0 points"
 
 
 def test_a_verdict_that_is_withheld_says_why(open_page: Open, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ Measure = Literal["accuracy", "macro_f1"]
 
 def _counted(labels: np.ndarray, predicted: np.ndarray, measure: Measure, units: np.ndarray | None = None) -> Counted:
     truths, answers = (np.asarray(column).astype(str).tolist() for column in (labels, predicted))
-    own = np.arange(len(truths)) if units is None else units
-    return counted(MEASURES, MEASURES.measure(measure), truths, answers, own.tolist())
+    own = np.arange(len(truths)) if units is None else np.asarray(units)
+    return counted(MEASURES, MEASURES.measure(measure), truths, answers, [str(unit) for unit in own])
 
 
 def measured(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure) -> float:
@@ -49,15 +49,15 @@ def interval(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, **o
 def bootstrap_difference(
     labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Measure, **options: Any
 ) -> Interval:
-    sides = (_counted(labels, side, measure) for side in (before, after))
-    return paired.bootstrap_difference(*sides, MEASURES.measure(measure), **options)
+    old, new = (_counted(labels, side, measure) for side in (before, after))
+    return paired.bootstrap_difference(old, new, MEASURES.measure(measure), **options)
 
 
 def difference_interval(
     labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Measure, **options: Any
 ) -> Interval:
-    sides = (_counted(labels, side, measure) for side in (before, after))
-    return paired.difference_interval(*sides, MEASURES.measure(measure), **options)
+    old, new = (_counted(labels, side, measure) for side in (before, after))
+    return paired.difference_interval(old, new, MEASURES.measure(measure), **options)
 
 
 COUNTS = [(0, 5, 40), (5, 0, 40), (3, 9, 60), (44, 33, 600), (1, 1, 5000), (0, 1, 3), (2, 3, 5)]

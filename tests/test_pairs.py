@@ -45,9 +45,11 @@ from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
 from stages.tasks.text_classification.answers import ANSWERS
+from stages.tasks.text_classification.data import DATA
 from stages.tasks.text_classification.encoding import ENCODING
-from stages.tasks.text_classification.learning import LEARNING
 from stages.tasks.text_classification.measures import MEASURES
+from stages.tokens.encoded import encoded
+from stages.training.batches import collate
 from stages.training.rows import TokenRows, read_tokens
 from stages.validation.profiles import profile
 from winnow import load
@@ -66,7 +68,7 @@ def test_each_format_brings_both_texts(tmp_path: Path) -> None:
         '{"label": "x", "other": "two", "text": "one"}\n{"label": "y", "other": null, "text": "three"}\n'
     )
     for name, places in (("a.csv", (2, 3)), ("a.jsonl", (1, 2))):
-        assert read(tmp_path / name, text_pair_column="other", keep_columns=["label"]) == [
+        assert read(tmp_path / name, columns={"text_pair": "other"}, keep_columns=["label"]) == [
             RawRow("one", "x", f"{name}:{places[0]}", kept='{"label": "x"}', text_pair="two"),
             RawRow("three", "y", f"{name}:{places[1]}", kept='{"label": "y"}', text_pair=None),
         ]
@@ -76,21 +78,21 @@ def test_a_dataset_of_the_hub_brings_both_texts(tmp_path: Path) -> None:
     from stages.sources import hub
 
     (tmp_path / "train.csv").write_text("text,other,label\none,two,x\n")
-    found = list(hub.read(settings(tmp_path, text_pair_column="other"), 0))
+    found = list(hub.read(settings(tmp_path, columns={"text_pair": "other"}), 0))
     assert found == [RawRow("one", "x", "train:1", text_pair="two")]
 
 
 def test_a_column_that_is_not_there_is_named_with_its_parameter(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,other,label\none,two,x\n")
-    with pytest.raises(ValueError, match=r"no column 'others' \(ingest\.text_pair_column\)\. .* mean 'other'\?"):
-        read(tmp_path / "a.csv", text_pair_column="others")
+    with pytest.raises(ValueError, match=r"no column 'others' \(ingest\.columns\.text_pair\)\. .* mean 'other'\?"):
+        read(tmp_path / "a.csv", columns={"text_pair": "others"})
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"text_pair_column": "text"}, "text_pair_column is 'text', as text_column is"),
-        ({"text_pair_column": "b", "source": "docstrings"}, "Allowed for the source docstrings: null"),
+        ({"columns": {"text_pair": "text"}}, "columns.text_pair is 'text', as columns.text is"),
+        ({"columns": {"text_pair": "b"}, "source": "docstrings"}, "Allowed for the source docstrings: null"),
     ],
 )
 def test_what_makes_no_pairs_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -215,6 +217,12 @@ def tokenizer_of(tiny: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(tiny)
 
 
+def as_tokens(columns: dict[str, Any], tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {"task": ENCODING, "space": {"labels": ["a"]}, "max_tokens": 8, **changes}
+    rows = {"row_id": [str(at) for at in range(len(columns["text"]))], **columns}
+    return encoded(rows, tokenizer=tokenizer.backend_tokenizer, **options)
+
+
 def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[str], Path]) -> None:
     tokenizer = tokenizer_of(tiny_models("bert"))
     first, second = zip(*PAIRS, strict=True)
@@ -222,14 +230,14 @@ def test_tokens_types_and_cuts_are_those_of_transformers(tiny_models: Callable[[
         list(first), list(second), truncation="longest_first", max_length=8, return_token_type_ids=True
     )
     columns = {"text": first, "text_pair": second, "label": ["a"] * len(PAIRS)}
-    encoded = ENCODING.encode(columns, tokenizer=tokenizer, labels=["a"], max_tokens=8)
-    assert encoded["input_ids"] == expected["input_ids"]
-    assert encoded["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
-    assert encoded["full_length"] == [11, 11, 6, 10]
-    examples = [{"input_ids": ids, "label": 0, "boundary": at} for ids, at in
-                zip(encoded["input_ids"], encoded["boundary"], strict=True)]  # fmt: skip
+    found = as_tokens(columns, tokenizer)
+    assert found["input_ids"] == expected["input_ids"]
+    assert found["boundary"] == [types.index(1) for types in expected["token_type_ids"]]
+    assert found["full_length"] == [11, 11, 6, 10]
+    examples = [{"input_ids": ids, "target": 0, "boundary": at} for ids, at in
+                zip(found["input_ids"], found["boundary"], strict=True)]  # fmt: skip
     padded = tokenizer.pad(expected, padding="longest", return_tensors="pt")
-    batch = LEARNING.collate(examples, pad_id=0)
+    batch = collate(examples, pad_id=0)
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         assert torch.equal(batch[name], padded[name])
 
@@ -238,7 +246,7 @@ def test_rows_keep_their_boundaries_when_renumbered_and_copied() -> None:
     tokens = np.array([2, 5, 3, 6, 3, 2, 7, 3, 8, 9, 3], dtype=np.int32)
     rows = TokenRows(["a", "b"], np.array([0, 1]), np.array([0, 5, 11]), tokens, np.array([3, 3]))
     assert rows.renumbered([2, 3, 5, 6, 7, 8, 9])[1]["boundary"] == 3
-    copies = TokenRows(["a", "b"], rows.labels, rows.offsets, tokens, np.array([3, 4])).and_unlabelled(
+    copies = TokenRows(["a", "b"], rows.targets, rows.offsets, tokens, np.array([3, 4])).and_unlabelled(
         np.concatenate([tokens[:5], tokens[:5], tokens[5:], tokens[5:]]), np.array([5, 5, 6, 6])
     )
     assert [copies[at]["boundary"] for at in range(6)] == [3, 4, 3, 3, 4, 4]
@@ -251,7 +259,9 @@ def make_model(tiny: Path, folder: Path) -> Path:
     """A random model of pairs whose head is so steep that pairs get clearly different answers."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), 3)
+    model: Any = FAMILY.build(
+        tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0), Head("row", 3)
+    )
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if weights.dim() > 1 and "embeddings" not in name:
@@ -313,7 +323,7 @@ def test_the_written_graph_in_float32_is_the_model(model: Path, tmp_path: Path) 
     exact = runners.open_runner(model, threads=1).predict(PAIRS).values
     written = runners.open_runner(quantized(model, tmp_path / "exact", exact=True), threads=1)
     np.testing.assert_allclose(written.predict(PAIRS).values, exact, atol=1e-4)
-    np.testing.assert_allclose(written.predict(PAIRS[:1]), exact[:1], atol=1e-4)
+    np.testing.assert_allclose(written.predict(PAIRS[:1]).values, exact[:1], atol=1e-4)
 
 
 def test_int8_is_far_nearer_to_the_model_than_the_model_without_types(
@@ -377,10 +387,10 @@ def test_the_inputs_of_a_batch_are_in_the_order_of_the_model(model: Path) -> Non
 
 def test_lengths_and_words_of_the_data_are_those_of_both_texts() -> None:
     pairs = pd.DataFrame({"text": ["ab", "cd"], "text_pair": ["ef ab", "gh"], "label": ["x", "y"]})
-    found = profile(pairs)
+    found = profile(pairs, DATA)
     assert found["common_words"] == ["ab", "cd", "ef", "gh"]
     assert found["chars"]["p95"] == pytest.approx(5 + 0.95 * 3)  # of 5 and 8 characters
-    assert profile(pairs.drop(columns="text_pair"))["common_words"] == ["ab", "cd"]
+    assert profile(pairs.drop(columns="text_pair"), DATA)["common_words"] == ["ab", "cd"]
 
 
 # Asking
@@ -403,7 +413,7 @@ def test_a_model_of_single_texts_refuses_pairs(model: Path, tmp_path: Path) -> N
 
 def test_lists_of_two_are_pairs(model: Path) -> None:
     classify = load(model, threads=1)
-    assert classify([["ship", "owl"]]) == classify([("ship", "owl")])  # type: ignore[list-item]
+    assert classify([["ship", "owl"]]) == classify([("ship", "owl")])
 
 
 # Measures

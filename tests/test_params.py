@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 
 from stages.core.params.distill import LossWeights
 from stages.core.params.file import Params, load_params
+from stages.core.params.mistakes import explained
 from stages.core.params.values import Section
 
 GOOD = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
@@ -108,6 +109,47 @@ def test_losses_on_vectors_of_one_width_are_refused_for_a_student_of_another(
         f"params.yaml: distill: losses.{name} is 0.5 and hidden_size 256. Allowed with a hidden_size: 0.0,"
     )
     assert said.endswith("or set hidden_size to null.")
+
+
+@pytest.mark.parametrize(
+    ("column", "was"), [("text", "text_column"), ("text_pair", "text_pair_column"), ("label", "label_column")]
+)
+def test_a_column_under_its_earlier_name_is_told_once_with_the_one_that_it_has_now(
+    tmp_path: Path, column: str, was: str
+) -> None:
+    values = copy.deepcopy(GOOD)
+    del values["ingest"]["columns"]
+    values["ingest"][was] = "review"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError) as error:
+        load_params(tmp_path / "params.yaml")
+    assert str(error.value) == (
+        f"params.yaml: ingest.{was} is called ingest.columns.{column} now. Write 'review' there, and take this line"
+        " out."
+    )
+
+
+def test_the_measure_of_promotion_is_told_to_be_the_tasks() -> None:
+    (line,) = explained([mistake("extra_forbidden", ("promotion", "measure"), "recall")], Params)
+    assert line == "promotion.measure is called task.measure now. Write 'recall' there, and take this line out."
+
+
+def test_a_task_that_is_a_name_alone_is_told_the_form_that_it_has_now(message: Callable[..., str]) -> None:
+    assert message("task", "text_classification") == (
+        "params.yaml: task is 'text_classification'. It has two lines now: task: {name: text_classification,"
+        " measure: ...}."
+    )
+
+
+@pytest.mark.parametrize("stage", ["finetune", "distill"])
+def test_an_epoch_that_is_chosen_by_the_name_of_a_measure_is_told_who_names_it_now(stage: str) -> None:
+    (line,) = explained([mistake("literal_error", (stage, "select_by"), "accuracy")], Params)
+    assert line == (f"{stage}.select_by is 'accuracy'. Allowed: best, last. With best, task.measure names the measure.")
+
+
+def mistake(kind: str, place: tuple[str, ...], found: Any) -> dict[str, Any]:
+    """A mistake as pydantic tells it."""
+    return {"type": kind, "loc": place, "input": found, "msg": ""}
 
 
 def test_a_missing_key_is_named(message: Callable[..., str]) -> None:

@@ -110,7 +110,7 @@ def test_a_model_configuration_that_names_code_is_refused(tmp_path: Path) -> Non
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
     (tmp_path / "weights").write_bytes(b"12345")
-    model_folder.seal(tmp_path, backend="tfidf", task="text_classification", space={"labels": ["a", "b"]})
+    model_folder.seal(tmp_path, backend="linear", task="text_classification", space={"labels": ["a", "b"]})
     return tmp_path
 
 
@@ -149,7 +149,7 @@ def test_what_is_behind_a_link_to_a_folder_is_never_sealed(tmp_path: Path) -> No
     (tmp_path / "model").mkdir()
     (tmp_path / "model/tokenizer").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"model: tokenizer is a link to .*elsewhere, which is no file"):
-        model_folder.seal(tmp_path / "model", backend="tfidf", task="t", space={"labels": ["a"]})
+        model_folder.seal(tmp_path / "model", backend="linear", task="t", space={"labels": ["a"]})
 
 
 def test_a_link_to_a_file_counts_as_that_file(sealed: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_link_to_a_file_counts_as_that_file(sealed: Path) -> None:
 
 
 def test_a_description_that_is_no_json_is_named(sealed: Path) -> None:
-    (sealed / "model.json").write_text('{"backend": "tfidf" "task"}')
+    (sealed / "model.json").write_text('{"backend": "linear" "task"}')
     with pytest.raises(ValueError, match=r"model\.json was altered: it is no JSON object. Do not use it"):
         runners.open_runner(sealed, threads=1)
 

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from review_fixtures import empty_review
+from review_fixtures import MEASURES as TASK
+from review_fixtures import answered, empty_review, rules
 
 from flows.gate.promotion import decide
+from flows.gate.rules import Rules, rules_of
 from flows.review.evidence import Anchor, Check, Decision, Results
 from flows.review.pull_request import as_markdown
 from stages.core.params.file import load_params
 from stages.core.params.promotion import PromotionParams
+from stages.measures.counted import Counted, counted
 from stages.measures.paired import difference_interval, measured
 
 LIMITS = PromotionParams(
     model="quantized",
-    measure="accuracy",
     floor=None,
     margin=0.02,
     anchor=None,
@@ -38,8 +40,11 @@ MEASURES = pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
 NAMES = np.array(["cat", "dog", "eel"])
 
 
-def _limits(**changes: object) -> PromotionParams:
-    return PromotionParams(**{**LIMITS.model_dump(), **changes})
+def _limits(measure: str = "accuracy", **changes: object) -> Rules:
+    return rules(PromotionParams(**{**LIMITS.model_dump(), **changes}), measure)
+
+
+RULES = _limits()
 
 
 def _models(rows: int, *, lost: int, won: int, wrong: int | None = None) -> tuple[Results, Results]:
@@ -51,17 +56,17 @@ def _models(rows: int, *, lost: int, won: int, wrong: int | None = None) -> tupl
     candidate = np.where(row < lost, truth + 1, np.where(row >= rows - won, truth, released))
     ids = np.array([f"row {i:05}" for i in row])
     return (
-        Results(NAMES[truth], NAMES[candidate % 3], ids, slices={"all": row >= 0}),
-        Results(NAMES[truth], NAMES[released % 3], ids),
+        answered(NAMES[truth], NAMES[candidate % 3], ids, slices={"all": row >= 0}),
+        answered(NAMES[truth], NAMES[released % 3], ids),
     )
 
 
-def _check(name: str, candidate: Results, released: Results | None, limits: PromotionParams = LIMITS) -> Check:
+def _check(name: str, candidate: Results, released: Results | None, limits: Rules = RULES) -> Check:
     (check,) = (check for check in decide(candidate, released, limits).checks if check.name == name)
     return check
 
 
-def _alone(limits: PromotionParams, **known: Any) -> dict[str, Check]:
+def _alone(limits: Rules, **known: Any) -> dict[str, Check]:
     """The checks of a candidate that has such quality and profile, as a first release."""
     candidate = dataclasses.replace(_models(100, lost=0, won=0)[0], **known)
     return {check.name: check for check in decide(candidate, None, limits).checks}
@@ -100,7 +105,7 @@ def test_a_candidate_worse_on_one_slice_alone_fails_and_the_slice_is_named() -> 
     candidate, released = _models(3000, lost=30, won=30)
     row = np.arange(3000)
     slices = {"length: short": row < 200, "length: long": row >= 200, "source: rare": row < 12}
-    decision = decide(dataclasses.replace(candidate, slices=slices), released, LIMITS)
+    decision = decide(dataclasses.replace(candidate, slices=slices), released, RULES)
     assert decision.outcome == "fail"
     assert decision.checks[0].outcome == "pass"
     assert decision.checks[1] == Check(
@@ -115,7 +120,7 @@ def test_a_slice_that_lost_by_chance_does_not_stop_the_candidate() -> None:
     candidate, released = _models(3000, lost=4, won=4)
     # Four right to wrong, none the other way: p = 1/16, though the slice lost ten points.
     slices = {"length: short": np.arange(3000) < 40}
-    decision = decide(dataclasses.replace(candidate, slices=slices), released, LIMITS)
+    decision = decide(dataclasses.replace(candidate, slices=slices), released, RULES)
     assert decision.outcome == "pass"
     assert decision.checks[1].outcome == "cannot tell"
     assert "lowest: length: short (40 rows): accuracy 100.0% -> 90.0%, -10.0 points" in decision.checks[1].reason
@@ -152,7 +157,7 @@ def test_slices_of_few_rows_cannot_tell_and_say_which_loss_would_be_seen(number:
     """The equal model is let through; what the check would have missed stands beside it."""
     truth, ids = np.arange(number * rows) % 3, np.arange(number * rows)
     slices = {f"source: {i}": ids // rows == i for i in range(number)}
-    released = Results(NAMES[truth], NAMES[truth], ids)
+    released = answered(NAMES[truth], NAMES[truth], ids)
     same = dataclasses.replace(released, slices=slices)
     decision = decide(same, released, _limits(margin=0.1))
     assert decision.outcome == "pass"
@@ -162,7 +167,7 @@ def test_slices_of_few_rows_cannot_tell_and_say_which_loss_would_be_seen(number:
 
     lost = round(rows * least / 100)
     for losing, outcome in ((lost, "fail"), (lost - 1, "cannot tell")):
-        worse = dataclasses.replace(same, predicted=NAMES[np.where(ids < losing, truth + 1, truth) % 3])
+        worse = answered(NAMES[truth], NAMES[np.where(ids < losing, truth + 1, truth) % 3], ids, slices=slices)
         assert _check("slices", worse, released, _limits(margin=0.1)).outcome == outcome
 
 
@@ -201,7 +206,7 @@ def test_an_unlucky_test_set_that_is_large_enough_is_not_called_too_small() -> N
 def test_a_test_set_with_other_rows_is_inconclusive() -> None:
     candidate, released = _models(300, lost=0, won=0)
     elsewhere = dataclasses.replace(released, row_ids=np.char.add("other ", released.row_ids))
-    decision = decide(candidate, elsewhere, LIMITS)
+    decision = decide(candidate, elsewhere, RULES)
     assert decision.outcome == "inconclusive"
     assert decision.checks == (
         Check(
@@ -214,14 +219,14 @@ def test_a_test_set_with_other_rows_is_inconclusive() -> None:
 
 def test_a_model_without_predictions_is_inconclusive() -> None:
     candidate, released = _models(300, lost=0, won=0)
-    empty = Results(np.array([]), np.array([]), np.array([]))
-    assert decide(candidate, empty, LIMITS).outcome == decide(empty, released, LIMITS).outcome == "inconclusive"
+    empty = Results()
+    assert decide(candidate, empty, RULES).outcome == decide(empty, released, RULES).outcome == "inconclusive"
 
 
 def test_rows_are_paired_by_id_and_only_those_in_common_count() -> None:
     candidate, released = _models(2500, lost=60, won=60)
     order = np.random.default_rng(0).permutation(2500)[:2300]
-    some = Results(released.labels[order], released.predicted[order], released.row_ids[order])
+    some = released.of_rows(order)
     check = _check("quality", candidate, some)
     assert check.outcome == "pass"
     assert "2,300 rows of 2,500, the others are new" in check.reason
@@ -229,9 +234,9 @@ def test_rows_are_paired_by_id_and_only_those_in_common_count() -> None:
 
 def test_rows_with_another_true_label_are_inconclusive() -> None:
     candidate, released = _models(300, lost=0, won=0)
-    labels = released.labels.copy()
-    labels[:2] = "fox"
-    check = _check("quality", candidate, dataclasses.replace(released, labels=labels))
+    truths = released.truths.copy()
+    truths[:2] = "fox"
+    check = _check("quality", candidate, dataclasses.replace(released, truths=truths))
     assert check.outcome == "inconclusive"
     assert check.reason.startswith("2 of 300 test rows have another true label than before.")
 
@@ -239,8 +244,8 @@ def test_rows_with_another_true_label_are_inconclusive() -> None:
 @MEASURES
 def test_answers_that_the_released_model_did_not_know_are_judged(measure: str) -> None:
     candidate, released = _models(2000, lost=0, won=0)
-    predicted = np.where(np.arange(2000) < 100, "fox", candidate.predicted)
-    worse = dataclasses.replace(candidate, predicted=predicted)
+    answers = np.where(np.arange(2000) < 100, "fox", candidate.answers)
+    worse = answered(candidate.truths, answers, candidate.row_ids)
     assert decide(worse, released, _limits(measure=measure)).outcome == "fail"
 
 
@@ -289,9 +294,9 @@ def test_answers_that_turn_with_the_identity_words(rows: int, rate: float | None
 
 
 def _groups(**rates: tuple[int, float]) -> dict[str, Check]:
-    of = {name: {"rows": rows, "accuracy": accuracy} for name, (rows, accuracy) in rates.items()}
+    of = {name: {"rows": rows, "score": score} for name, (rows, score) in rates.items()}
     swaps = {"rows": 0, "flip_rate": None}
-    fairness = {"identity_swaps": swaps, **({"groups": {"rates": of, "accuracy_gap": 0.12}} if of else {})}
+    fairness = {"identity_swaps": swaps, **({"groups": {"rates": of, "score_gap": 0.12}} if of else {})}
     return _alone(_limits(max_group_gap=0.1), quality={"fairness": fairness})
 
 
@@ -322,7 +327,7 @@ def test_a_group_of_few_rows_is_not_judged_and_stops_nothing() -> None:
     ],
 )
 def test_a_limit_holds_to_its_value_and_null_is_no_limit(limit: str, name: str, known: dict) -> None:
-    top = 1.0 if limit == "max_ece" else 2.4
+    top: Any = 1.0 if limit == "max_ece" else 2.4
     assert _alone(_limits(**{limit: top}), **known)[name].outcome == "fail"
     assert name not in _alone(_limits(), **known)
     exact = {section: dict.fromkeys(values, top) for section, values in known.items()}
@@ -354,7 +359,7 @@ def _pass_rate(measure: str, *, loss: float, times: int = 300, rows: int = 2000,
         released = np.where(kind < 2, truth, truth + shift)
         candidate = np.where((kind == 0) | (kind == 2), truth, truth + draw.integers(1, 3, size=rows))
         ids = np.arange(rows)
-        new, old = (Results(NAMES[truth], NAMES[answers % 3], ids) for answers in (candidate, released))
+        new, old = (answered(NAMES[truth], NAMES[answers % 3], ids) for answers in (candidate, released))
         passed += _check("quality", new, old, limits).outcome == "pass"
     return passed / times
 
@@ -371,11 +376,12 @@ def test_a_candidate_that_loses_just_the_margin_passes_no_more_often_than_the_co
     assert _pass_rate("accuracy", loss=0.02, times=1000) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
-def _tracked() -> tuple[Results, PromotionParams]:
+def _tracked() -> tuple[Results, Rules]:
     """The released model as metrics/ has it: rows whose labels and answers give just those figures."""
-    limits = load_params(REPOSITORY / "params.yaml").promotion
+    limits = rules_of(load_params(REPOSITORY / "params.yaml"))
     quality, profile = (
-        json.loads((REPOSITORY / f"metrics/{kind}/{limits.model}.json").read_text()) for kind in ("quality", "profile")
+        json.loads((REPOSITORY / f"metrics/{kind}/{limits.limits.model}.json").read_text())
+        for kind in ("quality", "profile")
     )
     truth: list[str] = []
     wrong: list[str] = []
@@ -387,14 +393,12 @@ def _tracked() -> tuple[Results, PromotionParams]:
         taken += [name] * (round(right / of["precision"]) - right if right else 0)
     taken = taken[len(taken) // 2 :] + taken[: len(taken) // 2]  # so that no label is given to its own rows
     ids = np.arange(len(truth) + len(wrong))
-    results = Results(
-        np.array(truth + wrong), np.array(truth + taken), ids,
+    results = answered(
+        truth + wrong, truth + taken, ids,
         slices={f"length: {part}": ids % 3 == i for i, part in enumerate(("short", "middle", "long"))},
         quality=quality, profile=profile,
     )  # fmt: skip
-    assert measured(results.labels, results.predicted, measure="macro_f1") == pytest.approx(
-        quality["macro_f1"], abs=1e-4
-    )
+    assert _macro_f1(results.truths, results.answers) == pytest.approx(quality["macro_f1"], abs=1e-4)
     return results, limits
 
 
@@ -404,7 +408,7 @@ def test_the_tracked_metrics_pass_the_tracked_gate_as_new_as_base_and_as_anchor(
     answers."""
     results, limits = _tracked()
     swaps = results.quality["fairness"]["identity_swaps"]
-    if swaps["rows"] < limits.min_slice_rows:
+    if swaps["rows"] < limits.limits.min_slice_rows:
         swaps["flip_rate"] = flip_rate
     decision = decide(results, results, limits, Anchor("v1.0.0", results))
     assert decision.outcome == "pass", decision
@@ -426,8 +430,8 @@ def test_nights_that_each_pass_do_not_add_up(measure: str) -> None:
     first = released = _models(rows, lost=0, won=0)[1]
     for night in range(1, 6):
         lost = np.arange(rows) < 40 * night
-        predicted = np.where(lost, NAMES[(np.arange(rows) + 1) % 3], first.predicted)
-        candidate = dataclasses.replace(first, predicted=predicted)
+        answers = np.where(lost, NAMES[(np.arange(rows) + 1) % 3], first.answers)
+        candidate = answered(first.truths, answers, first.row_ids)
         alone = decide(candidate, released, limits)
         assert alone.outcome == "pass", alone
         outcomes.append(decide(candidate, released, limits, Anchor("v1.0.0", first)).outcome)
@@ -440,11 +444,9 @@ def test_the_anchor_is_compared_on_the_rows_that_it_answered_where_they_are_half
     shares = {"accuracy": 0.9, "intervals": {"accuracy": {"low": 0.889, "high": 0.911}}}
     candidate, first = (dataclasses.replace(results, quality=shares) for results in (candidate, first))
     for rows, told in ((1000, "1,000 rows of 2,000, the others are new"), (999, "each: few test rows are the same")):
-        some = dataclasses.replace(
-            first, labels=first.labels[:rows], predicted=first.predicted[:rows], row_ids=first.row_ids[:rows]
-        )
+        some = first.of_rows(np.arange(rows))
         (check,) = (
-            check for check in decide(candidate, first, LIMITS, Anchor("v1.2.0", some)).checks if check.name == "anchor"
+            check for check in decide(candidate, first, RULES, Anchor("v1.2.0", some)).checks if check.name == "anchor"
         )
         assert check.outcome == "pass", check
         assert check.reason.startswith("since v1.2.0, accuracy ")
@@ -470,8 +472,8 @@ def test_an_anchor_of_other_rows(before: float | None, half: float | None, outco
         return {"accuracy": value, "intervals": ends}
 
     candidate, released = _models(2000, lost=0, won=0)
-    gone = Results(np.array([]), np.array([]), np.array([]), quality=quality(before))
-    decision = decide(dataclasses.replace(candidate, quality=quality(0.90)), released, LIMITS, Anchor("v1.0.0", gone))
+    gone = Results(quality=quality(before))
+    decision = decide(dataclasses.replace(candidate, quality=quality(0.90)), released, RULES, Anchor("v1.0.0", gone))
     check = decision.checks[-1]
     assert (check.name, check.outcome) == ("anchor", outcome), check
     assert told in check.reason
@@ -480,12 +482,22 @@ def test_an_anchor_of_other_rows(before: float | None, half: float | None, outco
 
 def test_an_anchor_that_is_not_known_stops_and_says_why() -> None:
     models = _models(2000, lost=0, won=0)
-    decision = decide(*models, LIMITS, Anchor("v9.0.0", None, "v9.0.0 was never released."))
+    decision = decide(*models, RULES, Anchor("v9.0.0", None, "v9.0.0 was never released."))
     assert decision.checks[-1] == Check("anchor", "inconclusive", "v9.0.0 was never released.")
     assert decision.outcome == "inconclusive"
 
 
 RARE, COMMON = 10, 10  # labels
+MACRO_F1 = TASK.measure("macro_f1")
+
+
+def _counted(truths: np.ndarray, answers: np.ndarray) -> Counted:
+    rows = np.arange(len(truths)).astype(str).tolist()
+    return counted(TASK, MACRO_F1, truths.astype(str).tolist(), answers.astype(str).tolist(), rows)
+
+
+def _macro_f1(truths: np.ndarray, answers: np.ndarray) -> float:
+    return measured(_counted(truths, answers), MACRO_F1)
 
 
 def _with_rare_labels(
@@ -509,7 +521,10 @@ def _shown(rows: int, more_lost: np.ndarray, *, rare_rows: float, times: int) ->
     draw, passed = np.random.default_rng(0), 0
     for _ in range(times):
         models = _with_rare_labels(draw, rows, more_lost, rare_share=rare_rows / rows)
-        passed += difference_interval(*models, measure="macro_f1", confidence=0.9, resamples=100, seed=0).low > -0.02
+        truth, *sides = models
+        before, after = (_counted(truth, answers) for answers in sides)
+        found = difference_interval(before, after, MACRO_F1, confidence=0.9, resamples=100, seed=0)
+        passed += found.low > -0.02
     return passed / times
 
 
@@ -521,7 +536,7 @@ def test_a_loss_of_the_margin_with_rare_labels_passes_no_more_often_than_the_con
     macro-F1, or all in the common ones."""
     more_lost = np.repeat([rare, common], [RARE, COMMON])
     truth, before, after = _with_rare_labels(np.random.default_rng(1), 1_000_000, more_lost, rare_share=1.3 / 400)
-    loss = measured(truth, before, measure="macro_f1") - measured(truth, after, measure="macro_f1")
+    loss = _macro_f1(truth, before) - _macro_f1(truth, after)
     assert loss == pytest.approx(0.02, abs=0.0005)
     assert _shown(400, more_lost, rare_rows=1.3, times=200) <= 0.05
 
@@ -532,12 +547,12 @@ def test_an_equal_model_is_shown_to_be_one_where_rare_labels_have_rows_enough() 
 
 def test_rare_labels_are_named_as_what_makes_a_gate_inconclusive() -> None:
     truth = np.array(["a"] * 100 + ["b"] * 110 + ["c"] * 3)
-    same = Results(truth, truth, np.arange(len(truth)))
+    same = answered(truth, truth, np.arange(len(truth)))
     check = _check("quality", same, same, _limits(measure="macro_f1"))
     assert check.outcome == "inconclusive"
     assert check.reason.endswith(
         "Most of the doubt is of 1 label with at most 3 test rows: add rows of them, or set clean.rare_labels, or "
-        "promotion.measure: accuracy."
+        "task.measure: accuracy."
     ), check.reason
     assert _check("quality", same, same).outcome == "pass"
 

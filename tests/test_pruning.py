@@ -32,9 +32,9 @@ from stages.finetune import finetune
 from stages.models.encoder import FAMILY
 from stages.prune import renumbered
 from stages.tasks.text_classification.encoding import ENCODING
-from stages.tasks.text_classification.learning import LEARNING
 from stages.tokenize import tokenize
-from stages.training.rows import TokenRows, TrainingData, first_batches
+from stages.training.batches import first_batches
+from stages.training.rows import TokenRows, TrainingData
 
 ROWS = TokenRows(["a", "b", "c"], np.zeros(3), np.array([0, 5, 8, 10]), np.array([2, 50, 51, 52, 3, 2, 53, 3, 2, 3]))
 
@@ -261,8 +261,8 @@ def test_with_a_cut_tokenizer_texts_are_cut_at_their_end_as_runners_cut_them(
     row = {"row_id": ["v"], "text": ["zebra ship oven"], "label": ["a"], "split": ["validation"]}
     pq.write_table(pa.table(row), paths.clean)
     given = TokenRows(["v"], np.array([0]), np.array([0, 3]), np.array([2, kept[-1], 3]))
-    data = TrainingData(train=given, validation=given, pad_id=0, max_tokens=4)
-    found = renumbered(data, tmp_path / "cut/tokenizer.json", kept, paths, ENCODING, ["a"]).validation[0]["input_ids"]
+    data = TrainingData(train=given, validation=given, space={"labels": ["a"]}, pad_id=0, max_tokens=4)
+    found = renumbered(data, tmp_path / "cut/tokenizer.json", kept, paths, ENCODING).validation[0]["input_ids"]
     fast = PreTrainedTokenizerFast.from_pretrained(tmp_path / "cut")
     assert fast.convert_ids_to_tokens(found.tolist()) == ["[CLS]", "zebra", "ship", "[SEP]"]
 
@@ -272,7 +272,7 @@ def test_units_of_a_kind_at_share_one_stay_and_the_counts_of_the_others_are_told
 ) -> None:
     monkeypatch.setenv("WINNOW_PROGRESS", "1")
     model = build(tiny_models("bert"))
-    batches = first_batches(ROWS, LEARNING.collate, count=2, batch_size=1, pad_id=0)
+    batches = first_batches(ROWS, count=2, batch_size=1, pad_id=0)
     assert [batch["input_ids"].tolist() for batch in batches] == [[[2, 50, 51, 52, 3]], [[2, 53, 3]]]
     counts = cut_layers(
         model, FAMILY.units, {"heads": 0.5, "feed_forward": 1.0}, batches,

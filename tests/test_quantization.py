@@ -56,7 +56,9 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     """A random model with a head so steep that texts get clearly different answers, and norms that are not 1 and 0."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
-    model: Any = FAMILY.build(tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), Head("row", 3))
+    model: Any = FAMILY.build(
+        tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), Head("row", 3)
+    )
     with torch.no_grad():
         model.head.weight.mul_(20)
         for name, weights in model.named_parameters():
@@ -421,7 +423,7 @@ def test_auto_takes_a_backend_that_is_installed_and_the_folder_names_it(
     assert f"auto: {found['backend']} is taken" in caplog.text
     assert "ms a row" in caplog.text
     assert all(figures.keys() == found.keys() - {"candidates"} for figures in found["candidates"].values())
-    assert runners.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).shape == (2, 3)
+    assert runners.open_runner(tmp_path / "int8", threads=1).predict(TEXTS[:2]).values.shape == (2, 3)
 
 
 def test_auto_takes_the_fastest_and_its_files(
@@ -584,8 +586,8 @@ def test_no_texts_get_no_probabilities(runner: Runner) -> None:
 
 def test_a_long_text_is_answered_as_its_beginning(runner: Runner) -> None:
     beginning = "the ship near the old harbour under some slow storm by night "
-    asked = ([beginning + "bread " * 200_000], [beginning * 9])
-    np.testing.assert_array_equal(*(runner.predict(texts).values for texts in asked))
+    long, short = (runner.predict([text]).values for text in (beginning + "bread " * 200_000, beginning * 9))
+    np.testing.assert_array_equal(long, short)
 
 
 def test_no_more_of_a_text_is_tokenized_than_its_tokens_can_need(student: Path) -> None:

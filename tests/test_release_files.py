@@ -18,7 +18,7 @@ FOLDER = "artifacts/models/quantized"
 def sealed(folder: Path, weights: bytes) -> Path:
     folder.mkdir(parents=True)
     (folder / "weights").write_bytes(weights)
-    model_folder.seal(folder, backend="tfidf", task="text_classification", space={"labels": ["a", "b"]})
+    model_folder.seal(folder, backend="linear", task="text_classification", space={"labels": ["a", "b"]})
     return folder
 
 

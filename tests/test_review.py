@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import yaml
 from conftest import REPOSITORY, edit_params, run
-from review_fixtures import example_review
+from review_fixtures import MEASURES, answered, example_review
 from review_project import change, make_review_project, review
 
 from flows.dvc import planning, storage
+from flows.gate.rules import rules_of
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
 from flows.review.evidence import Decision, MetricChange, Results, StageChange, without_texts
@@ -57,7 +58,7 @@ def test_the_five_questions_come_first_and_are_answered(reviewed: Path) -> None:
     assert len(first.splitlines()) < 20
     assert "`evaluate.resamples` `1000` → `500`" in first
     assert re.search(r"macro-F1 9\d\.\d% → 8\d\.\d% \(-\d\.\d points\)", first)
-    assert re.search(r"\| Is that real\? \| yes; .* 0 became right, \d\d wrong", first)
+    assert re.search(r"\| Is that real\? \| yes; .* 0 became better, \d\d worse", first)
     assert "latency p50 2 ms → 2 ms" in first
     assert "❌ fail" in first
     for stage in ("`clean`", "`evaluate@quantized`"):
@@ -77,10 +78,10 @@ def test_every_number_is_that_of_the_files_of_both_revisions(reviewed: Path) -> 
     flips = [flip for flip in found.flips if flip.model == "quantized"]
     lost = round((before["accuracy"] - after["accuracy"]) * 600)
     pair = next(pair for pair in found.paired if pair.model == "quantized")
-    assert pair.right_to_wrong - pair.wrong_to_right == lost == sum(flip.kind == "right to wrong" for flip in flips)
+    assert pair.worse - pair.better == lost == sum(flip.kind == "worse" for flip in flips)
     assert (flips[0].sure_before, flips[0].sure_after) == (0.8, 0.8)
-    assert sum(label.after - label.before for label in found.labels) == -lost
-    assert flips[0].text.startswith(f"text {flips[0].row_id} about {flips[0].label}")
+    assert sum(group.after - group.before for group in found.groups) == -lost
+    assert flips[0].text.startswith(f"text {flips[0].row_id} about {flips[0].truth}")
     assert found.base.subject == "first results"
     assert found.head.name == "worse"
     assert found.notes == ()
@@ -106,7 +107,7 @@ def test_a_fresh_clone_gets_what_it_needs_from_the_remote_and_make_review_says_i
     (clone / ".venv").mkdir()
     (clone / ".venv/bin").symlink_to(Path(sys.executable).parent)
     done = run(clone, "make", "-o", ".venv/.ready", "review", BASE="origin/main")
-    assert "right to wrong" in done.stdout
+    assert " worse, " in done.stdout
     assert "- Note:" not in done.stdout
     assert (clone / "artifacts/review/review.html").stat().st_size > 100_000
     assert (clone / "artifacts/review/review.md").read_text() in done.stdout
@@ -157,7 +158,7 @@ def test_other_test_rows_and_labels_are_said_and_the_review_still_comes_out(proj
     assert verdicts["latency_p50_ms"] == "other machine"
     assert verdicts["size_mb"] == "unchanged"
     assert {verdicts[name] for name in ("accuracy", "macro_f1", "log_loss", "brier", "ece")} == {"not comparable"}
-    assert found.labels == ()
+    assert found.groups == ()
     first = as_markdown(found).partition("<details>")[0]
     assert re.search(r"quantized: not comparable: macro-F1 \d\d\.\d% before, \d\d\.\d% now", first)
     assert re.search(r"Is that real\? \| not comparable: other labels, 3 before and 3 now, 2 in both", first)
@@ -224,7 +225,7 @@ def test_what_cannot_be_had_is_one_note_and_nothing_is_asked_where_there_is_no_r
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(project / ".dvc/cache")
-    shutil.rmtree(project / "artifacts/reliability")
+    shutil.rmtree(project / "artifacts/tables")
     asked: list[str] = []
     get = storage.get
     monkeypatch.setattr(
@@ -232,7 +233,7 @@ def test_what_cannot_be_had_is_one_note_and_nothing_is_asked_where_there_is_no_r
     )
     run(project, "dvc", "remote", "modify", "store", "url", str(project / "nowhere"))
     found = gather(project, "main")
-    assert asked == ["artifacts/predictions/quantized.parquet", "artifacts/reliability/baseline.csv"]  # one a revision
+    assert asked == ["artifacts/predictions/quantized.parquet", "artifacts/tables/baseline"]  # one a revision
     run(project, "dvc", "remote", "remove", "store")
     found = gather(project, "main")
     assert len(asked) == 2
@@ -242,7 +243,7 @@ def test_what_cannot_be_had_is_one_note_and_nothing_is_asked_where_there_is_no_r
         "the working tree",
     ]
     assert all("no DVC remote" in note for note in notes)
-    assert re.match(r"artifacts/predictions/quantized.parquet, artifacts/reliability/.* and \d more of ", notes[0])
+    assert re.match(r"artifacts/predictions/quantized.parquet, artifacts/tables/.* and \d more of ", notes[0])
 
 
 def test_an_unknown_revision_is_a_line(reviewed: Path) -> None:
@@ -256,12 +257,21 @@ def test_an_unknown_revision_is_a_line(reviewed: Path) -> None:
 # the pure parts
 
 
-def results(labels: list[str], predicted: list[str], names: tuple[str, ...] = ("a", "b"), **more: Any) -> Results:
-    probabilities = np.array([[0.8 if name == answer else 0.2 for name in names] for answer in predicted])
-    return Results(
-        np.array(labels), np.array(predicted), np.array([str(i) for i in range(len(labels))]),
-        names=names, probabilities=probabilities, **more,
-    )  # fmt: skip
+PARAMS = load_params(REPOSITORY / "params.yaml")
+RULES = rules_of(PARAMS)
+
+
+def results(truths: list[str], answers: list[str], names: tuple[str, ...] = ("a", "b"), **more: Any) -> Results:
+    """A classifier that is 80% sure of each answer."""
+    own = {f"p_{name}": np.array([0.8 if name == answer else 0.2 for answer in answers]) for name in names}
+    right = np.array(truths) == np.array(answers)
+    own |= {"log_loss": np.where(right, 0.22, 1.61), "brier": np.where(right, 0.08, 1.28)}
+    return answered(truths, answers, own=own, confidence_N=np.full(len(truths), 0.8), **more)
+
+
+def compared(old: Results, new: Results, notes: list[str] | None = None) -> dict[str, MetricChange]:
+    found = changes.metrics("teacher", old, new, RULES, PARAMS.evaluate, [] if notes is None else notes)
+    return {change.metric: change for change in found}
 
 
 def test_differences_of_another_test_set_get_the_interval_of_two_samples() -> None:
@@ -272,8 +282,7 @@ def test_differences_of_another_test_set_get_the_interval_of_two_samples() -> No
         ["a", "b", "a"],
         quality={"accuracy": 0.9, "intervals": {"accuracy": {"low": 0.85, "high": 0.93}}},
     )
-    settings = load_params(REPOSITORY / "params.yaml").evaluate
-    change = next(c for c in changes.metrics("teacher", old, new, settings, []) if c.metric == "accuracy")
+    change = compared(old, new)["accuracy"]
     assert change.low == pytest.approx(0.1 - np.hypot(0.05, 0.1))
     assert change.high == pytest.approx(0.1 + np.hypot(0.03, 0.1))
 
@@ -287,57 +296,49 @@ def test_differences_of_another_test_set_get_the_interval_of_two_samples() -> No
     ],
 )
 def test_two_data_sets_or_label_sets_are_never_better_or_worse(new: tuple[str, ...], why: str) -> None:
-    settings = load_params(REPOSITORY / "params.yaml").evaluate
     ends = {"accuracy": {"low": 0.5, "high": 0.6}, "macro_f1": {"low": 0.5, "high": 0.6}}
     old = results(["a", "b"], ["a", "a"], quality={"accuracy": 0.564, "macro_f1": 0.564, "intervals": ends})
     sure = {"accuracy": {"low": 0.9, "high": 0.91}, "macro_f1": {"low": 0.9, "high": 0.91}}
     other = results([*new], [*new], new, quality={"accuracy": 0.902, "macro_f1": 0.902, "intervals": sure})
     other = dataclasses.replace(other, row_ids=np.array([f"other {name}" for name in new]))
     notes: list[str] = []
-    found = {c.metric: c for c in changes.metrics("teacher", old, other, settings, notes)}
+    found = compared(old, other, notes)
     assert (found["macro_f1"].verdict, found["macro_f1"].why) == ("not comparable", why)
     assert (found["macro_f1"].before, found["macro_f1"].after, found["macro_f1"].difference) == (0.564, 0.902, None)
     assert notes == [f"teacher: its quality before and now cannot be compared: {why}."]
 
 
 def test_without_predictions_figures_are_compared_only_where_the_data_is_the_same() -> None:
-    nothing = np.array([])
-    sides = [
-        Results(nothing, nothing, nothing, quality={"per_label": {"a": {}}, "accuracy": score}) for score in (0.5, 0.9)
-    ]
-    assert changes.apart(*sides, same_data=True) == ""
-    assert "not known" in changes.apart(*sides, same_data=False)
-    other = dataclasses.replace(sides[1], quality={"per_label": {"z": {}}})
-    assert changes.apart(sides[0], other, same_data=True).startswith("other labels")
+    one, two = (Results(quality={"per_label": {"a": {}}, "accuracy": score}) for score in (0.5, 0.9))
+    assert changes.apart(one, two, MEASURES, same_data=True) == ""
+    assert "not known" in changes.apart(one, two, MEASURES, same_data=False)
+    other = dataclasses.replace(two, quality={"per_label": {"z": {}}})
+    assert changes.apart(one, other, MEASURES, same_data=True).startswith("other labels")
+    entities = dataclasses.replace(two, task="token_classification")
+    told = "another task, text_classification before and token_classification now"
+    assert changes.apart(one, entities, MEASURES, same_data=True) == told
 
 
 def test_a_label_is_worse_only_where_chance_does_not_explain_it() -> None:
     truth = ["a"] * 20 + ["b"] * 20
     old = results(truth, truth)
     new = results(truth, ["b"] * 15 + ["a"] * 5 + ["b"] * 18 + ["a"] * 2)
-    first, second = changes.by_label("quantized", old, new, 0.95)
-    assert (first.label, first.rows, first.before, first.after, first.verdict) == ("a", 20, 20, 5, "worse")
-    assert (second.label, second.before, second.after, second.verdict) == ("b", 20, 18, "no clear change")
+    first, second = changes.by_group("quantized", old, new, MEASURES, 0.95)
+    assert (first.group, first.rows, first.before, first.after, first.verdict) == ("a", 20, 20, 5, "worse")
+    assert (second.group, second.before, second.after, second.verdict) == ("b", 20, 18, "no clear change")
 
 
 def test_losses_of_the_same_rows_get_a_paired_interval() -> None:
     draw = np.random.default_rng(0)
     truth = draw.choice(["a", "b"], 400).tolist()
     old = [label if draw.random() < 0.6 else "a" for label in truth]
-    settings = load_params(REPOSITORY / "params.yaml").evaluate
     known = {"log_loss": 1.0, "brier": 0.5, "ece": 0.2}
-    found = {
-        c.metric: c
-        for c in changes.metrics(
-            "teacher",
-            results(truth, old, quality=known),
-            results(truth, truth, quality=known | {"brier": 0.08, "log_loss": 0.2}),
-            settings,
-            [],
-        )
-    }
+    found = compared(
+        results(truth, old, quality=known), results(truth, truth, quality=known | {"brier": 0.08, "log_loss": 0.2})
+    )
     assert found["brier"].high < 0
     assert found["log_loss"].verdict == "better"
+    assert found["ece"].confidence == 0.95
 
 
 def test_a_stage_that_dvc_yaml_has_no_more_neither_would_run_nor_made_what_another_makes_now(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pytest
 from conftest import REPOSITORY
 
 from stages import quantize
+from stages.core.contracts import Outputs, Runner
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.reading.clean_rows import read_split, texts_of
@@ -39,14 +39,12 @@ def test_a_split_has_its_own_rows_alone(paths: Paths, split: str) -> None:
 def test_ranges_are_learned_from_training_rows_and_judged_on_validation_rows(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Exact:
-        def predict(self, texts: Any) -> np.ndarray:
-            return np.tile([0.75, 0.25], (len(texts), 1))
-
-    monkeypatch.setattr(quantize, "open_runner", lambda *_, **__: Exact())
+    exact = Runner("any", {"labels": ["a", "b"]}, lambda texts: Outputs(np.tile([0.75, 0.25], (len(texts), 1))))
+    monkeypatch.setattr(quantize, "open_runner", lambda *_, **__: exact)
     params = load_params(REPOSITORY / "params.yaml")
     params = params.model_copy(update={"quantize": params.quantize.model_copy(update={"calibration_rows": 3})})
     validation = texts_of(read_split(paths.clean, "validation"))
-    rows = quantize._rows(ANSWERS, params, paths, validation, [0] * 5)
+    rows, truths = quantize._rows(ANSWERS, params, paths)
     assert list(rows.calibration) == ["train 0", "train 2", "train 4"], "from all over them"
     assert list(rows.validation) == list(validation)
+    assert truths == read_split(paths.clean, "validation")["label"].to_pylist()

@@ -104,9 +104,10 @@ def a_record(root: Path, **changes: Any) -> dict[str, Any]:
     quality = [{"rows": 900, **dict.fromkeys(both, value), "intervals": ends} for value in (0.5, 0.54)]
     worse = [one | dict.fromkeys(both, 0.4) for one in quality]
     alike, apart = ([{name: around(d) for name in both}] * 2 for d in (0.001, -0.12))
-    judged = {"accuracy": 0.45, "macro_f1": 0.4, "low": 0.3, "high": 0.6, "against_teacher": around(0.0)}
+    of_one = {"value": 0.45, "low": 0.3, "high": 0.6}
+    judged = {**dict.fromkeys(both, of_one), "against_teacher": dict.fromkeys(both, around(0.0))}
     of_rows = {"rows": 40, "models": dict.fromkeys(MODELS, judged)}
-    aside = {"labels": ["a", "b"], "held_out": of_rows, "test_rows_of_these_labels": {**of_rows, "rows": 60}}
+    aside = {"classes": ["a", "b"], "held_out": of_rows, "test_rows_of_these_classes": {**of_rows, "rows": 60}}
     record = {
         "of": seed_record.fingerprint(root), "commit": "abcdef1234", "date": "2026-11-28", "processor": "a processor",
         "seeds": [20, 21], "rows": 900, "confidence": 0.95,
@@ -140,7 +141,9 @@ def test_the_table_has_means_spreads_and_an_interval_and_no_ratio_where_no_diffe
     assert (
         "Of 40 rows set aside, which no choice has seen (2 of the labels), the quantized model has 45.0% right" in shown
     )
+    assert "45.0% right (one run: 30.0% to 60.0%), and " in shown
     assert "of the 60 test rows with these labels 45.0%" in shown
+    assert "from the teacher there is +0.0 points of accuracy (-1.0 to +1.0)" in shown
 
 
 def test_a_record_of_something_else_is_not_mixed_in_and_the_table_says_so(tmp_path: Path) -> None:

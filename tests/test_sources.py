@@ -46,20 +46,19 @@ def bare():
 '''
 
 
-def test_docstrings_carry_their_qualified_names_and_repeats_a_counter() -> None:
-    assert {origin: libraries.paragraphs(text) for origin, text in libraries.docstrings(SOURCE, "lib/core.py")} == {
-        "lib/core.py": ["About widgets.", "More of it."],
-        "lib/core.py:Frame": ["A frame\nof widgets."],
-        "lib/core.py:Frame.head": ["The first rows."],
-        "lib/core.py:Frame.head.inner": ["Deep inside."],
-        "lib/core.py:Frame.head#2": ["The first rows, otherwise."],
+def test_first_paragraphs_carry_their_qualified_names_and_repeats_a_counter() -> None:
+    assert {origin: libraries.paragraphs(text)[0] for origin, text in libraries.docstrings(SOURCE, "lib/core.py")} == {
+        "lib/core.py": "About widgets.",
+        "lib/core.py:Frame": "A frame\nof widgets.",
+        "lib/core.py:Frame.head": "The first rows.",
+        "lib/core.py:Frame.head.inner": "Deep inside.",
+        "lib/core.py:Frame.head#2": "The first rows, otherwise.",
     }
 
 
 def test_a_row_is_the_first_paragraph_of_a_docstring_with_its_librarys_names_masked() -> None:
-    rows = docstrings.first_paragraphs(
-        SOURCE, "widgets/core.py", Library("widgets", 9, 1, 99, 0, docstrings.first_paragraphs)
-    )
+    library = Library("widgets", 9, 1, 99, 0, docstrings.first_paragraphs)
+    rows = docstrings.first_paragraphs(SOURCE, "widgets/core.py", library)
     assert {row.origin: row.text for row in rows}["widgets/core.py"] == "About LIBRARY."
     assert {(row.label, row.group) for row in rows} == {("widgets", "widgets/core.py")}
     assert len(rows) == 5
@@ -80,14 +79,14 @@ def test_a_librarys_own_names_are_masked(library: str, text: str, masked: str) -
 
 
 def test_rows_are_the_same_for_any_number_of_processes_and_hang_on_the_seed() -> None:
-    drawn = [Library(name, 40, 30, 2000, 20, docstrings.first_paragraphs) for name in ("dulwich", "redis")]
-    one, two = (list(libraries.read_all(drawn, workers)) for workers in (1, 2))
+    some = [Library(name, 40, 30, 2000, 20, docstrings.first_paragraphs) for name in ("dulwich", "redis")]
+    one, two = (list(libraries.read_all(some, workers)) for workers in (1, 2))
     assert one == two
     assert [row.label for row in one] == ["dulwich"] * 40 + ["redis"] * 40
     assert [row.origin for row in one[:40]] == sorted(row.origin for row in one[:40])
     assert all(len(row.text or "") >= 30 and "redis" not in (row.text or "").lower() for row in one[40:])
     assert len({str(row.origin).split(":")[0] for row in one[:40]}) == 40  # dulwich has files enough for one row each
-    assert libraries.draw(Library("redis", 40, 30, 2000, 21, docstrings.first_paragraphs)).rows != one[40:]
+    assert libraries.draw(some[1]._replace(seed=21)).rows != one[40:]
 
 
 def test_files_that_one_pythons_wheel_lacks_give_no_rows_on_any(
@@ -145,8 +144,8 @@ def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: 
         RawRow("bark", "dog", "train:3", "train"),
         RawRow("meow", "cat", "test:1", "test"),
     ]
-    with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.text_column\)\. Found: text, label"):
-        list(hub.read(settings(folder, text_column="words"), 0))
+    with pytest.raises(ValueError, match=r"no column 'words' \(ingest\.columns\.text\)\. Found: text, label"):
+        list(hub.read(settings(folder, columns={"text": "words"}), 0))
     called = SplitNames(train="test", validation="dev", test="train", transfer=None, held_out=None)
     assert [(row.origin, row.split) for row in hub.read(settings(folder, splits=called), 0)] == [
         ("test:1", "train"), ("train:1", "test"), ("train:2", "test"), ("train:3", "test"),
@@ -238,6 +237,23 @@ def test_a_dataset_of_the_hub_may_name_its_own_files_alone(file: str) -> None:
     hub._check_files({"train": ["hf://datasets/a/b@0/train.csv"]}, "hf://datasets/a/b@", params)
     with pytest.raises(ValueError, match=r"the dataset 'a/b' names the file"):
         hub._check_files({"train": ["hf://datasets/a/b@0/train.csv", file]}, "hf://datasets/a/b@", params)
+
+
+def test_a_datasets_numbers_of_tags_are_their_names_also_in_lists(tmp_path: Path) -> None:
+    import datasets
+
+    from stages.sources import hub
+
+    tags = datasets.List(datasets.ClassLabel(names=["O", "B-person"]))
+    features = datasets.Features(tokens=datasets.List(datasets.Value("string")), tags=tags)
+    rows = datasets.Dataset.from_dict({"tokens": [["Ada", "wrote"]], "tags": [[1, 0]]}, features=features)
+    rows.to_parquet(tmp_path / "train.parquet")
+    params = settings(tmp_path, source="hub", columns={"text": "tokens", "label": "tags"})
+    found = list(hub.read(params, 0, structured=frozenset({"text", "target"})))
+    assert found == [RawRow('["Ada", "wrote"]', '["B-person", "O"]', "train:1")]
+    (refused,) = hub.read(params, 0)
+    assert isinstance(refused, RejectedRow)
+    assert refused.reason == "wrong_type"
 
 
 def test_a_row_of_a_dataset_that_is_too_long_is_rejected_and_counted(tmp_path: Path) -> None:

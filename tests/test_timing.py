@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import REPOSITORY
 
 from flows.gate.promotion import decide
+from flows.gate.rules import rules_of
 from flows.review import changes, timing
 from flows.review.evidence import Results
 from stages.core.params.file import load_params
@@ -69,13 +69,13 @@ def test_other_machines_and_other_threads_are_said() -> None:
 
 
 def of(found: dict[str, Any]) -> Results:
-    nothing = np.array([])
-    return Results(nothing, nothing, nothing, profile=found)
+    return Results(profile=found)
 
 
 def verdicts(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]:
-    settings = load_params(REPOSITORY / "params.yaml").evaluate
-    return {c.metric: c.verdict for c in changes.metrics("teacher", of(before), of(after), settings, [])}
+    params = load_params(REPOSITORY / "params.yaml")
+    found = changes.metrics("teacher", of(before), of(after), rules_of(params), params.evaluate, [])
+    return {c.metric: c.verdict for c in found}
 
 
 def test_the_review_judges_costs_by_that_rule() -> None:
@@ -100,7 +100,7 @@ def test_the_review_judges_costs_by_that_rule() -> None:
     ],
 )  # fmt: skip
 def test_the_gate_judges_the_latency_by_that_rule(found: dict[str, Any], outcome: str, why: str) -> None:
-    limits = load_params(REPOSITORY / "params.yaml").promotion
-    check = next(check for check in decide(of(found), None, limits).checks if check.name == "latency")
+    rules = rules_of(load_params(REPOSITORY / "params.yaml"))
+    check = next(check for check in decide(of(found), None, rules).checks if check.name == "latency")
     assert check.outcome == outcome
     assert why in check.reason

@@ -87,11 +87,11 @@ def test_rows_are_memory_mapped_in_order_with_their_ids(written: Paths) -> None:
     assert [len(ids) for ids in train["input_ids"]] == [5, 4, 6]
     assert train.data.table.schema.field("input_ids").type == pa.list_(pa.int32())
     assert train.column_names == ["row_id", "input_ids", "label"]
-    assert json.loads((written.tokens / "labels.json").read_text()) == {
-        "labels": ["kitchen", "sea"], "max_tokens": 6, "pad_id": 0,
+    assert json.loads((written.tokens / "space.json").read_text()) == {
+        "space": {"labels": ["kitchen", "sea"]}, "max_tokens": 6, "pad_id": 0,
     }  # fmt: skip
     assert sorted(contents(written.tokens)) == [
-        "labels.json",
+        "space.json",
         *(
             f"{split}/{name}"
             for split in ("test", "train", "validation")
@@ -218,6 +218,6 @@ def test_the_tokenizer_is_two_files_that_neither_pad_nor_cut(written: Paths) -> 
 
 def test_a_label_without_training_rows_stops_the_stage(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
     paths = write_clean(tmp_path / "project", [*ROWS, ("x2", "owl", "forest", "test")])
-    with pytest.raises(ValueError, match=r"row x2 has the label 'forest', which no training row has"):
+    with pytest.raises(ValueError, match=r"row x2: no training row has the label 'forest'"):
         tokenize(params(tiny_models("bert")), paths)
     assert not paths.tokens.exists()

@@ -19,7 +19,7 @@ from torch import nn
 
 from stages.core.params.file import load_params
 from stages.core.params.training import FinetuneParams
-from stages.training.losses import kd_loss
+from stages.tasks.shared.distillation import kd_loss
 from stages.training.samplers import length_bucketed_batches, length_sorted_batches
 
 TOLERANCE = 1e-4  # of any one weight, in float32: that of test_engine.py
@@ -31,7 +31,7 @@ def params(**changes: Any) -> FinetuneParams:
         epochs=2, batch_size=16, accumulation_steps=1, encoder_learning_rate=3e-3, head_learning_rate=3e-3,
         weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, max_gradient_norm=1.0,
         freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
-        select_by="macro_f1", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
+        select_by="best", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
         compile=False,
     )  # fmt: skip
     return FinetuneParams(**{**values, **changes})
@@ -70,7 +70,7 @@ def test_sorted_batches_start_with_the_longest() -> None:
 
 def test_kd_loss_is_zero_when_student_equals_teacher() -> None:
     logits = torch.randn(4, 3)
-    assert kd_loss(logits, logits.clone(), temperature=2.0).item() == pytest.approx(0, abs=1e-6)
+    assert kd_loss(logits, logits.clone(), temperature=2.0).tolist() == pytest.approx([0] * 4, abs=1e-6)
 
 
 def test_kd_loss_of_a_hand_computed_pair() -> None:
@@ -79,6 +79,12 @@ def test_kd_loss_of_a_hand_computed_pair() -> None:
     expected = 0.8 * np.log(1.6) + 0.2 * np.log(0.4)
     assert kd_loss(student, teacher, temperature=1.0).item() == pytest.approx(expected, rel=1e-5)
     assert kd_loss(student * 3, teacher * 3, temperature=3.0).item() == pytest.approx(9 * expected, rel=1e-5)
+
+
+def test_kd_loss_is_told_of_each_token_where_each_has_logits() -> None:
+    teacher, student = torch.tensor([[0.8, 0.2], [0.5, 0.5]]).log(), torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
+    found = kd_loss(student[None], teacher[None], temperature=1.0)
+    assert found.tolist() == [pytest.approx([0.8 * np.log(1.6) + 0.2 * np.log(0.4), 0.0], abs=1e-6)]
 
 
 def test_kd_loss_refuses_shapes_that_differ() -> None:
@@ -159,20 +165,21 @@ def test_the_shares_of_all_processes_are_the_rows_of_the_step(batches: int, proc
 
 
 def test_weighted_and_smoothed_losses_of_batches_add_up_to_that_of_all() -> None:
-    from stages.finetune import balanced_weights
     from stages.tasks.text_classification.learning import LEARNING
 
     labels = torch.tensor([0, 0, 0, 1])
     logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
-    weights = balanced_weights(labels.numpy(), 2)
+    assert LEARNING.class_weights is not None
+    weights = torch.tensor(LEARNING.class_weights(labels.numpy(), {"labels": ["a", "b"]}), dtype=torch.float32)
     assert weights.tolist() == pytest.approx([2 / 3, 2.0])
     assert weights[labels].mean().item() == pytest.approx(1.0)
     options = {"label_smoothing": 0.1, "class_weights_C": weights}
     whole = LEARNING.loss(logits, labels, **options)
     parts = [LEARNING.loss(logits[i : i + 1], labels[i : i + 1], **options) for i in range(4)]
-    assert whole.item() == pytest.approx(torch.stack(parts).mean().item())
-    assert LEARNING.loss(logits, labels).item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
-    assert whole.item() != pytest.approx(LEARNING.loss(logits, labels).item())
+    assert whole.tolist() == pytest.approx(torch.cat(parts).tolist())
+    plain = LEARNING.loss(logits, labels)
+    assert plain.mean().item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
+    assert whole.mean().item() != pytest.approx(plain.mean().item())
 
 
 @pytest.mark.parametrize(
@@ -226,7 +233,7 @@ CASES: dict[str, dict[str, Any]] = {
     "longer": {"epochs": 4},
     "patient": {"epochs": 12, "patience": 1, "freeze_embeddings": True},
     "last": {"epochs": 6, "patience": 1, "select_by": "last"},
-    "chosen": {"epochs": 6, "patience": 6, "select_by": "accuracy"},
+    "chosen": {"epochs": 6, "patience": 6, "select_by": "best", "measure": "accuracy"},
     "whole": {"epochs": 1, "batch_size": 96, "dropout": 0.0, "warmup_ratio": 0.0},
     "halves": {"epochs": 1, "batch_size": 48, "dropout": 0.0, "warmup_ratio": 0.0},
     "accumulated": {"epochs": 1, "batch_size": 48, "accumulation_steps": 2, "dropout": 0.0, "warmup_ratio": 0.0},
@@ -258,6 +265,7 @@ import json, sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
+from stages.core.contracts import Head
 from stages.core.files import sha256
 from stages.models.encoder import FAMILY
 from stages.core.params.model import ModelParams
@@ -270,16 +278,18 @@ from stages.core.paths import Paths
 
 root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 
-def learn(name, poison=False, dropout=0.1, **values):
+def learn(name, poison=False, dropout=0.1, measure="macro_f1", **values):
     model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
                         encoder_dropout=0.0, head_dropout=dropout)
     torch.manual_seed(0)
-    built = FAMILY.build(tiny, model, 2)
+    built = FAMILY.build(tiny, model, Head("row", 2))
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
-    loss = lambda logits, batch, rows: LEARNING.loss(logits, batch["labels"]) * (float("nan") if poison else 1.0)
+    spoil = float("nan") if poison else 1.0
+    loss = lambda logits, batch, rows: LEARNING.loss(logits, batch["labels"]).mean() * spoil
     try:
         places = Places(root / "curves" / name, root / "steps" / name, Checkpoints(None))
-        trained, report, _ = train(built, open_training_data(Paths(root)), Learner(FAMILY, LEARNING, loss), places,
+        learner = Learner(FAMILY, LEARNING, loss, measure)
+        trained, report, _ = train(built, open_training_data(Paths(root)), learner, places,
                                    params=FinetuneParams(**values), seed=5)
     except (ValueError, RuntimeError) as error:
         return {"error": str(error)}
@@ -305,8 +315,8 @@ def write_tokens(root: Path) -> None:
         ids = [[2, *row, 3] for row in words]
         rows = {"row_id": [f"{split}-{i}" for i in range(n)], "input_ids": ids, "label": label.tolist()}
         Dataset.from_dict(rows).save_to_disk(str(root / "artifacts/data/tokens" / split))
-    described = {"labels": ["a", "b"], "pad_id": 0, "max_tokens": 16}
-    (root / "artifacts/data/tokens/labels.json").write_text(json.dumps(described))
+    described = {"space": {"labels": ["a", "b"]}, "pad_id": 0, "max_tokens": 16}
+    (root / "artifacts/data/tokens/space.json").write_text(json.dumps(described))
 
 
 @pytest.fixture(scope="module")

@@ -227,7 +227,7 @@ def test_transfer_rows_become_tokens_without_a_label_and_the_teacher_does_not_se
     cached: tuple[Params, Paths],
 ) -> None:
     paths = cached[1]
-    assert read_tokens(paths.tokens / "transfer").labels.tolist() == [-1] * len(MORE)
+    assert read_tokens(paths.tokens / "transfer").targets.tolist() == [-1] * len(MORE)
     assert json.loads(paths.token_report.read_text())["transfer"]["rows"] == len(MORE)
     assert len(open_training_data(paths).train) == TRAIN_ROWS
 

@@ -14,12 +14,16 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 from source_fixtures import project_params, settings
+from tagging_task.data import DATA as TAGGING
 
 from stages.core.files import write_json
 from stages.core.params.file import Params, load_params
 from stages.core.params.validate import ValidateParams
 from stages.core.paths import Paths
 from stages.ingest import ingest
+from stages.reading.kinds import kinds_of
+from stages.tasks import TASKS
+from stages.tasks.text_classification.data import DATA
 from stages.validate import validate
 from stages.validation.profiles import Drift, drift, profile, word_counts
 
@@ -327,7 +331,7 @@ def of_kind(a_share: float, *, rows: int = 100, text: str = "the old ship") -> p
 
 def drifted(folder: Path, before: pd.DataFrame, after: pd.DataFrame, **limits: Any) -> list[str]:
     """What `validate` complains of where `before` is released, a line each."""
-    paths = write(folder, after, after, released=profile(before))
+    paths = write(folder, after, after, released=profile(before, DATA))
     try:
         validate(params(**limits), paths)
     except ValueError as error:
@@ -360,7 +364,7 @@ def test_data_of_another_kind_stops_with_a_line_for_each_that_is_beyond_its_limi
 
 
 def distance(after: pd.DataFrame) -> Drift:
-    return drift(profile(of_kind(0.5)), profile(after), word_counts(after["text"]))
+    return drift(profile(of_kind(0.5), DATA), profile(after, DATA), word_counts(after["text"]))
 
 
 def test_each_distance_is_what_a_hand_finds() -> None:
@@ -378,7 +382,7 @@ def test_each_distance_is_what_a_hand_finds() -> None:
 
 def test_words_are_those_of_any_script_and_the_commonest_are_kept() -> None:
     rows = pd.DataFrame({"text": ["Ünïcode und ünïcode, слово!", "two words"], "label": ["a", "b"]})
-    kind = profile(rows)
+    kind = profile(rows, DATA)
     assert kind["common_words"] == ["two", "und", "words", "ünïcode", "слово"]
     assert kind["common_words_share"] == 1.0
 
@@ -389,3 +393,65 @@ def test_a_spoiled_profile_of_the_release_is_named_with_the_way_out(tmp_path: Pa
     paths.released_data.write_text(content)
     with pytest.raises(ValueError, match=rf"released_data\.json: {said}.*`winnow promote` writes it"):
         validate(params(), paths)
+
+
+# Rows of several labels, or none
+
+PERSON, PLACE, BOTH, NONE = '[[0,3,"person"]]', '[[0,3,"place"]]', '[[0,3,"person"],[4,7,"place"]]', "[]"
+"""Targets of the task `tagging_task` of the tests."""
+
+
+def tagged_rows(targets: list[str]) -> pd.DataFrame:
+    """The good rows, with these targets in turn."""
+    rows = good_rows()
+    return rows.assign(label=[targets[at % len(targets)] for at in range(len(rows))])
+
+
+def tagging(**changes: Any) -> Params:
+    found = params(**changes)
+    return found.model_copy(update={"task": found.task.model_copy(update={"name": "tagging_task"})})
+
+
+@pytest.fixture(autouse=True)
+def tagging_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "tagging_task", "tagging_task")
+
+
+def test_each_row_counts_once_for_each_class_that_it_holds() -> None:
+    twice = '[[0,3,"person"],[4,7,"person"]]'
+    found = kinds_of(pd.Series([BOTH, NONE, None, twice], index=[3, 5, 7, 9]), TAGGING)
+    assert list(found.items()) == [(3, "person"), (3, "place"), (9, "person")]
+
+
+def test_shares_and_look_alikes_are_those_of_classes_where_rows_have_several(tmp_path: Path) -> None:
+    rows = tagged_rows([BOTH, PERSON, NONE])
+    paths = write(tmp_path, rows, rows)
+    validate(tagging(max_label_share=0.7, min_label_share=0.3), paths)
+    assert json.loads(paths.data_profile.read_text())["label_shares"] == {"person": 0.666667, "place": 0.333333}
+    summary = json.loads(paths.validation_report.read_text())
+    assert {"raw_labels", "clean_labels"} <= summary.keys()
+    with pytest.raises(
+        ValueError,
+        match=r"labels: 1 of 2 with less than 0\.4 .*'place' \(0\.333\)\. Add rows of them, or"
+        r" take them out of the targets\. \(validate\.min_label_share\)",
+    ):
+        validate(tagging(min_label_share=0.4), paths)
+
+
+def test_a_class_that_may_not_occur_is_named_with_its_rows_where_rows_have_several(tmp_path: Path) -> None:
+    rows = tagged_rows([PERSON, PERSON.replace("person", "Person"), BOTH])
+    with pytest.raises(ValueError) as refused:
+        validate(
+            tagging(labels=["person", "Person"], warn_only=[], max_look_alike_labels=0), write(tmp_path, rows, rows)
+        )
+    told = str(refused.value)
+    assert 'clean_labels: expect_column_values_to_be_in_set on label: found "place" (in 8 of 32 rows)' in told
+    assert "labels: 1 may be another, allowed 0: 'Person' (8 rows) looks like 'person' (16)" in told
+
+
+def test_a_class_that_more_rows_hold_than_in_the_released_data_is_drift(tmp_path: Path) -> None:
+    released = profile(tagged_rows([PERSON, NONE]), TAGGING)
+    rows = tagged_rows([PERSON, BOTH])
+    moved = r"label_drift: found 0\.5 .*Changed most: 'person' is 50\.0% -> 100\.0% of the rows, 'place' is 0\.0%"
+    with pytest.raises(ValueError, match=moved):  # (0.5 more persons + 0.5 more places) / 2
+        validate(tagging(max_label_share=1), write(tmp_path, rows, rows, released=released))

@@ -25,7 +25,7 @@ from stages.compression.refusals import faults_of_folder, refuse_unprunable
 from stages.compression.width import directions, importance_of_heads, moments, narrowed
 from stages.core.contracts import Units
 from stages.core.params.file import Params, load_params
-from stages.models.encoder import FAMILY, EncoderClassifier
+from stages.models.encoder import FAMILY, EncoderWithHead
 from stages.tasks.text_classification.learning import LEARNING
 from stages.training.distillation import distillation_loss, relation_heads
 from stages.training.vectors import vector_names
@@ -89,7 +89,7 @@ def test_the_importance_of_a_head_is_the_size_of_what_it_makes_of_the_values() -
     assert importance_of_heads(Units((queries, queries, values), output, 2)).tolist() == [pytest.approx(math.sqrt(89))]
 
 
-def of_half_as_many_directions(model: EncoderClassifier) -> EncoderClassifier:
+def of_half_as_many_directions(model: EncoderWithHead) -> EncoderWithHead:
     """Each even dimension is a copy of the odd one behind it; of the four heads the first and the third are silent.
 
     Norms scale all dimensions alike, else what is copied would not be a matter of directions alone.

@@ -20,9 +20,11 @@ from stages.backends.batching import calibration_inputs, open_reader, outputs
 from stages.core import model_folder
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
+from stages.tasks.shared.probabilities import softmax
 from stages.tasks.text_classification.encoding import ENCODING
 from stages.tasks.text_classification.learning import LEARNING
 from stages.tokenize import tokenize
+from stages.tokens.encoded import encoded
 from stages.training.inference import predict_logits, scores_of
 from stages.training.rows import TokenRows, open_training_data, read_tokens, rows_of
 
@@ -42,28 +44,33 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str
     return paths
 
 
+def in_windows(rows: dict[str, list[str]], tokenizer: PreTrainedTokenizerFast, *, stride: int) -> dict[str, Any]:
+    space = {"labels": ["a", "b", "c"]}
+    engine = tokenizer.backend_tokenizer
+    return encoded(rows, task=ENCODING, tokenizer=engine, space=space, max_tokens=5, stride=stride)
+
+
 def test_windows_share_the_stride_and_repeat_row_and_label(tokenizer: PreTrainedTokenizerFast) -> None:
     rows = {"row_id": ["r1", "r2"], "text": ["ship bread tree moss owl bear", "owl"], "label": ["b", "a"]}
-    encoded = ENCODING.encode(rows, tokenizer=tokenizer, labels=["a", "b"], max_tokens=5, stride=1)
-    assert [" ".join(tokenizer.convert_ids_to_tokens(ids)[1:-1]) for ids in encoded["input_ids"]] == [
+    found = in_windows(rows, tokenizer, stride=1)
+    assert [" ".join(tokenizer.convert_ids_to_tokens(ids)[1:-1]) for ids in found["input_ids"]] == [
         "ship bread tree", "tree moss owl", "owl bear", "owl",
     ]  # fmt: skip
-    assert encoded["row_id"] == ["r1", "r1", "r1", "r2"]
-    assert encoded["label"] == [1, 1, 1, 0]
-    assert encoded["full_length"] == [8, 0, 0, 3]
+    assert found["row_id"] == ["r1", "r1", "r1", "r2"]
+    assert found["label"] == [1, 1, 1, 0]
+    assert found["full_length"] == [8, 0, 0, 3]
 
 
 def test_a_text_that_just_fits_is_one_window(tokenizer: PreTrainedTokenizerFast) -> None:
-    rows = {"text": ["ship bread tree"], "label": ["a"]}
-    encoded = ENCODING.encode(rows, tokenizer=tokenizer, labels=["a"], max_tokens=5, stride=2)
-    assert (len(encoded["input_ids"]), encoded["full_length"]) == (1, [5])
+    found = in_windows({"row_id": ["r1"], "text": ["ship bread tree"], "label": ["a"]}, tokenizer, stride=2)
+    assert (len(found["input_ids"]), found["full_length"]) == (1, [5])
 
 
 def test_the_tokens_on_disk_are_windows_with_the_ids_of_their_rows(written: Paths) -> None:
     train = datasets.load_from_disk(str(written.tokens / "train"))
     assert train["row_id"][:] == ["t1", "t2", "t3", "t3"]  # 7 words, 4 a window of which 1 is shared
     assert train["label"][:] == [1, 0, 0, 0]
-    assert json.loads((written.tokens / "labels.json").read_text())["stride"] == 1
+    assert json.loads((written.tokens / "space.json").read_text())["stride"] == 1
 
 
 def test_the_report_counts_rows_of_which_none_is_cut(written: Paths) -> None:
@@ -95,7 +102,7 @@ def test_the_answer_to_a_text_is_the_mean_of_its_windows() -> None:
     logits = np.array([[1, 2], [3, 0], [0, 1], [5, 4]], dtype=np.float32)
     assert rows.by_text(logits).tolist() == [[1.0, 2.0], [1.5, 0.5], [5.0, 4.0]]
     assert rows.by_text(logits).dtype == np.float32
-    assert rows.by_text(rows.labels).tolist() == [0, 1, 0]
+    assert rows.answered(logits)[0] == [0, 1, 0]
 
 
 def test_a_window_counts_by_its_tokens() -> None:
@@ -105,8 +112,8 @@ def test_a_window_counts_by_its_tokens() -> None:
 
 def test_the_mean_over_windows_is_that_over_all_their_tokens(tiny_models: Callable[[str], Path]) -> None:
     model: Any = FAMILY.open(make_student(tiny_models("bert"), tiny_models("bert").parent / "mean-pooled"))
-    rows = rows_of(["a", "a"], np.array([0, 0]), {"input_ids": [[2, 50, 51, 52, 3], [2, 53, 3]]})
-    logits = predict_logits(model, rows, LEARNING.collate, pad_id=0, precision="fp32", title="")
+    rows = rows_of({"row_id": ["a", "a"], "label": [0, 0], "input_ids": [[2, 50, 51, 52, 3], [2, 53, 3]]})
+    logits = predict_logits(model, rows, pad_id=0, precision="fp32", title="")
     with torch.inference_mode():
         tokens = [
             model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
@@ -153,9 +160,8 @@ def test_the_folder_alone_answers_as_training_scored(
     student: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:  # fmt: skip
     columns = {"row_id": list("abcd"), "text": TEXTS, "label": ["a"] * 4}
-    encoded = ENCODING.encode(columns, tokenizer=tokenizer, labels=["a", "b", "c"], max_tokens=5, stride=1)
-    rows = rows_of(encoded["row_id"], np.array(encoded["label"]), encoded)
-    logits = predict_logits(FAMILY.open(student), rows, LEARNING.collate, pad_id=0, precision="fp32", title="")
+    rows = rows_of(in_windows(columns, tokenizer, stride=1))
+    logits = predict_logits(FAMILY.open(student), rows, pad_id=0, precision="fp32", title="")
     assert len(logits) > len(TEXTS)
     found = runners.open_runner(student, threads=1).predict(TEXTS).values
     np.testing.assert_allclose(np.log(found), np.log(softmax(rows.by_text(logits))), atol=1e-3)
@@ -198,9 +204,9 @@ def test_validation_rows_may_have_more_windows_after_the_vocabulary_was_cut(
     (tmp_path / "tokenizer.json").write_text(json.dumps(with_vocabulary(original, kept)))
     text = "squirrel anchor"  # the first is no word of the training rows: s ##q ##u ##i ##r ##r ##e ##l
     paths = write_clean(tmp_path / "project", [("v1", text, "sea", "validation")])
-    found = renumbered(data, tmp_path / "tokenizer.json", kept, paths, ENCODING, ["kitchen", "sea"])
+    found = renumbered(data, tmp_path / "tokenizer.json", kept, paths, ENCODING)
     assert len(data.validation) == 1
     assert found.validation.row_ids == ["v1"] * 3  # 9 tokens, 4 a window of which 1 is shared
-    assert found.validation.labels.tolist() == [1, 1, 1]
+    assert found.validation.targets.tolist() == [1, 1, 1]
     assert found.stride == 1
     assert len(read_tokens(written.tokens / "train")) == len(found.train)

@@ -24,12 +24,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from stages.core.contracts import Head
 from stages.core.params.model import ModelParams
 from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
 from stages.models.encoder import FAMILY
 from stages.tasks.text_classification.learning import LEARNING
 from stages.training import loop
+from stages.training.batches import collate
 from stages.training.checkpoints import Checkpoints
 from stages.training.engine import Engine
 from stages.training.processes import rank, world_size
@@ -61,7 +63,7 @@ def one_run(options: dict[str, Any], out: Path) -> None:
         encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0),
     )  # fmt: skip
     torch.manual_seed(0)
-    built = FAMILY.build(Path(options["model"]), model, options.get("labels", 2))
+    built = FAMILY.build(Path(options["model"]), model, Head("row", options.get("labels", 2)))
     gradients = out / "gradients.safetensors" if options.get("gradients") else None
     if options.get("plain"):
         weights, report = plain(built, data, params, seed=5, gradients=gradients)
@@ -120,12 +122,12 @@ def on_engine(
             logits.register_hook(lambda gradient: gradient * torch.inf)
         if steps == options.get("nan_at"):
             logits = logits * torch.nan
-        return LEARNING.loss(logits, batch["labels"])
+        return LEARNING.loss(logits, batch["labels"]).mean()
 
+    learner = loop.Learner(FAMILY, LEARNING, loss, options.get("measure", "macro_f1"))
     with keeping_gradients(gradients), faults_of_the_engine(options):
         trained, report, speed = loop.train(
-            model, data, loop.Learner(FAMILY, LEARNING, loss), loop.Places(out / "curves", out / "steps.jsonl", kept),
-            params=params, seed=5,
+            model, data, learner, loop.Places(out / "curves", out / "steps.jsonl", kept), params=params, seed=5
         )  # fmt: skip
     if options.get("kill_after"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -139,8 +141,7 @@ class Repeated:
     """Rows so many times over."""
 
     def __init__(self, rows: TokenRows, times: int) -> None:
-        self._rows, self.lengths, self.labels = rows, np.tile(rows.lengths, times), np.tile(rows.labels, times)
-        self.row_ids = rows.row_ids * times
+        self._rows, self.lengths, self.row_ids = rows, np.tile(rows.lengths, times), rows.row_ids * times
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -216,8 +217,8 @@ def plain(
             scale = (done + 1) / (warmup + 1) if done < warmup else (total - done) / max(1, total - warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * scale
-            batch = LEARNING.collate([data.train[row] for row in rows], pad_id=data.pad_id)
-            value = LEARNING.loss(model(batch["input_ids"], batch["attention_mask"]), batch["labels"])
+            batch = collate([data.train[row] for row in rows], pad_id=data.pad_id)
+            value = LEARNING.loss(model(batch["input_ids"], batch["attention_mask"]), batch["labels"]).mean()
             optimizer.zero_grad()
             value.backward()
             if gradients and not done:

@@ -16,7 +16,7 @@ from flows.cli.answers import BATCH, Row
 from flows.running.root import find_root
 from stages.core.contracts import as_text
 from stages.reading.lines import Fault, lines_of
-from stages.reading.storage import ENDINGS, DataFile, local_file, opened
+from stages.reading.storage import TABLES, TAGGED, DataFile, local_file, opened
 
 MAX_CHARS = 10_000_000  # of a line, and of a row of a table outside a project: a file without line ends fills no memory
 
@@ -34,7 +34,12 @@ class Columns(NamedTuple):
 
 def is_table(file: str) -> bool:
     """Whether the file holds a table (csv, tsv, jsonl, parquet; each also with .gz), and not lines of text."""
-    return local_file(Path(file), file).ending in ENDINGS
+    return local_file(Path(file), file).ending in TABLES
+
+
+def is_tagged(file: str) -> bool:
+    """Whether the file holds words with tags, which are for training (also with .gz)."""
+    return local_file(Path(file), file).ending in TAGGED
 
 
 def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:
@@ -77,7 +82,7 @@ def columns_of(text: str | None, text_pair: str | None, *, are_pairs: bool) -> C
 
         ingest = load_params(params).ingest
         encoding, max_chars = ingest.encoding, ingest.max_row_chars
-        usual, usual_pair = ingest.text_column, ingest.text_pair_column
+        usual, usual_pair = ingest.columns.text, ingest.columns.text_pair
         has_params = True
     names = {"--text-column": text or usual}
     if are_pairs:
@@ -118,7 +123,7 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
 
 def _without_params(fault: Fault) -> Fault:
     """The message without the name of the parameter, for use outside a project."""
-    return fault._replace(detail=re.sub(r" \(ingest\.\w+\)", "", fault.detail))
+    return fault._replace(detail=re.sub(r" \(ingest\.[\w.]+\)", "", fault.detail))
 
 
 def _unread(where: str, fault: Fault, *, are_pairs: bool) -> Row:

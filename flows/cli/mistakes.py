@@ -38,6 +38,8 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             plugins.check(table, name, key=key)
         except ValueError as error:
             yield str(error)
+    if params.task.name in TASKS:
+        yield from _of_task(params)
     backend = params.quantize.backend
     yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
@@ -51,12 +53,28 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             f"params.yaml: ingest.splits.transfer is '{params.ingest.splits.transfer}', and clean.unlabelled 'drop', "
             "so all of its rows would be dropped. Set clean.unlabelled: transfer, or ingest.splits.transfer: null."
         )
-    if params.ingest.text_pair_column is not None and params.tokenize.long_texts == "windows":
+    if params.ingest.columns.text_pair is not None and params.tokenize.long_texts == "windows":
         yield (
-            "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts. "
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts. "
             "Allowed for pairs: truncate, which cuts the longer text first."
         )
     yield from _of_path(root, params.ingest)
+
+
+def _of_task(params: Params) -> Iterator[str]:
+    """Mistakes by the task: a measure that it does not have, and values that it cannot be done with."""
+    from stages.core import plugins
+    from stages.tasks import TASKS
+
+    name = params.task.name
+    settings, data = (plugins.part(TASKS, name, part, key="task.name") for part in ("settings", "data"))
+    try:
+        plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
+    except ValueError as error:
+        yield str(error)
+    yield from settings.faults(params)
+    if not data.exclusive:
+        yield from params.clean.faults_without_one_class()
 
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:

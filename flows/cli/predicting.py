@@ -25,8 +25,8 @@ DEFAULT_MODEL = "artifacts/models/quantized"
     "--file", "file", metavar="FILE",
     help="Rows of csv, tsv, jsonl or parquet (also with .gz), or else lines of text; - is the standard input.",
 )  # fmt: skip
-@click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.text_column of params.yaml.")
-@click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.text_pair_column.")
+@click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.columns.text of params.yaml.")
+@click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.columns.text_pair.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with all that the model says of it.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
@@ -42,9 +42,9 @@ def predict(
 ) -> None:
     """Answer each TEXT, or each row of a file.
 
-    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. A classifier
-    answers with a label and its probability, a tagger with its spans. Each
-    run of white space inside a text is printed as one space. A line of text holds a text, or of a pair both with a
+    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. An
+    answer is a label and its probability, or the spans that were found, each with its type. Each run of white space
+    inside a text is printed as one space. A line of text holds a text, or of a pair both with a
     tab between.
 
     A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
@@ -89,10 +89,12 @@ def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: b
 
     if text_pair and not are_pairs:
         raise click.UsageError("The model is of single texts: leave --text-pair-column out.")
+    if asked.is_tagged(file):
+        raise click.UsageError(f"{file} holds words with tags. Allowed: texts, a line each, or a table of them.")
     if asked.is_table(file):
         return asked.rows_of_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs))
     if text or text_pair:
-        endings = ", ".join(asked.ENDINGS)
+        endings = ", ".join(asked.TABLES)
         raise click.UsageError(f"{file} is read as lines of text, which have no columns. A table ends in {endings}.")
     return asked.rows_of_lines(file, are_pairs=are_pairs)
 

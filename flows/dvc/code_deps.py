@@ -28,14 +28,15 @@ from stages.tasks import TASKS
 
 TEACHER, STUDENT = "models/${model.family}.py", "models/${distill.family}.py"
 SOURCE = "sources/${ingest.source}.py"
-DATA, ENCODING, LEARNING, ANSWERS_OF_TASK, MEASURES, SETTINGS = (
-    f"tasks/${{task.name}}/{part}.py" for part in ("data", "encoding", "learning", "answers", "measures", "settings")
+DATA, ENCODING, LEARNING, ANSWERS_OF_TASK, MEASURES, SETTINGS, BASELINE = (
+    f"tasks/${{task.name}}/{part}.py"
+    for part in ("data", "encoding", "learning", "answers", "measures", "settings", "baseline")
 )
 BACKEND = "backends/${quantize.backend}"
 RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", "masks", "stop_words")]
 # The files that run a model, by the model; of `evaluate` they stand beside its name in dvc.yaml, in `foreach`.
 RUN_BY = {
-    "baseline": ["backends/tfidf/runner.py"],
+    "baseline": ["backends/linear/runner.py", BASELINE],
     "teacher": ["backends/pytorch/runner.py", TEACHER],
     "student": ["backends/pytorch/runner.py", STUDENT],
     "pruned": ["backends/pytorch/runner.py", STUDENT],
@@ -53,8 +54,8 @@ LOADED = {
     "validate": [DATA],
     "report": [DATA],
     "tokenize": [ENCODING],
-    "baseline": ["cleaning/stop_words.py"],
-    "finetune": [LEARNING, TEACHER, "cleaning/stop_words.py"],
+    "baseline": [BASELINE, ENCODING, "cleaning/stop_words.py"],
+    "finetune": [LEARNING, SETTINGS, TEACHER, "cleaning/stop_words.py"],
     "cache_logits": [LEARNING, TEACHER],
     "distill": [LEARNING, TEACHER, STUDENT],
     "prune": [ENCODING, LEARNING, STUDENT],
@@ -117,7 +118,8 @@ class Code:
 
     def _named(self, path: Path) -> str:
         """A path as dvc.yaml has it: a task's own files by the parameter that names the task."""
-        return re.sub(r"^stages/tasks/(?!shared/)\w+/", "stages/tasks/${task.name}/", path.relative_to(self.root).as_posix())
+        place = path.relative_to(self.root).as_posix()
+        return re.sub(r"^stages/tasks/(?!shared/)\w+/", "stages/tasks/${task.name}/", place)
 
 
 def imports(path: Path) -> set[str]:
@@ -158,7 +160,7 @@ def code_deps(root: Path) -> dict[str, list[str]]:
 def _of_all_models(code: Code) -> set[str]:
     """The code that `evaluate` depends on for every model, and the template slots of the code that runs one of them."""
     shared = set.intersection(*(code.of_stage("evaluate", *RUN_BY[model]) for model in MODELS))
-    return {*shared, *(f"${{item.{slot}}}" for slot in ("batching", "family", "runner"))}
+    return {*shared, *(f"${{item.{slot}}}" for slot in ("family", "runner"))}
 
 
 def _folded(found: set[str], root: Path) -> set[str]:

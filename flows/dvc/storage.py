@@ -46,6 +46,33 @@ def at_hand(root: Path, path: str, digest: str) -> bytes | None:
     return None
 
 
+def folder_content(root: Path, path: str, digest: str, *, revision: str | None) -> dict[str, bytes]:
+    """The files of the out `path`, a folder, by their names in it. See `content`."""
+    if (found := folder_at_hand(root, path, digest)) is not None:
+        return found
+    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+        target = Path(folder, "out")
+        get(root, path, target, revision=revision)
+        return _files_in(target)
+
+
+def folder_at_hand(root: Path, path: str, digest: str) -> dict[str, bytes] | None:
+    """The files as `folder_content` gives them where this clone has them; None where a remote must be asked."""
+    listing = cached(cache_folder(root), digest)
+    if listing.is_file() and md5(listing) == digest.removesuffix(".dir"):
+        names = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_bytes())}
+        found = {name: at_hand(root, f"{path}/{name}", own) for name, own in names.items()}
+        known = {name: content for name, content in found.items() if content is not None}
+        return known if len(known) == len(names) else None
+    whole = (root / path).is_dir() and folder_md5(root / path) == digest.removesuffix(".dir")
+    return _files_in(root / path) if whole else None
+
+
+def _files_in(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
 def get(root: Path, path: str, target: Path, *, revision: str | None) -> None:
     """Put the out `path` of `revision` (None: the working tree) at `target`, from DVC's cache or the default remote.
 

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.experiments.checkout import Log, checkout, seeds_of, spread
+from flows.gate.rules import rules_of
+from flows.review.markdown import capital
 from stages.core.params.distill import SAME_WIDTH_LOSSES
+from stages.tasks.contract import Measure
 
 LABELS_ALONE = "student, labels alone"
 TEACHER = "teacher"
@@ -62,10 +65,11 @@ def variants(layers: Sequence[int], *, narrower: bool = False) -> tuple[Variant,
 
 @dataclass(frozen=True)
 class Found:
-    """The measurements: macro-F1 by variant and seed; speed and size by variant, with the first seed."""
+    """The measurements: the judged measure by variant and seed; speed and size by variant, with the first seed."""
 
     seeds: tuple[int, ...]
-    macro_f1: Scores
+    measure: Measure
+    scores: Scores
     profile: Mapping[str, Mapping[str, float]]
     processor: str
 
@@ -84,6 +88,7 @@ def ablate(root: Path, seeds: int, log: Log) -> Found:
                 f"params.yaml: distill.family is '{params.distill.family}'. Allowed for the ablation: encoder, as most"
                 " of what it compares are losses on inner vectors and parts of layers."
             )
+        measure = rules_of(params).measure
         table = variants(params.distill.teacher_layers, narrower=params.distill.hidden_size is not None)
         every = seeds_of(params, seeds)
         scores: dict[str, list[float]] = {variant.name: [] for variant in table}
@@ -92,29 +97,29 @@ def ablate(root: Path, seeds: int, log: Log) -> Found:
             log(f"[{turn}/{len(every) * len(table)}] seed {seed}: {variant.name}")
             drawn_anew = {"seed": seed, "data_seed": params.data_seed + seed - params.seed}
             here.reproduce({**variant.changes, **drawn_anew}, [f"evaluate@{variant.model}"])
-            scores[variant.name].append(here.measured(f"quality/{variant.model}")["macro_f1"])
+            scores[variant.name].append(here.measured(f"quality/{variant.model}")[measure.name])
             if seed == every[0]:  # not DVC's stage, which times all models: of a variant the others are not made
                 here.run("stages.profile", [variant.model])
                 profile[variant.name] = here.measured(f"profile/{variant.model}")
-    return Found(every, scores, profile, str(next(iter(profile.values()))["processor"]))
+    return Found(every, measure, scores, profile, str(next(iter(profile.values()))["processor"]))
 
 
 def as_markdown(found: Found) -> str:
     """The page: the table, and what it says of distillation."""
-    count = len(found.seeds)
+    count, title, named = len(found.seeds), found.measure.title, capital(found.measure.title)
     lines = [
         "# What each part of the recipe is worth",
         "",
         f"The corpus and the parameters of params.yaml, with {count} seeds ({', '.join(map(str, found.seeds))}).",
-        "Each draws splits, heads and batches anew. Macro-F1 on the test rows: the mean over the seeds, and their",
-        "standard deviation; of teacher: the mean share of the macro-F1 of the teacher with the same seed.",
+        f"Each draws splits, heads and batches anew. {named} on the test rows: the mean over the seeds, and their",
+        f"standard deviation; of teacher: the mean share of the {title} of the teacher with the same seed.",
         f"Speed and size: of the first seed, on {found.processor}. This page is made by `winnow ablation`.",
         "",
-        "| model | macro-F1 | of teacher | p50 ms | rows/s | size MB |",
+        f"| model | {title} | of teacher | p50 ms | rows/s | size MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name, scores in found.macro_f1.items():
-        share = statistics.mean(own / best for own, best in zip(scores, found.macro_f1[TEACHER], strict=True))
+    for name, scores in found.scores.items():
+        share = statistics.mean(own / best for own, best in zip(scores, found.scores[TEACHER], strict=True))
         speed = found.profile[name]
         cells = (
             name,
@@ -125,13 +130,13 @@ def as_markdown(found: Found) -> str:
             f"{speed['size_mb']:.1f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "## Against the labels alone", "", *_against_labels(found.macro_f1), ""])
+    return "\n".join([*lines, "", "## Against the labels alone", "", *_against_labels(found.scores, title), ""])
 
 
-def _against_labels(scores: Scores) -> list[str]:
+def _against_labels(scores: Scores, title: str) -> list[str]:
     """One line for each distilled student: its gain over the same student trained on labels alone, seed by seed."""
     alone = scores[LABELS_ALONE]
-    lines = ["The same student, seed by seed, in points of macro-F1:", ""]
+    lines = [f"The same student, seed by seed, in points of {title}:", ""]
     for variant in variants(()):
         if variant.model == "student" and variant.name in scores.keys() - {LABELS_ALONE}:
             gains = [100 * (own - other) for own, other in zip(scores[variant.name], alone, strict=True)]
@@ -156,6 +161,6 @@ def as_record(found: Found) -> dict[str, Any]:
     return {
         "seeds": list(found.seeds),
         "processor": found.processor,
-        "macro_f1": {name: list(scores) for name, scores in found.macro_f1.items()},
+        found.measure.name: {name: list(scores) for name, scores in found.scores.items()},
         "profile": {name: {key: values[key] for key in kept} for name, values in found.profile.items()},
     }

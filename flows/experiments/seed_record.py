@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flows.dvc.freshness import is_code, upstream
 from flows.dvc.locked import locked_stages
+from flows.review import earlier
+from flows.review.markdown import capital, value
 from stages.core.paths import Paths
+from stages.tasks.contract import Measure
 
 ROWS = ("artifacts/data/clean.parquet", "artifacts/data/tokens", "artifacts/data/tokenizer")
 QUALITY = "metrics/quality/"
@@ -30,12 +33,15 @@ class Seeds:
     def count(self) -> int:
         return len(self.content["seeds"])
 
-    def notes(self) -> tuple[str, ...]:
-        """Notes to show beside the figures: the number of seeds, and the quality on the rows set aside."""
-        aside = self.content.get("held_out") if self.current else None
-        return (self._of_seeds(), *((_on_rows_set_aside(aside),) if aside else ()))
+    def notes(self, measures: Sequence[Measure], kinds: str) -> tuple[str, ...]:
+        """Notes to show beside the measures: the number of seeds, and the quality on the rows set aside.
 
-    def _of_seeds(self) -> str:
+        The last of the measures is the one that is judged; `kinds`: what the classes are called, labels.
+        """
+        aside = self.content.get("held_out") if self.current else None
+        return (self._of_seeds(measures), *((_on_rows_set_aside(aside, measures, kinds),) if aside else ()))
+
+    def _of_seeds(self, measures: Sequence[Measure]) -> str:
         """A sentence on the seeds behind the figures shown, or on why the record is not shown."""
         if not self.current:
             return (
@@ -44,29 +50,34 @@ class Seeds:
                 " again."
             )
         seeds = ", ".join(map(str, self.content["seeds"]))
+        *others, judged = (one.title for one in measures)
+        named = f"{', '.join(others)} and {judged} are" if others else f"{judged} is"
         return (
-            f"Accuracy and macro-F1 are the mean ± standard deviation over {self.count} seeds of training ({seeds}), on"
-            f" the same {self.content['rows']:,} test rows. The interval is that of the macro-F1 of one run, of seed"
+            f"{capital(named)} the mean ± standard deviation over {self.count} seeds of training ({seeds}), on"
+            f" the same {self.content['rows']:,} test rows. The interval is that of the {judged} of one run, of seed"
             f" {self.content['seeds'][0]}."
         )
 
 
-def _on_rows_set_aside(aside: Mapping[str, Any]) -> str:
-    """A sentence on the quantized model on the rows set aside, beside the test rows of the same labels."""
-    unseen, like_them = aside["held_out"], aside["test_rows_of_these_labels"]
-    of = unseen["models"][SMALLEST]
-    apart = of["against_teacher"]
+def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Measure], kinds: str) -> str:
+    """A sentence on the quantized model on the rows set aside, beside the test rows of the same classes."""
+    unseen, like_them = aside["held_out"], aside["test_rows_of_these_classes"]
+    measure = next((one for one in measures if one.binary), measures[-1])
+    own = unseen["models"][SMALLEST]
+    of, apart = own[measure.name], own["against_teacher"][measure.name]
+    ends = of["one_run"]
+    found, low, high = (value(known, measure.unit) for known in (of["mean"], ends["low"], ends["high"]))
     compared = (
-        f", and of the {like_them['rows']:,} test rows with these labels"
-        f" {like_them['models'][SMALLEST]['accuracy']['mean']:.1%}"
+        f", and of the {like_them['rows']:,} test rows with these {kinds}"
+        f" {value(like_them['models'][SMALLEST][measure.name]['mean'], measure.unit)}"
         if like_them
         else ""
     )
     return (
-        f"Of {unseen['rows']:,} rows set aside, which no choice has seen ({len(aside['labels'])} of the labels), the"
-        f" {SMALLEST} model has {of['accuracy']['mean']:.1%} right (one run: {of['one_run']['low']:.1%} to"
-        f" {of['one_run']['high']:.1%}){compared}; its difference from the teacher there is"
-        f" {100 * apart['mean']:+.1f} points of accuracy ({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})."
+        f"Of {unseen['rows']:,} rows set aside, which no choice has seen ({len(aside['classes'])} of the {kinds}), the"
+        f" {SMALLEST} model has {f'{found} right' if measure.binary else f'{measure.title} {found}'} (one run:"
+        f" {low} to {high}){compared}; its difference from the teacher there is {100 * apart['mean']:+.1f} points of"
+        f" {measure.title} ({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})."
     )
 
 
@@ -79,7 +90,7 @@ def read(root: Path) -> Seeds | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}. Make it again: {COMMAND}.") from None
-    return Seeds(content, content["of"] == fingerprint(root))
+    return Seeds(earlier.seeds(content), content["of"] == fingerprint(root))
 
 
 def fingerprint(root: Path) -> str:

@@ -24,7 +24,6 @@ from stages.core import machine
 from stages.core.paths import HELD_OUT, MODELS, Paths
 
 TEACHER = "teacher"
-MEASURES = ("accuracy", "macro_f1")
 DIGITS = 6
 MADE_ON = ("commit", "date", "processor")  # may differ where all that is measured is the same
 
@@ -75,18 +74,20 @@ def _of_model(quality: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Of each measure the mean, the standard deviation, each seed's value, and the interval of the first run."""
     return {
         name: {**of_values([one[name] for one in quality]), "one_run": quality[0]["intervals"][name]}
-        for name in MEASURES
+        for name in quality[0]["intervals"]
     }
 
 
 def _of_differences(found: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
-    return {name: of_differences([one[name] for one in found], confidence) for name in MEASURES}
+    """Of each measure of metrics/comparison.json."""
+    measures = [name for name, value in found[0].items() if isinstance(value, Mapping)]
+    return {name: of_differences([one[name] for one in found], confidence) for name in measures}
 
 
 def _of_rows_set_aside(aside: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
-    """The figures on the rows set aside, and on the test rows that have their labels; None where there are no rows."""
-    kinds = ("held_out", "test_rows_of_these_labels")
-    return {"labels": aside[0]["labels"]} | {
+    """The figures on the rows set aside, and on the test rows that have their classes; None where there are no rows."""
+    kinds = ("held_out", "test_rows_of_these_classes")
+    return {"classes": aside[0]["classes"]} | {
         kind: _judged([one[kind] for one in aside], confidence) if aside[0][kind] else None for kind in kinds
     }
 
@@ -94,9 +95,14 @@ def _of_rows_set_aside(aside: Sequence[Mapping[str, Any]], confidence: float) ->
 def _judged(found: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
     models = {
         model: {
-            **{name: of_values([one["models"][model][name] for one in found]) for name in MEASURES},
-            "one_run": {end: found[0]["models"][model][end] for end in ("low", "high")},
-            "against_teacher": of_differences([one["models"][model]["against_teacher"] for one in found], confidence),
+            **{
+                name: {
+                    **of_values([one["models"][model][name]["value"] for one in found]),
+                    "one_run": {end: found[0]["models"][model][name][end] for end in ("low", "high")},
+                }
+                for name in found[0]["models"][model]["against_teacher"]
+            },
+            "against_teacher": _of_differences([one["models"][model]["against_teacher"] for one in found], confidence),
         }
         for model in MODELS
     }

@@ -6,25 +6,25 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flows.gate.same_rows import SHOWN, plain
+from flows.gate.rules import Rules
+from flows.gate.same_rows import plain
 from flows.review import timing
 from flows.review.evidence import Check, Outcome, Results, mapping, number
-from stages.core.params.promotion import PromotionParams
-from stages.core.params.values import Measure
+from stages.tasks.contract import Measure
 
 
-def within(candidate: Results, limits: PromotionParams) -> Iterator[Check]:
+def within(candidate: Results, rules: Rules) -> Iterator[Check]:
     """The checks of one model alone; a limit that is null is not checked."""
-    quality, profile = candidate.quality, candidate.profile
+    quality, profile, limits = candidate.quality, candidate.profile, rules.limits
     if limits.floor is not None:
-        yield _floor(number(quality, limits.measure), limits.floor, limits.measure)
+        yield _floor(number(quality, rules.measure.name), limits.floor, rules.measure)
     if limits.max_ece is not None:
         yield _at_most("calibration", "calibration error", number(quality, "ece"), limits.max_ece, "")
     if limits.max_identity_flip_rate is not None:
         yield _identity(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
     rates = mapping(quality, "fairness", "groups", "rates")
     if limits.max_group_gap is not None and rates:  # without a group column there are no groups
-        yield _groups(rates, limits.max_group_gap, limits.min_slice_rows)
+        yield _groups(rates, limits.max_group_gap, limits.min_slice_rows, rules.task.score_title)
     if limits.max_latency_p50_ms is not None:
         yield _latency(profile, limits.max_latency_p50_ms)
     if limits.max_size_mb is not None:
@@ -34,9 +34,9 @@ def within(candidate: Results, limits: PromotionParams) -> Iterator[Check]:
 def _floor(found: float | None, floor: float, measure: Measure) -> Check:
     needed = f"at least {plain(100 * floor)}% is needed"
     if found is None:
-        return Check("floor", "inconclusive", f"{SHOWN[measure]}: not measured; {needed}.")
+        return Check("floor", "inconclusive", f"{measure.title}: not measured; {needed}.")
     outcome: Outcome = "fail" if found < floor else "pass"
-    return Check("floor", outcome, f"{SHOWN[measure]} {100 * found:.4g}%; {needed}.")
+    return Check("floor", outcome, f"{measure.title} {100 * found:.4g}%; {needed}.")
 
 
 def _at_most(name: str, what: str, found: float | None, allowed: float, unit: str) -> Check:
@@ -73,13 +73,13 @@ def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Chec
     return Check(what, "fail" if rate > allowed else "pass", f"{found}.")
 
 
-def _groups(rates: Mapping[str, Any], allowed: float, min_rows: int) -> Check:
-    """The check of the accuracy gap between groups that have enough rows for their accuracy to be meaningful."""
-    known = {name: (number(rates, name, "rows"), number(rates, name, "accuracy")) for name in rates}
-    judged = [accuracy for rows, accuracy in known.values() if accuracy is not None and (rows or 0) >= min_rows]
+def _groups(rates: Mapping[str, Any], allowed: float, min_rows: int, score: str) -> Check:
+    """The check of the gap between groups that have enough rows for the mean of their scores to be meaningful."""
+    known = {name: (number(rates, name, "rows"), number(rates, name, "score")) for name in rates}
+    judged = [mean for rows, mean in known.values() if mean is not None and (rows or 0) >= min_rows]
     count = f"{len(judged)} judged; {len(known) - len(judged)} too small, with fewer than {min_rows} rows."
     if len(judged) < 2:
-        return Check("groups", "not judged", f"accuracy gap between groups: it takes two. {count}")
+        return Check("groups", "not judged", f"{score} gap between groups: it takes two. {count}")
     gap = 100 * (max(judged) - min(judged))
-    check = _at_most("groups", "accuracy gap between groups, in points", gap, 100 * allowed, "")
+    check = _at_most("groups", f"{score} gap between groups, in points", gap, 100 * allowed, "")
     return dataclasses.replace(check, reason=f"{check.reason} {count}")

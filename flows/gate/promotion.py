@@ -10,77 +10,75 @@ import math
 from collections.abc import Iterator
 
 from flows.gate.limits import within
-from flows.gate.same_rows import SHOWN, Pairs, pairs_of, plain, points
+from flows.gate.rules import Rules
+from flows.gate.same_rows import Common, common_rows, plain, points
 from flows.gate.slice_losses import slices
+from flows.gate.too_few import what_it_takes
 from flows.review.evidence import Anchor, Check, Decision, Outcome, Results, number
-from stages.core.params.promotion import PromotionParams
-from stages.measures.bands import Band, bands_of, times_needed, together
 from stages.measures.paired import difference_interval, measured
-from stages.measures.score import Interval, independent_difference, rows_needed
+from stages.measures.score import Interval, independent_difference
 
 SEED = 0
 RESAMPLES = 2000
 ENOUGH = 0.5  # of the candidate's rows that the anchor must have answered for a comparison in pairs
 
 
-def decide(
-    candidate: Results, released: Results | None, limits: PromotionParams, anchor: Anchor | None = None
-) -> Decision:
+def decide(candidate: Results, released: Results | None, rules: Rules, anchor: Anchor | None = None) -> Decision:
     """The decision: `fail` where a check fails, else `inconclusive` where one is, else `pass`.
 
     For the first release there are only the limits.
     """
     checks = (
-        *_against(candidate, released, limits),
-        *([_against_anchor(candidate, anchor, limits)] if anchor else []),
-        *within(candidate, limits),
+        *_against(candidate, released, rules),
+        *([_against_anchor(candidate, anchor, rules)] if anchor else []),
+        *within(candidate, rules),
     )
     outcomes = {check.outcome for check in checks}
     outcome: Outcome = "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
     return Decision(outcome, checks)
 
 
-def _against(candidate: Results, released: Results | None, limits: PromotionParams) -> Iterator[Check]:
+def _against(candidate: Results, released: Results | None, rules: Rules) -> Iterator[Check]:
     if released is None:
         yield Check("quality", "pass", "nothing is released yet; only the limits are checked.")
         return
-    pairs = pairs_of(candidate, released)
-    if isinstance(pairs, str):
-        yield Check("quality", "inconclusive", f"{pairs} Evaluate both models on the same test rows.")
+    common = common_rows(candidate, released, rules)
+    if isinstance(common, str):
+        yield Check("quality", "inconclusive", f"{common} Evaluate both models on the same test rows.")
         return
-    yield _of_same_rows("quality", pairs, limits, limits.margin)
-    yield slices(pairs, limits)
+    yield _of_same_rows("quality", common, rules, rules.limits.margin)
+    yield slices(common, rules)
 
 
-def _against_anchor(candidate: Results, anchor: Anchor, limits: PromotionParams) -> Check:
+def _against_anchor(candidate: Results, anchor: Anchor, rules: Rules) -> Check:
     """The check against the anchor: in pairs if it answered most of the candidate's rows, else each on its own rows."""
     if anchor.results is None:
         return Check("anchor", "inconclusive", anchor.unknown)
-    pairs = pairs_of(candidate, anchor.results)
-    if isinstance(pairs, str):
-        check = _of_other_rows(candidate, anchor.results, limits, pairs.removesuffix("."))
-    elif len(pairs.labels) < ENOUGH * pairs.all_rows:
-        check = _of_other_rows(candidate, anchor.results, limits, "few test rows are the same")
+    common = common_rows(candidate, anchor.results, rules)
+    if isinstance(common, str):
+        check = _of_other_rows(candidate, anchor.results, rules, common.removesuffix("."))
+    elif common.rows < ENOUGH * common.all_rows:
+        check = _of_other_rows(candidate, anchor.results, rules, "few test rows are the same")
     else:
-        check = _of_same_rows("anchor", pairs, limits, limits.anchor_margin)
+        check = _of_same_rows("anchor", common, rules, rules.limits.anchor_margin)
     return Check("anchor", check.outcome, f"since {anchor.version}, {check.reason}")
 
 
-def _of_same_rows(name: str, pairs: Pairs, limits: PromotionParams, margin: float) -> Check:
-    difference = _difference(pairs, limits)
-    before, after = (measured(pairs.labels, side, measure=limits.measure) for side in (pairs.before, pairs.after))
-    rows = f"{len(pairs.labels):,} rows"
-    if len(pairs.labels) < pairs.all_rows:
-        rows = f"{rows} of {pairs.all_rows:,}, the others are new"
-    ground = f"({100 * limits.confidence:.6g}% confidence, {rows})"
-    check = _judged(name, _change(before, after, limits), difference, ground, margin)
+def _of_same_rows(name: str, common: Common, rules: Rules, margin: float) -> Check:
+    difference = _difference(common, rules)
+    before, after = (measured(side, rules.measure) for side in (common.before, common.after))
+    rows = f"{common.rows:,} rows"
+    if common.rows < common.all_rows:
+        rows = f"{rows} of {common.all_rows:,}, the others are new"
+    ground = f"({100 * rules.limits.confidence:.6g}% confidence, {rows})"
+    check = _judged(name, _change(before, after, rules), difference, ground, margin)
     if check.outcome == "inconclusive":
-        return Check(name, check.outcome, f"{check.reason} {_what_it_takes(pairs, limits, difference, margin)}")
+        return Check(name, check.outcome, f"{check.reason} {what_it_takes(common, rules, difference, margin)}")
     return check
 
 
-def _change(before: float, after: float, limits: PromotionParams) -> str:
-    return f"{SHOWN[limits.measure]} {before:.1%} -> {after:.1%}: {points(after - before)} points"
+def _change(before: float, after: float, rules: Rules) -> str:
+    return f"{rules.measure.title} {before:.1%} -> {after:.1%}: {points(after - before)} points"
 
 
 def _judged(name: str, found: str, difference: Interval, ground: str, margin: float) -> Check:
@@ -99,17 +97,17 @@ def _judged(name: str, found: str, difference: Interval, ground: str, margin: fl
     return Check(name, "inconclusive", at_least)
 
 
-def _of_other_rows(candidate: Results, anchor: Results, limits: PromotionParams, why: str) -> Check:
+def _of_other_rows(candidate: Results, anchor: Results, rules: Rules, why: str) -> Check:
     """The check of a measure, each model on its own rows: by its interval, or, where a model has none, by the values.
 
     `why` states the obstacle to a comparison in pairs, in words.
     """
-    before, after = (number(results.quality, limits.measure) for results in (anchor, candidate))
+    before, after = (number(results.quality, rules.measure.name) for results in (anchor, candidate))
     if before is None or after is None:
         whose = "that release" if before is None else "the candidate"
-        return Check("anchor", "inconclusive", f"{SHOWN[limits.measure]} of {whose} is not known. {LATER}")
-    found, margin = _change(before, after, limits), limits.anchor_margin
-    ends = [_own_interval(results, limits) for results in (anchor, candidate)]
+        return Check("anchor", "inconclusive", f"{rules.measure.title} of {whose} is not known. {LATER}")
+    found, margin = _change(before, after, rules), rules.limits.anchor_margin
+    ends = [_own_interval(results, rules) for results in (anchor, candidate)]
     if ends[0] is not None and ends[1] is not None:
         difference = independent_difference(ends[0], ends[1])
         check = _judged("anchor", found, difference, f"(by the interval of each: {why})", margin)
@@ -123,54 +121,15 @@ def _of_other_rows(candidate: Results, anchor: Results, limits: PromotionParams,
 LATER = "Name a later release in params.yaml, promotion.anchor, or null."
 
 
-def _own_interval(results: Results, limits: PromotionParams) -> Interval | None:
+def _own_interval(results: Results, rules: Rules) -> Interval | None:
     """The interval that `evaluate` wrote: two-sided, at evaluate.confidence."""
-    low, high = (number(results.quality, "intervals", limits.measure, end) for end in ("low", "high"))
-    estimate = number(results.quality, limits.measure)
+    low, high = (number(results.quality, "intervals", rules.measure.name, end) for end in ("low", "high"))
+    estimate = number(results.quality, rules.measure.name)
     return None if low is None or high is None or estimate is None else Interval(low, high, estimate)
 
 
-def _difference(pairs: Pairs, limits: PromotionParams) -> Interval:
-    """Interval of the difference of the measure; both ends are one-sided at `limits.confidence`."""
+def _difference(common: Common, rules: Rules) -> Interval:
+    """Interval of the difference of the measure; both ends are one-sided at `promotion.confidence`."""
     return difference_interval(
-        pairs.labels, pairs.before, pairs.after,
-        measure=limits.measure, confidence=2 * limits.confidence - 1, resamples=RESAMPLES, seed=SEED,
-    )  # fmt: skip
-
-
-def _what_it_takes(pairs: Pairs, limits: PromotionParams, difference: Interval, margin: float) -> str:
-    """A sentence on how many rows an equal model would need to pass.
-
-    The number is scaled up where the measure varies more than the shares of its labels.
-    """
-    rows, turned = len(pairs.labels), int((pairs.lost | pairs.won).sum())
-    if limits.measure == "accuracy":
-        bands, needed = [], rows_needed(turned / rows, margin=margin, confidence=limits.confidence)
-    else:
-        bands = bands_of(pairs.labels, pairs.before, pairs.after)
-        shares = together([(band.weight, band.interval(2 * limits.confidence - 1)) for band in bands])
-        wider = max(1.0, (difference.high - difference.low) / (shares.high - shares.low))
-        needed = math.ceil(rows * times_needed(bands, margin=margin / wider, confidence=limits.confidence))
-    if needed <= rows:
-        return f"An equal model shows it with {needed:,} rows 8 times in 10, so this one may be a little worse."
-    where = f"if {turned / rows:.1%} of the answers turn right or wrong, as here"
-    if not turned:
-        where = "even if no answer turns right or wrong, as here, and more if some do"
-    told = f"Too few rows to tell: an equal model shows it with about {needed:,}, {where}."
-    return f"{told}{_rare_labels(bands, limits)}"
-
-
-def _rare_labels(bands: list[Band], limits: PromotionParams) -> str:
-    """A sentence on labels with too few rows, where most of the uncertainty comes from them."""
-    if not bands:
-        return ""
-    widest = max(bands, key=lambda band: band.reach(1.0, 2 * limits.confidence - 1))
-    if widest.rows == max(band.rows for band in bands):
-        return ""
-    few = (
-        f"label{'' if widest.labels == 1 else 's'} with at most {widest.most} test row{'' if widest.most == 1 else 's'}"
-    )
-    return (
-        f" Most of the doubt is of {widest.labels} {few}: add rows of them, or set clean.rare_labels, or "
-        "promotion.measure: accuracy."
+        common.before, common.after, rules.measure, confidence=rules.two_sided, resamples=RESAMPLES, seed=SEED
     )

@@ -14,7 +14,6 @@ from flows.releases.model import model_of
 from flows.review.evidence import Results
 from flows.review.model_results import clean_texts, results
 from flows.review.side import Side
-from stages.core.machine import cores
 from stages.core.paths import Paths
 
 
@@ -32,24 +31,30 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
         rows = Side(root, None).hash_of(Paths(root).clean)
         if rows is not None and rows == before.hash_of(Paths(root).clean):
             return known
+        if known.task != candidate.task:  # its answers are of another form: the comparison says so
+            return known
+        answers, scores_N = _answers(before, model, candidate)
         return dataclasses.replace(
             known,
-            labels=candidate.labels,
             row_ids=candidate.row_ids,
-            predicted=_answers(before, model, candidate.row_ids),
+            units=candidate.units,
+            truths=candidate.truths,
+            answers=answers,
+            scores_N=scores_N,
+            confidence_N=None,
             slices={},
-            probabilities=np.empty((0, 0)),
+            own={},
         )
 
     return on_rows_of
 
 
-def _answers(released: Side, model: str, row_ids: np.ndarray) -> np.ndarray:
-    """(N,) labels for the texts of `row_ids`, all in one call, as `evaluate` does it.
+def _answers(released: Side, model: str, candidate: Results) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) answers to the candidate's rows, all in one call, as `evaluate` does it; and their scores.
 
     Raises ValueError where there are no texts, or the model is not the one that was released.
     """
-    from stages.backends.runners import open_runner
+    from stages.measures.opened import opened
 
     root, revision = released.root, str(released.commit)
     texts = clean_texts(Side(root, None))
@@ -64,6 +69,6 @@ def _answers(released: Side, model: str, row_ids: np.ndarray) -> np.ndarray:
             raise ValueError(
                 f"{path} of {revision[:7]} is not what dvc.lock says: its bytes changed. It judges nothing."
             )
-        runner = open_runner(target, threads=cores())
-        best = runner.predict([texts[str(row)] for row in row_ids]).argmax(axis=1)
-        return np.array(runner.labels)[best]
+        known = opened(target)
+        answers = known.ask([texts[str(row)] for row in candidate.row_ids]).answers
+        return np.array(answers), known.of_measures.scores(candidate.truths.tolist(), answers)

@@ -8,42 +8,53 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flows.gate.rules import Rules
 from flows.review.evidence import Results
+from stages.measures.counted import Counted, counted
+from stages.tasks.contract import Measure, TaskMeasures
 
-SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
-
-class Pairs(NamedTuple):
+class Common(NamedTuple):
     """The N rows that both models answered."""
 
-    labels: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    before: Counted
+    after: Counted
     slices: Mapping[str, np.ndarray]
     all_rows: int  # of the candidate
 
     @property
-    def lost(self) -> np.ndarray:
-        return (self.before == self.labels) & (self.after != self.labels)
+    def rows(self) -> int:
+        return len(self.after.scores_N)
 
     @property
-    def won(self) -> np.ndarray:
-        return (self.before != self.labels) & (self.after == self.labels)
+    def turned_share(self) -> float:
+        """The share of the rows whose score differs."""
+        return float((self.before.scores_N != self.after.scores_N).mean())
 
 
-def pairs_of(candidate: Results, released: Results) -> Pairs | str:
+def common_rows(candidate: Results, released: Results, rules: Rules) -> Common | str:
     """The rows that both models answered, or, in words, the reason why they cannot be compared."""
     rows = len(candidate.row_ids)
     if not rows or not len(released.row_ids):
         return "one of the models has no predictions."
+    if candidate.task != released.task:
+        return f"the two models are of two tasks, {released.task} and {candidate.task}."
     common, new, old = np.intersect1d(candidate.row_ids, released.row_ids, return_indices=True)
     if not len(common):
         return "the two models have no test row in common."
-    labels = candidate.labels[new]
-    if relabelled := int((labels != released.labels[old]).sum()):
-        return f"{relabelled:,} of {len(common):,} test rows have another true label than before."
-    slices = {name: mask[new] for name, mask in candidate.slices.items()}
-    return Pairs(labels, released.predicted[old], candidate.predicted[new], slices, rows)
+    now, then = candidate.of_rows(new), released.of_rows(old)
+    if changed := int((now.truths != then.truths).sum()):
+        return f"{changed:,} of {len(common):,} test rows have another true {rules.task.kind} than before."
+    return Common(*both_counted(rules.task, rules.measure, then, now), now.slices, rows)
+
+
+def both_counted(task: TaskMeasures, measure: Measure, before: Results, after: Results) -> tuple[Counted, Counted]:
+    """What the statistics take of two models' answers to the same rows, in one order."""
+    truths, units = after.truths.tolist(), after.units.tolist()
+    return (
+        counted(task, measure, truths, before.answers.tolist(), units),
+        counted(task, measure, truths, after.answers.tolist(), units),
+    )
 
 
 def points(share: float) -> str:

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flows.gate.same_rows import Pairs, plain, points
+from flows.gate.rules import Rules
+from flows.gate.same_rows import Common, plain, points
 from flows.review.evidence import Check
 from stages.core.params.promotion import PromotionParams
-from stages.measures.paired import mcnemar
-from stages.measures.score import score_interval
+from stages.measures.counted import Counted
+from stages.measures.paired import mean_difference_interval, sign_test, turned
+from stages.measures.score import difference_of_scores, score_interval
 
 
 class Slice(NamedTuple):
@@ -20,7 +22,9 @@ class Slice(NamedTuple):
     after: float
     p_worse: float
     low: float  # what it lost, at most, one-sided
-    won: int
+    counts_for: int  # rows: fewer than it has where rows of one unit are alike
+    won: int  # of those
+    score: str  # what the mean of the scores is called
 
     @property
     def change(self) -> float:
@@ -28,27 +32,29 @@ class Slice(NamedTuple):
 
     def least_seen(self, margin: float, chance: float) -> float:
         """The smallest loss, as a share of the slice's rows, that would have failed, with as many rows won; 1: none."""
-        for lost in range(self.won + 1, self.rows - self.won + 1):
-            loss = (lost - self.won) / self.rows
-            if loss > margin and mcnemar(lost, self.won, alternative="worse") < chance:
+        for lost in range(self.won + 1, self.counts_for - self.won + 1):
+            loss = (lost - self.won) / self.counts_for
+            if loss > margin and sign_test(lost, self.won, alternative="worse") < chance:
                 return loss
         return 1.0
 
     def __str__(self) -> str:
         change = f"{self.before:.1%} -> {self.after:.1%}, {points(self.change)} points"
-        return f"{self.name} ({self.rows:,} rows): accuracy {change}"
+        return f"{self.name} ({self.rows:,} rows): {self.score} {change}"
 
 
-def slices(pairs: Pairs, limits: PromotionParams) -> Check:
+def slices(common: Common, rules: Rules) -> Check:
     """A slice fails where it lost more than its margin and chance does not explain that it is worse.
 
-    One-sided exact McNemar with Bonferroni's correction, so that many slices do not stop an equal model. The check
-    passes where no slice can have lost more than its margin; where some can, it cannot tell, which stops nothing.
+    It is judged by the mean of its rows' scores: one-sided, by `turned`, with Bonferroni's correction, so that many
+    slices do not stop an equal model. The check passes where no slice can have lost more than its margin; where some
+    can, it cannot tell, which stops nothing.
     """
-    if not pairs.slices:
+    limits = rules.limits
+    if not common.slices:
         return Check("slices", "not judged", "none judged: the test rows have no slices.")
-    judged = [_slice(name, pairs, mask, limits) for name, mask in pairs.slices.items() if _is_large(mask, limits)]
-    small = len(pairs.slices) - len(judged)
+    judged = [_slice(name, common, mask, rules) for name, mask in common.slices.items() if _is_large(mask, limits)]
+    small = len(common.slices) - len(judged)
     count = f"{len(judged)} judged; {small} too small, with fewer than {limits.min_slice_rows} rows."
     if not judged:
         return Check("slices", "not judged", count)
@@ -68,11 +74,30 @@ def _is_large(mask: np.ndarray, limits: PromotionParams) -> bool:
     return int(mask.sum()) >= limits.min_slice_rows
 
 
-def _slice(name: str, pairs: Pairs, mask: np.ndarray, limits: PromotionParams) -> Slice:
-    before, after = (float((side[mask] == pairs.labels[mask]).mean()) for side in (pairs.before, pairs.after))
-    rows, lost, won = (int(part[mask].sum()) for part in (mask, pairs.lost, pairs.won))
-    low = score_interval(lost, won, rows, confidence=2 * limits.confidence - 1).low
-    return Slice(name, rows, before, after, mcnemar(lost, won, alternative="worse"), low, won)
+def _slice(name: str, common: Common, mask: np.ndarray, rules: Rules) -> Slice:
+    before, after = common.before.of(mask), common.after.of(mask)
+    found = difference_of_scores(before.scores_N, after.scores_N, before.units_N)
+    return Slice(
+        name, int(mask.sum()), float(before.scores_N.mean()), float(after.scores_N.mean()),
+        p_worse=turned(before.scores_N, after.scores_N, before.units_N, alternative="worse").p_value,
+        low=_lowest(before, after, rules.two_sided), counts_for=round(found.rows), won=round(found.won),
+        score=rules.task.score_title,
+    )  # fmt: skip
+
+
+def _lowest(before: Counted, after: Counted, confidence: float) -> float:
+    """The lower end of the interval of the difference of the mean scores."""
+    found = difference_of_scores(before.scores_N, after.scores_N, before.units_N, confidence)
+    if _is_binary(before.scores_N) and _is_binary(after.scores_N):
+        return score_interval(found.lost, found.won, found.rows, confidence=confidence).low
+    drawn = mean_difference_interval(before.scores_N, after.scores_N, before.units_N, confidence=confidence)
+    # Of few rows that all kept their score, Student's interval would be certain.
+    unchanged = score_interval(0, 0, found.rows, confidence=confidence).low
+    return unchanged if drawn is None else min(drawn.low, unchanged)
+
+
+def _is_binary(scores_N: np.ndarray) -> bool:
+    return bool(np.isin(scores_N, (0, 1)).all())
 
 
 def _doubt(unsure: list[Slice], judged: int, limits: PromotionParams, chance: float) -> str:

@@ -19,7 +19,6 @@ from prefect.states import Completed, Failed, State
 
 from flows.dvc import storage
 from flows.gate.rejudged import rejudged
-from flows.gate.same_rows import SHOWN
 from flows.releases import released_data, releases
 from flows.retraining import proposal_files, proposal_records, proposals
 from flows.retraining.job import NETWORK, Approval, Job, skipped
@@ -27,6 +26,7 @@ from flows.retraining.proposal_records import Judged
 from flows.retraining.proposals import Proposal
 from flows.review.comparison import gather
 from flows.review.evidence import STOPS, Decision, Review, number
+from flows.review.markdown import value
 from flows.review.published import publish_review
 from flows.review.pull_request import as_markdown
 from flows.running import git
@@ -94,8 +94,9 @@ def _review(job: Job) -> Review:
 
 def _headline(found: Review) -> str:
     view = next(view for view in found.after if view.name == found.candidate)
-    values = {name: number(view.quality, key) for key, name in SHOWN.items()}
-    return ", ".join(f"{name} {value:.1%}" for name, value in values.items() if value is not None) or "no metrics"
+    values = [(one, number(view.quality, one.name)) for one in found.measures]
+    named = [f"{one.title} {value(known, one.unit)}" for one, known in values if known is not None]
+    return ", ".join(named) or "no metrics"
 
 
 def _why(decision: Decision | None) -> str:

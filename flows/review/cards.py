@@ -12,15 +12,22 @@ from typing import Any
 
 import yaml
 
-from flows.review import metrics
-from flows.review.markdown import table, value
+from flows.gate.rules import Rules, rules_of
+from flows.review import earlier, metrics
+from flows.review.evidence import mapping, number
+from flows.review.markdown import article, capital, plural, table, value
+from flows.review.task import judged_first
 from stages.compression.recipe import ensemble, pruned_to, recurrent
+from stages.core import plugins
 from stages.core.params.distill import DistillParams
 from stages.core.params.file import Params, load_params
 from stages.core.params.model import TokenizeParams
 from stages.core.paths import BESIDE, SPLITS, Paths
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskSettings
 
 GENERATED = "<!-- made by `make readme` from params.yaml and metrics/; do not edit -->"
+WEAKEST_SHOWN = 5  # classes
 
 
 def cards_of(root: Path) -> dict[Path, str]:
@@ -33,7 +40,7 @@ def cards_of(root: Path) -> dict[Path, str]:
     if not paths.quality(released).is_file():
         return {}
     return {
-        root / "docs/model-card.md": model_card(params, root, _json(paths.quality(released))),
+        root / "docs/model-card.md": model_card(params, root, earlier.quality(_json(paths.quality(released)))),
         root / "docs/data-card.md": data_card(params, _json(paths.cleaning_report), _json(paths.token_report)),
     }
 
@@ -53,28 +60,39 @@ def _student(distill: DistillParams) -> str:
 
 def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
     """The model card: the released model, how it was made, how good it is, and where it is weak."""
-    labels = list(quality["per_label"])
-    kind = "texts" if params.ingest.text_pair_column is None else "pairs of texts"
-    head = {"pipeline_tag": "text-classification", "base_model": params.model.name, "license": "apache-2.0"}
+    settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
+    rules = rules_of(params)
+    head = {"pipeline_tag": settings.pipeline_tag, "base_model": params.model.name, "license": "apache-2.0"}
     sections = {
-        "What it is": f"A classifier of {kind} into {len(labels)} labels, in int8: {params.model.name}, "
-        f"fine-tuned{ensemble(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
-        f"`{params.quantize.backend}`. "
-        "It always answers, and knows no other labels, languages or kinds of text than those of its "
-        f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."
-        if params.promotion.model == "quantized"
-        else f"The {params.promotion.model} model, a classifier of {kind} into {len(labels)} labels.",
+        "What it is": _what(params, settings, root, mapping(quality, f"per_{rules.task.kind}"), rules.task.kind),
         "How good it is": "\n\n".join(
-            [_quality(quality), metrics.as_markdown(metrics.rows(root), metrics.notes(root))]
+            [_quality(quality, rules), metrics.as_markdown(metrics.rows(root), metrics.notes(root))]
         ),
-        "Where it is weak": "\n\n".join([_slices(quality), _labels(quality)]),
-        "When texts change": _robustness(quality),
-        "People": _fairness(quality),
+        "Where it is weak": "\n\n".join(
+            [_slices(quality, rules.task.score_title), *_classes(quality, rules.task.kind)]
+        ),
+        "When texts change": _robustness(quality, rules.task.score_title),
+        "People": _fairness(quality, rules.task.score_title),
         "Recipe": "Every value is in [params.yaml](../params.yaml); dvc.lock names the bytes of data and code. "
         "`make repro` makes the model again.",
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"---\n{yaml.safe_dump(head)}---\n\n{GENERATED}\n\n# Model card\n\n{body}\n"
+
+
+def _what(params: Params, settings: TaskSettings, root: Path, classes: Mapping[str, Any], kind: str) -> str:
+    """A paragraph on the model: what it answers, and what it was made of."""
+    pairs = "" if params.ingest.columns.text_pair is None else " of pairs of texts"
+    what = f"{article(settings.noun)}{pairs}" + (f" with {len(classes)} {plural(kind)}" if classes else "")
+    if params.promotion.model != "quantized":
+        return f"The {params.promotion.model} model, {what}."
+    return (
+        f"{capital(what)}, in int8: {params.model.name}, "
+        f"fine-tuned{ensemble(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
+        f"`{params.quantize.backend}`. "
+        f"It always answers, and knows no other {plural(kind)}, languages or kinds of text than those of its "
+        f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."
+    )
 
 
 def _pruned(root: Path) -> str:
@@ -83,57 +101,67 @@ def _pruned(root: Path) -> str:
     return f" pruned to {left}," if left else ""
 
 
-def _quality(quality: Mapping[str, Any]) -> str:
-    ends = quality["intervals"]
-    of = {name: f"{value(ends[name]['low'], 'share')} to {value(ends[name]['high'], 'share')}" for name in ends}
-    return (
-        f"On {quality['rows']:,} test rows: accuracy {value(quality['accuracy'], 'share')} ({of['accuracy']}), "
-        f"macro-F1 {value(quality['macro_f1'], 'share')} ({of['macro_f1']}), log loss "
-        f"{value(quality['log_loss'], 'nats')}, expected calibration error {value(quality['ece'], 'share')}, "
-        f"Brier score {value(quality['brier'], '')}."
-    )
+def _quality(quality: Mapping[str, Any], rules: Rules) -> str:
+    """The measures, the judged one last, each with its interval; then the task's other figures."""
+    parts = []
+    for measure in judged_first(rules.task, rules.measure.name)[::-1]:
+        found, low, high = (
+            value(number(quality, *keys), measure.unit)
+            for keys in ((measure.name,), *(("intervals", measure.name, end) for end in ("low", "high")))
+        )
+        parts.append(f"{measure.title} {found} ({low} to {high})")
+    for figure in rules.task.figures:
+        if (found_figure := number(quality, figure.key)) is not None:
+            parts.append(f"{figure.title} {value(found_figure, figure.unit)}")
+    return f"On {quality['rows']:,} test rows: {', '.join(parts)}."
 
 
-def _slices(quality: Mapping[str, Any]) -> str:
+def _slices(quality: Mapping[str, Any], score: str) -> str:
     rows = [
         (
             f"{column}: {name}",
             f"{part['rows']:,}",
-            value(part["accuracy"], "share"),
+            value(part["score"], "share"),
             f"{value(part['low'], 'share')} to {value(part['high'], 'share')}",
         )
         for column, parts in quality["slices"].items()
         for name, part in parts.items()
     ]
     worst = quality.get("worst_slice")
-    named = f'The weakest slice is "{worst["name"]}", {value(worst["accuracy"], "share")}.\n\n' if worst else ""
-    return named + table(("slice", "rows", "accuracy", "between"), rows) if rows else "No slices were measured."
+    named = f'The weakest slice is "{worst["name"]}", {value(worst["score"], "share")}.\n\n' if worst else ""
+    return named + table(("slice", "rows", score, "between"), rows) if rows else "No slices were measured."
 
 
-def _labels(quality: Mapping[str, Any]) -> str:
-    weakest = sorted(quality["per_label"].items(), key=lambda item: item[1]["f1"])[:5]
+def _classes(quality: Mapping[str, Any], kind: str) -> Iterator[str]:
+    """The classes with the lowest F1, where the task reports their figures."""
+    found = mapping(quality, f"per_{kind}")
+    if not found:
+        return
+    weakest = sorted(found.items(), key=lambda item: number(item[1], "f1") or 0.0)[:WEAKEST_SHOWN]
+    shown = [name for name in ("precision", "recall", "f1") if all(name in of for _, of in weakest)]
+    counts = [name for name in ("rows", "true") if all(name in of for _, of in weakest)][:1]
     rows = [
-        (name, f"{of['rows']:,}", *(value(of[key], "share") for key in ("precision", "recall", "f1")))
-        for name, of in weakest
+        (name, *(f"{of[key]:,}" for key in counts), *(value(of[key], "share") for key in shown)) for name, of in weakest
     ]
-    return "The labels with the lowest F1:\n\n" + table(("label", "rows", "precision", "recall", "F1"), rows)
+    header = (kind, *counts, *(name.replace("f1", "F1") for name in shown))
+    yield f"The {plural(kind)} with the lowest F1:\n\n" + table(header, rows)
 
 
-def _robustness(quality: Mapping[str, Any]) -> str:
+def _robustness(quality: Mapping[str, Any], score: str) -> str:
     rows = [
-        (name.replace("_", " "), f"{of['rows']:,}", value(of["flip_rate"], "share"), value(of["accuracy"], "share"))
+        (name.replace("_", " "), f"{of['rows']:,}", value(of["flip_rate"], "share"), value(of["score"], "share"))
         for name, of in quality["robustness"].items()
     ]
     return "Answers that change when a text changes in ways that do not matter:\n\n" + table(
-        ("change", "rows", "other answer", "accuracy after"), rows
+        ("change", "rows", "other answer", f"{score} after"), rows
     )
 
 
-def _fairness(quality: Mapping[str, Any]) -> str:
-    return " ".join(_fairness_lines(quality["fairness"]))
+def _fairness(quality: Mapping[str, Any], score: str) -> str:
+    return " ".join(_fairness_lines(quality["fairness"], score))
 
 
-def _fairness_lines(fairness: Mapping[str, Any]) -> Iterator[str]:
+def _fairness_lines(fairness: Mapping[str, Any], score: str) -> Iterator[str]:
     swaps = fairness["identity_swaps"]
     if swaps["rows"]:
         yield (
@@ -143,7 +171,7 @@ def _fairness_lines(fairness: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield "No test row holds a word such as he or she, so nothing is known of how it treats people."
     if groups := fairness.get("groups"):
-        yield f"Between groups accuracy differs by {value(groups['accuracy_gap'], 'share')} at most."
+        yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')} at most."
     else:
         yield "No column says whom a row is about."
 

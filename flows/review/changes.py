@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, cast
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
+from flows.gate.rules import Rules
+from flows.gate.same_rows import both_counted
 from flows.review import timing
-from flows.review.evidence import LabelChange, MetricChange, ParamChange, Results, StageChange, Unit, Withheld, number
+from flows.review.evidence import (
+    GroupChange,
+    MetricChange,
+    ParamChange,
+    Results,
+    StageChange,
+    Unit,
+    Withheld,
+    mapping,
+    number,
+)
+from flows.review.markdown import plural
+from flows.review.task import judged_first
 from stages.core.params.evaluate import EvaluateParams
-from stages.core.params.values import Measure
-from stages.measures.paired import difference_interval, mcnemar
+from stages.measures.calibration import error_difference_interval
+from stages.measures.counted import codes
+from stages.measures.paired import difference_interval, mean_difference_interval, turned
 from stages.measures.score import Interval, independent_difference
+from stages.tasks.contract import Better, Figure, Measure, TaskMeasures
 
 
 class Shown(NamedTuple):
     """A number of a metrics file, and how it is shown."""
 
     key: str
+    title: str
     unit: Unit
-    better: Literal["higher", "lower"]
+    better: Better
 
 
-QUALITY = (
-    Shown("accuracy", "share", "higher"),
-    Shown("macro_f1", "share", "higher"),
-    Shown("log_loss", "nats", "lower"),
-    Shown("brier", "", "lower"),
-    Shown("ece", "share", "lower"),
-)
+CALIBRATION = "ece"  # its key in metrics/quality
 COST = (
-    Shown("latency_p50_ms", "ms", "lower"),
-    Shown("latency_p99_ms", "ms", "lower"),
-    Shown("throughput_rows_per_s", "rows/s", "higher"),
-    Shown("start_up_ms", "ms", "lower"),
-    Shown("peak_rss_mb", "MB", "lower"),
-    Shown("size_mb", "MB", "lower"),
+    Shown("latency_p50_ms", "latency p50", "ms", "lower"),
+    Shown("latency_p99_ms", "latency p99", "ms", "lower"),
+    Shown("throughput_rows_per_s", "throughput", "rows/s", "higher"),
+    Shown("start_up_ms", "start-up", "ms", "lower"),
+    Shown("peak_rss_mb", "peak memory", "MB", "lower"),
+    Shown("size_mb", "size", "MB", "lower"),
 )
 
 
@@ -100,6 +111,7 @@ def metrics(
     model: str,
     old: Results,
     new: Results,
+    rules: Rules,
     settings: EvaluateParams,
     notes: list[str],
     *,
@@ -108,51 +120,91 @@ def metrics(
 ) -> Iterator[MetricChange]:
     """The numbers of one model before and after, with the interval of the difference where there is one.
 
-    Intervals of quality are computed in pairs where both have the same rows, else from two sets of rows that share
-    some. For sets that share none, and for other labels, there is none. Costs are judged by the rule of
-    `flows.review.timing`. `same_data`: whether the clean rows are the same, for results without predictions. `not_run`:
-    the outdated parts of the model's figures, "quality" or "cost".
+    They are the task's measures, then its figures, then the costs. Intervals of quality are of the same rows where both
+    have those, else from two sets of rows that share some. For sets that share none, and for other classes, there is
+    none. Costs are judged by the rule of `flows.review.timing`. `same_data`: whether the clean rows are the same, for
+    results without predictions. `not_run`: the outdated parts of the model's figures, "quality" or "cost".
     """
-    yield from _quality(model, old, new, settings, notes, "not run" if "quality" in not_run else None, same_data)
-    yield from _costs(model, old, new, notes, "not run" if "cost" in not_run else None)
-
-
-def _quality(
-    model: str,
-    old: Results,
-    new: Results,
-    settings: EvaluateParams,
-    notes: list[str],
-    withheld: Withheld | None,
-    same_data: bool,
-) -> Iterator[MetricChange]:
-    why = apart(old, new, same_data=same_data) if not withheld and old.quality and new.quality else ""
+    withheld: Withheld | None = "not run" if "quality" in not_run else None
+    why = apart(old, new, rules.task, same_data=same_data) if not withheld and old.quality and new.quality else ""
     if why:
         withheld = "not comparable"
         notes.append(f"{model}: its quality before and now cannot be compared: {why}.")
-    same_rows = np.array_equal(old.row_ids, new.row_ids) and np.array_equal(old.labels, new.labels) and len(new.labels)
-    for shown in QUALITY:
+    for change in _quality(model, old, new, rules, settings):
+        yield dataclasses.replace(change, **UNKNOWN, withheld=withheld, why=why) if withheld else change
+    yield from _costs(model, old, new, notes, "not run" if "cost" in not_run else None)
+
+
+UNKNOWN: dict[str, Any] = {"low": None, "high": None, "confidence": None}
+
+
+def _quality(model: str, old: Results, new: Results, rules: Rules, settings: EvaluateParams) -> Iterator[MetricChange]:
+    same_rows = bool(
+        len(new.row_ids)
+        and old.task == new.task
+        and np.array_equal(old.row_ids, new.row_ids)
+        and np.array_equal(old.truths, new.truths)
+    )
+    for shown, interval in _numbers(old, new, rules, settings):
         before, after = number(old.quality, shown.key), number(new.quality, shown.key)
-        change = MetricChange(model, shown.key, shown.unit, shown.better, before, after, withheld=withheld, why=why)
-        if not withheld and before is not None and after is not None:
-            ends = _paired(shown.key, old, new, settings) if same_rows else _unpaired(shown.key, old, new)
-            if ends:
-                change = dataclasses.replace(change, low=ends[0], high=ends[1], confidence=settings.confidence)
+        change = MetricChange(model, shown.key, shown.unit, shown.better, before, after, title=shown.title)
+        if before is not None and after is not None:
+            ends = (interval() if same_rows else None) or _unpaired(shown.key, old, new)
+            change = dataclasses.replace(change, low=ends.low, high=ends.high, confidence=settings.confidence)
         yield change
 
 
-def apart(old: Results, new: Results, *, same_data: bool) -> str:
+def _numbers(
+    old: Results, new: Results, rules: Rules, settings: EvaluateParams
+) -> Iterator[tuple[Shown, Callable[[], Interval | None]]]:
+    """Each number of quality, and a function that gives the interval of its difference on the same rows."""
+    for measure in judged_first(rules.task, rules.measure.name):
+        shown = Shown(measure.name, measure.title, measure.unit, measure.better)
+        yield shown, partial(_of_measure, measure, old, new, rules.task, settings)
+    for figure in rules.task.figures:
+        yield (
+            Shown(figure.key, figure.title, figure.unit, figure.better),
+            partial(_of_figure, figure, old, new, settings),
+        )
+
+
+def _of_measure(measure: Measure, old: Results, new: Results, task: TaskMeasures, settings: EvaluateParams) -> Interval:
+    before, after = both_counted(task, measure, old, new)
+    return difference_interval(
+        before, after, measure, confidence=settings.confidence, resamples=settings.resamples, seed=0
+    )
+
+
+def _of_figure(figure: Figure, old: Results, new: Results, settings: EvaluateParams) -> Interval | None:
+    """The interval of a mean of the rows' own numbers, or of the calibration error; None where it cannot be had."""
+    units_N, column = codes(new.units), figure.column
+    if column is not None and column in old.own and column in new.own:
+        return mean_difference_interval(old.own[column], new.own[column], units_N, confidence=settings.confidence)
+    if figure.key != CALIBRATION or old.confidence_N is None or new.confidence_N is None:
+        return None
+    return error_difference_interval(
+        (old.confidence_N, old.scores_N), (new.confidence_N, new.scores_N), units_N,
+        bins=settings.calibration_bins, confidence=settings.confidence,
+    )  # fmt: skip
+
+
+def apart(old: Results, new: Results, task: TaskMeasures, *, same_data: bool) -> str:
     """Why the quality of two results cannot be compared, in words; empty where it can."""
-    given = [set(side.names) for side in (old, new)]
-    before, now = given if all(given) else [set(side.quality.get("per_label") or {}) for side in (old, new)]
+    if old.task != new.task:
+        return f"another task, {old.task} before and {new.task} now"
+    known = [task.classes(side.own.keys()) for side in (old, new)]
+    if not all(known):
+        known = [frozenset(mapping(side.quality, f"per_{task.kind}")) for side in (old, new)]
+    before, now = known
     if before and now and before != now:
-        return f"other labels, {len(before):,} before and {len(now):,} now, {len(before & now):,} in both"
+        return f"other {plural(task.kind)}, {len(before):,} before and {len(now):,} now, {len(before & now):,} in both"
     if not len(old.row_ids) or not len(new.row_ids):
         return "" if same_data else "other data, and which test rows are in both is not known"
     common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
     if not len(common):
         return "other test rows, none in both"
-    return "" if (old.labels[at_old] == new.labels[at_new]).any() else "other labels, no test row has that of before"
+    kept = (old.truths[at_old] == new.truths[at_new]).any()
+    return "" if kept else f"other {plural(task.kind)}, no test row has that of before"
 
 
 def _costs(
@@ -165,7 +217,7 @@ def _costs(
         before, after = timing.spread(old.profile, shown.key), timing.spread(new.profile, shown.key)
         change = MetricChange(
             model, shown.key, shown.unit, shown.better, before and before.value, after and after.value,
-            withheld=withheld,
+            withheld=withheld, title=shown.title,
         )  # fmt: skip
         if not withheld and before and after:
             if machines and shown.key != "size_mb":
@@ -180,76 +232,35 @@ def _judged(change: MetricChange, found: timing.Compared) -> MetricChange:
     return dataclasses.replace(change, low=found.low, high=found.high, withheld=withheld, why=found.why)
 
 
-def by_label(model: str, old: Results, new: Results, confidence: float) -> Iterator[LabelChange]:
-    """For each label, its rows that became right or wrong; both results have the same rows, in one order.
+def by_group(model: str, old: Results, new: Results, task: TaskMeasures, confidence: float) -> Iterator[GroupChange]:
+    """For each group of rows of like truth, their scores before and after; none where no measure has such groups.
 
-    A label is better or worse where McNemar's exact test says so at `confidence`, with Bonferroni's correction.
+    Both results have the same rows, in one order. A group is better or worse where `turned` says so at `confidence`,
+    with Bonferroni's correction.
     """
-    names, was, now = np.unique(new.labels), old.predicted == new.labels, new.predicted == new.labels
+    strata = next((one.strata for one in task.measures if one.strata), None)
+    if strata is None:
+        return
+    groups_N = np.asarray(strata(new.truths.tolist()), dtype=str)
+    names = np.unique(groups_N)
     for name in names:
-        own = new.labels == name
-        lost, won = int((own & was & ~now).sum()), int((own & ~was & now).sum())
-        sure = mcnemar(lost, won) < (1 - confidence) / len(names)
-        verdict: Literal["better", "worse"] = "better" if won > lost else "worse"
-        counts = int(own.sum()), int((own & was).sum()), int((own & now).sum())
-        yield LabelChange(model, str(name), *counts, verdict=verdict if sure else "no clear change")
-
-
-def _paired(key: str, old: Results, new: Results, settings: EvaluateParams) -> tuple[float, float] | None:
-    if key in ("accuracy", "macro_f1"):
-        interval = difference_interval(
-            new.labels, old.predicted, new.predicted, measure=cast(Measure, key), confidence=settings.confidence,
-            resamples=settings.resamples, seed=0,
+        at = groups_N == name
+        before, after = old.scores_N[at], new.scores_N[at]
+        sure = turned(before, after, codes(new.units[at])).p_value < (1 - confidence) / len(names)
+        verdict: Literal["better", "worse"] = "better" if after.sum() > before.sum() else "worse"
+        yield GroupChange(
+            model, str(name), int(at.sum()), float(before.sum()), float(after.sum()),
+            verdict=verdict if sure else "no clear change",
         )  # fmt: skip
-        return interval.low, interval.high
-    if not set(new.labels) <= set(old.names) & set(new.names):
-        return None
-    if key == "ece":
-        return _ece_interval(old, new, settings)
-    difference = PER_ROW[key](new) - PER_ROW[key](old)
-    if len(difference) < 2:
-        return None
-    half = stats.t.ppf((1 + settings.confidence) / 2, len(difference) - 1) * stats.sem(difference)
-    return float(difference.mean() - half), float(difference.mean() + half)
 
 
-def _unpaired(key: str, old: Results, new: Results) -> tuple[float, float]:
-    """The ends of a difference, from the interval of each side; infinite where one has none."""
-    ends = [(results.quality.get("intervals") or {}).get(key) for results in (old, new)]
-    if ends[0] is None or ends[1] is None:
-        return -np.inf, np.inf
-    difference = independent_difference(
-        Interval(ends[0]["low"], ends[0]["high"], old.quality[key]),
-        Interval(ends[1]["low"], ends[1]["high"], new.quality[key]),
-    )
-    return difference.low, difference.high
+def _unpaired(key: str, old: Results, new: Results) -> Interval:
+    """The interval of a difference, from that of each side; infinite where one has none."""
+    before, after = (_own_interval(key, side) for side in (old, new))
+    return independent_difference(before, after) if before and after else Interval(-np.inf, np.inf, 0.0)
 
 
-def _of_truth(results: Results) -> np.ndarray:
-    position = {name: i for i, name in enumerate(results.names)}
-    return results.probabilities[np.arange(len(results.labels)), [position[label] for label in results.labels]]
-
-
-PER_ROW: dict[str, Callable[[Results], np.ndarray]] = {
-    "log_loss": lambda results: -np.log(np.maximum(_of_truth(results), 1e-6)),  # predictions hold six digits
-    "brier": lambda results: np.square(results.probabilities).sum(1) - 2 * _of_truth(results) + 1,
-}
-
-
-def _ece_interval(old: Results, new: Results, settings: EvaluateParams, resamples: int = 300) -> tuple[float, float]:
-    """Percentile bootstrap of the difference of the calibration errors, rows drawn in pairs."""
-    rows, bins = len(new.labels), settings.calibration_bins
-    sides = []
-    for results in (old, new):
-        confidence = results.probabilities.max(1)
-        bin_ = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-        sides.append((bin_, confidence - (results.predicted == results.labels)))
-    draw = np.random.default_rng(0)
-    differences = []
-    for _ in range(resamples):
-        drawn = draw.integers(rows, size=rows)
-        errors = [np.abs(np.bincount(b[drawn], weights=gap[drawn], minlength=bins)).sum() / rows for b, gap in sides]
-        differences.append(errors[1] - errors[0])
-    tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(differences, (tail, 1 - tail))
-    return float(low), float(high)
+def _own_interval(key: str, results: Results) -> Interval | None:
+    low, high = (number(results.quality, "intervals", key, end) for end in ("low", "high"))
+    estimate = number(results.quality, key)
+    return None if low is None or high is None or estimate is None else Interval(low, high, estimate)

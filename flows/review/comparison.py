@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 from flows.dvc.command import DvcError
 from flows.gate.anchor import Answers, anchor_of
 from flows.gate.promotion import decide
+from flows.gate.rules import Rules, rules_of
 from flows.releases.model import model_of
 from flows.review import changes
 from flows.review.evidence import (
@@ -26,7 +25,7 @@ from flows.review.evidence import (
     Anchor,
     Decision,
     Flip,
-    LabelChange,
+    GroupChange,
     MetricChange,
     ModelView,
     Paired,
@@ -34,13 +33,15 @@ from flows.review.evidence import (
     Review,
     Revision,
 )
-from flows.review.model_results import clean_texts, on_common_rows, results
+from flows.review.model_results import clean_texts, confusion, on_common_rows, reliability, results, tables
 from flows.review.side import Side
+from flows.review.task import judged_first
 from flows.review.unrun import Unrun, unrun
 from flows.running import git
 from stages.core.params.file import Params, load_params
 from stages.core.paths import MODELS, Paths
-from stages.measures.paired import mcnemar
+from stages.measures.counted import codes
+from stages.measures.paired import turned
 
 WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
 
@@ -59,6 +60,7 @@ def gather(
     ValueError for a revision that git does not know, and for parameters that are wrong.
     """
     params = load_params(root / "params.yaml")
+    rules = rules_of(params)
     name, candidate = base or default_base(root), params.promotion.model
     notes: list[str] = []
     before, after = Side(root, git.commit_of(root, name, short=True)), Side(root, None)
@@ -69,19 +71,22 @@ def gather(
         base=Revision(name, before.commit, _subject(root, str(before.commit))),
         head=_head(root),
         params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
-        metrics=tuple(_metrics(models, params, notes, same_data=before.hash_of(clean) == after.hash_of(clean))),
+        metrics=tuple(_metrics(models, rules, params, notes, same_data=before.hash_of(clean) == after.hash_of(clean))),
         stages=tuple(changes.stages(before.lock, after.lock)),
         paired=tuple(_paired(model, *pair) for model, pair in models.pairs.items()),
         flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts)),
         decision=_decision(
             released or (lambda _: models.old[candidate]),
             models.new[candidate],
-            params,
+            rules,
             lambda old: _anchor(root, models.new[candidate], params, _knowing(again, root, name, old), notes),
             notes,
             not_run=bool(models.not_run[candidate]),
         ),
         candidate=candidate,
+        measures=judged_first(rules.task, rules.measure.name),
+        score_title=rules.task.score_title,
+        kind=rules.task.kind,
         before=tuple(_view(before, model, models.old[model]) for model in MODELS),
         after=tuple(_view(after, model, models.new[model]) for model in MODELS),
         curves=_curves(Paths(root)),
@@ -95,7 +100,7 @@ def gather(
     )
     return dataclasses.replace(
         found,
-        labels=tuple(_labels(models, found, params)),
+        groups=tuple(_groups(models, found, rules, params)),
         notes=tuple(dict.fromkeys((*([not_told] if not_told else []), *before.notes, *after.notes, *notes))),
     )
 
@@ -120,12 +125,15 @@ def _models(before: Side, after: Side, stale: Unrun, candidate: str, notes: list
     return _Models(old, new, not_run, pairs)
 
 
-def _metrics(models: _Models, params: Params, notes: list[str], *, same_data: bool) -> Iterator[MetricChange]:
+def _metrics(
+    models: _Models, rules: Rules, params: Params, notes: list[str], *, same_data: bool
+) -> Iterator[MetricChange]:
     for model in MODELS:
         yield from changes.metrics(
             model,
             models.old[model],
             models.new[model],
+            rules,
             params.evaluate,
             notes,
             same_data=same_data,
@@ -133,10 +141,11 @@ def _metrics(models: _Models, params: Params, notes: list[str], *, same_data: bo
         )
 
 
-def _labels(models: _Models, found: Review, params: Params) -> Iterator[LabelChange]:
-    """The label changes of the candidate, where both sides have the same rows and labels."""
+def _groups(models: _Models, found: Review, rules: Rules, params: Params) -> Iterator[GroupChange]:
+    """The changes of the candidate by groups of the truth, where both sides have the same rows and classes."""
     if found.candidate in models.pairs and found.candidate not in found.apart:
-        yield from changes.by_label(found.candidate, *models.pairs[found.candidate], params.evaluate.confidence)
+        pair = models.pairs[found.candidate]
+        yield from changes.by_group(found.candidate, *pair, rules.task, params.evaluate.confidence)
 
 
 def _unrun(root: Path) -> tuple[Unrun, str]:
@@ -197,23 +206,23 @@ def _subject(root: Path, commit: str) -> str:
 
 
 def _paired(model: str, old: Results, new: Results) -> Paired:
-    was_right, is_right = old.predicted == new.labels, new.predicted == new.labels
-    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-    return Paired(model, len(new.labels), lost, won, mcnemar(lost, won))
+    return Paired(model, len(new.row_ids), *turned(old.scores_N, new.scores_N, codes(new.units)))
 
 
 def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
-    """The rows whose answer differs, those that were right first."""
-    changed = np.flatnonzero(old.predicted != new.predicted)
-    sure = [side.probabilities.max(1) if side.probabilities.size else None for side in (old, new)]
+    """The rows whose answer differs, those that got worse first."""
+    changed = np.flatnonzero(old.answers != new.answers)
+    sure = [side.confidence_N for side in (old, new)]
     flips = [
         Flip(
             model,
             row_id=str(new.row_ids[i]),
             text=text if isinstance(text := texts.get(str(new.row_ids[i]), ""), str) else " | ".join(text),
-            label=str(new.labels[i]),
-            before=str(old.predicted[i]),
-            after=str(new.predicted[i]),
+            truth=str(new.truths[i]),
+            before=str(old.answers[i]),
+            after=str(new.answers[i]),
+            score_before=float(old.scores_N[i]),
+            score_after=float(new.scores_N[i]),
             sure_before=None if sure[0] is None else float(sure[0][i]),
             sure_after=None if sure[1] is None else float(sure[1][i]),
         )
@@ -225,7 +234,7 @@ def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tup
 def _decision(
     released: Callable[[Results], Results | None],
     new: Results,
-    params: Params,
+    rules: Rules,
     anchor: Callable[[Results | None], Anchor | None],
     notes: list[str],
     *,
@@ -234,12 +243,12 @@ def _decision(
     if not_run:
         return None
     if not len(new.row_ids):
-        notes.append(f"No verdict: there are no predictions of {params.promotion.model} to judge.")
+        notes.append(f"No verdict: there are no predictions of {rules.limits.model} to judge.")
         return None
     old = released(new)
     # A model that was measured but whose predictions are missing is not treated as one that never existed.
     known = old is not None and (len(old.row_ids) or old.quality)
-    return decide(new, old if known else None, params.promotion, anchor(old))
+    return decide(new, old if known else None, rules, anchor(old))
 
 
 def _knowing(again: Answers | None, root: Path, base: str, old: Results | None) -> Answers | None:
@@ -267,15 +276,9 @@ def _anchor(root: Path, new: Results, params: Params, again: Answers | None, not
 
 
 def _view(side: Side, model: str, results: Results) -> ModelView:
-    pairs = Counter(zip(results.labels.tolist(), results.predicted.tolist(), strict=True))
-    content = side.artifact(Paths(side.root).reliability(model)) if len(results.row_ids) else None
-    bins = csv.DictReader(io.StringIO((content or b"").decode("utf-8")))
+    found = tables(side, model) if len(results.row_ids) else {}
     return ModelView(
-        model,
-        results.quality,
-        results.profile,
-        confusion=[(actual, predicted, rows) for (actual, predicted), rows in sorted(pairs.items())],
-        reliability=[{key: float(value) for key, value in entry.items()} for entry in bins],
+        model, results.quality, results.profile, confusion=confusion(found), reliability=reliability(found)
     )
 
 

@@ -13,27 +13,50 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from stages.tasks import FORMERLY
+from stages.tasks.contract import Measure
+
 
 @dataclass(frozen=True)
 class Results:
     """One model on its test rows; N rows, sorted by row_id."""
 
-    labels: np.ndarray
-    """(N,) the true labels, texts."""
-    predicted: np.ndarray
-    """(N,) the labels that the model gave."""
-    row_ids: np.ndarray
+    row_ids: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
     """(N,) texts, each once."""
+    units: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(N,) the unit of each row, a text: rows of one unit are not independent."""
+    truths: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(N,) canonical texts."""
+    answers: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    """(N,) canonical texts."""
+    scores_N: np.ndarray = field(default_factory=lambda: np.array([]))
+    """(N,) how right each answer is, in [0, 1]."""
+    confidence_N: np.ndarray | None = None
+    """(N,) how sure the model is of each answer, in [0, 1]; None where that is not known."""
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Name -> (N,) bool, such as "length: short"."""
     quality: Mapping[str, Any] = field(default_factory=dict)
     """metrics/quality/NAME.json."""
     profile: Mapping[str, Any] = field(default_factory=dict)
     """metrics/profile/NAME.json."""
-    names: tuple[str, ...] = ()
-    """The C labels that the model knows."""
-    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    """(N, C), in the order of `names`."""
+    own: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The task's own columns, (N,) each."""
+    task: str = FORMERLY[""]
+    """The name of the model's task, one of stages/tasks."""
+
+    def of_rows(self, at: np.ndarray) -> Results:
+        """The same of some rows, by their numbers."""
+        return replace(
+            self,
+            row_ids=self.row_ids[at],
+            units=self.units[at],
+            truths=self.truths[at],
+            answers=self.answers[at],
+            scores_N=self.scores_N[at],
+            confidence_N=None if self.confidence_N is None else self.confidence_N[at],
+            slices={name: mask[at] for name, mask in self.slices.items()},
+            own={name: values[at] for name, values in self.own.items()},
+        )
 
 
 def number(values: Any, *keys: str) -> float | None:
@@ -108,7 +131,7 @@ class MetricChange:
     """A number before and after. Fractions stay fractions (0.561); the unit says how to show it."""
 
     model: str
-    metric: str  # "accuracy", "macro_f1", "ece", "latency_p50_ms", "size_mb", ...
+    metric: str  # as the metrics files have it: "ece", "latency_p50_ms", "size_mb", ...
     unit: Unit
     better: Literal["higher", "lower"]
     before: float | None
@@ -118,6 +141,12 @@ class MetricChange:
     confidence: float | None = None  # of that interval
     withheld: Withheld | None = None  # the verdict, where there is none of better and worse
     why: str = ""  # in words, why it is withheld
+    title: str = ""  # what the number is called, where it is not `metric`
+
+    @property
+    def name(self) -> str:
+        """What the number is called, as its measure says."""
+        return self.title or self.metric
 
     @property
     def difference(self) -> float | None:
@@ -147,7 +176,7 @@ class StageChange:
     reasons: tuple[str, ...]  # "distill.temperature: 4 -> 3", "stages/distill.py changed", "after distill"
 
 
-Kind = Literal["right to wrong", "wrong to right", "wrong to wrong"]
+Kind = Literal["worse", "better", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -158,17 +187,19 @@ class Flip:
     model: str
     row_id: str
     text: str
-    label: str
+    truth: str
     before: str
     after: str
-    sure_before: float | None = None  # the probability that it gave its answer; None where that is not known
+    score_before: float
+    score_after: float
+    sure_before: float | None = None  # how sure it was of its answer, in [0, 1]; None where that is not known
     sure_after: float | None = None
 
     @property
     def kind(self) -> Kind:
-        if self.before == self.label:
-            return "right to wrong"
-        return "wrong to right" if self.after == self.label else "wrong to wrong"
+        if self.score_after < self.score_before:
+            return "worse"
+        return "better" if self.score_after > self.score_before else "other"
 
 
 @dataclass(frozen=True)
@@ -177,21 +208,21 @@ class Paired:
 
     model: str
     rows: int
-    right_to_wrong: int
-    wrong_to_right: int
-    p_value: float  # McNemar's exact test, two-sided
+    worse: int  # rows whose score fell
+    better: int
+    p_value: float  # of `stages.measures.paired.turned`, two-sided
 
 
 @dataclass(frozen=True)
-class LabelChange:
-    """A label's test rows that both revisions have: how many of them a model had right, before and after."""
+class GroupChange:
+    """A group's test rows that both revisions have, by their truth: the sum of their scores, before and after."""
 
     model: str
-    label: str
+    group: str
     rows: int
-    before: int
-    after: int
-    verdict: Literal["better", "worse", "no clear change"]  # of McNemar's test, corrected for the number of labels
+    before: float
+    after: float
+    verdict: Literal["better", "worse", "no clear change"]  # of `turned`, corrected for the number of groups
 
 
 @dataclass(frozen=True)
@@ -202,7 +233,7 @@ class ModelView:
     quality: Mapping[str, Any]
     profile: Mapping[str, Any]
     confusion: Sequence[tuple[str, str, int]]  # (actual, predicted, rows), of the pairs that occur
-    reliability: Sequence[Mapping[str, float]]  # a bin each: low, high, rows, confidence, accuracy
+    reliability: Sequence[Mapping[str, float]]  # a bin each: low, high, rows, confidence, score
 
 
 @dataclass(frozen=True)
@@ -225,7 +256,13 @@ class Review:
     notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
     data: Mapping[str, Any] = field(default_factory=dict)  # metrics/data/report.json; empty where there is none
     data_before: Mapping[str, Any] = field(default_factory=dict)
-    labels: tuple[LabelChange, ...] = ()  # of the candidate
+    measures: tuple[Measure, ...] = ()
+    """The task's measures, first the one that is judged."""
+    score_title: str = "score"
+    """What the mean of the rows' scores is called."""
+    kind: str = "class"
+    """What a class of the task is called."""
+    groups: tuple[GroupChange, ...] = ()  # of the candidate
     not_run: tuple[StageChange, ...] = ()
     """The stages that would run with these parameters, code and data, and why: the figures are of earlier ones."""
     not_told: str = ""
@@ -237,7 +274,7 @@ class Review:
 
     @property
     def apart(self) -> frozenset[str]:
-        """The models whose quality before and after cannot be compared: other test rows, or other labels."""
+        """The models whose quality before and after cannot be compared: other test rows, or other classes."""
         return frozenset(change.model for change in self.metrics if change.verdict == "not comparable")
 
 

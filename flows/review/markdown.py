@@ -25,6 +25,21 @@ def between(low: float | None, high: float | None, unit: str) -> str:
     return "-" if "-" in ends else f"{ends[0].partition(' ')[0]} and {ends[1]}"
 
 
+def plural(noun: str) -> str:
+    """More than one of them: labels, classes."""
+    return f"{noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def article(noun: str) -> str:
+    """The noun with "a" or "an" before it."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
+def capital(title: str) -> str:
+    """A title as a heading: its first letter large."""
+    return f"{title[:1].upper()}{title[1:]}"
+
+
 def arrows(text: str) -> str:
     """The text with the arrows of a terminal replaced by the one that pages use."""
     return text.replace(" -> ", " → ")

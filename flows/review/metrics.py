@@ -7,37 +7,54 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flows.experiments import seed_record
 from flows.experiments.seed_record import Seeds
+from flows.review.evidence import mapping, number
+from flows.review.markdown import plural, value
+from flows.review.task import judged_first, project_task
 from stages.core.paths import MODELS, Paths
+from stages.tasks.contract import Measure
 
 TEACHER = "teacher"
+UNMEASURED = "-"
 MEASURE_HERE = "dvc repro --force --single-item profile"
 UNKNOWN = "a processor that is not known"
+
+
+class Valued(NamedTuple):
+    """A measure of one model: its value, or the mean over several trainings and their standard deviation."""
+
+    measure: Measure
+    value: float | None = None
+    spread: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return UNMEASURED
+        if self.measure.unit != "share":
+            return value(self.value, self.measure.unit) + ("" if self.spread is None else f" ± {self.spread:.2g}")
+        return f"{self.value:.1%}" + ("" if self.spread is None else f" ± {100 * self.spread:.1f}")
 
 
 @dataclass(frozen=True)
 class Row:
     """The figures of one model; None where something was not measured.
 
-    accuracy, macro_f1 and of_teacher (its share of the teacher's macro-F1) are fractions; faster and smaller are
-    factors against the teacher. low and high are the ends of the interval of macro_f1 for the number of test rows;
-    differs says whether the interval of its difference from the teacher leaves 0 out. With `seeds`, accuracy, macro_f1
-    and of_teacher are means over that many trainings, and the spreads their standard deviations.
+    The last of the measures is the one that is judged. low and high are the ends of its interval for the number of test
+    rows; of_teacher is its share of the teacher's, a fraction; differs says whether the interval of its difference from
+    the teacher leaves 0 out. faster and smaller are factors against the teacher. With `seeds`, measures and of_teacher
+    are means over that many trainings.
     """
 
     model: str
-    accuracy: float | None = None
-    macro_f1: float | None = None
+    measures: tuple[Valued, ...]
     low: float | None = None
     high: float | None = None
     of_teacher: float | None = None
     differs: bool | None = None
     seeds: int | None = None
-    accuracy_spread: float | None = None
-    macro_f1_spread: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     rows_per_s: float | None = None
@@ -49,24 +66,25 @@ class Row:
     date: str | None = None
 
     @property
+    def judged(self) -> Valued:
+        return self.measures[-1]
+
+    @property
     def measured(self) -> bool:
-        return any(value is not None for value in dataclasses.astuple(self)[1:])
-
-    @property
-    def shown_accuracy(self) -> str | None:
-        return _with_spread(self.accuracy, self.accuracy_spread)
-
-    @property
-    def shown_macro_f1(self) -> str | None:
-        return _with_spread(self.macro_f1, self.macro_f1_spread)
+        others = (getattr(self, own.name) for own in dataclasses.fields(self) if own.name not in ("model", "measures"))
+        return any(known is not None for known in (*others, *(one.value for one in self.measures)))
 
     @property
     def interval(self) -> str | None:
-        return None if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}"
+        return (
+            None
+            if self.low is None or self.high is None
+            else f"{value(self.low, self.judged.measure.unit)} to {value(self.high, self.judged.measure.unit)}"
+        )
 
     @property
     def against_teacher(self) -> str | None:
-        """The share of the teacher's macro-F1 where the two are known to differ, or words where they may not."""
+        """The share of the teacher's measure where the two are known to differ, or words where they may not."""
         known = self.differs if self.model != TEACHER else True
         if self.of_teacher is None or known is None:
             return None
@@ -81,14 +99,7 @@ class Row:
         return f"{self.threads} {'thread' if self.threads == 1 else 'threads'} of {self.processor or UNKNOWN}{day}"
 
 
-def _with_spread(value: float | None, spread: float | None) -> str | None:
-    return None if value is None else f"{value:.1%}" + ("" if spread is None else f" ± {100 * spread:.1f}")
-
-
 _COLUMNS = {
-    "model": ("model", "{}"),
-    "accuracy": ("shown_accuracy", "{}"),
-    "macro-F1": ("shown_macro_f1", "{}"),
     "interval": ("interval", "{}"),
     "of teacher": ("against_teacher", "{}"),
     "p50 ms": ("p50_ms", "{:.2f}"),
@@ -98,7 +109,11 @@ _COLUMNS = {
     "faster": ("faster", "{:.1f}x"),
     "smaller": ("smaller", "{:.1f}x"),
 }
-HEADER = tuple(_COLUMNS)
+
+
+def header(table: Sequence[Row]) -> tuple[str, ...]:
+    """The names of the columns: those of the measures, and then of what is the same for every task."""
+    return ("model", *(one.measure.title for one in table[0].measures), *_COLUMNS)
 
 
 def rows(root: Path) -> tuple[Row, ...]:
@@ -106,48 +121,53 @@ def rows(root: Path) -> tuple[Row, ...]:
 
     Raises ValueError for a file that is not an object of numbers.
     """
-    paths = Paths(root)
-    quality = {name: _numbers(_object(paths.quality(name))) for name in MODELS}
-    files = {name: _object(paths.profile(name)) for name in MODELS}
-    profile = {name: _numbers(content) for name, content in files.items()}
-    every = tuple(
-        dataclasses.replace(_judged(_row(name, quality, profile), paths), **_words(files[name], "processor", "date"))
-        for name in MODELS
-    )
-    known = seed_record.read(root)
+    paths, known = Paths(root), seed_record.read(root)
+    measures = judged_last(root)
+    quality = {name: _object(paths.quality(name)) for name in MODELS}
+    profile = {name: _object(paths.profile(name)) for name in MODELS}
+    every = tuple(_judged(_row(name, measures, quality, profile), quality[name], paths) for name in MODELS)
     return tuple(_over_seeds(row, known) for row in every) if known and known.current else every
+
+
+def judged_last(root: Path) -> tuple[Measure, ...]:
+    """The measures of the project's task, the one that is judged last: its interval stands beside it."""
+    task, judged = project_task(root)
+    return judged_first(task, judged)[::-1]
 
 
 def notes(root: Path) -> tuple[str, ...]:
     """Notes to show beside the figures of quality: the number of seeds, and the quality on the rows set aside."""
     known = seed_record.read(root)
     if known is not None:
-        return known.notes()
-    return (f"Of one seed; {seed_record.COMMAND} shows the spread.",) if any(r.macro_f1 for r in rows(root)) else ()
+        return known.notes(judged_last(root), plural(project_task(root)[0].kind))
+    measured = any(row.judged.value for row in rows(root))
+    return (f"Of one seed; {seed_record.COMMAND} shows the spread.",) if measured else ()
 
 
-def _judged(row: Row, paths: Paths) -> Row:
-    """The row with the interval of its macro-F1, and whether it is known to differ from the teacher's."""
-    ends = _object(paths.quality(row.model)).get("intervals", {}).get("macro_f1", {})
-    apart = _object(paths.comparison).get(f"{row.model}_and_{TEACHER}", {}).get("macro_f1", {})
-    differs = _leaves_out_0(apart) if apart else None
-    return dataclasses.replace(row, low=ends.get("low"), high=ends.get("high"), differs=differs)
+def _judged(row: Row, quality: Mapping[str, Any], paths: Paths) -> Row:
+    """The row with the interval of its measure, and whether it is known to differ from the teacher's."""
+    name = row.judged.measure.name
+    apart = mapping(_object(paths.comparison), f"{row.model}_and_{TEACHER}", name)
+    low, high = (number(quality, "intervals", name, end) for end in ("low", "high"))
+    return dataclasses.replace(row, low=low, high=high, differs=_leaves_out_0(apart) if apart else None)
 
 
 def _over_seeds(row: Row, known: Seeds) -> Row:
     of, apart = known.content["models"].get(row.model), known.content["against_teacher"].get(row.model)
-    if of is None:
+    name = row.judged.measure.name
+    if of is None or name not in of:
         return row
     several = known.count > 1
     return dataclasses.replace(
         row,
-        accuracy=of["accuracy"]["mean"],
-        macro_f1=of["macro_f1"]["mean"],
-        of_teacher=_ratio(of["macro_f1"]["mean"], known.content["models"][TEACHER]["macro_f1"]["mean"]),
-        differs=_leaves_out_0(apart["macro_f1"]) if apart else None,
+        measures=tuple(
+            one._replace(value=of[own]["mean"], spread=of[own]["std"] if several else None) if own in of else one
+            for one in row.measures
+            for own in [one.measure.name]
+        ),
+        of_teacher=_ratio(of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
+        differs=_leaves_out_0(apart[name]) if apart else None,
         seeds=known.count,
-        accuracy_spread=of["accuracy"]["std"] if several else None,
-        macro_f1_spread=of["macro_f1"]["std"] if several else None,
     )
 
 
@@ -155,24 +175,28 @@ def _leaves_out_0(ends: Mapping[str, float]) -> bool:
     return not ends["low"] <= 0 <= ends["high"]
 
 
-def _row(name: str, quality: dict[str, dict[str, float]], profile: dict[str, dict[str, float]]) -> Row:
-    own_quality, own_profile = quality[name], profile[name]
-    teacher_quality, teacher_profile = quality[TEACHER], profile[TEACHER]
-    macro_f1 = own_quality.get("macro_f1")
-    p50, size = own_profile.get("latency_p50_ms"), own_profile.get("size_mb")
-    threads = own_profile.get("threads")
+def _row(
+    name: str,
+    measures: Sequence[Measure],
+    quality: Mapping[str, Mapping[str, Any]],
+    profile: Mapping[str, Mapping[str, Any]],
+) -> Row:
+    own, teacher = profile[name], profile[TEACHER]
+    valued = tuple(Valued(one, number(quality[name], one.name)) for one in measures)
+    judged, p50, size = valued[-1], number(own, "latency_p50_ms"), number(own, "size_mb")
+    threads = number(own, "threads")
     return Row(
         model=name,
-        accuracy=own_quality.get("accuracy"),
-        macro_f1=macro_f1,
-        of_teacher=_ratio(macro_f1, teacher_quality.get("macro_f1")),
+        measures=valued,
+        of_teacher=_ratio(judged.value, number(quality[TEACHER], judged.measure.name)),
         p50_ms=p50,
-        p99_ms=own_profile.get("latency_p99_ms"),
-        rows_per_s=own_profile.get("throughput_rows_per_s"),
+        p99_ms=number(own, "latency_p99_ms"),
+        rows_per_s=number(own, "throughput_rows_per_s"),
         size_mb=size,
-        faster=_ratio(teacher_profile.get("latency_p50_ms"), p50),
-        smaller=_ratio(teacher_profile.get("size_mb"), size),
+        faster=_ratio(number(teacher, "latency_p50_ms"), p50),
+        smaller=_ratio(number(teacher, "size_mb"), size),
         threads=None if threads is None else int(threads),
+        **_words(own, "processor", "date"),
     )
 
 
@@ -192,23 +216,22 @@ def _object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _numbers(content: dict[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in content.items() if isinstance(value, int | float)}
-
-
-def _words(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+def _words(content: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key in keys if isinstance(value := content.get(key), str)}
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """The texts of a row, in the order of HEADER; "-" for unknown values."""
+    """The texts of a row, in the order of `header`; "-" for unknown values."""
     values = [(getattr(row, field), form) for field, form in _COLUMNS.values()]
-    return tuple("-" if value is None else form.format(value) for value, form in values)
+    return (
+        row.model, *map(str, row.measures),
+        *(UNMEASURED if known is None else form.format(known) for known, form in values),
+    )  # fmt: skip
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """Aligned columns for a terminal, followed by the machine that measured and by notes."""
-    lines = [HEADER, *map(cells, table)]
+    lines = [header(table), *map(cells, table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = [
         "  ".join(
@@ -222,14 +245,21 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """A Markdown table, followed by notes and by the machine that measured."""
-    ruler = ("---", *["---:"] * (len(HEADER) - 1))
-    lines = ["| " + " | ".join(line) + " |" for line in (HEADER, ruler, *map(cells, table))]
+    columns = header(table)
+    ruler = ("---", *["---:"] * (len(columns) - 1))
+    lines = ["| " + " | ".join(line) + " |" for line in (columns, ruler, *map(cells, table))]
     return "\n".join([*lines, "", " ".join([*notes, machine(table)])])
 
 
 def as_records(table: Sequence[Row]) -> list[dict[str, str | float | None]]:
-    """The rows as plain dictionaries, for JSON."""
-    return [dataclasses.asdict(row) for row in table]
+    """The rows as plain dictionaries, for JSON; each measure by its name, and with `_spread` its deviation."""
+    return [
+        {"model": row.model}
+        | {one.measure.name: one.value for one in row.measures}
+        | {f"{one.measure.name}_spread": one.spread for one in row.measures}
+        | {own.name: getattr(row, own.name) for own in dataclasses.fields(row) if own.name not in ("model", "measures")}
+        for row in table
+    ]
 
 
 def machine(table: Sequence[Row]) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import io
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.review import earlier
 from flows.review.evidence import Results
+from flows.review.markdown import plural
 from flows.review.side import Side
+from flows.review.task import task_measures, task_of
 from stages.core.paths import Paths
+
+SLICE = "slice: "
+COMMON = ("row_id", "unit", "truth", "answer", "score", "confidence")  # to all tasks
 
 
 def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results:
@@ -19,30 +27,71 @@ def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results
 
     `not_run`: the outdated parts of its figures, which are left out: "quality", "cost".
     """
-    paths = Paths(side.root)
-    quality = {} if "quality" in not_run else side.json(paths.quality(model))
+    paths, task = Paths(side.root), task_of(side.yaml(side.root / "params.yaml"))
+    quality = {} if "quality" in not_run else earlier.quality(side.json(paths.quality(model)))
     profile = {} if "cost" in not_run else side.json(paths.profile(model))
     content = None if "quality" in not_run else side.artifact(paths.predictions(model))
     if content is None:
-        return Results(np.array([]), np.array([]), np.array([]), quality=quality, profile=profile)
-    table = pq.read_table(io.BytesIO(content))
-    names = tuple(name.removeprefix("p_") for name in table.column_names if name.startswith("p_"))
-    columns = {name: np.array(table[name].to_pylist()) for name in table.column_names if not name.startswith("p_")}
+        return Results(quality=quality, profile=profile, task=task)
+    columns = earlier.predictions(_columns(pq.read_table(io.BytesIO(content))), task_measures(task))
+    sure = columns.get("confidence")
     return Results(
-        labels=columns["label"],
-        predicted=columns["predicted"],
         row_ids=columns["row_id"],
+        units=columns["unit"],
+        truths=columns["truth"],
+        answers=columns["answer"],
+        scores_N=columns["score"],
+        confidence_N=None if sure is None or np.isnan(sure).any() else sure,
+        own={name: values for name, values in columns.items() if name not in COMMON and not name.startswith(SLICE)},
         slices={
-            f"{name.removeprefix('slice: ')}: {value}": values == value
+            f"{name.removeprefix(SLICE)}: {value}": values == value
             for name, values in columns.items()
-            if name.startswith("slice: ")
+            if name.startswith(SLICE)
             for value in np.unique(values)
         },
-        names=names,
-        probabilities=np.array([table[f"p_{name}"].to_numpy() for name in names]).reshape(len(names), len(table)).T,
         quality=quality,
         profile=profile,
+        task=task,
     )
+
+
+def _columns(table: pa.Table) -> dict[str, np.ndarray]:
+    """The columns by name: numbers as float64, NaN where there is none; texts as they are."""
+    return {
+        name: table[name].to_numpy() if pa.types.is_floating(table[name].type) else np.array(table[name].to_pylist())
+        for name in table.column_names
+    }
+
+
+Tables = Mapping[str, list[dict[str, str]]]
+
+
+def tables(side: Side, model: str) -> Tables:
+    """The tables of a model that its task shows, by their names: a dictionary for each line."""
+    path = Paths(side.root).tables(model)
+    files = side.folder(path) if side.hash_of(path) else _earlier_tables(side, model)
+    return {
+        name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
+        for name, content in files.items()
+    }
+
+
+def _earlier_tables(side: Side, model: str) -> dict[str, bytes]:
+    """Each was an out by itself."""
+    outs = {f"{name}.csv": side.root / f"artifacts/{name}/{model}.csv" for name in ("reliability", "confusion")}
+    found = {name: side.artifact(path) for name, path in outs.items() if side.hash_of(path)}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def confusion(found: Tables) -> list[tuple[str, str, int]]:
+    """(actual, predicted, rows) of the pairs that occur; none where the task has no such table."""
+    counts = Counter((line["actual"], line["predicted"]) for line in found.get("confusion", []))
+    return [(actual, predicted, rows) for (actual, predicted), rows in sorted(counts.items())]
+
+
+def reliability(found: Tables) -> list[dict[str, float]]:
+    """A bin each; none where the task has no confidence."""
+    return [earlier.bins({key: float(value) for key, value in line.items()}) for line in found.get("reliability", [])]
 
 
 def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
@@ -57,8 +106,8 @@ def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
 
 
 def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Results, Results] | None:
-    """Both results on the rows that both have with the same label, in one order; None where there are none."""
-    if not len(old.row_ids) or not len(new.row_ids):
+    """Both results on the rows that both have with the same truth, in one order; None where there are none."""
+    if not len(old.row_ids) or not len(new.row_ids) or old.task != new.task:
         return None
     common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
     if len(common) < max(len(old.row_ids), len(new.row_ids)):
@@ -66,26 +115,20 @@ def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> 
             f"{model}: the test rows are not the same: {len(old.row_ids):,} before, {len(new.row_ids):,} now, "
             f"{len(common):,} in both. Pairs are of those; differences of other numbers are between the two sets."
         )
-    same = old.labels[at_old] == new.labels[at_new]
-    if relabelled := int((~same).sum()):
+    task = task_measures(new.task)
+    same = old.truths[at_old] == new.truths[at_new]
+    if changed := int((~same).sum()):
         notes.append(
-            f"{model}: {relabelled:,} of {len(common):,} test rows have another true label than before, and are left "
-            "out of the pairs."
+            f"{model}: {changed:,} of {len(common):,} test rows have another true {task.kind} than before, and are "
+            "left out of the pairs."
         )
         at_old, at_new = at_old[same], at_new[same]
-    if set(old.names) != set(new.names):
-        gone, added = sorted(set(old.names) - set(new.names)), sorted(set(new.names) - set(old.names))
-        words = [f"{word} {', '.join(names[:5])}" for word, names in (("without", gone), ("with", added)) if names]
-        notes.append(f"{model}: the labels are not the same: now {' and '.join(words)}.")
-    return (_rows(old, at_old), _rows(new, at_new)) if len(at_new) else None
-
-
-def _rows(results: Results, at: np.ndarray) -> Results:
-    return dataclasses.replace(
-        results,
-        labels=results.labels[at],
-        predicted=results.predicted[at],
-        row_ids=results.row_ids[at],
-        slices={name: mask[at] for name, mask in results.slices.items()},
-        probabilities=results.probabilities[at],
-    )
+    before, now = (task.classes(side.own.keys()) for side in (old, new))
+    if before != now:
+        words = [
+            f"{word} {', '.join(sorted(names)[:5])}"
+            for word, names in (("without", before - now), ("with", now - before))
+            if names
+        ]
+        notes.append(f"{model}: the {plural(task.kind)} are not the same: now {' and '.join(words)}.")
+    return (old.of_rows(at_old), new.of_rows(at_new)) if len(at_new) else None

@@ -15,11 +15,6 @@ OUTCOMES = {
     "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
 }  # fmt: skip
 VERDICTS = {"better": "▲ better", "worse": "▼ worse", "unchanged": "=", "same": "same (within 1%)", "unknown": "-"}
-NAMES = {
-    "macro_f1": "macro-F1", "log_loss": "log loss", "ece": "calibration error", "brier": "Brier score",
-    "latency_p50_ms": "latency p50", "latency_p99_ms": "latency p99", "throughput_rows_per_s": "throughput",
-    "start_up_ms": "start-up", "peak_rss_mb": "peak memory", "size_mb": "size",
-}  # fmt: skip
 FLIPS_SHOWN = 10
 TEXT_SHOWN = 160  # characters of a text
 LIST_SHOWN = 3  # parameters named in the first table
@@ -129,7 +124,7 @@ def _of(review: Review, metric: str) -> MetricChange | None:
 
 
 def _better(review: Review) -> str:
-    found = [change for name in ("macro_f1", "accuracy") if (change := _of(review, name))]
+    found = [change for one in review.measures if (change := _of(review, one.name))]
     if any(change.verdict == "not run" for change in found):
         return f"**not run**: {review.candidate} has no figures of this change"
     found = [change for change in found if change.after is not None]
@@ -137,8 +132,7 @@ def _better(review: Review) -> str:
         return f"not known: {review.candidate} has no metrics"
     apart = "not comparable: " if found[0].verdict == "not comparable" else ""
     return f"{review.candidate}: {apart}" + "; ".join(
-        f"{NAMES.get(change.metric, change.metric)} {sides(change)}"
-        + ("" if change.difference is None else f" ({difference(change)})")
+        f"{change.name} {sides(change)}" + ("" if change.difference is None else f" ({difference(change)})")
         for change in found
     )
 
@@ -152,7 +146,7 @@ def sides(change: MetricChange, written: Callable[[float | None, str], str] = va
 
 
 def _real(review: Review) -> str:
-    change = _of(review, "macro_f1")
+    change = _of(review, review.measures[0].name) if review.measures else None
     paired = next((pair for pair in review.paired if pair.model == review.candidate), None)
     if change is not None and change.verdict == "not run":
         return "**not run**"
@@ -166,8 +160,8 @@ def _real(review: Review) -> str:
         parts.append(f"the difference is between {ends} ({change.confidence:.0%} interval)")
     if paired:
         parts.append(
-            f"of {paired.rows:,} test rows {paired.wrong_to_right:,} became right, {paired.right_to_wrong:,} wrong "
-            f"(McNemar p = {paired.p_value:.2g})"
+            f"of {paired.rows:,} test rows {paired.better:,} became better, {paired.worse:,} worse "
+            f"(p = {paired.p_value:.2g})"
         )
     return "; ".join(parts)
 
@@ -179,7 +173,7 @@ def _cost(review: Review) -> str:
     known = [change for change in shown_changes if change.after is not None]
     if not known:
         return "not measured"
-    return "; ".join(f"{NAMES[change.metric]} {sides(change)}{_told(change)}" for change in known)
+    return "; ".join(f"{change.name} {sides(change)}{_told(change)}" for change in known)
 
 
 def _told(change: MetricChange) -> str:
@@ -243,7 +237,7 @@ def _numbers(changes: Sequence[MetricChange]) -> str:
     rows = [
         (
             change.model,
-            NAMES.get(change.metric, change.metric),
+            change.name,
             value(change.before, change.unit),
             value(change.after, change.unit),
             difference(change),
@@ -268,7 +262,7 @@ def _flips(review: Review) -> str:
     total = ", ".join(f"{sum(flip.kind == kind for flip in flips)} {kind}" for kind in KINDS)
     rows = [_flip(flip) for flip in flips[:FLIPS_SHOWN]]
     return f"{review.candidate}: {total}. The first {len(rows)}:\n\n" + table(
-        ("text", "label", "before", "after", ""), rows
+        ("text", "truth", "before", "after", ""), rows
     )
 
 
@@ -277,7 +271,7 @@ def _flip(flip: Flip) -> tuple[str, ...]:
     cut = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 3]}..."
     answers = ((flip.before, flip.sure_before), (flip.after, flip.sure_after))
     before, after = (escape(answer) + (f" ({sure:.0%})" if sure is not None else "") for answer, sure in answers)
-    return escape(cut) or f"row {flip.row_id}", escape(flip.label), before, after, flip.kind
+    return escape(cut) or f"row {flip.row_id}", escape(flip.truth), before, after, flip.kind
 
 
 def difference(change: MetricChange) -> str:

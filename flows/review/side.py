@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.running import git
 from stages.core.yaml_text import parse
 
+Found = TypeVar("Found")
 PATHS_SHOWN = 3  # in a note
 NO_REMOTE = "they are not in this clone's cache, and it has no DVC remote to get them from (dvc remote add -d NAME URL)"
 
@@ -68,7 +69,15 @@ class Side:
         return found if isinstance(found, dict) else {}
 
     def artifact(self, path: Path) -> bytes | None:
-        """The bytes of an out, by the hash in this side's dvc.lock; None, with a note, where it is not available.
+        """The bytes of an out, by the hash in this side's dvc.lock; None, with a note, where it is not available."""
+        return self._out(path, storage.at_hand, storage.content)
+
+    def folder(self, path: Path) -> dict[str, bytes]:
+        """The files of an out that is a folder, by their names in it; none, with a note, where it is not available."""
+        return self._out(path, storage.folder_at_hand, storage.folder_content) or {}
+
+    def _out(self, path: Path, at_hand: Callable[..., Found | None], content: Callable[..., Found]) -> Found | None:
+        """An out, from here or else from the remote.
 
         A remote is asked until it first has nothing to give: if it is out of reach for one file, it is for all.
         """
@@ -76,11 +85,11 @@ class Side:
         if name not in self._hashes:
             self._unread[name] = "dvc.lock does not know it"
             return None
-        if (found := storage.at_hand(self.root, name, self._hashes[name])) is not None:
+        if (found := at_hand(self.root, name, self._hashes[name])) is not None:
             return found
         if self._refusal is None:
             try:
-                return storage.content(self.root, name, self._hashes[name], revision=self.commit)
+                return content(self.root, name, self._hashes[name], revision=self.commit)
             except (OSError, DvcError) as error:
                 self._asked.append(f"{str(error).removesuffix('.')}; nothing more was asked for")
         self._unread[name] = str(self._refusal)

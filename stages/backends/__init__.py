@@ -1,10 +1,14 @@
-"""Backends, which open and quantize models: a folder each, with runner.py and, where it quantizes, quantizer.py."""
+"""Backends, which open and quantize models: a folder each, with runner.py and, where it quantizes, quantizer.py.
+
+`tfidf` is what folders of earlier versions call `linear`.
+"""
 
 RUNNERS = {
+    "linear": "stages.backends.linear.runner:open_runner",
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",
     "openvino_int8": "stages.backends.openvino_int8.runner:open_runner",
     "pytorch": "stages.backends.pytorch.runner:open_runner",
-    "tfidf": "stages.backends.tfidf.runner:open_runner",
+    "tfidf": "stages.backends.linear.runner:open_runner",
     "torchao_int8": "stages.backends.torchao_int8.runner:open_runner",
 }
 

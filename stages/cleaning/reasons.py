@@ -18,6 +18,7 @@ REASONS = (
     "empty",
     "too_short",
     "other_language",
+    "target_lost",
     "leaked_group",
     "leaked",
     "conflicting_label",
@@ -78,6 +79,7 @@ def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
         "missing_text": rows["chars"].isna(),
         "missing_label": rows["label"].isna() | (rows["label"].str.strip() == ""),
         "empty": rows["blank"].fillna(False),
+        "target_lost": rows["lost"] if "lost" in rows else pd.Series(False, rows.index),
         "leaked_group": _in_better_split(rows),
         **{name: faulty & ~given_test for name, faulty in _unfit(rows, params).items()},
     }

@@ -1,4 +1,7 @@
-"""Splits: those that the data brings are kept; the rest is drawn by a hash, the same share of every label."""
+"""Splits: those that the data brings are kept; the rest is drawn by a hash, the same share of every label.
+
+Where rows are not of one label each, it is the same share of all of them.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ from scipy.sparse.csgraph import connected_components
 SMALLEST_SPLIT_LABEL = 3  # rows with which a label has one in every split
 
 
-def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> pd.Series:
+def assign_splits(
+    rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int, stratified: bool = True
+) -> pd.Series:
     """`train`, `validation` or `test` for each row of a frame with row_id, label, split and group (missing: none).
 
     Test and validation rows are drawn only where the data brings none: from the rows without a split, or, where every
     row has one, from the training rows. Groups (a row without one is its own) go whole, in the order of a hash of seed
-    and group, to the first split that has room for each of their labels, so that the order of rows does not matter. A
-    group of which the data brings a part as training rows is for training.
+    and group, to the first split that has room for each of their labels (`stratified`) or for their rows, so that the
+    order of rows does not matter. A group of which the data brings a part as training rows is for training.
     """
     free = rows["split"].isna()
     pool = free if free.any() else rows["split"] == "train"
@@ -32,7 +37,8 @@ def assign_splits(rows: pd.DataFrame, *, validation_fraction: float, test_fracti
     if free.any() and given:
         pool &= ~groups.isin(set(groups[~free]))
     if wanted and pool.any():
-        drawn = _draw(groups[pool], rows.loc[pool, "label"], wanted, seed)
+        labels = rows["label"] if stratified else pd.Series("", rows.index)
+        drawn = _draw(groups[pool], labels[pool], wanted, seed)
         splits.loc[drawn.index] = drawn
     return splits
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stages.core.contracts import RECURRENT
-
 if TYPE_CHECKING:
     from stages.core.params.distill import DistillParams
     from stages.core.params.file import Params
@@ -22,9 +20,7 @@ def ensemble(params: Params) -> str:
 
 def recurrent(params: DistillParams) -> str:
     """ "a bidirectional LSTM (1 x 256 units a direction)" where the student is one; "" where it is an encoder."""
-    own = params.bilstm
-    shape = f"{own.layers} x {own.hidden_units} units a direction"
-    return f"a bidirectional LSTM ({shape})" if params.family == RECURRENT else ""
+    return "" if params.own is None else params.own.words
 
 
 def pruned_to(report: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.contracts import NOT_FOR_RECURRENT, RECURRENT, not_for_recurrent
 from stages.core.files import read_object
+from stages.models import FAMILIES, LACKS
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
@@ -36,7 +36,7 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
     about = read_object(config) if config.is_file() else {}
     kind, hidden_size = about.get("model_type"), params.distill.hidden_size
     # `prune` cuts the student; where that is of another family, this model's layers need not be cut.
-    wanted = _shares_below_1(params) if params.distill.family != RECURRENT else []
+    wanted = [] if "units" in _lacked(params.distill.family) else _shares_below_1(params)
     wanted += ["cache_logits.vectors: []"] if params.cache_logits.vectors else []
     wanted += [] if hidden_size is None else ["distill.hidden_size: null"]
     if kind in UNKNOWN_LAYERS and wanted:
@@ -56,26 +56,35 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
 
 
 def faults_of_student(params: Params) -> Iterator[str]:
-    """The settings of params.yaml that the student's family (distill.family) does not support, one line each."""
-    if params.model.family == RECURRENT:
+    """The settings of params.yaml that the families of teacher and student do not support, one line each."""
+    if "pretrained_weights" in _lacked(params.model.family):
+        allowed = ", ".join(name for name in FAMILIES if "pretrained_weights" not in LACKS[name])
         yield (
-            f"params.yaml: model.family is '{RECURRENT}', which has no pretrained weights. Allowed: encoder. For such a"
-            " student set distill.family to it."
+            f"params.yaml: model.family is '{params.model.family}', which has no pretrained weights. Allowed:"
+            f" {allowed}. For such a student set distill.family to it."
         )
-    if params.distill.family != RECURRENT:
-        return
-    if wanted := _shares_below_1(params):
+    family = params.distill.family
+    lacks = _lacked(family)
+    if "units" in lacks and (wanted := _shares_below_1(params)):
         yield (
-            f"params.yaml: distill.family is '{RECURRENT}', whose layers have neither attention heads nor feed-forward"
+            f"params.yaml: distill.family is '{family}', whose layers have neither attention heads nor feed-forward"
             f" neurons. Set {', '.join(wanted)}."
         )
-    if params.distill.activation_checkpointing:
+    if "activation_checkpointing" in lacks and params.distill.activation_checkpointing:
         yield (
-            f"params.yaml: distill.activation_checkpointing is true, and distill.family '{RECURRENT}'. Allowed for it:"
+            f"params.yaml: distill.activation_checkpointing is true, and distill.family '{family}'. Allowed for it:"
             " false."
         )
-    if params.quantize.backend in NOT_FOR_RECURRENT:
-        yield not_for_recurrent(params.quantize.backend)
+    if params.quantize.backend in lacks:
+        yield (
+            f"params.yaml: quantize.backend is '{params.quantize.backend}', and distill.family '{family}'. Allowed for"
+            " it: auto, onnxruntime_int8."
+        )
+
+
+def _lacked(family: str) -> frozenset[str]:
+    """What the family has not; nothing is known of a name that is none, which others refuse."""
+    return LACKS.get(family, frozenset())
 
 
 def _shares_below_1(params: Params) -> list[str]:

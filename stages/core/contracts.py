@@ -36,12 +36,12 @@ class RawRow(NamedTuple):
     """A row as a source gives it, before any judgement."""
 
     text: str | None
-    label: str | None
+    label: str | None  # the task's target; here as the source has it, a list or an object as JSON
     origin: str  # where it stands, stable over machines: "train.csv:17", "pandas/core/frame.py:DataFrame.head"
     split: str | None = None  # train, validation, test, transfer (no label), held_out; None: to be drawn
-    group: str | None = None  # rows of one label that belong together, and so to the same split; None: a row by itself
+    group: str | None = None  # rows that belong together, and so to the same split; None: a row by itself
     kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
-    text_pair: str | None = None  # the second text, where rows are pairs (ingest.text_pair_column)
+    text_pair: str | None = None  # the second text, where rows are pairs (ingest.columns.text_pair)
 
 
 class RejectedRow(NamedTuple):
@@ -53,12 +53,11 @@ class RejectedRow(NamedTuple):
     excerpt: str  # its start; bytes that are no characters as \\xNN
 
 
-NO_LABEL = -1  # in the place of the number of a label
-RECURRENT = "bilstm"  # the family that has students alone, and no heads or neurons
-NOT_FOR_RECURRENT = ("openvino_int8", "torchao_int8")  # backends that have no operator for it
+NO_LABEL = -1  # in the place of a target's number, where there is none; of numbers with a point NaN
 
 UNREADABLE = (
     "bad_quotes",  # a quote that is not closed, or goes on after it was
+    "bad_target",  # a target that the task cannot read: fewer tags than words, a span outside its text
     "missing_column",  # an object without one of the wanted columns
     "not_an_object",
     "not_json",
@@ -138,14 +137,6 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs of a token model, in this order; the last for pairs alone."""
 
 
-def not_for_recurrent(backend: str) -> str:
-    """The message for a recurrent student with `backend`, one of NOT_FOR_RECURRENT."""
-    return (
-        f"params.yaml: quantize.backend is '{backend}', and distill.family '{RECURRENT}'. Allowed for it:"
-        " onnxruntime_int8, auto."
-    )
-
-
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
     """The tensors of a batch that are inputs of the model."""
     return (batch[name] for name in INPUTS if name in batch)
@@ -201,10 +192,11 @@ class Taps:
 class Family:
     """A family of models: functions that build, take apart, write and open them."""
 
-    build: Callable[[Path, ModelParams, int], nn.Module]
-    """build(folder, model, n_labels): pretrained weights and a new head.
+    build: Callable[[Path, ModelParams, Head], nn.Module]
+    """build(folder, model, head): pretrained weights and a new head.
 
-    It is called with INPUTS, (B, T) each; a family without token types ignores the third.
+    The model is called with INPUTS, (B, T) each; a family without token types ignores the third. It puts out (B, K), or
+    of a head of the kind `token` (B, T, K).
     """
     parts: Callable[[nn.Module], Parts]
     """parts(model): the parts with learning rates of their own, which can also be frozen."""
@@ -239,8 +231,8 @@ class Family:
 
     `weights`, a mapping of names to tensors, replace those in model.safetensors.
     """
-    begin: Callable[[Parts, DistillParams], nn.Module] | None = None
-    """begin(teacher, params): an untrained student of a teacher of another family, taken apart.
+    begin: Callable[[Parts, DistillParams, Head], nn.Module] | None = None
+    """begin(teacher, params, head): an untrained student of a teacher of another family, taken apart.
 
     It starts with the teacher's token embeddings. None where the family has none. The caller has set torch's seed.
     """
@@ -255,6 +247,17 @@ class Head(NamedTuple):
 
     kind: Literal["row", "token"]
     size: int
+
+    def described(self) -> dict[str, Any]:
+        """The entry of a model's config.json."""
+        return {"head": {"kind": self.kind, "size": self.size}}
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Head:
+        """The head of the model of this config.json; those of earlier versions have `n_labels`, numbers of a row."""
+        if "head" not in config:
+            return cls("row", config["n_labels"])
+        return cls(config["head"]["kind"], config["head"]["size"])
 
 
 class Outputs(NamedTuple):

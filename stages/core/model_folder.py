@@ -95,5 +95,5 @@ _ADVICE = "Do not use it: get the folder again (`dvc checkout`, or `make repro`)
 
 
 def wants_pairs(description: Mapping[str, Any]) -> bool:
-    """Whether a model, of that model.json, was trained on pairs of texts (ingest.text_pair_column)."""
+    """Whether a model, of that model.json, was trained on pairs of texts (ingest.columns.text_pair)."""
     return description.get("pairs", False)

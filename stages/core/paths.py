@@ -89,7 +89,7 @@ class Paths:
 
     @property
     def tokens(self) -> Path:
-        """A folder a split, as datasets.save_to_disk writes it, and labels.json beside them."""
+        """A folder a split, as datasets.save_to_disk writes it, and space.json beside them."""
         return self.root / "artifacts/data/tokens"
 
     @property

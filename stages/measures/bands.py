@@ -1,7 +1,7 @@
 """Groups of rows with similar numbers of test rows, put together: what rare groups contribute to a mean over groups.
 
-Macro-F1 is near enough to such a mean, over labels: a label of one row counts in it as much as one of a hundred. The
-groups are called strata here.
+A mean of each label's own score is near enough to one: a label of one row counts in it as much as one of a hundred.
+The groups are called strata here.
 """
 
 from __future__ import annotations

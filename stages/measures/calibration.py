@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from stages.core.contracts import Outputs, Space
 from stages.core.params.evaluate import EvaluateParams
-from stages.measures.opened import Opened
 from stages.measures.score import Interval
 from stages.tasks.contract import Judged, TaskAnswers
 from stages.tasks.shared.probabilities import SMALLEST
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 HOTTEST = 20.0  # the highest temperature that is tried, and one over the lowest
 DRAWS = 300  # resamples of a difference of errors

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.contracts import each
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.identity_words import pairs_of
-from stages.measures.opened import Opened
 from stages.measures.slices import values_of
 from stages.tasks.contract import Judged
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:

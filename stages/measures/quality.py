@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.counted import counted
-from stages.measures.opened import Opened
 from stages.measures.paired import interval, measured
 from stages.tasks.contract import Judged
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:

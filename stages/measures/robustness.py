@@ -9,14 +9,16 @@ import random  # what it draws must be the same every time: no secrets here
 import re
 import string
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.contracts import Text, each
 from stages.core.params.evaluate import EvaluateParams
-from stages.measures.opened import Opened
 from stages.tasks.contract import Judged
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 ZERO_WIDTH_SPACE = "\u200b"
 CHARACTERS_A_TYPO = 50

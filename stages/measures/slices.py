@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.counted import codes
-from stages.measures.opened import Opened
 from stages.measures.score import wilson
 from stages.tasks.contract import Judged
+
+if TYPE_CHECKING:
+    from stages.measures.opened import Opened
 
 LENGTH = "length"
 PARTS = ("short", "middle", "long")

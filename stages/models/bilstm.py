@@ -1,6 +1,6 @@
 """A bidirectional LSTM over a teacher's token embeddings, with a linear head: a student, never a teacher.
 
-B examples, T tokens, E embedding width, H hidden units of a direction, C classes.
+B examples, T tokens, E embedding width, H hidden units of a direction, X = 2H, K numbers of an output.
 Source: Tang et al. 2019, arXiv:1903.12136, section 3.1.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from stages.core.contracts import RECURRENT, Family, Parts
+from stages.core.contracts import Family, Head, Parts
 from stages.core.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,17 @@ class Shape:
     layers: int
     dropout: float
     pooling: str
-    n_labels: int
+    head: Head
+
+    def as_config(self) -> dict[str, Any]:
+        """config.json."""
+        return {"model_type": "bilstm", **asdict(self), **self.head.described()}
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Shape:
+        """The shape that a config.json holds."""
+        values = {one.name: config[one.name] for one in fields(cls) if one.name != "head"}
+        return cls(**values, head=Head.of(config))
 
 
 class Recurrent(nn.Module):
@@ -59,36 +69,40 @@ class Recurrent(nn.Module):
         return states, torch.cat(tuple(last_2BH), dim=-1)
 
 
-class BilstmClassifier(nn.Module):
-    """The states of an LSTM pooled into one, and a linear layer on it."""
+class BilstmWithHead(nn.Module):
+    """A linear layer on the states of an LSTM: on all of them pooled into one, or on that of each token."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.encoder = Recurrent(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = nn.Linear(2 * shape.hidden_units, shape.n_labels)
+        self.head = nn.Linear(2 * shape.hidden_units, shape.head.size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, _token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """input_ids, attention_mask (B, T) int64, padded at the end -> logits (B, C). Token types are ignored."""
-        states_BTX, pooled_BX = self.encoder(input_ids, attention_mask.sum(1))
+        """input_ids, attention_mask (B, T) int64, padded at the end -> logits (B, K), of a token head (B, T, K).
+
+        Token types are ignored.
+        """
+        states_BTX, last_BX = self.encoder(input_ids, attention_mask.sum(1))
+        read = states_BTX if self.shape.head.kind == "token" else self._pooled(states_BTX, last_BX, attention_mask)
+        return self.head(self.dropout(read).to(self.head.weight.dtype))
+
+    def _pooled(self, states_BTX: torch.Tensor, last_BX: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.shape.pooling == "mean":
-            pooled_BX = states_BTX.float().sum(1) / attention_mask.sum(1, keepdim=True)
-        elif self.shape.pooling == "max":
-            pooled_BX = states_BTX.masked_fill(attention_mask.unsqueeze(-1) == 0, -torch.inf).amax(1)
-        return self.head(self.dropout(pooled_BX).to(self.head.weight.dtype))
+            return states_BTX.float().sum(1) / attention_mask.sum(1, keepdim=True)
+        if self.shape.pooling == "max":
+            return states_BTX.masked_fill(attention_mask.unsqueeze(-1) == 0, -torch.inf).amax(1)
+        return last_BX
 
 
-def begin(teacher: Parts, params: DistillParams) -> nn.Module:
+def begin(teacher: Parts, params: DistillParams, head: Head) -> nn.Module:
     """A new student, whose token embeddings are a copy of the teacher's. The caller has set torch's seed."""
     embeddings: Any = teacher.embeddings
-    head: Any = teacher.head
     size, width = embeddings.weight.shape
-    model = BilstmClassifier(
-        Shape(vocabulary_size=size, embedding_width=width, n_labels=head.out_features, **params.bilstm.model_dump())
-    )
+    model = BilstmWithHead(Shape(vocabulary_size=size, embedding_width=width, head=head, **params.bilstm.model_dump()))
     with torch.no_grad():
         model.encoder.embeddings.weight.copy_(embeddings.weight)
     return model
@@ -103,7 +117,7 @@ def parts(model: Any) -> Parts:
 def cut_vocabulary(model: Any, kept: Sequence[int], _max_tokens: int) -> nn.Module:
     """A copy, in evaluation mode, with only the tokens `kept`, renumbered in that order. It has no positions."""
     cut = copy.deepcopy(model)
-    cut.shape = Shape(**{**asdict(model.shape), "vocabulary_size": len(kept)})
+    cut.shape = replace(model.shape, vocabulary_size=len(kept))
     cut.encoder.embeddings = nn.Embedding.from_pretrained(
         model.encoder.embeddings.weight.detach()[list(kept)].clone(), freeze=False
     )
@@ -113,16 +127,14 @@ def cut_vocabulary(model: Any, kept: Sequence[int], _max_tokens: int) -> nn.Modu
 def write(model: Any, folder: Path) -> None:
     """config.json and model.safetensors, byte-stable."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {"model_type": RECURRENT, **asdict(model.shape)})
+    write_json(folder / "config.json", model.shape.as_config())
     weights = {name: tensor.detach().float().contiguous().cpu() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
 
 
 def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
     """The model that `write` wrote to `folder`, in evaluation mode; `weights` replace those in the folder."""
-    config = read_json(folder / "config.json")
-    config.pop("model_type")
-    model = BilstmClassifier(Shape(**config))
+    model = BilstmWithHead(Shape.of_config(read_json(folder / "config.json")))
     model.load_state_dict(weights or load_file(folder / "model.safetensors"))
     return model.eval()
 

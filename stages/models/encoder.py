@@ -1,4 +1,4 @@
-"""BERT-like encoders (BERT, DistilBERT, ALBERT, RoBERTa, ...) with mean or [CLS] pooling and a linear head."""
+"""BERT-like encoders (BERT, DistilBERT, ALBERT, RoBERTa, ...) with a linear head on rows or on tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from stages.core.contracts import Family, Parts, Reader, Taps, Units
+from stages.core.contracts import Family, Head, Parts, Reader, Taps, Units
 from stages.core.files import (
     BUFFERS,
     one_prefix,
@@ -68,12 +68,15 @@ WHOLE_HEADS = ("megatron-bert", "rembert")
 NORMS = (("attention.output.LayerNorm", "output.LayerNorm"), ("sa_layer_norm", "output_layer_norm"))
 
 
-class EncoderClassifier(nn.Module):
-    """Token vectors pooled into one, and a linear layer on it. B examples, T tokens, C classes, H hidden width."""
+class EncoderWithHead(nn.Module):
+    """A linear layer on an encoder's token vectors: on all of them pooled into one, or on each.
+
+    B examples, T tokens, K numbers of an output, H hidden width.
+    """
 
     encoder: Any
 
-    def __init__(self, encoder: Any, *, pooling: str, dropout: float, n_labels: int) -> None:
+    def __init__(self, encoder: Any, *, pooling: str, dropout: float, head: Head) -> None:
         super().__init__()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # its output is not used, and weights without gradients are dead weight
@@ -81,24 +84,30 @@ class EncoderClassifier(nn.Module):
         self.pooling = pooling
         self.n_types = getattr(encoder.config, "type_vocab_size", 0)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.config.hidden_size, n_labels)
+        self.per_token = head.kind == "token"
+        self.head = nn.Linear(encoder.config.hidden_size, head.size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """input_ids, attention_mask, token_type_ids (B, T) int64 -> logits (B, C). Without types, all are 0."""
+        """input_ids, attention_mask, token_type_ids (B, T) int64 -> logits (B, K), of a token head (B, T, K).
+
+        Without types, all are 0.
+        """
         types = {} if token_type_ids is None or self.n_types < 2 else {"token_type_ids": token_type_ids}
         hidden_BTH = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        read = hidden_BTH if self.per_token else self._pooled(hidden_BTH, attention_mask)
+        return self.head(self.dropout(read).to(self.head.weight.dtype))
+
+    def _pooled(self, hidden_BTH: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.pooling == "cls":
-            pooled_BH = hidden_BTH[:, 0]
-        else:
-            mask_BT1 = attention_mask.unsqueeze(-1).float()
-            pooled_BH = (hidden_BTH.float() * mask_BT1).sum(1) / mask_BT1.sum(1)
-        return self.head(self.dropout(pooled_BH).to(self.head.weight.dtype))
+            return hidden_BTH[:, 0]
+        mask_BT1 = attention_mask.unsqueeze(-1).float()
+        return (hidden_BTH.float() * mask_BT1).sum(1) / mask_BT1.sum(1)
 
 
-def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
-    """The pretrained encoder in `folder`, with a new head. The caller has set torch's seed.
+def build(folder: Path, model: ModelParams, head: Head) -> nn.Module:
+    """The pretrained encoder in `folder`, with a new `head`. The caller has set torch's seed.
 
     Raises ValueError, with the name of the model, where a weight that it needs is missing, or of another shape than
     config.json says. The kind of model has been checked by `stages.models.pretrained.locate`.
@@ -112,7 +121,7 @@ def build(folder: Path, model: ModelParams, n_labels: int) -> nn.Module:
         ) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {' '.join(str(error).split())}") from None
-    return EncoderClassifier(encoder, pooling=model.pooling, dropout=model.head_dropout, n_labels=n_labels)
+    return EncoderWithHead(encoder, pooling=model.pooling, dropout=model.head_dropout, head=head)
 
 
 def _pretrained(folder: Path, dropout: float) -> Any:
@@ -425,7 +434,8 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 
 def _ours(model: Any) -> dict[str, Any]:
     """Winnow's own settings of a model, beside its encoder's."""
-    return {"pooling": model.pooling, "dropout": model.dropout.p, "n_labels": model.head.out_features}
+    head = Head("token" if model.per_token else "row", model.head.out_features)
+    return {"pooling": model.pooling, "dropout": model.dropout.p, **head.described()}
 
 
 def write(model: Any, folder: Path) -> None:
@@ -454,7 +464,7 @@ def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) 
 def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
     """A model of these weights; where layers were pruned, its matrices have the smaller shapes."""
     encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=ATTENTION)
-    model = EncoderClassifier(encoder, pooling=ours["pooling"], dropout=ours["dropout"], n_labels=ours["n_labels"])
+    model = EncoderWithHead(encoder, pooling=ours["pooling"], dropout=ours["dropout"], head=Head.of(ours))
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and (shape := weights[f"{name}.weight"].shape) != module.weight.shape:
             module.weight.data = torch.zeros(shape)

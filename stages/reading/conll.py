@@ -26,6 +26,8 @@ class Sentence(NamedTuple):
     words: tuple[str, ...]
     tags: tuple[str, ...]
     fault: Fault | None = None
+    start: str = ""
+    """Its first line, where there is a fault."""
 
 
 def sentences(lines: Iterable[Line]) -> Iterator[Sentence]:
@@ -72,6 +74,6 @@ def _sentence(block: list[Line], document: int, columns: int) -> Sentence:
             found = f"line {line.number} has {len(row)} columns, the file's first {columns}"
             fault = Fault("ragged", f"{found}. Allowed: a word, and in the last column its tag, on each line.")
         if fault is not None:
-            return Sentence(place, document, (), (), fault)
+            return Sentence(place, document, (), (), fault, block[0].text)
         rows.append(row)
     return Sentence(place, document, tuple(row[0] for row in rows), tuple(row[-1].strip() for row in rows))

@@ -1,4 +1,6 @@
-"""Files to records: csv, tsv, jsonl and parquet, row by row; an unreadable row is a fault with its place.
+"""Files to records: csv, tsv, jsonl, parquet, and words with tags, row by row.
+
+An unreadable row is a fault with its place.
 
 Values are not interpreted: "NA" and "null" stay texts.
 """
@@ -18,10 +20,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from stages.core.contracts import TARGET, TEXT
+from stages.reading import conll
 from stages.reading.errors import one_line, too_large
 from stages.reading.lines import Fault, Line, encoding_of, excerpt, lines_of
 from stages.reading.parquet import MAX_RATIO, Table, TooManyBytesError, UnlikelyError
-from stages.reading.storage import DataFile, OutOfReachError, opened
+from stages.reading.storage import TAGGED, DataFile, OutOfReachError, opened
 from stages.reading.values import Wanted, fault_of
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -34,10 +38,12 @@ class Record(NamedTuple):
     """One row of a file: the values of the wanted columns, or its fault."""
 
     place: int
-    """The line that it starts on (csv, tsv, jsonl), or its number (parquet); from 1."""
+    """The line that it starts on (csv, tsv, jsonl, words with tags), or its number (parquet); from 1."""
     values: Sequence[Any]
     fault: Fault | None = None
     excerpt: str = ""
+    document: int | None = None
+    """Of a sentence, the number of its document, from 1."""
 
 
 class Format(NamedTuple):
@@ -68,7 +74,10 @@ def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> 
             tell(f"{file.shown} is read as {encoding}, which its byte order mark says.")
         is_json = file.ending.startswith(".json")
         lines = lines_of(stream, encoding, max_chars=how.max_chars, newline="\n" if is_json else "")
-        yield from _checked(_jsonl(file, lines, how), how) if is_json else _csv(file, lines, how)
+        if file.ending in TAGGED:
+            yield from _checked(_sentences(file, lines, how), how)
+        else:
+            yield from _checked(_jsonl(file, lines, how), how) if is_json else _csv(file, lines, how)
 
 
 def _checked(records: Iterator[Record], how: Format) -> Iterator[Record]:
@@ -76,6 +85,22 @@ def _checked(records: Iterator[Record], how: Format) -> Iterator[Record]:
     for record in records:
         found = None if record.fault else fault_of(record.values, how.wanted, how.max_chars)
         yield Record(record.place, (), *found) if found else record
+
+
+def _sentences(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Record]:
+    """A record for each sentence: its words as the text, its tags as the target."""
+    if unknown := [one for one in how.wanted if one.role is None]:
+        raise ValueError(
+            f"{file.shown} holds words and their tags, and no column '{unknown[0].column}' ({unknown[0].key}). Take"
+            f" {unknown[0].key} out of params.yaml for such files."
+        )
+    for sentence in conll.sentences(lines):
+        if sentence.fault:
+            yield Record(sentence.place, (), sentence.fault, excerpt(sentence.start))
+        else:
+            columns = {TEXT: list(sentence.words), TARGET: list(sentence.tags)}
+            values = [columns[one.role] for one in how.wanted if one.role]
+            yield Record(sentence.place, values, document=sentence.document)
 
 
 class _TooLongError(Exception):
@@ -291,5 +316,5 @@ def _no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
     guess = f"Did you mean '{near[0]}'? " if near else hint
     shown = ", ".join(name[:40] for name in found[:20]) or "none"
     place = " in params.yaml" if one.key.startswith("ingest.") else ""
-    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.label_column" else ""
+    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.columns.label" else ""
     return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"

@@ -26,7 +26,9 @@ MISNAMED = {  # first bytes of files whose ending is wrong
     b"PK\x03\x04": "a zip archive or a spreadsheet. Save its rows as csv",
     b"PAR1": "Parquet. End its name in .parquet",
 }
-ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # and each of them with .gz
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # columns with names
+TAGGED = (".conll", ".bio", ".iob", ".iob2", ".bioes")  # words with tags, a line each
+ENDINGS = (*TABLES, *TAGGED)  # and each of them with .gz
 
 
 class OutOfReachError(OSError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from stages.core.contracts import RawRow
 from stages.core.params.ingest import IngestParams
@@ -34,7 +34,12 @@ ALIASES = {
 LONGEST_SHORT_NAME = 4  # these ("np", "daft") are masked as whole words only, longer ones also inside words
 
 
-def read(params: IngestParams, seed: int) -> Iterator[RawRow]:
+def read(
+    params: IngestParams,
+    seed: int,
+    *,
+    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
+) -> Iterator[RawRow]:
     """Rows by library, then by origin, for instance "pandas/core/frame.py:DataFrame.head".
 
     `params.path` pins the libraries' versions (lines of `name==version`). Raises FileNotFoundError where it

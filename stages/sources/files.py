@@ -1,4 +1,4 @@
-"""Source `files`: rows of csv, tsv, jsonl or parquet (and their .gz), from a file or a folder, here or on S3.
+"""Source `files`: rows of csv, tsv, jsonl, parquet, or words with tags, from a file or a folder, here or on S3.
 
 Unreadable rows are reported and counted, and the rest are read; a file that cannot be read as a whole is an error, as
 its settings are wrong rather than its rows.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
@@ -22,16 +22,23 @@ log = logging.getLogger("winnow")
 FILES_LOOKED_AT, ROWS_LOOKED_AT = 20, 1000  # at most, before anything runs; of a file with a header one row
 
 
-def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
+def read(
+    params: IngestParams,
+    seed: int,  # noqa: ARG001 (every source is called so)
+    *,
+    structured: Collection[str] = frozenset(),
+) -> Iterator[RawRow | RejectedRow]:
     """Rows by file, in the order of the files' names, with origins such as "train.csv:17".
 
-    The number is the line that a record starts on (csv, tsv, jsonl; from 1), or the row (parquet; from 1).
+    The number is the line that a record starts on (csv, tsv, jsonl, words with tags; from 1), or the row (parquet; from
+    1). Lists and objects in the columns of the roles `structured` are given as JSON. Of words with tags a sentence is a
+    row, whose text and label are such lists; the sentences of a document are a group.
     Raises FileNotFoundError or ValueError where there is no such file, where a file as a whole cannot be read, where
     none of its rows can, and for a split that `params.splits` does not name.
     """
     for file, split in _files(params, _tell):
         readable, first = 0, None
-        for row in _rows(file, split, params):
+        for row in _rows(file, split, params, structured):
             readable += isinstance(row, RawRow)
             first = first or row
             yield row
@@ -67,29 +74,32 @@ def _tell(news: str) -> None:
     log.warning("ingest: %s", news)
 
 
-def _format(split: str | None, params: IngestParams) -> Format:
-    wanted = wanted_columns(params, labelled=split != TRANSFER)
+def _format(split: str | None, params: IngestParams, structured: Collection[str] = frozenset()) -> Format:
+    wanted = wanted_columns(params, labelled=split != TRANSFER, structured=structured)
     if params.split_column is not None and split != TRANSFER:
         wanted.append(Wanted(params.split_column, "ingest.split_column"))
     return Format(wanted, params.encoding, params.max_row_chars, max_bytes=params.max_file_bytes)
 
 
-def _rows(file: DataFile, split: str | None, params: IngestParams) -> Iterator[RawRow | RejectedRow]:
+def _rows(
+    file: DataFile, split: str | None, params: IngestParams, structured: Collection[str]
+) -> Iterator[RawRow | RejectedRow]:
     labelled = split != TRANSFER
     by_column = params.split_column if labelled else None
-    for record in read_records(file, _format(split, params), _tell):
+    for record in read_records(file, _format(split, params, structured), _tell):
         origin = f"{file.name}:{record.place}"
         if record.fault:
             yield RejectedRow(origin, *record.fault, record.excerpt)
             continue
         text, *kept = record.values
         label = kept.pop(0) if labelled else None
-        pair = as_text(kept.pop(0)) if params.text_pair_column is not None else None
+        pair = as_text(kept.pop(0)) if params.columns.text_pair is not None else None
         if by_column is not None:
             split = _given_split(as_text(kept.pop()), f"{file.shown}, line {record.place}", params)
             label = label if split != TRANSFER else None
         kept_text = as_kept(params.keep_columns, kept)
-        yield RawRow(as_text(text), as_text(label), origin, split, kept=kept_text, text_pair=pair)
+        group = None if record.document is None else f"{file.stem}#{record.document}"
+        yield RawRow(as_text(text), as_text(label), origin, split, group, kept_text, pair)
 
 
 def _given_split(value: str | None, where: str, params: IngestParams) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,22 @@ ANSWER_WITHIN = 10  # seconds, for the Hub's first answer
 ROWS_AT_A_TIME = 1_000
 
 
-def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # noqa: ARG001 (every source is called so)
+def read(
+    params: IngestParams,
+    seed: int,  # noqa: ARG001 (every source is called so)
+    *,
+    structured: Collection[str] = frozenset(),
+) -> Iterator[RawRow | RejectedRow]:
     """Rows by split, in the order of the dataset, with origins such as "train:17" (rows count from 1).
 
     The splits that `params.splits` names are read, that of transfer rows without its labels; of the usual ones one
-    alone is no split. Raises ValueError where the dataset, its configuration or a column is not there, and where its
-    card names files outside it, ConnectionError where the Hub is out of reach.
+    alone is no split. Lists and objects in the columns of the roles `structured` are given as JSON. Raises ValueError
+    where the dataset, its configuration or a column is not there, and where its card names files outside it,
+    ConnectionError where the Hub is out of reach.
     """
     with tempfile.TemporaryDirectory(prefix="winnow-hub-") as cache:
         splits = _load(params, cache)
-        wanted = wanted_columns(params)
+        wanted = wanted_columns(params, structured=structured)
         called = params.splits.by_name()
         names = [name for name in called if name in splits]
         if not names:
@@ -56,9 +62,9 @@ def read(params: IngestParams, seed: int) -> Iterator[RawRow | RejectedRow]:  # 
                     yield RejectedRow(origin, *fault, start)
                 else:
                     text, label, *kept = values
-                    pair = as_text(kept.pop(0)) if params.text_pair_column is not None else None
+                    pair = as_text(kept.pop(0)) if params.columns.text_pair is not None else None
                     kept_text = as_kept(params.keep_columns, kept)
-                    label = label if split != TRANSFER else None
+                    label = as_text(label) if split != TRANSFER else None
                     yield RawRow(as_text(text), label, origin, split, kept=kept_text, text_pair=pair)
 
 
@@ -170,15 +176,15 @@ def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
 
 
 def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestParams) -> Iterator[Sequence[Any]]:
-    """The wanted values of each row, the label as a text."""
+    """The wanted values of each row, with the names of labels in the place of their numbers."""
     column_places(split.column_names, wanted, _where(params))
-    name_of = _label_names(split.features[params.label_column])
+    feature = split.features[params.columns.label]
     names = [one.column for one in wanted]
     rows = split.select_columns(list(dict.fromkeys(names)))
     try:
         for batch in rows.iter(ROWS_AT_A_TIME):
             for text, label, *others in zip(*(batch[name] for name in names), strict=True):
-                yield text, name_of(label), *others
+                yield text, _named(feature, label), *others
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{_where(params)} has texts that are not UTF-8 ({error.reason}). Download it, and read its files with "
@@ -186,11 +192,13 @@ def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestPa
         ) from None
 
 
-def _label_names(feature: Any) -> Callable[[Any], str | None]:
-    """A function from a stored label to its text: a ClassLabel's name (-1 is a missing one), or the value itself."""
-    if not isinstance(feature, datasets.ClassLabel):
-        return as_text
-    return lambda label: None if label is None or label < 0 else str(feature.int2str(label))
+def _named(feature: Any, value: Any) -> Any:
+    """A stored value with a ClassLabel's names for its numbers (-1 is a missing one), also in lists."""
+    if isinstance(feature, datasets.ClassLabel):
+        return None if value is None or value < 0 else str(feature.int2str(value))
+    if isinstance(value, list) and isinstance(feature, datasets.List | datasets.LargeList):
+        return [_named(feature.feature, one) for one in value]
+    return value
 
 
 def _where(params: IngestParams) -> str:

@@ -1,7 +1,13 @@
 """NLP tasks, a folder each, whose files are the records of stages/tasks/contract.py."""
 
 TASKS = {
+    "regression": "stages.tasks.regression",
     "text_classification": "stages.tasks.text_classification",
     "token_classification": "stages.tasks.token_classification",
 }
-FORMERLY = {"sequence_classification": "text_classification"}  # names in the folders of earlier models
+FORMERLY = {
+    "": "text_classification",
+    "sequence_classification": "text_classification",
+}
+"""What earlier versions called a task, in params.yaml and in models' folders; "" where they named none: it was the only
+one."""

@@ -7,6 +7,7 @@
                       answers.py    ANSWERS     quantize, evaluate, predict, profile     numpy
                       measures.py   MEASURES    evaluate, compare, and the flows         numpy
                       baseline.py   BASELINE    baseline, and its runner                 scikit-learn
+                      scores.py     -           learning.py and answers.py               numpy
 
 So a changed loss has the stages from finetune on run again, a changed measure evaluate and compare, and nothing before.
 A part imports its own folder, this file and stages/tasks/shared, nothing of another task.
@@ -17,7 +18,7 @@ where their texts are. N rows, B examples, T tokens, K numbers of an output, S c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -93,8 +94,8 @@ class TaskEncoding:
     """targets(targets_N, encodings, at, space): for each window what is to be learned.
 
     `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of
-    the row that each is of. The result is a number for each window, NO_LABEL where the target is None, or a list of
-    numbers, one for each token. Raises TargetError for a target outside the space.
+    the row that each is of. The result is a number for each window, NO_LABEL where the target is None (of float32 NaN),
+    or a list of numbers, one for each token. Raises TargetError for a target outside the space.
     """
     feature: Literal["int32", "float32", "list_int32"] = "int32"
     """The type of a window's target in Arrow."""
@@ -231,14 +232,26 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    kind: str = "class"
+    """What a class is called: "label", "type"."""
+    classes: Callable[[Collection[str]], frozenset[str]] = lambda _: frozenset()
+    """classes(columns): those that a model knows, by the columns of its predictions; empty where they do not say."""
     report: Callable[[Judged], dict[str, Any]] = lambda _: {}
-    """report(judged): the task's own figures of metrics/quality."""
+    """report(judged): the task's own figures of metrics/quality.
+
+    Those of each class stand under `per_KIND`, such as `per_label`: by the class, its figures by their names.
+    """
     figures: tuple[Figure, ...] = ()
     """Those of them that a review shows with the measures."""
     per_row: Callable[[Judged], Mapping[str, np.ndarray]] = lambda _: {}
     """per_row(judged): the columns (N,) of the predictions that `figures` name."""
     tables: Callable[[Judged], Mapping[str, Table]] = lambda _: {}
     """tables(judged): by their names."""
+
+    @property
+    def score_title(self) -> str:
+        """What the mean of the rows' scores is called: as the binary measure, which it is, or "score"."""
+        return next((one.title for one in self.measures if one.binary), "score")
 
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises ValueError, with those allowed, where there is none."""

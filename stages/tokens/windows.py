@@ -29,7 +29,7 @@ def windows_of(
     """
     if stride is not None and texts and not isinstance(texts[0], str):
         raise ValueError(
-            "params.yaml: tokenize.long_texts is 'windows', and ingest.text_pair_column gives pairs of texts."
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts."
             " Allowed for pairs: truncate, which cuts the longer text first."
         )
     _truncate(tokenizer, max_tokens, stride or 0)
@@ -69,7 +69,7 @@ def boundaries(encodings: Sequence[Encoding]) -> list[int]:
         if any(encoding.type_ids[:boundary]) or not set(encoding.type_ids[boundary:]) <= {1}:
             raise ValueError(
                 "params.yaml: model.name: its tokenizer gives the tokens of a pair the types"
-                f" {sorted(set(encoding.type_ids))} in an order of its own. Allowed with ingest.text_pair_column:"
+                f" {sorted(set(encoding.type_ids))} in an order of its own. Allowed with ingest.columns.text_pair:"
                 " tokenizers that give 0 to the first text and then 1 to the second, or 0 to all, as those of bert,"
                 " roberta and distilbert."
             )

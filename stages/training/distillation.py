@@ -13,21 +13,23 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from stages.core.contracts import NO_LABEL, Taps, Units
+from stages.core.contracts import Taps, Units
 from stages.tasks.contract import TaskLearning
 from stages.training.loop import Loss
-from stages.training.losses import kd_loss
 from stages.training.rows import TokenRows
 from stages.training.vectors import Vectors, caught, padded
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The outputs of a student and its teacher for one batch: B examples, T tokens, C classes."""
+    """The outputs of a student and its teacher for one batch: B examples, T tokens, K numbers of an output."""
 
-    student_BC: torch.Tensor
-    teacher_BC: torch.Tensor
-    labels_B: torch.Tensor
+    task: TaskLearning
+    student_logits: torch.Tensor
+    teacher_logits: torch.Tensor
+    """(B, K) both, or (B, T, K)."""
+    targets: torch.Tensor
+    """(B,), or (B, T)."""
     mask_BT: torch.Tensor
     """1 for tokens, 0 for padding."""
     student: Vectors
@@ -36,7 +38,6 @@ class Matched:
     temperature: float
     heads: int
     """The number of parts into which vectors are split for their relations."""
-    label_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     def of(self, kind: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The student's and the teacher's vectors of a kind, a pair for each layer."""
@@ -53,19 +54,14 @@ class DistillationLoss:
 
 
 def _logits(matched: Matched) -> torch.Tensor:
-    """Hinton et al. 2015, arXiv:1503.02531."""
-    return kd_loss(matched.student_BC, matched.teacher_BC, temperature=matched.temperature)
+    """How far the student's answers are from the teacher's, by the task."""
+    one, other, mask_BT = matched.student_logits, matched.teacher_logits, matched.mask_BT
+    return matched.task.distilled(one, other, mask_BT, temperature=matched.temperature).mean()
 
 
 def _labels(matched: Matched) -> torch.Tensor:
-    """The task's own loss; rows without a label contribute 0."""
-    labelled_B = matched.labels_B != NO_LABEL
-    if labelled_B.all():
-        return matched.label_loss(matched.student_BC, matched.labels_B)
-    if not labelled_B.any():
-        return matched.student_BC.sum() * 0.0
-    mean = matched.label_loss(matched.student_BC[labelled_B], matched.labels_B[labelled_B])
-    return mean * labelled_B.float().mean()
+    """The task's own loss; rows without a target add 0."""
+    return matched.task.loss(matched.student_logits, matched.targets).mean()
 
 
 def _same_vectors(kind: str) -> Callable[[Matched], torch.Tensor]:
@@ -151,11 +147,18 @@ LOSSES: Mapping[str, DistillationLoss] = {
 class TeacherAnswers:
     """The teacher's answers, as kept by `cache_logits`."""
 
-    logits_NC: torch.Tensor
+    logits: torch.Tensor
+    """(N, K), or (tokens of all rows, K), float32."""
     vectors: Vectors
     """(tokens of all rows, width) float16."""
     rows: TokenRows
     """The training rows, and after them the unlabelled ones that the teacher answered too."""
+
+    def logits_of(self, rows_B: np.ndarray, tokens: int) -> torch.Tensor:
+        """The logits of some rows, (B, K), or padded with zeros (B, tokens, K)."""
+        if self.rows.per_token:
+            return padded(self.logits, self.rows.offsets, rows_B, tokens)
+        return self.logits[torch.from_numpy(rows_B)]
 
     def batch(self, rows_B: np.ndarray, tokens: int, names: Mapping[str, str]) -> Vectors:
         """The vectors of some rows, (B, tokens, width); `names`: new name -> name here."""
@@ -165,12 +168,13 @@ class TeacherAnswers:
 def read_answers(path: Path, rows: TokenRows) -> TeacherAnswers:
     """The teacher's answers at `path` for the training rows `rows`. Raises ValueError where they are for other rows."""
     tensors = load_file(path)
-    logits_NC = tensors.pop("logits")
+    logits = tensors.pop("logits")
     if "lengths" in tensors:
         rows = rows.and_unlabelled(tensors.pop("input_ids").numpy(), tensors.pop("lengths").numpy())
-    if len(logits_NC) != len(rows):
-        raise ValueError(f"{path}: {len(logits_NC)} rows for {len(rows)} training rows.")
-    return TeacherAnswers(logits_NC, tensors, rows)
+    if len(logits) != (expected := int(rows.offsets[-1]) if rows.per_token else len(rows)):
+        unit = "tokens" if rows.per_token else "rows"
+        raise ValueError(f"{path}: {len(logits)} {unit} for {expected} of the training rows. Run cache_logits again.")
+    return TeacherAnswers(logits, tensors, rows)
 
 
 @contextmanager
@@ -202,14 +206,14 @@ def distillation_loss(
             student = stack.enter_context(caught(taps(), list(names), when_training=True))
         relation_heads = heads() if names else 1
 
-        def loss(student_BC: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
-            mask_BT, device = batch["attention_mask"].float(), student_BC.device
+        def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
+            mask_BT, device = batch["attention_mask"].float(), logits.device
             teacher = answers.batch(rows_B, mask_BT.shape[1], names)
             matched = Matched(
-                student_BC=student_BC, teacher_BC=answers.logits_NC[torch.from_numpy(rows_B)].to(device),
-                labels_B=batch["labels"], mask_BT=mask_BT, student=student,
+                task=task, student_logits=logits, teacher_logits=answers.logits_of(rows_B, mask_BT.shape[1]).to(device),
+                targets=batch["labels"], mask_BT=mask_BT, student=student,
                 teacher={name: vectors.to(device) for name, vectors in teacher.items()},
-                temperature=temperature, heads=relation_heads, label_loss=task.loss,
+                temperature=temperature, heads=relation_heads,
             )  # fmt: skip
             return torch.stack([weight * one.loss(matched) for weight, one in losses]).sum()
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from stages.core.contracts import RECURRENT
 from stages.core.params.training import TrainingParams
+from stages.models import LACKS
 from stages.training.processes import world_size
 
 RUNAWAY = 2.0  # times the loss of the first step, or of guessing, whichever is more,
@@ -28,7 +28,7 @@ NO_UPDATE = (
 class LossWatch:
     """Watches the loss in windows of steps, and the number of updates; kept in checkpoints."""
 
-    guess: float  # the loss of who guesses among the labels, in nats
+    guess: float  # the loss of a model that knows nothing
     first: float | None = None  # the loss of the first step, before anything was learned
     higher: int = 0  # windows in a row that were far above it
     updates: int = 0  # optimizer steps that changed the weights
@@ -94,7 +94,8 @@ def _remedies(params: TrainingParams) -> Iterator[str]:
         yield f"{halves} (the same updates)"
     elif params.batch_size > 1:
         yield f"batch_size {params.batch_size // 2}"
-    if not params.activation_checkpointing and getattr(params, "family", None) != RECURRENT:
+    lacks = LACKS.get(getattr(params, "family", ""), frozenset())
+    if not params.activation_checkpointing and "activation_checkpointing" not in lacks:
         yield "activation_checkpointing: true"
     if world_size() > 1 and params.zero_stage < 3:
         yield f"zero_stage {params.zero_stage + 1}"

@@ -12,6 +12,7 @@ from torch import nn
 
 from stages.core.contracts import inputs_of
 from stages.core.progress import progress
+from stages.training.batches import collate
 from stages.training.processes import rank, total, world_size
 from stages.training.rows import TokenRows
 from stages.training.samplers import length_sorted_batches
@@ -22,14 +23,15 @@ INFERENCE_BATCH_SIZE = 64
 def predict_logits(
     model: nn.Module,
     rows: TokenRows,
-    collate: Callable[..., dict[str, torch.Tensor]],
     *,
     pad_id: int,
     precision: str,
     title: str,
     after_batch: Callable[[np.ndarray], None] = lambda _: None,
 ) -> np.ndarray:
-    """Logits (N, C) float32 of all `rows`, in their order. `model` is left in the mode that it was in.
+    """Logits float32 of all `rows`, in their order: (N, K), or of a token head (tokens, K), row after row.
+
+    `model` is left in the mode that it was in.
 
     The processes of a training run share the work, and all get all of the logits. `after_batch` is called with the
     numbers of the rows that this process's model has just run on, in their order in the batch.
@@ -47,10 +49,12 @@ def predict_logits(
             numbers = batches[min(own, len(batches) - 1)]  # ZeRO-3 wants every process in every turn
             batch = collate([rows[number] for number in numbers], pad_id=pad_id)
             out = model(*(tensor.to(device) for tensor in inputs_of(batch))).float()
+            places = numbers if out.ndim == 2 else rows.places(numbers)
             if logits is None:
-                logits = np.zeros((len(rows), out.shape[1]), dtype=np.float32)
+                count = len(rows) if out.ndim == 2 else int(rows.offsets[-1])
+                logits = np.zeros((count, out.shape[-1]), dtype=np.float32)
             if own < len(batches):
-                logits[numbers] = out.cpu().numpy()
+                logits[places] = (out if out.ndim == 2 else out[batch["attention_mask"].bool()]).cpu().numpy()
                 after_batch(numbers)
     model.train(was_training)
     assert logits is not None
@@ -58,8 +62,8 @@ def predict_logits(
 
 
 def scores_of(logits: np.ndarray, rows: TokenRows, score: Callable[..., dict[str, float]]) -> dict[str, float]:
-    """The task's `score` of the logits of the texts of `rows`; a text in windows has their mean."""
-    return score(rows.by_text(rows.labels).tolist(), rows.by_text(logits))
+    """The task's `score` of the logits of `rows`; a text in windows has their mean, unless each token has its own."""
+    return score(*rows.answered(logits))
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

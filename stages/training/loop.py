@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.core.contracts import NO_LABEL, Family, inputs_of
+from stages.core.contracts import Family, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.tasks.contract import TaskLearning
+from stages.training.batches import collate
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
@@ -37,7 +37,7 @@ REHEARSALS = 40  # steps until a loss scale of fp16 is low enough, at most
 
 Weights = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Tensor]
-"""loss(logits_BC, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from the task's collate."""
+"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`."""
 
 
 @dataclass
@@ -83,11 +83,13 @@ class Standing:
 
 
 class Learner(NamedTuple):
-    """The subject of a training: the model family, the task and the loss."""
+    """The subject of a training: the model family, the task, the loss, and the score that chooses the epoch."""
 
     family: Family
     task: TaskLearning
     loss: Loss
+    measure: str
+    """One of those that the task's `score` gives."""
 
 
 class Places(NamedTuple):
@@ -166,17 +168,18 @@ def train(
 
 
 def _report(job: Job, standing: Standing) -> dict[str, Any]:
-    labels = job.data.train.by_text(job.data.train.labels)
-    unlabelled = int((labels == NO_LABEL).sum())
+    rows = job.data.train
+    has_target = rows.has_target[rows.first_of_texts]
+    unlabelled = int((~has_target).sum())
     return {
         "precision": job.engine.precision,
         "zero_stage": job.engine.zero_stage,
         "updates": job.engine.updates,
-        "train_rows": len(labels) - unlabelled,
+        "train_rows": int(has_target.sum()),
         **({"unlabelled_rows": unlabelled} if unlabelled else {}),  # transfer rows, and copies with tokens hidden
         "kept_epoch": standing.kept_epoch + 1,
         "epochs_run": len(standing.history),
-        f"validation_{job.params.watched}": round(standing.kept_score, 6),
+        f"validation_{job.learner.measure}": round(standing.kept_score, 6),
         "history": standing.history,
     }
 
@@ -193,7 +196,7 @@ def _learn(job: Job) -> tuple[Standing, Weights]:
     if job.places.checkpoints.keep_finished and steps_before < job.engine.deepspeed.global_steps:
         _save(job, standing, kept)
     if standing.epoch < params.epochs:
-        log.info("stopped early: no better %s for %d epochs", params.watched, params.patience)
+        log.info("stopped early: no better %s for %d epochs", job.learner.measure, params.patience)
     return standing, kept
 
 
@@ -216,7 +219,7 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
         "%s: loss %.4f, validation %s, %.0f tokens/s", title, train_loss,
         ", ".join(f"{name} {score:.4f}" for name, score in scores.items()), job.meter.tokens_per_second,
     )  # fmt: skip
-    if (score := scores[job.params.watched]) > standing.kept_score or job.params.select_by == "last":
+    if (score := scores[job.learner.measure]) > standing.kept_score or job.params.select_by == "last":
         standing.kept_score, standing.kept_epoch, kept = score, epoch, job.engine.weights()
         check_weights(kept, title)
     _save_where_due(job, standing, kept)
@@ -271,9 +274,8 @@ def _validation(job: Job) -> dict[str, float]:
     """The scores on the validation rows."""
     task, rows = job.learner.task, job.data.validation
     logits = predict_logits(
-        job.engine.deepspeed.module, rows, task.collate,
-        pad_id=job.data.pad_id, precision=job.engine.precision, title="validation",
-    )  # fmt: skip
+        job.engine.deepspeed.module, rows, pad_id=job.data.pad_id, precision=job.engine.precision, title="validation"
+    )
     return scores_of(logits, rows, task.score)
 
 
@@ -302,7 +304,7 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
         # Random numbers follow from where the run is, so that a run that goes on has the same ones.
         torch.manual_seed(int(np.random.SeedSequence([job.seed, epoch, step, number, rank()]).generate_state(1)[0]))
         taken = own if len(own) else rows[:1]  # each process takes part in each batch, if only with a row of no weight
-        collated = job.learner.task.collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
+        collated = collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
         logits = module(*inputs_of(batch))
         part = job.learner.loss(logits, batch, taken) * (
@@ -324,7 +326,7 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
         "training: another checkpoint is found (set WINNOW_CHECKPOINTS to a folder that all machines share)",
     )  # fmt: skip
     if found is None:
-        guess = math.log(max(2, int(job.data.train.labels.max()) + 1))
+        guess = job.learner.task.guess(job.data.space)
         return Standing(watch=LossWatch(guess)), job.engine.weights(), {}
     tensors, numbers = found
     rows = job.steps(0)[0]

@@ -27,7 +27,7 @@ Cost = Callable[[np.ndarray], float]
 
 
 def cost_of_rows(model: nn.Module, max_tokens: int) -> Cost:
-    """The cost of training rows, by torch's own count of operations of `model`, a classifier of ids and mask.
+    """The cost of training rows, by torch's own count of operations of `model`, which takes ids and mask.
 
     Matrix products grow with a row's length, attention with its square; two lengths determine both. Padding, and
     activations that are made twice, are not counted: they are no use. Frozen weights need no gradients of theirs.

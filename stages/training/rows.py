@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 
-from stages.core.contracts import NO_LABEL
+from stages.core.contracts import NO_LABEL, Space
 from stages.core.files import read_json
 from stages.core.paths import TRANSFER, Paths
 
 
 class TokenRows:
-    """The rows of one split: `row_id`, `input_ids` (T,) int32 and `label`.
+    """The rows of one split: `row_id`, `input_ids` (T,) int32 and `target`.
 
     Where long texts become windows each window is a row here, behind that before it, with the `row_id` of its text.
-    A row without a label has NO_LABEL. `lengths` (N,) int64 holds the number of tokens of each row; `offsets` (N + 1,)
-    where each begins among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the
-    others having the type 1.
+    `targets` (N,) hold a number for each row, or (tokens,) with `per_token` one for each token, NO_LABEL or NaN where
+    there is none. `lengths` (N,) int64 holds the number of tokens of each row; `offsets` (N + 1,) where each begins
+    among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the others having the
+    type 1.
     """
 
     def __init__(
         self,
         row_ids: list[str],
-        labels: np.ndarray,
+        targets: np.ndarray,
         offsets: np.ndarray,
         tokens: np.ndarray,
         boundaries: np.ndarray | None = None,
+        *,
+        per_token: bool = False,
     ) -> None:
-        self.row_ids, self.labels, self.offsets, self._tokens = row_ids, labels, offsets, tokens
+        self.row_ids, self.targets, self.per_token = row_ids, targets, per_token
+        self.offsets, self._tokens = offsets - offsets[0], tokens[offsets[0] : offsets[-1]]
         self.boundaries = boundaries
         self.lengths: np.ndarray = np.diff(offsets).astype(np.int64)
 
@@ -41,40 +44,74 @@ class TokenRows:
         return len(self.row_ids)
 
     def __getitem__(self, index: int | np.integer) -> dict[str, Any]:
-        start, end = self.offsets[index], self.offsets[index + 1]
-        row = {"input_ids": self._tokens[start:end], "label": int(self.labels[index])}
+        row = {"input_ids": self._tokens[self._span(index)], "target": self._target(index)}
         return row if self.boundaries is None else {**row, "boundary": int(self.boundaries[index])}
+
+    def _span(self, index: int | np.integer) -> slice:
+        return slice(self.offsets[index], self.offsets[index + 1])
+
+    def _target(self, index: int | np.integer) -> Any:
+        return self.targets[self._span(index)] if self.per_token else self.targets[index].item()
+
+    def places(self, numbers: np.ndarray | Sequence[int]) -> np.ndarray:
+        """The places of the tokens of some rows among all tokens, row after row."""
+        return np.concatenate([np.arange(self.offsets[number], self.offsets[number + 1]) for number in numbers])
+
+    @property
+    def has_target(self) -> np.ndarray:
+        """(N,) bool: whether there is something to learn from each row, or from one of its tokens."""
+        is_there = there(self.targets)
+        return np.logical_or.reduceat(is_there, self.offsets[:-1]) if self.per_token else is_there
+
+    @property
+    def first_of_texts(self) -> np.ndarray:
+        """(texts,) the number of the first row of each text."""
+        return np.flatnonzero([i == 0 or self.row_ids[i] != self.row_ids[i - 1] for i in range(len(self))])
 
     def by_text(self, values: np.ndarray) -> np.ndarray:
         """The mean of values (N, ...) over the windows of each text, weighted by their tokens.
 
         Where each text is one row, the values are returned unchanged, to the last bit.
         """
-        first = np.flatnonzero([i == 0 or self.row_ids[i] != self.row_ids[i - 1] for i in range(len(self))])
+        first = self.first_of_texts
         tokens_N = self.lengths.astype(np.float64).reshape(-1, *[1] * (values.ndim - 1))
         mean = np.add.reduceat(values * tokens_N, first, axis=0) / np.add.reduceat(tokens_N, first, axis=0)
         return mean.astype(values.dtype)
 
+    def answered(self, logits: np.ndarray) -> tuple[Sequence[Any], Sequence[np.ndarray]]:
+        """The targets as numbers, and the logits, as a task's `score` takes them.
+
+        `logits` (N, K): of each text its target, and the mean over its windows. `logits` (tokens, K): of each window
+        the targets (T,) and the logits (T, K) of its tokens.
+        """
+        if not self.per_token:
+            return self.targets[self.first_of_texts].tolist(), list(self.by_text(logits))
+        spans = [self._span(number) for number in range(len(self))]
+        return [self.targets[span] for span in spans], [logits[span] for span in spans]
+
     def used_tokens(self) -> list[int]:
         """The ids that occur, each once."""
-        return np.unique(self._tokens[self.offsets[0] : self.offsets[-1]]).tolist()
+        return np.unique(self._tokens).tolist()
 
     def renumbered(self, kept: Sequence[int]) -> TokenRows:
         """The same rows with `kept[i]` renumbered to i. Every token that occurs must be kept."""
         number = np.full(max(kept) + 1, -1, dtype=np.int32)
         number[list(kept)] = np.arange(len(kept), dtype=np.int32)
-        return TokenRows(self.row_ids, self.labels, self.offsets, number[self._tokens], self.boundaries)
+        return TokenRows(
+            self.row_ids, self.targets, self.offsets, number[self._tokens], self.boundaries, per_token=self.per_token
+        )
 
     def and_unlabelled(self, tokens: np.ndarray, lengths: np.ndarray) -> TokenRows:
-        """These rows, followed by others without labels: `tokens` are all their tokens, `lengths` the number of each.
+        """These rows, followed by others without targets: `tokens` are all their tokens, `lengths` the number of each.
 
         For pairs they are copies: equally many of each row, one row's after the other's, each as long as the row.
         """
         names = [f"unlabelled {number}" for number in range(len(lengths))]
-        labels = np.full(len(lengths), NO_LABEL, dtype=self.labels.dtype)
+        nothing = np.nan if self.targets.dtype.kind == "f" else NO_LABEL
+        targets = np.full(len(tokens) if self.per_token else len(lengths), nothing, dtype=self.targets.dtype)
         repeated = None if self.boundaries is None else np.repeat(self.boundaries, len(lengths) // len(self))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return self.and_rows(TokenRows(names, labels, offsets, tokens, repeated))
+        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, per_token=self.per_token))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
         """These rows, followed by others of the same kind: single texts, or pairs."""
@@ -83,42 +120,39 @@ class TokenRows:
         lengths = np.concatenate([rows.lengths for rows in both])
         return TokenRows(
             [*self.row_ids, *others.row_ids],
-            np.concatenate([rows.labels for rows in both]),
+            np.concatenate([rows.targets for rows in both]),
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            np.concatenate([rows._tokens[rows.offsets[0] : rows.offsets[-1]] for rows in both]),
+            np.concatenate([rows._tokens for rows in both]),
             np.concatenate(boundaries) if boundaries else None,
+            per_token=self.per_token,
         )
 
 
-def first_batches(
-    rows: TokenRows, collate: Callable[..., dict[str, torch.Tensor]], *, count: int, pad_id: int, batch_size: int = 32
-) -> list[dict[str, torch.Tensor]]:
-    """The first `count` rows, or all where there are fewer, in batches of their order.
-
-    They are for computations row by row, whose results depend on `batch_size` by rounding alone.
-    """
-    numbers = range(min(count, len(rows)))
-    return [
-        collate([rows[number] for number in numbers[start : start + batch_size]], pad_id=pad_id)
-        for start in numbers[::batch_size]
-    ]
+def there(targets: np.ndarray) -> np.ndarray:
+    """Whether each of the targets is one: it is not NO_LABEL, or of numbers with a point not NaN."""
+    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != NO_LABEL
 
 
-def rows_of(row_ids: list[str], labels: np.ndarray, encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
-    """Rows from the result of the task's `encode`."""
-    input_ids = encoded["input_ids"]
+def rows_of(encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
+    """Rows from the columns that `stages.tokens.encoded` makes."""
+    input_ids, per_token = encoded["input_ids"], "labels" in encoded
     tokens = np.fromiter((token for row in input_ids for token in row), dtype=np.int32)
+    targets = [number for row in encoded["labels"] for number in row] if per_token else encoded["label"]
     boundaries = np.array(encoded["boundary"], dtype=np.int32) if "boundary" in encoded else None
-    return TokenRows(row_ids, labels, np.cumsum([0, *map(len, input_ids)], dtype=np.int64), tokens, boundaries)
+    return TokenRows(
+        list(encoded["row_id"]), np.array(targets), np.cumsum([0, *map(len, input_ids)], dtype=np.int64), tokens,
+        boundaries, per_token=per_token,
+    )  # fmt: skip
 
 
 def read_tokens(folder: Path) -> TokenRows:
     """The rows of one split, from Arrow."""
     table = Dataset.load_from_disk(str(folder)).data.table.combine_chunks()
-    tokens = table["input_ids"].combine_chunks()
+    tokens, per_token = table["input_ids"].combine_chunks(), "labels" in table.column_names
+    targets = table["labels"].combine_chunks().flatten() if per_token else table["label"]
     return TokenRows(
-        table["row_id"].to_pylist(), table["label"].to_numpy(), tokens.offsets.to_numpy(), tokens.values.to_numpy(),
-        table["boundary"].to_numpy() if "boundary" in table.column_names else None,
+        table["row_id"].to_pylist(), targets.to_numpy(), tokens.offsets.to_numpy(), tokens.values.to_numpy(),
+        table["boundary"].to_numpy() if "boundary" in table.column_names else None, per_token=per_token,
     )  # fmt: skip
 
 
@@ -126,12 +160,13 @@ def read_tokens(folder: Path) -> TokenRows:
 class TrainingData:
     """The input of one training run.
 
-    `pad_id` fills batches; no row has more than `max_tokens`; neighbouring windows share `stride` of them (None: long
-    texts were cut).
+    `space`: all that can be answered; `pad_id` fills batches; no row has more than `max_tokens`; neighbouring windows
+    share `stride` of them (None: long texts were cut).
     """
 
     train: TokenRows
     validation: TokenRows
+    space: Space
     pad_id: int
     max_tokens: int
     stride: int | None = None
@@ -145,13 +180,14 @@ class TrainingData:
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
     """The tokenized training and validation rows; with `transfer`, the rows of that split follow those of training."""
-    description = read_json(paths.tokens / "labels.json")
+    description = read_json(paths.tokens / "space.json")
     train = read_tokens(paths.tokens / "train")
     if transfer and (paths.tokens / TRANSFER).is_dir():
         train = train.and_rows(read_tokens(paths.tokens / TRANSFER))
     return TrainingData(
         train=train,
         validation=read_tokens(paths.tokens / "validation"),
+        space=description["space"],
         pad_id=description["pad_id"],
         max_tokens=description["max_tokens"],
         stride=description.get("stride"),

@@ -70,14 +70,13 @@ def predict_logits_and_vectors(
     taps: Callable[[], Taps],
     names: Sequence[str],
     rows: TokenRows,
-    collate: Callable[..., dict[str, torch.Tensor]],
     *,
     folder: Path,
     pad_id: int,
     precision: str,
     title: str,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Logits (N, C) float32; and, by name, the vectors of all tokens of `rows`, row after row: (tokens, width) float16.
+    """Logits as of `predict_logits`; and, by name, the vectors (tokens, width) float16 of all `rows`, row after row.
 
     The model runs once over the rows; its `taps` are asked for where there are `names`. The vectors are not in memory
     but in unnamed files of `folder`, which vanish with the arrays.
@@ -94,7 +93,7 @@ def predict_logits_and_vectors(
                 for at, number in enumerate(numbers):
                     kept[name][rows.offsets[number] : rows.offsets[number + 1]] = found_BTX[at, : rows.lengths[number]]
 
-        logits = predict_logits(model, rows, collate, pad_id=pad_id, precision=precision, title=title, after_batch=keep)
+        logits = predict_logits(model, rows, pad_id=pad_id, precision=precision, title=title, after_batch=keep)
     return logits, kept
 
 

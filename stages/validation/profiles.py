@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from stages.core.files import read_json
 from stages.reading.clean_rows import whole_texts
+from stages.reading.kinds import kinds_of, shares_of
+from stages.tasks.contract import TaskData
 
 WORDS = 1000  # the commonest ones are kept
 PERCENTS = range(5, 100, 5)  # of the lengths; the longest and the shortest texts say little
@@ -23,7 +25,10 @@ class Drift(NamedTuple):
     """The drift of some data from the released; 0: none. Each measure comes with the largest changes, in words."""
 
     labels: float
-    """Total variation distance of the labels' shares: the share of the rows that would need another label."""
+    """Total variation distance of the labels' shares: the share of the rows that would need another label.
+
+    Where rows have several or none, it is half the sum of what each label's share of the rows has changed.
+    """
     lost_labels: int
     """Labels of the released data that no row has now."""
     lengths: float
@@ -35,16 +40,18 @@ class Drift(NamedTuple):
     changes: dict[str, list[str]]
 
 
-def profile(clean: pd.DataFrame) -> dict[str, Any]:
-    """The profile of N rows with `text`, of pairs `text_pair` too, and `label`; `drift` compares and DVC shows it."""
+def profile(clean: pd.DataFrame, data: TaskData) -> dict[str, Any]:
+    """The profile of N rows with `text`, of pairs `text_pair` too, and `label`; `drift` compares and DVC shows it.
+
+    A label's share is that of the rows with a target that hold it.
+    """
     texts = whole_texts(clean).dropna().astype("str")
     counts = word_counts(texts)
     common = sorted(counts.index, key=lambda word: (-counts[word], word))[:WORDS]
     chars = texts.str.len()
-    shares = clean["label"].value_counts(normalize=True)
     return {
         "rows": len(clean),
-        "label_shares": {label: round(share, 6) for label, share in shares.items()},
+        "label_shares": shares_of(kinds_of(clean["label"], data), int(clean["label"].count())),
         "chars": {f"p{percent:02}": round(float(chars.quantile(percent / 100)), 3) for percent in PERCENTS},
         "common_words": sorted(common),
         "common_words_share": round(_share(counts, common), 6),

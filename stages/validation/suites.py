@@ -15,6 +15,8 @@ from stages.core.contracts import as_labels
 from stages.core.params.validate import ValidateParams
 from stages.core.paths import SPLITS
 from stages.reading.clean_rows import DUPLICATES, TEXT_PAIR, whole_texts
+from stages.reading.kinds import kinds_of, one_row_a_kind, rows_by_kind
+from stages.tasks.contract import TaskData
 from stages.validation.alike import look_alikes
 from stages.validation.profiles import Drift
 
@@ -48,6 +50,8 @@ class Data:
     """Clean rows without labels, of the split `transfer`; they are not among `clean`."""
     held_out: pd.DataFrame
     """Clean rows that are set aside; they are not among `clean` either."""
+    task: TaskData
+    """It says which labels a row has: its own, or those of its spans."""
     types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """"raw" and "clean": the type of each column in the file."""
 
@@ -66,9 +70,10 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
     """All suites. `drift` None: nothing was released yet, so there are no expectations on it."""
     ask = Ask(params)
     found = [
-        Suite("raw", data.raw, "row_id", [*_of_rows(data.raw, ask), *_of_raw_rows(data.raw, ask)]),
-        Suite("clean", data.clean, "row_id", [*_of_rows(data.clean, ask), *_of_clean_rows(data.clean)]),
+        Suite("raw", data.raw, "row_id", [*_of_rows(data.raw, data, ask), *_of_raw_rows(data.raw, ask)]),
+        Suite("clean", data.clean, "row_id", [*_of_rows(data.clean, data, ask), *_of_clean_rows(data.clean)]),
         *(Suite(f"{name}_columns", *_types(types)) for name, types in data.types.items()),
+        *_of_labels_by_themselves(data, ask),
         _totals(data, ask),
     ]
     if len(data.transfer):
@@ -76,7 +81,7 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
     if len(data.held_out):
         found.append(Suite("held_out", data.held_out, "row_id", [*_of_rows_set_aside(data)]))
     if data.is_whole:
-        found += _of_counts(data.clean, data.given, ask)
+        found += _of_counts(data, ask)
     if drift is not None:
         found.append(_of_drift(drift, ask))
     return found
@@ -119,7 +124,7 @@ class Ask:
             yield gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, **self.limit(limit))
 
 
-def _of_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
+def _of_rows(rows: pd.DataFrame, data: Data, ask: Ask) -> Iterator[gxe.Expectation]:
     """Expectations for raw and for clean rows alike. A missing column gets no further expectation."""
     yield gxe.ExpectTableRowCountToBeBetween(min_value=ask.params.min_rows, **ask.limit("min_rows"))
     for column in COLUMNS:
@@ -127,12 +132,28 @@ def _of_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
     if "row_id" in rows:
         yield gxe.ExpectColumnValuesToNotBeNull(column="row_id")
         yield gxe.ExpectColumnValuesToBeUnique(column="row_id")
-    if "label" in rows:
-        least = ask.params.min_labels
-        yield gxe.ExpectColumnUniqueValueCountToBeBetween(column="label", min_value=least, **ask.limit("min_labels"))
-        if (labels := ask.params.labels) is not None:
-            allowed = as_labels(labels)
-            yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=allowed, **ask.limit("labels"))
+    if "label" in rows and data.task.exclusive:
+        yield from _of_labels(ask)
+
+
+def _of_labels(ask: Ask) -> Iterator[gxe.Expectation]:
+    least = ask.params.min_labels
+    yield gxe.ExpectColumnUniqueValueCountToBeBetween(column="label", min_value=least, **ask.limit("min_labels"))
+    if (labels := ask.params.labels) is not None:
+        allowed = as_labels(labels)
+        yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=allowed, **ask.limit("labels"))
+
+
+def _of_labels_by_themselves(data: Data, ask: Ask) -> Iterator[Suite]:
+    """The suites on the labels of rows that may have several, or none: a table with a row for each."""
+    if data.task.exclusive:
+        return
+    for name, rows in (("raw", data.raw), ("clean", data.clean)):
+        if "label" in rows:
+            yield Suite(f"{name}_labels", one_row_a_kind(rows, data.task), "row_id", [*_of_labels(ask)])
+    if len(data.held_out) and data.is_whole:
+        aside = one_row_a_kind(data.held_out, data.task)
+        yield Suite("held_out_labels", aside, "row_id", [_known_label(data)])
 
 
 def _of_raw_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
@@ -164,9 +185,14 @@ def _of_rows_set_aside(data: Data) -> Iterator[gxe.Expectation]:
     yield from _of_clean_texts(data.held_out)
     yield gxe.ExpectColumnValuesToNotBeNull(column="label")
     if data.is_whole:
-        known = sorted(data.clean["label"].dropna().unique())
-        yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=known)
+        if data.task.exclusive:
+            yield _known_label(data)
         yield gxe.ExpectColumnValuesToNotBeInSet(column="row_id", value_set=data.clean["row_id"].tolist())
+
+
+def _known_label(data: Data) -> gxe.Expectation:
+    known = sorted(kinds_of(data.clean["label"], data.task).unique())
+    return gxe.ExpectColumnValuesToBeInSet(column="label", value_set=known)
 
 
 def _types(types: Mapping[str, str]) -> tuple[pd.DataFrame, str, list[gxe.Expectation]]:
@@ -182,7 +208,8 @@ def _totals(data: Data, ask: Ask) -> Suite:
     chars = texts.astype("str").str.len()
     by_length = chars.sort_values(kind="stable").index
     ids = data.clean["row_id"] if "row_id" in data.clean else pd.Series(dtype="str")
-    alike = look_alikes(data.clean["label"].astype("str").value_counts().to_dict() if "label" in data.clean else {})
+    labels = kinds_of(data.clean["label"], data.task) if "label" in data.clean else pd.Series(dtype="str")
+    alike = look_alikes(labels.astype("str").value_counts().to_dict())
     totals = {
         "look_alike_labels": len(alike),
         "dropped_share": 1 - (len(data.clean) + len(data.transfer) + len(data.held_out)) / max(everything, 1),
@@ -215,13 +242,15 @@ def _alike(look_alikes: Sequence[str], most: int) -> str:
     )
 
 
-def _of_counts(clean: pd.DataFrame, given: frozenset[str], ask: Ask) -> list[Suite]:
+def _of_counts(data: Data, ask: Ask) -> list[Suite]:
     """The suites on numbers of rows by split, and by label and split."""
-    counts = pd.crosstab(clean["label"], clean["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    clean, given = data.clean, data.given
+    counts = rows_by_kind(clean, data.task)
     labels = counts.assign(share=counts.sum(axis=1) / max(len(clean), 1)).rename_axis(columns=None).reset_index()
-    splits = counts.sum().rename_axis("split").rename("rows").reset_index()
+    in_splits = clean.loc[clean["label"].notna(), "split"].value_counts().reindex(list(SPLITS), fill_value=0)
+    splits = in_splits.rename_axis("split").rename("rows").reset_index()
     drawn = counts[[split for split in SPLITS if split == "train" or split not in given]].sum(axis=1)
-    said = _Said(labels, pd.Series(drawn.to_numpy(), labels.index))
+    said = _Said(labels, pd.Series(drawn.to_numpy(), labels.index), data.task.exclusive)
     of_labels = [
         *ask.between("train", low="min_rows_per_label", says=said.few_to_learn_from),
         *(
@@ -247,6 +276,8 @@ class _Said(NamedTuple):
     """label, a column of counts for each split, and share, a row a label."""
     drawn: pd.Series
     """For each label, the number of rows that `clean` compares with `rare_label_rows`."""
+    exclusive: bool
+    """Whether a row has one label, so that `clean` can drop or merge those that are rare."""
 
     def few_to_learn_from(self, least: int) -> str:
         rare = self.labels["train"] < least
@@ -278,6 +309,8 @@ class _Said(NamedTuple):
         return f"labels: {int(some.sum())} of {len(some)} with {what}: {', '.join(named)}{more}"
 
     def _step(self, some: pd.Series) -> str:
+        if not self.exclusive:
+            return "Add rows of them, or take them out of the targets."
         rows = max(int(self.drawn[some].max()) + 1, 2) if some.any() else 2
         return f"Add rows of them, or set clean.rare_labels to drop or merge, with clean.rare_label_rows at {rows}."
 

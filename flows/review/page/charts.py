@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flows.review.evidence import ModelView, Review, number
+from flows.review.markdown import capital
 from flows.review.page.tables import names_of, sides_of, view_of
 
 COLOURS = [f"var(--series-{i})" for i in range(1, 7)]
@@ -41,7 +42,7 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name -> chart specification, for charts that have data."""
     yield from _scatter(review)
     for name, before, after in sides_of(review):
-        if chart := _confusion(before, after, comparable=name not in review.apart):
+        if chart := _confusion(before, after, review.kind, comparable=name not in review.apart):
             yield f"confusion-{names_of(review).index(name)}", chart
     yield from _reliability(review)
     for i, (name, points) in enumerate(review.curves.items()):
@@ -80,21 +81,29 @@ def _lines(x: Any, y: Any, names: Sequence[str], tips: list[Any]) -> list[Any]:
 
 
 def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Latency against quality: before hollow, after filled, a line between."""
+    """Latency against the judged measure: before hollow, after filled, a line between."""
+    if not review.measures:
+        return
+    measure, percent = review.measures[0], review.measures[0].unit == "share"
     points = [
         {"model": name, "when": word, "latency": latency, "score": score, "size": number(view.profile, "size_mb")}
         for name, *views in sides_of(review)
         for word, view in zip(("before", "after"), views, strict=True)
         if view
         and (latency := number(view.profile, "latency_p50_ms") or 0) > 0
-        and (score := number(view.quality, "macro_f1")) is not None
+        and (score := number(view.quality, measure.name)) is not None
     ]
     if not points:
         return
     import altair as alt
 
     x = alt.X("latency:Q", title="Latency p50, ms (log scale)", scale=alt.Scale(type="log", nice=False, padding=48))
-    y = alt.Y("score:Q", title="Macro-F1", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False, padding=40))
+    y = alt.Y(
+        "score:Q",
+        title=capital(measure.title),
+        axis=alt.Axis(format=".0%" if percent else ""),
+        scale=alt.Scale(zero=False, padding=40),
+    )
     size = alt.Size(
         "size:Q",
         title="Size, MB",
@@ -102,7 +111,8 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
         legend=alt.Legend(tickCount=4, columns=5),
     )
     tips = [
-        alt.Tooltip("model:N"), alt.Tooltip("when:N"), alt.Tooltip("score:Q", format=".1%", title="macro-F1"),
+        alt.Tooltip("model:N"), alt.Tooltip("when:N"),
+        alt.Tooltip("score:Q", format=".1%" if percent else ".3~r", title=measure.title),
         alt.Tooltip("latency:Q", format=".3~r", title="latency p50, ms"),
         alt.Tooltip("size:Q", format=".3~r", title="MB"),
     ]  # fmt: skip
@@ -123,10 +133,15 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
         named.mark_text(dy=-25, fontWeight=500).encode(x, y, alt.Text("model:N")),
     )
     last = list({point["model"]: point for point in points}.values())  # after comes last, and is kept
-    yield "scatter", _spec(chart, "Latency against macro-F1 of every model", 340, all=points, named=last, **sides)
+    yield (
+        "scatter",
+        _spec(chart, f"Latency against {measure.title} of every model", 340, all=points, named=last, **sides),
+    )
 
 
-def _confusion(before: ModelView | None, after: ModelView | None, *, comparable: bool) -> dict[str, Any] | None:
+def _confusion(
+    before: ModelView | None, after: ModelView | None, kind: str, *, comparable: bool
+) -> dict[str, Any] | None:
     """The changes of the confusions where both sides have comparable ones; else the confusions of the newer side."""
     known = [view for view in (before, after) if view and view.confusion]
     if not known:
@@ -134,13 +149,13 @@ def _confusion(before: ModelView | None, after: ModelView | None, *, comparable:
     shown, name = known if comparable else known[-1:], known[-1].name
     labels = sorted({label for view in shown for row in view.confusion for label in row[:2]})
     if len(shown) == 2:
-        return _heatmap(_changed_cells(*shown), labels, f"How the confusions of {name} changed", change=True)
+        return _heatmap(_changed_cells(*shown), labels, kind, f"How the confusions of {name} changed", change=True)
     word = "after" if shown[0] is after else "before"
-    return _heatmap(_cells(shown[0]), labels, f"Confusion matrix of {name}, {word} the change", change=False)
+    return _heatmap(_cells(shown[0]), labels, kind, f"Confusion matrix of {name}, {word} the change", change=False)
 
 
 def _cells(view: ModelView) -> list[dict[str, Any]]:
-    """The pairs that occur, each with its share of the label's rows; errors are worse."""
+    """The pairs that occur, each with its share of the class's rows; errors are worse."""
     totals = _totals(view)
     return [
         {"actual": actual, "predicted": guess, "now": rows, "share": round(rows / totals[actual], 4)}
@@ -150,7 +165,7 @@ def _cells(view: ModelView) -> list[dict[str, Any]]:
 
 
 def _changed_cells(before: ModelView, after: ModelView) -> list[dict[str, Any]]:
-    """The pairs whose share of the label's rows differs, each with the difference and whether it is better."""
+    """The pairs whose share of the class's rows differs, each with the difference and whether it is better."""
     counts, totals = zip(
         *(({row[:2]: row[2] for row in v.confusion}, _totals(v)) for v in (before, after)), strict=True
     )
@@ -174,18 +189,20 @@ def _totals(view: ModelView) -> Counter[str]:
     return totals
 
 
-def _heatmap(cells: list[dict[str, Any]], labels: Sequence[str], description: str, *, change: bool) -> dict[str, Any]:
-    """A heatmap of actual by predicted labels, coloured by `share`, with numbers in the cells where they fit."""
+def _heatmap(
+    cells: list[dict[str, Any]], labels: Sequence[str], kind: str, description: str, *, change: bool
+) -> dict[str, Any]:
+    """A heatmap of actual by predicted classes, coloured by `share`, with numbers in the cells where they fit."""
     import altair as alt
 
     few = len(labels) <= 10
     base = alt.Chart(alt.NamedData(name="cells"))
-    x, y = _label_axes(labels, few)
-    size = _strength(change)
+    x, y = _class_axes(labels, kind, few)
+    size = _strength(kind, change)
     counts = [alt.Tooltip("was:Q", title="rows before")] if change else []
     tips = [
-        alt.Tooltip("actual:N", title="label"), alt.Tooltip("predicted:N"), *counts, alt.Tooltip("now:Q", title="rows"),
-        alt.Tooltip("share:Q", title="of the label", format="+.1%" if change else ".1%"),
+        alt.Tooltip("actual:N", title=kind), alt.Tooltip("predicted:N"), *counts, alt.Tooltip("now:Q", title="rows"),
+        alt.Tooltip("share:Q", title=f"of the {kind}", format="+.1%" if change else ".1%"),
     ]  # fmt: skip
     better = alt.Scale(domain=["better", "worse"], range=["var(--accent)", "var(--bad)"])
     colour = [alt.Fill("change:N", title=None, scale=better)] if change else []
@@ -200,7 +217,7 @@ def _heatmap(cells: list[dict[str, Any]], labels: Sequence[str], description: st
     return _spec(chart, description, height, cells=cells)
 
 
-def _label_axes(labels: Sequence[str], few: bool) -> tuple[Any, Any]:
+def _class_axes(labels: Sequence[str], kind: str, few: bool) -> tuple[Any, Any]:
     import altair as alt
 
     look: dict[str, Any] = {
@@ -209,11 +226,11 @@ def _label_axes(labels: Sequence[str], few: bool) -> tuple[Any, Any]:
     scale = alt.Scale(domain=list(labels))
     turned = alt.Axis(**look, orient="bottom", labelAngle=0 if len(labels) <= 4 else -90)
     x = alt.X("predicted:N", title="Predicted", scale=scale, axis=turned)
-    return x, alt.Y("actual:N", title="Label", scale=scale, axis=alt.Axis(**look))
+    return x, alt.Y("actual:N", title=capital(kind), scale=scale, axis=alt.Axis(**look))
 
 
-def _strength(change: bool) -> Any:
-    """The strength of a cell's colour: its share of the label's rows, or the change of that."""
+def _strength(kind: str, change: bool) -> Any:
+    """The strength of a cell's colour: its share of the class's rows, or the change of that."""
     import altair as alt
 
     legend = alt.Legend(
@@ -221,13 +238,13 @@ def _strength(change: bool) -> Any:
         symbolSize=140, columns=3, symbolFillColor="var(--muted)" if change else "var(--accent)",
         symbolStrokeColor="transparent",
     )  # fmt: skip
-    field, title = ("size", "Change of the share") if change else ("share", "Share of the label’s rows")
+    field, title = ("size", "Change of the share") if change else ("share", f"Share of the {kind}’s rows")
     scale = alt.Scale(type="sqrt", domain=[0, 0.5 if change else 1], range=[0.05, 1], clamp=True)
     return alt.Opacity(f"{field}:Q", title=title, scale=scale, legend=legend)
 
 
 def _reliability(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Confidence against accuracy, all models after and the candidate before; and the rows of each bin."""
+    """Confidence against the mean score, all models after and the candidate before; and the rows of each bin."""
     candidate = view_of(review.before, review)
     series = [("after", view) for view in review.after] + ([("before", candidate)] if candidate else [])
     bins = [{"model": view.name, "when": word, **bin_} for word, view in series for bin_ in view.reliability]
@@ -237,15 +254,15 @@ def _reliability(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
 
     names, percent = names_of(review), alt.Axis(format=".0%", tickCount=5)
     tips = [alt.Tooltip("model:N"), alt.Tooltip("when:N"), alt.Tooltip("rows:Q", format=",")]
-    tips += [alt.Tooltip("confidence:Q", format=".1%"), alt.Tooltip("accuracy:Q", format=".1%")]
+    tips += [alt.Tooltip("confidence:Q", format=".1%"), alt.Tooltip("score:Q", format=".1%", title=review.score_title)]
     whole = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("confidence:Q", title="Mean confidence of the bin", scale=whole, axis=percent)
-    y = alt.Y("accuracy:Q", title="Accuracy in the bin", scale=whole, axis=percent)
+    y = alt.Y("score:Q", title=f"{capital(review.score_title)} in the bin", scale=whole, axis=percent)
     straight: dict[str, Any] = {"strokeWidth": 1.5, "color": "var(--muted)", "strokeDash": [2, 3]}
     diagonal = alt.Chart(alt.NamedData(name="diagonal")).mark_line(**straight).encode(x, y)
-    ends: list[dict[str, Any]] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
+    ends: list[dict[str, Any]] = [{"confidence": end, "score": end} for end in (0, 1)]
     chart = alt.layer(diagonal, *_lines(x, y, names, tips))
-    yield "reliability", _spec(chart, "Confidence against accuracy", 360, bins=bins, diagonal=ends)
+    yield "reliability", _spec(chart, f"Confidence against {review.score_title}", 360, bins=bins, diagonal=ends)
     counts = alt.layer(*_lines(x, alt.Y("rows:Q", title="Test rows in the bin"), names, tips))
     yield "bins", _spec(counts, "Test rows in each bin of confidence", 360, bins=bins)
 

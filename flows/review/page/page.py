@@ -18,12 +18,12 @@ from typing import Any
 from markupsafe import Markup
 
 from flows.review.evidence import MetricChange, Review, Revision, mapping, number
-from flows.review.markdown import arrows
+from flows.review.markdown import arrows, capital, plural
 from flows.review.page.cells import counted, shown
 from flows.review.page.charts import CONFIG, charts_of
 from flows.review.page.quality import panels, quality_tables
 from flows.review.page.tables import FLIPS_SHOWN, TEXT_SHOWN, tables, view_of
-from flows.review.pull_request import NAMES, RUN_IT, not_run, sides
+from flows.review.pull_request import RUN_IT, not_run, sides
 
 TEMPLATES = Path(__file__).parent / "templates"
 STAGES_OPEN = 6  # more of them are folded
@@ -121,6 +121,11 @@ def _texts(review: Review) -> dict[str, Any]:
         "flips_shown": min(len(review.flips), FLIPS_SHOWN),
         "text_shown": TEXT_SHOWN,
         "worst": _worst(review),
+        "by_group": not review.measures or any(one.strata for one in review.measures),
+        "has_predictions": bool(review.paired or any(view.reliability for view in (*review.before, *review.after))),
+        "measure": capital(review.measures[0].title) if review.measures else "measure",
+        "score": review.score_title,
+        "kinds": plural(review.kind),
         "dashed": bool((view := view_of(review.before, review)) and view.reliability),
     }
 
@@ -130,8 +135,8 @@ def _summary(review: Review) -> str:
     changed, ran = (counted(*of) for of in ((len(review.params), "parameter"), (len(review.stages), "stage")))
     made = f"{changed} changed and {ran} ran again" if review.params or review.stages else "nothing in it changed"
     found = [
-        f"{NAMES.get(change.metric, change.metric)} {_moved(change)}"
-        for metric in ("macro_f1", "latency_p50_ms", "size_mb")
+        f"{change.name} {_moved(change)}"
+        for metric in (*(one.name for one in review.measures[:1]), "latency_p50_ms", "size_mb")
         for change in review.metrics
         if change.model == review.candidate and change.metric == metric and change.after is not None
     ]
@@ -157,7 +162,9 @@ def _worst(review: Review) -> str:
     parts = []
     for word, view in (("before", view_of(review.before, review)), ("after", view_of(review.after, review))):
         worst = mapping(view.quality, "worst_slice") if view else {}
-        if (accuracy := number(worst, "accuracy")) is not None:
+        if (score := number(worst, "score")) is not None:
             rows = int(number(worst, "rows") or 0)
-            parts.append(f"{word} “{worst.get('name')}” ({shown(accuracy, 'share')} of {rows:,} rows right)")
+            parts.append(
+                f"{word} “{worst.get('name')}” ({review.score_title} {shown(score, 'share')} of {rows:,} rows)"
+            )
     return f"The weakest slice: {'; '.join(parts)}." if parts else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flows.review.evidence import ModelView, Review, mapping, number
+from flows.review.markdown import capital
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, shown
 from flows.review.page.tables import candidate_first, names_of, sides_of, view_of
 
@@ -18,27 +19,29 @@ def quality_tables(review: Review) -> Iterator[Table]:
     """Slices, robustness and fairness of the candidate, each a row: rows, then numbers before and after."""
     views = [view_of(side, review) for side in (review.before, review.after)]
     sides = [view.quality if view else {} for view in views]
-    accuracy = (("accuracy", "Accuracy", "share"),)
+    score = capital(review.score_title)
+    scores = (("score", score, "share"),)
     compared = review.candidate not in review.apart
     slices = [mapping(side, "slices") for side in sides]
     for i, column in enumerate(dict.fromkeys([*slices[1], *slices[0]])):
         parts = [mapping(side, column) for side in slices]
-        yield _sided(
-            f"slices-{i}", f"Accuracy by {column}.", str(column).capitalize(), parts, accuracy, compared=compared
-        )
+        yield _sided(f"slices-{i}", f"{score} by {column}.", str(column).capitalize(), parts, scores, compared=compared)
     changed = [mapping(side, "robustness") for side in sides]
-    rates = (("flip_rate", "Flipped", "share"), ("accuracy", "Accuracy", "share"))
+    rates = (("flip_rate", "Flipped", "share"), ("score", score, "share"))
     yield _sided(
         "robustness", "Texts changed in ways that should not matter.", "Change", changed, rates, compared=compared
     )
     fairness = [mapping(side, "fairness") for side in sides]
     swaps = [{IDENTITY: part} if (part := mapping(side, "identity_swaps")) else {} for side in fairness]
-    rates = (("flip_rate", "Flipped", "share"), ("mean_change", "Probability moved", "share"))
+    rates = (("flip_rate", "Flipped", "share"), ("mean_change", "Confidence moved", "share"))
     yield _sided("swaps", "Texts with their identity words swapped.", "Words", swaps, rates, compared=compared)
     groups = [mapping(side, "groups") for side in fairness]
     of_groups = [mapping(side, "rates") or side for side in groups]
-    yield _sided("groups", "Accuracy by group.", "Group", of_groups, accuracy, compared=compared)
-    gaps = [{key: {"gap": side[key]} for key in side if str(key).endswith("_gap")} for side in groups]
+    yield _sided("groups", f"{score} by group.", "Group", of_groups, scores, compared=compared)
+    gaps = [
+        {str(key).replace("score", review.score_title): {"gap": side[key]} for key in side if str(key).endswith("_gap")}
+        for side in groups
+    ]
     yield _sided("gaps", "The largest gaps between groups.", "Of", gaps, (("gap", "Gap", "share"),), compared=compared)
 
 
@@ -64,7 +67,7 @@ def _sided(
         for field, _, unit in shown:
             was, now = number(old, field), number(new, field)
             change = now - was if compared and was is not None and now is not None else None
-            note = _ends(new) if field == "accuracy" else ""
+            note = _ends(new) if field == "score" else ""
             cells += [cell(was, unit), cell(now, unit, note=note), cell(change, unit, signed=True)]
         rows.append((Cell(str(name).replace("_", " ")), *cells))
     titles = [f"{title} {when}" for _, title, _ in shown for when in ("before", "after", "difference")]
@@ -83,8 +86,8 @@ def panels(review: Review) -> list[dict[str, Any]]:
         {
             "model": name,
             "key": i,
-            "caption": _of_matrix(*sides[name], comparable=name not in review.apart),
-            "table": _confusions(f"confusions-{i}", name, *sides[name]),
+            "caption": _of_matrix(*sides[name], review.kind, comparable=name not in review.apart),
+            "table": _confusions(f"confusions-{i}", name, *sides[name], review.kind),
         }
         for name in candidate_first(sides, review)
         for i in [names_of(review).index(name)]
@@ -92,20 +95,20 @@ def panels(review: Review) -> list[dict[str, Any]]:
     ]
 
 
-def _of_matrix(before: ModelView | None, after: ModelView | None, *, comparable: bool) -> str:
+def _of_matrix(before: ModelView | None, after: ModelView | None, kind: str, *, comparable: bool) -> str:
     """How to read the matrix of a model: that of a change, or of the one side that can be drawn."""
     both = all(view and view.confusion for view in (before, after))
     if both and comparable:
         return (
-            "How the shares of each label’s rows changed: blue is better, orange worse; right answers are on the "
+            f"How the shares of each {kind}’s rows changed: blue is better, orange worse; right answers are on the "
             "diagonal. What has no colour is as it was."
         )
     word = "after" if after and after.confusion else "before"
     why = "which cannot be compared with those before" if both else "the only side with predictions"
-    return f"The shares of each label’s rows {word} the change, {why}; errors are off the diagonal."
+    return f"The shares of each {kind}’s rows {word} the change, {why}; errors are off the diagonal."
 
 
-def _confusions(key: str, name: str, before: ModelView | None, after: ModelView | None) -> Table:
+def _confusions(key: str, name: str, before: ModelView | None, after: ModelView | None, kind: str) -> Table:
     counts = [
         Counter({(actual, guess): rows for actual, guess, rows in view.confusion if actual != guess}) if view else {}
         for view in (before, after)
@@ -120,4 +123,4 @@ def _confusions(key: str, name: str, before: ModelView | None, after: ModelView 
         for pair in pairs[:CONFUSIONS_SHOWN]
     )
     caption = f"The commonest confusions of {name} after the change: test rows of each."
-    return Table(key, caption, ("Label", "Taken for", "Before", "After"), rows)
+    return Table(key, caption, (capital(kind), "Taken for", "Before", "After"), rows)

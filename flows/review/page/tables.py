@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from flows.review.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, number
+from flows.review.markdown import capital, plural
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, marked, shown
-from flows.review.pull_request import NAMES
 
 FLIPS_SHOWN = 500
 TEXT_SHOWN = 400  # characters of a text
@@ -16,10 +16,8 @@ VERDICTS = {
     "better": "✓", "worse": "✗", "no clear change": "≈", "same": "=", "unchanged": "=", "unknown": "?",
     "not run": "✗", "not comparable": "≠", "other machine": "≠", "too noisy to tell": "?",
 }  # fmt: skip
-KIND_MARKS = {"right to wrong": "✗", "wrong to right": "✓", "wrong to wrong": "≈"}
-MODEL_COLUMNS = (  # where, key, title, unit
-    ("quality", "macro_f1", "Macro-F1", "share"),
-    ("quality", "accuracy", "Accuracy", "share"),
+KIND_MARKS = {"worse": "✗", "better": "✓", "other": "≈"}
+COST_COLUMNS = (  # where, key, title, unit
     ("profile", "latency_p50_ms", "Latency p50", "ms"),
     ("profile", "latency_p99_ms", "Latency p99", "ms"),
     ("profile", "throughput_rows_per_s", "Throughput", "rows/s"),
@@ -36,7 +34,7 @@ def tables(review: Review) -> dict[str, Any]:
         "metrics_table": _metrics(review),
         "models_table": _models(review),
         "paired_table": _paired(review),
-        "labels_table": _labels(review),
+        "groups_table": _groups(review),
         "flips_table": _flips(review),
     }
 
@@ -71,7 +69,7 @@ def _metrics(review: Review) -> Table:
 def _metric(change: MetricChange) -> tuple[Cell, ...]:
     return (
         Cell(change.model),
-        Cell(NAMES.get(change.metric, change.metric), note=f"{change.better} is better"),
+        Cell(change.name, note=f"{change.better} is better"),
         cell(change.before, change.unit),
         cell(change.after, change.unit),
         cell(change.difference, change.unit, signed=True),
@@ -90,9 +88,10 @@ def _interval(change: MetricChange) -> Cell:
 
 def _models(review: Review) -> Table:
     sides = tuple(sides_of(review))
+    quality = [("quality", one.name, capital(one.title), one.unit) for one in review.measures]
     columns = [
         column
-        for column in MODEL_COLUMNS
+        for column in (*quality, *COST_COLUMNS)
         if any(
             view and number(getattr(view, column[0]), column[1]) is not None for _, *views in sides for view in views
         )
@@ -119,45 +118,54 @@ def _paired(review: Review) -> Table:
         (
             Cell(pair.model),
             Cell(f"{pair.rows:,}", pair.rows, "number"),
-            Cell(f"{pair.wrong_to_right:,}", pair.wrong_to_right, "number"),
-            Cell(f"{pair.right_to_wrong:,}", pair.right_to_wrong, "number"),
+            Cell(f"{pair.better:,}", pair.better, "number"),
+            Cell(f"{pair.worse:,}", pair.worse, "number"),
             Cell(f"{pair.p_value:.2g}", pair.p_value, "number"),
         )
         for pair in sorted(review.paired, key=lambda pair: pair.model != review.candidate)
     )
-    columns = ("Model", "Test rows", "Wrong to right", "Right to wrong", "p")
+    columns = ("Model", "Test rows", "Better", "Worse", "p")
     return Table(
-        "paired", "The same test rows before and after; p is of McNemar’s exact test, two-sided.", columns, rows
+        "paired",
+        "The same test rows before and after; p is of chance alone, two-sided: the exact sign test where "
+        "answers are right or wrong.",
+        columns,
+        rows,
     )
 
 
-def _labels(review: Review) -> Table:
-    """The labels of the candidate, those that lost most first."""
-    found = sorted(review.labels, key=lambda label: (label.after - label.before) / label.rows)
+def _groups(review: Review) -> Table:
+    """The groups of the candidate's rows by their truth, those that lost most first."""
+    found = sorted(review.groups, key=lambda group: (group.after - group.before) / group.rows)
     rows = tuple(
         (
-            Cell(label.label, style="label"),
-            Cell(f"{label.rows:,}", label.rows, "number"),
-            cell(label.before / label.rows, "share"),
-            cell(label.after / label.rows, "share"),
-            cell((label.after - label.before) / label.rows, "share", signed=True),
-            Cell(f"{label.after - label.before:+,}".replace("-", "−"), label.after - label.before, "number"),
-            marked(label.verdict, VERDICTS),
+            Cell(group.group, style="label"),
+            Cell(f"{group.rows:,}", group.rows, "number"),
+            cell(group.before / group.rows, "share"),
+            cell(group.after / group.rows, "share"),
+            cell((group.after - group.before) / group.rows, "share", signed=True),
+            _moved(group.after - group.before),
+            marked(group.verdict, VERDICTS),
         )
-        for label in found
+        for group in found
     )
+    kinds, score = plural(review.kind), capital(review.score_title)
     return Table(
-        "labels",
-        "Of the test rows with each label, those that both revisions have, the share answered rightly. Better or "
-        "worse where McNemar’s exact test says so, corrected for the number of labels.",
-        ("Label", "Test rows", "Right before", "Right after", "Difference", "Rows", "Verdict"),
+        "by-truth",
+        f"The test rows of each {review.kind}, those that both revisions have: {review.score_title} before and after. "
+        f"Better or worse where an exact test says so, corrected for the number of {kinds}.",
+        (capital(review.kind), "Test rows", f"{score} before", f"{score} after", "Difference", "Rows", "Verdict"),
         rows,
-        search="Search the labels",
+        search=f"Search the {kinds}",
     )
+
+
+def _moved(score: float) -> Cell:
+    return Cell(f"{round(score, 1):+,g}".replace("-", "−"), score, "number")
 
 
 def _flips(review: Review) -> Table:
-    """The rows whose answer differs: the candidate's are kept before others, and those that were right come first."""
+    """The rows whose answer differs: the candidate's are kept before others, and those that got worse come first."""
 
     def rank(flip: Flip) -> tuple[int, bool]:
         return KINDS.index(flip.kind), flip.model != review.candidate
@@ -168,12 +176,12 @@ def _flips(review: Review) -> Table:
     return Table(
         "flips",
         "Test rows that a model answers differently than before.",
-        ("Kind", "Text", "Label", "Before", "After", "Confidence", "Model"),
+        ("Kind", "Text", "Truth", "Before", "After", "Confidence", "Model"),
         tuple(_flip(flip) for flip in flips),
         tuple({"kind": flip.kind, "model": flip.model} for flip in flips),
         {"kind": tuple(kind for kind in KINDS if any(flip.kind == kind for flip in flips)), "model": models},
         {"model": review.candidate} if review.candidate in models else {},
-        search="Search the texts and labels",
+        search="Search the texts and answers",
     )
 
 
@@ -182,7 +190,7 @@ def _flip(flip: Flip) -> tuple[Cell, ...]:
     return (
         marked(flip.kind, KIND_MARKS),
         Cell(text or f"row {flip.row_id}", style="text"),
-        Cell(flip.label, style="label"),
+        Cell(flip.truth, style="label"),
         Cell(flip.before, style="label"),
         Cell(flip.after, style="label"),
         cell(

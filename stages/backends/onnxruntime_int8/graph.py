@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from stages.core.contracts import INPUTS
+from stages.core.contracts import INPUTS, Head
 
 OPSET, MICROSOFT = 20, "com.microsoft"
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -103,7 +103,7 @@ def build(
         prefix = f"encoder.encoder.layer.{i}."
         own = {name: weights[prefix + name] for name in OF_LAYER}
         hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
-    kind = head_kind(config["winnow"])
+    kind = Head.of(config["winnow"]).kind
     pooled = hidden if kind == "token" else _pooled(graph, hidden, config["winnow"]["pooling"])
     outputs = [graph.head(pooled, weights, kind)]
     if tapped:
@@ -138,12 +138,13 @@ class Graph:
 
     def head(self, x: str, weights: Weights, kind: str) -> onnx.ValueInfoProto:
         """The linear layer on rows (B, H), or on tokens (B, T, H). Returns the description of the output `logits`."""
-        bias, size = self.constant("head.bias", weights["head.bias"]), len(weights["head.bias"])
+        weight_KH, size = weights["head.weight"], len(weights["head.bias"])
+        weight = self.constant("head.weight", weight_KH.T if kind == "token" else weight_KH)
+        bias = self.constant("head.bias", weights["head.bias"])
         if kind == "token":
-            product = self.node("MatMul", [x, self.constant("head.weight", weights["head.weight"].T)], "head.product")
-            self.node("Add", [product, bias], "logits")
+            self.node("Add", [self.node("MatMul", [x, weight], "head.product"), bias], "logits")
             return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", "T", size])
-        self.node("Gemm", [x, self.constant("head.weight", weights["head.weight"]), bias], "logits", transB=1)
+        self.node("Gemm", [x, weight, bias], "logits", transB=1)
         return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", size])
 
     def taps(self, config: Mapping[str, Any]) -> list[str]:
@@ -272,11 +273,6 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     narrow = graph.linear(f"{name}.feed_forward_out", wide, own["output.dense.weight"], own["output.dense.bias"])
     norm = own["output.LayerNorm.weight"], own["output.LayerNorm.bias"]
     return graph.add_and_norm(f"{name}.feed_forward", narrow, x, *norm, epsilon)
-
-
-def head_kind(described: Mapping[str, Any]) -> str:
-    """What the model puts out numbers for, a `row` or a `token`; models of earlier versions know rows alone."""
-    return str(described.get("head", {}).get("kind", "row"))
 
 
 def _pooled(graph: Graph, hidden: str, pooling: str) -> str:

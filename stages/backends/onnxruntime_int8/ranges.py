@@ -29,8 +29,8 @@ def learn(
 ) -> Ranges:
     """The ranges of the outputs of `tapped` except `logits`, over `rows`, each of them a row's inputs (1, T) by name.
 
-    `build(ranges)` gives the int8 model whose outputs are compared by `distance`. Everything runs in one thread, so that the ranges
-    do not depend on the number of threads.
+    `build(ranges)` gives the int8 model whose outputs are compared by `distance`. Everything runs in one thread,
+    so that the ranges do not depend on the number of threads.
     """
     session = _open(tapped)
     names = [output.name for output in session.get_outputs() if output.name != "logits"]

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from stages.backends.onnxruntime_int8.graph import EMBEDDINGS, MICROSOFT, Graph, Precision, Weights, head_kind
-from stages.core.contracts import INPUTS, Quantizable
+from stages.backends.onnxruntime_int8.graph import EMBEDDINGS, MICROSOFT, Graph, Precision, Weights
+from stages.core.contracts import INPUTS, Head, Quantizable
 from stages.core.params.compress import QuantizeParams
 
 DIRECTIONS = ("", "_reverse")
@@ -55,7 +55,7 @@ def build(weights: Weights, config: Mapping[str, Any], kept: Collection[str], *,
     states, last = graph.node("Transpose", [normed], "time_first", perm=[1, 0, 2]), ""
     for i in range(config["layers"]):
         states, last = _lstm(graph, f"layer.{i}", states, lengths, weights, config["hidden_units"])
-    kind, pooled = head_kind(config), last
+    kind, pooled = Head.of(config).kind, last
     if kind == "token" or config["pooling"] != "last":
         pooled = states = graph.node("Transpose", [states], "states", perm=[1, 0, 2])
     if kind == "row" and config["pooling"] != "last":

@@ -19,9 +19,10 @@ from stages.backends.batching import calibration_inputs
 from stages.backends.guard import guarded
 from stages.backends.onnx_export import export
 from stages.backends.openvino_int8.runner import open_runner
+from stages.backends.operators import refuse_without_operators
 from stages.backends.quiet import quiet
 from stages.core.contracts import Quantizable, QuantizationRows, Text
-from stages.core.files import read_json
+from stages.core.model_folder import describe
 from stages.core.params.compress import QuantizeParams
 
 log = logging.getLogger("winnow")
@@ -39,11 +40,11 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
 
 def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quantizable:
     """The model in `source`, if torch can export it; its matrices have the names of OpenVINO's nodes."""
-    refuse_lacking(describe(source)["family"], "openvino_int8")
+    refuse_without_operators(source, "openvino_int8")
     if params.activations == "dynamic":
         log.info("quantize: OpenVINO's activations are static: their ranges come from the calibration rows")
     logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would mute all root handlers
-    rows = calibration_inputs(texts, source, read_json(source / "model.json"))
+    rows = calibration_inputs(texts, source, describe(source))
     with tempfile.TemporaryDirectory() as scratch, quiet():
         export(source, Path(scratch) / "model.onnx")
         exact = openvino.Core().read_model((Path(scratch) / "model.onnx").read_bytes())

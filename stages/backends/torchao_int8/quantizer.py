@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stages.backends.guard import guarded
+from stages.backends.operators import refuse_without_operators
 from stages.backends.quiet import quiet
 from stages.backends.torchao_int8.runner import LAYOUT, open_runner
 from stages.core.contracts import Family, Quantizable, QuantizationRows
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
 from stages.core.model_folder import plugin_of
 from stages.core.params.compress import QuantizeParams
 from stages.models import FAMILIES
@@ -47,7 +48,7 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
 
 def prepare(source: Path, params: QuantizeParams) -> Quantizable:
     """The model in `source`; its matrices have the names of torch's modules. The head stays in float32."""
-    refuse_lacking(describe(source)["family"], "torchao_int8")
+    refuse_without_operators(source, "torchao_int8")
     if params.activations == "static":
         log.info("quantize: torchao's activations are dynamic, with a range for each token")
     family: Family = plugin_of(source, "family", FAMILIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -54,6 +55,18 @@ class CleanParams(Section):
     group_column: Annotated[str, Field(min_length=1)] | None
     validation_fraction: ProperFraction
     test_fraction: ProperFraction
+
+    def faults_without_one_class(self) -> Iterator[str]:
+        """A line for each value that needs rows of one class each, for tasks whose rows have several, or none."""
+        for key, value, allowed in (
+            ("rare_labels", self.rare_labels, ("keep",)),
+            ("conflicting_labels", self.conflicting_labels, ("drop", "keep")),
+        ):
+            if value not in allowed:
+                yield (
+                    f"params.yaml: clean.{key} is '{value}', which needs rows of one class each. Allowed for the task:"
+                    f" {', '.join(allowed)}."
+                )
 
     @model_validator(mode="after")
     def _something_is_left_for_training(self) -> CleanParams:

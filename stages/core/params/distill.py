@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.contracts import RECURRENT
 from stages.core.params.training import TrainingParams
 from stages.core.params.values import NonNegativeFloat, PluginName, PositiveFloat, PositiveInt, ProperFraction, Section
+from stages.models import LACKS
 
 RecurrentPooling = Literal["max", "mean", "last"]
 TeacherVectors = Literal["embeddings", "hidden", "queries", "keys", "values"]
@@ -50,6 +50,11 @@ class BilstmParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     pooling: RecurrentPooling
 
+    @property
+    def words(self) -> str:
+        """What the student is, for a card."""
+        return f"a bidirectional LSTM ({self.layers} x {self.hidden_units} units a direction)"
+
 
 class DistillParams(TrainingParams):
     family: PluginName
@@ -60,6 +65,11 @@ class DistillParams(TrainingParams):
     temperature: PositiveFloat
     losses: LossWeights
 
+    @property
+    def own(self) -> BilstmParams | None:
+        """The section of the student's family; None where it has none."""
+        return getattr(self, self.family) if self.family in type(self).model_fields else None
+
     @model_validator(mode="after")
     def _something_is_matched(self) -> DistillParams:
         if not any(getattr(self.losses, name) for name in HEAD_LOSSES):
@@ -67,17 +77,18 @@ class DistillParams(TrainingParams):
         return self
 
     @model_validator(mode="after")
-    def _a_recurrent_student_has_no_layers_of_its_teachers(self) -> DistillParams:
-        if self.family == RECURRENT and self.hidden_size is not None:
+    def _the_family_has_what_is_asked_of_it(self) -> DistillParams:
+        lacks = LACKS.get(self.family, frozenset())
+        if "width" in lacks and self.hidden_size is not None:
             raise ValueError(
-                f"hidden_size is {self.hidden_size}. Allowed with family 'bilstm': null. Its width is"
-                " bilstm.hidden_units"
+                f"hidden_size is {self.hidden_size}. Allowed with family '{self.family}': null. Its width is a value of"
+                f" the section {self.family}"
             )
         weights = self.losses.model_dump()
         inner = [name for name, weight in weights.items() if weight > 0 and name not in HEAD_LOSSES]
-        if self.family == RECURRENT and inner:
+        if "vectors" in lacks and inner:
             raise ValueError(
-                f"losses.{inner[0]} is {weights[inner[0]]}. Allowed with family 'bilstm': 0.0, as nothing in it"
+                f"losses.{inner[0]} is {weights[inner[0]]}. Allowed with family '{self.family}': 0.0, as nothing in it"
                 " corresponds to the teacher's inner vectors"
             )
         return self

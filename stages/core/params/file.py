@@ -17,7 +17,7 @@ from stages.core.params.compress import PruneParams, QuantizeParams
 from stages.core.params.distill import CacheLogitsParams, DistillParams
 from stages.core.params.evaluate import EvaluateParams, ProfileParams
 from stages.core.params.ingest import IngestParams
-from stages.core.params.mistakes import explain, shown
+from stages.core.params.mistakes import explained, shown
 from stages.core.params.model import ModelParams, TokenizeParams
 from stages.core.params.promotion import PromotionParams
 from stages.core.params.task import TaskParams
@@ -64,5 +64,5 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        lines = [explain(mistake, Params) for mistake in error.errors()]
+        lines = explained(error.errors(), Params)
         raise ValueError("\n".join(f"{path.name}: {line}" for line in lines)) from None

@@ -55,6 +55,14 @@ class SplitNames(Section):
         return {name: split for split in (*SPLITS, *BESIDE) if (name := getattr(self, split)) is not None}
 
 
+class Columns(Section):
+    """The names of the columns in the data."""
+
+    text: Name
+    text_pair: Name | None
+    label: Name
+
+
 class IngestParams(Section):
     source: PluginName
     path: RelativeOrAbsolutePath
@@ -62,9 +70,7 @@ class IngestParams(Section):
     encoding: Name
     max_row_chars: Annotated[int, Field(ge=1_000)]
     max_file_bytes: Annotated[int, Field(ge=1_000)]
-    text_column: Name
-    text_pair_column: Name | None
-    label_column: Name
+    columns: Columns
     keep_columns: list[Name]
     split_column: Name | None
     splits: SplitNames
@@ -78,15 +84,15 @@ class IngestParams(Section):
 
     @model_validator(mode="after")
     def _pairs_are_of_two_columns(self) -> IngestParams:
-        if self.text_pair_column is not None and self.source == "docstrings":
+        pair = self.columns.text_pair
+        if pair is not None and self.source == "docstrings":
             raise ValueError(
-                f"text_pair_column is '{self.text_pair_column}'. Allowed for the source docstrings: null, as it has"
-                " single texts"
+                f"columns.text_pair is '{pair}'. Allowed for the source docstrings: null, as it has single texts"
             )
-        if self.text_pair_column == self.text_column:
+        if pair == self.columns.text:
             raise ValueError(
-                f"text_pair_column is '{self.text_column}', as text_column is. Name the column of the second text, or"
-                " set null where there is none"
+                f"columns.text_pair is '{pair}', as columns.text is. Name the column of the second text, or set null"
+                " where there is none"
             )
         return self
 

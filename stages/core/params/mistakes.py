@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from stages.core.params.values import FORMS, Section
 from stages.core.yaml_text import parse
+
+RENAMED = {
+    "ingest.text_column": "ingest.columns.text",
+    "ingest.text_pair_column": "ingest.columns.text_pair",
+    "ingest.label_column": "ingest.columns.label",
+    "promotion.measure": "task.measure",
+}
+"""Parameters of earlier versions, and what they are called now."""
+CHOOSES = {"finetune.select_by": "best", "distill.select_by": "best"}
+"""Parameters that named a measure in earlier versions, and the value that now stands for task.measure."""
+
+
+def explained(mistakes: Sequence[Mapping[str, Any]], file: type[Section]) -> list[str]:
+    """A line for each of pydantic's mistakes, in their order; `file` is the model of all of params.yaml.
+
+    A parameter that is missing only because it stands there under an earlier name is told once, with that name.
+    """
+    keys = {_key(_location(mistake)) for mistake in mistakes}
+    moved = [now for was, now in RENAMED.items() if was in keys]
+    return [
+        explain(mistake, file)
+        for mistake in mistakes
+        if mistake["type"] != "missing" or not any(_is_within(now, _key(_location(mistake))) for now in moved)
+    ]
+
+
+def _is_within(key: str, section: str) -> bool:
+    return f"{key}.".startswith(f"{section}.")
+
+
+def _location(mistake: Mapping[str, Any]) -> list[Any]:
+    return [part for part in mistake["loc"] if part not in ("function-after", *FORMS)]
+
+
+def _key(location: Sequence[Any]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
 
 def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
@@ -16,8 +52,10 @@ def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
     `file` is the model of all of params.yaml.
     """
     kind, context, found = mistake["type"], mistake.get("ctx", {}), mistake["input"]
-    location = [part for part in mistake["loc"] if part not in ("function-after", *FORMS)]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    location = _location(mistake)
+    key = _key(location)
+    if (earlier := _of_an_earlier_version(key, kind, found)) is not None:
+        return earlier
     if kind == "extra_forbidden":
         allowed = _keys_beside(file, location)
         return f"{key} is not a parameter. Allowed here: {', '.join(allowed)}.{_guess(str(location[-1]), allowed)}"
@@ -31,6 +69,18 @@ def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
     if kind == "string_pattern_mismatch":
         return f"{key} is {shown(found)}. Allowed: text that matches {context['pattern']}."
     return f"{key} is {shown(found)}. Allowed: {_allowed(kind, context, mistake['msg'])}.{_unquoted(kind, found)}"
+
+
+def _of_an_earlier_version(key: str, kind: str, found: Any) -> str | None:
+    """The line for what was right in an earlier version: the name, or the form, that it has now."""
+    if kind == "extra_forbidden" and key in RENAMED:
+        return f"{key} is called {RENAMED[key]} now. Write {shown(found)} there, and take this line out."
+    if key == "task" and isinstance(found, str):
+        return f"task is {shown(found)}. It has two lines now: task: {{name: {found}, measure: ...}}."
+    if kind == "literal_error" and key in CHOOSES:
+        best = CHOOSES[key]
+        return f"{key} is {shown(found)}. Allowed: {best}, last. With {best}, task.measure names the measure."
+    return None
 
 
 def _unquoted(kind: str, found: Any) -> str:

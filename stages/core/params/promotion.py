@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.core.params.values import Measure, PositiveFloat, PositiveInt, ProperFraction, Section, UnitInterval
+from stages.core.params.values import PositiveFloat, PositiveInt, ProperFraction, Section, UnitInterval
 
 Anchor = Annotated[str, Field(pattern=r"^(first|v\d+\.\d+\.\d+)$")]
 ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
@@ -14,7 +14,6 @@ ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
 
 class PromotionParams(Section):
     model: ReleasedModel
-    measure: Measure
     floor: ProperFraction | None
     margin: ProperFraction
     anchor: Anchor | None

@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.params.values import Measure, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Selection
+from stages.core.params.values import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 ZeroStage = Literal[0, 1, 2, 3]
 Offload = Literal["none", "optimizer", "all"]
 Schedule = Literal["linear", "cosine", "constant"]
 ClassWeights = Literal["none", "balanced"]
+Selection = Literal["best", "last"]
 
 
 class TrainingParams(Section):
@@ -40,11 +41,6 @@ class TrainingParams(Section):
     offload: Offload
     activation_checkpointing: bool
     compile: bool
-
-    @property
-    def watched(self) -> Measure:
-        """The score that chooses the epoch; with `last`, where none does, the score that is reported."""
-        return "macro_f1" if self.select_by == "last" else self.select_by
 
     @model_validator(mode="after")
     def _what_is_offloaded_is_sharded(self) -> TrainingParams:

@@ -34,8 +34,8 @@ DataLimit = Literal[
 
 class ValidateParams(Section):
     min_rows: PositiveInt
-    labels: Annotated[list[Name], Field(min_length=2)] | None
-    min_labels: Annotated[int, Field(ge=2)]
+    labels: Annotated[list[Name], Field(min_length=1)] | None
+    min_labels: PositiveInt
     min_rows_per_label: PositiveInt
     min_label_share: UnitInterval | None
     max_label_share: UnitInterval | None

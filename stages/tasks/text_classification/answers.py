@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
+from stages.tasks.text_classification.scores import score
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:
@@ -41,19 +42,6 @@ def divergence(exact: Outputs, other: Outputs) -> float:
     return kl_divergence(exact.values, other.values)
 
 
-def score(
-    truths: Sequence[str] | Sequence[int], answers: Sequence[str] | Sequence[int], _space: Space
-) -> dict[str, float]:
-    """`accuracy` and `macro_f1`, each in [0, 1]. The macro-average is over the labels that are true of a row."""
-    from sklearn.metrics import accuracy_score, f1_score  # not where a model is only opened
-
-    present = sorted({*truths})
-    return {
-        "accuracy": float(accuracy_score(truths, answers)),
-        "macro_f1": float(f1_score(truths, answers, labels=present, average="macro", zero_division=0)),
-    }
-
-
 def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, Any]:
     """The label, its probability, and that of every label."""
     probabilities = outputs.values[row].tolist()
@@ -76,6 +64,7 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
 
 NOTHING = {"label": None, "probability": None, "probabilities": None}
 ANSWERS = TaskAnswers(
-    activate=softmax, size=lambda space: len(space["labels"]), answers=answers, confidence=confidence, losses=losses, score=score, divergence=divergence,
+    activate=softmax, size=lambda space: len(space["labels"]), answers=answers, confidence=confidence,
+    losses=losses, score=score, divergence=divergence,
     record=record, shown=shown, nothing=NOTHING, columns=columns,
 )  # fmt: skip

@@ -1,41 +1,18 @@
-"""The training of a classifier: batches of padded tokens, and the cross-entropy of their labels."""
+"""The training of a classifier: the cross-entropy of its labels, and how far a student is from its teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from stages.tasks.contract import TaskLearning
-from stages.tasks.text_classification.answers import score
-
-
-def collate(examples: Sequence[Mapping[str, Any]], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` (B, T), padded to the longest, and `labels` (B,): all int64.
-
-    Of pairs `token_type_ids` (B, T) too, 0 for padding.
-    """
-    longest = max(len(example["input_ids"]) for example in examples)
-    input_ids = np.full((len(examples), longest), pad_id, dtype=np.int64)
-    attention_mask = np.zeros((len(examples), longest), dtype=np.int64)
-    for row, example in enumerate(examples):
-        length = len(example["input_ids"])
-        input_ids[row, :length] = example["input_ids"]
-        attention_mask[row, :length] = 1
-    types: dict[str, torch.Tensor] = {}
-    if "boundary" in examples[0]:
-        before = np.array([[example["boundary"]] for example in examples])
-        second = (np.arange(longest) >= before) & (attention_mask == 1)
-        types["token_type_ids"] = torch.from_numpy(second.astype(np.int64))
-    return {
-        **types,
-        "input_ids": torch.from_numpy(input_ids),
-        "attention_mask": torch.from_numpy(attention_mask),
-        "labels": torch.tensor([int(example["label"]) for example in examples], dtype=torch.int64),
-    }
+from stages.core.contracts import NO_LABEL, Head
+from stages.tasks.contract import Space, TaskLearning
+from stages.tasks.shared.distillation import kd_loss
+from stages.tasks.text_classification import scores
 
 
 def cross_entropy(
@@ -45,17 +22,39 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     class_weights_C: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The mean cross-entropy over B examples, in nats; computed in float32.
-
-    With weights, each example is multiplied by that of its label, and the mean is still over B, so that batches add up.
-    """
+    """The cross-entropy of each of B examples, in nats, times the weight of its label; computed in float32."""
     weights = class_weights_C.to(logits_BC.device) if class_weights_C is not None else None
-    summed = functional.cross_entropy(
-        logits_BC.float(), labels_B, weight=weights, reduction="sum", label_smoothing=label_smoothing
-    )
-    return summed / len(labels_B)
+    return functional.cross_entropy(
+        logits_BC.float(), labels_B, weight=weights, ignore_index=NO_LABEL, reduction="none",
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
+
+
+def distilled(
+    student_BC: torch.Tensor, teacher_BC: torch.Tensor, _mask_BT: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """Hinton et al. 2015, arXiv:1503.02531: (B,)."""
+    return kd_loss(student_BC, teacher_BC, temperature=temperature)
+
+
+def score(labels_N: Sequence[int], logits_NC: Sequence[np.ndarray]) -> dict[str, float]:
+    """The score of the labels with the largest logits."""
+    return scores.score(list(labels_N), np.asarray(logits_NC).argmax(1).tolist(), {})
+
+
+def guess(space: Space) -> float:
+    """The loss of who thinks all labels equally likely."""
+    return math.log(max(2, len(space["labels"])))
+
+
+def class_weights(labels_N: np.ndarray, space: Space) -> np.ndarray:
+    """(C,) a weight for each label, such that all labels count the same and the mean over the rows is 1."""
+    n_labels = len(space["labels"])
+    counts_C = np.bincount(labels_N, minlength=n_labels).clip(min=1)
+    return len(labels_N) / (n_labels * counts_C)
 
 
 LEARNING = TaskLearning(
-    families=frozenset({"bilstm", "encoder"}), collate=collate, loss=cross_entropy, score=score,
+    head=lambda space: Head("row", len(space["labels"])), loss=cross_entropy, distilled=distilled, score=score,
+    guess=guess, class_weights=class_weights,
 )  # fmt: skip

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from stages.tasks.contract import TaskSettings
 
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for limits of the data that would let a single label pass: there is nothing to tell apart then."""
+    limits = params.validate_
+    if limits.min_labels < 2:
+        yield f"params.yaml: validate.min_labels is {limits.min_labels}. Allowed for labels of texts: 2 or more."
+    if limits.labels is not None and len(limits.labels) < 2:
+        yield "params.yaml: validate.labels has 1 entry. Allowed for labels of texts: at least 2 entries, or null."
+
+
 SETTINGS = TaskSettings(
-    noun="text classifier", pipeline_tag="text-classification", measures=("macro_f1", "accuracy")
+    noun="text classifier", pipeline_tag="text-classification", measures=("macro_f1", "accuracy"), faults=faults
 )  # fmt: skip

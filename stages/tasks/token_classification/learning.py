@@ -12,7 +12,7 @@ from torch.nn import functional
 from stages.core.contracts import NO_LABEL
 from stages.tasks.contract import Head, TaskLearning
 from stages.tasks.shared.spans import Span, of_tags
-from stages.tasks.token_classification.decoding import decoded
+from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
 
 

@@ -1,7 +1,8 @@
-"""Labels as they are read: one form for those that look the same, and the number of those written otherwise."""
+"""Targets as they are read: in the form that the task gives them, and the number of those written otherwise."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,33 +11,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.core.contracts import WHOLE_NUMBER, RawRow, RejectedRow, as_label, is_number
+from stages.core.contracts import TARGET, WHOLE_NUMBER, RawRow, RejectedRow, is_number
 from stages.core.files import publish
+from stages.tasks.contract import TaskData
 
 log = logging.getLogger("winnow")
 
-EXAMPLES = 3  # of labels that were written otherwise, in the log
+EXAMPLES = 3  # of targets that were written otherwise, in the log
 
 
-class Labels:
-    """Statistics of the labels read so far."""
+class Targets:
+    """The rows as a task reads them, and statistics of their targets so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: TaskData) -> None:
         self.rewritten = 0
-        self.are_numbers = True
+        """Rows whose target the source has in another form; 0 for a task whose targets are lists and objects there."""
+        self.are_numbers = data.numbers
+        """Whether the classes are numbers that are to be written alike."""
+        self._data = data
         self._examples: dict[str, str | None] = {}
 
-    def in_one_form(self, rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
-        """The rows with their labels in one form each, so that those that look the same are the same."""
-        for row in rows:
-            if isinstance(row, RawRow) and row.label is not None:
-                label = as_label(row.label)
-                if label != row.label:
-                    self._note(row.label, label)
-                self.are_numbers &= label is None or is_number(label)
-                yield row._replace(label=label)
-            else:
-                yield row
+    def read(self, rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
+        """The rows with their targets as canonical texts, so that those that mean the same are the same."""
+        given, to_read = itertools.tee(rows)
+        for was, row in zip(given, self._data.read(to_read), strict=True):
+            if isinstance(was, RawRow) and isinstance(row, RawRow) and was.label is not None:
+                if row.label != was.label and TARGET not in self._data.structured:
+                    self._note(was.label, row.label)
+                self.are_numbers &= row.label is None or is_number(row.label)
+            yield row
 
     def _note(self, was: str, label: str | None) -> None:
         self.rewritten += 1

@@ -1,0 +1,52 @@
+"""The answers of a regressor: numbers in the unit of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.tasks.contract import Outputs, Space, TaskAnswers
+from stages.tasks.regression import scores
+
+
+def numbers(outputs: Outputs, space: Space) -> np.ndarray:
+    """(N,) float64: each row's number."""
+    return outputs.values[:, 0].astype(np.float64) * space["deviation"] + space["mean"]
+
+
+def answers(outputs: Outputs, space: Space) -> list[str]:
+    """Each number, with six digits."""
+    return [f"{number:.6g}" for number in numbers(outputs, space)]
+
+
+def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
+    """(N,): squared errors, in the unit of the data."""
+    return np.square(numbers(outputs, space) - np.array([float(truth) for truth in truths]))
+
+
+def score(truths: Sequence[str], given: Sequence[str], _space: Space) -> dict[str, float]:
+    """Pearson's correlation and r2."""
+    return scores.score([float(truth) for truth in truths], [float(answer) for answer in given])
+
+
+def divergence(exact: Outputs, other: Outputs) -> float:
+    """The mean squared difference, in squared deviations."""
+    return float(np.square(exact.values.astype(np.float64) - other.values).mean())
+
+
+def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, Any]:
+    """The number."""
+    return {"number": float(answers(outputs.of_rows([row]), space)[0])}
+
+
+def shown(record: Mapping[str, Any]) -> str:
+    """The number, as text."""
+    return "null" if record["number"] is None else f"{record['number']:.6g}"
+
+
+ANSWERS = TaskAnswers(
+    activate=lambda values: values, size=lambda _: 1, answers=answers, confidence=None, losses=losses, score=score,
+    divergence=divergence, record=record, shown=shown, nothing={"number": None}, calibrated=False,
+)  # fmt: skip

@@ -1,0 +1,58 @@
+"""Rows of tokens as batches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.core.contracts import NO_LABEL
+from stages.training.rows import TokenRows
+
+
+def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask` (B, T) int64, padded to the longest, and `labels`: what is to be learned.
+
+    `labels` are (B,), int64 or float32; where each token has a target (B, T) int64, padded with NO_LABEL. Of pairs
+    there are `token_type_ids` (B, T) int64 too, 0 for padding.
+    """
+    lengths_B = np.array([len(example["input_ids"]) for example in examples])
+    real_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
+    types: dict[str, torch.Tensor] = {}
+    if "boundary" in examples[0]:
+        before_B1 = np.array([[example["boundary"]] for example in examples])
+        second_BT = (np.arange(real_BT.shape[1]) >= before_B1) & real_BT
+        types["token_type_ids"] = torch.from_numpy(second_BT.astype(np.int64))
+    return {
+        **types,
+        "input_ids": _padded([example["input_ids"] for example in examples], real_BT, pad_id),
+        "attention_mask": torch.from_numpy(real_BT.astype(np.int64)),
+        "labels": _targets([example["target"] for example in examples], real_BT),
+    }
+
+
+def _padded(values: Sequence[np.ndarray | Sequence[int]], real_BT: np.ndarray, fill: int) -> torch.Tensor:
+    padded_BT = np.full(real_BT.shape, fill, dtype=np.int64)
+    padded_BT[real_BT] = np.concatenate(values)
+    return torch.from_numpy(padded_BT)
+
+
+def _targets(targets_B: Sequence[Any], real_BT: np.ndarray) -> torch.Tensor:
+    if np.ndim(targets_B[0]):
+        return _padded(targets_B, real_BT, NO_LABEL)
+    numbers_B = np.asarray(targets_B)
+    return torch.from_numpy(numbers_B.astype(np.float32 if numbers_B.dtype.kind == "f" else np.int64))
+
+
+def first_batches(rows: TokenRows, *, count: int, pad_id: int, batch_size: int = 32) -> list[dict[str, torch.Tensor]]:
+    """The first `count` rows, or all where there are fewer, in batches of their order.
+
+    They are for computations row by row, whose results depend on `batch_size` by rounding alone.
+    """
+    numbers = range(min(count, len(rows)))
+    return [
+        collate([rows[number] for number in numbers[start : start + batch_size]], pad_id=pad_id)
+        for start in numbers[::batch_size]
+    ]

@@ -1,0 +1,113 @@
+"""Numbers as targets: how they are read, learned, answered and measured, by hand and against scipy and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, TOPICS
+from scipy.stats import pearsonr
+from sklearn.metrics import r2_score
+
+from stages.core.contracts import Outputs, RawRow, RejectedRow
+from stages.core.params.file import load_params
+from stages.measures.counted import counted
+from stages.measures.paired import difference_interval, interval, measured
+from stages.tasks.regression.answers import ANSWERS
+from stages.tasks.regression.baseline import BASELINE
+from stages.tasks.regression.data import DATA
+from stages.tasks.regression.encoding import ENCODING
+from stages.tasks.regression.learning import LEARNING
+from stages.tasks.regression.measures import MEASURES
+from stages.tasks.regression.settings import SETTINGS
+
+PARAMS = load_params(REPOSITORY / "params.yaml")
+TRUTHS, GIVEN = ["1", "2", "3", "4"], ["1.5", "2", "2.5", "5"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"), [("3.50", "3.5"), ("3", "3"), (" -0.25 ", "-0.25"), ("1e3", "1000"), ("  ", None), (None, None)]
+)
+def test_a_number_is_written_one_way_and_a_blank_is_none(cell: str | None, number: str | None) -> None:
+    (row,) = DATA.read([RawRow("text", cell, "a:1")])
+    assert row == RawRow("text", number, "a:1")
+
+
+@pytest.mark.parametrize("cell", ["good", "nan", "inf", "1_000", "3,5"])
+def test_what_is_no_number_is_told_with_its_place(cell: str) -> None:
+    (row,) = DATA.read([RawRow("text", cell, "a:1")])
+    assert isinstance(row, RejectedRow)
+    assert (row.origin, row.reason) == ("a:1", "bad_target")
+    assert f"'{cell}' is no finite number" in row.detail
+
+
+def test_targets_are_deviations_from_the_mean_of_the_training_rows() -> None:
+    space = ENCODING.space(["1", "3"])
+    assert space == {"mean": 2.0, "deviation": 1.0}
+    found = ENCODING.targets(["1", None, "4"], [], [0, 0, 1, 2], space)
+    assert found[:2] + found[3:] == [-1.0, -1.0, 2.0]
+    assert math.isnan(found[2])
+    with pytest.raises(ValueError, match="all training rows have the number 7: there is nothing to learn"):
+        ENCODING.space(["7", "7"])
+
+
+def test_losses_are_squares_and_rows_without_a_number_add_nothing() -> None:
+    given, wanted = torch.tensor([[1.0], [0.5], [9.0]]), torch.tensor([3.0, 0.0, math.nan])
+    assert LEARNING.loss(given, wanted).tolist() == [4.0, 0.25, 0.0]
+    mask = torch.ones(3, 1)
+    assert LEARNING.distilled(given, given + 2, mask, temperature=4.0).tolist() == pytest.approx([4.0] * 3)
+
+
+def test_answers_are_in_the_unit_of_the_data() -> None:
+    space, outputs = {"mean": 2.0, "deviation": 0.5}, Outputs(np.array([[1.0], [-2.0]], dtype=np.float32))
+    assert ANSWERS.answers(outputs, space) == ["2.5", "1"]
+    assert ANSWERS.losses(["2", "1"], outputs, space).tolist() == [0.25, 0.0]
+    assert ANSWERS.record(outputs, 1, "text", space) == {"number": 1.0}
+    assert ANSWERS.shown({"number": 1.0}) == "1"
+    assert ANSWERS.shown(ANSWERS.nothing) == "null"
+
+
+def test_the_measures_of_sums_are_those_of_scipy_and_scikit_learn() -> None:
+    draw = np.random.default_rng(0)
+    x = 1000 + draw.normal(size=300)  # far from 0, where sums of squares would lose their digits
+    y = x + draw.normal(size=300)
+    truths, answers, units = [f"{v:.12g}" for v in x], [f"{v:.12g}" for v in y], [str(i // 3) for i in range(300)]
+    exact = {"pearson": pearsonr(x, y).statistic, "r2": r2_score(x, y)}
+    for name, value in exact.items():
+        measure = MEASURES.measure(name)
+        rows = counted(MEASURES, measure, truths, answers, units)
+        assert measured(rows, measure) == pytest.approx(value, abs=1e-6)
+        low, high, estimate = interval(rows, measure, confidence=0.95, resamples=300, seed=0)
+        assert low < estimate < high
+        same = difference_interval(rows, rows, measure, confidence=0.95, resamples=100, seed=0)
+        assert same == pytest.approx((0, 0, 0))
+    assert ANSWERS.score(truths, answers, {})["pearson"] == pytest.approx(exact["pearson"], abs=1e-6)
+
+
+def test_an_answer_is_right_by_how_near_it_is() -> None:
+    deviation = math.sqrt(1.25)
+    assert MEASURES.scores(TRUTHS, GIVEN) == pytest.approx(
+        [1 - 0.5 / (2 * deviation), 1, 1 - 0.5 / (2 * deviation), 1 - 1 / (2 * deviation)]
+    )
+    assert MEASURES.scores(TRUTHS, ["99", "2", "3", "4"])[0] == 0
+
+
+def test_the_floor_learns_which_words_stand_for_more() -> None:
+    texts = [" ".join(TOPICS[topic][at : at + 3]) for topic in ("sea", "forest") for at in range(7)]
+    targets = ["1"] * 7 + ["5"] * 7
+    space = ENCODING.space(targets)
+    model = BASELINE.fit(texts, targets, space, PARAMS)
+    again = BASELINE.opened(model)(["ship harbour", "owl moss"])
+    low, high = (float(answer) for answer in ANSWERS.answers(again, space))
+    assert low < 2 < 4 < high
+
+
+def test_parameters_that_numbers_do_not_allow_are_named() -> None:
+    finetune = PARAMS.finetune.model_copy(update={"class_weights": "balanced", "label_smoothing": 0.1})
+    told = list(SETTINGS.faults(PARAMS.model_copy(update={"finetune": finetune})))
+    assert [line.partition(" is ")[0] for line in told] == [
+        "params.yaml: finetune.class_weights", "params.yaml: finetune.label_smoothing"
+    ]  # fmt: skip
+    assert list(SETTINGS.faults(PARAMS)) == []

@@ -1,0 +1,60 @@
+"""Nothing outside the folders of tasks speaks of one: stages and flows know measures, scores, answers and truths."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from stages.tasks import FORMERLY, TASKS
+
+WORDS = (
+    "classif", "macro_?f1", "macro-f1", "argmax", "log_loss", "brier", r"\bper_label", r"\bper_type", "entity_f1",
+    "entities", "tagger", "sentiment", "pearson", "softmax", "cross_entropy", "confusion",
+    *(f"[\"'./]{name}\\b" for name in (*TASKS, *filter(None, FORMERLY))),
+)  # fmt: skip
+# What means another thing there, or draws a table that a task may give.
+OTHERWISE = {
+    "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
+    "stages/training/distillation.py": {"softmax"},  # of attention's relations
+    "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name
+}
+FILES = sorted(
+    path.relative_to(REPOSITORY)
+    for top in ("stages", "flows")
+    for path in (REPOSITORY / top).rglob("*.py")
+    if not path.is_relative_to(REPOSITORY / "stages/tasks")
+)
+
+
+def allowed_in(path: Path) -> set[str]:
+    return {word for place, words in OTHERWISE.items() if path.is_relative_to(place) for word in words}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_word_of_a_task_stands_outside_the_tasks(word: str) -> None:
+    found = [
+        f"{path}:{number}: {line.strip()}"
+        for path in FILES
+        if word not in allowed_in(path)
+        for number, line in enumerate((REPOSITORY / path).read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(word, line, re.IGNORECASE)
+    ]
+    assert found == []
+
+
+def test_what_is_let_off_is_still_there() -> None:
+    for place, words in OTHERWISE.items():
+        text = "\n".join((REPOSITORY / path).read_text() for path in FILES if path.is_relative_to(place)).lower()
+        assert [word for word in words if word not in text] == [], place
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_imports_its_own_folder_the_contract_and_what_is_shared(name: str) -> None:
+    for path in (REPOSITORY / "stages/tasks" / name).glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        modules = re.findall(r"^\s*(?:from|import) (stages\.tasks[\w.]*)", text, re.MULTILINE)
+        own = (f"stages.tasks.{name}", "stages.tasks.contract", "stages.tasks.shared")
+        assert [module for module in modules if not module.startswith(own)] == [], path
