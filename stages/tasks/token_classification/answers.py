@@ -10,7 +10,7 @@ import numpy as np
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
 from stages.tasks.shared.spans import Span, as_text, from_text, of_tags, tags_of
-from stages.tasks.token_classification.decoding import decoded
+from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
 
 Token = tuple[int, int]
