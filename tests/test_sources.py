@@ -56,6 +56,14 @@ def test_first_paragraphs_carry_their_qualified_names_and_repeats_a_counter() ->
     }
 
 
+def test_a_row_is_the_first_paragraph_of_a_docstring_with_its_librarys_names_masked() -> None:
+    library = Library("widgets", 9, 1, 99, 0, docstrings.first_paragraphs)
+    rows = docstrings.first_paragraphs(SOURCE, "widgets/core.py", library)
+    assert {row.origin: row.text for row in rows}["widgets/core.py"] == "About LIBRARY."
+    assert {(row.label, row.group) for row in rows} == {("widgets", "widgets/core.py")}
+    assert len(rows) == 5
+
+
 @pytest.mark.parametrize(
     ("library", "text", "masked"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ PEOPLE = (Span(0, 12, "person"), Span(22, 29, "person"))
     [
         ["B-person", "I-person", "O", "O", "B-person"],
         ["B-person", "E-person", "O", "O", "S-person"],
+        ["B-person", "L-person", "O", "O", "U-person"],
         ["I-person", "I-person", "O", "O", "I-person"],
         ["person", "person", "O", "O", "person"],
     ],
@@ -93,10 +95,13 @@ def test_mistakes_of_spans_are_named() -> None:
         ("<b>Ada Lovelace</b> wrote", "Ada Lovelace wrote", "Ada Lovelace"),
         ("Ada\u00a0 Lovelace wrote", "Ada Lovelace wrote", "Ada Lovelace"),
         ("see &amp; Ada Love\u200blace", "see & Ada Lovelace", "Ada Lovelace"),
+        ("see Ada Love\u0301lace, then", "see Ada Lov\u00e9lace, then", "Ada Lov\u00e9lace"),  # composed within
+        ("Ada Love\u0301lace\u0301", "Ada Lov\u00e9lac\u00e9", "Ada Lov\u00e9lac\u00e9"),  # and at its end
     ],
 )
 def test_a_span_is_carried_through_what_cleaning_does(before: str, after: str, there: str) -> None:
-    start, end = before.index("Ada"), before.index("lace") + 4
+    start = before.index("Ada")
+    end = re.compile(r"lace\u0301?").search(before, start).end()
     found = carried([Span(start, end, "person")], before, after)
     assert found is not None
     assert [after[span.start : span.end] for span in found] == [there]
@@ -110,6 +115,12 @@ def test_a_span_whose_letters_have_changed_is_lost_rather_than_wrong(before: str
     assert carried([Span(start, start + 3, "person")], before, after) in (None, (Span(4, 7, "person"),))
     if "Ada" not in after:
         assert carried([Span(start, start + 3, "person")], before, after) is None
+
+
+def test_a_span_that_cleaning_wrote_in_other_characters_is_between_its_neighbours() -> None:
+    before, after = "\uff21\uff44\uff41 wrote", "Ada wrote"  # full-width letters, by NFKC
+    assert carried([Span(0, 3, "person")], before, after) == (Span(0, 3, "person"),)
+    assert carried([Span(4, 6, "x")], "see ++ now", "see (-) now") is None
 
 
 def test_no_span_is_carried_to_other_letters_whatever_is_taken_out() -> None:

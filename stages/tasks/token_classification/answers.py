@@ -96,10 +96,11 @@ def shown(record: Mapping[str, Any]) -> str:
     """The spans as `person: Ada Lovelace (0.9812)`, with semicolons between; `-` where there is none."""
     if record["spans"] is None:
         return "null"
-    lines = (
-        f"{span['type']}: {' '.join(span['text'].split())} ({span['probability']:.4f})" for span in record["spans"]
-    )
-    return "; ".join(lines) or "-"
+    return "; ".join(map(_shown, record["spans"])) or "-"
+
+
+def _shown(span: Mapping[str, Any]) -> str:
+    return f"{span['type']}: {' '.join(span['text'].split())} ({span['probability']:.4f})"
 
 
 ANSWERS = TaskAnswers(

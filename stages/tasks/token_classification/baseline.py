@@ -29,6 +29,8 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 RARE = 2  # features of fewer words of the training rows are left out: they fit one word and no other
 MAX_ITERATIONS = 50  # of the fit; from there on the tags hardly change
 EDGE = "<edge>"
+BIAS = "bias"  # every word has it
+NEVER = -1e4  # a logit
 
 
 def words_of(text: str) -> list[tuple[int, int]]:
@@ -43,7 +45,7 @@ def features_of(text: str, words: Sequence[tuple[int, int]]) -> Iterator[list[st
     for at in range(2, len(seen) - 2):
         word = lower[at]
         yield [
-            "bias", f"w={word}", f"W={seen[at]}", f"s={shapes[at]}",
+            BIAS, f"w={word}", f"W={seen[at]}", f"s={shapes[at]}",
             *(f"p{size}={word[:size]}" for size in (2, 3)), *(f"e{size}={word[-size:]}" for size in (1, 2, 3)),
             *(f"w{step:+}={lower[at + step]}" for step in (-2, -1, 1, 2)),
             *(f"s{step:+}={shapes[at + step]}" for step in (-1, 1)),
@@ -71,21 +73,21 @@ def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Bas
         found += features_of(text, words)
         tags += [number[tag] for tag in tags_of(from_text(target), words)]
     counted = Counter(name for names in found for name in names)
-    vocabulary = sorted(name for name, count in counted.items() if count >= RARE)
+    vocabulary = sorted(name for name, count in counted.items() if count >= RARE or name == BIAS)
     # SAGA adds up in loops of its own; the default, L-BFGS, by BLAS, whose order is another on another processor.
     model = LogisticRegression(
         C=params.inverse_regularization, solver="saga", max_iter=MAX_ITERATIONS, tol=1e-2,
         random_state=seed, fit_intercept=False,
     )  # fmt: skip
     model.fit(_rows(found, {name: place for place, name in enumerate(vocabulary)}), tags)
-    return Linear(vocabulary, {"coefficients": _of_all_tags(model, len(space["tags"]))})
+    return Linear(vocabulary, {"coefficients": _of_all_tags(model, len(space["tags"]), vocabulary.index(BIAS))})
 
 
-def _of_all_tags(model: LogisticRegression, tags: int) -> np.ndarray:
-    """(K, V): the coefficients of each tag; one that no word has can hardly come out."""
+def _of_all_tags(model: LogisticRegression, tags: int, bias: int) -> np.ndarray:
+    """(K, V): the coefficients of each tag; one that no word has, such as I of names of one word, never comes out."""
     coefficients = model.coef_ if len(model.classes_) > 2 else np.vstack([-model.coef_, model.coef_]) / 2
     whole = np.zeros((tags, coefficients.shape[1]), dtype=np.float32)
-    whole[:, 0] = -1e4
+    whole[:, bias] = NEVER
     whole[model.classes_] = coefficients
     return whole
 

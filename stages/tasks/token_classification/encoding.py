@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.contracts import NO_LABEL
 from stages.tasks.contract import Space, TargetError, TaskEncoding
-from stages.tasks.shared.spans import OUTSIDE, from_text, tags_of
+from stages.tasks.shared.spans import OUTSIDE, Span, from_text, tags_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -43,7 +43,7 @@ def targets(
     return [_numbers(spans_N[row], encoding, number) for encoding, row in zip(encodings, at, strict=True)]
 
 
-def _numbers(spans: Sequence | None, encoding: Encoding, number: dict[str, int]) -> list[int]:
+def _numbers(spans: Sequence[Span] | None, encoding: Encoding, number: dict[str, int]) -> list[int]:
     offsets = encoding.offsets
     if spans is None:
         return [NO_LABEL] * len(offsets)
