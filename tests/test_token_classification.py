@@ -316,12 +316,12 @@ def test_the_baseline_learns_what_stands_before_a_name_and_is_the_same_when_open
     rows = [(f"Dear {name}, hello", f'[[5,{5 + len(name)},"person"]]') for name in names]
     rows += [(f"Off to {name} now", f'[[7,{7 + len(name)},"place"]]') for name in names]
     texts, targets = zip(*rows, strict=True)
-    model = BASELINE.fit(texts, targets, SPACE, params)  # type: ignore[arg-type]
+    model = BASELINE.fit(texts, targets, SPACE, params.baseline, params.seed)  # type: ignore[arg-type]
     assert model.weights["coefficients"].shape == (5, len(model.features))
     found = BASELINE.opened(model)(["Dear Gus, hello", "", "Off to Gus now"])
     assert ANSWERS.answers(found, SPACE) == ['[[5,8,"person"]]', "[]", '[[7,10,"place"]]']
     assert found.values.sum(1) == pytest.approx(1.0)
     assert found.values[:, [2, 4]].max() == 0  # no name has a second word, so none can be inside
-    again = BASELINE.fit(texts, targets, SPACE, params)  # type: ignore[arg-type]
+    again = BASELINE.fit(texts, targets, SPACE, params.baseline, params.seed)  # type: ignore[arg-type]
     assert again.features == model.features
     assert np.array_equal(again.weights["coefficients"], model.weights["coefficients"])

@@ -1,6 +1,6 @@
 """The linear floor of entity tagging: each word's tag by its letters, its shape and its neighbours; no pickle.
 
-The best sequence of tags is found as for every model (decoding.py); features are of the text alone.
+The best sequence of tags is found as for every model (stages/tasks/shared/tagging.py); features are of the text alone.
 """
 
 from __future__ import annotations
