@@ -70,10 +70,12 @@ class Model:
 
     def __call__(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
         """What it says of each text, in their order. Raises as `Classifier.probabilities`."""
-        given, space = _several(texts), self._runner.space
-        outputs = self._runner.predict(given)
-        first = [text if isinstance(text, str) else text[0] for text in given]
-        return [self._task.record(outputs, number, text, space) for number, text in enumerate(first)]
+        given, runner, task = _several(texts), self._runner, self._task
+        outputs = runner.predict(given)
+        asked = [text if isinstance(text, str) else text[0] for text in given]
+        clean = [runner.clean(text) for text in asked]
+        records = [task.record(outputs, number, text, runner.space) for number, text in enumerate(clean)]
+        return [task.placed(*each) for each in zip(records, clean, asked, strict=True)]
 
 
 def _several(texts: Sequence[Text]) -> list[Text]:

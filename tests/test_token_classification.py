@@ -325,3 +325,14 @@ def test_the_baseline_learns_what_stands_before_a_name_and_is_the_same_when_open
     again = BASELINE.fit(texts, targets, SPACE, params.baseline, params.seed)  # type: ignore[arg-type]
     assert again.features == model.features
     assert np.array_equal(again.weights["coefficients"], model.weights["coefficients"])
+
+
+def test_spans_stand_in_the_text_as_it_was_asked() -> None:
+    asked, clean = "by <b>Ada\u200b</b> &amp; Bo", "by Ada & Bo"
+    found = {"spans": [{"start": 3, "end": 6, "type": "person", "text": "Ada", "probability": 0.9}]}
+    (span,) = ANSWERS.placed(found, clean, asked)["spans"]
+    assert (span["start"], span["end"]) == (6, 9)
+    assert asked[span["start"] : span["end"]] == span["text"] == "Ada"
+    assert ANSWERS.placed(found, clean, clean) == found
+    (lost,) = ANSWERS.placed(found, clean, "quite another text")["spans"]
+    assert (lost["start"], lost["end"], lost["text"]) == (None, None, "Ada")

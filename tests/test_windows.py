@@ -210,3 +210,28 @@ def test_validation_rows_may_have_more_windows_after_the_vocabulary_was_cut(
     assert found.validation.targets.tolist() == [1, 1, 1]
     assert found.stride == 1
     assert len(read_tokens(written.tokens / "train")) == len(found.train)
+
+
+@pytest.mark.parametrize("stride", [None, 1, 2])
+def test_each_token_has_one_output_and_its_place_however_many_windows_hold_it(student: Path, stride: int | None) -> None:
+    about = {**model_folder.describe(student), "max_tokens": 6}
+    about |= {} if stride is None else {"stride": stride}
+    reader = open_reader(student, about if stride else {**about, "long_texts": "truncate"}, characters=True)
+
+    def run(input_ids: np.ndarray, _attention_mask: np.ndarray) -> np.ndarray:
+        places = np.arange(input_ids.shape[1], dtype=np.float32)
+        return np.stack([input_ids, np.broadcast_to(places, input_ids.shape)], axis=-1).astype(np.float32)
+
+    texts = ["ship bread tree moss owl bear river", "owl", ""]
+    found = outputs(texts, reader, run, size=2)
+    words = [text.split() if stride else text.split()[:4] for text in texts]
+    assert found.offsets is not None
+    assert found.characters is not None
+    assert np.diff(found.offsets).tolist() == [len(own) for own in words]
+    ids = [reader.tokenizer.token_to_id(word) for own in words for word in own]
+    assert found.values[:, 0].astype(int).tolist() == ids
+    read = [texts[0][start:end] for start, end in found.characters[: len(words[0])]]
+    assert read == words[0]
+    if stride == 2:  # ship bread tree moss | tree moss owl bear | owl bear river: of two that are shared each gives one
+        assert found.values[:7, 1].tolist() == [1, 2, 3, 2, 3, 2, 3]
+    assert outputs([], reader, run, size=2).values.shape == (0, 2)

@@ -82,7 +82,9 @@ def answers(
 def _records(texts: Sequence[Text], runner: Runner, task: TaskAnswers) -> Iterator[Mapping[str, Any]]:
     outputs = runner.predict(texts)
     for number, text in enumerate(texts):
-        yield task.record(outputs, number, text if isinstance(text, str) else text[0], runner.space)
+        asked = text if isinstance(text, str) else text[0]
+        clean = runner.clean(asked)
+        yield task.placed(task.record(outputs, number, clean, runner.space), clean, asked)
 
 
 def _text(texts: tuple[str | None, ...]) -> Text:

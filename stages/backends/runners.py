@@ -28,7 +28,7 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
     def predict(texts: Sequence[Text]) -> Outputs:
         return runner.predict([each(clean, text) for text in _checked(texts, folder, are_pairs=are_pairs)])
 
-    return replace(runner, predict=predict)
+    return replace(runner, predict=predict, clean=clean)
 
 
 def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool) -> Sequence[Text]:

@@ -295,6 +295,8 @@ class Runner:
     """All that it can answer."""
     predict: Callable[[Sequence[Text]], Outputs]
     """predict(texts): the outputs in the order of the texts, as the task's `activate` makes them: probabilities."""
+    clean: Callable[[str], str] = str
+    """clean(text): the text as `predict` reads it, in which places are counted."""
 
 
 @dataclass(frozen=True)

@@ -147,13 +147,15 @@ class TaskAnswers:
     divergence: Callable[[Outputs, Outputs], float]
     """divergence(exact, other): how far other outputs are from the exact ones; 0 where all are equal."""
     record: Callable[[Outputs, int, str, Space], dict[str, Any]]
-    """record(outputs, row, text, space): what a user gets of one row, for JSON."""
+    """record(outputs, row, text, space): what a user gets of one row, for JSON; `text` is the clean one."""
     shown: Callable[[Mapping[str, Any]], str]
     """shown(record): the same as a part of a line, for a person or a program; columns are separated by tabs."""
     nothing: Mapping[str, Any]
     """The record of a row that has no answer, with None for each value."""
     columns: Callable[[Outputs, Space], Mapping[str, np.ndarray]] = lambda _outputs, _space: {}
     """columns(outputs, space): the task's own columns of artifacts/predictions, (N,) each."""
+    placed: Callable[[dict[str, Any], str, str], dict[str, Any]] = lambda record, _clean, _asked: record
+    """placed(record, clean, asked): the record with its places in the text as it was asked, before it was cleaned."""
     calibrated: bool = True
     """Whether the network puts out logits, which one temperature makes softer or sharper."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
-from stages.tasks.shared.spans import Span, as_text, from_text, of_tags, tags_of
+from stages.tasks.shared.spans import Span, as_text, carried, from_text, of_tags, tags_of
 from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
 
@@ -92,6 +92,19 @@ def record(outputs: Outputs, row: int, text: str, space: Space) -> dict[str, Any
     return {"spans": found}
 
 
+def placed(record: dict[str, Any], clean: str, asked: str) -> dict[str, Any]:
+    """The record with its spans in the text as it was asked; one that cleaning made unrecognisable has no place."""
+    if clean == asked:
+        return record
+    moved = []
+    for span in record["spans"]:
+        found = carried([Span(span["start"], span["end"], span["type"])], clean, asked)
+        start, end = (None, None) if found is None else found[0][:2]
+        text = span["text"] if start is None else asked[start:end]
+        moved.append({**span, "start": start, "end": end, "text": text})
+    return {"spans": moved}
+
+
 def shown(record: Mapping[str, Any]) -> str:
     """The spans as `person: Ada Lovelace (0.9812)`, with semicolons between; `-` where there is none."""
     if record["spans"] is None:
@@ -105,5 +118,6 @@ def _shown(span: Mapping[str, Any]) -> str:
 
 ANSWERS = TaskAnswers(
     activate=softmax, size=lambda space: len(space["tags"]), answers=answers, confidence=confidence, losses=losses,
-    score=score, divergence=divergence, record=record, shown=shown, nothing={"spans": None},
+    score=score, divergence=divergence, record=record, placed=placed, shown=shown,
+    nothing={"spans": None},
 )  # fmt: skip
