@@ -213,7 +213,9 @@ def test_validation_rows_may_have_more_windows_after_the_vocabulary_was_cut(
 
 
 @pytest.mark.parametrize("stride", [None, 1, 2])
-def test_each_token_has_one_output_and_its_place_however_many_windows_hold_it(student: Path, stride: int | None) -> None:
+def test_each_token_has_one_output_and_its_place_however_many_windows_hold_it(
+    student: Path, stride: int | None
+) -> None:
     about = {**model_folder.describe(student), "max_tokens": 6}
     about |= {} if stride is None else {"stride": stride}
     reader = open_reader(student, about if stride else {**about, "long_texts": "truncate"}, characters=True)

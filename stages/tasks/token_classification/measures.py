@@ -99,6 +99,7 @@ MEASURES = TaskMeasures(
     counts=counts,
     scores=scores,
     kinds=kinds,
+    kind="type",
     gist=gist,
     report=report,
     figures=(
