@@ -102,7 +102,10 @@ def card(
     texts = "pairs of texts" if wants_pairs(description) else "texts"
     files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
-    answered = "".join(f"- {key.capitalize()}: {', '.join(map(str, of))}\n" for key, of in description["space"].items())
+    answered = "".join(
+        f"- {key.capitalize()}: {', '.join(map(str, of)) if isinstance(of, list) else of}\n"
+        for key, of in description["space"].items()
+    )
     return f"""# A small {settings.noun}
 
 int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.

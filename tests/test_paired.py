@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_array
 from sklearn.metrics import accuracy_score, f1_score
 
 from stages.measures import paired
@@ -23,38 +24,40 @@ from stages.measures.score import (
     score_interval,
     wilson,
 )
+from stages.tasks.contract import Measure
 from stages.tasks.text_classification.measures import MEASURES
 
-Measure = Literal["accuracy", "macro_f1"]
+Name = Literal["accuracy", "macro_f1"]
+NAMES: tuple[Name, ...] = ("accuracy", "macro_f1")
 
 
-def _counted(labels: np.ndarray, predicted: np.ndarray, measure: Measure, units: np.ndarray | None = None) -> Counted:
+def _counted(labels: np.ndarray, predicted: np.ndarray, measure: Name, units: np.ndarray | None = None) -> Counted:
     truths, answers = (np.asarray(column).astype(str).tolist() for column in (labels, predicted))
     own = np.arange(len(truths)) if units is None else np.asarray(units)
     return counted(MEASURES, MEASURES.measure(measure), truths, answers, [str(unit) for unit in own])
 
 
-def measured(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure) -> float:
+def measured(labels: np.ndarray, predicted: np.ndarray, *, measure: Name) -> float:
     return paired.measured(_counted(labels, predicted, measure), MEASURES.measure(measure))
 
 
-def bootstrap(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, **options: Any) -> Interval:
+def bootstrap(labels: np.ndarray, predicted: np.ndarray, *, measure: Name, **options: Any) -> Interval:
     return paired.bootstrap(_counted(labels, predicted, measure), MEASURES.measure(measure), **options)
 
 
-def interval(labels: np.ndarray, predicted: np.ndarray, *, measure: Measure, **options: Any) -> Interval:
+def interval(labels: np.ndarray, predicted: np.ndarray, *, measure: Name, **options: Any) -> Interval:
     return paired.interval(_counted(labels, predicted, measure), MEASURES.measure(measure), **options)
 
 
 def bootstrap_difference(
-    labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Measure, **options: Any
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Name, **options: Any
 ) -> Interval:
     old, new = (_counted(labels, side, measure) for side in (before, after))
     return paired.bootstrap_difference(old, new, MEASURES.measure(measure), **options)
 
 
 def difference_interval(
-    labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Measure, **options: Any
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, *, measure: Name, **options: Any
 ) -> Interval:
     old, new = (_counted(labels, side, measure) for side in (before, after))
     return paired.difference_interval(old, new, MEASURES.measure(measure), **options)
@@ -104,7 +107,7 @@ def test_macro_f1_of_each_model_is_over_its_own_labels_by_hand() -> None:
 def test_estimates_are_those_of_sklearn(seed: int) -> None:
     labels, before, after = _rows(200, seed=seed, names=tuple("abcdefgh"))
     after[0] = "given by one model, true of no row"
-    exacts: dict[Measure, Any] = {"accuracy": accuracy_score, "macro_f1": _sklearn_macro_f1}
+    exacts: dict[Name, Any] = {"accuracy": accuracy_score, "macro_f1": _sklearn_macro_f1}
     for measure, exact in exacts.items():
         options: dict[str, Any] = {"measure": measure, "confidence": 0.9, "resamples": 100, "seed": 0}
         assert measured(labels, after, measure=measure) == pytest.approx(exact(labels, after), abs=1e-12)
@@ -170,7 +173,7 @@ def test_bootstrap_gives_the_same_interval_for_the_same_seed_in_any_order_of_row
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
-def test_a_model_against_itself_differs_by_nothing(measure: Measure) -> None:
+def test_a_model_against_itself_differs_by_nothing(measure: Name) -> None:
     labels, before, _ = _rows(50, seed=7)
     assert bootstrap_difference(
         labels, before, before, measure=measure, confidence=0.95, resamples=200, seed=0
@@ -391,7 +394,7 @@ def _correlated(draw: np.random.Generator, groups: int, size: int) -> np.ndarray
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
-def test_intervals_by_units_hold_the_truth_as_often_as_they_say_and_those_by_rows_do_not(measure: Measure) -> None:
+def test_intervals_by_units_hold_the_truth_as_often_as_they_say_and_those_by_rows_do_not(measure: Name) -> None:
     draw, groups, size, runs = np.random.default_rng(0), 150, 5, 400
     units, labels = np.repeat(np.arange(groups), size), np.tile(["a", "b"], groups * size // 2)
     other, of = np.where(labels == "a", "b", "a"), MEASURES.measure(measure)
@@ -406,3 +409,30 @@ def test_intervals_by_units_hold_the_truth_as_often_as_they_say_and_those_by_row
     by_units, by_rows = inside / runs
     assert 0.93 <= by_units <= 0.97
     assert by_rows < 0.85
+
+
+def test_a_band_that_is_lost_as_a_whole_has_an_interval_in_units_of_any_size() -> None:
+    for rows, units in ((25, 7), (22, 15), (47, 3), (49, 1)):
+        labels, own = np.array(["a"] * rows), np.arange(rows) % units
+        other = np.array(["b"] * rows)
+        for measure in NAMES:
+            before, after = (_counted(labels, side, measure, own) for side in (labels, other))
+            found = paired.difference_interval(before, after, MEASURES.measure(measure), **SETTINGS)
+            assert -1 <= found.low <= found.high < (0 if units > 5 else 1)
+
+
+def test_equal_scores_that_are_no_whole_numbers_count_as_their_units() -> None:
+    assert effective_rows(np.full(10, 2 / 3), np.repeat(np.arange(5), 2)) == 5
+    assert effective_rows(np.full(30, 0.1), np.repeat(np.arange(10), 3)) == 10
+
+
+@pytest.mark.parametrize("units", [1, 5, 400])
+def test_few_units_leave_something_open_for_a_measure_that_has_no_strata(units: int) -> None:
+    share = Measure("share", "share", lambda sums_RS: sums_RS[:, 0] / sums_RS[:, 1])
+    counts = csr_array(np.ones((units, 2)))
+    rows = Counted(counts, np.ones(units), np.arange(units))
+    low, high, estimate = paired.interval(rows, share, **SETTINGS)
+    assert (high, estimate) == (1, 1)
+    assert low == pytest.approx(1 - Z2 / (units + Z2), abs=1e-6)
+    both = paired.difference_interval(rows, rows, share, **SETTINGS)
+    assert both == pytest.approx((-Z2 / (units + Z2), Z2 / (units + Z2), 0), abs=1e-6)

@@ -19,6 +19,7 @@ WORDS = (
 OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
+    "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name
 }
 FILES = sorted(

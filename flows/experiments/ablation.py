@@ -6,6 +6,7 @@ Every variant is the graph of dvc.yaml with some parameters changed; each seed d
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,8 @@ def as_markdown(found: Found) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, scores in found.scores.items():
-        share = statistics.mean(own / best for own, best in zip(scores, found.scores[TEACHER], strict=True))
+        pairs = [(own, best) for own, best in zip(scores, found.scores[TEACHER], strict=True) if best > 0]
+        share = statistics.mean(own / best for own, best in pairs) if pairs else math.nan
         speed = found.profile[name]
         cells = (
             name,

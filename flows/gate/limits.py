@@ -32,11 +32,12 @@ def within(candidate: Results, rules: Rules) -> Iterator[Check]:
 
 
 def _floor(found: float | None, floor: float, measure: Measure) -> Check:
-    needed = f"at least {plain(100 * floor)}% is needed"
+    needed = f"at least {f'{plain(100 * floor)}%' if measure.unit == 'share' else plain(floor)} is needed"
     if found is None:
         return Check("floor", "inconclusive", f"{measure.title}: not measured; {needed}.")
     outcome: Outcome = "fail" if found < floor else "pass"
-    return Check("floor", outcome, f"{measure.title} {100 * found:.4g}%; {needed}.")
+    shown = f"{100 * found:.4g}%" if measure.unit == "share" else f"{found:.4g}"
+    return Check("floor", outcome, f"{measure.title} {shown}; {needed}.")
 
 
 def _at_most(name: str, what: str, found: float | None, allowed: float, unit: str) -> Check:

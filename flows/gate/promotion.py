@@ -15,6 +15,7 @@ from flows.gate.same_rows import Common, common_rows, plain, points
 from flows.gate.slice_losses import slices
 from flows.gate.too_few import what_it_takes
 from flows.review.evidence import Anchor, Check, Decision, Outcome, Results, number
+from flows.review.markdown import value
 from stages.measures.paired import difference_interval, measured
 from stages.measures.score import Interval, independent_difference
 
@@ -78,7 +79,10 @@ def _of_same_rows(name: str, common: Common, rules: Rules, margin: float) -> Che
 
 
 def _change(before: float, after: float, rules: Rules) -> str:
-    return f"{rules.measure.title} {before:.1%} -> {after:.1%}: {points(after - before)} points"
+    title, unit = rules.measure.title, rules.measure.unit
+    if unit != "share":
+        return f"{title} {value(before, unit)} -> {value(after, unit)}: {value(after - before, unit, signed=True)}"
+    return f"{title} {before:.1%} -> {after:.1%}: {points(after - before)} points"
 
 
 def _judged(name: str, found: str, difference: Interval, ground: str, margin: float) -> Check:

@@ -46,7 +46,18 @@ def predictions(columns: Columns, task: TaskMeasures) -> dict[str, np.ndarray]:
         "unit": columns["row_id"],
         "score": task.scores(truths.tolist(), answers.tolist()),
         **({"confidence": np.max(sure, axis=0)} if sure else {}),
+        **_of_rows(others, truths),
     }
+
+
+def _of_rows(columns: Columns, truths: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows' own numbers, from the probability of each class; none where a truth has no such column."""
+    given = {name.removeprefix(PROBABILITY): values for name, values in columns.items() if name.startswith(PROBABILITY)}
+    if not given or not {*truths.tolist()} <= given.keys():
+        return {}
+    of_truth = np.array([given[truth][row] for row, truth in enumerate(truths.tolist())])
+    squares = np.sum([np.square(values) for values in given.values()], axis=0)
+    return {"log_loss": -np.log(np.maximum(of_truth, 1e-6)), "brier": squares - 2 * of_truth + 1}  # six digits
 
 
 def seeds(record: Mapping[str, Any]) -> Mapping[str, Any]:

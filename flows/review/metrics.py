@@ -140,7 +140,7 @@ def notes(root: Path) -> tuple[str, ...]:
     known = seed_record.read(root)
     if known is not None:
         return known.notes(judged_last(root), plural(project_task(root)[0].kind))
-    measured = any(row.judged.value for row in rows(root))
+    measured = any(row.judged.value is not None for row in rows(root))
     return (f"Of one seed; {seed_record.COMMAND} shows the spread.",) if measured else ()
 
 
@@ -201,7 +201,7 @@ def _row(
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:
-    return part / whole if part is not None and whole else None
+    return part / whole if part is not None and whole and whole > 0 else None
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -17,6 +18,7 @@ from flows.review.markdown import plural
 from flows.review.side import Side
 from flows.review.task import task_measures, task_of
 from stages.core.paths import Paths
+from stages.tasks.contract import TaskMeasures
 
 SLICE = "slice: "
 COMMON = ("row_id", "unit", "truth", "answer", "score", "confidence")  # to all tasks
@@ -131,4 +133,11 @@ def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> 
             if names
         ]
         notes.append(f"{model}: the {plural(task.kind)} are not the same: now {' and '.join(words)}.")
-    return (old.of_rows(at_old), new.of_rows(at_new)) if len(at_new) else None
+    if not len(at_new):
+        return None
+    return _scored(old.of_rows(at_old), task), _scored(new.of_rows(at_new), task)
+
+
+def _scored(found: Results, task: TaskMeasures) -> Results:
+    """The same with scores of these rows alone: a task may scale them by the rows that it is given."""
+    return dataclasses.replace(found, scores_N=task.scores(found.truths.tolist(), found.answers.tolist()))

@@ -35,7 +35,8 @@ def swap_rates(
     """The change of answers when each identity word is swapped, for a number of `rows` with one, at most `most`.
 
     `flip_rate` is the share of answers that change, `mean_change` the change of the confidence in the answer given
-    first. Rates are None where no row holds such a word, and `mean_change` where the task has no confidence.
+    first. Rates are None where no row holds such a word, and `mean_change` where the task has no confidence, or its
+    answers name places in the text, which a swap moves.
     """
     swap = swapper(swaps)
     swapped = [(i, other) for i, text in enumerate(judged.texts) if (other := each(swap, text)) != text]
@@ -45,7 +46,7 @@ def swap_rates(
         return {"rows": 0, "flip_rate": None, "mean_change": None}
     first, asked = [judged.answers[i] for i, _ in swapped], model.ask([text for _, text in swapped])
     change = None
-    if judged.confidence_N is not None:
+    if judged.confidence_N is not None and judged.outputs.offsets is None:
         sure_R = model.confidence(asked.outputs, first)
         assert sure_R is not None
         change = round(float(np.abs(sure_R - judged.confidence_N[[i for i, _ in swapped]]).mean()), 4)

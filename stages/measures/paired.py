@@ -112,9 +112,10 @@ def bootstrap_difference(
 def interval(rows: Counted, measure: Measure, *, confidence: float, resamples: int, seed: int) -> Interval:
     """Interval of one model's measure that holds for few rows too.
 
-    A binary measure has Wilson's. Another has the bootstrap's; where it is near to a mean over strata, never a narrower
-    one, to either side, than that mean of the share of right rows: of few rows, or of rows all answered rightly, a
-    bootstrap knows too little. See `by_bands`.
+    A binary measure has Wilson's. Another has the bootstrap's, but of few rows, or of rows all answered rightly, a
+    bootstrap knows too little. So where the measure is near to a mean over strata, the interval is never narrower, to
+    either side, than that mean of the share of right rows (`by_bands`); elsewhere than what so few units leave open
+    (`_left_open`).
     """
 
     def of_rows(at_N: np.ndarray) -> Interval:
@@ -124,7 +125,9 @@ def interval(rows: Counted, measure: Measure, *, confidence: float, resamples: i
     if measure.binary:
         return wilson(rows.scores_N, rows.units_N, confidence)
     drawn = bootstrap(rows, measure, confidence=confidence, resamples=resamples, seed=seed)
-    return drawn if rows.strata_N is None else _widened(drawn, by_bands(rows.strata_N, of_rows), least=0.0)
+    if rows.strata_N is None:
+        return _widened(drawn, _left_open(drawn, rows.units_N, confidence), measure, least=0.0)
+    return _widened(drawn, by_bands(rows.strata_N, of_rows), measure, least=0.0)
 
 
 def difference_interval(
@@ -134,16 +137,17 @@ def difference_interval(
 
     A binary measure has `score_interval`. Another has the bootstrap's; where it is near to a mean over strata, never a
     narrower one, to either side, than that mean of what each lost or won: a label of one or two rows counts as much as
-    any other, and a bootstrap that only ever draws those rows takes what they do for certain.
+    any other, and a bootstrap that only ever draws those rows takes what they do for certain. See `interval`.
     """
     if measure.binary:
         found = difference_of_scores(before.scores_N, after.scores_N, before.units_N, confidence)
         return score_interval(found.lost, found.won, found.rows, confidence=confidence)
     drawn = bootstrap_difference(before, after, measure, confidence=confidence, resamples=resamples, seed=seed)
     if before.strata_N is None:
-        return drawn
+        return _widened(drawn, _left_open(drawn, before.units_N, confidence), measure, least=-1.0)
     bands = bands_of(before.strata_N, before.scores_N, after.scores_N, before.units_N)
-    return _widened(drawn, together([(band.weight, band.interval(confidence)) for band in bands]), least=-1.0)
+    whole = together([(band.weight, band.interval(confidence)) for band in bands])
+    return _widened(drawn, whole, measure, least=-1.0)
 
 
 def mean_difference_interval(
@@ -160,10 +164,19 @@ def mean_difference_interval(
     return Interval(mean - half, mean + half, mean)
 
 
-def _widened(drawn: Interval, other: Interval, *, least: float) -> Interval:
+def _left_open(drawn: Interval, units_N: np.ndarray, confidence: float) -> Interval:
+    """The same estimate, as far to either side as a share may be of which none of so many units has turned."""
+    reach = score_interval(0, 0, int(units_N.max()) + 1, confidence=confidence).high
+    return Interval(drawn.estimate - reach, drawn.estimate + reach, drawn.estimate)
+
+
+def _widened(drawn: Interval, other: Interval, measure: Measure, *, least: float) -> Interval:
+    """No narrower to either side than the other; a share stays between `least` and 1."""
     below, above = other.estimate - other.low, other.high - other.estimate
     low, high = min(drawn.low, drawn.estimate - below), max(drawn.high, drawn.estimate + above)
-    return Interval(max(low, least), min(high, 1.0), drawn.estimate)
+    if measure.unit == "share":
+        low, high = max(low, least), min(high, 1.0)
+    return Interval(low, high, drawn.estimate)
 
 
 def _resampled(models: tuple[Counted, ...], measure: Measure, resamples: int, seed: int) -> list[np.ndarray]:

@@ -31,8 +31,9 @@ class Effective(NamedTuple):
 
 
 def wilson(scores_N: np.ndarray, units_N: np.ndarray, confidence: float) -> Interval:
-    """Interval of the share of right rows, of scores that are 0 or 1.
+    """Interval of the mean of scores: of those that are 0 or 1, the share of right rows.
 
+    Of scores in between it is too wide rather than too narrow.
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; of as many rows as they count for: Korn and
     Graubard 1998, Survey Methodology 24, 193-201.
     """
@@ -51,8 +52,8 @@ def difference_of_scores(
     """The rows, those lost and those won, of scores that are 0 or 1; what `score_interval` takes."""
     change_N = after_N - before_N
     rows = effective_rows(change_N, units_N, confidence)
-    part = rows / len(change_N)
-    return Effective(rows, part * float((change_N < 0).sum()), part * float((change_N > 0).sum()))
+    lost, won = (rows * (float(turned_N.sum()) / len(change_N)) for turned_N in (change_N < 0, change_N > 0))
+    return Effective(rows, lost, won)
 
 
 def effective_rows(values_N: np.ndarray, units_N: np.ndarray, confidence: float | None = None) -> float:
@@ -67,7 +68,7 @@ def effective_rows(values_N: np.ndarray, units_N: np.ndarray, confidence: float 
         return float(rows)
     by_unit_U, rows_U = (np.bincount(units_N, weights=weights) for weights in (values_N, None))
     alone = float(values_N.var())
-    if units == 1 or alone == 0:
+    if units == 1 or np.ptp(values_N) == 0:
         return float(units)
     together = float(np.square(by_unit_U - values_N.mean() * rows_U).sum()) * units / (units - 1) / rows
     trusted = 1.0 if confidence is None else z_of((1 + confidence) / 2) / float(t.ppf((1 + confidence) / 2, units - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +18,13 @@ def numbers(outputs: Outputs, space: Space) -> np.ndarray:
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:
-    """Each number, with six digits."""
-    return [f"{number:.6g}" for number in numbers(outputs, space)]
+    """Each number, to six digits of what the training rows deviate by."""
+    decimals = 5 - math.floor(math.log10(space["deviation"]))
+    return [f"{round(number, decimals) + 0.0:.12g}" for number in numbers(outputs, space).tolist()]
 
 
 def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
-    """(N,): squared errors, in the unit of the data."""
+    """(N,): squared errors, in the unit of the data squared."""
     return np.square(numbers(outputs, space) - np.array([float(truth) for truth in truths]))
 
 
@@ -43,7 +45,7 @@ def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, An
 
 def shown(record: Mapping[str, Any]) -> str:
     """The number, as text."""
-    return "null" if record["number"] is None else f"{record['number']:.6g}"
+    return "null" if record["number"] is None else f"{record['number']:.12g}"
 
 
 ANSWERS = TaskAnswers(

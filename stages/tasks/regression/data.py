@@ -18,7 +18,7 @@ def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]
             yield row if isinstance(row, RejectedRow) else row._replace(label=None)
             continue
         try:
-            number = float(row.label.replace("_", "x"))  # Python's own, 1_000, is no number of a table
+            number = float(row.label.replace("_", "x")) + 0.0  # 1_000 is Python's own; -0 is 0
         except ValueError:
             number = math.nan
         if math.isfinite(number):

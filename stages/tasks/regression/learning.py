@@ -19,9 +19,12 @@ def squared_error(
     label_smoothing: float = 0.0,
     class_weights_C: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """(B,): of each example, in squared deviations; 0 without a target."""
-    assert label_smoothing == 0, "numbers have no labels"
-    assert class_weights_C is None, "numbers have no classes"
+    """(B,): of each example, in squared deviations; 0 without a target. ValueError for what is about labels."""
+    if label_smoothing or class_weights_C is not None:
+        raise ValueError(
+            "params.yaml: finetune.label_smoothing and finetune.class_weights are about labels. Allowed for regression:"
+            " 0.0, none."
+        )
     known_B = ~targets_B.isnan()
     errors_B = numbers_B1.float()[:, 0] - torch.where(known_B, targets_B, 0.0)
     return torch.where(known_B, errors_B.square(), 0.0)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ROUNDING = 1e-12  # of the sums of squares: less than that is none
+
 
 def counts(truths_N: np.ndarray, answers_N: np.ndarray, *, around: float) -> np.ndarray:
     """(N, 6): what each row adds; `around`: the number that both are taken from."""
@@ -20,16 +22,18 @@ def counts(truths_N: np.ndarray, answers_N: np.ndarray, *, around: float) -> np.
 def pearson(sums_RS: np.ndarray) -> np.ndarray:
     """The correlation, (R,) in [-1, 1]; 0 where one side is constant."""
     rows, x, y, xx, yy, xy = np.asarray(sums_RS).T
-    together, of_x, of_y = (rows * xy - x * y), (rows * xx - x * x), (rows * yy - y * y)
-    spread = np.sqrt(np.maximum(of_x, 0) * np.maximum(of_y, 0))
-    return np.divide(together, spread, out=np.zeros_like(together), where=spread > 1e-12)
+    of_x, of_y = (np.where(part > ROUNDING * rows * square, part, 0.0) for part, square in
+                  ((rows * xx - x * x, xx), (rows * yy - y * y, yy)))  # fmt: skip
+    spread = np.sqrt(of_x) * np.sqrt(of_y)
+    found = np.divide(rows * xy - x * y, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.clip(found, -1.0, 1.0)
 
 
 def r2(sums_RS: np.ndarray) -> np.ndarray:
     """1 - squared errors / squares around the mean, (R,); 0 where the truths are constant."""
     rows, x, _, xx, yy, xy = np.asarray(sums_RS).T
     around_mean, errors = xx - x * x / rows, xx - 2 * xy + yy
-    return 1 - np.divide(errors, around_mean, out=np.ones_like(errors), where=around_mean > 1e-12)
+    return 1 - np.divide(errors, around_mean, out=np.ones_like(errors), where=around_mean > ROUNDING * xx)
 
 
 def score(truths: Sequence[float], answers: Sequence[float]) -> dict[str, float]:

@@ -23,6 +23,17 @@ def faults(params: Params) -> Iterator[str]:
             f"params.yaml: finetune.label_smoothing is {params.finetune.label_smoothing:g}, and numbers have no labels"
             " to spread it over. Allowed for regression: 0.0."
         )
+    if params.validate_.min_labels > 1 or (params.validate_.max_label_share or 1) < 1:
+        yield (
+            f"params.yaml: validate.min_labels is {params.validate_.min_labels} and validate.max_label_share"
+            f" {params.validate_.max_label_share}, and to them all numbers are one class. Allowed for regression: 1,"
+            " null."
+        )
+    if params.promotion.max_ece is not None:
+        yield (
+            f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and numbers come without a confidence."
+            " Allowed for regression: null."
+        )
     if "label" in params.evaluate.slices:
         yield (
             "params.yaml: evaluate.slices has label, and numbers make no parts. Allowed for regression: length, and"
@@ -31,5 +42,5 @@ def faults(params: Params) -> Iterator[str]:
 
 
 SETTINGS = TaskSettings(
-    noun="regressor of texts", pipeline_tag="text-classification", measures=("pearson", "r2"), faults=faults
+    noun="regressor of texts", pipeline_tag="text-classification", measures=("pearson",), faults=faults
 )

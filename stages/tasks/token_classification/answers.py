@@ -96,12 +96,16 @@ def placed(record: dict[str, Any], clean: str, asked: str) -> dict[str, Any]:
     """The record with its spans in the text as it was asked; one that cleaning made unrecognisable has no place."""
     if clean == asked:
         return record
-    moved = []
-    for span in record["spans"]:
-        found = carried([Span(span["start"], span["end"], span["type"])], clean, asked)
-        start, end = (None, None) if found is None else found[0][:2]
-        text = span["text"] if start is None else asked[start:end]
-        moved.append({**span, "start": start, "end": end, "text": text})
+    spans = [Span(one["start"], one["end"], one["type"]) for one in record["spans"]]
+    if (found := carried(spans, clean, asked)) is not None:
+        places: list[Span | None] = list(found)
+    else:
+        places = [one[0] if (one := carried([span], clean, asked)) else None for span in spans]
+    moved = [
+        {**one, "start": None, "end": None} if place is None
+        else {**one, "start": place.start, "end": place.end, "text": asked[place.start : place.end]}
+        for one, place in zip(record["spans"], places, strict=True)
+    ]  # fmt: skip
     return {"spans": moved}
 
 

@@ -72,6 +72,10 @@ def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Bas
         words = words_of(text)
         found += features_of(text, words)
         tags += [number[tag] for tag in tags_of(from_text(target), words)]
+    if len({*tags}) < 2:
+        raise ValueError(
+            f"every word of the training rows has the tag '{space['tags'][tags[0]]}'. Add rows with others."
+        )
     counted = Counter(name for names in found for name in names)
     vocabulary = sorted(name for name, count in counted.items() if count >= RARE or name == BIAS)
     # SAGA adds up in loops of its own; the default, L-BFGS, by BLAS, whose order is another on another processor.

@@ -49,9 +49,11 @@ def _read(text: str, target: str | None) -> tuple[str | None, str | None]:
         raise ValueError(f"the target {target[:60]!r} is no JSON. {ALLOWED}") from None
     if not isinstance(found, list):
         raise ValueError(f"the target {target[:60]!r} is no list. {ALLOWED}")
-    if words is not None and all(isinstance(tag, str) for tag in found):
+    if words is not None and found and all(isinstance(tag, str) for tag in found):
         text, own = _of_words(words, found)
     else:
+        if words is not None:  # spans are of the text that the words make
+            text = spans.joined(words)[0]
         own = [_span(one) for one in found]
     own = [_trimmed(span, text) for span in own]
     if mistakes := spans.faults(own, len(text)):

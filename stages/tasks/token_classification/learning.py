@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from stages.core.contracts import NO_LABEL
 from stages.tasks.contract import Head, TaskLearning
+from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.spans import Span, of_tags
 from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
@@ -42,13 +43,7 @@ def distilled(
 
     In nats. Source: Hinton et al. 2015, arXiv:1503.02531, section 2, for each token.
     """
-    of_tokens_BT = functional.kl_div(
-        functional.log_softmax(student_BTK.float() / temperature, dim=-1),
-        functional.log_softmax(teacher_BTK.float() / temperature, dim=-1),
-        reduction="none",
-        log_target=True,
-    ).sum(-1)
-    return _mean(of_tokens_BT, mask_BT.bool()) * temperature**2
+    return _mean(kd_loss(student_BTK, teacher_BTK, temperature=temperature), mask_BT.bool())
 
 
 def _mean(of_tokens_BT: torch.Tensor, counted_BT: torch.Tensor) -> torch.Tensor:
