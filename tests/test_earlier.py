@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from conftest import run
 from review_fixtures import MEASURES
@@ -68,7 +69,9 @@ def test_earlier_predictions_have_scores_confidence_and_rows_as_units(tmp_path: 
     assert found.scores_N.tolist() == [1, 0, 1]
     assert found.confidence_N is not None
     assert found.confidence_N.tolist() == [0.9, 0.7, 0.8]
-    assert found.own.keys() == {"p_sea", "p_kitchen"}
+    assert found.own.keys() == {"p_sea", "p_kitchen", "log_loss", "brier"}
+    assert found.own["log_loss"] == pytest.approx(-np.log([0.9, 0.3, 0.8]))
+    assert found.own["brier"] == pytest.approx([0.1**2 + 0.1**2, 0.7**2 + 0.7**2, 0.2**2 + 0.2**2])
     assert {name: mask.tolist() for name, mask in found.slices.items()} == {
         "length: short": [True, False, False],
         "length: long": [False, True, True],

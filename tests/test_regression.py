@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,11 @@ from conftest import REPOSITORY, TOPICS
 from scipy.stats import pearsonr
 from sklearn.metrics import r2_score
 
+from flows.gate.promotion import decide
+from flows.gate.rules import Rules
+from flows.review.comparison import _paired
+from flows.review.evidence import Results
+from flows.review.model_results import on_common_rows
 from stages.core.contracts import Outputs, RawRow, RejectedRow
 from stages.core.params.file import load_params
 from stages.measures.counted import counted
@@ -124,3 +130,31 @@ def test_parameters_that_numbers_do_not_allow_are_named() -> None:
     promotion = PARAMS.promotion.model_copy(update={"max_ece": None})
     allowed = PARAMS.model_copy(update={"validate_": validate, "promotion": promotion})
     assert list(SETTINGS.faults(allowed)) == []
+
+
+def _results(truths: list[str], answers: list[str]) -> Results:
+    ids = np.array([f"{at:03}" for at in range(len(truths))])
+    scores_N = MEASURES.scores(truths, answers)
+    return Results(ids, ids, np.array(truths), np.array(answers), scores_N, task="regression")
+
+
+def test_answers_that_stayed_are_neither_worse_nor_better_where_new_rows_came() -> None:
+    truths = [f"{at % 7}" for at in range(250)]
+    answers = [f"{at % 7 + 0.5}" for at in range(250)]
+    before, after = _results(truths, answers), _results([*truths, *["90"] * 50], [*answers, *["80"] * 50])
+    assert before.scores_N[0] != after.scores_N[0], "of other deviations"
+    common = on_common_rows("student", before, after, [])
+    assert common is not None
+    found = _paired("student", *common)
+    assert (found.rows, found.worse, found.better, found.p_value) == (250, 0, 0, 1.0)
+
+
+def test_the_gate_says_a_correlation_as_it_is() -> None:
+    truths = [f"{at % 7}" for at in range(400)]
+    same = _results(truths, [f"{at % 7 + (at % 3) / 2}" for at in range(400)])
+    rules = Rules(PARAMS.promotion.model_copy(update={"floor": 0.5}), MEASURES, MEASURES.measure("pearson"))
+    told = {check.name: check for check in decide(same, same, rules).checks}
+    assert told["quality"].reason.startswith("Pearson correlation 0.98 -> 0.98: +0, at least -0.")
+    assert told["quality"].outcome == "pass"
+    few = dataclasses.replace(same.of_rows(np.arange(5)))
+    assert {check.name: check.outcome for check in decide(few, few, rules).checks}["quality"] == "inconclusive"
