@@ -26,6 +26,7 @@ from stages.models.pretrained import load_tokenizer, refuse_misfit
 from stages.reading.clean_rows import TEXT_PAIR, read_split, splits_of, texts_of
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding
+from stages.tokens.capitals import marked
 from stages.tokens.counts import beyond, statistics
 from stages.tokens.encoded import TARGET, encoded
 from stages.tokens.pieces import new_tokens
@@ -49,6 +50,8 @@ def tokenize(params: Params, paths: Paths) -> None:
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     tokenizer = load_tokenizer(params.model)
     refuse_misfit(tokenizer, params.tokenize, params.model.name)
+    if params.tokenize.capitals == "marked":
+        tokenizer = marked(tokenizer)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
     report: dict[str, Any] = {}

@@ -41,11 +41,14 @@ def train_tokenizer(
     vocabulary = trained["model"]["vocab"]
     trained["added_tokens"] = [{**token, "id": vocabulary[token["content"]]} for token in source["added_tokens"]]
     trained["post_processor"] = _renumbered(source["post_processor"], vocabulary)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(trained)), model_max_length=pretrained.model_max_length,
-        **{name: str(token) for name in SPECIAL if (token := getattr(pretrained, name)) is not None},
-    )  # fmt: skip
+    tokenizer = rebuilt(Tokenizer.from_str(json.dumps(trained)), pretrained)
     return tokenizer, _pieces(tokenizer, pretrained)
+
+
+def rebuilt(engine: Tokenizer, pretrained: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """`engine` as a tokenizer with the special tokens and the length of `pretrained`."""
+    special = {name: str(token) for name in SPECIAL if (token := getattr(pretrained, name)) is not None}
+    return PreTrainedTokenizerFast(tokenizer_object=engine, model_max_length=pretrained.model_max_length, **special)
 
 
 def _empty(source: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class TokenizeParams(Section):
     max_tokens: Annotated[int, Field(ge=4, le=8192)]
     long_texts: Literal["truncate", "windows"]
     stride: Annotated[int, Field(ge=0)]
+    capitals: Literal["pretrained", "marked"]
     tokenizer: Literal["pretrained", "trained"]
     vocabulary_size: Annotated[int, Field(ge=100)]
 
