@@ -1,9 +1,10 @@
-"""Entities of a corpus in columns by this pipeline: `python benchmarks/entities.py FOLDER [--seeds 3]`.
+"""Entities by this pipeline: `python benchmarks/entities.py [FOLDER] [--seeds 3]`.
 
-FOLDER holds train.conll and test.conll, a word and its tag on each line, such as GUM's (Zeldes 2017,
-doi:10.1007/s10579-016-9343-x) or WNUT17's. The last commit is reproduced in a checkout of its own with PARAMETERS, once
-a seed; DVC's cache keeps what has run, so that an interrupted run goes on. Writes entities.json beside this file: the
-quality on the test sentences by seed, size and speed with the first, and entity F1 by seqeval, where it is installed.
+Without a folder the corpus is that of the source `docstring_roles`. FOLDER holds train.conll and test.conll, a word and
+its tag on each line, such as GUM's (Zeldes 2017, doi:10.1007/s10579-016-9343-x) or WNUT17's. The last commit is
+reproduced in a checkout of its own with PARAMETERS, once a seed; DVC's cache keeps what has run, so that an interrupted
+run goes on. Writes entities.json beside this file, under the corpus's name: the quality on the test rows by seed, size
+and speed with the first, and entity F1 by seqeval, where it is installed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from flows.dvc.edits import set_values
 from flows.dvc.worktrees import worktree
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.processes import Children
-from stages.core.files import read_json
+from stages.core.files import read_json, write_json
 from stages.core.params.file import load_params
 from stages.core.paths import MODELS, Paths
 from stages.reading.clean_rows import read_split
@@ -37,6 +38,28 @@ MEASURES = ("entity_f1", "type_f1", "bounds_f1", "exact_match", "precision", "re
 PARAMETERS: dict[str, Any] = {
     "task.name": "token_classification",
     "task.measure": "entity_f1",
+    "validate.min_rows_per_label": 1,
+    "validate.max_label_drift": None,  # it is other data than what was released
+    "validate.max_length_drift": None,
+    "validate.max_word_drift": None,
+    "validate.max_rows_lost": None,
+    "tokenize.capitals": "marked",
+    # Some thousand rows: longer, all weights, and no place for learning them by heart.
+    "model.encoder_dropout": 0.1,
+    "finetune.epochs": 6,
+    "finetune.freeze_embeddings": False,
+    "distill.teacher_layers": [0, 2, 5],
+    "distill.epochs": 10,
+    "prune.feed_forward_kept": 1.0,
+}
+ROLES: dict[str, Any] = {
+    "ingest.source": "docstring_roles",
+    "ingest.docstrings.rows_per_library": 3000,
+    "ingest.docstrings.held_out_rows_per_library": 0,
+    "ingest.docstrings.max_chars": 600,
+    "tokenize.max_tokens": 160,
+}
+COLUMNS: dict[str, Any] = {
     "ingest.source": "files",
     "ingest.path": DATA,
     # The sentences as they are, but for those that are the same as another or as one of the test.
@@ -44,26 +67,15 @@ PARAMETERS: dict[str, Any] = {
     "clean.conflicting_labels": "keep",
     "clean.min_chars": 1,
     "clean.validation_fraction": 0.1,
-    "validate.min_rows_per_label": 1,
-    "validate.max_label_drift": None,  # it is other data than what was released
-    "validate.max_length_drift": None,
-    "validate.max_word_drift": None,
-    "validate.max_rows_lost": None,
     "tokenize.max_tokens": 128,
-    # Some thousand sentences: longer, and all weights.
-    "model.encoder_dropout": 0.1,
-    "finetune.epochs": 10,
-    "finetune.freeze_embeddings": False,
-    "finetune.select_by": "last",
-    "distill.teacher_layers": [0, 2, 5],
-    "distill.epochs": 15,
-    "prune.feed_forward_kept": 1.0,
 }
 
 
-def reproduce(folder: Path, seed: int, *, timed: bool, children: Children) -> dict[str, dict[str, Any]]:
-    """What metrics/ says of each model, with that seed; of its size and speed where `timed`."""
-    set_values(folder / "params.yaml", {**PARAMETERS, "seed": seed})
+def reproduce(
+    folder: Path, values: dict[str, Any], seed: int, *, timed: bool, children: Children
+) -> dict[str, dict[str, Any]]:
+    """What metrics/ says of each model, with those values and that seed; of its size and speed where `timed`."""
+    set_values(folder / "params.yaml", {**values, "seed": seed})
     targets = [*(f"evaluate@{model}" for model in MODELS), *(["profile"] if timed else [])]
 
     def on_line(line: str) -> None:
@@ -125,11 +137,13 @@ def as_table(runs: dict[int, dict[str, dict[str, Any]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where train.conll and test.conll lie")
+    parser.add_argument("folder", type=Path, nargs="?", help="where train.conll and test.conll lie; none: docstrings")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/entities.json")
     chosen = parser.parse_args()
     first = load_params(ROOT / "params.yaml").seed
+    values = {**PARAMETERS, **(ROLES if chosen.folder is None else COLUMNS)}
+    corpus = "docstring_roles" if chosen.folder is None else chosen.folder.resolve().name
     runs: dict[int, dict[str, dict[str, Any]]] = {}
     with (
         one_at_a_time(lock_file(ROOT, "retrain"), print, wait=False),  # who makes worktrees removes those of others
@@ -137,15 +151,22 @@ def main() -> None:
         Children() as children,
         one_at_a_time(lock_file(ROOT, "reproduce"), print),
     ):
-        (folder / DATA).mkdir(parents=True)
-        for name in ("train.conll", "test.conll"):
-            shutil.copyfile(chosen.folder / name, folder / DATA / name)
+        if chosen.folder is not None:
+            (folder / DATA).mkdir(parents=True)
+            for name in ("train.conll", "test.conll"):
+                shutil.copyfile(chosen.folder / name, folder / DATA / name)
         for seed in range(first, first + chosen.seeds):
             print(f"seed {seed}", flush=True)
-            runs[seed] = reproduce(folder, seed, timed=seed == first, children=children)
+            runs[seed] = reproduce(folder, values, seed, timed=seed == first, children=children)
             rows = read_json(folder / "metrics/training/teacher.json")["train_rows"]
-            record.write(chosen.output, {"parameters": PARAMETERS, "train_rows": rows, "seeds": runs})
+            write(chosen.output, corpus, {**record.made(), "parameters": values, "train_rows": rows, "seeds": runs})
     print(as_table(runs))
+
+
+def write(path: Path, corpus: str, figures: dict[str, Any]) -> None:
+    """Write the figures of one corpus beside those of others, which keep the commit and the day of their own."""
+    others = read_json(path) if path.exists() else {}
+    write_json(path, {**others, corpus: figures})
 
 
 if __name__ == "__main__":
