@@ -235,6 +235,11 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    marks: Callable[[str], Sequence[tuple[int, int, str]]] | None = None
+    """marks(answer): the places of the text that it names, as (start, end, class); None: answers name no places.
+
+    From the character `start`, counted from 0, to `end` - 1.
+    """
     kind: str = "class"
     """What a class is called: "label", "type"."""
     classes: Callable[[Collection[str]], frozenset[str]] = lambda _: frozenset()
