@@ -60,7 +60,9 @@ def test_a_long_text_is_shown_where_the_first_answer_differs() -> None:
 def test_a_line_says_which_marks_are_gone_new_wrong_and_out_of_sight() -> None:
     text = f"Ada {'x' * 600} met Bob."
     met = text.index("Bob")
-    flip = entity_flip(text, [(met, met + 3, "person")], [(met, met + 3, "place"), ADA], [ADA, (met, met + 3, "person")])
+    flip = entity_flip(
+        text, [(met, met + 3, "person")], [(met, met + 3, "place"), ADA], [ADA, (met, met + 3, "person")]
+    )
     assert flip.marked is not None
     colour = colours([flip])
     assert colour == {"person": 1, "place": 2}

@@ -21,6 +21,7 @@ from typing import NamedTuple
 OUTSIDE = "O"
 PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 """Those of BIOES and BILOU -> that of BIOES."""
+FLAWS = ("outside", "empty", "without_type", "overlapping")
 
 
 class Span(NamedTuple):
@@ -50,20 +51,23 @@ def from_text(text: str) -> tuple[Span, ...]:
 
 
 def faults(spans: Sequence[Span], length: int) -> list[str]:
-    """The mistakes of spans in a text of so many characters, in words: outside, empty, without a type, overlapping."""
-    found = []
-    for span in sorted(spans):
-        if not 0 <= span.start <= span.end <= length:
-            found.append(f"{list(span)} is outside the text, which has {length} characters")
-        elif span.start == span.end:
-            found.append(f"{list(span)} is empty")
-        if not span.type.strip():
-            found.append(f"{list(span)} has no type")
+    """The mistakes of spans in a text of so many characters, in words."""
+    return [words for _, words in flaws(spans, length)]
+
+
+def flaws(spans: Sequence[Span], length: int) -> Iterator[tuple[str, str]]:
+    """The mistakes of spans in a text of so many characters: of each its kind, one of FLAWS, and words."""
     ordered = sorted(spans)
-    found += [
-        f"{list(one)} and {list(other)} overlap" for one, other in itertools.pairwise(ordered) if other.start < one.end
-    ]
-    return found
+    for span in ordered:
+        if not 0 <= span.start <= span.end <= length:
+            yield "outside", f"{list(span)} is outside the text, which has {length} characters"
+        elif span.start == span.end:
+            yield "empty", f"{list(span)} is empty"
+        if not span.type.strip():
+            yield "without_type", f"{list(span)} has no type"
+    for one, other in itertools.pairwise(ordered):
+        if other.start < one.end:
+            yield "overlapping", f"{list(one)} and {list(other)} overlap"
 
 
 def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
