@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
-from review_fixtures import entity_flip, entity_review, example_review
+from review_fixtures import answered, entity_flip, entity_review, example_review
 
+from flows.review.comparison import _flips
 from flows.review.marks import Mark, Marked, in_words, marked, pieces, window
 from flows.review.page.marked import Part, colours, lines
 from flows.review.pull_request import as_markdown
+from flows.review.task import task_measures
 
 TEXT = "Ada wrote to Babbage"
 ADA, BABBAGE = Mark(0, 3, "person"), Mark(13, 20, "person")
@@ -91,3 +94,12 @@ def test_a_comment_has_spans_in_words_and_not_as_json() -> None:
 def test_answers_that_name_no_places_have_no_marks() -> None:
     assert marked(None, "a", "b", "c") is None
     assert colours(example_review().flips) == {}
+
+
+def test_the_rows_of_a_review_have_the_marks_of_their_own_task() -> None:
+    truths, before, after = (['[[0,3,"person"]]', "[]"], ["[]", "[]"], ['[[13,20,"place"]]', "[]"])
+    old, new = (answered(truths, answers, scores_N=np.zeros(2)) for answers in (before, after))
+    (flip,) = _flips("student", old, new, {"0": TEXT}, task_measures("token_classification"))
+    assert (flip.text, flip.marked) == (TEXT, Marked((ADA,), (), (Mark(13, 20, "place"),)))
+    (flip,) = _flips("student", old, new, {"0": TEXT}, task_measures("text_classification"))
+    assert flip.marked is None

@@ -270,13 +270,13 @@ def _flips(review: Review) -> str:
 def _flip(flip: Flip) -> tuple[str, ...]:
     text = " ".join(flip.text.split())
     cut = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 3]}..."
-    truth, *answers = _answers(flip)
+    truth, *answers = _of_row(flip)
     sure = (flip.sure_before, flip.sure_after)
     before, after = (f"{one} ({of:.0%})" if of is not None else one for one, of in zip(answers, sure, strict=True))
     return escape(cut) or f"row {flip.row_id}", truth, before, after, flip.kind
 
 
-def _answers(flip: Flip) -> tuple[str, ...]:
+def _of_row(flip: Flip) -> tuple[str, ...]:
     """The truth, and the answers before and after; those that mark places of the text, in words."""
     if flip.marked is None:
         return tuple(escape(answer) for answer in (flip.truth, flip.before, flip.after))
