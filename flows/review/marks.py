@@ -61,9 +61,10 @@ def window(text: str, found: Marked, shown: int) -> tuple[int, int]:
 
 def pieces(text: str, marks: Collection[Mark], start: int, end: int) -> list[Piece]:
     """The characters `start` to `end` - 1 of a text, cut wherever a mark begins or ends."""
-    cuts = {start, end, *(place for mark in marks for place in mark[:2] if start < place < end)}
+    held = [mark for mark in marks if mark.start < mark.end]
+    cuts = {start, end, *(place for mark in held for place in mark[:2] if start < place < end)}
     return [
-        Piece(text[one:other], tuple(mark for mark in marks if mark.start < other and one < mark.end))
+        Piece(text[one:other], tuple(mark for mark in held if mark.start < other and one < mark.end))
         for one, other in itertools.pairwise(sorted(cuts))
     ]
 
