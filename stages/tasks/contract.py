@@ -65,7 +65,8 @@ class TaskSettings:
     """
 
 
-class Flaws(NamedTuple):
+@dataclass(frozen=True)
+class Flaws:
     """The mistakes that no target may have."""
 
     columns: tuple[str, ...]

@@ -193,7 +193,8 @@ def _by_words(one: str, other: str) -> Iterator[Block]:
     Words first: to match every character with every other takes time with the square of the text.
     """
     sides = [list(WORD.finditer(text)) for text in (one, other)]
-    matcher = SequenceMatcher(None, *([word[0] for word in side] for side in sides), autojunk=False)
+    words = [[word[0] for word in side] for side in sides]
+    matcher = SequenceMatcher(None, words[0], words[1], autojunk=False)
     a = b = 0  # the ends of the last word
     for at, there, size in matcher.get_matching_blocks():
         for word, same in zip(sides[0][at : at + size], sides[1][there : there + size], strict=True):
