@@ -97,6 +97,12 @@ MUTANTS = (
         'outcome: Outcome = "fail" if False',
         "test_promotion.py -k worse",
     ),
+    Mutant(
+        "flows/gate/rules.py",
+        'return difference if self.measure.better == "higher" else -difference',
+        "return difference",
+        "test_promotion.py -k lower",
+    ),
     # Training
     Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
     Mutant(

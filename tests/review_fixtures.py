@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import random
 from collections.abc import Sequence
@@ -24,10 +26,12 @@ from flows.review.evidence import (
     Revision,
     StageChange,
 )
+from flows.review.marks import marked
 from flows.review.task import task_measures
 from stages.core.params.promotion import PromotionParams
 
 MEASURES = task_measures("text_classification")
+Spans = Sequence[tuple[int, int, str]]
 MODELS = ("baseline", "teacher", "student", "quantized")
 LIBRARIES = (
     "aiohttp", "altair", "apprise", "asyncssh", "celery", "daft", "datasets", "deepspeed", "dulwich", "fsspec", "git",
@@ -263,6 +267,19 @@ def example_review(labels: int = 32, *, flipped: int = 60) -> Review:
             "artifacts/curves of 4f1c2a9 cannot be had: </script><script>window.__pwned = 4</script>.",
         ),
     )  # fmt: skip
+
+
+def entity_flip(text: str, truth: Spans, before: Spans, after: Spans, row_id: str = "row-0", **more: Any) -> Flip:
+    """A row of an entity tagger: its text, true spans, and those answered before and after."""
+    sides = [json.dumps(side) for side in (truth, before, after)]
+    found = marked(task_measures("token_classification").marks, *sides)
+    scores = {"score_before": 0.0, "score_after": 1.0} | more
+    return Flip("quantized", row_id, text, *sides, **scores, marked=found)
+
+
+def entity_review(*flips: Flip) -> Review:
+    """The review of an entity tagger with these rows."""
+    return dataclasses.replace(empty_review(), flips=flips, candidate="quantized", kind="type")
 
 
 def empty_review() -> Review:

@@ -58,7 +58,7 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
     [
         (
             {"task__name": "text_clasification"},
-            "task.name is 'text_clasification'. Allowed: text_classification",
+            "text_classification, token_classification. Did you mean 'text_classification'?",
         ),
         (
             {"task__measure": "acuracy"},

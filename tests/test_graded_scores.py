@@ -98,7 +98,7 @@ def test_two_tasks_are_not_compared() -> None:
 def test_an_answer_that_differs_is_worse_or_better_by_its_score() -> None:
     before, after = graded(np.array([0.5, 0.5, 0.5, 0.5])), graded(np.array([0.7, 0.2, 0.5, 0.6]))
     after.answers[2] = "0.50"
-    flips = list(_flips("student", before, after, {}))
+    flips = list(_flips("student", before, after, {}, TASK))
     assert [flip.kind for flip in flips] == ["worse", "better", "better", "other"]
     pair = _paired("student", before, after)
     assert (pair.worse, pair.better) == (1, 2)

@@ -10,9 +10,17 @@ from typing import Any
 
 import page_fixtures
 import pytest
-from review_fixtures import HOSTILE, confusion, empty_review, example_review, label_names
+from review_fixtures import (
+    HOSTILE,
+    confusion,
+    empty_review,
+    entity_flip,
+    entity_review,
+    example_review,
+    label_names,
+)
 
-from flows.review.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange
+from flows.review.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange, without_texts
 from flows.review.page.charts import charts_of
 from flows.review.page.page import render
 from flows.review.page.tables import FLIPS_SHOWN
@@ -358,3 +366,112 @@ def test_without_javascript_tables_and_texts_are_there_and_charts_say_why_not(op
     assert page.locator(".panel:visible").count() == 4
     assert "JavaScript" in page.locator(".chart").first.inner_text()
     assert page.locator("#theme:visible, .filters:visible").count() == 0
+
+
+ADA = "Ada Lovelace wrote to Babbage"
+SEEN = entity_flip(
+    ADA,
+    [(0, 12, "person"), (22, 29, "person")],
+    [(0, 3, "person"), (22, 29, "place")],
+    [(0, 12, "person"), (22, 29, "place")],
+)
+
+
+def marks(page: Any, line: int) -> list[list[str]]:
+    """Of each mark in a line of the first row: its text with its signs, and its class."""
+    found = page.locator(f"{FLIPS} tbody tr").first.locator("dl > div").nth(line).locator("mark")
+    return found.evaluate_all("marks => marks.map(m => [m.firstChild === m.lastChild.previousSibling ? '' :"
+                              " m.firstChild.textContent, m.lastChild.previousSibling.textContent,"
+                              " m.lastChild.textContent])")  # fmt: skip
+
+
+def test_entities_are_marked_in_the_truth_and_in_both_answers_with_what_turned(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(write(entity_review(SEEN), tmp_path))
+    assert marks(page, 0) == [["", "Ada Lovelace", "person"], ["", "Babbage", "person"]]
+    assert marks(page, 1) == [["−", "Ada", "person ✗"], ["", "Babbage", "place ✗"]]
+    assert marks(page, 2) == [["+", "Ada Lovelace", "person"], ["", "Babbage", "place ✗"]]
+    assert page.locator(f"{FLIPS} thead th").all_inner_texts()[1:3] == ["Text", "Confidence"]
+    assert page.locator(".legend mark").all_inner_texts() == ["person", "place"]
+    assert "[[0" not in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marks_can_be_read_in_every_colour_and_those_of_two_types_differ(
+    open_page: Open, tmp_path: Path, scheme: str
+) -> None:
+    text = "abcdefg"
+    spans = [(at, at + 1, f"type {name}") for at, name in enumerate(text)]
+    page = open_page(write(entity_review(entity_flip(text, spans, spans[:3], spans)), tmp_path), color_scheme=scheme)
+    found = page.locator(f"{FLIPS} mark").evaluate_all(
+        """marks => {
+          const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+          const luminance = (colour) => {
+            context.fillStyle = colour; context.fillRect(0, 0, 1, 1);
+            const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map(c => c / 255)
+              .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          return marks.map(mark => {
+            const style = getComputedStyle(mark);
+            const [low, high] = [style.color, style.backgroundColor].map(luminance).sort((a, b) => a - b);
+            return [(high + 0.05) / (low + 0.05), style.borderBottomColor, style.outlineStyle];
+          });
+        }"""
+    )
+    assert len(found) == 7 + 3 + 7
+    assert min(contrast for contrast, _, _ in found) >= 4.5
+    assert len({colour for _, colour, _ in found}) == 6  # the seventh has the first one again
+    assert [outline for _, _, outline in found[10:]] == ["none"] * 3 + ["solid"] * 4
+
+
+def test_spans_of_hostile_texts_at_the_ends_over_another_and_outside_are_shown_and_never_run(
+    open_page: Open, tmp_path: Path
+) -> None:
+    attack = HOSTILE[0] + HOSTILE[1]
+    long = f"{'x' * 300} & {'y' * 300}{attack}"
+    after = [
+        (0, 4, attack),
+        (2, len(attack), '"><b>'),
+        (len(attack) - 1, len(attack), "z"),
+        (900, 999, "far"),
+        (7, 7, "no"),
+    ]
+    page = open_page(
+        write(
+            entity_review(
+                entity_flip(attack, [], [(0, len(attack), "x")], after),
+                entity_flip(long, [(0, 2, "x")], [], [(len(long) - 44, len(long), attack)], "row-1"),
+            ),
+            tmp_path,
+        )
+    )
+    assert page.evaluate("window.__pwned") is None
+    assert page.locator("main img, main mark b b, main script").count() == 0
+    found = marks(page, 2)
+    assert "".join(text for _, text, _ in found) == attack
+    assert [kind.removesuffix(" ✗") for _, _, kind in found] == [attack, f'{attack}, "><b>', '"><b>', '"><b>, z']
+    assert "not shown: no 7 to 7; far 900 to 999" in page.locator(f"{FLIPS} tbody tr").first.inner_text()
+    second = page.locator(f"{FLIPS} tbody tr").nth(1).locator("dd")
+    assert second.nth(2).locator("mark").inner_text().startswith(f"+{long[-44:]}"[:20])
+    assert second.nth(0).inner_text().startswith("…")
+    assert 'not shown: x: "xx"' in second.nth(0).inner_text()
+
+
+def test_rows_without_their_text_have_their_id_and_the_places_of_their_spans(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(write(without_texts(entity_review(SEEN)), tmp_path))
+    row = page.locator(f"{FLIPS} tbody tr").first
+    assert row.locator("dd").all_inner_texts() == [
+        "row-0", "not shown: person 0 to 12; person 22 to 29", "not shown: person 0 to 3; place 22 to 29",
+        "not shown: person 0 to 12; place 22 to 29",
+    ]  # fmt: skip
+    assert row.locator("mark").count() == 0
+
+
+def test_a_page_of_entities_is_no_wider_than_a_phone_and_is_searched_by_text_and_type(
+    open_page: Open, tmp_path: Path
+) -> None:
+    other = entity_flip("nobody", [], [], [(0, 6, "person")], "row-1")
+    page = open_page(write(entity_review(SEEN, other), tmp_path), viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("searchbox", name="Search the texts and answers").fill("place lovelace")
+    assert page.locator(f"{FLIPS} tbody tr:visible").count() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,13 @@ import pyarrow as pa
 import pytest
 from conftest import REPOSITORY
 
+from flows.cli.mistakes import mistakes
 from stages.backends import runners
 from stages.core import model_folder, plugins
 from stages.core.entry import only_one
 from stages.core.files import publish, refuse_remote_code, write_json, write_parquet
+from stages.core.params.file import load_params
+from stages.core.params.task import faults_of_task
 from stages.core.paths import Paths
 
 
@@ -185,6 +189,28 @@ def test_an_error_of_a_stage_is_a_line_and_not_a_traceback(tmp_path: Path) -> No
     assert (
         done.stderr == "clean: params.yaml: no such file. Run this from the project's folder, or restore it with git.\n"
     )
+
+
+def test_a_stage_refuses_parameters_that_do_not_go_with_the_task_in_the_words_of_its_settings(tmp_path: Path) -> None:
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^  name: text_classification\b", "  name: token_classification", text)
+    text = re.sub(r"(?m)^  measure: \w+", "  measure: macro_f1", text)
+    text = re.sub(r"(?m)^  class_weights: none", "  class_weights: balanced", text)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    told = list(faults_of_task(load_params(tmp_path / "params.yaml")))
+    assert [line.partition(".yaml: ")[2].partition(" ")[0] for line in told] == [
+        "task.measure",
+        "finetune.class_weights",
+    ]
+    code = "from stages.core.entry import run_stage\ndef report(params, paths): open('ran', 'w')\nrun_stage(report)"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"report: {line}" for line in told]
+    assert not (tmp_path / "ran").exists()
+    assert [line for line in told if line not in [*mistakes(tmp_path, load_params(tmp_path / "params.yaml"))]] == []
 
 
 def test_what_a_stage_took_is_kept_for_plans_and_a_failure_keeps_what_the_last_run_took(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,19 @@ import pytest
 from conftest import REPOSITORY
 from review_fixtures import MEASURES as TASK
 from review_fixtures import answered, empty_review, rules
+from scipy.sparse import csr_array
 
 from flows.gate.promotion import decide
 from flows.gate.rules import Rules, rules_of
 from flows.review.evidence import Anchor, Check, Decision, Results
 from flows.review.pull_request import as_markdown
+from flows.review.task import task_measures
 from stages.core.params.file import load_params
 from stages.core.params.promotion import PromotionParams
 from stages.measures.counted import Counted, counted
 from stages.measures.paired import difference_interval, measured
+from stages.tasks.contract import Measure
+from stages.tasks.text_classification.measures import accuracy
 
 LIMITS = PromotionParams(
     model="quantized",
@@ -566,3 +571,87 @@ def test_what_could_not_be_judged_stands_beside_a_pass() -> None:
     text = as_markdown(dataclasses.replace(empty_review(), decision=Decision("pass", checks)))
     assert "**✅ pass**. as good. Slices: cannot tell. Identity terms: not judged." in text
     assert "| slices | ➖ cannot tell | few rows. |" in text
+
+
+RIGHT = Measure("right", "right rows", accuracy)
+ERROR = Measure("error", "error rate", lambda sums_RS: 1 - accuracy(sums_RS), better="lower")
+
+
+def _judged_by(measure: Measure, **changes: Any) -> Rules:
+    return _limits(**changes)._replace(task=dataclasses.replace(TASK, measures=(measure,)), measure=measure)
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (0, 100), (100, 0), (30, 30), (40, 0), (45, 20), (60, 0)])
+def test_a_measure_where_lower_is_better_is_judged_as_its_opposite_is(lost: int, won: int) -> None:
+    models = _models(2000, lost=lost, won=won)
+    right, error = (_check("quality", *models, _judged_by(measure)) for measure in (RIGHT, ERROR))
+    assert error.outcome == right.outcome
+    assert error.reason.partition("accepted")[2] == right.reason.partition("accepted")[2]  # and as many rows needed
+
+
+def test_errors_that_rise_fail_and_those_that_fall_pass_with_the_bound_on_the_other_side() -> None:
+    rules = _judged_by(ERROR)
+    rose = _check("quality", *_models(2000, lost=100, won=0), rules)
+    assert rose.outcome == "fail"
+    assert rose.reason.startswith("error rate 10.0% -> 15.0%: +5.0 points, between +4.")
+    assert "surely worse" in rose.reason
+    fell = _check("quality", *_models(2000, lost=0, won=100), rules)
+    assert fell.outcome == "pass"
+    assert fell.reason.startswith("error rate 10.0% -> 5.0%: -5.0 points, at most -4.")
+    some = _check("quality", *_models(2000, lost=20, won=0), rules)  # a point more, two are accepted
+    assert some.outcome == "pass"
+    assert some.reason.startswith("error rate 10.0% -> 11.0%: +1.0 points, at most +1.")
+
+
+def test_the_floor_of_a_measure_where_lower_is_better_is_the_most_that_it_may_be() -> None:
+    rules = _judged_by(ERROR, floor=0.2)
+    for found, outcome in ((0.2, "pass"), (0.2001, "fail"), (None, "inconclusive")):
+        assert _alone(rules, quality={"error": found})["floor"].outcome == outcome
+    assert _alone(rules, quality={"error": 0.25})["floor"].reason == "error rate 25%; at most 20.0% is allowed."
+
+
+@pytest.mark.parametrize(("now", "half", "outcome"), [
+    (0.09, 0.01, "pass"), (0.12, 0.01, "pass"), (0.13, 0.03, "inconclusive"), (0.15, 0.01, "fail"),
+    (0.13, None, "pass"), (0.15, None, "fail"), (0.02, None, "pass"),
+])  # fmt: skip
+def test_an_anchor_of_other_rows_is_judged_by_the_rise_where_lower_is_better(
+    now: float, half: float | None, outcome: str
+) -> None:
+    def quality(value: float) -> dict[str, Any]:
+        return {"error": value, "intervals": {"error": {"low": value - half, "high": value + half}} if half else {}}
+
+    candidate, released = _models(2000, lost=0, won=0)
+    candidate = dataclasses.replace(candidate, quality=quality(now))
+    anchor = Anchor("v1.0.0", Results(quality=quality(0.1)))
+    check = next(one for one in decide(candidate, released, _judged_by(ERROR), anchor).checks if one.name == "anchor")
+    assert check.outcome == outcome, check
+
+
+def test_a_loss_is_said_in_the_unit_of_its_measure() -> None:
+    task = task_measures("regression")
+    mae = Measure("mae", "mean absolute error", lambda sums_RS: sums_RS[:, 0] / sums_RS[:, 1], unit="", better="lower")
+
+    def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
+        errors = [abs(float(one) - float(other)) for one, other in zip(truths, answers, strict=True)]
+        return csr_array(np.column_stack([errors, np.ones(len(errors))]))
+
+    rules = Rules(LIMITS, dataclasses.replace(task, measures=(mae,), counts=counts), mae)
+    truths, row = [f"{at % 7}" for at in range(4000)], np.arange(4000)
+    ids = [f"{at:05}" for at in row]
+
+    def off_by(error: float) -> Results:
+        answers = [f"{float(truth) + error:.6g}" for truth in truths]
+        return answered(truths, answers, ids, scores_N=task.scores(truths, answers), slices={})
+
+    worse = _check("quality", off_by(0.6), off_by(0.5), rules)
+    assert worse.outcome == "fail"
+    assert worse.reason.startswith("mean absolute error 0.5 -> 0.6: +0.1, between +0.09")
+    assert worse.reason.endswith("within the accepted loss of 0.02.")
+    better = _check("quality", off_by(0.5), off_by(0.6), rules)
+    assert better.outcome == "pass"
+    assert better.reason.startswith("mean absolute error 0.6 -> 0.5: -0.1, at most -0.09")
+
+
+def test_shares_of_right_rows_cannot_be_better_where_they_are_lower() -> None:
+    with pytest.raises(ValueError, match=r"measure 'wrong' is better where it is lower, and has `binary` or `strata`"):
+        Measure("wrong", "wrong", accuracy, better="lower", binary=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -133,3 +134,38 @@ def test_no_span_is_carried_to_other_letters_whatever_is_taken_out() -> None:
         for moved in carried([span], before, after) or ():
             one, other = before[span.start : span.end], after[moved.start : moved.end]
             assert [c for c in one if c.isalnum()] == [c for c in other if c.isalnum()]
+
+
+WORDS_OF_MARKUP = ["b", "i", "amp", "the", "of", "a", "cat", "dog", "Ada", "Lovelace", "wrote", "caf\u00e9", "x1"]
+
+
+def test_spans_of_long_texts_are_carried_to_their_own_words_through_markup_and_blanks() -> None:
+    draw, carried_right, spans = random.Random(11), 0, 0
+    for _ in range(60):
+        before, after, found, there = "", "", [], []
+        for word in draw.choices(WORDS_OF_MARKUP, k=80):
+            one, other = draw.choice([("", ""), ("<b>", "</b>"), ("  ", "\n"), ("&amp; ", "\u200b"), ("<i> ", " ")])
+            before += one
+            if draw.random() < 0.3:
+                found.append(Span(len(before), len(before) + len(word), "x"))
+                at = len(after) + 2 * (one == "&amp; ")
+                there.append(Span(at, at + len(word), "x"))
+            before += f"{word}{other} "
+            after += f"{'& ' if one == '&amp; ' else ''}{word} "
+        moved = carried(found, before, after)
+        assert moved is not None
+        carried_right += sum(one == other for one, other in zip(moved, there, strict=True))
+        spans += len(found)
+    assert carried_right == spans > 1000
+
+
+def test_a_long_text_takes_no_time_with_the_square_of_its_length() -> None:
+    draw = random.Random(2)
+    words = ["".join(draw.choices("etaoinsh", k=draw.randint(1, 9))) for _ in range(15_000)]
+    before, after = "  ".join(words), " ".join(words)
+    start = len(before) - len(words[-1])
+    begun = time.process_time()
+    assert carried([Span(start, len(before), "x")], before, after) == (
+        Span(len(after) - len(words[-1]), len(after), "x"),
+    )
+    assert time.process_time() - begun < 10  # comparing all characters takes minutes

@@ -62,17 +62,13 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
 
 
 def _of_task(params: Params) -> Iterator[str]:
-    """Mistakes by the task: a measure that it does not have, and values that it cannot be done with."""
+    """Mistakes by the task: those that every stage refuses as it starts, and those of `clean`."""
     from stages.core import plugins
+    from stages.core.params.task import faults_of_task
     from stages.tasks import TASKS
 
-    name = params.task.name
-    settings, data = (plugins.part(TASKS, name, part, key="task.name") for part in ("settings", "data"))
-    try:
-        plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
-    except ValueError as error:
-        yield str(error)
-    yield from settings.faults(params)
+    yield from faults_of_task(params)
+    data = plugins.part(TASKS, params.task.name, "data", key="task.name")
     if not data.exclusive:
         yield from params.clean.faults_without_one_class()
 

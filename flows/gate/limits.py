@@ -32,10 +32,13 @@ def within(candidate: Results, rules: Rules) -> Iterator[Check]:
 
 
 def _floor(found: float | None, floor: float, measure: Measure) -> Check:
-    needed = f"at least {f'{plain(100 * floor)}%' if measure.unit == 'share' else plain(floor)} is needed"
+    """The check of the worst that the measure may be: the most of it where lower is better."""
+    upward = measure.better == "higher"
+    limit = f"{plain(100 * floor)}%" if measure.unit == "share" else plain(floor)
+    needed = f"at least {limit} is needed" if upward else f"at most {limit} is allowed"
     if found is None:
         return Check("floor", "inconclusive", f"{measure.title}: not measured; {needed}.")
-    outcome: Outcome = "fail" if found < floor else "pass"
+    outcome: Outcome = "fail" if (found < floor if upward else found > floor) else "pass"
     shown = f"{100 * found:.4g}%" if measure.unit == "share" else f"{found:.4g}"
     return Check("floor", outcome, f"{measure.title} {shown}; {needed}.")
 

@@ -7,7 +7,7 @@ within the margin.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flows.gate.limits import within
 from flows.gate.rules import Rules
@@ -66,15 +66,15 @@ def _against_anchor(candidate: Results, anchor: Anchor, rules: Rules) -> Check:
 
 
 def _of_same_rows(name: str, common: Common, rules: Rules, margin: float) -> Check:
-    difference = _difference(common, rules)
+    gained = _gained(common, rules)
     before, after = (measured(side, rules.measure) for side in (common.before, common.after))
     rows = f"{common.rows:,} rows"
     if common.rows < common.all_rows:
         rows = f"{rows} of {common.all_rows:,}, the others are new"
     ground = f"({100 * rules.limits.confidence:.6g}% confidence, {rows})"
-    check = _judged(name, _change(before, after, rules), difference, ground, margin)
+    check = _judged(name, _change(before, after, rules), gained, ground, rules, margin)
     if check.outcome == "inconclusive":
-        return Check(name, check.outcome, f"{check.reason} {what_it_takes(common, rules, difference, margin)}")
+        return Check(name, check.outcome, f"{check.reason} {what_it_takes(common, rules, gained, margin)}")
     return check
 
 
@@ -85,20 +85,30 @@ def _change(before: float, after: float, rules: Rules) -> str:
     return f"{title} {before:.1%} -> {after:.1%}: {points(after - before)} points"
 
 
-def _judged(name: str, found: str, difference: Interval, ground: str, margin: float) -> Check:
+def _judged(name: str, found: str, gained: Interval, ground: str, rules: Rules, margin: float) -> Check:
     """The check of a loss: `pass` where it is shown to be within the margin, else `fail` where it is certain.
 
-    It is `inconclusive` otherwise.
+    It is `inconclusive` otherwise. `gained`: the difference, above 0 where the candidate is better.
     """
-    accepted, low = plain(100 * margin), f"{math.floor(1000 * difference.low) / 10:+.1f}"
-    at_least = f"{found}, at least {low} {ground}; a loss of {accepted} is accepted."
-    if difference.low > -margin:
-        return Check(name, "pass", at_least)
-    if difference.high < 0:
-        ends = f"between {low} and {math.ceil(1000 * difference.high) / 10:+.1f} points"
+    is_share, upward = rules.measure.unit == "share", rules.measure.better == "higher"
+    accepted = plain(100 * margin if is_share else margin)
+    worst, best = (_outward(rules, end, away) for end, away in ((gained.low, math.floor), (gained.high, math.ceil)))
+    bound = f"{found}, at {'least' if upward else 'most'} {worst} {ground}; a loss of {accepted} is accepted."
+    if gained.low > -margin:
+        return Check(name, "pass", bound)
+    if gained.high < 0:
+        low, high = (worst, best) if upward else (best, worst)
+        ends = f"between {low} and {high}{' points' if is_share else ''}"
         verdict = f"surely worse, and not shown to be within the accepted loss of {accepted}."
         return Check(name, "fail", f"{found}, {ends} {ground}: {verdict}")
-    return Check(name, "inconclusive", at_least)
+    return Check(name, "inconclusive", bound)
+
+
+def _outward(rules: Rules, gain: float, away: Callable[[float], int]) -> str:
+    """A difference of the measure from its gain, rounded away from the estimate: a share in points."""
+    if rules.measure.unit == "share":
+        return f"{rules.gain(away(1000 * gain) / 10) + 0.0:+.1f}"  # never -0.0
+    return f"{rules.gain(away(10_000 * gain) / 10_000) + 0.0:+.6g}"
 
 
 def _of_other_rows(candidate: Results, anchor: Results, rules: Rules, why: str) -> Check:
@@ -113,13 +123,14 @@ def _of_other_rows(candidate: Results, anchor: Results, rules: Rules, why: str) 
     found, margin = _change(before, after, rules), rules.limits.anchor_margin
     ends = [_own_interval(results, rules) for results in (anchor, candidate)]
     if ends[0] is not None and ends[1] is not None:
-        difference = independent_difference(ends[0], ends[1])
-        check = _judged("anchor", found, difference, f"(by the interval of each: {why})", margin)
+        gained = rules.gained(independent_difference(ends[0], ends[1]))
+        check = _judged("anchor", found, gained, f"(by the interval of each: {why})", rules, margin)
         more = f" Too few rows to tell. {LATER}" if check.outcome == "inconclusive" else ""
         return Check("anchor", check.outcome, check.reason + more)
-    outcome: Outcome = "pass" if after - before > -margin else "fail"
+    outcome: Outcome = "pass" if rules.gain(after - before) > -margin else "fail"
+    accepted = plain(100 * margin if rules.measure.unit == "share" else margin)
     ground = f"by the two numbers alone: {why}, and no interval is known"
-    return Check("anchor", outcome, f"{found} ({ground}); a loss of {plain(100 * margin)} is accepted.")
+    return Check("anchor", outcome, f"{found} ({ground}); a loss of {accepted} is accepted.")
 
 
 LATER = "Name a later release in params.yaml, promotion.anchor, or null."
@@ -132,8 +143,9 @@ def _own_interval(results: Results, rules: Rules) -> Interval | None:
     return None if low is None or high is None or estimate is None else Interval(low, high, estimate)
 
 
-def _difference(common: Common, rules: Rules) -> Interval:
-    """Interval of the difference of the measure; both ends are one-sided at `promotion.confidence`."""
-    return difference_interval(
+def _gained(common: Common, rules: Rules) -> Interval:
+    """Interval of what the measure gained; both ends are one-sided at `promotion.confidence`."""
+    difference = difference_interval(
         common.before, common.after, rules.measure, confidence=rules.two_sided, resamples=RESAMPLES, seed=SEED
     )
+    return rules.gained(difference)

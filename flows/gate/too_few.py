@@ -15,10 +15,10 @@ TURN = "turn right or wrong", "turns right or wrong"  # many answers, one: of sc
 CHANGE = "get better or worse", "gets better or worse"
 
 
-def what_it_takes(common: Common, rules: Rules, difference: Interval, margin: float) -> str:
-    """A sentence on how many rows an equal model would need to pass."""
+def what_it_takes(common: Common, rules: Rules, gained: Interval, margin: float) -> str:
+    """A sentence on how many rows an equal model would need to pass; `gained`: what the measure gained."""
     rows, share, bands = common.rows, common.turned_share, _bands(common, rules)
-    needed = max(1, math.ceil(round(rows * _times_needed(common, rules, bands, difference, margin), 6)))
+    needed = max(1, math.ceil(round(rows * _times_needed(common, rules, bands, gained, margin), 6)))
     if needed <= rows:
         return f"An equal model shows it with {needed:,} rows 8 times in 10, so this one may be a little worse."
     many, one = TURN if rules.measure.binary or bands else CHANGE
@@ -37,7 +37,7 @@ def _bands(common: Common, rules: Rules) -> list[Band]:
     return bands_of(strata_N, common.before.scores_N, common.after.scores_N, common.before.units_N)
 
 
-def _times_needed(common: Common, rules: Rules, bands: list[Band], difference: Interval, margin: float) -> float:
+def _times_needed(common: Common, rules: Rules, bands: list[Band], gained: Interval, margin: float) -> float:
     """How many times the rows with which an equal model shows it in a share POWER of test sets."""
     confidence = rules.limits.confidence
     if rules.measure.binary:
@@ -46,11 +46,11 @@ def _times_needed(common: Common, rules: Rules, bands: list[Band], difference: I
         return rows_needed(share, margin=margin, confidence=confidence, power=POWER) / found.rows
     if not bands:
         # The width falls with the root of the rows; an equal model is as far below zero as POWER allows.
-        reach = (difference.estimate - difference.low) * (1 + z_of(POWER) / z_of(confidence))
+        reach = (gained.estimate - gained.low) * (1 + z_of(POWER) / z_of(confidence))
         return (reach / margin) ** 2
     shares = together([(band.weight, band.interval(rules.two_sided)) for band in bands])
     # Scaled up where the measure varies more than the shares of its strata.
-    wider = max(1.0, (difference.high - difference.low) / (shares.high - shares.low))
+    wider = max(1.0, (gained.high - gained.low) / (shares.high - shares.low))
     return times_needed(bands, margin=margin / wider, confidence=confidence, power=POWER)
 
 

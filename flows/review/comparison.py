@@ -33,6 +33,7 @@ from flows.review.evidence import (
     Review,
     Revision,
 )
+from flows.review.marks import marked
 from flows.review.model_results import clean_texts, confusion, on_common_rows, reliability, results, tables
 from flows.review.side import Side
 from flows.review.task import judged_first
@@ -42,6 +43,7 @@ from stages.core.params.file import Params, load_params
 from stages.core.paths import MODELS, Paths
 from stages.measures.counted import codes
 from stages.measures.paired import turned
+from stages.tasks.contract import TaskMeasures
 
 WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
 
@@ -74,7 +76,7 @@ def gather(
         metrics=tuple(_metrics(models, rules, params, notes, same_data=before.hash_of(clean) == after.hash_of(clean))),
         stages=tuple(changes.stages(before.lock, after.lock)),
         paired=tuple(_paired(model, *pair) for model, pair in models.pairs.items()),
-        flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts)),
+        flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts, rules.task)),
         decision=_decision(
             released or (lambda _: models.old[candidate]),
             models.new[candidate],
@@ -209,7 +211,9 @@ def _paired(model: str, old: Results, new: Results) -> Paired:
     return Paired(model, len(new.row_ids), *turned(old.scores_N, new.scores_N, codes(new.units)))
 
 
-def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]]) -> Iterator[Flip]:
+def _flips(
+    model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]], task: TaskMeasures
+) -> Iterator[Flip]:
     """The rows whose answer differs, those that got worse first."""
     changed = np.flatnonzero(old.answers != new.answers)
     sure = [side.confidence_N for side in (old, new)]
@@ -225,6 +229,7 @@ def _flips(model: str, old: Results, new: Results, texts: Mapping[str, str | tup
             score_after=float(new.scores_N[i]),
             sure_before=None if sure[0] is None else float(sure[0][i]),
             sure_after=None if sure[1] is None else float(sure[1][i]),
+            marked=marked(task.marks, str(new.truths[i]), str(old.answers[i]), str(new.answers[i])),
         )
         for i in changed
     ]

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from flows.review.marks import Marked
 from stages.tasks import FORMERLY
 from stages.tasks.contract import Measure
 
@@ -194,6 +195,7 @@ class Flip:
     score_after: float
     sure_before: float | None = None  # how sure it was of its answer, in [0, 1]; None where that is not known
     sure_after: float | None = None
+    marked: Marked | None = None  # the places that truth and answers name; None where the task's name none
 
     @property
     def kind(self) -> Kind:

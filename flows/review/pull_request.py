@@ -8,6 +8,7 @@ from typing import Any
 from flows.review import data_report
 from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
 from flows.review.markdown import arrows, between, escape, table, value
+from flows.review.marks import in_words
 
 MARK = "<!-- winnow: review -->"  # by which the comment is found again
 OUTCOMES = {
@@ -269,9 +270,17 @@ def _flips(review: Review) -> str:
 def _flip(flip: Flip) -> tuple[str, ...]:
     text = " ".join(flip.text.split())
     cut = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 3]}..."
-    answers = ((flip.before, flip.sure_before), (flip.after, flip.sure_after))
-    before, after = (escape(answer) + (f" ({sure:.0%})" if sure is not None else "") for answer, sure in answers)
-    return escape(cut) or f"row {flip.row_id}", escape(flip.truth), before, after, flip.kind
+    truth, *answers = _of_row(flip)
+    sure = (flip.sure_before, flip.sure_after)
+    before, after = (f"{one} ({of:.0%})" if of is not None else one for one, of in zip(answers, sure, strict=True))
+    return escape(cut) or f"row {flip.row_id}", truth, before, after, flip.kind
+
+
+def _of_row(flip: Flip) -> tuple[str, ...]:
+    """The truth, and the answers before and after; those that mark places of the text, in words."""
+    if flip.marked is None:
+        return tuple(escape(answer) for answer in (flip.truth, flip.before, flip.after))
+    return tuple(escape(in_words(flip.text, marks)) or "none" for marks in flip.marked)
 
 
 def difference(change: MetricChange) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from stages.core import guard
-from stages.core.params.file import load_params
+from stages.core.params.file import Params, load_params
+from stages.core.params.task import faults_of_task
 from stages.core.paths import Paths
 
 log = logging.getLogger("winnow")
@@ -43,6 +44,7 @@ def run_stage(
         with only_one(paths.locks / f"{name}.lock", name), guard.kept(name):
             started = time.perf_counter()
             params = load_params(paths.params)
+            _refuse(params)
             if command := launch(f"stages.{stage.__name__}") if launch else None:
                 _start_workers(command)
             else:
@@ -51,6 +53,16 @@ def run_stage(
     except TOLD as error:
         _tell(name, error)
         sys.exit(1)
+
+
+def _refuse(params: Params) -> None:
+    """Raise ValueError, with a line each, for values that the task cannot be done with, as `winnow check` does.
+
+    A stage that runs alone, or whose parameters were changed since, is stopped by it too. The task's settings are no
+    dep for it: no out can depend on them.
+    """
+    if faults := list(faults_of_task(params)):
+        raise ValueError("\n".join(faults))
 
 
 def _done(name: str, paths: Paths, seconds: float) -> None:

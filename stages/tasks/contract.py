@@ -59,7 +59,20 @@ class TaskSettings:
     measures: tuple[str, ...]
     """The names that task.measure may have; the first is the usual one."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
-    """faults(params): a line for each parameter that the task cannot be done with."""
+    """faults(params): a line for each parameter that the task cannot be done with.
+
+    `winnow check` shows them, and every stage refuses them as it starts.
+    """
+
+
+@dataclass(frozen=True)
+class Flaws:
+    """The mistakes that no target may have."""
+
+    columns: tuple[str, ...]
+    """Their names, as of columns: "spans_outside"."""
+    count: Callable[[str, str], tuple[int, ...]]
+    """count(text, target): how many of each a row has; `validate` expects 0 of every row."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ class TaskData:
     """Whether a row's target is one class, so that splits keep the shares of the classes."""
     numbers: bool = False
     """Whether classes that all are numbers are written alike, 1.0 as 1."""
+    flaws: Flaws | None = None
+    """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
     """The roles of columns (TEXT, TARGET) in which a source may have lists and objects."""
 
@@ -170,6 +185,7 @@ class Measure:
     """value(sums_RS): (R,)."""
     unit: Unit = "share"
     better: Better = "higher"
+    """Where it is "lower", LEARNING.score and ANSWERS.score give it with its sign turned: there higher is better."""
     binary: bool = False
     """Whether it is the mean of the rows' scores, each of which is 0 or 1."""
     strata: Callable[[Sequence[str]], Sequence[str]] | None = None
@@ -177,6 +193,13 @@ class Measure:
 
     Its interval is then never narrower than that of the mean over the groups of the share of right rows.
     """
+
+    def __post_init__(self) -> None:
+        if self.better == "lower" and (self.binary or self.strata is not None):
+            raise ValueError(
+                f"measure '{self.name}' is better where it is lower, and has `binary` or `strata`, which are for shares"
+                " of right rows. Take them out, or measure what is right."
+            )
 
 
 @dataclass(frozen=True)
@@ -235,6 +258,11 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    marks: Callable[[str], Sequence[tuple[int, int, str]]] | None = None
+    """marks(answer): the places of the text that it names, as (start, end, class); None: answers name no places.
+
+    From the character `start`, counted from 0, to `end` - 1.
+    """
     kind: str = "class"
     """What a class is called: "label", "type"."""
     classes: Callable[[Collection[str]], frozenset[str]] = lambda _: frozenset()

@@ -18,6 +18,7 @@ from stages.reading.clean_rows import DUPLICATES, TEXT_PAIR, whole_texts
 from stages.reading.kinds import kinds_of, one_row_a_kind, rows_by_kind
 from stages.tasks.contract import TaskData
 from stages.validation.alike import look_alikes
+from stages.validation.flaws import counted
 from stages.validation.profiles import Drift
 
 COLUMNS = ("row_id", "text", "label", "origin", "split")
@@ -74,6 +75,7 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
         Suite("clean", data.clean, "row_id", [*_of_rows(data.clean, data, ask), *_of_clean_rows(data.clean)]),
         *(Suite(f"{name}_columns", *_types(types)) for name, types in data.types.items()),
         *_of_labels_by_themselves(data, ask),
+        *_of_targets(data),
         _totals(data, ask),
     ]
     if len(data.transfer):
@@ -151,9 +153,23 @@ def _of_labels_by_themselves(data: Data, ask: Ask) -> Iterator[Suite]:
     for name, rows in (("raw", data.raw), ("clean", data.clean)):
         if "label" in rows:
             yield Suite(f"{name}_labels", one_row_a_kind(rows, data.task), "row_id", [*_of_labels(ask)])
+    if data.is_whole and (known := _labels_of(data.clean[data.clean["split"] == "train"], data)):
+        asked = one_row_a_kind(data.clean[data.clean["split"] != "train"], data.task)
+        in_training = gxe.ExpectColumnValuesToBeInSet(column="label", value_set=known)
+        yield Suite("labels_in_training", asked, "row_id", [in_training])
     if len(data.held_out) and data.is_whole:
         aside = one_row_a_kind(data.held_out, data.task)
         yield Suite("held_out_labels", aside, "row_id", [_known_label(data)])
+
+
+def _of_targets(data: Data) -> Iterator[Suite]:
+    """The suites on the mistakes that the task knows of targets: a column for each, of which a row has 0."""
+    if data.task.flaws is None:
+        return
+    for name, rows in (("raw", data.raw), ("clean", data.clean), ("held_out", data.held_out)):
+        if {"row_id", "text", "label"} <= set(rows.columns) and (len(rows) or name != "held_out"):
+            none = [gxe.ExpectColumnValuesToBeBetween(column=one, max_value=0) for one in data.task.flaws.columns]
+            yield Suite(f"{name}_targets", counted(rows, data.task.flaws), "row_id", none)
 
 
 def _of_raw_rows(rows: pd.DataFrame, ask: Ask) -> Iterator[gxe.Expectation]:
@@ -191,8 +207,11 @@ def _of_rows_set_aside(data: Data) -> Iterator[gxe.Expectation]:
 
 
 def _known_label(data: Data) -> gxe.Expectation:
-    known = sorted(kinds_of(data.clean["label"], data.task).unique())
-    return gxe.ExpectColumnValuesToBeInSet(column="label", value_set=known)
+    return gxe.ExpectColumnValuesToBeInSet(column="label", value_set=_labels_of(data.clean, data))
+
+
+def _labels_of(rows: pd.DataFrame, data: Data) -> list[str]:
+    return sorted(kinds_of(rows["label"], data.task).unique())
 
 
 def _types(types: Mapping[str, str]) -> tuple[pd.DataFrame, str, list[gxe.Expectation]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from flows.review.markdown import value
+from flows.review.page.marked import Line
 
 NOT_KNOWN = "–"
 
@@ -18,6 +19,7 @@ class Cell(NamedTuple):
     style: str = ""  # "number", "code", "text", "mark"
     note: str = ""  # small, below the text
     mark: str = ""  # a sign before the text, of style "mark"
+    lines: tuple[Line, ...] = ()  # texts with their marks, in the place of the text, of style "marked"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flows.review.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, number
 from flows.review.markdown import capital, plural
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, marked, shown
+from flows.review.page.marked import colours, lines
 
 FLIPS_SHOWN = 500
 TEXT_SHOWN = 400  # characters of a text
@@ -36,6 +37,7 @@ def tables(review: Review) -> dict[str, Any]:
         "paired_table": _paired(review),
         "groups_table": _groups(review),
         "flips_table": _flips(review),
+        "marks": colours(review.flips),
     }
 
 
@@ -173,11 +175,13 @@ def _flips(review: Review) -> Table:
     kept = sorted(review.flips, key=lambda flip: (flip.model != review.candidate, KINDS.index(flip.kind)))
     flips = sorted(kept[:FLIPS_SHOWN], key=rank)
     models = candidate_first((flip.model for flip in flips), review)
+    colour = colours(review.flips)
+    answers = ("Text",) if any(flip.marked for flip in flips) else ("Text", "Truth", "Before", "After")
     return Table(
         "flips",
         "Test rows that a model answers differently than before.",
-        ("Kind", "Text", "Truth", "Before", "After", "Confidence", "Model"),
-        tuple(_flip(flip) for flip in flips),
+        ("Kind", *answers, "Confidence", "Model"),
+        tuple(_flip(flip, colour) for flip in flips),
         tuple({"kind": flip.kind, "model": flip.model} for flip in flips),
         {"kind": tuple(kind for kind in KINDS if any(flip.kind == kind for flip in flips)), "model": models},
         {"model": review.candidate} if review.candidate in models else {},
@@ -185,18 +189,25 @@ def _flips(review: Review) -> Table:
     )
 
 
-def _flip(flip: Flip) -> tuple[Cell, ...]:
-    text = flip.text if len(flip.text) <= TEXT_SHOWN else flip.text[: TEXT_SHOWN - 1] + "…"
+def _flip(flip: Flip, colour: Mapping[str, int]) -> tuple[Cell, ...]:
     return (
         marked(flip.kind, KIND_MARKS),
-        Cell(text or f"row {flip.row_id}", style="text"),
-        Cell(flip.truth, style="label"),
-        Cell(flip.before, style="label"),
-        Cell(flip.after, style="label"),
+        *_answers(flip, colour),
         cell(
             flip.sure_after, "share", note="" if flip.sure_before is None else f"was {shown(flip.sure_before, 'share')}"
         ),
         Cell(flip.model),
+    )
+
+
+def _answers(flip: Flip, colour: Mapping[str, int]) -> tuple[Cell, ...]:
+    """The text, the truth and both answers; in one cell where they mark places of the text."""
+    if flip.marked:
+        return (Cell("", style="marked", lines=lines(flip, flip.marked, colour, TEXT_SHOWN)),)
+    text = flip.text if len(flip.text) <= TEXT_SHOWN else flip.text[: TEXT_SHOWN - 1] + "…"
+    return (
+        Cell(text or f"row {flip.row_id}", style="text"),
+        *(Cell(answer, style="label") for answer in (flip.truth, flip.before, flip.after)),
     )
 
 

@@ -13,14 +13,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 OUTSIDE = "O"
 PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 """Those of BIOES and BILOU -> that of BIOES."""
+WORD = re.compile(r"(?<![<&/#\w])\w+")
+"""A word; none is the name of a tag or of a character, which cleaning takes out."""
+FLAWS = ("outside", "empty", "without_type", "overlapping")
+
+
+Block = tuple[int, int, int]
+"""Where a run of characters stands in one text and in another, and how many they are."""
 
 
 class Span(NamedTuple):
@@ -50,20 +58,23 @@ def from_text(text: str) -> tuple[Span, ...]:
 
 
 def faults(spans: Sequence[Span], length: int) -> list[str]:
-    """The mistakes of spans in a text of so many characters, in words: outside, empty, without a type, overlapping."""
-    found = []
-    for span in sorted(spans):
-        if not 0 <= span.start <= span.end <= length:
-            found.append(f"{list(span)} is outside the text, which has {length} characters")
-        elif span.start == span.end:
-            found.append(f"{list(span)} is empty")
-        if not span.type.strip():
-            found.append(f"{list(span)} has no type")
+    """The mistakes of spans in a text of so many characters, in words."""
+    return [words for _, words in flaws(spans, length)]
+
+
+def flaws(spans: Sequence[Span], length: int) -> Iterator[tuple[str, str]]:
+    """The mistakes of spans in a text of so many characters: of each its kind, one of FLAWS, and words."""
     ordered = sorted(spans)
-    found += [
-        f"{list(one)} and {list(other)} overlap" for one, other in itertools.pairwise(ordered) if other.start < one.end
-    ]
-    return found
+    for span in ordered:
+        if not 0 <= span.start <= span.end <= length:
+            yield "outside", f"{list(span)} is outside the text, which has {length} characters"
+        elif span.start == span.end:
+            yield "empty", f"{list(span)} is empty"
+        if not span.type.strip():
+            yield "without_type", f"{list(span)} has no type"
+    for one, other in itertools.pairwise(ordered):
+        if other.start < one.end:
+            yield "overlapping", f"{list(one)} and {list(other)} overlap"
 
 
 def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
@@ -159,13 +170,52 @@ def _where(span: Span, kept: Mapping[int, int], after: str) -> Iterator[Span]:
 
 def _places(before: str, after: str) -> Mapping[int, int]:
     """Position in `before` -> position in `after`, of the characters that both have in common."""
-    start = next((at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), None)
-    if start is None:  # one begins with all of the other
-        return {at: at for at in range(min(len(before), len(after)))}
-    blocks = SequenceMatcher(None, before[start:], after[start:], autojunk=False).get_matching_blocks()
-    places = {at: at for at in range(start)}
-    places |= {start + a + at: start + b + at for a, b, size in blocks for at in range(size)}
-    return places
+    return {a + at: b + at for a, b, size in _common(before, after, _by_words) for at in range(size)}
+
+
+def _common(one: str, other: str, between: Callable[[str, str], Iterable[Block]]) -> Iterator[Block]:
+    """The runs of characters that two texts have in common, in order.
+
+    They are what both begin with, what both end with, and what `between` finds in the rest.
+    """
+    start = _same(zip(one, other, strict=False))
+    one, other = one[start:], other[start:]
+    end = _same(zip(reversed(one), reversed(other), strict=False))
+    ends = len(one) - end, len(other) - end
+    yield 0, 0, start
+    yield from _moved(between(one[: ends[0]], other[: ends[1]]), start, start)
+    yield start + ends[0], start + ends[1], end
+
+
+def _by_words(one: str, other: str) -> Iterator[Block]:
+    """The words that both texts have, and the runs of characters between those.
+
+    Words first: to match every character with every other takes time with the square of the text.
+    """
+    sides = [list(WORD.finditer(text)) for text in (one, other)]
+    words = [[word[0] for word in side] for side in sides]
+    matcher = SequenceMatcher(None, words[0], words[1], autojunk=False)
+    a = b = 0  # the ends of the last word
+    for at, there, size in matcher.get_matching_blocks():
+        for word, same in zip(sides[0][at : at + size], sides[1][there : there + size], strict=True):
+            yield from _moved(_common(one[a : word.start()], other[b : same.start()], _by_characters), a, b)
+            yield word.start(), same.start(), len(word[0])
+            a, b = word.end(), same.end()
+    yield from _moved(_common(one[a:], other[b:], _by_characters), a, b)
+
+
+def _by_characters(one: str, other: str) -> Iterable[Block]:
+    return SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+
+
+def _moved(blocks: Iterable[Block], one: int, other: int) -> Iterator[Block]:
+    """The same in texts that have so many characters more in front."""
+    return ((a + one, b + other, size) for a, b, size in blocks)
+
+
+def _same(characters: Iterable[tuple[str, str]]) -> int:
+    """The number of pairs until the first that differs."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], characters))
 
 
 def _letters(text: str) -> str:

@@ -9,11 +9,12 @@ Ada wrote                       [[0, 3, "person"]]                              
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.core.contracts import TARGET, TEXT, RawRow, RejectedRow, as_label
-from stages.tasks.contract import TaskData
+from stages.tasks.contract import Flaws, TaskData
 from stages.tasks.shared import spans
 from stages.tasks.shared.spans import Span
 
@@ -117,4 +118,13 @@ def carried(target: str, before: str, after: str) -> str | None:
     return None if found is None else spans.as_text(found)
 
 
-DATA = TaskData(read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({TEXT, TARGET}))
+def flaws(text: str, target: str) -> tuple[int, ...]:
+    """How many mistakes of each kind in FLAWS the spans of a row have."""
+    found = Counter(kind for kind, _ in spans.flaws(spans.from_text(target), len(text)))
+    return tuple(found[kind] for kind in spans.FLAWS)
+
+
+DATA = TaskData(
+    read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({TEXT, TARGET}),
+    flaws=Flaws(tuple(f"spans_{kind}" for kind in spans.FLAWS), flaws),
+)  # fmt: skip

@@ -101,6 +101,7 @@ MEASURES = TaskMeasures(
     kinds=kinds,
     kind="type",
     gist=gist,
+    marks=from_text,
     report=report,
     figures=(
         Figure("precision", "precision", "share", better="higher"),
