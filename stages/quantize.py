@@ -44,7 +44,7 @@ def quantize(params: Params, paths: Paths) -> None:
         training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
         (folder / "README.md").write_text(card(sealed, params, training, pruning, found, folder), encoding="utf-8")
         seal(folder, **sealed)
-        if params.quantize.temperature_scaling and task.calibrated:
+        if params.quantize.temperature_scaling and task.logits is not None:
             int8 = open_runner(folder, threads=cores())
             fitted = fit_temperature(task, truths, int8.predict(rows.validation), int8.space)
             seal(folder, **{**sealed, "temperature": fitted})

@@ -37,7 +37,8 @@ from stages.validation.verdict import Broken, settle
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 OF_THE_MACHINE = ("is_local", "local_files_only", "name_or_path")  # where the tokenizer happened to lie
 INT32, INTS = datasets.Value("int32"), datasets.List(datasets.Value("int32"))
-TARGETS = {"int32": INT32, "float32": datasets.Value("float32"), "list_int32": INTS}
+FLOAT32 = datasets.Value("float32")
+TARGETS = {"int32": INT32, "float32": FLOAT32, "list_int32": INTS, "vector_float32": datasets.List(FLOAT32)}
 
 
 def tokenize(params: Params, paths: Paths) -> None:

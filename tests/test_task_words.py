@@ -11,8 +11,9 @@ from conftest import REPOSITORY
 from stages.tasks import FORMERLY, TASKS
 
 WORDS = (
-    "classif", "macro_?f1", "macro-f1", "argmax", "log_loss", "brier", r"\bper_label", r"\bper_type", "entity_f1",
-    "entities", "tagger", "sentiment", "pearson", "softmax", "cross_entropy", "confusion",
+    "classif", "multi-?label", "macro_?f1", "macro-f1", "micro_?f1", "micro-f1", "hamming", "subset_accuracy",
+    "argmax", "log_loss", "brier", r"\bper_label", r"\bper_type", "entity_f1",
+    "entities", "tagger", "sentiment", "pearson", "softmax", "sigmoid", "cross_entropy", "confusion",
     *(f"[\"'./]{name}\\b" for name in (*TASKS, *filter(None, FORMERLY))),
 )  # fmt: skip
 # What means another thing there, or draws a table that a task may give.

@@ -51,6 +51,19 @@ def test_numbers_with_a_point_stay_so_and_what_is_not_a_number_is_no_target() ->
     assert np.isnan(rows.and_unlabelled(np.array([2, 3]), np.array([2])).targets[-1])
 
 
+def test_vectors_are_targets_of_rows_and_one_of_nothing_but_nan_is_none() -> None:
+    nan = float("nan")
+    rows = rows_of({**IDS, "label": [[1.0, 0.0], [0.0, 0.0], [nan, nan]]})
+    assert (rows.targets.shape, rows.has_target.tolist()) == ((3, 2), [True, True, False])
+    batch = collate([rows[0], rows[1]], pad_id=0)
+    assert (batch["labels"].dtype, batch["labels"].tolist()) == (torch.float32, [[1.0, 0.0], [0.0, 0.0]])
+    more = rows.and_unlabelled(np.array([2, 3, 2, 3]), np.array([2, 2]))
+    assert (more.targets.shape, more.has_target.tolist()) == ((5, 2), [True, True, False, False, False])
+    targets, logits = rows.answered(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32))
+    assert targets == [[1.0, 0.0], [0.0, 0.0]]
+    assert [one.tolist() for one in logits] == [[1.0, 2.0], pytest.approx([(15 + 10) / 7, (20 + 12) / 7])]
+
+
 def test_a_row_has_a_target_where_one_of_its_tokens_has() -> None:
     assert TAGGED.has_target.tolist() == [True, True, False]
     assert TAGGED.first_of_texts.tolist() == [0, 1]

@@ -13,6 +13,8 @@ import pytest
 import torch
 from test_backends import make_student
 from test_tokenize import ROWS, params, write_clean
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from stages.backends import batching, runners
@@ -127,6 +129,33 @@ def test_a_text_counts_once_in_the_score_however_many_windows_it_has() -> None:
     rows = TokenRows(["a", "b", "b", "b"], np.array([0, 1, 1, 1]), np.arange(5), np.arange(4))
     logits = np.array([[1, 0], [0, 9], [1, 0], [1, 0]], dtype=np.float32)  # of b's windows, two say 0, the mean 1
     assert scores_of(logits, rows, LEARNING.score)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("stride", [None, 1])
+def test_a_text_of_which_a_tokenizer_makes_nothing_has_one_token_and_an_answer(stride: int | None) -> None:
+    letters = Tokenizer(BPE({"[PAD]": 0, "o": 1, "w": 2}, []))  # no special tokens, and none for unknown letters
+    texts = ["owo", "zebra", ""]
+    columns = {"row_id": list("abc"), "text": texts, "label": ["a", "b", "b"]}
+    found = encoded(
+        columns, task=ENCODING, tokenizer=letters, space={"labels": ["a", "b"]}, max_tokens=2, stride=stride
+    )
+    assert found["input_ids"][-2:] == [[0], [0]]
+    assert found["full_length"][-2:] == [1, 1]
+    rows = rows_of(found)
+    assert rows.by_text(rows.lengths[:, None].astype(np.float32)).tolist() == [[2.0], [1.0], [1.0]]
+
+    def run(input_ids: np.ndarray, _attention_mask: np.ndarray) -> np.ndarray:
+        return input_ids.sum(1, keepdims=True).astype(np.float32)
+
+    of_texts = outputs(texts, batching.Reader(letters, 2, stride, characters=False), run, size=1).values
+    assert of_texts.tolist() == [[3.0], [0.0], [0.0]]
+    of_tokens = outputs(texts, batching.Reader(letters, 2, stride, characters=True), _ids, size=1)
+    assert of_tokens.offsets is not None
+    assert np.diff(of_tokens.offsets).tolist() == [3 if stride else 2, 0, 0], "it stands for no place in the text"
+
+
+def _ids(input_ids: np.ndarray, _attention_mask: np.ndarray) -> np.ndarray:
+    return input_ids[:, :, None].astype(np.float32)
 
 
 def test_without_windows_nothing_is_averaged() -> None:

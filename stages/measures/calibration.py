@@ -12,7 +12,6 @@ from stages.core.contracts import Outputs, Space
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.score import Interval
 from stages.tasks.contract import Judged, TaskAnswers
-from stages.tasks.shared.probabilities import SMALLEST
 
 if TYPE_CHECKING:
     from stages.measures.opened import Opened
@@ -91,7 +90,8 @@ def error_difference_interval(
 
 def fit_temperature(task: TaskAnswers, truths: Sequence[str], outputs: Outputs, space: Space) -> float:
     """The temperature, to two decimals, that maximises the likelihood of the truth (Guo et al. 2017, section 4.2)."""
-    logits = np.log(np.maximum(outputs.values.astype(np.float64), SMALLEST))
+    assert task.logits is not None
+    logits = task.logits(outputs.values)
 
     def loss(log_temperature: float) -> float:
         scaled = outputs._replace(values=task.activate(logits / np.exp(log_temperature)))

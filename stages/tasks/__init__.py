@@ -1,6 +1,7 @@
 """NLP tasks, a folder each, whose files are the records of stages/tasks/contract.py."""
 
 TASKS = {
+    "multilabel_classification": "stages.tasks.multilabel_classification",
     "regression": "stages.tasks.regression",
     "text_classification": "stages.tasks.text_classification",
     "token_classification": "stages.tasks.token_classification",

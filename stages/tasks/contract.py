@@ -87,7 +87,7 @@ class TaskData:
     `bad_target`. Rows must be read one by one, as they come.
     """
     kinds: Callable[[str], tuple[str, ...]]
-    """kinds(target): the classes that it holds, for counts and shares: the label, or the types of its spans."""
+    """kinds(target): the classes that it holds, for counts and shares: its labels, or the types of its spans."""
     carried: Callable[[str, str, str], str | None] = lambda target, _before, _after: target
     """carried(target, before, after): the target for a text that cleaning changed; None: it cannot be told."""
     exclusive: bool = True
@@ -110,11 +110,15 @@ class TaskEncoding:
     """targets(targets_N, encodings, at, space): for each window what is to be learned.
 
     `targets_N`: a canonical text each, or None. `encodings`: the windows' `tokenizers.Encoding`; `at`: the number of
-    the row that each is of. The result is a number for each window, NO_LABEL where the target is None (of float32 NaN),
-    or a list of numbers, one for each token. Raises TargetError for a target outside the space.
+    the row that each is of. The result is what `feature` says, with NO_LABEL where the target is None (of float32 NaN).
+    Raises TargetError for a target outside the space.
     """
-    feature: Literal["int32", "float32", "list_int32"] = "int32"
-    """The type of a window's target in Arrow."""
+    feature: Literal["int32", "float32", "list_int32", "vector_float32"] = "int32"
+    """The type of a window's target in Arrow.
+
+    It is a number, a list with a number for each token (`list_int32`), or one of the same length for every window
+    (`vector_float32`).
+    """
     characters: bool = False
     """Whether `targets` needs to know where each token stands in its text."""
 
@@ -145,7 +149,7 @@ class TaskAnswers:
     """The answers that a model's outputs stand for."""
 
     activate: Callable[[np.ndarray], np.ndarray]
-    """activate(values): what the network puts out -> what Outputs holds, such as probabilities."""
+    """activate(values): what the network puts out, over a temperature -> what Outputs holds, such as probabilities."""
     size: Callable[[Space], int]
     """size(space): K, the numbers of an output."""
     answers: Callable[[Outputs, Space], list[str]]
@@ -171,8 +175,8 @@ class TaskAnswers:
     """columns(outputs, space): the task's own columns of artifacts/predictions, (N,) each."""
     placed: Callable[[dict[str, Any], str, str], dict[str, Any]] = lambda record, _clean, _asked: record
     """placed(record, clean, asked): the record with its places in the text as it was asked, before it was cleaned."""
-    calibrated: bool = True
-    """Whether the network puts out logits, which one temperature makes softer or sharper."""
+    logits: Callable[[np.ndarray], np.ndarray] | None = None
+    """logits(values): numbers of which `activate` makes these values; None: no temperature makes answers more sure."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from stages.core.contracts import Space, Text
 from stages.tasks.contract import TargetError, TaskEncoding
 from stages.tokens.windows import boundaries, full_lengths, windows_of
 
-TARGET = {"int32": "label", "float32": "label", "list_int32": "labels"}
+TARGET = {"int32": "label", "float32": "label", "vector_float32": "label", "list_int32": "labels"}
 """The column of the targets, by `TaskEncoding.feature`: one for a window, or one for each of its tokens."""
 
 

@@ -25,7 +25,8 @@ def windows_of(
 
     Without a `stride` each text is one window, cut at its end; of a pair the longer text is cut first. With one nothing
     is cut: each window shares so many tokens with the one before. `characters`: whether it must be known where each
-    token stands in its text, which takes longer. Raises ValueError for pairs with a `stride`.
+    token stands in its text, which takes longer. A text of which the tokenizer makes nothing has one token, the
+    vocabulary's first. Raises ValueError for pairs with a `stride`.
     """
     if stride is not None and texts and not isinstance(texts[0], str):
         raise ValueError(
@@ -35,6 +36,9 @@ def windows_of(
     _truncate(tokenizer, max_tokens, stride or 0)
     encode = tokenizer.encode_batch if characters else tokenizer.encode_batch_fast
     encodings = encode(list(texts))
+    for encoding in encodings:
+        if not len(encoding):  # no model reads nothing, and a mean over no token is none
+            encoding.pad(1, pad_id=0)
     if stride is None:
         return Windows(encodings, list(range(len(texts))))
     of_texts = [[encoding, *_overflowing(encoding, max_tokens)] for encoding in encodings]

@@ -15,8 +15,8 @@ from stages.training.rows import TokenRows
 def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, torch.Tensor]:
     """`input_ids` and `attention_mask` (B, T) int64, padded to the longest, and `labels`: what is to be learned.
 
-    `labels` are (B,), int64 or float32; where each token has a target (B, T) int64, padded with NO_LABEL. Of pairs
-    there are `token_type_ids` (B, T) int64 too, 0 for padding.
+    `labels` are (B,), int64 or float32, or vectors (B, C) float32; where each token has a target (B, T) int64, padded
+    with NO_LABEL. Of pairs there are `token_type_ids` (B, T) int64 too, 0 for padding.
     """
     lengths_B = np.array([len(example["input_ids"]) for example in examples])
     real_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
@@ -40,10 +40,11 @@ def _padded(values: Sequence[np.ndarray | Sequence[int]], real_BT: np.ndarray, f
 
 
 def _targets(targets_B: Sequence[Any], real_BT: np.ndarray) -> torch.Tensor:
-    if np.ndim(targets_B[0]):
+    first = np.asarray(targets_B[0])
+    if first.ndim and first.dtype.kind != "f":  # the numbers of tokens are whole ones
         return _padded(targets_B, real_BT, NO_LABEL)
-    numbers_B = np.asarray(targets_B)
-    return torch.from_numpy(numbers_B.astype(np.float32 if numbers_B.dtype.kind == "f" else np.int64))
+    numbers = np.asarray(targets_B)
+    return torch.from_numpy(numbers.astype(np.float32 if first.dtype.kind == "f" else np.int64))
 
 
 def first_batches(rows: TokenRows, *, count: int, pad_id: int, batch_size: int = 32) -> list[dict[str, torch.Tensor]]:

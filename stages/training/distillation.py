@@ -29,7 +29,7 @@ class Matched:
     teacher_logits: torch.Tensor
     """(B, K) both, or (B, T, K)."""
     targets: torch.Tensor
-    """(B,), or (B, T)."""
+    """(B,), (B, C), or (B, T)."""
     mask_BT: torch.Tensor
     """1 for tokens, 0 for padding."""
     student: Vectors

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 
 from stages.core.contracts import NO_LABEL, Space
@@ -19,10 +20,10 @@ class TokenRows:
     """The rows of one split: `row_id`, `input_ids` (T,) int32 and `target`.
 
     Where long texts become windows each window is a row here, behind that before it, with the `row_id` of its text.
-    `targets` (N,) hold a number for each row, or (tokens,) with `per_token` one for each token, NO_LABEL or NaN where
-    there is none. `lengths` (N,) int64 holds the number of tokens of each row; `offsets` (N + 1,) where each begins
-    among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the others having the
-    type 1.
+    `targets` (N,) hold a number for each row, (N, C) a vector, or (tokens,) with `per_token` a number for each token;
+    NO_LABEL or NaN where there is none. `lengths` (N,) int64 holds the number of tokens of each row; `offsets` (N + 1,)
+    where each begins among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the
+    others having the type 1.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class TokenRows:
         return slice(self.offsets[index], self.offsets[index + 1])
 
     def _target(self, index: int | np.integer) -> Any:
-        return self.targets[self._span(index)] if self.per_token else self.targets[index].item()
+        return self.targets[self._span(index)] if self.per_token else self.targets[index]
 
     def places(self, numbers: np.ndarray | Sequence[int]) -> np.ndarray:
         """The places of the tokens of some rows among all tokens, row after row."""
@@ -108,7 +109,8 @@ class TokenRows:
         """
         names = [f"unlabelled {number}" for number in range(len(lengths))]
         nothing = np.nan if self.targets.dtype.kind == "f" else NO_LABEL
-        targets = np.full(len(tokens) if self.per_token else len(lengths), nothing, dtype=self.targets.dtype)
+        count = len(tokens) if self.per_token else len(lengths)
+        targets = np.full((count, *self.targets.shape[1:]), nothing, dtype=self.targets.dtype)
         repeated = None if self.boundaries is None else np.repeat(self.boundaries, len(lengths) // len(self))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, per_token=self.per_token))
@@ -129,8 +131,12 @@ class TokenRows:
 
 
 def there(targets: np.ndarray) -> np.ndarray:
-    """Whether each of the targets is one: it is not NO_LABEL, or of numbers with a point not NaN."""
-    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != NO_LABEL
+    """(N,) or (tokens,): whether each of the targets is one: it is not NO_LABEL, or of numbers with a point not NaN.
+
+    A vector is one where any of its numbers is.
+    """
+    found = ~np.isnan(targets) if targets.dtype.kind == "f" else targets != NO_LABEL
+    return found if found.ndim == 1 else found.any(1)
 
 
 def rows_of(encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
@@ -149,11 +155,19 @@ def read_tokens(folder: Path) -> TokenRows:
     """The rows of one split, from Arrow."""
     table = Dataset.load_from_disk(str(folder)).data.table.combine_chunks()
     tokens, per_token = table["input_ids"].combine_chunks(), "labels" in table.column_names
-    targets = table["labels"].combine_chunks().flatten() if per_token else table["label"]
+    targets = _numbers(table["labels" if per_token else "label"], per_token=per_token)
     return TokenRows(
-        table["row_id"].to_pylist(), targets.to_numpy(), tokens.offsets.to_numpy(), tokens.values.to_numpy(),
+        table["row_id"].to_pylist(), targets, tokens.offsets.to_numpy(), tokens.values.to_numpy(),
         table["boundary"].to_numpy() if "boundary" in table.column_names else None, per_token=per_token,
     )  # fmt: skip
+
+
+def _numbers(targets: pa.ChunkedArray, *, per_token: bool) -> np.ndarray:
+    """The targets of a column of Arrow, as `TokenRows` has them."""
+    if not pa.types.is_nested(targets.type):
+        return targets.to_numpy()
+    numbers = targets.combine_chunks().flatten().to_numpy()
+    return numbers if per_token else numbers.reshape(len(targets), -1)
 
 
 @dataclass(frozen=True)

@@ -50,5 +50,5 @@ def shown(record: Mapping[str, Any]) -> str:
 
 ANSWERS = TaskAnswers(
     activate=lambda values: values, size=lambda _: 1, answers=answers, confidence=None, losses=losses, score=score,
-    divergence=divergence, record=record, shown=shown, nothing={"number": None}, calibrated=False,
+    divergence=divergence, record=record, shown=shown, nothing={"number": None},
 )  # fmt: skip

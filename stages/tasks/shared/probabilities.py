@@ -1,4 +1,4 @@
-"""Probabilities from logits, and how far two sets of them are apart."""
+"""Probabilities from logits and back, and how far two sets of them are apart."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Over the last axis."""
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Logits in float64 of which `softmax` makes these probabilities."""
+    return np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Of each number by itself: the probability that what it stands for holds. Large logits never overflow."""
+    return np.exp(-np.logaddexp(0, -logits))
+
+
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Logits in float64 of which `sigmoid` makes these probabilities."""
+    values = probabilities.astype(np.float64)
+    return np.log(np.maximum(values, SMALLEST)) - np.log(np.maximum(1 - values, SMALLEST))
 
 
 def kl_divergence(exact_NC: np.ndarray, other_NC: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
-from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
+from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, log_probabilities, softmax
 from stages.tasks.text_classification.scores import score
 
 
@@ -64,7 +64,7 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
 
 NOTHING = {"label": None, "probability": None, "probabilities": None}
 ANSWERS = TaskAnswers(
-    activate=softmax, size=lambda space: len(space["labels"]), answers=answers, confidence=confidence,
-    losses=losses, score=score, divergence=divergence,
+    activate=softmax, logits=log_probabilities, size=lambda space: len(space["labels"]), answers=answers,
+    confidence=confidence, losses=losses, score=score, divergence=divergence,
     record=record, shown=shown, nothing=NOTHING, columns=columns,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
-from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
+from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, log_probabilities, softmax
 from stages.tasks.shared.spans import Span, as_text, carried, from_text, of_tags, tags_of
 from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
@@ -121,7 +121,7 @@ def _shown(span: Mapping[str, Any]) -> str:
 
 
 ANSWERS = TaskAnswers(
-    activate=softmax, size=lambda space: len(space["tags"]), answers=answers, confidence=confidence, losses=losses,
-    score=score, divergence=divergence, record=record, placed=placed, shown=shown,
+    activate=softmax, logits=log_probabilities, size=lambda space: len(space["tags"]), answers=answers,
+    confidence=confidence, losses=losses, score=score, divergence=divergence, record=record, placed=placed, shown=shown,
     nothing={"spans": None},
 )  # fmt: skip

@@ -1,0 +1,56 @@
+"""What F1 over sets of labels is counted from, and the score by which an epoch is chosen.
+
+N rows, C labels, R resamples; S = 3 C + 2 counts: of each label the rows that have it and are given it (found), those
+given it, and those that truly have it; then the rows whose whole set is right, and all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array, hstack
+
+PARTS = 3  # found, given, true
+
+
+def counts(truths_NC: np.ndarray, given_NC: np.ndarray) -> csr_array:
+    """(N, S) float64: what each row adds."""
+    right_N1 = (truths_NC == given_NC).all(1, keepdims=True)
+    parts = (truths_NC & given_NC, given_NC, truths_NC, right_N1, np.ones_like(right_N1))
+    return csr_array(hstack([csr_array(part) for part in parts]).astype(np.float64))
+
+
+def by_label(sums_RS: np.ndarray) -> np.ndarray:
+    """(R, 3, C): found, given and true of each label."""
+    return sums_RS[:, :-2].reshape(len(sums_RS), PARTS, -1)
+
+
+def f1(found_given_true: np.ndarray) -> np.ndarray:
+    """2 found / (given + true), over the second axis; 0 where that is 0 by 0."""
+    found, given, true = np.moveaxis(found_given_true, 1, 0)
+    return np.divide(2 * found, given + true, out=np.zeros_like(found), where=given + true > 0)
+
+
+def micro_f1(sums_RS: np.ndarray) -> np.ndarray:
+    """F1 of all labels together, (R,); 0 where nothing is true and nothing given."""
+    return f1(by_label(sums_RS).sum(2))
+
+
+def macro_f1(sums_RS: np.ndarray) -> np.ndarray:
+    """The mean over the labels of their F1, (R,); a label of which a resample has no row counts as 0."""
+    of_labels = f1(by_label(sums_RS))
+    return of_labels.mean(1) if of_labels.shape[1] else np.zeros(len(of_labels))
+
+
+def subset_accuracy(sums_RS: np.ndarray) -> np.ndarray:
+    """The share of rows whose whole set is right, (R,)."""
+    return sums_RS[:, -2] / np.maximum(sums_RS[:, -1], 1)
+
+
+MEASURED = {"micro_f1": micro_f1, "macro_f1": macro_f1, "subset_accuracy": subset_accuracy}
+
+
+def score(truths_NC: np.ndarray, given_NC: np.ndarray) -> dict[str, float]:
+    """Each measure of all rows together, in [0, 1]; over the labels that are true of a row or given to one."""
+    occur_C = (truths_NC | given_NC).any(0)
+    sums = counts(truths_NC[:, occur_C], given_NC[:, occur_C]).sum(0).reshape(1, -1)
+    return {name: float(measure(sums)[0]) for name, measure in MEASURED.items()}

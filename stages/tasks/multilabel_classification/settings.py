@@ -1,0 +1,29 @@
+"""Multi-label classification in words, and the parameters that it cannot be done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stages.tasks.contract import TaskSettings
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for slices by label: a text has several."""
+    if "label" in params.evaluate.slices:
+        yield (
+            "params.yaml: evaluate.slices has label, and a text has several, or none. Allowed for sets of labels:"
+            " length, and columns of ingest.keep_columns; quality by label is in metrics/quality and in the table"
+            " labels."
+        )
+
+
+SETTINGS = TaskSettings(
+    noun="multi-label text classifier",
+    pipeline_tag="text-classification",
+    measures=("micro_f1", "macro_f1", "subset_accuracy"),
+    faults=faults,
+)
