@@ -60,6 +60,8 @@ def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path)
     assert metrics.as_text(metrics.rows(measured)).splitlines() == [
         "model      accuracy  macro-F1  interval  of teacher  p50 ms  p99 ms  rows/s  size MB  faster  smaller",
         "baseline          -         -         -           -       -       -       -        -       -        -",
+        "static            -         -         -           -       -       -       -        -       -        -",
+        "probe             -         -         -           -       -       -       -        -       -        -",
         "teacher       80.0%     75.0%         -      100.0%   10.00   12.50   1,234     90.0    1.0x     1.0x",
         "student           -         -         -           -       -       -       -        -       -        -",
         "pruned            -         -         -           -       -       -       -        -       -        -",
