@@ -20,7 +20,7 @@ from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning, TaskSettings
 from stages.training.frozen import put_in, read_by_head, some_of
-from stages.training.linear_head import head_of
+from stages.training.linear_head import Featured, head_of
 from stages.training.processes import own_device
 from stages.training.rows import open_training_data
 
@@ -38,10 +38,13 @@ def probe(params: Params, paths: Paths) -> None:
     data = open_training_data(paths)
     model = as_it_is(family, params.model, task.head(data.space), paths.token_pieces).to(own_device())
     head = family.parts(model).head
-    rows = some_of(data.train, params.probe.max_examples)
-    seen = read_by_head(model, head, rows, pad_id=data.pad_id, title="training rows")
-    unseen = read_by_head(model, head, data.validation, pad_id=data.pad_id, title="validation rows")
-    chosen = head_of(data, rows, seen, unseen, task=task, measure=params.task.measure, params=params.probe)
+    most = params.probe.max_examples
+    splits = {"training rows": some_of(data.train, most), "validation rows": some_of(data.validation, most)}
+    read = (
+        Featured(rows, read_by_head(model, head, rows, pad_id=data.pad_id, title=title))
+        for title, rows in splits.items()
+    )
+    chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.probe)
     put_in(head, *chosen.head)
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)

@@ -30,7 +30,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning, TaskSettings
 from stages.training.batches import first_batches
 from stages.training.frozen import read_by_head, some_of
-from stages.training.linear_head import head_of
+from stages.training.linear_head import Featured, head_of
 from stages.training.processes import own_device
 from stages.training.rows import TokenRows, open_training_data
 
@@ -48,13 +48,13 @@ def static(params: Params, paths: Paths) -> None:
     vectors_VD = fewer_dimensions(read_alone(params, paths, tokenizer, data.pad_id), params.static.dimensions, special)
     kept_VD = vectors_VD.astype(np.float16)
     table = Static(kept_VD.astype(np.float32), rarities(data.train, len(kept_VD), params.static.rarity, special))
-    rows, per_token = some_of(data.train, params.static.max_examples), data.train.per_token
-    seen, unseen = (features_of(table, some, per_token=per_token) for some in (rows, data.validation))
-    chosen = head_of(data, rows, seen, unseen, task=task, measure=params.task.measure, params=params.static)
+    splits = (some_of(split, params.static.max_examples) for split in (data.train, data.validation))
+    read = (Featured(rows, features_of(table, rows)) for rows in splits)
+    chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.static)
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = {
-        "backend": "static", "task": params.task.name, "space": data.space, "per_token": per_token,
+        "backend": "static", "task": params.task.name, "space": data.space, "per_token": data.train.per_token,
         **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
         **chosen.described(params.task.measure), **({} if data.train.boundaries is None else {"pairs": True}),
     }  # fmt: skip
@@ -106,9 +106,9 @@ def rarities(rows: TokenRows, count: int, rarity: float, special: list[int]) -> 
     return weights_V.astype(np.float32)
 
 
-def features_of(table: Static, rows: TokenRows, *, per_token: bool) -> np.ndarray:
-    """(N, F): the features of the rows, or (tokens, F) of their tokens, in the rows' order."""
-    found = []
+def features_of(table: Static, rows: TokenRows) -> np.ndarray:
+    """(N, F): the features of the rows, or (tokens, F) of their tokens where these have targets; in the rows' order."""
+    found, per_token = [], rows.per_token
     for batch in first_batches(rows, count=len(rows), pad_id=0):
         of_batch = features(table, *(tensor.numpy() for tensor in inputs_of(batch)), per_token=per_token)
         found.append(of_batch[batch["attention_mask"].numpy().astype(bool)] if per_token else of_batch)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from stages.tasks.shared.probabilities import softmax
 from stages.tasks.text_classification.learning import LEARNING
 from stages.tokenize import tokenize
 from stages.training.frozen import some_of
-from stages.training.linear_head import Examples, LinearHead, best_head, examples_of
+from stages.training.linear_head import Examples, Featured, LinearHead, best_head, examples_of
 from stages.training.rows import TokenRows
 
 TASKS = {"text_classification": "accuracy", "regression": "pearson", "token_classification": "entity_f1"}
@@ -50,8 +51,8 @@ def target(task: str, topic: str, text: str) -> str:
     return json.dumps([[start, start + len(word), "thing"] for start, word in sorted(starts)], separators=(",", ":"))
 
 
-def prepared(root: Path, tiny: Path, task: str) -> tuple[Params, Paths]:
-    """Rows of two topics, tokenized, and parameters for the task."""
+def prepared(root: Path, tiny: Path, task: str, **changes: Any) -> tuple[Params, Paths]:
+    """Rows of two topics, tokenized, and parameters for the task, with `changes`."""
     paths, draw = Paths(root), random.Random(5)
     paths.clean.parent.mkdir(parents=True)
     rows = []
@@ -64,7 +65,7 @@ def prepared(root: Path, tiny: Path, task: str) -> tuple[Params, Paths]:
     pd.DataFrame(rows, columns=columns).to_parquet(paths.clean)
     params = tiny_params(
         paths, tiny, task={"name": task, "measure": TASKS[task]}, static__dimensions=16,
-        static__inverse_regularizations=[0.01, 1.0], probe__inverse_regularizations=[0.01, 1.0],
+        static__inverse_regularizations=[0.01, 1.0], probe__inverse_regularizations=[0.01, 1.0], **changes,
     )  # fmt: skip
     tokenize(params, paths)
     return params, paths
@@ -212,7 +213,7 @@ def test_a_feature_that_never_varies_makes_no_number_infinite() -> None:
 def test_tokens_without_a_target_are_no_examples() -> None:
     targets = np.array([NO_LABEL, 2, NO_LABEL, NO_LABEL, 1, 0, NO_LABEL])
     rows = TokenRows(["a", "b"], targets, np.array([0, 3, 7]), np.arange(7, dtype=np.int32), per_token=True)
-    found = examples_of(np.arange(7, dtype=np.float32)[:, None], rows)
+    found = examples_of(Featured(rows, np.arange(7, dtype=np.float32)[:, None]))
     assert (found.features_RF[:, 0].tolist(), found.targets.tolist()) == ([1, 4, 5], [[2], [1], [0]])
 
 
@@ -276,6 +277,25 @@ def test_no_test_row_has_a_part_in_it_and_a_second_run_gives_the_same_bytes(
     paths.clean.unlink()
     stage(params, paths)
     assert read_json(paths.model(name) / "manifest.json") == read_json(first.model(name) / "manifest.json")
+
+
+@pytest.mark.parametrize(("name", "stage"), [("static", static), ("probe", probe)])
+def test_a_long_text_in_windows_has_the_mean_of_what_its_windows_say(
+    tmp_path: Path, tiny_models: Callable[[str], Path], name: str, stage: Callable[[Params, Paths], None]
+) -> None:
+    """Windows of two words: those of the long text are the two short ones."""
+    windows = {"tokenize__long_texts": "windows", "tokenize__stride": 0}
+    params, paths = prepared(tmp_path, tiny_models("bert"), "regression", **windows)
+    params = params.model_copy(update={"tokenize": params.tokenize.model_copy(update={"max_tokens": 4})})
+    tokenize(params, paths)
+    stage(params, paths)
+    long, *short = (
+        open_runner(paths.model(name), threads=1)
+        .predict(["ship anchor butter oven", "ship anchor", "butter oven"])
+        .values[:, 0]
+    )
+    assert long == pytest.approx(np.mean(short), abs=1e-5)
+    assert short[0] > short[1] + 0.5
 
 
 def test_a_family_without_pretrained_weights_is_refused(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:

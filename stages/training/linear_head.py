@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from stages.core.contracts import NO_LABEL
+from stages.core.contracts import NO_LABEL, Space
 from stages.core.params.baseline import HeadParams
 from stages.tasks.contract import TaskLearning
 from stages.training.batches import collate
 from stages.training.inference import scores_of
-from stages.training.rows import TokenRows, TrainingData
+from stages.training.rows import TokenRows
 
 log = logging.getLogger("winnow")
 
@@ -28,6 +28,14 @@ Loss = Callable[..., torch.Tensor]
 MAX_ITERATIONS = 500
 GRADIENT = 1e-5  # of the mean loss; where it is nowhere larger, the fit is at its end
 SMALLEST_DEVIATION = 1e-6  # a feature that varies less is one that does not vary
+
+
+class Featured(NamedTuple):
+    """Rows and their features."""
+
+    rows: TokenRows
+    features: np.ndarray
+    """(N, F), or of a token head (tokens, F), in the rows' order; float32."""
 
 
 class Examples(NamedTuple):
@@ -64,28 +72,16 @@ class Chosen(NamedTuple):
 
 
 def head_of(
-    data: TrainingData,
-    rows: TokenRows,
-    seen: np.ndarray,
-    unseen: np.ndarray,
-    *,
-    task: TaskLearning,
-    measure: str,
-    params: HeadParams,
+    train: Featured, validation: Featured, *, task: TaskLearning, space: Space, measure: str, params: HeadParams
 ) -> Chosen:
-    """The head for the task that fits the training `rows` and is best by `measure` on the validation rows.
-
-    `seen` and `unseen` are the features of both: (N, F), or of a token head (tokens, F).
-    """
+    """The head for the task that fits the training rows and is best by `measure` on the validation rows."""
 
     def score(head: LinearHead) -> float:
-        return scores_of(head.outputs(unseen), data.validation, task.score)[measure]
+        return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
 
-    examples = examples_of(seen, rows)
-    chosen = best_head(
-        examples, task.loss, score, size=task.head(data.space).size,
-        inverse_regularizations=params.inverse_regularizations,
-    )  # fmt: skip
+    examples = examples_of(train)
+    size, strengths = task.head(space).size, params.inverse_regularizations
+    chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=strengths)
     shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
     log.info(
         "%d examples of %d features; %s on validation by inverse regularization: %s",
@@ -94,14 +90,15 @@ def head_of(
     return chosen
 
 
-def examples_of(features_RF: np.ndarray, rows: TokenRows) -> Examples:
-    """The rows, or those of their tokens that have a target, with their features, in the order of `rows`."""
+def examples_of(train: Featured) -> Examples:
+    """The rows, or those of their tokens that have a target, in their order."""
+    rows, features_NF = train
     batch = collate([rows[number] for number in range(len(rows))], pad_id=0)
     if not rows.per_token:
-        return Examples(features_RF, batch["labels"], per_token=False)
+        return Examples(features_NF, batch["labels"], per_token=False)
     targets = batch["labels"][batch["attention_mask"].bool()]
     there = targets != NO_LABEL
-    return Examples(features_RF[there.numpy()], targets[there][:, None], per_token=True)
+    return Examples(features_NF[there.numpy()], targets[there][:, None], per_token=True)
 
 
 def best_head(
