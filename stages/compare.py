@@ -24,8 +24,12 @@ CONTRASTS = (
     ("quantized", "pruned"),
     ("quantized", "teacher"),
     ("quantized", "baseline"),
+    ("quantized", "static"),
+    ("quantized", "probe"),
     ("pruned", "teacher"),
     ("baseline", "teacher"),
+    ("static", "teacher"),
+    ("probe", "teacher"),
 )
 COLUMNS = ("row_id", "unit", "truth", "answer", "score")
 

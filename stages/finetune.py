@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate
+from stages.models.pretrained import locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning, TaskSettings
 from stages.tokens.pieces import new_tokens
@@ -121,11 +120,6 @@ def balanced_weights(task: TaskLearning, data: TrainingData, params: Params) -> 
         )
     targets = data.train.targets
     return torch.tensor(task.class_weights(targets[there(targets)], data.space), dtype=torch.float32)
-
-
-def without_path(name: str) -> str:
-    """The name of a model; of a local folder only its last part, as paths are nobody else's business."""
-    return Path(name).name if Path(name).expanduser().is_dir() else name
 
 
 if __name__ == "__main__":

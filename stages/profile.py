@@ -2,8 +2,8 @@
 
 All models in one run and in turns, each time in a new process, so that what is compared is of one machine and one hour:
 
-    round 1: baseline  teacher  student  pruned  quantized
-    round 2: baseline  teacher  ...                          a figure is the median of its rounds
+    round 1: baseline  static  probe  teacher  student  pruned  quantized
+    round 2: baseline  static  ...                           a figure is the median of its rounds
 """
 
 from __future__ import annotations

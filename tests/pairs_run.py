@@ -23,8 +23,10 @@ from stages.distill import distill
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.ingest import ingest
+from stages.probe import probe
 from stages.prune import prune
 from stages.quantize import quantize
+from stages.static import static
 from stages.tokenize import tokenize
 
 ROWS = 160
@@ -68,7 +70,7 @@ def settings(root: Path) -> Params:
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     params, paths = settings(root), Paths(root)
-    for stage in (ingest, clean, tokenize, baseline, finetune, cache_logits, distill, prune, quantize):
+    for stage in (ingest, clean, tokenize, baseline, static, probe, finetune, cache_logits, distill, prune, quantize):
         stage(params, paths)
     for name in ("baseline", "quantized"):
         evaluate(params, paths, name)

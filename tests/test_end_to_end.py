@@ -19,10 +19,10 @@ from conftest import REPOSITORY, UNUSED, edit_params, make_project, run, write_c
 
 from stages.core.params.file import load_params
 
-MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
+MODELS = ("baseline", "static", "probe", "teacher", "student", "pruned", "quantized")
 STAGES = [
-    "ingest", "clean", "validate", "tokenize", "report", "baseline", "finetune", "cache_logits", "distill", "prune",
-    "quantize", "compare", "profile", *(f"evaluate@{model}" for model in MODELS),
+    "ingest", "clean", "validate", "tokenize", "report", "baseline", "static", "probe", "finetune", "cache_logits",
+    "distill", "prune", "quantize", "compare", "profile", *(f"evaluate@{model}" for model in MODELS),
 ]  # fmt: skip
 
 
@@ -160,6 +160,7 @@ def test_models_learned_the_topics(project: Path) -> None:
         model: json.loads((project / f"metrics/quality/{model}.json").read_text())["accuracy"] for model in MODELS
     }
     assert scores["baseline"] > 0.9  # each topic has words of its own
+    assert min(scores["static"], scores["probe"]) > 0.8
     assert scores["teacher"] > 0.9
     assert scores["quantized"] > 0.8
 
@@ -279,7 +280,7 @@ def test_dynamic_activations_rerun_quantize_and_what_follows_only(again: Path) -
     assert {*ran} - {"compare"} == {"quantize", "evaluate@quantized", "profile"}
 
 
-LEARNERS = {"finetune", "cache_logits", "distill", "prune"}
+LEARNERS = {"static", "probe", "finetune", "cache_logits", "distill", "prune"}
 
 
 def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:

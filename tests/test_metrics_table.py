@@ -60,6 +60,8 @@ def test_text_is_aligned_and_has_dashes_for_what_is_not_measured(measured: Path)
     assert metrics.as_text(metrics.rows(measured)).splitlines() == [
         "model      accuracy  macro-F1  interval  of teacher  p50 ms  p99 ms  rows/s  size MB  faster  smaller",
         "baseline          -         -         -           -       -       -       -        -       -        -",
+        "static            -         -         -           -       -       -       -        -       -        -",
+        "probe             -         -         -           -       -       -       -        -       -        -",
         "teacher       80.0%     75.0%         -      100.0%   10.00   12.50   1,234     90.0    1.0x     1.0x",
         "student           -         -         -           -       -       -       -        -       -        -",
         "pruned            -         -         -           -       -       -       -        -       -        -",
@@ -224,7 +226,7 @@ def test_the_word_is_on_stderr_so_that_the_table_stays_readable_by_machines(proj
     (project / "params.yaml").write_text(PARAMS.replace("5e-05", "0.1"))
     (project / "train.py").unlink()
     done = winnow(project, "metrics", "--json")
-    assert json.loads(done.stdout)[1]["accuracy"] == 0.5
+    assert {row["model"]: row["accuracy"] for row in json.loads(done.stdout)}["teacher"] == 0.5
     assert done.stderr.startswith("winnow: these figures were measured before a change: rate: ")
     assert "train.py is missing. `winnow plan` says" in done.stderr
 

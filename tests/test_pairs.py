@@ -469,12 +469,12 @@ def test_a_row_without_its_second_text_is_dropped_and_the_others_reach_the_token
     assert (rows[0]["boundary"], len(rows[0]["input_ids"])) == (6, 11)  # [CLS], 4 words, [SEP]; 4 words, [SEP]
 
 
-@pytest.mark.parametrize("name", ["baseline", "teacher", "student", "pruned", "quantized"])
+@pytest.mark.parametrize("name", ["baseline", "static", "probe", "teacher", "student", "pruned", "quantized"])
 def test_every_model_says_that_it_is_of_pairs(ran: Paths, name: str) -> None:
     assert model_folder.wants_pairs(model_folder.describe(ran.model(name)))
 
 
-@pytest.mark.parametrize("name", ["baseline", "teacher"])
+@pytest.mark.parametrize("name", ["baseline", "static", "teacher"])
 def test_models_learn_which_text_is_the_second(ran: Paths, name: str) -> None:
     said = load(ran.model(name), threads=1)([(SEA, KITCHEN), (KITCHEN, SEA)])
     assert [answer.label for answer in said] == ["kitchen", "sea"]

@@ -57,9 +57,10 @@ def test_every_stage_ran_and_every_model_is_measured(project: Path) -> None:
     assert sorted(lock) == sorted(STAGES)
     right = {
         model: json.loads((project / f"metrics/quality/{model}.json").read_text())["right"]
-        for model in ("baseline", "teacher", "student", "pruned", "quantized")
+        for model in ("baseline", "static", "probe", "teacher", "student", "pruned", "quantized")
     }
     assert right["baseline"] < 0.7  # the commoner answer
+    assert min(right["static"], right["probe"]) > 0.8  # its own loss fits their heads
     assert min(right["teacher"], right["quantized"]) > 0.9
 
 
@@ -99,7 +100,7 @@ def test_a_changed_measure_runs_evaluate_and_what_reads_it_and_a_changed_loss_fr
     assert json.loads(run(project, "dvc", "status", "--json").stdout) == {}, "of another task nothing runs"
     run(project, "git", "checkout", "-q", "--", "stages")
     assert would["measures"] == {"evaluate", "compare"}
-    assert would["learning"] == {"finetune", "cache_logits", "distill", "prune"}
+    assert would["learning"] == {"static", "probe", "finetune", "cache_logits", "distill", "prune"}
     assert would["data"] == {"ingest", "clean", "validate", "report"}
 
 

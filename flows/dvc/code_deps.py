@@ -37,6 +37,8 @@ RULES = [f"cleaning/{name}.py" for name in ("characters", "markdown", "markup", 
 # The files that run a model, by the model; of `evaluate` they stand beside its name in dvc.yaml, in `foreach`.
 RUN_BY = {
     "baseline": ["backends/linear/runner.py", BASELINE],
+    "static": ["backends/static/runner.py", "backends/static/features.py"],
+    "probe": ["backends/pytorch/runner.py", TEACHER],
     "teacher": ["backends/pytorch/runner.py", TEACHER],
     "student": ["backends/pytorch/runner.py", STUDENT],
     "pruned": ["backends/pytorch/runner.py", STUDENT],
@@ -55,6 +57,8 @@ LOADED = {
     "report": [DATA],
     "tokenize": [ENCODING],
     "baseline": [BASELINE, ENCODING, "cleaning/stop_words.py"],
+    "static": [LEARNING, SETTINGS, TEACHER, "cleaning/stop_words.py"],
+    "probe": [LEARNING, SETTINGS, TEACHER, "cleaning/stop_words.py"],
     "finetune": [LEARNING, SETTINGS, TEACHER, "cleaning/stop_words.py"],
     "cache_logits": [LEARNING, TEACHER],
     "distill": [LEARNING, TEACHER, STUDENT],

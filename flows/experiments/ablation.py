@@ -48,6 +48,8 @@ def variants(layers: Sequence[int], *, narrower: bool = False) -> tuple[Variant,
     unpruned = {"prune.heads_kept": 1.0, "prune.feed_forward_kept": 1.0}
     every = (
         Variant("TF-IDF and logistic regression", "baseline"),
+        Variant("static embeddings", "static"),
+        Variant("probe of the pretrained encoder", "probe"),
         Variant(TEACHER, "teacher"),
         Variant(LABELS_ALONE, "student", _losses(logits=0.0, labels=1.0)),
         Variant("student, logits alone", "student", _losses(logits=1.0, labels=0.0)),

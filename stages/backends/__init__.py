@@ -8,6 +8,7 @@ RUNNERS = {
     "onnxruntime_int8": "stages.backends.onnxruntime_int8.runner:open_runner",
     "openvino_int8": "stages.backends.openvino_int8.runner:open_runner",
     "pytorch": "stages.backends.pytorch.runner:open_runner",
+    "static": "stages.backends.static.runner:open_runner",
     "tfidf": "stages.backends.linear.runner:open_runner",
     "torchao_int8": "stages.backends.torchao_int8.runner:open_runner",
 }

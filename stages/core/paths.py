@@ -10,7 +10,7 @@ SPLITS = ("train", "validation", "test")
 HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
 TRANSFER = "transfer"  # unlabelled rows, on which a student learns the teacher's answers; see clean.unlabelled
 BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
-MODELS = ("baseline", "teacher", "student", "pruned", "quantized")
+MODELS = ("baseline", "static", "probe", "teacher", "student", "pruned", "quantized")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.files import read_object, refuse_remote_code, sha256
+from stages.core.files import read_json, read_object, refuse_remote_code, sha256
 from stages.models.model_files import (
     CONFIG,
     TOKENIZER,
@@ -28,8 +28,10 @@ from stages.models.model_files import (
 )
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedTokenizerFast
 
+    from stages.core.contracts import Family, Head
     from stages.core.params.file import Params
     from stages.core.params.model import ModelParams, TokenizeParams
 
@@ -75,6 +77,21 @@ def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
     Raises ValueError where it names a folder, from `root`, that does not exist.
     """
     return _local(model.name, root) or _packaged(model.name) or _cached(model)
+
+
+def without_path(name: str) -> str:
+    """The name of a model; of a local folder only its last part, as paths are nobody else's business."""
+    return Path(name).name if Path(name).expanduser().is_dir() else name
+
+
+def as_it_is(family: Family, model: ModelParams, head: Head, pieces: Path) -> nn.Module:
+    """The pretrained model, untrained, with a head that is still to be made.
+
+    `pieces`: the file that says what the tokens of a trained tokenizer are made of, where there is one. Raises
+    ValueError for a family without pretrained weights, and as `locate` does.
+    """
+    found = family.build(locate(model), model, head)
+    return family.new_vocabulary(found, read_json(pieces)) if pieces.is_file() else found
 
 
 def faults_of_model(folder: Path, params: Params) -> Iterator[str]:

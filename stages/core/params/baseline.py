@@ -1,4 +1,4 @@
-"""Section `baseline`."""
+"""Sections `baseline`, `static` and `probe`: the floors that a trained model must beat."""
 
 from __future__ import annotations
 
@@ -6,9 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.core.params.values import PositiveFloat, Section
+from stages.core.params.values import PositiveFloat, PositiveInt, Section
 
 
 class BaselineParams(Section):
     max_ngram: Annotated[int, Field(ge=1, le=5)]
     inverse_regularization: PositiveFloat
+
+
+class HeadParams(Section):
+    """How a linear head is fitted to features that stay as they are."""
+
+    inverse_regularizations: Annotated[list[PositiveFloat], Field(min_length=1)]
+    max_examples: PositiveInt
+
+
+class StaticParams(HeadParams):
+    dimensions: PositiveInt
+    rarity: PositiveFloat
+
+
+class ProbeParams(HeadParams):
+    pass

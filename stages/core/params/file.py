@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from stages.core.params.baseline import BaselineParams
+from stages.core.params.baseline import BaselineParams, ProbeParams, StaticParams
 from stages.core.params.clean import CleanParams
 from stages.core.params.compress import PruneParams, QuantizeParams
 from stages.core.params.distill import CacheLogitsParams, DistillParams
@@ -37,6 +37,8 @@ class Params(Section):
     model: ModelParams
     tokenize: TokenizeParams
     baseline: BaselineParams
+    static: StaticParams
+    probe: ProbeParams
     finetune: FinetuneParams
     cache_logits: CacheLogitsParams
     distill: DistillParams

@@ -9,7 +9,7 @@ from pydantic import Field
 from stages.core.params.values import PositiveFloat, PositiveInt, ProperFraction, Section, UnitInterval
 
 Anchor = Annotated[str, Field(pattern=r"^(first|v\d+\.\d+\.\d+)$")]
-ReleasedModel = Literal["baseline", "teacher", "student", "pruned", "quantized"]
+ReleasedModel = Literal["baseline", "static", "probe", "teacher", "student", "pruned", "quantized"]
 
 
 class PromotionParams(Section):

@@ -1,0 +1,48 @@
+"""A pretrained model that is not trained: what its head reads, and a linear head put into it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.training.inference import predict_logits
+from stages.training.rows import TokenRows
+
+
+def read_by_head(model: nn.Module, head: nn.Module, rows: TokenRows, *, pad_id: int, title: str) -> np.ndarray:
+    """The vectors float32 that the model's `head` reads: (N, F) of rows, or of a token head (tokens, F).
+
+    The head becomes the identity, so that it puts out what it reads.
+    """
+    assert isinstance(head, nn.Linear)
+    width = head.in_features
+    put_in(head, np.eye(width, dtype=np.float32), np.zeros(width, dtype=np.float32))
+    return predict_logits(model, rows, pad_id=pad_id, precision="fp32", title=title)
+
+
+def put_in(head: nn.Module, coefficients_KF: np.ndarray, intercept_K: np.ndarray) -> None:
+    """Give the linear head these weights, whatever its size was."""
+    assert isinstance(head, nn.Linear)
+    device = head.weight.device
+    head.out_features = len(coefficients_KF)
+    head.weight = nn.Parameter(torch.from_numpy(coefficients_KF).to(device))
+    head.bias = nn.Parameter(torch.from_numpy(intercept_K).to(device))
+
+
+def some_of(rows: TokenRows, most: int) -> TokenRows:
+    """Rows evenly taken, so that there are at most `most` of them, or where tokens have targets so many tokens."""
+    count = int(rows.offsets[-1]) if rows.per_token else len(rows)
+    step = -(-count // most)
+    if step <= 1:
+        return rows
+    numbers = np.arange(0, len(rows), step)
+    targets = rows.targets[rows.places(numbers)] if rows.per_token else rows.targets[numbers]
+    return TokenRows(
+        [rows.row_ids[number] for number in numbers],
+        targets,
+        np.concatenate([[0], np.cumsum(rows.lengths[numbers])]).astype(np.int64),
+        np.concatenate([rows[number]["input_ids"] for number in numbers]),
+        None if rows.boundaries is None else rows.boundaries[numbers],
+        per_token=rows.per_token,
+    )

@@ -1,0 +1,159 @@
+"""A linear head on features that stay as they are, fitted by the task's own loss.
+
+With the loss of a task of classes that is multinomial logistic regression, with squared errors ridge regression.
+R examples (rows, or of a token head tokens), F features, K numbers of an output.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+from stages.core.contracts import NO_LABEL, Space
+from stages.core.params.baseline import HeadParams
+from stages.tasks.contract import TaskLearning
+from stages.training.batches import collate
+from stages.training.inference import scores_of
+from stages.training.rows import TokenRows
+
+log = logging.getLogger("winnow")
+
+Loss = Callable[..., torch.Tensor]
+"""loss(logits, targets): (R,), as in TaskLearning."""
+MAX_ITERATIONS = 500
+GRADIENT = 1e-5  # of the mean loss; where it is nowhere larger, the fit is at its end
+SMALLEST_DEVIATION = 1e-6  # a feature that varies less is one that does not vary
+
+
+class Featured(NamedTuple):
+    """Rows and their features."""
+
+    rows: TokenRows
+    features: np.ndarray
+    """(N, F), or of a token head (tokens, F), in the rows' order; float32."""
+
+
+class Examples(NamedTuple):
+    """What a head is fitted to."""
+
+    features_RF: np.ndarray
+    targets: torch.Tensor
+    """(R, ...) as the task's loss takes them; of a token head (R, 1): each token is an example of one token."""
+    per_token: bool
+
+
+class LinearHead(NamedTuple):
+    """A linear map from features to outputs."""
+
+    coefficients_KF: np.ndarray
+    intercept_K: np.ndarray
+
+    def outputs(self, features_RF: np.ndarray) -> np.ndarray:
+        """(R, K) float32."""
+        return features_RF @ self.coefficients_KF.T + self.intercept_K
+
+
+class Chosen(NamedTuple):
+    """The head whose score is best, and the score of each that was tried, by its inverse regularization."""
+
+    head: LinearHead
+    inverse_regularization: float
+    scores: dict[float, float]
+
+    def described(self, measure: str) -> dict[str, Any]:
+        """The entry of the model's model.json: how it was chosen."""
+        by_strength = {f"{strength:g}": round(score, 6) for strength, score in self.scores.items()}
+        return {"chosen": {"inverse_regularization": self.inverse_regularization, f"validation_{measure}": by_strength}}
+
+
+def head_of(
+    train: Featured, validation: Featured, *, task: TaskLearning, space: Space, measure: str, params: HeadParams
+) -> Chosen:
+    """The head for the task that fits the training rows and is best by `measure` on the validation rows."""
+
+    def score(head: LinearHead) -> float:
+        return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
+
+    examples = examples_of(train)
+    size, strengths = task.head(space).size, params.inverse_regularizations
+    chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=strengths)
+    shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
+    log.info(
+        "%d examples of %d features; %s on validation by inverse regularization: %s",
+        *examples.features_RF.shape, measure, shown,
+    )  # fmt: skip
+    return chosen
+
+
+def examples_of(train: Featured) -> Examples:
+    """The rows, or those of their tokens that have a target, in their order."""
+    rows, features_NF = train
+    batch = collate([rows[number] for number in range(len(rows))], pad_id=0)
+    if not rows.per_token:
+        return Examples(features_NF, batch["labels"], per_token=False)
+    targets = batch["labels"][batch["attention_mask"].bool()]
+    there = targets != NO_LABEL
+    return Examples(features_NF[there.numpy()], targets[there][:, None], per_token=True)
+
+
+def best_head(
+    examples: Examples,
+    loss: Loss,
+    score: Callable[[LinearHead], float],
+    *,
+    size: int,
+    inverse_regularizations: Sequence[float],
+) -> Chosen:
+    """Fit a head of `size` outputs with each of the strengths; of the best by `score` take the most regularized.
+
+    An inverse regularization is scikit-learn's C, of features standardised by the examples: the smaller, the smaller
+    the coefficients. `score` must not look at test rows.
+    """
+    mean_F, deviation_F = _moments(examples.features_RF)
+    standard = torch.from_numpy((examples.features_RF - mean_F) / deviation_F)
+    flat = np.zeros((size, standard.shape[1] + 1))
+    tried: dict[float, tuple[float, LinearHead]] = {}
+    for strength in sorted(inverse_regularizations):
+        flat = _fitted(flat, standard, examples, loss, strength)  # from the last one on, which is near
+        head = _of_plain_features(flat, mean_F, deviation_F)
+        tried[strength] = score(head), head
+    best = max(tried, key=lambda strength: tried[strength][0])
+    return Chosen(tried[best][1], best, {strength: found for strength, (found, _) in tried.items()})
+
+
+def _moments(features_RF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the standard deviation of each feature, float32; 1 for a feature that does not vary."""
+    mean_F = features_RF.mean(axis=0, dtype=np.float64)
+    deviation_F = features_RF.std(axis=0, dtype=np.float64)
+    deviation_F[deviation_F < SMALLEST_DEVIATION] = 1.0
+    return mean_F.astype(np.float32), deviation_F.astype(np.float32)
+
+
+def _fitted(start: np.ndarray, standard: torch.Tensor, examples: Examples, loss: Loss, strength: float) -> np.ndarray:
+    """(K, F + 1): the coefficients and the intercept that minimise the mean loss and the penalty, by L-BFGS."""
+    count = len(standard)
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = torch.from_numpy(flat.reshape(start.shape)).float().requires_grad_()
+        logits = standard @ weights[:, :-1].T + weights[:, -1]
+        found = loss(logits[:, None] if examples.per_token else logits, examples.targets).double().sum() / count
+        (gradient,) = torch.autograd.grad(found, weights)
+        penalised = flat.reshape(start.shape) / (strength * count)
+        penalised[:, -1] = 0.0  # the intercept is free
+        penalty = 0.5 * float((penalised * flat.reshape(start.shape)).sum())
+        return found.item() + penalty, (gradient.double().numpy() + penalised).ravel()
+
+    options = {"maxiter": MAX_ITERATIONS, "gtol": GRADIENT, "ftol": 0.0}
+    return minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(start.shape)
+
+
+def _of_plain_features(flat: np.ndarray, mean_F: np.ndarray, deviation_F: np.ndarray) -> LinearHead:
+    """The head of features that are not standardised, float32."""
+    coefficients_KF = flat[:, :-1] / deviation_F
+    intercept_K = flat[:, -1] - coefficients_KF @ mean_F
+    return LinearHead(coefficients_KF.astype(np.float32), intercept_K.astype(np.float32))

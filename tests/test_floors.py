@@ -1,0 +1,306 @@
+"""Static embeddings and the probe: their features, how their heads are fitted and chosen, and that they open."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import REPOSITORY, TOPICS, tiny_params
+from safetensors.numpy import load_file
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+from tokenizers import Tokenizer
+from transformers import AutoModel
+
+from stages.backends.runners import open_runner
+from stages.backends.static.features import Static, features
+from stages.core.contracts import NO_LABEL
+from stages.core.files import read_json
+from stages.core.params.file import Params
+from stages.core.paths import Paths
+from stages.probe import probe
+from stages.static import each_alone, fewer_dimensions, rarities, read_alone, static
+from stages.tasks.regression.learning import LEARNING as OF_NUMBERS
+from stages.tasks.shared.probabilities import softmax
+from stages.tasks.text_classification.learning import LEARNING
+from stages.tokenize import tokenize
+from stages.training.frozen import some_of
+from stages.training.linear_head import Examples, Featured, LinearHead, best_head, examples_of
+from stages.training.rows import TokenRows
+
+TASKS = {"text_classification": "accuracy", "regression": "pearson", "token_classification": "entity_f1"}
+
+
+def target(task: str, topic: str, text: str) -> str:
+    """The topic; a number that is larger for the sea; the words of the sea as spans."""
+    if task == "text_classification":
+        return topic
+    if task == "regression":
+        return str(2.0 if topic == "sea" else 0.5)
+    starts = [(text.index(word), word) for word in text.split() if word in TOPICS["sea"]]
+    return json.dumps([[start, start + len(word), "thing"] for start, word in sorted(starts)], separators=(",", ":"))
+
+
+def prepared(root: Path, tiny: Path, task: str, **changes: Any) -> tuple[Params, Paths]:
+    """Rows of two topics, tokenized, and parameters for the task, with `changes`."""
+    paths, draw = Paths(root), random.Random(5)
+    paths.clean.parent.mkdir(parents=True)
+    rows = []
+    for split, count in (("test", 10), ("train", 60), ("validation", 20)):
+        for at in range(count):
+            topic = ("sea", "kitchen")[at % 2]
+            text = " ".join([*draw.sample(TOPICS[topic], 3), *draw.sample(["the", "near", "old", "under"], 2)])
+            rows.append((f"{split}{at:03}", text, target(task, topic, text), f"a:{at}", split, f"{split}{at}"))
+    columns = ["row_id", "text", "label", "origin", "split", "group"]
+    pd.DataFrame(rows, columns=columns).to_parquet(paths.clean)
+    params = tiny_params(
+        paths, tiny, task={"name": task, "measure": TASKS[task]}, static__dimensions=16,
+        static__inverse_regularizations=[0.01, 1.0], probe__inverse_regularizations=[0.01, 1.0], **changes,
+    )  # fmt: skip
+    tokenize(params, paths)
+    return params, paths
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> Callable[[str], Paths]:
+    """made(task): the project in which both floors of the task were made, once."""
+    done: dict[str, Paths] = {}
+
+    def get(task: str) -> Paths:
+        if task not in done:
+            params, done[task] = prepared(tmp_path_factory.mktemp(task), tiny_models("bert"), task)
+            static(params, done[task])
+            probe(params, done[task])
+        return done[task]
+
+    return get
+
+
+# the vectors of tokens
+
+
+def test_a_token_s_vector_is_the_mean_of_what_the_encoder_says_to_it_between_the_special_ones(
+    tmp_path: Path, tiny_models: Callable[[str], Path]
+) -> None:
+    params, paths = prepared(tmp_path, tiny_models("bert"), "text_classification")
+    tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
+    found = read_alone(params, paths, tokenizer, pad_id=0)
+    begin, ship, end = (tokenizer.token_to_id(token) for token in ("[CLS]", "ship", "[SEP]"))
+    encoder = AutoModel.from_pretrained(tiny_models("bert")).eval()
+    with torch.inference_mode():
+        states = encoder(torch.tensor([[begin, ship, end]])).last_hidden_state
+    assert found.shape == (tokenizer.get_vocab_size(), 32)
+    assert found[ship] == pytest.approx(states[0].mean(0).numpy(), abs=1e-6)
+
+
+def test_every_number_of_the_vocabulary_stands_alone_once(tiny_models: Callable[[str], Path]) -> None:
+    tokenizer = Tokenizer.from_file(str(tiny_models("bert") / "tokenizer.json"))
+    rows = each_alone(tokenizer)
+    assert len(rows) == tokenizer.get_vocab_size()
+    assert [rows[number]["input_ids"].tolist() for number in (0, 7, len(rows) - 1)] == [
+        [2, 0, 3], [2, 7, 3], [2, len(rows) - 1, 3],
+    ]  # fmt: skip
+
+
+def test_fewer_dimensions_are_principal_axes_whose_largest_component_is_positive() -> None:
+    """Along (3, -4) / 5: the axis is (-0.6, 0.8), so what lies at t is at -t. The special token has no part in it."""
+    line = np.array([[0.6, -0.8]]) * np.array([[-1.0], [0.0], [1.0]])
+    vectors = np.vstack([line, [[100.0, 100.0]]]).astype(np.float32)
+    assert fewer_dimensions(vectors, 1, [3])[:, 0] == pytest.approx([1.0, 0.0, -1.0, 0.0], abs=1e-6)
+    assert fewer_dimensions(-vectors, 1, [3])[:, 0] == pytest.approx([-1.0, 0.0, 1.0, 0.0], abs=1e-6)
+    assert fewer_dimensions(vectors, 256, [3]).shape == (4, 2)
+
+
+def token_rows(*rows: list[int]) -> TokenRows:
+    ids = np.array([number for row in rows for number in row], dtype=np.int32)
+    names = [f"r{at}" for at in range(len(rows))]
+    return TokenRows(names, np.zeros(len(rows), dtype=np.int32), np.cumsum([0, *map(len, rows)]), ids)
+
+
+def test_a_common_token_counts_less_than_a_rare_one_and_a_special_one_not_at_all() -> None:
+    """Of four tokens three are the number 2, one is 3; 0.25 / (0.25 + 0.75) and 0.25 / (0.25 + 0.25)."""
+    found = rarities(token_rows([0, 2, 2, 1], [0, 2, 3, 1]), 5, 0.25, [0, 1])
+    assert found.tolist() == [0.0, 0.0, 0.25, 0.5, 1.0]
+
+
+# the features of rows
+
+TABLE = Static(np.array([[0, 0], [3, 0], [0, 8], [9, 9]], np.float32), np.array([0, 1, 0.5, 1], np.float32))
+
+
+def test_a_row_is_the_weighted_mean_of_its_tokens_with_length_1_and_padding_adds_nothing() -> None:
+    """1 * (3, 0) + 0.5 * (0, 8) = (3, 4), of length 5; a row of special tokens alone is 0."""
+    ids, mask = np.array([[0, 1, 2, 0, 3], [0, 0, 3, 3, 3]]), np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]])
+    assert features(TABLE, ids, mask, per_token=False) == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
+
+
+def test_a_pair_is_its_first_text_its_second_and_their_product() -> None:
+    ids, types = np.array([[0, 1, 2, 0, 2, 0]]), np.array([[0, 0, 0, 0, 1, 1]])
+    found = features(TABLE, ids, np.ones_like(ids), types, per_token=False)
+    assert found == pytest.approx(np.array([[0.6, 0.8, 0.0, 1.0, 0.0, 0.8]]))
+
+
+def test_a_token_is_its_own_vector_between_those_of_its_neighbours() -> None:
+    ids, mask = np.array([[1, 2, 3]]), np.array([[1, 1, 0]])
+    assert features(TABLE, ids, mask, per_token=True)[0, :2].tolist() == [[0, 0, 3, 0, 0, 8], [3, 0, 0, 8, 0, 0]]
+
+
+# the head
+
+
+def drawn(rows: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Features of unlike scales, and three labels that they tell, but not always."""
+    draw = np.random.default_rng(3)
+    labels = draw.integers(0, 3, rows)
+    found = draw.normal(size=(rows, 4)) + np.eye(4)[labels]
+    return (found * [1, 10, 0.1, 1] + [0, 5, 0, 0]).astype(np.float32), labels
+
+
+def test_the_head_of_labels_is_scikit_learn_s_logistic_regression_of_standardised_features() -> None:
+    found, labels = drawn()
+    examples = Examples(found, torch.from_numpy(labels), per_token=False)
+    head = best_head(examples, LEARNING.loss, lambda _: 0.0, size=3, inverse_regularizations=[0.1]).head
+    scaled = StandardScaler().fit_transform(found.astype(np.float64))
+    theirs = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(scaled, labels)
+    assert softmax(head.outputs(found)) == pytest.approx(theirs.predict_proba(scaled), abs=1e-3)
+
+
+def test_the_head_of_numbers_is_scikit_learn_s_ridge_of_standardised_features() -> None:
+    found, labels = drawn()
+    numbers = torch.from_numpy(labels.astype(np.float32) * 2.5)
+    examples = Examples(found, numbers, per_token=False)
+    head = best_head(examples, OF_NUMBERS.loss, lambda _: 0.0, size=1, inverse_regularizations=[0.01]).head
+    scaled = StandardScaler().fit_transform(found.astype(np.float64))
+    theirs = Ridge(alpha=0.5 / 0.01).fit(scaled, numbers.numpy())  # the loss is the whole square, not its half
+    assert head.outputs(found)[:, 0] == pytest.approx(theirs.predict(scaled), abs=1e-3)
+
+
+def test_the_best_on_validation_is_kept_and_of_equals_the_most_regularized() -> None:
+    found, labels = drawn()
+    examples = Examples(found, torch.from_numpy(labels), per_token=False)
+
+    def size_of(head: LinearHead) -> float:
+        return float(np.abs(head.coefficients_KF).sum())
+
+    grid = [1.0, 0.01, 0.1]
+    largest = best_head(examples, LEARNING.loss, size_of, size=3, inverse_regularizations=grid)
+    smallest = best_head(examples, LEARNING.loss, lambda head: -size_of(head), size=3, inverse_regularizations=grid)
+    equal = best_head(examples, LEARNING.loss, lambda _: 0.5, size=3, inverse_regularizations=grid)
+    assert (largest.inverse_regularization, smallest.inverse_regularization) == (1.0, 0.01)
+    assert equal.inverse_regularization == 0.01
+    assert equal.scores == {0.01: 0.5, 0.1: 0.5, 1.0: 0.5}
+
+
+def test_a_feature_that_never_varies_makes_no_number_infinite() -> None:
+    found, labels = drawn()
+    found[:, 1] = 7.0
+    examples = Examples(found, torch.from_numpy(labels), per_token=False)
+    head = best_head(examples, LEARNING.loss, lambda _: 0.0, size=3, inverse_regularizations=[1.0]).head
+    assert np.isfinite(head.outputs(found)).all()
+    assert head.coefficients_KF[:, 1].tolist() == [0.0] * 3
+
+
+def test_tokens_without_a_target_are_no_examples() -> None:
+    targets = np.array([NO_LABEL, 2, NO_LABEL, NO_LABEL, 1, 0, NO_LABEL])
+    rows = TokenRows(["a", "b"], targets, np.array([0, 3, 7]), np.arange(7, dtype=np.int32), per_token=True)
+    found = examples_of(Featured(rows, np.arange(7, dtype=np.float32)[:, None]))
+    assert (found.features_RF[:, 0].tolist(), found.targets.tolist()) == ([1, 4, 5], [[2], [1], [0]])
+
+
+def test_too_many_rows_are_thinned_evenly_and_few_are_all_taken() -> None:
+    rows = token_rows([5], [6, 7], [8], [9, 9], [4])
+    assert some_of(rows, 5) is rows
+    thinned = some_of(rows, 3)
+    assert thinned.row_ids == ["r0", "r2", "r4"]
+    assert [thinned[number]["input_ids"].tolist() for number in range(3)] == [[5], [8], [4]]
+
+
+# the models
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", ["static", "probe"])
+def test_both_learn_words_of_a_topic_whatever_the_task(made: Callable[[str], Paths], name: str, task: str) -> None:
+    folder = made(task).model(name)
+    scores = read_json(folder / "model.json")["chosen"][f"validation_{TASKS[task]}"]
+    assert scores.keys() == {"0.01", "1"}
+    assert max(scores.values()) > 0.9
+    outputs = open_runner(folder, threads=1).predict(["ship near anchor", "butter"])
+    assert np.isfinite(outputs.values).all()
+    assert len(outputs.values) == (4 if task == "token_classification" else 2)
+
+
+def test_the_probe_opens_as_a_teacher_does_and_puts_out_its_encoder_s_pooled_states_times_the_head(
+    made: Callable[[str], Paths], tiny_models: Callable[[str], Path]
+) -> None:
+    folder = made("text_classification").model("probe")
+    assert read_json(folder / "model.json")["backend"] == "pytorch"
+    weights = load_file(folder / "model.safetensors")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    encoder = AutoModel.from_pretrained(tiny_models("bert")).eval()
+    with torch.inference_mode():
+        states = encoder(torch.tensor([tokenizer.encode("ship near anchor").ids])).last_hidden_state
+    logits = states[0].mean(0).numpy() @ weights["head.weight"].T + weights["head.bias"]
+    found = open_runner(folder, threads=1).predict(["ship near anchor"]).values
+    assert found == pytest.approx(softmax(logits[None]), abs=1e-5)
+
+
+def test_the_static_model_opens_without_torch(made: Callable[[str], Paths]) -> None:
+    folder = made("text_classification").model("static")
+    code = (
+        "import sys; from pathlib import Path; from stages.backends.runners import open_runner;"
+        f"print(open_runner(Path({str(folder)!r}), threads=1).predict(['ship anchor']).values.argmax());"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr  # labels: kitchen, sea
+
+
+@pytest.mark.parametrize(("name", "stage"), [("static", static), ("probe", probe)])
+def test_no_test_row_has_a_part_in_it_and_a_second_run_gives_the_same_bytes(
+    made: Callable[[str], Paths], tmp_path: Path, tiny_models: Callable[[str], Path], name: str,
+    stage: Callable[[Params, Paths], None],
+) -> None:  # fmt: skip
+    first = made("text_classification")
+    params, paths = prepared(tmp_path, tiny_models("bert"), "text_classification")
+    shutil.rmtree(paths.tokens / "test")
+    paths.clean.unlink()
+    stage(params, paths)
+    assert read_json(paths.model(name) / "manifest.json") == read_json(first.model(name) / "manifest.json")
+
+
+@pytest.mark.parametrize(("name", "stage"), [("static", static), ("probe", probe)])
+def test_a_long_text_in_windows_has_the_mean_of_what_its_windows_say(
+    tmp_path: Path, tiny_models: Callable[[str], Path], name: str, stage: Callable[[Params, Paths], None]
+) -> None:
+    """Windows of two words: those of the long text are the two short ones."""
+    windows = {"tokenize__long_texts": "windows", "tokenize__stride": 0}
+    params, paths = prepared(tmp_path, tiny_models("bert"), "regression", **windows)
+    params = params.model_copy(update={"tokenize": params.tokenize.model_copy(update={"max_tokens": 4})})
+    tokenize(params, paths)
+    stage(params, paths)
+    long, *short = (
+        open_runner(paths.model(name), threads=1)
+        .predict(["ship anchor butter oven", "ship anchor", "butter oven"])
+        .values[:, 0]
+    )
+    assert long == pytest.approx(np.mean(short), abs=1e-5)
+    assert short[0] > short[1] + 0.5
+
+
+def test_a_family_without_pretrained_weights_is_refused(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
+    params, paths = prepared(tmp_path, tiny_models("bert"), "text_classification")
+    recurrent = params.model_copy(update={"model": params.model.model_copy(update={"family": "bilstm"})})
+    for stage in (static, probe):
+        with pytest.raises(ValueError, match=r"model\.family is 'bilstm', which has no pretrained weights"):
+            stage(recurrent, paths)
