@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 from conftest import REPOSITORY, TOPICS, write_tiny_model
 
@@ -32,7 +33,7 @@ FILLER = ["the", "a", "with", "near", "under", "over", "some"]
 def write_sets(path: Path) -> Path:
     """JSON lines of `text` and `topics`: those whose words it has, of three; and two rows that are no sets."""
     draw = random.Random(3)
-    lines = []
+    lines: list[dict[str, Any]] = []
     for number in range(ROWS):
         topics = [topic for place, topic in enumerate(TOPICS) if number >> place & 1]
         words = [word for topic in topics for word in draw.sample(TOPICS[topic], 3)] + draw.sample(FILLER, 4)

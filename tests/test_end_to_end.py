@@ -160,7 +160,8 @@ def test_models_learned_the_topics(project: Path) -> None:
         model: json.loads((project / f"metrics/quality/{model}.json").read_text())["accuracy"] for model in MODELS
     }
     assert scores["baseline"] > 0.9  # each topic has words of its own
-    assert min(scores["static"], scores["probe"]) > 0.8
+    assert scores["static"] > 0.9
+    assert scores["probe"] > 0.6  # the tiny encoder is a random one; by chance it would be a third
     assert scores["teacher"] > 0.9
     assert scores["quantized"] > 0.8
 
