@@ -21,7 +21,7 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import locate, without_path
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskLearning, TaskSettings
+from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.engine import resolve_precision
@@ -40,8 +40,6 @@ def finetune(params: Params, paths: Paths) -> None:
     `cache_logits`, `distill` and `prune` could not treat the model as they are to.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
-    settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
-    plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     data = open_training_data(paths)
     others = range(params.seed + 1, params.seed + params.finetune.teachers)

@@ -18,7 +18,7 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskLearning, TaskSettings
+from stages.tasks.contract import TaskLearning
 from stages.training.frozen import put_in, read_by_head, some_of
 from stages.training.linear_head import Featured, head_of
 from stages.training.processes import own_device
@@ -32,8 +32,6 @@ def probe(params: Params, paths: Paths) -> None:
     and for a family without pretrained weights.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
-    settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
-    plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     data = open_training_data(paths)
     model = as_it_is(family, params.model, task.head(data.space), paths.token_pieces).to(own_device())

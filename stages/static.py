@@ -27,7 +27,7 @@ from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskLearning, TaskSettings
+from stages.tasks.contract import TaskLearning
 from stages.training.batches import first_batches
 from stages.training.frozen import read_by_head, some_of
 from stages.training.linear_head import Featured, head_of
@@ -41,8 +41,6 @@ def static(params: Params, paths: Paths) -> None:
     Raises ValueError for an unknown family or task, and for a family without pretrained weights.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
-    settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
-    plugins.check(dict.fromkeys(settings.measures), params.task.measure, key="task.measure")
     data, tokenizer = open_training_data(paths), Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
     special = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     vectors_VD = fewer_dimensions(read_alone(params, paths, tokenizer, data.pad_id), params.static.dimensions, special)

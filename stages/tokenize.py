@@ -29,13 +29,12 @@ from stages.tasks.contract import TaskEncoding
 from stages.tokens.capitals import marked
 from stages.tokens.counts import beyond, statistics
 from stages.tokens.encoded import TARGET, encoded
+from stages.tokens.files import write_tokenizer
 from stages.tokens.pieces import new_tokens
 from stages.tokens.trained import train_tokenizer
 from stages.tokens.unknown import unread
 from stages.validation.verdict import Broken, settle
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-OF_THE_MACHINE = ("is_local", "local_files_only", "name_or_path")  # where the tokenizer happened to lie
 INT32, INTS = datasets.Value("int32"), datasets.List(datasets.Value("int32"))
 FLOAT32 = datasets.Value("float32")
 TARGETS = {"int32": INT32, "float32": FLOAT32, "list_int32": INTS, "vector_float32": datasets.List(FLOAT32)}
@@ -79,23 +78,6 @@ def tokenize(params: Params, paths: Paths) -> None:
     warn_only = params.validate_.warn_only
     settle((Broken(limit, line, limit in warn_only) for limit, line in found), "Or raise the limit.")
     write_json(paths.token_report, report)
-
-
-def write_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path, pieces: list[list[int]] | None) -> None:
-    """tokenizer.json and tokenizer_config.json, without padding, truncation or a trace of where they lay; and what the
-    tokens of a trained one are made of."""
-    tokenizer.backend_tokenizer.no_padding()
-    tokenizer.backend_tokenizer.no_truncation()
-    with publish(folder) as draft:
-        tokenizer.save_pretrained(draft)
-        for file in draft.iterdir():
-            if file.name not in TOKENIZER_FILES:
-                file.unlink()
-        config = json.loads((draft / "tokenizer_config.json").read_text(encoding="utf-8"))
-        kept = {key: value for key, value in config.items() if key not in OF_THE_MACHINE}
-        write_json(draft / "tokenizer_config.json", kept)
-        if pieces is not None:
-            (draft / "pieces.json").write_text(json.dumps(pieces), encoding="utf-8")
 
 
 def write_tokens(

@@ -189,8 +189,8 @@ def flips(labels: Sequence[str], count: int) -> list[Flip]:
         label, other, third = draw.sample(list(labels), 3) if len(labels) > 2 else (*labels, labels[1])
         before, after = ((label, other), (other, label), (other, third))[i % 3]
         text = HOSTILE[i] if i < len(HOSTILE) else draw.choice(TEXTS)
-        scores = {"score_before": float(before == label), "score_after": float(after == label)}
-        sure = {"sure_before": 0.35 + i % 60 / 100, "sure_after": 0.4 + i % 50 / 100}
+        scores: dict[str, Any] = {"score_before": float(before == label), "score_after": float(after == label)}
+        sure: dict[str, Any] = {"sure_before": 0.35 + i % 60 / 100, "sure_after": 0.4 + i % 50 / 100}
         found.append(
             Flip(("quantized", "student")[i % 5 == 4], f"row-{i:04}", text, label, before, after, **scores, **sure)
         )
@@ -271,10 +271,10 @@ def example_review(labels: int = 32, *, flipped: int = 60) -> Review:
 
 def entity_flip(text: str, truth: Spans, before: Spans, after: Spans, row_id: str = "row-0", **more: Any) -> Flip:
     """A row of an entity tagger: its text, true spans, and those answered before and after."""
-    sides = [json.dumps(side) for side in (truth, before, after)]
-    found = marked(task_measures("token_classification").marks, *sides)
-    scores = {"score_before": 0.0, "score_after": 1.0} | more
-    return Flip("quantized", row_id, text, *sides, **scores, marked=found)
+    of_truth, of_before, of_after = (json.dumps(side) for side in (truth, before, after))
+    found = marked(task_measures("token_classification").marks, of_truth, of_before, of_after)
+    scores: dict[str, Any] = {"score_before": 0.0, "score_after": 1.0} | more
+    return Flip("quantized", row_id, text, of_truth, of_before, of_after, marked=found, **scores)
 
 
 def entity_review(*flips: Flip) -> Review:
