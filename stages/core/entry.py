@@ -43,8 +43,7 @@ def run_stage(
     try:
         with only_one(paths.locks / f"{name}.lock", name), guard.kept(name):
             started = time.perf_counter()
-            params = load_params(paths.params)
-            _refuse(params)
+            params = params_of(paths)
             if command := launch(f"stages.{stage.__name__}") if launch else None:
                 _start_workers(command)
             else:
@@ -55,14 +54,16 @@ def run_stage(
         sys.exit(1)
 
 
-def _refuse(params: Params) -> None:
-    """Raise ValueError, with a line each, for values that the task cannot be done with, as `winnow check` does.
+def params_of(paths: Paths) -> Params:
+    """The parameters. Raises ValueError, with a line each, for values that the task cannot be done with.
 
-    A stage that runs alone, or whose parameters were changed since, is stopped by it too. The task's settings are no
-    dep for it: no out can depend on them.
+    `winnow check` refuses them too; but a stage may run alone, or after they were changed. The task's settings, which
+    say it, are no dep of the stage: no out can depend on them.
     """
+    params = load_params(paths.params)
     if faults := list(faults_of_task(params)):
         raise ValueError("\n".join(faults))
+    return params
 
 
 def _done(name: str, paths: Paths, seconds: float) -> None:
@@ -121,7 +122,7 @@ def _work(stage: Callable[..., None], name: str, paths: Paths) -> None:
     if number != "0":
         log.setLevel(logging.WARNING)
     try:
-        stage(load_params(paths.params), paths)
+        stage(params_of(paths), paths)
     except TOLD as error:
         _tell(name if number == "0" else f"{name}, process {number}", error)
         sys.stderr.flush()
