@@ -234,6 +234,7 @@ CASES: dict[str, dict[str, Any]] = {
     "patient": {"epochs": 12, "patience": 1, "freeze_embeddings": True},
     "last": {"epochs": 6, "patience": 1, "select_by": "last"},
     "chosen": {"epochs": 6, "patience": 6, "select_by": "best", "measure": "accuracy"},
+    "below": {"epochs": 6, "patience": 6, "select_by": "best", "measure": "accuracy", "shift": 100.0},
     "whole": {"epochs": 1, "batch_size": 96, "dropout": 0.0, "warmup_ratio": 0.0},
     "halves": {"epochs": 1, "batch_size": 48, "dropout": 0.0, "warmup_ratio": 0.0},
     "accumulated": {"epochs": 1, "batch_size": 48, "accumulation_steps": 2, "dropout": 0.0, "warmup_ratio": 0.0},
@@ -261,7 +262,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 TRAIN = """
-import json, sys
+import dataclasses, json, sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
@@ -278,7 +279,7 @@ from stages.core.paths import Paths
 
 root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 
-def learn(name, poison=False, dropout=0.1, measure="macro_f1", **values):
+def learn(name, poison=False, dropout=0.1, measure="macro_f1", shift=0.0, **values):
     model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
                         encoder_dropout=0.0, head_dropout=dropout)
     torch.manual_seed(0)
@@ -288,7 +289,8 @@ def learn(name, poison=False, dropout=0.1, measure="macro_f1", **values):
     loss = lambda logits, batch, rows: LEARNING.loss(logits, batch["labels"]).mean() * spoil
     try:
         places = Places(root / "curves" / name, root / "steps" / name, Checkpoints(None))
-        learner = Learner(FAMILY, LEARNING, loss, measure)
+        score = lambda targets, logits: {name: of - shift for name, of in LEARNING.score(targets, logits).items()}
+        learner = Learner(FAMILY, dataclasses.replace(LEARNING, score=score), loss, measure)
         trained, report, _ = train(built, open_training_data(Paths(root)), learner, places,
                                    params=FinetuneParams(**values), seed=5)
     except (ValueError, RuntimeError) as error:
@@ -378,6 +380,12 @@ def test_the_last_epoch_is_kept_and_waited_for_where_no_score_is_to_choose(learn
     assert chosen["kept_epoch"] < 6
     assert chosen["validation_accuracy"] == max(epoch["accuracy"] for epoch in chosen["history"])
     assert learned["last"]["weights"] != learned["chosen"]["weights"], "that keeps other weights"
+
+
+def test_the_best_epoch_is_kept_also_where_its_score_is_far_below_zero(learned: dict[str, Any]) -> None:
+    """As those of a measure that is better where it is lower, whose sign is turned."""
+    assert learned["below"]["report"]["kept_epoch"] == learned["chosen"]["report"]["kept_epoch"]
+    assert learned["below"]["weights"] == learned["chosen"]["weights"]
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(learned: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ class Standing:
     rows: int = 0
     window_sum: float = 0.0  # over the rows since the last point of the curve
     window_rows: int = 0
-    kept_score: float = -1.0
+    kept_score: float = -math.inf
     kept_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
 
