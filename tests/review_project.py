@@ -1,4 +1,4 @@
-"""A git and DVC repository whose stages make up the answers of four models in no time, with a real remote."""
+"""A git and DVC repository whose stages make up the answers of all models in no time, with a real remote."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 from conftest import REPOSITORY, run
+
+from stages.core.paths import MODELS
 
 MAKE = '''
 """Answers of a model on made-up rows: `python make.py MODEL`, or `python make.py clean`."""
@@ -65,26 +67,34 @@ for kind, content in (("quality", quality), ("profile", profile)):
     path.write_text(json.dumps(content, indent=2, sort_keys=True))
 '''
 
-DVC_YAML = """
+DVC_YAML = f"""
 stages:
   clean:
     cmd: python make.py clean
     deps: [make.py, made.yaml]
     outs: [artifacts/data/clean.parquet]
   evaluate:
-    foreach: [baseline, teacher, student, pruned, quantized]
+    foreach: [{", ".join(MODELS)}]
     do:
-      cmd: python make.py ${item}
+      cmd: python make.py ${{item}}
       deps: [make.py, made.yaml, artifacts/data/clean.parquet]
       params: [evaluate]
       outs:
-        - artifacts/predictions/${item}.parquet
-        - artifacts/tables/${item}
+        - artifacts/predictions/${{item}}.parquet
+        - artifacts/tables/${{item}}
       metrics:
-        - metrics/quality/${item}.json: {cache: false}
-        - metrics/profile/${item}.json: {cache: false}
+        - metrics/quality/${{item}}.json: {{cache: false}}
+        - metrics/profile/${{item}}.json: {{cache: false}}
 """
-SKILL = {"baseline": 0.7, "teacher": 0.9, "student": 0.89, "pruned": 0.885, "quantized": 0.88}
+SKILL = {
+    "baseline": 0.7,
+    "static": 0.75,
+    "probe": 0.8,
+    "teacher": 0.9,
+    "student": 0.89,
+    "pruned": 0.885,
+    "quantized": 0.88,
+}
 MADE: dict[str, Any] = {"labels": ["sea", "kitchen", "forest"], "rows": 600, "skill": SKILL, "worse": {}}
 
 

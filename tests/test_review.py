@@ -140,8 +140,27 @@ def test_an_altered_object_of_the_cache_is_not_believed(project: Path) -> None:
 def test_a_base_without_metrics_is_a_first_release(project: Path) -> None:
     root = run(project, "git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
     text = review(project, "--base", root).stdout
-    assert re.search(r"- Note: metrics/quality/quantized\.json, .* and 7 more of \w+ are missing", text)
+    assert re.search(r"- Note: metrics/quality/quantized\.json, .* and 11 more of \w+ are missing", text)
     assert "Is that real? | not known" in text
+
+
+def test_a_model_that_the_base_did_not_make_is_new_there_and_nothing_of_it_is_missed(project: Path) -> None:
+    graph = (project / "dvc.yaml").read_text()
+    run(project, "git", "checkout", "-q", "-b", "earlier", "main")
+    (project / "dvc.yaml").write_text(graph.replace("static, probe, ", ""))
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    for model in ("static", "probe"):
+        del lock["stages"][f"evaluate@{model}"]
+        run(project, "git", "rm", "-q", f"metrics/quality/{model}.json", f"metrics/profile/{model}.json")
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    run(project, "git", "commit", "-qam", "two models less")
+    run(project, "git", "checkout", "-q", "worse")
+    run(project, "dvc", "checkout", "-q")
+    found = gather(project, "earlier")
+    assert found.notes == ()
+    verdicts = {c.model: (c.before, c.verdict) for c in found.metrics if c.metric == "macro_f1"}
+    assert verdicts["static"] == (None, "unknown")
+    assert verdicts["teacher"][1] == "unchanged"
 
 
 def test_other_test_rows_and_labels_are_said_and_the_review_still_comes_out(project: Path) -> None:
@@ -187,7 +206,7 @@ def test_a_parameter_that_changed_and_nothing_that_ran_is_not_run_and_no_differe
     done = review(project, "--base", "main", "--check", check=False)
     first = done.stdout.partition("<details>")[0]
     assert first.startswith(
-        f"{MARK}\n\n## Winnow review: ❌ not run\n\n> [!CAUTION]\n> **Not run.** 5 stages would run"
+        f"{MARK}\n\n## Winnow review: ❌ not run\n\n> [!CAUTION]\n> **Not run.** 7 stages would run"
     )
     assert "> - `evaluate@quantized`: evaluate.resamples: 500 → 700" in first
     assert "no difference" not in first
@@ -196,7 +215,7 @@ def test_a_parameter_that_changed_and_nothing_that_ran_is_not_run_and_no_differe
     assert done.returncode == 1
     assert "not run" in done.stderr
     page = (project / "artifacts/review/review.html").read_text()
-    assert re.search(r'class="gate not-run".*?Not run</h2>\s*<p class="summary">5 stages would run', page, re.DOTALL)
+    assert re.search(r'class="gate not-run".*?Not run</h2>\s*<p class="summary">7 stages would run', page, re.DOTALL)
 
 
 def test_models_whose_stages_are_as_they_were_keep_their_verdicts(project: Path) -> None:
