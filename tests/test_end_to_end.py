@@ -296,7 +296,7 @@ def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:
     edit_params(again, task__name="another_task")
     changed = json.loads(run(again, "dvc", "status", "--json").stdout)
     assert changed.keys() >= {"ingest", "tokenize", "baseline", *LEARNERS, "quantize", "compare"}
-    for stage, files in (("finetune", ["learning", "scores", "settings"]), ("compare", ["measures", "scores"])):
+    for stage, files in (("finetune", ["learning", "scores"]), ("compare", ["measures", "scores"])):
         named = {path for change in changed[stage] for path in change.get("changed deps", {}) if "tasks" in path}
         assert named == {f"stages/tasks/another_task/{file}.py" for file in files}
 

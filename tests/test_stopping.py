@@ -76,7 +76,9 @@ LINE = f"{GOES_ON} Its outs are as before."
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose stage has run on "old", committed; with "new" as its data since."""
     folder = tmp_path_factory.mktemp("stopping") / "project"
-    shutil.copytree(REPOSITORY / "stages/core", folder / "stages/core", ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("core", "tasks"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "stages" / room, folder / "stages" / room, ignore=ignored)
     shutil.copyfile(REPOSITORY / "stages/__init__.py", folder / "stages/__init__.py")
     (folder / "stages/toy.py").write_text(STAGE)
     (folder / "library.py").write_text(LIBRARY)
