@@ -154,7 +154,7 @@ def test_a_blocked_proposal_that_somebody_amends_is_never_released(clone: Path, 
     (other / "stages/theirs.py").write_text("print('anything')")
     git(other, "add", "--all")
     git(other, "commit", "-q", "--amend", "-m", message)
-    git(other, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{proposals.PREFIX}theirs")
+    git(other, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{proposals.prefix(other)}theirs")
     forged = git(origin, "rev-parse", branch)
 
     known = retrain(clone, approve="when the gate passes")
