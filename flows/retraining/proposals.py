@@ -42,7 +42,7 @@ class Proposal:
 
 
 def prefix(root: Path) -> str:
-    """The beginning of the names of a project's branches: "winnow/retrain-", of one in a subfolder "winnow/FOLDER/..."."""
+    """The beginning of the names of a project's branches: "winnow/retrain-", "winnow/FOLDER/retrain-"."""
     return f"{PREFIXES}{git.prefix(root)}retrain-"
 
 
@@ -105,7 +105,10 @@ def _has_alias(text: str) -> bool:
 
 def _open(root: Path, base: str) -> list[Proposal]:
     """Proposals that `base` does not have, newest first: those of this clone, and those that only origin has."""
-    form, patterns = "%(objectname) %(refname)", [f"{place}/{prefix(root)}*" for place in ("refs/heads", "refs/remotes/origin")]
+    form, patterns = (
+        "%(objectname) %(refname)",
+        [f"{place}/{prefix(root)}*" for place in ("refs/heads", "refs/remotes/origin")],
+    )
     listed = git.read(
         root, "for-each-ref", "--sort=-committerdate", f"--format={form}", f"--no-merged={base}", *patterns
     )

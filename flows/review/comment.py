@@ -30,7 +30,7 @@ NO_REVIEW = """
 
 
 def upsert(body: str, environment: Mapping[str, str]) -> str:
-    """Update the comment that begins with the first line of `body`, or write it where there is none. Returns its address.
+    """Update the comment that begins with the first line of `body`, or write it. Returns its address.
 
     Raises ValueError where a variable is missing, and httpx.HTTPError where GitHub refuses or is out of reach.
     """
