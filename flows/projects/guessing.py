@@ -59,8 +59,8 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
     Raises ValueError, with what to name, where no column can be the text or the target.
     """
     if sample.tagged:
-        why = [f"{sample.shown} holds words with their tags, so each sentence is a text with entities."]
-        return Guess(task or "token_classification", {}, why)
+        told = f"{sample.shown} holds words with their tags, so each sentence is a text with entities."
+        return Guess(task or "token_classification", {}, [told])
     reasons: list[str] = []
     values: dict[str, Any] = {}
     pair = next((pair for pair in PAIRS if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
