@@ -26,7 +26,7 @@ setup: .venv/.ready  ## make .venv with the pinned packages
 	touch $@
 
 # PROJECT is a folder of projects/, or any other of yours; without it, this one.
-IN = $(if $(PROJECT),$(firstword $(wildcard projects/$(PROJECT)) $(PROJECT)),.)
+IN = $(if $(PROJECT),$(or $(wildcard projects/$(PROJECT)),$(wildcard $(PROJECT)),$(PROJECT)),.)
 repro: .venv/.ready  ## reproduce every result: data, models, metrics; then print the table of models (PROJECT=NAME)
 	@cd "$(IN)" && winnow check && dvc repro && winnow metrics
 

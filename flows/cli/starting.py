@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -49,7 +51,8 @@ def init(folder: Path, task: str | None, data: Path | None, text: str | None, la
         for reason in proposal.reasons:
             click.echo(f"  {reason}")
     _tell_what_is_wrong(started.root)
-    click.echo(f"next: cd {folder} && winnow reproduce")
+    program = "winnow" if shutil.which("winnow") else Path(sys.executable).with_name("winnow")
+    click.echo(f"next: cd {folder} && {program} reproduce")
 
 
 def _tasks() -> list[str]:
