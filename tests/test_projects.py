@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, make_tiny, run, write_corpus
 
-from flows.projects.code import LINK, code_of, link_code
 from flows.projects.guessing import guess
 from flows.projects.sample import sample_of
 from flows.projects.starting import graph_of, start
 from flows.releases.registry import artifact, versions
 from flows.releases.tags import tags_here
 from flows.retraining import proposals
+from flows.running.code import LINK, code_of, link_code
 from stages.core import plugins
 from stages.core.params.file import load_params
 from stages.tasks import TASKS

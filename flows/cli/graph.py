@@ -21,7 +21,7 @@ def check(packages: bool) -> None:
     root = checked_root()
     _tell_of_old_graph(root)
     if packages:
-        from flows.projects.code import code_of
+        from flows.running.code import code_of
         from flows.running.packages import faults
 
         if found := list(faults(code_of(root))):

@@ -11,7 +11,7 @@ import click
 
 def root_here() -> Path:
     """The project around the current folder. Raises FileNotFoundError where there is none."""
-    from flows.projects.code import link_code
+    from flows.running.code import link_code
     from flows.running.root import find_root
 
     root = find_root(Path.cwd())

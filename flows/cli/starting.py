@@ -71,8 +71,8 @@ def _tell_what_is_wrong(root: Path) -> None:
 
 
 def _renew(folder: Path) -> None:
-    from flows.projects.code import link_code
     from flows.projects.starting import renew_graph
+    from flows.running.code import link_code
     from stages.core import plugins
     from stages.core.params.file import load_params
     from stages.tasks import TASKS

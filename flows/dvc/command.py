@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.projects.code import environment_of
+from flows.running.code import environment_of
 from flows.running.masking import masked
 
 

@@ -10,7 +10,7 @@ from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.dvc.differences import changed_parameters
 from flows.dvc.locked import locked_stages
-from flows.projects.code import LINK
+from flows.running.code import LINK
 
 TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
 SHOWN = 3

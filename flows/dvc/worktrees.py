@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.dvc import storage
-from flows.projects.code import link_code
 from flows.running import git
+from flows.running.code import link_code
 from flows.running.root import worktrees_folder
 
 

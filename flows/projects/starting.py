@@ -11,10 +11,10 @@ from typing import Any
 
 from flows.dvc import command
 from flows.dvc.edits import set_values
-from flows.projects.code import LINK, OURS, code_of, holds_code, link_code
 from flows.projects.guessing import Guess
 from flows.releases.registry import artifact
 from flows.running import git
+from flows.running.code import LINK, OURS, code_of, holds_code, link_code
 from stages.core import plugins
 from stages.core.paths import Paths
 from stages.reading.links import refuse_links
