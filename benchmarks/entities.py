@@ -31,6 +31,7 @@ from stages.core.paths import MODELS, Paths
 from stages.reading.clean_rows import read_split
 from stages.tasks.shared.spans import from_text, tags_of
 from stages.tasks.token_classification.baseline import words_of
+from stages.tasks.token_classification.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "data/entities"
@@ -38,20 +39,11 @@ MEASURES = ("entity_f1", "type_f1", "bounds_f1", "exact_match", "precision", "re
 PARAMETERS: dict[str, Any] = {
     "task.name": "token_classification",
     "task.measure": "entity_f1",
-    "validate.min_rows_per_label": 1,
+    **SETTINGS.starts,
     "validate.max_label_drift": None,  # it is other data than what was released
     "validate.max_length_drift": None,
     "validate.max_word_drift": None,
     "validate.max_rows_lost": None,
-    "tokenize.capitals": "marked",
-    # Some thousand rows: longer, all weights, and no place for learning them by heart.
-    "model.encoder_dropout": 0.1,
-    "finetune.epochs": 6,
-    "finetune.freeze_embeddings": False,
-    # What has a tenth of the teacher's size, its vocabulary included; a tag a token wants more layers than a label.
-    "distill.teacher_layers": [0, 2, 3, 5],
-    "distill.epochs": 10,
-    "prune.common_words": 1000,
 }
 ROLES: dict[str, Any] = {
     "ingest.source": "docstring_roles",

@@ -168,10 +168,20 @@ def make_project(folder: Path) -> Path:
     (folder / "metrics").mkdir()
     shutil.copyfile(REPOSITORY / "metrics/released_data.json", folder / "metrics/released_data.json")
     write_corpus(folder / "data/corpus.csv")
+    edit_params(folder, ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic")
+    make_tiny(folder)
+    init_repository(folder)
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "add", "--force", "data/corpus.csv")
+    run(folder, "git", "commit", "-q", "-m", "start")
+    return folder
+
+
+def make_tiny(folder: Path) -> None:
+    """Give the project the tiny model in its folder `tiny`, which is made, and parameters of seconds."""
     write_tiny_model(folder / "tiny")
     edit_params(
         folder,
-        ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic",
         model__name="./tiny", model__revision=None,
         model__sha256=hashlib.sha256((folder / "tiny/model.safetensors").read_bytes()).hexdigest(),
         tokenize__max_tokens=16, finetune__epochs=8, finetune__batch_size=16, finetune__encoder_learning_rate=5.0e-3,
@@ -182,11 +192,6 @@ def make_project(folder: Path) -> Path:
         profile__rounds=1, profile__single_rows=10, profile__throughput_rows=20, profile__batch_size=8,
         profile__batch_sizes=[1, 8], profile__thread_counts=[1], evaluate__resamples=200, evaluate__perturbed_rows=10,
     )  # fmt: skip
-    init_repository(folder)
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "add", "--force", "data/corpus.csv")
-    run(folder, "git", "commit", "-q", "-m", "start")
-    return folder
 
 
 def init_repository(folder: Path) -> None:

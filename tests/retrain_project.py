@@ -48,14 +48,8 @@ def _template() -> Path:
     _write_graph(clone)
     write_json(Paths(clone).released_data, {})
     write_corpus(clone / "data/corpus.csv", rows_per_label=ROWS)
-    edit_params(
-        clone,
-        ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic",
-        baseline__max_ngram=1, evaluate__resamples=100, evaluate__perturbed_rows=5,
-        promotion__model="baseline", promotion__margin=0.2, promotion__anchor_margin=0.2,
-        promotion__max_ece=None, task__measure="accuracy",
-        promotion__max_latency_p50_ms=None, promotion__max_size_mb=None,
-    )  # fmt: skip
+    edit_params(clone, ingest__source="files", ingest__path="data/corpus.csv", ingest__columns__label="topic")
+    _edit_params(clone)
     init_repository(clone)
     for command in (
         ["dvc", "remote", "add", "-q", "-d", "store", "../store"],
@@ -70,8 +64,45 @@ def _template() -> Path:
     return clone.parent
 
 
+def make_retrain_project_in_a_subfolder(folder: Path) -> Path:
+    """As above, of a project that `winnow init` made in `folder/clone/text/topics`, which is returned."""
+    top = folder / "clone"
+    top.mkdir(parents=True)
+    data = write_corpus(folder / "corpus.csv", rows_per_label=ROWS)
+    for command in ("init -q -b main", "config user.email tests@localhost", "config user.name tests"):
+        run(top, "git", *command.split())
+    run(top, "winnow", "init", "text/topics", "--data", str(data), "--label", "topic")
+    project = top / "text/topics"
+    _write_graph(project)
+    _edit_params(project)
+    for command in (
+        ["dvc", "remote", "add", "-q", "-d", "store", str(folder / "store")],
+        ["dvc", "repro", "-q"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-q", "-m", "first results"],
+        ["dvc", "push", "-q", "--run-cache"],
+        ["git", "clone", "-q", "--bare", str(top), str(folder / "origin.git")],
+        ["git", "remote", "add", "origin", str(folder / "origin.git")],
+        ["git", "fetch", "-q", "origin"],
+    ):
+        run(project, *command)
+    return project
+
+
+def _edit_params(clone: Path) -> None:
+    edit_params(
+        clone,
+        baseline__max_ngram=1, evaluate__resamples=100, evaluate__perturbed_rows=5,
+        promotion__model="baseline", promotion__margin=0.2, promotion__anchor_margin=0.2,
+        promotion__max_ece=None, task__measure="accuracy",
+        promotion__max_latency_p50_ms=None, promotion__max_size_mb=None,
+    )  # fmt: skip
+
+
 def _write_graph(clone: Path) -> None:
-    graph = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
+    """The stages of the clone's dvc.yaml, or of this repository's where it has none, that are needed here."""
+    whole = clone / "dvc.yaml" if (clone / "dvc.yaml").is_file() else REPOSITORY / "dvc.yaml"
+    graph = yaml.safe_load(whole.read_text(encoding="utf-8"))
     stages = {name: graph["stages"][name] for name in STAGES}
     stages["evaluate"]["foreach"] = {"baseline": stages["evaluate"]["foreach"]["baseline"]}
     stages["validate"]["cmd"] = "echo 1 > artifacts/data/validation.json && echo '{}' > metrics/data/profile.json"

@@ -254,7 +254,7 @@ def test_a_lock_from_elsewhere_touches_no_file_and_ends_no_night(tmp_path: Path)
         (stage.format(f"path: {outside}"), stage.format("md5: x"), bomb, "<<<<<<< a\n", "[" * 5000)
     ):
         write(project, "dvc.lock", lock)
-        git(project, "update-ref", f"refs/remotes/origin/{proposals.PREFIX}{number}", commit(project))
+        git(project, "update-ref", f"refs/remotes/origin/{proposals.prefix(project)}{number}", commit(project))
         git(project, "reset", "-q", "--hard", base)
     assert proposals.same_inputs(project, project, base, print) is None
     after = outside.stat()

@@ -17,7 +17,7 @@ import yaml
 from conftest import TOPICS, edit_params, run
 from flow_fixtures import environment, eventually
 from prefect.states import State
-from retrain_project import make_retrain_project, more_rows
+from retrain_project import make_retrain_project, make_retrain_project_in_a_subfolder, more_rows
 
 from flows.dvc import storage
 from flows.releases import releases
@@ -119,6 +119,27 @@ def test_a_proposal_that_the_gate_passes_can_be_released_at_once_and_taken_back(
     assert releases.rollback(clone) == first
 
 
+def test_a_project_in_a_subfolder_proposes_and_releases_under_its_folders_name(tmp_path: Path):
+    project = make_retrain_project_in_a_subfolder(tmp_path / "all")
+    assert retrain(project).name == "Skipped"
+    first = releases.promote(project)
+    more_rows(project, 30, seed=1)
+    before = untouched(project)
+    state = retrain(project, approve="when the gate passes")
+    assert state.name == "Promoted", state.message
+    assert untouched(project) == before
+    tags = git(project, "tag").splitlines()
+    assert {"text/topics=model@v1.0.0", "text/topics=model@v1.1.0"} <= {*tags}
+    changed = git(project, "diff", "--name-only", first.revision, "text/topics=model@v1.1.0").splitlines()
+    assert {"text/topics/data/corpus.csv.dvc", "text/topics/dvc.lock"} <= {*changed}
+    assert all(path.startswith("text/topics/") for path in changed)
+    more_rows(project, 30, seed=2)
+    assert retrain(project).name == "Proposed"
+    [branch] = proposed(project)
+    assert branch.startswith("winnow/text/topics/retrain-")
+    assert "Winnow review of text/topics" in git(project, "show", "--no-patch", "--format=%B", branch)
+
+
 def test_a_worse_model_is_proposed_as_blocked_judged_on_the_same_new_rows_as_the_released_one(clone: Path):
     releases.promote(clone)
     more_rows(clone, 30, seed=1)
@@ -154,7 +175,7 @@ def test_a_blocked_proposal_that_somebody_amends_is_never_released(clone: Path, 
     (other / "stages/theirs.py").write_text("print('anything')")
     git(other, "add", "--all")
     git(other, "commit", "-q", "--amend", "-m", message)
-    git(other, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{proposals.PREFIX}theirs")
+    git(other, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{proposals.prefix(other)}theirs")
     forged = git(origin, "rev-parse", branch)
 
     known = retrain(clone, approve="when the gate passes")

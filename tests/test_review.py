@@ -29,9 +29,11 @@ from flows.review.comparison import _unrun, gather
 from flows.review.evidence import Decision, MetricChange, Results, StageChange, without_texts
 from flows.review.markdown import between, escape, value
 from flows.review.page.page import render
-from flows.review.pull_request import MARK, as_markdown, stopped
+from flows.review.pull_request import as_markdown, mark, stopped
 from flows.review.unrun import unrun
 from stages.core.params.file import load_params
+
+MARK = mark("")
 
 
 @pytest.fixture(scope="module")
@@ -536,7 +538,7 @@ def test_the_comment_is_written_once_and_then_updated(tmp_path: Path, comments: 
     assert handler.kept[132]["body"] == f"{MARK}\nsecond"
     file.unlink()  # the review of a later commit failed: what was said of an earlier one must not stand
     subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True)
-    assert handler.kept[132]["body"] == comment.NO_REVIEW
+    assert handler.kept[132]["body"] == MARK + comment.NO_REVIEW
     assert handler.tokens == {"Bearer the-token"}
 
 

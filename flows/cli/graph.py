@@ -19,11 +19,28 @@ def check(packages: bool) -> None:
     exist.
     """
     root = checked_root()
+    _tell_of_old_graph(root)
     if packages:
+        from flows.running.code import code_of
         from flows.running.packages import faults
 
-        if found := list(faults(root)):
+        if found := list(faults(code_of(root))):
             raise ValueError("\n".join(found))
+
+
+def _tell_of_old_graph(root: Path) -> None:
+    from flows.projects.starting import is_current
+    from stages.core import plugins
+    from stages.core.params.file import load_params
+    from stages.tasks import TASKS
+
+    task = load_params(root / "params.yaml").task.name
+    if not is_current(root, plugins.part(TASKS, task, "settings", key="task.name")):
+        click.echo(
+            "winnow: the stages in dvc.yaml are not those of this Winnow, so DVC may not see that its code changed."
+            " Write them again: winnow init --renew .",
+            err=True,
+        )
 
 
 @click.command()

@@ -11,9 +11,12 @@ import click
 
 def root_here() -> Path:
     """The project around the current folder. Raises FileNotFoundError where there is none."""
+    from flows.running.code import link_code
     from flows.running.root import find_root
 
-    return find_root(Path.cwd())
+    root = find_root(Path.cwd())
+    link_code(root)
+    return root
 
 
 def checked_root() -> Path:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.running.code import environment_of
 from flows.running.masking import masked
 
 
@@ -31,7 +32,7 @@ def attempt(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(root: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, check=False)
 
 
 def error_of(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -> DvcError:
@@ -40,8 +41,11 @@ def error_of(arguments: Sequence[str], done: subprocess.CompletedProcess[str]) -
     return DvcError(masked(f"dvc {name}: {' '.join(said) or f'exit code {done.returncode}'}"))
 
 
-def environment() -> dict[str, str]:
-    """The environment of DVC's processes: this Python first on PATH, unbuffered output, one shell on every host."""
+def environment(root: Path) -> dict[str, str]:
+    """The environment of DVC's processes in the project at `root`.
+
+    This Python is first on PATH, the code of the stages is found, output is not buffered, every host has one shell.
+    """
     folder = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -49,4 +53,5 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
         "SHELL": "/bin/sh",
+        **environment_of(root),
     }

@@ -10,6 +10,7 @@ from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.dvc.differences import changed_parameters
 from flows.dvc.locked import locked_stages
+from flows.running.code import LINK
 
 TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
 SHOWN = 3
@@ -54,7 +55,7 @@ def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
 
 def is_code(path: str) -> bool:
     """Whether a dependency is a file, or a folder, of code."""
-    return path.endswith(".py") or path.startswith("stages/")
+    return path.endswith(".py") or path.removeprefix(f"{LINK.as_posix()}/").startswith("stages/")
 
 
 def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -80,7 +80,7 @@ class Ready:
         self.root, self.children, self._uses = root, children, uses
         # Checkpoints of a run that is interrupted in a worktree, which is then removed, must be found by the next run.
         kept = own_folder(clone_of(root)) / "checkpoints"
-        self._environment = environment() | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
+        self._environment = environment(root) | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
         self._lock = threading.Lock()
         self._next = self._start() if uses else None
 
@@ -147,7 +147,7 @@ def _stream(root: Path, command: list[str], name: str, on_line: Callable[[str], 
     tail: deque[str] = deque(maxlen=20)
     with (
         ending_signals_raise(),
-        children.until_left(children.start(command, root, environment())) as process,
+        children.until_left(children.start(command, root, environment(root))) as process,
     ):
         for line in lines_of(process, None):
             tail.append(line)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.dvc import storage
 from flows.running import git
+from flows.running.code import link_code
 from flows.running.root import worktrees_folder
 
 
@@ -27,7 +28,8 @@ def worktree(root: Path, revision: str) -> Iterator[Path]:
     # Without hooks: DVC's own would check out every artifact.
     git.read(root, "-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--quiet", "--detach", str(top), revision)
     try:
-        project = top / git.read(root, "rev-parse", "--show-prefix")
+        project = top / git.prefix(root)
+        link_code(project)
         local = project / ".dvc/config.local"
         local.touch(mode=0o600)  # credentials of remotes go along
         local.write_text(storage.shared_configuration(root), encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gto import api
-from gto.constants import Action
+from gto.constants import Action, check_string_is_valid, fullname_re
 from gto.exceptions import GTOException
 from gto.tag import find, parse_name
 from scmrepo.exceptions import SCMError
@@ -20,8 +20,23 @@ from flows.running import git
 
 log = logging.getLogger("winnow")
 
-ARTIFACT, STAGE = "model", "production"
+MODEL, STAGE = "model", "production"
 FIRST_VERSION = "v1.0.0"
+
+
+def artifact(root: Path) -> str:
+    """GTO's name for the model of the project at `root`: "model", or of a subfolder "projects/entities:model".
+
+    Raises ValueError for a folder whose name cannot be part of a tag.
+    """
+    folder = git.prefix(root).removesuffix("/")
+    name = f"{folder}:{MODEL}" if folder else MODEL
+    if not check_string_is_valid(name, regex=fullname_re):
+        raise ValueError(
+            f"{root}: a release's tag has the project's folder in its name, and '{folder}' cannot be there. Allowed:"
+            " letters from a to z, digits, and . _ - /. Rename the folder."
+        )
+    return name
 
 
 @contextlib.contextmanager
@@ -39,13 +54,13 @@ def registry(root: Path) -> Iterator[Git]:
 def versions(root: Path) -> dict[str, str]:
     """Commit -> version."""
     with registry(root) as scm:
-        return {tag.target: parse_name(tag.name)["version"] for tag in find(Action.REGISTER, ARTIFACT, scm=scm)}
+        return {tag.target: parse_name(tag.name)["version"] for tag in find(Action.REGISTER, artifact(root), scm=scm)}
 
 
 def assignments(root: Path) -> list[tuple[str, str]]:
     """(tag, commit) of each assignment to production that was not withdrawn by hand (`gto deprecate`); oldest first."""
     with registry(root) as scm:
-        tags = [(parse_name(tag.name), tag) for tag in find(name=ARTIFACT, stage=STAGE, scm=scm)]
+        tags = [(parse_name(tag.name), tag) for tag in find(name=artifact(root), stage=STAGE, scm=scm)]
     found: list[tuple[str, str]] = []
     for parsed, tag in sorted(tags, key=lambda pair: pair[0].get("counter", 0)):
         if parsed["action"] is Action.ASSIGN:
@@ -59,15 +74,17 @@ def register(root: Path, commit: str) -> str:
     bump: dict[str, Any] = {"bump_minor": True} if versions(root) else {"version": FIRST_VERSION}
     name, email = git.user(root)  # GTO's libraries look elsewhere, and may make some up
     with registry(root) as scm:
-        return api.register(scm, ARTIFACT, commit, author=name, author_email=email, **bump).version
+        return api.register(scm, artifact(root), commit, author=name, author_email=email, **bump).version
 
 
 def assign(root: Path, version: str, message: str) -> None:
     name, email = git.user(root)  # GTO's libraries look elsewhere, and may make some up
     with registry(root) as scm:
-        newest = max((tag.tag_time for tag in find(name=ARTIFACT, stage=STAGE, scm=scm)), default=0)
+        newest = max((tag.tag_time for tag in find(name=artifact(root), stage=STAGE, scm=scm)), default=0)
         _wait_for_second_after(newest)
-        api.assign(scm, ARTIFACT, STAGE, version=version, message=message, force=True, author=name, author_email=email)
+        api.assign(
+            scm, artifact(root), STAGE, version=version, message=message, force=True, author=name, author_email=email
+        )
 
 
 def _wait_for_second_after(moment: int) -> None:

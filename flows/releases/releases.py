@@ -1,5 +1,7 @@
 """The released model is what a GTO tag points at: of `model#production#1`, `#2`, ... the one with the highest number.
 
+Of a project in a subfolder of the repository the tags have that in front: `projects/entities=model#production#1`.
+
 GTO makes and reads the tags (`gto show model`, `gto history model` and `dvc artifacts get` understand them), but four
 of its ways are unsafe here, and are done otherwise:
 
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.releases.model import COMMIT_FIRST, has_newer, verify
-from flows.releases.registry import ARTIFACT, assign, assignments, register, versions
+from flows.releases.registry import artifact, assign, assignments, register, versions
 from flows.releases.tags import alone, commit_of, published, require_tags
 
 log = logging.getLogger("winnow")
@@ -72,7 +74,7 @@ def promote(root: Path, revision: str = "HEAD", *, push: bool = True) -> Release
     with alone(root), published(root, push):
         release = Release(versions(root).get(commit) or register(root, commit), commit)
         if released(root) != release:
-            assign(root, release.version, f"Promote {ARTIFACT} {release.version}")
+            assign(root, release.version, f"Promote {artifact(root)} {release.version}")
     return release
 
 
@@ -92,7 +94,7 @@ def rollback(root: Path, *, push: bool = True) -> Release:
             found = f"{path[0].version} is the first release" if path else "nothing is released yet"
             raise ValueError(f"there is no release to go back to: {found}. Promote another revision instead.")
         verify(root, path[-2].revision)
-        assign(root, path[-2].version, f"Roll {ARTIFACT} back from {path[-1].version} to {path[-2].version}")
+        assign(root, path[-2].version, f"Roll {artifact(root)} back from {path[-1].version} to {path[-2].version}")
     return path[-2]
 
 

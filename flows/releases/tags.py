@@ -8,16 +8,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gto.constants import name_to_tag
 from gto.tag import delete_tag
 
-from flows.releases.registry import ARTIFACT, assignments, registry
+from flows.releases.registry import artifact, assignments, registry
 from flows.running import git
 from flows.running.locks import one_at_a_time
 
 log = logging.getLogger("winnow")
 
 STALE_SECONDS = 2.0  # git holds the lock of a tag for milliseconds
-_PATTERNS = (f"refs/tags/{ARTIFACT}@*", f"refs/tags/{ARTIFACT}#*")
+
+
+def _patterns(root: Path) -> tuple[str, str]:
+    name = name_to_tag(artifact(root))
+    return f"refs/tags/{name}@*", f"refs/tags/{name}#*"
 
 
 def _common_folder(root: Path) -> Path:
@@ -35,14 +40,14 @@ def commit_of(root: Path, revision: str) -> str:
 
 def tags_here(root: Path) -> dict[str, str]:
     """Every GTO tag of the model in this clone, with its hash."""
-    found = git.read(root, "for-each-ref", "--format=%(objectname) %(refname)", *_PATTERNS)
+    found = git.read(root, "for-each-ref", "--format=%(objectname) %(refname)", *_patterns(root))
     return {name: hash_ for hash_, name in map(str.split, found.splitlines())}
 
 
 def _origin_tags(root: Path) -> dict[str, str]:
     """Every GTO tag of the model at origin, with its hash."""
     try:
-        found = git.read(root, "ls-remote", "--refs", "origin", *_PATTERNS)
+        found = git.read(root, "ls-remote", "--refs", "origin", *_patterns(root))
     except RuntimeError as error:
         raise RuntimeError(f"the releases at origin cannot be read: {error}") from None
     return {name: hash_ for hash_, name in map(str.split, found.splitlines())}
@@ -54,7 +59,7 @@ def require_tags(root: Path) -> None:
     if not (folder / "shallow").is_file() or not git.has_origin(root):
         return
     if missing := len(_origin_tags(root).items() - tags_here(root).items()):
-        refs = " ".join(f"'{pattern}:{pattern}'" for pattern in _PATTERNS)
+        refs = " ".join(f"'{pattern}:{pattern}'" for pattern in _patterns(root))
         raise ValueError(
             f"{root}: a shallow clone, without {missing} of the release tags at origin, so what is released cannot "
             f"be told. Get them: git fetch origin {refs}"
@@ -66,7 +71,7 @@ def alone(root: Path) -> Iterator[None]:
     """Keep other releases of this clone, worktrees included, out; remove the stale tag locks of a killed one."""
     folder = _common_folder(root)
     with one_at_a_time(folder / "winnow-releases.lock", lambda who: log.info("Waiting for a release by %s", who)):
-        for left in (folder / "refs/tags").glob(f"{ARTIFACT}[@#]*.lock"):
+        for left in (folder / "refs/tags").glob(f"{name_to_tag(artifact(root))}[@#]*.lock"):
             with contextlib.suppress(FileNotFoundError):
                 time.sleep(min(max(0.0, left.stat().st_mtime + STALE_SECONDS - time.time()), STALE_SECONDS))
                 left.unlink()
@@ -101,7 +106,7 @@ def receive(root: Path) -> dict[str, str]:
         return theirs
     if replaced := sorted(name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name]):
         log.warning("Replaced by origin's: %s. A release here was never pushed.", ", ".join(replaced))
-    refs = [f"+{pattern}:{pattern}" for pattern in _PATTERNS]
+    refs = [f"+{pattern}:{pattern}" for pattern in _patterns(root)]
     try:
         # Where fetch.prune is set, git would remove the tags that are not pushed yet.
         git.read(root, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "origin", *refs)

@@ -69,7 +69,7 @@ class Job:
         try:
             return load_params(self.worktree / "params.yaml")
         except ValueError as error:
-            schema = "stages/core/params"
+            schema = ":(top)stages/core/params"  # Winnow's, where the project is in its repository
             if git.attempt(self.root, "diff", "--quiet", "HEAD", self.start, "--", schema).returncode == 0:
                 raise
             raise ValueError(f"{error}\nThis clone's code is not that of {self.start[:7]}: `git pull`.") from None

@@ -84,7 +84,7 @@ def misplaced(root: Path, commit: str, base: str) -> str | None:
 
 def more_than_results(root: Path, before: str, after: str) -> Iterator[str]:
     """The differences between two commits that are more than data and results, in words."""
-    prefix = git.read(root, "rev-parse", "--show-prefix")
+    prefix = git.prefix(root)
     step = _Step(root, before, after, prefix, _data(root, before))
     for change in changes(root, before, after):
         if fault := _fault(step, change):

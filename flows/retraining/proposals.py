@@ -22,7 +22,7 @@ from flows.retraining.proposal_records import Judged
 from flows.running import git
 from flows.running.masking import masked
 
-PREFIX = "winnow/retrain-"
+PREFIXES = "winnow/"  # of the branches of all projects in a repository
 GATE = "Winnow-Gate"  # the trailer that tells people what the gate said; anybody can write it, so nothing trusts it
 GH_SECONDS = 120
 
@@ -39,6 +39,11 @@ class Proposal:
     def name(self) -> str:
         """The branch's name as people write it."""
         return short(self.reference)
+
+
+def prefix(root: Path) -> str:
+    """The beginning of the names of a project's branches: "winnow/retrain-", "winnow/FOLDER/retrain-"."""
+    return f"{PREFIXES}{git.prefix(root)}retrain-"
 
 
 def same_inputs(root: Path, worktree: Path, base: str, on_refused: Callable[[str], object]) -> Proposal | None:
@@ -100,7 +105,10 @@ def _has_alias(text: str) -> bool:
 
 def _open(root: Path, base: str) -> list[Proposal]:
     """Proposals that `base` does not have, newest first: those of this clone, and those that only origin has."""
-    form, patterns = "%(objectname) %(refname)", [f"refs/heads/{PREFIX}*", f"refs/remotes/origin/{PREFIX}*"]
+    form, patterns = (
+        "%(objectname) %(refname)",
+        [f"{place}/{prefix(root)}*" for place in ("refs/heads", "refs/remotes/origin")],
+    )
     listed = git.read(
         root, "for-each-ref", "--sort=-committerdate", f"--format={form}", f"--no-merged={base}", *patterns
     )
@@ -131,7 +139,7 @@ def claimed(root: Path, commit: str) -> str:
 
 def branch_name(worktree: Path) -> str:
     """A branch name derived from the inputs, so that the same inputs give the same name."""
-    return f"{PREFIX}{_inputs(worktree)[:12]}"
+    return f"{prefix(worktree)}{_inputs(worktree)[:12]}"
 
 
 def free_name(root: Path, name: str, made: str) -> str:

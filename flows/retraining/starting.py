@@ -33,7 +33,7 @@ def base_branch(root: Path, base: str | None) -> str:
     if not any(_heads(root, branch)):
         there = git.read(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes/origin")
         names = sorted({name.removeprefix("origin/") for name in there.splitlines()} - {"HEAD", "origin"})
-        kept = [name for name in names if not name.startswith(proposals.PREFIX)]
+        kept = [name for name in names if not name.startswith(proposals.PREFIXES)]
         raise ValueError(f"there is no branch '{branch}', here or at origin. Allowed: {', '.join(kept)}.")
     return branch
 

@@ -5,6 +5,7 @@ Reads GITHUB_REPOSITORY, GITHUB_TOKEN and PULL_REQUEST, and GITHUB_API_URL where
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 import click
 import httpx
 
-from flows.review.pull_request import MARK
+from flows.review.pull_request import mark
+from flows.running import git
+from flows.running.root import find_root
 
 GITHUB = "https://api.github.com"
 LONGEST = 65_536  # characters of a comment, GitHub's limit
 PER_PAGE = 100
-NO_REVIEW = f"""{MARK}
+NO_REVIEW = """
 
 ## Winnow review: ❌ no review
 
@@ -27,7 +30,7 @@ NO_REVIEW = f"""{MARK}
 
 
 def upsert(body: str, environment: Mapping[str, str]) -> str:
-    """Update the comment that begins with MARK, or write it where there is none. Returns its address.
+    """Update the comment that begins with the first line of `body`, or write it. Returns its address.
 
     Raises ValueError where a variable is missing, and httpx.HTTPError where GitHub refuses or is out of reach.
     """
@@ -38,14 +41,14 @@ def upsert(body: str, environment: Mapping[str, str]) -> str:
     root = f"{environment.get('GITHUB_API_URL') or GITHUB}/repos/{environment['GITHUB_REPOSITORY']}/issues"
     with httpx.Client(headers=headers, timeout=30) as client:
         comments = f"{root}/{int(environment['PULL_REQUEST'])}/comments"
-        own = _find(client, comments)
+        own = _find(client, comments, body.partition("\n")[0])
         content = {"body": body[:LONGEST]}
         answer = client.patch(f"{root}/comments/{own}", json=content) if own else client.post(comments, json=content)
         answer.raise_for_status()
         return str(answer.json().get("html_url", ""))
 
 
-def _find(client: httpx.Client, comments: str) -> int | None:
+def _find(client: httpx.Client, comments: str, first_line: str) -> int | None:
     page = 1
     while True:
         answer = client.get(comments, params={"per_page": PER_PAGE, "page": page})
@@ -53,11 +56,18 @@ def _find(client: httpx.Client, comments: str) -> int | None:
         found = answer.json()
         for comment in found:
             # Anybody may write the mark; only a bot's comment is taken for this one's.
-            if str(comment.get("body", "")).startswith(MARK) and comment.get("user", {}).get("type") == "Bot":
+            if str(comment.get("body", "")).startswith(first_line) and comment.get("user", {}).get("type") == "Bot":
                 return int(comment["id"])
         if len(found) < PER_PAGE:
             return None
         page += 1
+
+
+def _folder_of(file: Path) -> str:
+    """The folder, in its repository, of the project that the file is of; empty where it is of none."""
+    with contextlib.suppress(FileNotFoundError):
+        return git.prefix(find_root(file.absolute().parent)).removesuffix("/")
+    return ""
 
 
 @click.command()
@@ -68,7 +78,8 @@ def main(file: Path) -> None:
     Else the comment on an earlier commit would stand as if it were of this one.
     """
     try:
-        click.echo(upsert(file.read_text(encoding="utf-8") if file.is_file() else NO_REVIEW, os.environ))
+        body = file.read_text(encoding="utf-8") if file.is_file() else f"{mark(_folder_of(file))}{NO_REVIEW}"
+        click.echo(upsert(body, os.environ))
     except (ValueError, httpx.HTTPError) as error:
         raise click.ClickException(str(error)) from None
 

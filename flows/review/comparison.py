@@ -86,6 +86,7 @@ def gather(
             not_run=bool(models.not_run[candidate]),
         ),
         candidate=candidate,
+        folder=git.prefix(root).removesuffix("/"),
         measures=judged_first(rules.task, rules.measure.name),
         score_title=rules.task.score_title,
         kind=rules.task.kind,

@@ -268,6 +268,7 @@ class Review:
     not_run: tuple[StageChange, ...] = ()
     """The stages that would run with these parameters, code and data, and why: the figures are of earlier ones."""
     not_told: str = ""
+    folder: str = ""  # of the project in its repository, "projects/entities"; empty: the repository itself
     """Why the stages that would run cannot be determined; empty where they can."""
     not_run_models: frozenset[str] = frozenset()
     """The models that have a figure from such a stage."""

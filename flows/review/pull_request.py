@@ -10,7 +10,6 @@ from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revi
 from flows.review.markdown import arrows, between, escape, table, value
 from flows.review.marks import in_words
 
-MARK = "<!-- winnow: review -->"  # by which the comment is found again
 OUTCOMES = {
     "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
     "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
@@ -23,10 +22,15 @@ RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metr
 NOT_RUN_SHOWN = 10  # stages that would run
 
 
+def mark(folder: str) -> str:
+    """The first line of the comment of the project in `folder`, by which it is found again."""
+    return f"<!-- winnow: review{f' of {folder}' if folder else ''} -->"
+
+
 def as_markdown(review: Review) -> str:
     """The whole comment, far below GitHub's limit of 65,536 characters: tables are of models, ten rows are shown."""
     parts = [
-        MARK,
+        mark(review.folder),
         f"## {_title(review)}",
         *([_not_run(review)] if review.not_run else []),
         table(("question", "answer"), _answers(review)),
@@ -45,10 +49,11 @@ def as_markdown(review: Review) -> str:
 
 
 def _title(review: Review) -> str:
+    of = f" of {escape(review.folder)}" if review.folder else ""
     if review.not_run:
-        return "Winnow review: ❌ not run"
+        return f"Winnow review{of}: ❌ not run"
     outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
-    return f"Winnow review: {outcome}"
+    return f"Winnow review{of}: {outcome}"
 
 
 def stopped(review: Review) -> str | None:

@@ -72,6 +72,11 @@ def lacking(root: Path) -> str:
     return " This clone is shallow: `git fetch --unshallow` gets its history." if shallow else ""
 
 
+def prefix(root: Path) -> str:
+    """The path of the folder `root` from git's top folder, with a slash at its end; empty for that itself."""
+    return attempt(root, "rev-parse", "--show-prefix").stdout.strip()
+
+
 def branch(root: Path) -> str | None:
     """The branch that is checked out; None where HEAD is detached."""
     return attempt(root, "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() or None

@@ -58,6 +58,13 @@ class TaskSettings:
     """The Hub's: "text-classification"."""
     measures: tuple[str, ...]
     """The names that task.measure may have; the first is the usual one."""
+    starts: Mapping[str, Any] = field(default_factory=dict)
+    """The values of params.yaml, by their dotted names, in which a new project of the task differs from Winnow's own.
+
+    The name of the task and its first measure are set without being named here.
+    """
+    plots: frozenset[str] = frozenset()
+    """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 

@@ -25,5 +25,6 @@ SETTINGS = TaskSettings(
     noun="multi-label text classifier",
     pipeline_tag="text-classification",
     measures=("micro_f1", "macro_f1", "subset_accuracy"),
+    plots=frozenset({"reliability"}),
     faults=faults,
 )

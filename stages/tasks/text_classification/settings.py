@@ -21,5 +21,9 @@ def faults(params: Params) -> Iterator[str]:
 
 
 SETTINGS = TaskSettings(
-    noun="text classifier", pipeline_tag="text-classification", measures=("macro_f1", "accuracy"), faults=faults
-)  # fmt: skip
+    noun="text classifier",
+    pipeline_tag="text-classification",
+    measures=("macro_f1", "accuracy"),
+    plots=frozenset({"confusion", "reliability"}),
+    faults=faults,
+)

@@ -1,0 +1,84 @@
+"""The command that starts a project."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--task", metavar="TASK", help="What a model is to learn; without it, what the data looks like.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Rows: csv, tsv, jsonl, parquet, conll.")
+@click.option("--text", metavar="COLUMN", help="The column of the texts, where the guess is wrong.")
+@click.option("--label", metavar="COLUMN", help="The column of the targets, where the guess is wrong.")
+@click.option(
+    "--renew", is_flag=True, help="Write only the stages in the dvc.yaml of FOLDER again, as this Winnow has them."
+)
+def init(folder: Path, task: str | None, data: Path | None, text: str | None, label: str | None, renew: bool) -> None:
+    """Start a project in FOLDER: params.yaml, dvc.yaml, a DVC of its own.
+
+    With --data it looks at the first rows, proposes the task, the columns and some limits, and says why. The file, or
+    folder, is copied into the project, where DVC keeps it. FOLDER may be inside a git repository, or anywhere: then it
+    becomes one.
+    """
+    if renew:
+        _renew(folder)
+        return
+    if task is None and data is None:
+        raise click.UsageError(f"Give --data FILE, or --task TASK: {', '.join(_tasks())}.")
+    if data is None and (text or label):
+        raise click.UsageError("--text and --label are columns of --data.")
+    from flows.projects.guessing import guess
+    from flows.projects.sample import sample_of
+    from flows.projects.starting import start
+    from stages.core import plugins
+    from stages.tasks import TASKS
+
+    if task is not None:
+        plugins.check(TASKS, task, key="--task")
+    proposal = guess(sample_of(str(data)), task=task, text=text, label=label) if data is not None else None
+    name = proposal.task if proposal else str(task)
+    started = start(folder, name, data, proposal)
+    click.echo(f"{folder}: a project of {name}")
+    for line in started.written:
+        click.echo(f"  {line}")
+    if proposal:
+        click.echo("guessed, to be changed in params.yaml where it is wrong:")
+        for reason in proposal.reasons:
+            click.echo(f"  {reason}")
+    _tell_what_is_wrong(started.root)
+    program = "winnow" if shutil.which("winnow") else Path(sys.executable).with_name("winnow")
+    click.echo(f"next: cd {folder} && {program} reproduce")
+
+
+def _tasks() -> list[str]:
+    from stages.tasks import TASKS
+
+    return list(TASKS)
+
+
+def _tell_what_is_wrong(root: Path) -> None:
+    """Mistakes that `winnow check` finds in what was just written."""
+    from flows.cli.mistakes import mistakes
+    from stages.core.params.file import load_params
+
+    for line in mistakes(root, load_params(root / "params.yaml")):
+        click.echo(f"winnow: {line}", err=True)
+
+
+def _renew(folder: Path) -> None:
+    from flows.projects.starting import renew_graph
+    from flows.running.code import link_code
+    from stages.core import plugins
+    from stages.core.params.file import load_params
+    from stages.tasks import TASKS
+
+    params = load_params(folder / "params.yaml")
+    settings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
+    link_code(folder.absolute())
+    changed = renew_graph(folder.absolute(), settings)
+    click.echo(f"{folder}/dvc.yaml: {'written again' if changed else 'is as this Winnow has it'}")

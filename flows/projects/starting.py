@@ -1,0 +1,195 @@
+"""A new project: its parameters, its graph, and repositories of git and DVC where it has none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.dvc import command
+from flows.dvc.edits import set_values
+from flows.projects.guessing import Guess
+from flows.releases.registry import artifact
+from flows.running import git
+from flows.running.code import LINK, OURS, code_of, holds_code, link_code
+from stages.core import plugins
+from stages.core.paths import Paths
+from stages.reading.links import refuse_links
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskSettings
+
+DATA = "data"
+PINS = "constraints.txt"  # which packages' docstrings: the data of the sources that need none
+PLOTS = "\nplots:\n"
+IGNORED = f"/{LINK.parts[0]}/"
+DVC_SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was written, for people."""
+
+    root: Path
+    written: list[str] = field(default_factory=list)
+
+
+def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> Started:
+    """Write a project of the task into `folder`, which is made; `data` is copied into it, and kept by DVC.
+
+    Raises ValueError for an unknown task and where there is a project already, and OSError as the disk does. Of a
+    folder that was made for it nothing is left then.
+    """
+    plugins.check(TASKS, task, key="--task")
+    settings: TaskSettings = plugins.part(TASKS, task, "settings", key="--task")
+    root, is_new = folder.absolute(), not folder.exists()
+    _refuse(root, data)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        started = Started(root)
+        _repositories(root, started.written.append)
+        artifact(root)  # refuses names that no release could have
+        values = _values(root, task, settings, data, guess)
+        _write(root, settings, values, started.written.append)
+        link_code(root)
+        if data is not None:
+            _keep(root, data, started.written.append)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
+    return started
+
+
+def _refuse(root: Path, data: Path | None) -> None:
+    there = [name for name in ("params.yaml", "dvc.yaml", "dvc.lock") if (root / name).exists()]
+    if there:
+        raise ValueError(f"{root} has {', '.join(there)}: it is a project already. Name another folder.")
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"{root} is a file. Name a folder, which is made where it is not there.")
+    if holds_code(root):
+        raise ValueError(f"{root} is Winnow's own folder. Name another one.")
+    if data is not None and not data.exists():
+        raise ValueError(f"--data is '{data}'. There is no such file or folder.")
+
+
+def _repositories(root: Path, tell: Callable[[str], object]) -> None:
+    """Make the folder a repository of DVC, in the git repository around it, or else in one of its own."""
+    if git.attempt(root, "rev-parse", "--is-inside-work-tree").stdout.strip() != "true":
+        git.read(root, "init", "--quiet", "--initial-branch=main")
+        tell("a git repository, as there was none around it")
+    if not (root / ".dvc").is_dir():
+        within = ["--subdir"] if git.prefix(root) else []
+        command.read(root, "init", "--quiet", *within)
+    for name, value in DVC_SETTINGS.items():
+        command.read(root, "config", "--quiet", name, value)
+
+
+def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, guess: Guess | None) -> Mapping[str, Any]:
+    """The parameters in which the project differs from Winnow's own."""
+    values: dict[str, Any] = {"task.name": task, "task.measure": settings.measures[0], **settings.starts}
+    if data is not None:
+        values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
+        values |= {"ingest.docstrings.held_out_rows_per_library": 0}
+    return values | (guess.values if guess else {})
+
+
+def _place(root: Path, data: Path) -> str:
+    """Where the data is to lie, from the project's folder: where it is, if that is within it."""
+    found = data.absolute()
+    return (found.relative_to(root) if found.is_relative_to(root) else Path(DATA, found.name)).as_posix()
+
+
+def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: Callable[[str], object]) -> None:
+    shutil.copyfile(OURS / "params.yaml", root / "params.yaml")
+    set_values(root / "params.yaml", values)
+    tell(f"params.yaml: every value that can change a result; {len(values)} differ from Winnow's own")
+    (root / "dvc.yaml").write_text(graph_of(settings), encoding="utf-8")
+    tell("dvc.yaml: the graph, which is Winnow's own")
+    for name, more in ((".gitignore", [IGNORED]), (".dvcignore", [])):
+        have = (root / name).read_text(encoding="utf-8").splitlines() if (root / name).is_file() else []
+        ours = [line for line in (OURS / name).read_text(encoding="utf-8").splitlines() if line not in have]
+        lines = [*have, *ours, *(line for line in more if line not in have)]
+        (root / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    released = Paths(root).released_data
+    released.parent.mkdir(exist_ok=True)
+    released.write_text("{}\n", encoding="utf-8")  # nothing yet
+    if values.get("ingest.source", "docstrings") != "files":
+        shutil.copyfile(OURS / PINS, root / PINS)
+        tell(f"{PINS}: the packages whose docstrings are the data")
+
+
+def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:
+    """Bring the data into the project, and have DVC keep it."""
+    place = _place(root, data)
+    refuse_links(data.absolute())
+    target = root / place
+    if target != data.absolute():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if data.is_dir() else shutil.copyfile)(data, target)
+    command.read(root, "add", "--quiet", "--", place)
+    tell(f"{place}: a copy of your data, kept by DVC ({place}.dvc is for git)")
+
+
+def graph_of(settings: TaskSettings, own: Path = OURS) -> str:
+    """dvc.yaml of a project of the task: Winnow's own, with its code behind the link, and the plots that it has."""
+    text = (own / "dvc.yaml").read_text(encoding="utf-8")
+    head, mark, plots = text.partition(PLOTS)
+    head = re.sub(r"^(\s+(?:-|runner:|family:) )stages/", rf"\g<1>{LINK.as_posix()}/stages/", head, flags=re.MULTILINE)
+    kept = "".join(_plots(plots.splitlines(keepends=True), settings))
+    return f"{head}{mark}{kept}"
+
+
+def renew_graph(root: Path, settings: TaskSettings) -> bool:
+    """Write the stages of the project's dvc.yaml as this Winnow has them; its plots stay. Returns whether it changed.
+
+    Raises ValueError for Winnow's own folder.
+    """
+    if holds_code(root):
+        raise ValueError(f"{root} is Winnow's own folder, whose graph `make deps` writes.")
+    path = root / "dvc.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(_renewed(before, settings, code_of(root)), encoding="utf-8")
+    return path.read_text(encoding="utf-8") != before
+
+
+def is_current(root: Path, settings: TaskSettings) -> bool:
+    """Whether the stages of the project's dvc.yaml are those of its code."""
+    code = code_of(root)
+    if code == root:
+        return True
+    text = (root / "dvc.yaml").read_text(encoding="utf-8")
+    return _renewed(text, settings, code) == text
+
+
+def _renewed(text: str, settings: TaskSettings, code: Path) -> str:
+    stages, mark, plots = graph_of(settings, code).partition(PLOTS)
+    own = text.partition(PLOTS)[2] if PLOTS in text else plots
+    return f"{stages}{mark}{own}"
+
+
+def _plots(lines: Sequence[str], settings: TaskSettings) -> Iterator[str]:
+    """The plots of a task: those of its tables, and for those of the measures of labels its own measure."""
+    for name, block in _blocks(lines):
+        kind = name.partition("-")[0]
+        if kind in ("confusion", "reliability") and kind not in settings.plots:
+            continue
+        if kind != "validation":
+            yield block
+        elif name == "validation-macro-f1":
+            yield _of_measure(block, name, settings.measures[0])
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each plot with its lines."""
+    starts = [at for at, line in enumerate(lines) if line.startswith("  - ")]
+    for at, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield lines[at].strip(" -:\n"), "".join(lines[at:end])
+
+
+def _of_measure(block: str, name: str, measure: str) -> str:
+    shown = measure.replace("_", " ")
+    block = block.replace(name, f"validation-{measure.replace('_', '-')}").replace("macro_f1", measure)
+    return block.replace("Macro-F1", shown.capitalize()).replace("macro-F1", shown)

@@ -1,0 +1,274 @@
+"""Projects in folders of their own: started by `winnow init`, reproduced, moved, and two of them in one repository."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, make_tiny, run, write_corpus
+
+from flows.projects.guessing import guess
+from flows.projects.sample import sample_of
+from flows.projects.starting import graph_of, start
+from flows.releases.registry import artifact, versions
+from flows.releases.tags import tags_here
+from flows.retraining import proposals
+from flows.running.code import LINK, code_of, link_code
+from stages.core import plugins
+from stages.core.params.file import load_params
+from stages.tasks import TASKS
+
+
+def rows_of(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """The rows as a file, in the format that its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return path
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ";")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+WORDS = ["the", "old", "harbour", "lies", "near", "a", "quiet", "wood", "where", "few", "ships", "call", "in", "winter"]
+
+
+def texts(count: int = 60) -> list[str]:
+    return [" ".join(WORDS[i % 5 : i % 5 + 6]) + f" {i}" for i in range(count)]
+
+
+COLUMN, TASK = "ingest.columns.label", "task"
+GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
+    "labels": (
+        "rows.csv",
+        [{"id": i, "headline": text, "topic": ("sea", "wood")[i % 2]} for i, text in enumerate(texts())],
+        {TASK: "text_classification", "ingest.columns.text": "headline", COLUMN: "topic"},
+    ),
+    "tabs, and a name that says it": (
+        "rows.tsv",
+        [{"text": text, "source": f"s{i % 3}", "label": "ab"[i % 2]} for i, text in enumerate(texts())],
+        {TASK: "text_classification", "ingest.columns.text": "text", COLUMN: "label"},
+    ),
+    "numbers": (
+        "rows.jsonl",
+        [{"review": text, "value": i / 7} for i, text in enumerate(texts())],
+        {TASK: "regression", "ingest.columns.text": "review", COLUMN: "value"},
+    ),
+    "stars": (
+        "rows.jsonl",
+        [{"review": text, "stars": 1 + i % 5} for i, text in enumerate(texts())],
+        {TASK: "text_classification", COLUMN: "stars"},
+    ),
+    "sets": (
+        "rows.jsonl",
+        [{"text": text, "tags": ["a", "b"][: i % 3]} for i, text in enumerate(texts())],
+        {TASK: "multilabel_classification", COLUMN: "tags"},
+    ),
+    "spans": (
+        "rows.jsonl",
+        [{"text": text, "entities": [[0, 3, "word"]]} for text in texts()],
+        {TASK: "token_classification", COLUMN: "entities"},
+    ),
+    "words and tags": (
+        "rows.jsonl",
+        [{"tokens": text.split(), "ner_tags": ["O"] * len(text.split())} for text in texts()],
+        {TASK: "token_classification", "ingest.columns.text": "tokens", COLUMN: "ner_tags"},
+    ),
+    "pairs": (
+        "rows.csv",
+        [{"premise": t, "hypothesis": t[::-1], "label": i % 3} for i, t in enumerate(texts())],
+        {TASK: "text_classification", "ingest.columns.text": "premise", "ingest.columns.text_pair": "hypothesis"},
+    ),
+    "splits": (
+        "rows.csv",
+        [{"split": ("Train", "dev")[i % 2], "text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts())],
+        {"ingest.split_column": "split", "ingest.splits.train": "Train", "ingest.splits.validation": "dev"},
+    ),
+    "long texts": (
+        "rows.csv",
+        [{"text": " ".join(WORDS * 50) + f" {i}", "kind": "ab"[i % 2]} for i in range(300)],
+        {"tokenize.max_tokens": 512, "tokenize.long_texts": "windows"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GUESSES)
+def test_columns_and_task_are_guessed_from_names_and_values(case: str, tmp_path: Path) -> None:
+    name, rows, expected = GUESSES[case]
+    found = guess(sample_of(str(rows_of(tmp_path / name, rows))))
+    values = {TASK: found.task, **found.values}
+    assert {key: values.get(key) for key in expected} == expected
+    assert all(reason.endswith(".") for reason in found.reasons)
+
+
+@pytest.mark.parametrize("case", GUESSES)
+def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_is_silent(case: str, tmp_path: Path) -> None:
+    name, rows, _ = GUESSES[case]
+    data = rows_of(tmp_path / name, rows)
+    proposal = guess(sample_of(str(data)))
+    root = start(tmp_path / "project", proposal.task, data, proposal).root
+    params = load_params(root / "params.yaml")
+    assert params.task.name == proposal.task
+    assert params.ingest.path == f"data/{name}"
+    assert (root / params.ingest.path).read_bytes() == data.read_bytes()
+    assert (root / f"data/{name}.dvc").is_file()
+    done = run(root, "winnow", "check")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_words_with_tags_are_entities(tmp_path: Path) -> None:
+    (tmp_path / "rows.conll").write_text("Ada B-person\nwrote O\n\n")
+    assert guess(sample_of(str(tmp_path / "rows.conll"))).task == "token_classification"
+
+
+def test_what_is_named_is_taken_and_a_name_that_is_not_there_is_told(tmp_path: Path) -> None:
+    sample = sample_of(str(rows_of(tmp_path / "rows.csv", GUESSES["labels"][1])))
+    found = guess(sample, task="regression", label="id")
+    assert (found.task, found.values[COLUMN]) == ("regression", "id")
+    with pytest.raises(ValueError, match=r"--label is 'stars'. .* has the columns id, headline, topic"):
+        guess(sample, label="stars")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"a": i, "b": i * 2} for i in range(9)], r"has no column of texts .found: a, b.. Name the one: --text"),
+        ([{"text": text} for text in texts()], r"has no column that looks like a target .found: text."),
+        ([{"text": t, "x": f"{i} x", "y": f"{i} y"} for i, t in enumerate(texts())], "Name the one: --label"),
+    ],
+)
+def test_a_file_that_tells_nothing_is_told(rows: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        guess(sample_of(str(rows_of(tmp_path / "rows.csv", rows))))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, tmp_path: Path) -> None:
+    root = start(tmp_path / "project", task, None, None).root
+    settings = plugins.part(TASKS, task, "settings", key="task.name")
+    text = (root / "dvc.yaml").read_text()
+    assert text == graph_of(settings)
+    assert "- stages/" not in text
+    assert ("confusion-teacher" in text) == ("confusion" in settings.plots)
+    assert f"validation/{settings.measures[0]}.tsv" in text
+    assert (root / "constraints.txt").read_bytes() == (REPOSITORY / "constraints.txt").read_bytes()
+    assert run(root, "winnow", "check").stderr == ""
+
+
+def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_fails(tmp_path: Path) -> None:
+    run(tmp_path, "winnow", "init", "one", "--task", "regression")
+    done = run(tmp_path, "winnow", "init", "one", "--task", "regression", check=False)
+    assert (done.returncode, done.stderr) == (
+        1, f"winnow: {tmp_path}/one has params.yaml, dvc.yaml: it is a project already. Name another folder.\n"
+    )  # fmt: skip
+    done = run(tmp_path / "one", "winnow", "init", "a b", "--task", "regression", check=False)
+    assert "a release's tag has the project's folder in its name, and 'a b' cannot be there" in done.stderr
+    assert not (tmp_path / "one/a b").exists()
+    done = run(tmp_path, "winnow", "init", "two", "--task", "regresion", check=False)
+    assert "--task is 'regresion'. Allowed: " in done.stderr
+    assert "Did you mean 'regression'?" in done.stderr
+    done = run(tmp_path, "winnow", "init", "two", "--data", "none.csv", check=False)
+    assert done.returncode == 1
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with two projects of other tasks; the first of them is reproduced, committed, and pushed."""
+    top = tmp_path_factory.mktemp("projects") / "repository"
+    top.mkdir()
+    for command in ("init -q -b main", "config user.email tests@localhost", "config user.name tests"):
+        run(top, "git", *command.split())
+    data = write_corpus(top.parent / "corpus.csv")
+    done = run(top, "winnow", "init", "text/topics", "--data", str(data), "--label", "topic")
+    assert "a project of text_classification" in done.stdout
+    assert "The text is the column 'text'" in done.stdout
+    run(top, "winnow", "init", "ratings", "--task", "regression")
+    project = top / "text/topics"
+    make_tiny(project)
+    (project / ".gitignore").write_text((project / ".gitignore").read_text() + "!/tiny\n")
+    run(project, "dvc", "remote", "add", "-q", "-d", "store", str(top.parent / "store"))
+    run(top, "git", "add", "-A")
+    run(top, "git", "commit", "-qm", "two projects")
+    inside = project / "data"
+    done = run(inside, "winnow", "reproduce")
+    assert "quantized" in done.stdout
+    run(top, "git", "add", "-A")
+    run(top, "git", "commit", "-qm", "reproduced")
+    run(project, "dvc", "push", "-q")
+    return top
+
+
+def test_a_project_is_reproduced_from_a_folder_within_it_and_its_lock_holds_no_path_of_the_machine(
+    reproduced: Path,
+) -> None:
+    project = reproduced / "text/topics"
+    lock = (project / "dvc.lock").read_text()
+    assert ".winnow/code/stages/finetune.py" in lock
+    assert str(reproduced.parent) not in lock
+    assert str(REPOSITORY) not in lock
+    assert run(project / "metrics", "winnow", "plan", "--check").returncode == 0
+    assert "Data and pipelines are up to date" in run(project, "dvc", "status").stdout
+    assert not (reproduced / "ratings/dvc.lock").exists()
+    assert run(reproduced, "git", "status", "--porcelain").stdout == ""
+
+
+def test_a_moved_project_and_a_clone_of_it_have_nothing_to_do(reproduced: Path, tmp_path: Path) -> None:
+    run(tmp_path, "git", "clone", "-q", str(reproduced), "another place")
+    clone = tmp_path / "another place/text/topics"
+    assert not (clone / LINK).exists()
+    assert run(clone, "winnow", "plan", "--check").returncode == 0
+    assert (clone / LINK).resolve() == REPOSITORY
+    run(clone, "dvc", "pull", "-q")
+    assert run(clone, "winnow", "plan").stdout == "Nothing would run.\n"
+    shutil.move(tmp_path / "another place", tmp_path / "moved")
+    moved = tmp_path / "moved/text/topics"
+    assert run(moved, "winnow", "plan").stdout == "Nothing would run.\n"
+    answer = run(moved, "winnow", "predict", "the old ship in the harbour near an island").stdout
+    assert answer.startswith("sea\t")
+
+
+def test_releases_and_proposals_of_two_projects_in_one_repository_do_not_mix(reproduced: Path, tmp_path: Path) -> None:
+    top = tmp_path / "repository"
+    shutil.copytree(reproduced, top, symlinks=True)
+    project, other = top / "text/topics", top / "ratings"
+    assert (artifact(project), artifact(other)) == ("text/topics:model", "ratings:model")
+    run(project, "winnow", "promote", "--no-push")
+    assert list(versions(project).values()) == ["v1.0.0"]
+    assert tags_here(project).keys() == {
+        "refs/tags/text/topics=model@v1.0.0", "refs/tags/text/topics=model#production#1"
+    }  # fmt: skip
+    assert versions(other) == tags_here(other) == {}
+    assert "v1.0.0" in run(project, "winnow", "releases").stdout
+    assert "v1.0.0" not in run(other, "winnow", "releases").stdout
+    assert proposals.prefix(project) == "winnow/text/topics/retrain-"
+    assert proposals.prefix(top) == "winnow/retrain-"
+
+
+def test_the_code_above_a_project_is_its_own_only_beneath_winnows_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "copy"
+    shutil.copytree(REPOSITORY / "stages/core", elsewhere / "stages/core")
+    (elsewhere / "project").mkdir()
+    assert code_of(elsewhere / "project") == REPOSITORY
+    assert code_of(elsewhere) == elsewhere
+    link_code(elsewhere / "project")
+    assert (elsewhere / "project" / LINK).resolve() == REPOSITORY
+    link_code(elsewhere)
+    assert not (elsewhere / LINK).exists()
+
+
+def test_a_graph_of_other_code_is_told_and_written_again_and_own_plots_stay(tmp_path: Path) -> None:
+    root = start(tmp_path / "project", "regression", None, None).root
+    text = (root / "dvc.yaml").read_text()
+    own = "  - mine:\n      y: {artifacts/tables/quantized/scores.csv: score}\n"
+    (root / "dvc.yaml").write_text(text.replace("      - .winnow/code/stages/finetune.py\n", "") + own)
+    assert "winnow init --renew ." in run(root, "winnow", "check").stderr
+    assert "written again" in run(root, "winnow", "init", "--renew", ".").stdout
+    assert (root / "dvc.yaml").read_text() == text + own
+    assert run(root, "winnow", "check").stderr == ""
