@@ -137,6 +137,10 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs of a token model, in this order; the last for pairs alone."""
 
 
+PLACE = {False: "boundary", True: "second"}
+"""The column of encoded pairs that says how many tokens the first text has, by `TaskEncoding.apart`."""
+
+
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
     """The tensors of a batch that are inputs of the model."""
     return (batch[name] for name in INPUTS if name in batch)
