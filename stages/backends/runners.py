@@ -52,6 +52,8 @@ def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool, either: boo
                 else "single texts: give a str; to `winnow predict`, no --pair"
             )
             if either:
-                raise ValueError(f"{folder}: text number {number} is {found}, and the first is none. Ask for them apart.")
+                raise ValueError(
+                    f"{folder}: text number {number} is {found}, and the first is none. Ask for them apart."
+                )
             raise ValueError(f"{folder}: text number {number} is {found}. The model was trained on {wanted}.")
     return [(text[0], text[1]) for text in texts] if are_pairs else texts

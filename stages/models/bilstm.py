@@ -76,6 +76,8 @@ class BilstmWithHead(nn.Module):
     Of a head of the kind `vector` there is no layer: the pooled states are scaled to length 1.
     """
 
+    head: Any
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape

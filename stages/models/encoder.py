@@ -77,6 +77,7 @@ class EncoderWithHead(nn.Module):
     """
 
     encoder: Any
+    head: Any
 
     def __init__(self, encoder: Any, *, pooling: str, dropout: float, head: Head) -> None:
         super().__init__()
