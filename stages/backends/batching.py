@@ -38,7 +38,7 @@ class Reader(NamedTuple):
     """The tokens that neighbouring windows share; None where long texts are cut."""
     characters: bool
     """Whether it is to be known where each token stands in its text."""
-    apart: bool
+    apart: bool = False
     """Whether the two texts of a pair are read apart."""
 
     def read(self, texts: Sequence[Text]) -> Windows:
