@@ -35,8 +35,8 @@ from stages.training.vectors import predict_logits_and_vectors, vector_names
 def cache_logits(params: Params, paths: Paths) -> None:
     """Write the teacher's logits float32, its vectors, and their sizes; logits are (N, K), or of tokens (tokens, K).
 
-    The rows are the training rows, then the transfer rows, then the copies of both. With several teachers the logits
-    are the mean of theirs, and the vectors are the first's.
+    Of rows whose two texts are read apart they are (N, 2, K). The rows are the training rows, then the transfer rows,
+    then the copies of both. With several teachers the logits are the mean of theirs, and the vectors are the first's.
 
     The vectors pass through unnamed files beside `paths.logits`: they need their room on the disk twice, not in memory.
 
@@ -55,7 +55,8 @@ def cache_logits(params: Params, paths: Paths) -> None:
         teacher, lambda: family.taps(teacher), names, rows,
         folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's logits",
     )  # fmt: skip
-    if logits.shape[1] != (wanted := task.head(describe(paths.model("teacher"))["space"]).size):
+    kind, wanted = task.head(describe(paths.model("teacher"))["space"])
+    if kind != "vector" and logits.shape[1] != wanted:
         raise ValueError(
             f"{paths.model('teacher')}: the model has {logits.shape[1]} outputs, and by its model.json {wanted}."
             " Make it again: `dvc repro --force finetune`."

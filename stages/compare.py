@@ -61,7 +61,7 @@ def difference(
     truths, units = ours["truth"], ours["unit"]
     same = [mine == its for mine, its in zip(ours["answer"], theirs["answer"], strict=True)]
     found: dict[str, Any] = {"agreement": round(float(np.mean(same)), 6), "rows": len(truths)}
-    for measure in task.measures:
+    for measure in task.of(truths):
         before, after = (counted(task, measure, truths, side["answer"], units) for side in (theirs, ours))
         interval = difference_interval(
             before, after, measure, confidence=params.confidence, resamples=params.resamples, seed=seed

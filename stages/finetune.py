@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data, there
+from stages.training.whole_batch import of_each
 
 log = logging.getLogger("winnow")
 
@@ -52,7 +54,6 @@ def finetune(params: Params, paths: Paths) -> None:
     description = {
         "backend": "pytorch", "task": params.task.name, "space": data.space, "family": params.model.family,
         **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
-        **({} if data.train.boundaries is None else {"pairs": True}),
     }  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
     write_outcome(
@@ -77,7 +78,8 @@ def learned(
 
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
         smoothing = params.finetune.label_smoothing
-        return task.loss(logits, batch["labels"], label_smoothing=smoothing, class_weights_C=weights_C).mean()
+        own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
+        return of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted")).mean()
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),

@@ -49,7 +49,7 @@ def probe(params: Params, paths: Paths) -> None:
     description = {
         "backend": "pytorch", "task": params.task.name, "space": data.space, "family": params.model.family,
         **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
-        **chosen.described(params.task.measure), **({} if data.train.boundaries is None else {"pairs": True}),
+        **chosen.described(params.task.measure),
     }  # fmt: skip
     with publish(paths.model("probe")) as folder:
         family.write(model, folder)

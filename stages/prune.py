@@ -28,7 +28,7 @@ from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding, TaskLearning
 from stages.tokens.encoded import encoded
-from stages.training.batches import first_batches
+from stages.training.batches import by_row, first_batches
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers
 from stages.training.engine import resolve_precision
@@ -101,7 +101,7 @@ def cut_units(
     model.eval().to(device := own_device())  # in training mode, dropout would draw lots
 
     def summed_loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        logits = model(*(tensor.to(device) for tensor in inputs_of(batch)))
+        logits = by_row(model(*(tensor.to(device) for tensor in inputs_of(batch))), batch)
         return task.loss(logits, batch["labels"].to(device)).sum()
 
     batches = first_batches(data.validation, count=params.importance_rows, pad_id=data.pad_id)

@@ -16,7 +16,7 @@ from stages.core.contracts import INPUTS, Outputs, QuantizationRows
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.machine import cores
-from stages.core.model_folder import describe, seal, wants_pairs
+from stages.core.model_folder import describe, reads_apart, seal, wants_pairs
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
@@ -99,7 +99,7 @@ def card(
     unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
-    texts = "pairs of texts" if wants_pairs(description) else "texts"
+    texts = "pairs of texts" if wants_pairs(description) or reads_apart(description) else "texts"
     files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
     answered = "".join(

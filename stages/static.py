@@ -28,7 +28,7 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
-from stages.training.batches import first_batches
+from stages.training.batches import by_row, first_batches
 from stages.training.frozen import read_by_head, some_of
 from stages.training.linear_head import Featured, head_of
 from stages.training.processes import own_device
@@ -54,7 +54,7 @@ def static(params: Params, paths: Paths) -> None:
     description = {
         "backend": "static", "task": params.task.name, "space": data.space, "per_token": data.train.per_token,
         **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
-        **chosen.described(params.task.measure), **({} if data.train.boundaries is None else {"pairs": True}),
+        **chosen.described(params.task.measure),
     }  # fmt: skip
     weights = {"vectors": kept_VD, "weights": table.weights_V}
     with publish(paths.model("static")) as folder:
@@ -105,11 +105,14 @@ def rarities(rows: TokenRows, count: int, rarity: float, special: list[int]) -> 
 
 
 def features_of(table: Static, rows: TokenRows) -> np.ndarray:
-    """(N, F): the features of the rows, or (tokens, F) of their tokens where these have targets; in the rows' order."""
+    """(N, F): the features of the rows, or (tokens, F) of their tokens where these have targets; in the rows' order.
+
+    Of rows whose two texts are read apart (N, 2, F).
+    """
     found, per_token = [], rows.per_token
     for batch in first_batches(rows, count=len(rows), pad_id=0):
         of_batch = features(table, *(tensor.numpy() for tensor in inputs_of(batch)), per_token=per_token)
-        found.append(of_batch[batch["attention_mask"].numpy().astype(bool)] if per_token else of_batch)
+        found.append(of_batch[batch["attention_mask"].numpy().astype(bool)] if per_token else by_row(of_batch, batch))
     return np.concatenate(found)
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
 from stages.core import plugins
+from stages.core.contracts import PLACE
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json
 from stages.core.params.file import Params
@@ -111,7 +112,7 @@ def write_tokens(
 def features_of(task: TaskEncoding, *, are_pairs: bool) -> datasets.Features:
     """The columns of a split, in their order."""
     columns = {"row_id": datasets.Value("large_string"), "input_ids": INTS, TARGET[task.feature]: TARGETS[task.feature]}
-    return datasets.Features({**columns, "full_length": INT32, **({"boundary": INT32} if are_pairs else {})})
+    return datasets.Features({**columns, "full_length": INT32, **({PLACE[task.apart]: INT32} if are_pairs else {})})
 
 
 def _fingerprint(rows: pa.Table, tokenizer: PreTrainedTokenizerFast, values: dict[str, Any]) -> str:

@@ -102,6 +102,28 @@ def test_a_token_head_puts_out_numbers_for_the_state_of_each_token(teacher: Any,
     assert_opens_as_written(FAMILY, student, tmp_path)
 
 
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_head_that_is_a_vector_puts_out_pooled_states_with_length_1_and_so_does_the_written_graph(
+    teacher: Any, tmp_path: Path, pooling: str
+) -> None:
+    torch.manual_seed(0)
+    assert FAMILY.begin is not None
+    params = distill_params(hidden_units=8, layers=2, pooling=pooling)
+    student: Any = FAMILY.begin(encoder.FAMILY.parts(teacher), params, Head("vector", 0)).eval()
+    with torch.inference_mode():
+        found = student(IDS, MASK)
+    assert found.shape == (2, 16)
+    assert torch.allclose(found.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert_opens_as_written(FAMILY, student, tmp_path)
+    weights = {name: tensor.detach().numpy() for name, tensor in student.state_dict().items()}
+    config = read_json(tmp_path / "one/config.json")
+    exact = ["embeddings", "layer.0", "layer.1"]
+    made = recurrent.build(weights, config, exact, per_channel=True).SerializeToString()
+    written = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    feeds = {"input_ids": IDS.numpy(), "attention_mask": MASK.numpy()}
+    np.testing.assert_allclose(written.run(["logits"], feeds)[0], found.numpy(), atol=1e-5)
+
+
 def test_a_student_of_an_earlier_version_has_a_head_of_rows(teacher: Any, tmp_path: Path) -> None:
     student = begun(teacher)
     FAMILY.write(student, tmp_path)

@@ -90,6 +90,26 @@ def test_a_student_that_is_its_teacher_loses_nothing_and_another_does(
     assert other > 1e-4
 
 
+def test_the_vectors_of_rows_that_are_two_sequences_are_those_of_each(tiny_models: Callable[[str], Path]) -> None:
+    teacher = build(tiny_models("bert"))
+    rows = TokenRows(
+        ["a", "b"], np.array([[0.0], [1.0]]), np.array([0, 5, 10]), np.array([2, 50, 3, 2, 3, 2, 3, 2, 51, 3]),
+        np.array([3, 2]), apart=True,
+    )  # fmt: skip
+    _, kept = predict_logits_and_vectors(
+        teacher, lambda: FAMILY.taps(teacher), ["hidden.2"], rows, folder=Path(tempfile.gettempdir()), pad_id=0,
+        precision="fp32", title="teacher",
+    )  # fmt: skip
+    found = TeacherAnswers(torch.zeros(2, 2, 3), {"hidden.2": torch.from_numpy(kept["hidden.2"])}, rows)
+    of_rows = found.batch(np.array([1, 0]), 3, {"hidden.0": "hidden.2"})["hidden.0"]
+    assert of_rows.shape == (4, 3, 32)
+    for at, ids in enumerate([[2, 3], [2, 50, 3], [2, 51, 3], [2, 3]]):
+        with torch.no_grad():
+            alone = teacher.encoder(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        assert torch.allclose(of_rows[at, : len(ids)], alone, atol=1e-2)  # kept in 16 bits
+        assert not of_rows[at, len(ids) :].any()
+
+
 def test_a_students_layer_is_compared_with_the_teachers_layer_that_it_began_as(
     tiny_models: Callable[[str], Path],
 ) -> None:

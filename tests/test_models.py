@@ -50,6 +50,23 @@ def test_a_token_head_puts_out_numbers_for_each_token_whatever_stands_behind_it(
     assert read_json(tmp_path / "one/config.json")["winnow"]["head"] == {"kind": "token", "size": 4}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_that_is_a_vector_puts_out_what_is_pooled_with_length_1(
+    kind: str, tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tiny_models(kind)
+    model: Any = FAMILY.build(folder, model_params(folder), Head("vector", 0)).train()
+    with torch.inference_mode():
+        found = model(IDS, MASK)  # in training, too, no dropout takes a part of it
+        pooled = model.encoder(input_ids=IDS[1:, :3]).last_hidden_state.mean(1)
+    assert found.shape == (2, 32)
+    assert torch.allclose(found[1:], pooled / pooled.norm(dim=1, keepdim=True), atol=1e-5)
+    assert list(FAMILY.parts(model).head.parameters()) == []
+    model.eval()
+    assert_opens_as_written(FAMILY, model, tmp_path)
+    assert read_json(tmp_path / "one/config.json")["winnow"]["head"] == {"kind": "vector", "size": 0}
+
+
 def test_a_model_of_an_earlier_version_has_a_head_of_rows(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
     model = build(tiny_models("bert"))
     FAMILY.write(model, tmp_path)

@@ -140,6 +140,24 @@ def test_the_built_graph_in_float32_gives_torchs_logits(
     np.testing.assert_allclose(logits(in_float32(student), IDS, MASK), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_the_built_graph_of_a_model_without_a_layer_as_its_head_gives_torchs_vectors(
+    tiny_models: Callable[[str], Path], tmp_path: Path, pooling: Pooling
+) -> None:
+    named: dict[str, Any] = {"family": "encoder", "name": "tiny", "revision": None, "sha256": None, "pooling": pooling}
+    torch.manual_seed(1)
+    model: Any = FAMILY.build(
+        tiny_models("bert"), ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0), Head("vector", 0)
+    )
+    FAMILY.write(model, tmp_path)
+    assert graph.understands(*weights_and_config(tmp_path))
+    with torch.inference_mode():
+        expected = model.eval()(torch.from_numpy(IDS), torch.from_numpy(MASK)).numpy()
+    found = logits(in_float32(tmp_path), IDS, MASK)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
 def test_what_stands_behind_the_mask_changes_nothing(student: Path) -> None:
     weights, config = weights_and_config(student)
     ranges = dict.fromkeys(graph.matrices(config), (-4.0, 4.0))

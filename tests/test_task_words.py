@@ -14,6 +14,7 @@ WORDS = (
     "classif", "multi-?label", "macro_?f1", "macro-f1", "micro_?f1", "micro-f1", "hamming", "subset_accuracy",
     "argmax", "log_loss", "brier", r"\bper_label", r"\bper_type", "entity_f1",
     "entities", "tagger", "sentiment", "pearson", "softmax", "sigmoid", "cross_entropy", "confusion",
+    "spearman", "ndcg", "bm25", "recall_at", r"\bmrr\b", "info_?nce", "contrastive",
     *(f"[\"'./]{name}\\b" for name in (*TASKS, *filter(None, FORMERLY))),
 )  # fmt: skip
 # What means another thing there, or draws a table that a task may give.

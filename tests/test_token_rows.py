@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.training.batches import collate, first_batches
+from stages.training.batches import by_row, collate, first_batches
 from stages.training.distillation import TeacherAnswers
 from stages.training.inference import predict_logits, scores_of
 from stages.training.rows import TokenRows, rows_of
@@ -108,3 +108,49 @@ def test_rows_that_are_a_part_of_others_begin_at_nothing() -> None:
     assert part[0]["input_ids"].tolist() == [8, 9]
     assert (part.offsets.tolist(), part.used_tokens()) == ([0, 2], [8, 9])
     assert first_batches(part, count=5, pad_id=0)[0]["input_ids"].tolist() == [[8, 9]]
+
+
+APART = rows_of({"row_id": ["a", "b"], "input_ids": [[2, 50, 3, 2, 3], [2, 3, 2, 51, 52, 3]], "second": [3, 2],
+                 "label": [[0.5], [1.0]]})  # fmt: skip
+
+
+class Lengths(nn.Module):
+    """Puts out the number of a sequence's tokens, and its second token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return torch.stack([attention_mask.sum(1), input_ids[:, 1]], dim=1) * self.scale
+
+
+def test_rows_of_two_sequences_have_the_first_ones_of_a_batch_before_the_second_ones() -> None:
+    batch = collate([APART[0], APART[1]], pad_id=0)
+    assert batch["input_ids"].tolist() == [[2, 50, 3, 0], [2, 3, 0, 0], [2, 3, 0, 0], [2, 51, 52, 3]]
+    assert batch["attention_mask"].sum(1).tolist() == [3, 2, 2, 4]
+    assert batch["labels"].tolist() == [[0.5], [1.0]]
+    assert "token_type_ids" not in batch
+    of_rows = by_row(torch.arange(8.0).reshape(4, 2), batch)
+    assert of_rows.tolist() == [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
+    single = collate([{"input_ids": [5], "target": 0}], pad_id=0)
+    assert by_row(torch.ones(1, 2), single).tolist() == [[1, 1]]
+
+
+def test_sequences_of_a_row_are_found_among_all_tokens() -> None:
+    assert APART.sequences.tolist() == [0, 3, 5, 7, 11]
+    assert APART.sequences_of(np.array([1, 0])).tolist() == [2, 0, 3, 1]
+    assert APART.lengths_of(np.array([1, 0])).tolist() == [2, 3, 4, 2]
+    assert TAGGED.sequences is TAGGED.offsets
+    assert TAGGED.lengths_of(np.array([1])).tolist() == [5]
+
+
+def test_outputs_of_both_sequences_stand_side_by_side_and_copies_keep_their_places() -> None:
+    logits = predict_logits(Lengths(), APART, pad_id=0, precision="fp32", title="")
+    assert logits.tolist() == [[[3, 50], [2, 3]], [[2, 3], [4, 51]]]
+    targets, of_each = APART.answered(logits)
+    assert targets == [[0.5], [1.0]]
+    assert [one.tolist() for one in of_each] == logits.tolist()
+    more = APART.and_unlabelled(np.array([2, 9, 3, 2, 3, 2, 3, 2, 9, 52, 3]), np.array([5, 6]))
+    assert (more.apart, [more[at]["second"] for at in range(4)]) == (True, [3, 2, 3, 2])
+    assert more.renumbered([2, 3, 9, 50, 51, 52]).apart

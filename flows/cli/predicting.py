@@ -42,10 +42,10 @@ def predict(
 ) -> None:
     """Answer each TEXT, or each row of a file.
 
-    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. An
-    answer is a label and its probability, or the spans that were found, each with its type. Each run of white space
-    inside a text is printed as one space. A line of text holds a text, or of a pair both with a
-    tab between.
+    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. An answer is a
+    label and its probability, or the spans that were found, each with its type; of a model of vectors how similar the
+    two texts of a pair are, or the vector of a TEXT alone. Each run of white space inside a text is printed as one
+    space. A line of text holds a text, or of a pair both with a tab between.
 
     A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
     many there are is told on stderr. An empty line between the rows of a csv or jsonl is no row, and has no answer.
@@ -62,11 +62,13 @@ def predict(
     from stages.backends.runners import open_runner
     from stages.core import plugins
     from stages.core.machine import cores
-    from stages.core.model_folder import describe, wants_pairs
+    from stages.core.model_folder import describe, reads_apart, wants_pairs
     from stages.tasks import TASKS
 
     if file is not None:
-        rows = _rows_of(file, text_column, text_pair_column, are_pairs=wants_pairs(describe(folder)))
+        about = describe(folder)
+        are_pairs = wants_pairs(about) or (reads_apart(about) and text_pair_column is not None)
+        rows = _rows_of(file, text_column, text_pair_column, are_pairs=are_pairs)
     elif text_column or text_pair_column:
         raise click.UsageError("--text-column and --text-pair-column are about a --file.")
     else:

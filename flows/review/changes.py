@@ -158,7 +158,8 @@ def _numbers(
     old: Results, new: Results, rules: Rules, settings: EvaluateParams
 ) -> Iterator[tuple[Shown, Callable[[], Interval | None]]]:
     """Each number of quality, and a function that gives the interval of its difference on the same rows."""
-    for measure in judged_first(rules.task, rules.measure.name):
+    applying = (one for one in judged_first(rules.task, rules.measure.name) if one.applies(new.truths.tolist()))
+    for measure in applying:
         shown = Shown(measure.name, measure.title, measure.unit, measure.better)
         yield shown, partial(_of_measure, measure, old, new, rules.task, settings)
     for figure in rules.task.figures:

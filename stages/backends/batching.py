@@ -14,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 
 from stages.core import plugins
 from stages.core.contracts import INPUTS, Outputs, Runner, Text, each
+from stages.core.model_folder import reads_apart
 from stages.tasks import FORMERLY, TASKS
 from stages.tasks.contract import TaskAnswers, TaskEncoding
 from stages.tokens.windows import Windows, windows_of
@@ -37,6 +38,8 @@ class Reader(NamedTuple):
     """The tokens that neighbouring windows share; None where long texts are cut."""
     characters: bool
     """Whether it is to be known where each token stands in its text."""
+    apart: bool = False
+    """Whether the two texts of a pair are read apart."""
 
     def read(self, texts: Sequence[Text]) -> Windows:
         """The windows of each text or pair. Half a surrogate pair is read as "?"."""
@@ -57,7 +60,7 @@ def open_reader(folder: Path, description: Mapping[str, Any], *, characters: boo
     """The tokenizer in `folder`, as the model's `description` (model.json) says."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     stride = description["stride"] if description.get("long_texts") == "windows" else None
-    return Reader(tokenizer, description["max_tokens"], stride, characters)
+    return Reader(tokenizer, description["max_tokens"], stride, characters, reads_apart(description))
 
 
 def _valid(text: str) -> str:
@@ -103,10 +106,15 @@ def outputs(texts: Sequence[Text], reader: Reader, run: Run, *, size: int) -> Ou
 
     A text in windows has the mean of theirs, each counted by its tokens; a token that several windows have, the output
     of the one that it stands deepest in. Only rows of the same length share a run: nothing is padded, which costs more
-    than the further runs.
+    than the further runs. Of pairs that are read apart each distinct text is read once.
     """
-    windows = reader.read(texts)
     are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
+    if are_pairs and reader.apart:
+        sequences = in_turn(texts)
+        place = {text: number for number, text in enumerate(dict.fromkeys(sequences))}
+        found = outputs(list(place), reader, run, size=size).values
+        return Outputs(found[[place[text] for text in sequences]].reshape(len(texts), 2, -1))
+    windows = reader.read(texts)
     logits: list[np.ndarray] = [np.empty(0)] * len(windows.encodings)
     for rows in _equally_long(windows.encodings):
         batch = run(*model_inputs([windows.encodings[row] for row in rows], are_pairs=are_pairs))
@@ -115,6 +123,11 @@ def outputs(texts: Sequence[Text], reader: Reader, run: Run, *, size: int) -> Ou
     if reader.characters:
         return _by_token(windows, logits, reader.stride, np.empty((0, size), np.float32))
     return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, size), np.float32))
+
+
+def in_turn(texts: Sequence[Text]) -> list[str]:
+    """The first text of each pair, and behind it the second."""
+    return [part for pair in texts for part in pair]
 
 
 def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
@@ -160,10 +173,12 @@ def calibration_inputs(
             "quantize: ranges of activations are learned from calibration rows, and there are none. Add training rows,"
             " or set quantize.activations to 'dynamic' (onnxruntime_int8)."
         )
-    are_pairs = not isinstance(texts[0], str)
+    reader, are_pairs = open_reader(folder, description), not isinstance(texts[0], str)
+    if are_pairs and reader.apart:
+        texts, are_pairs = in_turn(texts), False
     return [
         dict(zip(INPUTS, model_inputs([encoding], are_pairs=are_pairs), strict=False))
-        for encoding in open_reader(folder, description).read(texts).encodings
+        for encoding in reader.read(texts).encodings
     ]
 
 

@@ -137,6 +137,10 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs of a token model, in this order; the last for pairs alone."""
 
 
+PLACE = {False: "boundary", True: "second"}
+"""The column of encoded pairs that says how many tokens the first text has, by `TaskEncoding.apart`."""
+
+
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
     """The tensors of a batch that are inputs of the model."""
     return (batch[name] for name in INPUTS if name in batch)
@@ -196,7 +200,7 @@ class Family:
     """build(folder, model, head): pretrained weights and a new head.
 
     The model is called with INPUTS, (B, T) each; a family without token types ignores the third. It puts out (B, K), or
-    of a head of the kind `token` (B, T, K).
+    of a head of the kind `token` (B, T, K); of one of the kind `vector` (B, width), each of length 1.
     """
     parts: Callable[[nn.Module], Parts]
     """parts(model): the parts with learning rates of their own, which can also be frozen."""
@@ -243,9 +247,12 @@ Space = Mapping[str, Any]
 
 
 class Head(NamedTuple):
-    """What a model puts out: `size` numbers for each row, or for each token."""
+    """What a model puts out: `size` numbers for each row, or for each token.
 
-    kind: Literal["row", "token"]
+    Of the kind `vector` it is the pooled vector itself, scaled to length 1; there is no layer, and `size` is 0.
+    """
+
+    kind: Literal["row", "token", "vector"]
     size: int
 
     def described(self) -> dict[str, Any]:
@@ -264,7 +271,10 @@ class Outputs(NamedTuple):
     """A model's outputs for N rows, in their order; float32."""
 
     values: np.ndarray
-    """(N, K); of a head of the kind `token` (tokens, K), those of one row after those of another."""
+    """(N, K); of a head of the kind `token` (tokens, K), those of one row after those of another.
+
+    Of pairs whose texts are read apart (N, 2, K): the output of the first text, and that of the second.
+    """
     offsets: np.ndarray | None = None
     """(N + 1,): where the tokens of each row begin; None where each row has one output."""
     characters: np.ndarray | None = None

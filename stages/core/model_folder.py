@@ -94,6 +94,11 @@ def verify(folder: Path) -> None:
 _ADVICE = "Do not use it: get the folder again (`dvc checkout`, or `make repro`)."
 
 
+def reads_apart(description: Mapping[str, Any]) -> bool:
+    """Whether a model, of that model.json, reads the two texts of a pair apart, and so takes single texts as well."""
+    return description.get("apart", False)
+
+
 def wants_pairs(description: Mapping[str, Any]) -> bool:
-    """Whether a model, of that model.json, was trained on pairs of texts (ingest.columns.text_pair)."""
+    """Whether a model, of that model.json, takes pairs of texts alone (ingest.columns.text_pair)."""
     return description.get("pairs", False)

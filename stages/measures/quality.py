@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """The task's measures, the ends of the interval of each (`intervals`), the rows, and the task's own figures."""
     values, intervals = {}, {}
-    for one in model.of_measures.measures:
+    for one in model.of_measures.of(judged.truths):
         rows = counted(model.of_measures, one, judged.truths, judged.answers, judged.units)
         ends = interval(
             rows, one, confidence=params.confidence, resamples=params.resamples, seed=judged.seed

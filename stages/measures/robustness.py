@@ -57,7 +57,7 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
 
     It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their
     scores afterwards. Rates are None where no row was changed; the score also where answers name places in the text,
-    which a change moves.
+    which a change moves, and where rows are ranked among each other.
     """
     chosen = random.Random(judged.seed).sample(range(len(judged.texts)), min(len(judged.texts), params.perturbed_rows))
     return {
@@ -79,7 +79,7 @@ def _flips(
         for (i, _), answer in zip(changed, after, strict=True)
     ]
     score = None
-    if judged.outputs.offsets is None:
+    if judged.outputs.offsets is None and of_measures.alone:
         score = round(float(of_measures.scores([judged.truths[i] for i, _ in changed], after).mean()), 6)
     return {
         "rows": len(changed),

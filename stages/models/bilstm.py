@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over a teacher's token embeddings, with a linear head: a student, never a teacher.
+"""A bidirectional LSTM over a teacher's token embeddings, with a linear head or none: a student, never a teacher.
 
 B examples, T tokens, E embedding width, H hidden units of a direction, X = 2H, K numbers of an output.
 Source: Tang et al. 2019, arXiv:1903.12136, section 3.1.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from stages.core.contracts import Family, Head, Parts
@@ -70,24 +71,33 @@ class Recurrent(nn.Module):
 
 
 class BilstmWithHead(nn.Module):
-    """A linear layer on the states of an LSTM: on all of them pooled into one, or on that of each token."""
+    """A linear layer on the states of an LSTM: on all of them pooled into one, or on that of each token.
+
+    Of a head of the kind `vector` there is no layer: the pooled states are scaled to length 1.
+    """
+
+    head: Any
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.encoder = Recurrent(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = nn.Linear(2 * shape.hidden_units, shape.head.size)
+        kind, size = shape.head
+        self.head = nn.Identity() if kind == "vector" else nn.Linear(2 * shape.hidden_units, size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, _token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
         """input_ids, attention_mask (B, T) int64, padded at the end -> logits (B, K), of a token head (B, T, K).
 
-        Token types are ignored.
+        Of the head `vector` (B, X) float32, each of length 1. Token types are ignored.
         """
         states_BTX, last_BX = self.encoder(input_ids, attention_mask.sum(1))
-        read = states_BTX if self.shape.head.kind == "token" else self._pooled(states_BTX, last_BX, attention_mask)
+        kind = self.shape.head.kind
+        read = states_BTX if kind == "token" else self._pooled(states_BTX, last_BX, attention_mask)
+        if kind == "vector":
+            return functional.normalize(read.float(), dim=-1)
         return self.head(self.dropout(read).to(self.head.weight.dtype))
 
     def _pooled(self, states_BTX: torch.Tensor, last_BX: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

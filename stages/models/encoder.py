@@ -1,4 +1,4 @@
-"""BERT-like encoders (BERT, DistilBERT, ALBERT, RoBERTa, ...) with a linear head on rows or on tokens."""
+"""BERT-like encoders (BERT, DistilBERT, ALBERT, RoBERTa, ...) with a linear head on rows or on tokens, or with none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from stages.core.contracts import Family, Head, Parts, Reader, Taps, Units
@@ -71,10 +72,12 @@ NORMS = (("attention.output.LayerNorm", "output.LayerNorm"), ("sa_layer_norm", "
 class EncoderWithHead(nn.Module):
     """A linear layer on an encoder's token vectors: on all of them pooled into one, or on each.
 
+    Of a head of the kind `vector` there is no layer: the pooled vector is scaled to length 1.
     B examples, T tokens, K numbers of an output, H hidden width.
     """
 
     encoder: Any
+    head: Any
 
     def __init__(self, encoder: Any, *, pooling: str, dropout: float, head: Head) -> None:
         super().__init__()
@@ -84,19 +87,21 @@ class EncoderWithHead(nn.Module):
         self.pooling = pooling
         self.n_types = getattr(encoder.config, "type_vocab_size", 0)
         self.dropout = nn.Dropout(dropout)
-        self.per_token = head.kind == "token"
-        self.head = nn.Linear(encoder.config.hidden_size, head.size)
+        self.kind = head.kind
+        self.head = nn.Identity() if head.kind == "vector" else nn.Linear(encoder.config.hidden_size, head.size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
         """input_ids, attention_mask, token_type_ids (B, T) int64 -> logits (B, K), of a token head (B, T, K).
 
-        Without types, all are 0.
+        Of the head `vector` (B, H) float32, each of length 1. Without types, all are 0.
         """
         types = {} if token_type_ids is None or self.n_types < 2 else {"token_type_ids": token_type_ids}
         hidden_BTH = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
-        read = hidden_BTH if self.per_token else self._pooled(hidden_BTH, attention_mask)
+        read = hidden_BTH if self.kind == "token" else self._pooled(hidden_BTH, attention_mask)
+        if self.kind == "vector":
+            return functional.normalize(read.float(), dim=-1)
         return self.head(self.dropout(read).to(self.head.weight.dtype))
 
     def _pooled(self, hidden_BTH: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -276,7 +281,12 @@ def readers(model: Any) -> list[Reader]:
         found.append(Reader(norm, (part[layout.query], part[layout.key], part[layout.value])))
         found.append(Reader(part[behind_attention], (part[layout.up],)))
         norm = part[at_the_end]
-    return [*found, Reader(norm, (model.head,))]
+    return [*found, Reader(norm, _head_layers(model))]
+
+
+def _head_layers(model: Any) -> tuple[nn.Linear, ...]:
+    """The linear layer of the head, where it has one."""
+    return () if model.kind == "vector" else (model.head,)
 
 
 def _refuse_other_widths(model: Any) -> None:
@@ -324,7 +334,7 @@ def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[i
         weights[f"{names[module]}.bias"] = projection_Hh.T @ weights[f"{names[module]}.bias"]
 
     for module, name in names.items():
-        if isinstance(module, nn.Embedding):
+        if isinstance(module, nn.Embedding) or module in _head_layers(model):
             reads(module)
         if isinstance(module, nn.LayerNorm):
             weights[f"{name}.weight"] = projection_Hh.square().T @ weights[f"{name}.weight"]
@@ -336,7 +346,6 @@ def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[i
         writes(layer.get_submodule(layout.attention_output), rows)
         reads(layer.get_submodule(layout.up))
         writes(layer.get_submodule(layout.down))
-    reads(model.head)
     return _assemble(config, _ours(model), weights)
 
 
@@ -434,7 +443,7 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 
 def _ours(model: Any) -> dict[str, Any]:
     """Winnow's own settings of a model, beside its encoder's."""
-    head = Head("token" if model.per_token else "row", model.head.out_features)
+    head = Head(model.kind, 0 if model.kind == "vector" else model.head.out_features)
     return {"pooling": model.pooling, "dropout": model.dropout.p, **head.described()}
 
 

@@ -60,7 +60,7 @@ def judged(models: Mapping[str, Opened], rows: pa.Table, params: EvaluateParams,
     drawn: Any = {"confidence": params.confidence, "resamples": params.resamples, "seed": seed}
     found: dict[str, Any] = {"rows": len(rows), "models": {name: {"against_teacher": {}} for name in models}}
     task = models[REFERENCE].of_measures
-    for measure in task.measures:
+    for measure in task.of(truths):
         of = {name: counted(task, measure, truths, given, units) for name, given in answers.items()}
         for name, given in of.items():
             ends = interval(given, measure, **drawn)

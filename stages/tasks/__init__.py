@@ -3,6 +3,7 @@
 TASKS = {
     "multilabel_classification": "stages.tasks.multilabel_classification",
     "regression": "stages.tasks.regression",
+    "sentence_similarity": "stages.tasks.sentence_similarity",
     "text_classification": "stages.tasks.text_classification",
     "token_classification": "stages.tasks.token_classification",
 }

@@ -128,6 +128,11 @@ class TaskEncoding:
     """
     characters: bool = False
     """Whether `targets` needs to know where each token stands in its text."""
+    apart: bool = False
+    """Whether the two texts of a pair are read apart, as two sequences, of which each has an output of its own.
+
+    `encodings` are then those of the first texts. A model also takes single texts.
+    """
 
 
 @dataclass(frozen=True)
@@ -137,16 +142,24 @@ class TaskLearning:
     head: Callable[[Space], Head]
     """head(space): what the model puts out."""
     loss: Callable[..., torch.Tensor]
-    """loss(logits, targets, *, label_smoothing=0, class_weights_C=None): (B,), of each example; 0 without a target."""
+    """loss(logits, targets, *, label_smoothing=0, class_weights_C=None): (B,), of each example; 0 without a target.
+
+    The logits are (B, K), (B, T, K), or of two texts read apart (B, 2, K).
+    """
     distilled: Callable[..., torch.Tensor]
     """distilled(student, teacher, mask_BT, *, temperature): (B,), how far each example is from its teacher's answer."""
     score: Callable[[Sequence[Any], Sequence[np.ndarray]], dict[str, float]]
     """score(targets_N, logits_N): by the names of the task's measures, by which an epoch is chosen; higher is better.
 
-    Of each row its targets as numbers, and its logits, (K,) or (tokens, K).
+    Of each row its targets as numbers, and its logits, (K,), (tokens, K), or of two texts read apart (2, K).
     """
     guess: Callable[[Space], float]
     """guess(space): the loss of a model that knows nothing."""
+    whole_batch: bool = False
+    """Whether a row's loss, and its distance from the teacher, hang on the other rows of its batch.
+
+    Then both are given the rows of all processes; `mask_BT` is still that of this process's.
+    """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
 
@@ -199,6 +212,8 @@ class Measure:
     """Where it is "lower", LEARNING.score and ANSWERS.score give it with its sign turned: there higher is better."""
     binary: bool = False
     """Whether it is the mean of the rows' scores, each of which is 0 or 1."""
+    applies: Callable[[Sequence[str]], bool] = lambda _truths: True
+    """applies(truths): whether it can be measured of rows with such targets; of others it is left out."""
     strata: Callable[[Sequence[str]], Sequence[str]] | None = None
     """strata(truths): a group for each row, where the measure is near to a mean over groups, as over labels.
 
@@ -265,6 +280,8 @@ class TaskMeasures:
     """
     scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
+    alone: bool = True
+    """Whether answers to some of the rows are as right as they are among all: not where rows are ranked."""
     kinds: Callable[[str], tuple[str, ...]] = lambda _: ()
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
@@ -294,6 +311,10 @@ class TaskMeasures:
     def score_title(self) -> str:
         """What the mean of the rows' scores is called: as the binary measure, which it is, or "score"."""
         return next((one.title for one in self.measures if one.binary), "score")
+
+    def of(self, truths: Sequence[str]) -> tuple[Measure, ...]:
+        """Those of the measures that can be measured of rows with these targets."""
+        return tuple(one for one in self.measures if one.applies(truths))
 
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises ValueError, with those allowed, where there is none."""

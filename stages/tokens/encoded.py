@@ -7,9 +7,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from stages.core.contracts import Space, Text
+from stages.core.contracts import PLACE, Space, Text
 from stages.tasks.contract import TargetError, TaskEncoding
-from stages.tokens.windows import boundaries, full_lengths, windows_of
+from stages.tokens.windows import Windows, boundaries, full_lengths, refuse_windows_of_pairs, windows_of
 
 TARGET = {"int32": "label", "float32": "label", "vector_float32": "label", "list_int32": "labels"}
 """The column of the targets, by `TaskEncoding.feature`: one for a window, or one for each of its tokens."""
@@ -25,18 +25,45 @@ def encoded(
     before cutting; with a `stride` that of all but a text's first window is 0. Where there is a column `text_pair`,
     both texts are encoded together, and there is `boundary`: how many tokens have type 0. Raises ValueError, with the
     row's id, for a target outside the space; and for pairs with a `stride`.
+
+    Of a task that reads them apart, `input_ids` are those of the first text and behind them those of the second, each
+    with special tokens of its own; there is `second`, where these begin, and `full_length` is that of the longer one.
     """
     are_pairs = "text_pair" in rows
+    if task.apart:
+        refuse_windows_of_pairs(stride)
+        return _apart(rows, task, tokenizer, space, max_tokens)
     texts: list[Text] = list(zip(rows["text"], rows["text_pair"], strict=True)) if are_pairs else list(rows["text"])
     windows = windows_of(texts, tokenizer, max_tokens=max_tokens, stride=stride, characters=task.characters)
-    try:
-        targets = task.targets(rows["label"], windows.encodings, windows.at, space)
-    except TargetError as error:
-        raise ValueError(f"row {rows['row_id'][error.row]}: {error}") from None
+    targets = _targets(rows, task, windows, space)
     return {
         "row_id": [rows["row_id"][row] for row in windows.at],
         "input_ids": [window.ids for window in windows.encodings],
         TARGET[task.feature]: targets,
         "full_length": full_lengths(texts, windows, tokenizer, max_tokens=max_tokens, stride=stride),
-        **({"boundary": boundaries(windows.encodings)} if are_pairs else {}),
+        **({PLACE[False]: boundaries(windows.encodings)} if are_pairs else {}),
     }
+
+
+def _apart(
+    rows: Mapping[str, Sequence[Any]], task: TaskEncoding, tokenizer: Tokenizer, space: Space, max_tokens: int
+) -> dict[str, list[Any]]:
+    how: dict[str, Any] = {"max_tokens": max_tokens, "stride": None}
+    texts = [list(rows[name]) for name in ("text", "text_pair")]
+    read = [windows_of(some, tokenizer, characters=task.characters, **how) for some in texts]
+    lengths = [full_lengths(some, windows, tokenizer, **how) for some, windows in zip(texts, read, strict=True)]
+    first, second = read
+    return {
+        "row_id": list(rows["row_id"]),
+        "input_ids": [one.ids + other.ids for one, other in zip(first.encodings, second.encodings, strict=True)],
+        TARGET[task.feature]: _targets(rows, task, first, space),
+        "full_length": [max(both) for both in zip(*lengths, strict=True)],
+        PLACE[True]: [len(one.ids) for one in first.encodings],
+    }
+
+
+def _targets(rows: Mapping[str, Sequence[Any]], task: TaskEncoding, windows: Windows, space: Space) -> list[Any]:
+    try:
+        return task.targets(rows["label"], windows.encodings, windows.at, space)
+    except TargetError as error:
+        raise ValueError(f"row {rows['row_id'][error.row]}: {error}") from None

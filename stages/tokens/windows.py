@@ -28,11 +28,8 @@ def windows_of(
     token stands in its text, which takes longer. A text of which the tokenizer makes nothing has one token, the
     vocabulary's first. Raises ValueError for pairs with a `stride`.
     """
-    if stride is not None and texts and not isinstance(texts[0], str):
-        raise ValueError(
-            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts."
-            " Allowed for pairs: truncate, which cuts the longer text first."
-        )
+    if texts and not isinstance(texts[0], str):
+        refuse_windows_of_pairs(stride)
     _truncate(tokenizer, max_tokens, stride or 0)
     encode = tokenizer.encode_batch if characters else tokenizer.encode_batch_fast
     encodings = encode(list(texts))
@@ -46,6 +43,15 @@ def windows_of(
         [window for of_text in of_texts for window in of_text],
         [number for number, of_text in enumerate(of_texts) for _ in of_text],
     )
+
+
+def refuse_windows_of_pairs(stride: int | None) -> None:
+    """Raise ValueError for pairs of texts with a `stride`."""
+    if stride is not None:
+        raise ValueError(
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts."
+            " Allowed for pairs: truncate, which cuts the longer text first."
+        )
 
 
 def full_lengths(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from stages.core.contracts import NO_LABEL
+from stages.core.contracts import NO_LABEL, PLACE
 from stages.training.rows import TokenRows
 
 
@@ -16,21 +16,37 @@ def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, tor
     """`input_ids` and `attention_mask` (B, T) int64, padded to the longest, and `labels`: what is to be learned.
 
     `labels` are (B,), int64 or float32, or vectors (B, C) float32; where each token has a target (B, T) int64, padded
-    with NO_LABEL. Of pairs there are `token_type_ids` (B, T) int64 too, 0 for padding.
+    with NO_LABEL. Of pairs there are `token_type_ids` (B, T) int64 too, 0 for padding. Of pairs whose texts are read
+    apart there are 2 B sequences: the first texts of all examples, then the second ones; `by_row` puts them together.
     """
-    lengths_B = np.array([len(example["input_ids"]) for example in examples])
+    sequences = _sequences(examples)
+    lengths_B = np.array([len(ids) for ids in sequences])
     real_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
     types: dict[str, torch.Tensor] = {}
-    if "boundary" in examples[0]:
-        before_B1 = np.array([[example["boundary"]] for example in examples])
+    if PLACE[False] in examples[0]:
+        before_B1 = np.array([[example[PLACE[False]]] for example in examples])
         second_BT = (np.arange(real_BT.shape[1]) >= before_B1) & real_BT
         types["token_type_ids"] = torch.from_numpy(second_BT.astype(np.int64))
     return {
         **types,
-        "input_ids": _padded([example["input_ids"] for example in examples], real_BT, pad_id),
+        "input_ids": _padded(sequences, real_BT, pad_id),
         "attention_mask": torch.from_numpy(real_BT.astype(np.int64)),
         "labels": _targets([example["target"] for example in examples], real_BT),
     }
+
+
+def _sequences(examples: Sequence[Mapping[str, Any]]) -> list[Sequence[int]]:
+    place = PLACE[True]
+    if place not in examples[0]:
+        return [example["input_ids"] for example in examples]
+    firsts = [example["input_ids"][: example[place]] for example in examples]
+    return firsts + [example["input_ids"][example[place] :] for example in examples]
+
+
+def by_row(out: Any, batch: Mapping[str, torch.Tensor]) -> Any:
+    """The outputs of a batch's sequences, an array or a tensor, by its rows: of two sequences a row (B, 2, K)."""
+    rows = len(batch["labels"])
+    return out if len(out) == rows else out.reshape(2, rows, -1).swapaxes(0, 1)
 
 
 def _padded(values: Sequence[np.ndarray | Sequence[int]], real_BT: np.ndarray, fill: int) -> torch.Tensor:

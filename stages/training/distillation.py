@@ -18,6 +18,7 @@ from stages.tasks.contract import TaskLearning
 from stages.training.loop import Loss
 from stages.training.rows import TokenRows
 from stages.training.vectors import Vectors, caught, padded
+from stages.training.whole_batch import of_each
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Matched:
     task: TaskLearning
     student_logits: torch.Tensor
     teacher_logits: torch.Tensor
-    """(B, K) both, or (B, T, K)."""
+    """(B, K) both, or (B, T, K); of rows whose two texts are read apart (B, 2, K)."""
     targets: torch.Tensor
     """(B,), (B, C), or (B, T)."""
     mask_BT: torch.Tensor
@@ -38,6 +39,8 @@ class Matched:
     temperature: float
     heads: int
     """The number of parts into which vectors are split for their relations."""
+    counted_B: torch.Tensor | None = None
+    """As `one_step` of the training loop gives it."""
 
     def of(self, kind: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The student's and the teacher's vectors of a kind, a pair for each layer."""
@@ -56,12 +59,17 @@ class DistillationLoss:
 def _logits(matched: Matched) -> torch.Tensor:
     """How far the student's answers are from the teacher's, by the task."""
     one, other, mask_BT = matched.student_logits, matched.teacher_logits, matched.mask_BT
-    return matched.task.distilled(one, other, mask_BT, temperature=matched.temperature).mean()
+
+    def distance(*both: torch.Tensor) -> torch.Tensor:
+        return matched.task.distilled(*both, mask_BT, temperature=matched.temperature)
+
+    return of_each(matched.task, distance, one, other, counted_B=matched.counted_B).mean()
 
 
 def _labels(matched: Matched) -> torch.Tensor:
     """The task's own loss; rows without a target add 0."""
-    return matched.task.loss(matched.student_logits, matched.targets).mean()
+    task, own = matched.task, (matched.student_logits, matched.targets)
+    return of_each(task, task.loss, *own, counted_B=matched.counted_B).mean()
 
 
 def _same_vectors(kind: str) -> Callable[[Matched], torch.Tensor]:
@@ -148,21 +156,22 @@ class TeacherAnswers:
     """The teacher's answers, as kept by `cache_logits`."""
 
     logits: torch.Tensor
-    """(N, K), or (tokens of all rows, K), float32."""
+    """(N, K), (N, 2, K), or (tokens of all rows, K), float32."""
     vectors: Vectors
     """(tokens of all rows, width) float16."""
     rows: TokenRows
     """The training rows, and after them the unlabelled ones that the teacher answered too."""
 
     def logits_of(self, rows_B: np.ndarray, tokens: int) -> torch.Tensor:
-        """The logits of some rows, (B, K), or padded with zeros (B, tokens, K)."""
+        """The logits of some rows, (B, K), (B, 2, K), or padded with zeros (B, tokens, K)."""
         if self.rows.per_token:
             return padded(self.logits, self.rows.offsets, rows_B, tokens)
         return self.logits[torch.from_numpy(rows_B)]
 
     def batch(self, rows_B: np.ndarray, tokens: int, names: Mapping[str, str]) -> Vectors:
-        """The vectors of some rows, (B, tokens, width); `names`: new name -> name here."""
-        return {own: padded(self.vectors[name], self.rows.offsets, rows_B, tokens) for own, name in names.items()}
+        """The vectors of some rows' sequences, (B, tokens, width); `names`: new name -> name here."""
+        begins, numbers = self.rows.sequences, self.rows.sequences_of(rows_B)
+        return {own: padded(self.vectors[name], begins, numbers, tokens) for own, name in names.items()}
 
 
 def read_answers(path: Path, rows: TokenRows) -> TeacherAnswers:
@@ -213,7 +222,7 @@ def distillation_loss(
                 task=task, student_logits=logits, teacher_logits=answers.logits_of(rows_B, mask_BT.shape[1]).to(device),
                 targets=batch["labels"], mask_BT=mask_BT, student=student,
                 teacher={name: vectors.to(device) for name, vectors in teacher.items()},
-                temperature=temperature, heads=relation_heads,
+                temperature=temperature, heads=relation_heads, counted_B=batch.get("counted"),
             )  # fmt: skip
             return torch.stack([weight * one.loss(matched) for weight, one in losses]).sum()
 

@@ -13,17 +13,19 @@ from stages.training.rows import TokenRows
 def read_by_head(model: nn.Module, head: nn.Module, rows: TokenRows, *, pad_id: int, title: str) -> np.ndarray:
     """The vectors float32 that the model's `head` reads: (N, F) of rows, or of a token head (tokens, F).
 
-    The head becomes the identity, so that it puts out what it reads.
+    The head becomes the identity, so that it puts out what it reads; one without a layer is it already, and puts out
+    (N, 2, F) of rows whose two texts are read apart.
     """
-    assert isinstance(head, nn.Linear)
-    width = head.in_features
-    put_in(head, np.eye(width, dtype=np.float32), np.zeros(width, dtype=np.float32))
+    if isinstance(head, nn.Linear):
+        width = head.in_features
+        put_in(head, np.eye(width, dtype=np.float32), np.zeros(width, dtype=np.float32))
     return predict_logits(model, rows, pad_id=pad_id, precision="fp32", title=title)
 
 
 def put_in(head: nn.Module, coefficients_KF: np.ndarray, intercept_K: np.ndarray) -> None:
-    """Give the linear head these weights, whatever its size was."""
-    assert isinstance(head, nn.Linear)
+    """Give the linear head these weights, whatever its size was; one without a layer takes none."""
+    if not isinstance(head, nn.Linear):
+        return
     device = head.weight.device
     head.out_features = len(coefficients_KF)
     head.weight = nn.Parameter(torch.from_numpy(coefficients_KF).to(device))
@@ -45,4 +47,5 @@ def some_of(rows: TokenRows, most: int) -> TokenRows:
         np.concatenate([rows[number]["input_ids"] for number in numbers]),
         None if rows.boundaries is None else rows.boundaries[numbers],
         per_token=rows.per_token,
+        apart=rows.apart,
     )

@@ -12,7 +12,7 @@ from torch import nn
 
 from stages.core.contracts import inputs_of
 from stages.core.progress import progress
-from stages.training.batches import collate
+from stages.training.batches import by_row, collate
 from stages.training.processes import rank, total, world_size
 from stages.training.rows import TokenRows
 from stages.training.samplers import length_sorted_batches
@@ -31,7 +31,7 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits float32 of all `rows`, in their order: (N, K), or of a token head (tokens, K), row after row.
 
-    `model` is left in the mode that it was in.
+    Of rows whose two texts are read apart (N, 2, K). `model` is left in the mode that it was in.
 
     The processes of a training run share the work, and all get all of the logits. `after_batch` is called with the
     numbers of the rows that this process's model has just run on, in their order in the batch.
@@ -48,13 +48,15 @@ def predict_logits(
             own = turn * world_size() + rank()
             numbers = batches[min(own, len(batches) - 1)]  # ZeRO-3 wants every process in every turn
             batch = collate([rows[number] for number in numbers], pad_id=pad_id)
-            out = model(*(tensor.to(device) for tensor in inputs_of(batch))).float()
-            places = numbers if out.ndim == 2 else rows.places(numbers)
+            out = by_row(model(*(tensor.to(device) for tensor in inputs_of(batch))).float(), batch)
+            of_tokens = out.ndim == 3 and not rows.apart
+            places = rows.places(numbers) if of_tokens else numbers
+            found = (out[batch["attention_mask"].bool()] if of_tokens else out).cpu().numpy()
             if logits is None:
-                count = len(rows) if out.ndim == 2 else int(rows.offsets[-1])
-                logits = np.zeros((count, out.shape[-1]), dtype=np.float32)
+                count = int(rows.offsets[-1]) if of_tokens else len(rows)
+                logits = np.zeros((count, *found.shape[1:]), dtype=np.float32)
             if own < len(batches):
-                logits[places] = (out if out.ndim == 2 else out[batch["attention_mask"].bool()]).cpu().numpy()
+                logits[places] = found
                 after_batch(numbers)
     model.train(was_training)
     assert logits is not None

@@ -35,7 +35,7 @@ class Featured(NamedTuple):
 
     rows: TokenRows
     features: np.ndarray
-    """(N, F), or of a token head (tokens, F), in the rows' order; float32."""
+    """(N, F), of two texts read apart (N, 2, F), or of a token head (tokens, F), in the rows' order; float32."""
 
 
 class Examples(NamedTuple):
@@ -66,7 +66,9 @@ class Chosen(NamedTuple):
     scores: dict[float, float]
 
     def described(self, measure: str) -> dict[str, Any]:
-        """The entry of the model's model.json: how it was chosen."""
+        """The entry of the model's model.json: how it was chosen; empty where there was nothing to choose."""
+        if not self.scores:
+            return {}
         by_strength = {f"{strength:g}": round(score, 6) for strength, score in self.scores.items()}
         return {"chosen": {"inverse_regularization": self.inverse_regularization, f"validation_{measure}": by_strength}}
 
@@ -74,13 +76,18 @@ class Chosen(NamedTuple):
 def head_of(
     train: Featured, validation: Featured, *, task: TaskLearning, space: Space, measure: str, params: HeadParams
 ) -> Chosen:
-    """The head for the task that fits the training rows and is best by `measure` on the validation rows."""
+    """The head for the task that fits the training rows and is best by `measure` on the validation rows.
+
+    Where vectors are put out as they are, there is nothing to fit.
+    """
 
     def score(head: LinearHead) -> float:
         return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
 
-    examples = examples_of(train)
-    size, strengths = task.head(space).size, params.inverse_regularizations
+    kind, size = task.head(space)
+    if kind == "vector":
+        return Chosen(unchanged(train.features.shape[-1]), 0.0, {})
+    examples, strengths = examples_of(train), params.inverse_regularizations
     chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=strengths)
     shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
     log.info(
@@ -88,6 +95,11 @@ def head_of(
         *examples.features_RF.shape, measure, shown,
     )  # fmt: skip
     return chosen
+
+
+def unchanged(width: int) -> LinearHead:
+    """The head that puts out what it reads."""
+    return LinearHead(np.eye(width, dtype=np.float32), np.zeros(width, dtype=np.float32))
 
 
 def examples_of(train: Featured) -> Examples:

@@ -21,7 +21,7 @@ from stages.core.contracts import Family, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.tasks.contract import TaskLearning
-from stages.training.batches import collate
+from stages.training.batches import by_row, collate
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
@@ -38,7 +38,7 @@ REHEARSALS = 40  # steps until a loss scale of fp16 is low enough, at most
 
 Weights = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Tensor]
-"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`."""
+"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`, with `counted` (B,)."""
 
 
 @dataclass
@@ -244,7 +244,7 @@ def _all_steps(job: Job, standing: Standing, kept: Weights, points: Points, titl
     window: list[tuple[np.ndarray, torch.Tensor]] = []  # a GPU asked for each loss at once waits each time
     for number, rows in enumerate(shown, start=standing.step + 1):
         window.append((rows, one_step(job, rows, standing.epoch, number - 1)))
-        meter.take(job.data.train.lengths[rows])
+        meter.take(job.data.train.lengths_of(rows))
         is_point = engine.deepspeed.global_steps % LOG_EVERY == 0
         if is_point or number == len(steps):
             _take(job, standing, window, title)
@@ -307,7 +307,8 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
         taken = own if len(own) else rows[:1]  # each process takes part in each batch, if only with a row of no weight
         collated = collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
-        logits = module(*inputs_of(batch))
+        batch["counted"] = torch.full((len(taken),), len(own) > 0, device=engine.device)
+        logits = by_row(module(*inputs_of(batch)), batch)
         part = job.learner.loss(logits, batch, taken) * (
             len(own) / len(rows)
         )  # the parts add up to the mean over all rows

@@ -74,6 +74,17 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def gathered(own: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors of all processes, (B, ...) each, in the order of the processes; only B may differ. No gradients."""
+    sizes = [torch.zeros(1, dtype=torch.int64, device=own.device) for _ in range(world_size())]
+    distributed.all_gather(sizes, torch.tensor([len(own)], device=own.device))
+    filled = own.new_zeros((max(int(size) for size in sizes), *own.shape[1:]))
+    filled[: len(own)] = own.detach()
+    found = [torch.empty_like(filled) for _ in range(world_size())]
+    distributed.all_gather(found, filled)
+    return [one[: int(size)] for one, size in zip(found, sizes, strict=True)]
+
+
 def greatest(value: float, device: torch.device) -> float:
     """The largest `value` of all processes."""
     if world_size() == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from stages.core.contracts import NO_LABEL, Space
+from stages.core.contracts import NO_LABEL, PLACE, Space
 from stages.core.files import read_json
 from stages.core.paths import TRANSFER, Paths
 
@@ -23,7 +23,8 @@ class TokenRows:
     `targets` (N,) hold a number for each row, (N, C) a vector, or (tokens,) with `per_token` a number for each token;
     NO_LABEL or NaN where there is none. `lengths` (N,) int64 holds the number of tokens of each row; `offsets` (N + 1,)
     where each begins among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the
-    others having the type 1.
+    others having the type 1. With `apart` they are how many tokens the first of a row's two sequences has, which a
+    model reads apart.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class TokenRows:
         boundaries: np.ndarray | None = None,
         *,
         per_token: bool = False,
+        apart: bool = False,
     ) -> None:
-        self.row_ids, self.targets, self.per_token = row_ids, targets, per_token
+        self.row_ids, self.targets, self.per_token, self.apart = row_ids, targets, per_token, apart
         self.offsets, self._tokens = offsets - offsets[0], tokens[offsets[0] : offsets[-1]]
         self.boundaries = boundaries
         self.lengths: np.ndarray = np.diff(offsets).astype(np.int64)
@@ -46,7 +48,7 @@ class TokenRows:
 
     def __getitem__(self, index: int | np.integer) -> dict[str, Any]:
         row = {"input_ids": self._tokens[self._span(index)], "target": self._target(index)}
-        return row if self.boundaries is None else {**row, "boundary": int(self.boundaries[index])}
+        return row if self.boundaries is None else {**row, PLACE[self.apart]: int(self.boundaries[index])}
 
     def _span(self, index: int | np.integer) -> slice:
         return slice(self.offsets[index], self.offsets[index + 1])
@@ -57,6 +59,27 @@ class TokenRows:
     def places(self, numbers: np.ndarray | Sequence[int]) -> np.ndarray:
         """The places of the tokens of some rows among all tokens, row after row."""
         return np.concatenate([np.arange(self.offsets[number], self.offsets[number + 1]) for number in numbers])
+
+    @property
+    def sequences(self) -> np.ndarray:
+        """(S + 1,): where each sequence that a model reads begins among all tokens: a row, or each of its two."""
+        if not self.apart:
+            return self.offsets
+        assert self.boundaries is not None
+        begins = np.stack([self.offsets[:-1], self.offsets[:-1] + self.boundaries], axis=1)
+        return np.append(begins, self.offsets[-1])
+
+    def sequences_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The numbers of some rows' sequences, as in a batch: of two the first ones of all, then the second ones."""
+        return np.concatenate([2 * numbers, 2 * numbers + 1]) if self.apart else numbers
+
+    def lengths_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The number of tokens of each of some rows' sequences, in the order of `sequences_of`."""
+        if not self.apart:
+            return self.lengths[numbers]
+        assert self.boundaries is not None
+        first = self.boundaries[numbers].astype(np.int64)
+        return np.concatenate([first, self.lengths[numbers] - first])
 
     @property
     def has_target(self) -> np.ndarray:
@@ -99,8 +122,9 @@ class TokenRows:
         number = np.full(max(kept) + 1, -1, dtype=np.int32)
         number[list(kept)] = np.arange(len(kept), dtype=np.int32)
         return TokenRows(
-            self.row_ids, self.targets, self.offsets, number[self._tokens], self.boundaries, per_token=self.per_token
-        )
+            self.row_ids, self.targets, self.offsets, number[self._tokens], self.boundaries, per_token=self.per_token,
+            apart=self.apart,
+        )  # fmt: skip
 
     def and_unlabelled(self, tokens: np.ndarray, lengths: np.ndarray) -> TokenRows:
         """These rows, followed by others without targets: `tokens` are all their tokens, `lengths` the number of each.
@@ -113,7 +137,8 @@ class TokenRows:
         targets = np.full((count, *self.targets.shape[1:]), nothing, dtype=self.targets.dtype)
         repeated = None if self.boundaries is None else np.repeat(self.boundaries, len(lengths) // len(self))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, per_token=self.per_token))
+        kind = {"per_token": self.per_token, "apart": self.apart}
+        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, **kind))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
         """These rows, followed by others of the same kind: single texts, or pairs."""
@@ -127,6 +152,7 @@ class TokenRows:
             np.concatenate([rows._tokens for rows in both]),
             np.concatenate(boundaries) if boundaries else None,
             per_token=self.per_token,
+            apart=self.apart,
         )
 
 
@@ -144,11 +170,17 @@ def rows_of(encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
     input_ids, per_token = encoded["input_ids"], "labels" in encoded
     tokens = np.fromiter((token for row in input_ids for token in row), dtype=np.int32)
     targets = [number for row in encoded["labels"] for number in row] if per_token else encoded["label"]
-    boundaries = np.array(encoded["boundary"], dtype=np.int32) if "boundary" in encoded else None
+    place = _place(encoded)
+    boundaries = None if place is None else np.array(encoded[place], dtype=np.int32)
     return TokenRows(
         list(encoded["row_id"]), np.array(targets), np.cumsum([0, *map(len, input_ids)], dtype=np.int64), tokens,
-        boundaries, per_token=per_token,
+        boundaries, per_token=per_token, apart=place == PLACE[True],
     )  # fmt: skip
+
+
+def _place(columns: Collection[str]) -> str | None:
+    """The column that says how many tokens the first text of a pair has."""
+    return next((name for name in PLACE.values() if name in columns), None)
 
 
 def read_tokens(folder: Path) -> TokenRows:
@@ -156,9 +188,10 @@ def read_tokens(folder: Path) -> TokenRows:
     table = Dataset.load_from_disk(str(folder)).data.table.combine_chunks()
     tokens, per_token = table["input_ids"].combine_chunks(), "labels" in table.column_names
     targets = _numbers(table["labels" if per_token else "label"], per_token=per_token)
+    place = _place(table.column_names)
     return TokenRows(
         table["row_id"].to_pylist(), targets, tokens.offsets.to_numpy(), tokens.values.to_numpy(),
-        table["boundary"].to_numpy() if "boundary" in table.column_names else None, per_token=per_token,
+        None if place is None else table[place].to_numpy(), per_token=per_token, apart=place == PLACE[True],
     )  # fmt: skip
 
 
@@ -189,7 +222,8 @@ class TrainingData:
     def reading(self) -> dict[str, Any]:
         """The settings by which texts become tokens, for model.json."""
         windows = {} if self.stride is None else {"long_texts": "windows", "stride": self.stride}
-        return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows}
+        pairs = {} if self.train.boundaries is None else {"apart" if self.train.apart else "pairs": True}
+        return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows, **pairs}
 
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:

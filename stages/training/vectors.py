@@ -82,6 +82,7 @@ def predict_logits_and_vectors(
     but in unnamed files of `folder`, which vanish with the arrays.
     """
     kept: dict[str, np.ndarray] = {}
+    begins = rows.sequences
     with ExitStack() as stack:
         vectors = stack.enter_context(caught(taps(), names)) if names else {}
 
@@ -90,8 +91,9 @@ def predict_logits_and_vectors(
                 found_BTX = vectors_BTX.half().cpu().numpy()
                 if name not in kept:
                     kept[name] = _on_disk(folder, (int(rows.offsets[-1]), found_BTX.shape[-1]))
-                for at, number in enumerate(numbers):
-                    kept[name][rows.offsets[number] : rows.offsets[number + 1]] = found_BTX[at, : rows.lengths[number]]
+                for at, number in enumerate(rows.sequences_of(numbers)):
+                    begin, end = begins[number], begins[number + 1]
+                    kept[name][begin:end] = found_BTX[at, : end - begin]
 
         logits = predict_logits(model, rows, pad_id=pad_id, precision=precision, title=title, after_batch=keep)
     return logits, kept

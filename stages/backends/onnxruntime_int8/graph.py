@@ -1,8 +1,9 @@
-"""A BERT-like encoder with a linear head as an ONNX graph of ONNX Runtime's own operators, made from its weights.
+"""A BERT-like encoder, with a linear head or none, as an ONNX graph of ONNX Runtime's own operators.
 
-Exporters give hundreds of small operators, of which ONNX Runtime's optimizer finds few again; here attention, layer
-norm, GELU and the int8 matrix products are one operator each from the start. Shapes are read from the weights, layer
-by layer, so that pruned layers (fewer heads, a narrower feed-forward) need nothing of their own.
+It is made from the weights. Exporters give hundreds of small operators, of which ONNX Runtime's optimizer finds few
+again; here attention, layer norm, GELU and the int8 matrix products are one operator each from the start. Shapes
+are read from the weights, layer by layer, so that pruned layers (fewer heads, a narrower feed-forward) need nothing of
+their own.
 B rows, T tokens, H hidden width, K numbers of an output.
 """
 
@@ -63,7 +64,9 @@ def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
     """Whether `build` supports this model: exactly BERT's layout, and a known activation."""
     if config["model_type"] != "bert":
         return False
-    expected = {f"encoder.embeddings.{name}" for name in OF_EMBEDDINGS} | {"head.weight", "head.bias"}
+    expected = {f"encoder.embeddings.{name}" for name in OF_EMBEDDINGS}
+    if Head.of(config["winnow"]).kind != "vector":
+        expected |= {"head.weight", "head.bias"}
     layers = range(config["num_hidden_layers"])
     expected |= {f"encoder.encoder.layer.{i}.{name}" for i in layers for name in OF_LAYER}
     return (
@@ -90,7 +93,7 @@ def build(
     tapped: bool = False,
 ) -> onnx.ModelProto:
     """The graph: inputs input_ids, attention_mask (B, T) int64, T up to `max_tokens`; output logits float32, (B, K), or
-    (B, T, K) of a head for tokens.
+    (B, T, K) of a head for tokens, (B, H) of length 1 of the head `vector`.
 
     `pairs`: token_type_ids (B, T) int64 is an input too, where the model tells types apart; otherwise all are 0.
     `tapped`: the input of each matrix is an output too, by the matrix's name.
@@ -137,7 +140,13 @@ class Graph:
         return helper.make_model(made, opset_imports=opsets, ir_version=10, producer_name="winnow")
 
     def head(self, x: str, weights: Weights, kind: str) -> onnx.ValueInfoProto:
-        """The linear layer on rows (B, H), or on tokens (B, T, H). Returns the description of the output `logits`."""
+        """The linear layer on rows (B, H), or on tokens (B, T, H), or rows scaled to length 1 where there is none.
+
+        Returns the description of the output `logits`.
+        """
+        if kind == "vector":
+            self.node("LpNormalization", [x], "logits", axis=-1, p=2)
+            return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", "H"])
         weight_KH, size = weights["head.weight"], len(weights["head.bias"])
         weight = self.constant("head.weight", weight_KH.T if kind == "token" else weight_KH)
         bias = self.constant("head.bias", weights["head.bias"])

@@ -58,7 +58,7 @@ def build(weights: Weights, config: Mapping[str, Any], kept: Collection[str], *,
     kind, pooled = Head.of(config).kind, last
     if kind == "token" or config["pooling"] != "last":
         pooled = states = graph.node("Transpose", [states], "states", perm=[1, 0, 2])
-    if kind == "row" and config["pooling"] != "last":
+    if kind != "token" and config["pooling"] != "last":
         pooled = _mean(graph, states, axis) if config["pooling"] == "mean" else _largest(graph, states, axis)
     outputs = [graph.head(pooled, weights, kind)]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in INPUTS[:2]]

@@ -1,0 +1,104 @@
+"""The training of vectors: cosines near to the data's numbers, or a query's own text nearest to it among a batch's.
+
+B examples, K numbers of a vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from stages.core.contracts import Head
+from stages.tasks.contract import Space, TaskLearning
+from stages.tasks.sentence_similarity import scores
+from stages.tasks.shared.distillation import kd_loss
+
+SCALE = 20.0  # of cosines that a softmax is taken of: a temperature of 0.05
+GUESSED_FROM = 64  # texts of a batch, one of which a model that knows nothing takes
+
+
+def loss(
+    vectors_B2K: torch.Tensor,
+    targets_BC: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights_C: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B,): the squared error of each row's cosine, (B, 1) targets; or of pairs, (B, 2), `contrastive`.
+
+    0 without a target, which no other row is told apart from either. ValueError for what is about labels.
+    """
+    if label_smoothing or class_weights_C is not None:
+        raise ValueError(
+            "params.yaml: finetune.label_smoothing and finetune.class_weights are about labels. Allowed for similarity:"
+            " 0.0, none."
+        )
+    first_BK, second_BK = vectors_B2K.float().unbind(1)
+    known_B = ~targets_BC.isnan().any(1)
+    if targets_BC.shape[1] > 1:
+        return torch.where(known_B, contrastive(first_BK @ second_BK.T, targets_BC, known_B), 0.0)
+    errors_B = (first_BK * second_BK).sum(1) - torch.where(known_B, targets_BC[:, 0], 0.0)
+    return torch.where(known_B, errors_B.square(), 0.0)
+
+
+def contrastive(cosines_BB: torch.Tensor, targets_B2: torch.Tensor, known_B: torch.Tensor) -> torch.Tensor:
+    """(B,) InfoNCE in nats, the mean of both directions: from the first text to the second, and back.
+
+    Source: van den Oord et al. 2018, arXiv:1807.03748; with the batch's other texts, Henderson et al. 2017,
+    arXiv:1705.00652.
+    """
+    query_B, text_B = targets_B2.unbind(1)
+    there_B = _found_among(cosines_BB, query_B, text_B, known_B)
+    return (there_B + _found_among(cosines_BB.T, text_B, query_B, known_B)) / 2
+
+
+def _found_among(
+    cosines_BB: torch.Tensor, asked_B: torch.Tensor, wanted_B: torch.Tensor, known_B: torch.Tensor
+) -> torch.Tensor:
+    """(B,): minus the log probability of each row's own text among those of the batch.
+
+    Others that belong to what is asked, too, are left out, and a text that several rows have counts once.
+    """
+    same_asked_BB, same_wanted_BB = (side[:, None] == side for side in (asked_B, wanted_B))
+    belongs_BB = (same_asked_BB.float() @ same_wanted_BB.float()) > 0
+    again_B = same_wanted_BB.tril(-1).any(1)
+    own_BB = torch.eye(len(asked_B), dtype=torch.bool, device=cosines_BB.device)
+    left_out_BB = (belongs_BB | again_B | ~known_B) & ~own_BB
+    return -(SCALE * cosines_BB).masked_fill(left_out_BB, -math.inf).log_softmax(1).diagonal()
+
+
+def distilled(
+    student_B2K: torch.Tensor, teacher_B2K: torch.Tensor, _mask_BT: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """(B,): how far the student's cosines are from the teacher's, whose vectors may have another width.
+
+    KL(teacher || student) of each text's cosines with all second texts of the batch, softened, times temperature
+    squared, the mean of both directions; and the squared difference of the row's own cosine.
+    """
+    student_BB, teacher_BB = (side.float()[:, 0] @ side.float()[:, 1].T for side in (student_B2K, teacher_B2K))
+    directions = ((student_BB, teacher_BB), (student_BB.T, teacher_BB.T))
+    there_B, back_B = (kd_loss(SCALE * one, SCALE * other, temperature=temperature) for one, other in directions)
+    return (there_B + back_B) / 2 + (student_BB - teacher_BB).diagonal().square()
+
+
+def score(targets_N: Sequence[Sequence[float]], vectors_N: Sequence[np.ndarray]) -> dict[str, float]:
+    """The measures that the targets have. Rows without a target are passed by."""
+    targets_NC, vectors_N2K = np.asarray(targets_N), np.stack(vectors_N)
+    known_N = ~np.isnan(targets_NC).any(1)
+    targets_NC, vectors_N2K = targets_NC[known_N], vectors_N2K[known_N]
+    if targets_NC.shape[1] == 1:
+        return scores.score_of_numbers(targets_NC[:, 0], scores.similarity(vectors_N2K))
+    return scores.score_of_ranks(scores.ranks(vectors_N2K[:, 0], vectors_N2K[:, 1], *targets_NC.T))
+
+
+def guess(space: Space) -> float:
+    """A cosine that is half the range from its number; or one text of a batch taken by chance."""
+    return 0.25 if space["targets"] == "numbers" else math.log(GUESSED_FROM)
+
+
+LEARNING = TaskLearning(
+    head=lambda _: Head("vector", 0), loss=loss, distilled=distilled, score=score, guess=guess, whole_batch=True
+)
