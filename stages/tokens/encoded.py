@@ -24,9 +24,14 @@ def encoded(
     The target stands in the column that TARGET names. `full_length` is the number of tokens, special ones included,
     before cutting; with a `stride` that of all but a text's first window is 0. Where there is a column `text_pair`,
     both texts are encoded together, and there is `boundary`: how many tokens have type 0. Raises ValueError, with the
-    row's id, for a target outside the space; and for pairs with a `stride`.
+    row's id, for a target outside the space; and for pairs with a `stride`, unless the task takes them so.
     """
     are_pairs = "text_pair" in rows
+    if are_pairs and stride is not None and not task.windows_of_pairs:
+        raise ValueError(
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts."
+            " Allowed for pairs: truncate, which cuts the longer text first."
+        )
     texts: list[Text] = list(zip(rows["text"], rows["text_pair"], strict=True)) if are_pairs else list(rows["text"])
     windows = windows_of(texts, tokenizer, max_tokens=max_tokens, stride=stride, characters=task.characters)
     try:
