@@ -2,6 +2,7 @@
 
 TASKS = {
     "multilabel_classification": "stages.tasks.multilabel_classification",
+    "question_answering": "stages.tasks.question_answering",
     "regression": "stages.tasks.regression",
     "text_classification": "stages.tasks.text_classification",
     "token_classification": "stages.tasks.token_classification",
