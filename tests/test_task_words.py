@@ -14,11 +14,13 @@ WORDS = (
     "classif", "multi-?label", "macro_?f1", "macro-f1", "micro_?f1", "micro-f1", "hamming", "subset_accuracy",
     "argmax", "log_loss", "brier", r"\bper_label", r"\bper_type", "entity_f1",
     "entities", "tagger", "sentiment", "pearson", "softmax", "sigmoid", "cross_entropy", "confusion",
+    "question.?answer", "squad", "answerable", "exact_match", "token_f1",
     *(f"[\"'./]{name}\\b" for name in (*TASKS, *filter(None, FORMERLY))),
 )  # fmt: skip
 # What means another thing there, or draws a table that a task may give.
 OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
+    "stages/reading": {"squad"},  # the layout of files
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name

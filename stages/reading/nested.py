@@ -23,8 +23,8 @@ from stages.reading.lines import Fault
 
 LEVELS = ("paragraphs", "qas")  # the arrays within an article, the outer one first
 LOOKED_AT = 1 << 16  # bytes at the start of a file
-# An object that goes on behind its line, which none of an object a line does; or one with `data` before any array.
-_STARTS = re.compile(r'\s*\{(\s*[\r\n]|[^\[\]{}]*"data"\s*:)')
+# An array of objects `data` before any other array or object, or one of LEVELS.
+_STARTS = re.compile(r'\s*\{([^\[\]{}]*"data"\s*:\s*\[\s*[{\]]|.*?"(paragraphs|qas)"\s*:\s*\[\s*\{)', re.DOTALL)
 # Half a surrogate pair, which is no character. Those between stand for bytes that the encoding has no character for.
 _HALF = re.compile("[\ud800-\udbff\udd00-\udfff]")
 LAYOUT = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [...]}]}]}]}'
@@ -47,7 +47,7 @@ class Question(NamedTuple):
 
 
 def is_nested(stream: BinaryIO, encoding: str) -> bool:
-    """Whether the file is one object rather than an object a line; `stream` is left at its start."""
+    """Whether the file is one object of this layout, by its start; `stream` is left there."""
     start = stream.read(LOOKED_AT)
     stream.seek(0)
     return _STARTS.match(start.decode(encoding, "ignore").removeprefix("\ufeff")) is not None

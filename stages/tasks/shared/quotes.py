@@ -37,9 +37,11 @@ def from_text(text: str) -> tuple[Quote, ...]:
     """The quotes of such a text. Raises ValueError where it is no list of [start, text]."""
     try:
         found = json.loads(text)
-        quotes = [Quote(start, words) for start, words in found]
+        quotes = [Quote(start, words) for start, words in found] if isinstance(found, list) else None
     except (ValueError, TypeError):
-        raise ValueError(f"{text[:80]!r} is no list of quotes. Allowed: [[start, text], ...]") from None
+        quotes = None
+    if quotes is None:
+        raise ValueError(f"{text[:80]!r} is no list of quotes. Allowed: [[start, text], ...]")
     for quote in quotes:
         if type(quote.start) is not int or not isinstance(quote.text, str):
             raise ValueError(f"{list(quote)} is no quote. Allowed: a whole number and a text.")
