@@ -26,6 +26,7 @@ from source_fixtures import settings
 from transformers import PreTrainedTokenizerFast
 
 from flows.cli.commands import main
+from flows.cli.mistakes import mistakes
 from stages.backends.batching import Reader
 from stages.backends.batching import outputs as outputs_of
 from stages.core import model_folder
@@ -50,6 +51,7 @@ from stages.tasks.shared import places, quotes
 from stages.tasks.shared.features import words_of
 from stages.tasks.shared.probabilities import SMALLEST
 from stages.tasks.shared.quotes import Quote
+from stages.tasks.text_classification.encoding import ENCODING as OF_LABELS
 from stages.tokens.encoded import encoded
 from stages.training.rows import read_tokens, rows_of
 from winnow import load
@@ -165,6 +167,20 @@ def test_parameters_that_do_not_go_with_questions_are_refused(sections: dict[str
     (told,) = SETTINGS.faults(changed(**sections))
     assert [part for part in says if part not in told] == []
     assert "Allowed for questions: " in told
+
+
+def test_pairs_in_windows_are_for_questions_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    told = "ingest.columns.text_pair gives pairs of texts. Allowed for pairs: truncate"
+    windows, cut = {"long_texts": "windows"}, {"rules": ["unicode_nfc"]}
+    of_questions = {"name": "question_answering", "measure": "token_f1"}
+    for task, count in ((PARAMS.task.model_dump(), 1), (of_questions, 0)):
+        params = changed(ingest=OF_QUESTIONS, tokenize=windows, task=task, clean=cut)
+        assert sum(told in line for line in mistakes(REPOSITORY, params)) == count
+    rows = {"row_id": ["a"], "text": ["ship"], "text_pair": ["wave"], "label": ["a"]}
+    with pytest.raises(ValueError, match="Allowed for pairs: truncate"):
+        encoded(
+            rows, task=OF_LABELS, tokenizer=tokenizer.backend_tokenizer, space={"labels": ["a"]}, max_tokens=8, stride=1
+        )
 
 
 # the encoding
