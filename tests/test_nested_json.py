@@ -222,7 +222,7 @@ SINGLE_ROWS: dict[str, tuple[Spoil, str, int, tuple[str, ...]]] = {
     ),
     "a question that is a list": (
         lambda found: question(found).update(question=["Who won?"]), "wrong_type", 2,
-        ("the column 'question' (ingest.columns.text_pair) holds an array, expected a text",),
+        (f"{AT}: the column 'question' (ingest.columns.text_pair) holds an array, expected a text",),
     ),
     "a paragraph without questions": (
         lambda found: paragraph(found).pop("qas"), "missing_column", 1,
@@ -248,7 +248,7 @@ SINGLE_ROWS: dict[str, tuple[Spoil, str, int, tuple[str, ...]]] = {
         (f"{AT}: half a surrogate pair", "Write the file again"),
     ),
     "a NUL byte": (
-        lambda found: question(found).update(question="Who\0 won?"), "nul", 2, ("a NUL byte", "tr -d"),
+        lambda found: question(found).update(question="Who\0 won?"), "nul", 2, (f"{AT}: a NUL byte", "tr -d"),
     ),
 }  # fmt: skip
 

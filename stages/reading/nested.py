@@ -134,7 +134,7 @@ def _kind(found: Any) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(name[:40] for name in names[:20]) or "nothing"
+    return _HALF.sub("\ufffd", ", ".join(name[:40] for name in names[:20])) or "nothing"
 
 
 def _guess(wanted: str, names: Sequence[str]) -> str:

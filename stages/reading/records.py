@@ -73,7 +73,7 @@ def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> 
         if encoding not in ("utf-8", how.encoding):
             tell(f"{file.shown} is read as {encoding}, which its byte order mark says.")
         if file.ending == ".json" and nested.is_nested(stream, encoding):
-            yield from _checked(_nested(file, stream, encoding, how), how)
+            yield from _nested(file, stream, encoding, how)
             return
         is_json = file.ending.startswith(".json")
         lines = lines_of(stream, encoding, max_chars=how.max_chars, newline="\n" if is_json else "")
@@ -278,15 +278,21 @@ def _json_values(text: str, wanted: Sequence[Wanted]) -> list[Any] | Fault:
 
 def _nested(file: DataFile, stream: BinaryIO, encoding: str, how: Format) -> Iterator[Record]:
     for number, question in enumerate(nested.questions(stream, encoding, file.shown), start=1):
-        found, fault = question.values, question.fault
-        missing = next((one for one in how.wanted if one.column not in found), None)
-        if fault is None and missing is not None:
-            fault = Fault("missing_column", _no_column(missing, list(found)))
-        if fault is not None:
-            detail = f"{question.at}: {fault.detail}"
-            yield Record(number, (), Fault(fault.reason, detail), excerpt(question.start))
+        if found := _fault_of_question(question, how):
+            fault, start = found
+            yield Record(number, (), fault._replace(detail=f"{question.at}: {fault.detail}"), excerpt(start))
         else:
-            yield Record(number, [found[one.column] for one in how.wanted])
+            yield Record(number, [question.values[one.column] for one in how.wanted])
+
+
+def _fault_of_question(question: nested.Question, how: Format) -> tuple[Fault, str] | None:
+    """The first fault of a question, and the start of what has it."""
+    if question.fault:
+        return question.fault, question.start
+    for one in how.wanted:
+        if one.column not in question.values:
+            return Fault("missing_column", _no_column(one, list(question.values))), question.start
+    return fault_of([question.values[one.column] for one in how.wanted], how.wanted, how.max_chars)
 
 
 def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
