@@ -46,8 +46,12 @@ def quantize(params: Params, paths: Paths) -> None:
         seal(folder, **sealed)
         if params.quantize.temperature_scaling and task.logits is not None:
             int8 = open_runner(folder, threads=cores())
-            fitted = fit_temperature(task, truths, int8.predict(rows.validation), int8.space)
-            seal(folder, **{**sealed, "temperature": fitted})
+            sealed["temperature"] = fit_temperature(task, truths, int8.predict(rows.validation), int8.space)
+            seal(folder, **sealed)
+        if task.fitted is not None:
+            int8 = open_runner(folder, threads=cores())  # with its temperature
+            sealed["space"] = task.fitted(truths, int8.predict(rows.validation), int8.space)
+            seal(folder, **sealed)
     write_json(paths.quantization, found)
 
 

@@ -30,6 +30,7 @@ from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.probe import probe
 from stages.static import each_alone, fewer_dimensions, rarities, read_alone, static
+from stages.tasks.question_answering.learning import LEARNING as OF_PLACES
 from stages.tasks.regression.learning import LEARNING as OF_NUMBERS
 from stages.tasks.shared.probabilities import softmax
 from stages.tasks.text_classification.learning import LEARNING
@@ -215,6 +216,33 @@ def test_tokens_without_a_target_are_no_examples() -> None:
     rows = TokenRows(["a", "b"], targets, np.array([0, 3, 7]), np.arange(7, dtype=np.int32), per_token=True)
     found = examples_of(Featured(rows, np.arange(7, dtype=np.float32)[:, None]))
     assert (found.features_RF[:, 0].tolist(), found.targets.tolist()) == ([1, 4, 5], [[2], [1], [0]])
+
+
+def test_a_loss_over_whole_rows_sees_all_tokens_of_those_that_have_a_target() -> None:
+    targets = np.array([NO_LABEL] * 2 + [3, 0, 8, 0, 3])
+    rows = TokenRows(["a", "b", "c"], targets, np.array([0, 2, 5, 7]), np.arange(7, dtype=np.int32), per_token=True)
+    found = examples_of(Featured(rows, np.arange(7, dtype=np.float32)[:, None]), whole_rows=True)
+    assert found.features_RF[:, 0].tolist() == [2, 3, 4, 5, 6]
+    assert found.targets.tolist() == [[3, 0, 8], [0, 3, NO_LABEL]]
+    outputs = torch.arange(10.0).reshape(5, 2).requires_grad_()
+    arranged = found.arranged(outputs)
+    assert arranged.tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [0, 0]]]
+    arranged.sum().backward()
+    assert outputs.grad is not None
+    assert outputs.grad.tolist() == [[1.0, 1.0]] * 5
+
+
+def test_a_head_of_whole_rows_learns_the_place_that_a_feature_tells() -> None:
+    draw = np.random.default_rng(3)
+    found, places = draw.normal(size=(40, 6, 2)).astype(np.float32), draw.integers(1, 6, 40)
+    found[np.arange(40), places, 0] += 6
+    targets = np.where(np.arange(6) == places[:, None], 3, 0)
+    examples = Examples(
+        found.reshape(-1, 2), torch.from_numpy(targets), per_token=True, real_NT=torch.ones(40, 6, dtype=torch.bool)
+    )
+    head = best_head(examples, OF_PLACES.loss, lambda _: 0.0, size=2, inverse_regularizations=[1.0]).head
+    outputs = head.outputs(found.reshape(-1, 2)).reshape(40, 6, 2)
+    assert (outputs.argmax(1) == places[:, None]).mean() > 0.95
 
 
 def test_too_many_rows_are_thinned_evenly_and_few_are_all_taken() -> None:

@@ -15,11 +15,13 @@ WORDS = (
     "argmax", "log_loss", "brier", r"\bper_label", r"\bper_type", "entity_f1",
     "entities", "tagger", "sentiment", "pearson", "softmax", "sigmoid", "cross_entropy", "confusion",
     "spearman", "ndcg", "bm25", "recall_at", r"\bmrr\b", "info_?nce", "contrastive",
+    "question.?answer", "squad", "answerable", "exact_match", "token_f1",
     *(f"[\"'./]{name}\\b" for name in (*TASKS, *filter(None, FORMERLY))),
 )  # fmt: skip
 # What means another thing there, or draws a table that a task may give.
 OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
+    "stages/reading": {"squad"},  # the layout of files
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name

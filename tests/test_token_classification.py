@@ -16,9 +16,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from stages.core.contracts import NO_LABEL, Head, Outputs, RawRow, RejectedRow
 from stages.core.params.file import load_params
 from stages.tasks.contract import TargetError
+from stages.tasks.shared.features import words_of
 from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.answers import ANSWERS
-from stages.tasks.token_classification.baseline import BASELINE, features_of, words_of
+from stages.tasks.token_classification.baseline import BASELINE, features_of
 from stages.tasks.token_classification.data import DATA
 from stages.tasks.token_classification.encoding import ENCODING
 from stages.tasks.token_classification.learning import LEARNING

@@ -53,16 +53,11 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             f"params.yaml: ingest.splits.transfer is '{params.ingest.splits.transfer}', and clean.unlabelled 'drop', "
             "so all of its rows would be dropped. Set clean.unlabelled: transfer, or ingest.splits.transfer: null."
         )
-    if params.ingest.columns.text_pair is not None and params.tokenize.long_texts == "windows":
-        yield (
-            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts. "
-            "Allowed for pairs: truncate, which cuts the longer text first."
-        )
     yield from _of_path(root, params.ingest)
 
 
 def _of_task(params: Params) -> Iterator[str]:
-    """Mistakes by the task: those that every stage refuses as it starts, and those of `clean`."""
+    """Mistakes by the task: those that every stage refuses as it starts, those of `clean`, and those of `tokenize`."""
     from stages.core import plugins
     from stages.core.params.task import faults_of_task
     from stages.tasks import TASKS
@@ -71,6 +66,13 @@ def _of_task(params: Params) -> Iterator[str]:
     data = plugins.part(TASKS, params.task.name, "data", key="task.name")
     if not data.exclusive:
         yield from params.clean.faults_without_one_class()
+    encoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
+    in_windows = params.tokenize.long_texts == "windows" and not encoding.windows_of_pairs
+    if in_windows and params.ingest.columns.text_pair is not None:
+        yield (
+            "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts. "
+            "Allowed for pairs: truncate, which cuts the longer text first."
+        )
 
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:

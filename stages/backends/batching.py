@@ -17,7 +17,7 @@ from stages.core.contracts import INPUTS, Outputs, Runner, Text, each
 from stages.core.model_folder import reads_apart
 from stages.tasks import FORMERLY, TASKS
 from stages.tasks.contract import TaskAnswers, TaskEncoding
-from stages.tokens.windows import Windows, windows_of
+from stages.tokens.windows import Windows, are_pairs, windows_of
 
 BATCH_TOKENS = 2048  # in one run of the model, whatever the batch of the caller
 # Characters that are read for each token that the model takes. A word longer than that is one unknown token to
@@ -76,7 +76,7 @@ def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
     space, temperature = description["space"], np.float32(description.get("temperature", 1.0))
 
     def predict(texts: Sequence[Text]) -> Outputs:
-        found = outputs(texts, reader, run, size=answers.size(space))
+        found = outputs(texts, reader, run, size=answers.size(space), window=answers.window)
         return found._replace(values=answers.activate(found.values / temperature))
 
     return Runner(task=task, space=space, predict=predict)
@@ -101,15 +101,18 @@ def distance_of(folder: Path, description: Mapping[str, Any]) -> Callable[[np.nd
     return distance
 
 
-def outputs(texts: Sequence[Text], reader: Reader, run: Run, *, size: int) -> Outputs:
+def outputs(
+    texts: Sequence[Text], reader: Reader, run: Run, *, size: int,
+    window: Callable[[np.ndarray], np.ndarray] = lambda logits_TK: logits_TK,
+) -> Outputs:  # fmt: skip
     """What the model puts out for each text, `size` numbers or as many for each token, in their order.
 
     A text in windows has the mean of theirs, each counted by its tokens; a token that several windows have, the output
-    of the one that it stands deepest in. Only rows of the same length share a run: nothing is padded, which costs more
-    than the further runs. Of pairs that are read apart each distinct text is read once.
+    of the one that it stands deepest in, as `window` makes it of all that window's (T, K). Only rows of the same length
+    share a run: nothing is padded, which costs more than the further runs. Of pairs that are read apart each distinct
+    text is read once.
     """
-    are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
-    if are_pairs and reader.apart:
+    if are_pairs(texts) and reader.apart:
         sequences = in_turn(texts)
         place = {text: number for number, text in enumerate(dict.fromkeys(sequences))}
         found = outputs(list(place), reader, run, size=size).values
@@ -117,11 +120,12 @@ def outputs(texts: Sequence[Text], reader: Reader, run: Run, *, size: int) -> Ou
     windows = reader.read(texts)
     logits: list[np.ndarray] = [np.empty(0)] * len(windows.encodings)
     for rows in _equally_long(windows.encodings):
-        batch = run(*model_inputs([windows.encodings[row] for row in rows], are_pairs=are_pairs))
+        batch = run(*model_inputs([windows.encodings[row] for row in rows], are_pairs=are_pairs(texts)))
         for row, found in zip(rows, batch, strict=True):
             logits[row] = found
     if reader.characters:
-        return _by_token(windows, logits, reader.stride, np.empty((0, size), np.float32))
+        of_tokens = _by_token(windows, list(map(window, logits)), reader.stride, np.empty((0, size), np.float32))
+        return of_tokens._replace(texts=[text if isinstance(text, str) else text[0] for text in texts])
     return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, size), np.float32))
 
 
@@ -140,13 +144,19 @@ def _by_text(windows: Windows, logits_WK: np.ndarray) -> np.ndarray:
     return mean.astype(np.float32)
 
 
+def _of_first(encoding: Encoding) -> np.ndarray:
+    """The numbers of the tokens of a text, of a pair those of the first one; without special ones."""
+    of_T = np.array([-1 if of is None else of for of in encoding.sequence_ids])
+    return np.flatnonzero((of_T == 0) & (np.array(encoding.special_tokens_mask) == 0))
+
+
 def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None, none: np.ndarray) -> Outputs:
     """The outputs of each text's tokens, without special ones; of those that two windows share each gives one half."""
     values, characters = [none], [np.empty((0, 2), dtype=np.int64)]
     last, shared = len(windows.at) - 1, stride or 0
     counts = np.zeros(1 + (windows.at[-1] if windows.at else -1), dtype=np.int64)
     for number, (encoding, at, found) in enumerate(zip(windows.encodings, windows.at, logits, strict=True)):
-        own = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
+        own = _of_first(encoding)
         begins = shared // 2 if number > 0 and windows.at[number - 1] == at else 0
         ends = len(own) - (shared - shared // 2 if number < last and windows.at[number + 1] == at else 0)
         own = own[begins:ends]
@@ -173,11 +183,11 @@ def calibration_inputs(
             "quantize: ranges of activations are learned from calibration rows, and there are none. Add training rows,"
             " or set quantize.activations to 'dynamic' (onnxruntime_int8)."
         )
-    reader, are_pairs = open_reader(folder, description), not isinstance(texts[0], str)
-    if are_pairs and reader.apart:
-        texts, are_pairs = in_turn(texts), False
+    reader = open_reader(folder, description)
+    if are_pairs(texts) and reader.apart:
+        texts = in_turn(texts)
     return [
-        dict(zip(INPUTS, model_inputs([encoding], are_pairs=are_pairs), strict=False))
+        dict(zip(INPUTS, model_inputs([encoding], are_pairs=are_pairs(texts)), strict=False))
         for encoding in reader.read(texts).encodings
     ]
 

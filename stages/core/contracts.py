@@ -64,6 +64,7 @@ UNREADABLE = (
     "not_text",  # bytes that the encoding has no character for
     "nul",
     "ragged",  # more or fewer fields than the header
+    "repeated_id",  # an id that an earlier row of the file has
     "too_long",  # than ingest.max_row_chars
     "wrong_type",  # an array or an object where a text is expected
 )
@@ -279,6 +280,8 @@ class Outputs(NamedTuple):
     """(N + 1,): where the tokens of each row begin; None where each row has one output."""
     characters: np.ndarray | None = None
     """(tokens, 2): where each token stands in its text; twice the same number for a special token."""
+    texts: Sequence[str] | None = None
+    """(N,): those texts, as the model reads them, of pairs the first ones; None where each row has one output."""
 
     def of_rows(self, rows: np.ndarray | Sequence[int]) -> Outputs:
         """The outputs of some rows, by their numbers."""
@@ -292,7 +295,8 @@ class Outputs(NamedTuple):
         at = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
         tokens = np.concatenate(at) if at else np.arange(0)
         ends = np.cumsum([0, *(len(own) for own in at)])
-        return Outputs(self.values[tokens], ends, self.characters[tokens])
+        texts = None if self.texts is None else [self.texts[row] for row in rows]
+        return Outputs(self.values[tokens], ends, self.characters[tokens], texts)
 
 
 @dataclass(frozen=True)

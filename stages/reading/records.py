@@ -1,4 +1,4 @@
-"""Files to records: csv, tsv, jsonl, parquet, and words with tags, row by row.
+"""Files to records: csv, tsv, jsonl, parquet, words with tags, and nested JSON, row by row.
 
 An unreadable row is a fault with its place.
 
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 
 from stages.core.contracts import TARGET, TEXT
-from stages.reading import conll
+from stages.reading import conll, nested
 from stages.reading.errors import one_line, too_large
 from stages.reading.lines import Fault, Line, encoding_of, excerpt, lines_of
 from stages.reading.parquet import MAX_RATIO, Table, TooManyBytesError, UnlikelyError
@@ -38,7 +38,7 @@ class Record(NamedTuple):
     """One row of a file: the values of the wanted columns, or its fault."""
 
     place: int
-    """The line that it starts on (csv, tsv, jsonl, words with tags), or its number (parquet); from 1."""
+    """The line that it starts on (csv, tsv, jsonl, words with tags), or its number (parquet, nested JSON); from 1."""
     values: Sequence[Any]
     fault: Fault | None = None
     excerpt: str = ""
@@ -72,6 +72,9 @@ def read_records(file: DataFile, how: Format, tell: Callable[[str], object]) -> 
         encoding = encoding_of(stream, how.encoding, file.shown, has_params=how.has_params)
         if encoding not in ("utf-8", how.encoding):
             tell(f"{file.shown} is read as {encoding}, which its byte order mark says.")
+        if file.ending == ".json" and nested.is_nested(stream, encoding):
+            yield from _nested(file, stream, encoding, how)
+            return
         is_json = file.ending.startswith(".json")
         lines = lines_of(stream, encoding, max_chars=how.max_chars, newline="\n" if is_json else "")
         if file.ending in TAGGED:
@@ -271,6 +274,25 @@ def _json_values(text: str, wanted: Sequence[Wanted]) -> list[Any] | Fault:
         if one.column not in record:
             return Fault("missing_column", _no_column(one, list(record)))
     return [record[one.column] for one in wanted]
+
+
+def _nested(file: DataFile, stream: BinaryIO, encoding: str, how: Format) -> Iterator[Record]:
+    for number, question in enumerate(nested.questions(stream, encoding, file.shown), start=1):
+        if found := _fault_of_question(question, how):
+            fault, start = found
+            yield Record(number, (), fault._replace(detail=f"{question.at}: {fault.detail}"), excerpt(start))
+        else:
+            yield Record(number, [question.values[one.column] for one in how.wanted])
+
+
+def _fault_of_question(question: nested.Question, how: Format) -> tuple[Fault, str] | None:
+    """The first fault of a question, and the start of what has it."""
+    if question.fault:
+        return question.fault, question.start
+    for one in how.wanted:
+        if one.column not in question.values:
+            return Fault("missing_column", _no_column(one, list(question.values))), question.start
+    return fault_of([question.values[one.column] for one in how.wanted], how.wanted, how.max_chars)
 
 
 def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:

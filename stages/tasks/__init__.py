@@ -2,6 +2,7 @@
 
 TASKS = {
     "multilabel_classification": "stages.tasks.multilabel_classification",
+    "question_answering": "stages.tasks.question_answering",
     "regression": "stages.tasks.regression",
     "sentence_similarity": "stages.tasks.sentence_similarity",
     "text_classification": "stages.tasks.text_classification",

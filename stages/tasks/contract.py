@@ -127,7 +127,9 @@ class TaskEncoding:
     (`vector_float32`).
     """
     characters: bool = False
-    """Whether `targets` needs to know where each token stands in its text."""
+    """Whether `targets` needs to know where each token stands in its text, of a pair in the first one."""
+    windows_of_pairs: bool = False
+    """Whether pairs may be read in windows: the first text is, and the second stands whole in each."""
     apart: bool = False
     """Whether the two texts of a pair are read apart, as two sequences, of which each has an output of its own.
 
@@ -159,6 +161,11 @@ class TaskLearning:
     """Whether a row's loss, and its distance from the teacher, hang on the other rows of its batch.
 
     Then both are given the rows of all processes; `mask_BT` is still that of this process's.
+    """
+    whole_rows: bool = False
+    """Whether the loss of a token head compares a row's tokens with each other, so that it needs all of them at once.
+
+    Linear heads are fitted to whole rows then, and otherwise to single tokens.
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
@@ -197,6 +204,16 @@ class TaskAnswers:
     """placed(record, clean, asked): the record with its places in the text as it was asked, before it was cleaned."""
     logits: Callable[[np.ndarray], np.ndarray] | None = None
     """logits(values): numbers of which `activate` makes these values; None: no temperature makes answers more sure."""
+    window: Callable[[np.ndarray], np.ndarray] = lambda logits_TK: logits_TK
+    """window(logits_TK): those of a window's tokens, special ones included, so that they can stand beside others'.
+
+    Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
+    """
+    fitted: Callable[[Sequence[str], Outputs, Space], Space] | None = None
+    """fitted(truths, outputs, space): the space, with what the quantized model's validation rows say of how to answer.
+
+    The outputs are over its temperature. None: nothing is fitted.
+    """
 
 
 @dataclass(frozen=True)

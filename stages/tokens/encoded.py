@@ -24,14 +24,15 @@ def encoded(
     The target stands in the column that TARGET names. `full_length` is the number of tokens, special ones included,
     before cutting; with a `stride` that of all but a text's first window is 0. Where there is a column `text_pair`,
     both texts are encoded together, and there is `boundary`: how many tokens have type 0. Raises ValueError, with the
-    row's id, for a target outside the space; and for pairs with a `stride`.
+    row's id, for a target outside the space; and for pairs with a `stride`, unless the task takes them so.
 
     Of a task that reads them apart, `input_ids` are those of the first text and behind them those of the second, each
     with special tokens of its own; there is `second`, where these begin, and `full_length` is that of the longer one.
     """
     are_pairs = "text_pair" in rows
-    if task.apart:
+    if are_pairs and not task.windows_of_pairs:
         refuse_windows_of_pairs(stride)
+    if task.apart:
         return _apart(rows, task, tokenizer, space, max_tokens)
     texts: list[Text] = list(zip(rows["text"], rows["text_pair"], strict=True)) if are_pairs else list(rows["text"])
     windows = windows_of(texts, tokenizer, max_tokens=max_tokens, stride=stride, characters=task.characters)

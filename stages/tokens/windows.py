@@ -24,13 +24,21 @@ def windows_of(
     """The windows of each text, or pair of texts, of `max_tokens` tokens at most, special ones included.
 
     Without a `stride` each text is one window, cut at its end; of a pair the longer text is cut first. With one nothing
-    is cut: each window shares so many tokens with the one before. `characters`: whether it must be known where each
+    is cut: each window shares so many tokens with the one before. Of a pair the first text is read so, and the second
+    stands in each window, where it may take half of the room. `characters`: whether it must be known where each
     token stands in its text, which takes longer. A text of which the tokenizer makes nothing has one token, the
-    vocabulary's first. Raises ValueError for pairs with a `stride`.
+    vocabulary's first. Raises ValueError where a `stride` leaves windows of pairs nothing of their own.
+
+        first   -----------------------
+        second  ~~~
+        windows -------- ~~~
+                      -------- ~~~
+                            -------- ~~~
     """
-    if texts and not isinstance(texts[0], str):
-        refuse_windows_of_pairs(stride)
-    _truncate(tokenizer, max_tokens, stride or 0)
+    first_alone = stride is not None and are_pairs(texts)
+    _truncate(tokenizer, max_tokens, stride or 0, "only_first" if first_alone else "longest_first")
+    if first_alone:
+        texts = _with_room(texts, tokenizer, max_tokens, stride or 0)
     encode = tokenizer.encode_batch if characters else tokenizer.encode_batch_fast
     encodings = encode(list(texts))
     for encoding in encodings:
@@ -61,15 +69,21 @@ def full_lengths(
 
     `windows` are those that `windows_of` made of `texts` with the same values.
     """
-    if texts and not isinstance(texts[0], str):
+    if stride is None and are_pairs(texts):
         return _full_lengths_of_pairs(texts, windows, tokenizer, max_tokens)
-    repeated = tokenizer.num_special_tokens_to_add(False) + (stride or 0)
+    alike = tokenizer.num_special_tokens_to_add(are_pairs(texts)) + (stride or 0)
     lengths, before = [], -1
     for encoding, at in zip(*windows, strict=True):
         more = _overflowing(encoding, max_tokens) if at != before else []
+        repeated = alike + (encoding.sequence_ids.count(1) if more else 0)
         lengths.append(len(encoding.ids) + sum(len(piece) - repeated for piece in more) if at != before else 0)
         before = at
     return lengths
+
+
+def are_pairs(texts: Sequence[Text]) -> bool:
+    """Whether these are pairs of texts; no texts are none."""
+    return len(texts) > 0 and not isinstance(texts[0], str)
 
 
 def boundaries(encodings: Sequence[Encoding]) -> list[int]:
@@ -86,13 +100,34 @@ def boundaries(encodings: Sequence[Encoding]) -> list[int]:
     return found
 
 
-def _truncate(tokenizer: Tokenizer, max_tokens: int, stride: int) -> None:
+def _truncate(tokenizer: Tokenizer, max_tokens: int, stride: int, strategy: str) -> None:
     """Set the tokenizer's truncation, at the end; one that is right is left alone, as threads may share it."""
-    wanted = {"max_length": max_tokens, "stride": stride, "strategy": "longest_first", "direction": "right"}
+    wanted = {"max_length": max_tokens, "stride": stride, "strategy": strategy, "direction": "right"}
     if tokenizer.padding is not None:
         tokenizer.no_padding()
     if tokenizer.truncation != wanted:
-        tokenizer.enable_truncation(max_tokens, stride=stride)
+        tokenizer.enable_truncation(max_tokens, stride=stride, strategy=strategy)
+
+
+def _with_room(pairs: Sequence[Text], tokenizer: Tokenizer, max_tokens: int, stride: int) -> list[Text]:
+    """The pairs with their second texts cut where these would take more than half of a window's room.
+
+    Raises ValueError where the other half is no more than the `stride`.
+    """
+    room = max_tokens - tokenizer.num_special_tokens_to_add(True)
+    most = max(1, room // 2)
+    if room - most <= stride:
+        allowed = f"up to {room - most - 1}" if room - most > 0 else "none"
+        raise ValueError(
+            f"params.yaml: tokenize.stride is {stride}, and of tokenize.max_tokens, {max_tokens}, the second text of a"
+            f" pair may take {most}. Allowed: {allowed}. Raise tokenize.max_tokens, or lower tokenize.stride."
+        )
+    seconds = [pair[1] for pair in pairs]
+    found = tokenizer.encode_batch(seconds, add_special_tokens=False)
+    return [
+        (pair[0], second if len(own) <= most else second[: own.offsets[most - 1][1]])
+        for pair, second, own in zip(pairs, seconds, found, strict=True)
+    ]
 
 
 def _overflowing(encoding: Encoding, max_tokens: int) -> Sequence[Any]:

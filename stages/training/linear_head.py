@@ -43,8 +43,21 @@ class Examples(NamedTuple):
 
     features_RF: np.ndarray
     targets: torch.Tensor
-    """(R, ...) as the task's loss takes them; of a token head (R, 1): each token is an example of one token."""
+    """(R, ...) as the task's loss takes them; of a token head (R, 1): each token is an example of one token.
+
+    Of a loss over whole rows (N, T).
+    """
     per_token: bool
+    real_NT: torch.Tensor | None = None
+    """Of a loss over whole rows: which places of these rows the R tokens are, row after row."""
+
+    def arranged(self, outputs_RK: torch.Tensor) -> torch.Tensor:
+        """The outputs as the task's loss takes them: (R, K), (R, 1, K), or (N, T, K)."""
+        if self.real_NT is None:
+            return outputs_RK[:, None] if self.per_token else outputs_RK
+        found_NTK = outputs_RK.new_zeros(*self.real_NT.shape, outputs_RK.shape[1])
+        found_NTK[self.real_NT] = outputs_RK
+        return found_NTK
 
 
 class LinearHead(NamedTuple):
@@ -87,7 +100,7 @@ def head_of(
     kind, size = task.head(space)
     if kind == "vector":
         return Chosen(unchanged(train.features.shape[-1]), 0.0, {})
-    examples, strengths = examples_of(train), params.inverse_regularizations
+    examples, strengths = examples_of(train, whole_rows=task.whole_rows), params.inverse_regularizations
     chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=strengths)
     shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
     log.info(
@@ -102,13 +115,20 @@ def unchanged(width: int) -> LinearHead:
     return LinearHead(np.eye(width, dtype=np.float32), np.zeros(width, dtype=np.float32))
 
 
-def examples_of(train: Featured) -> Examples:
-    """The rows, or those of their tokens that have a target, in their order."""
+def examples_of(train: Featured, *, whole_rows: bool = False) -> Examples:
+    """The rows, or those of their tokens that have a target, in their order; `whole_rows`: all tokens of such rows."""
     rows, features_NF = train
     batch = collate([rows[number] for number in range(len(rows))], pad_id=0)
     if not rows.per_token:
         return Examples(features_NF, batch["labels"], per_token=False)
-    targets = batch["labels"][batch["attention_mask"].bool()]
+    real_NT = batch["attention_mask"].bool()
+    if whole_rows:
+        has_target_N = (batch["labels"] != NO_LABEL).any(1)
+        of_them = has_target_N[:, None].expand_as(real_NT)[real_NT].numpy()
+        return Examples(
+            features_NF[of_them], batch["labels"][has_target_N], per_token=True, real_NT=real_NT[has_target_N]
+        )
+    targets = batch["labels"][real_NT]
     there = targets != NO_LABEL
     return Examples(features_NF[there.numpy()], targets[there][:, None], per_token=True)
 
@@ -148,12 +168,12 @@ def _moments(features_RF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _fitted(start: np.ndarray, standard: torch.Tensor, examples: Examples, loss: Loss, strength: float) -> np.ndarray:
     """(K, F + 1): the coefficients and the intercept that minimise the mean loss and the penalty, by L-BFGS."""
-    count = len(standard)
+    count = len(examples.targets)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = torch.from_numpy(flat.reshape(start.shape)).float().requires_grad_()
         logits = standard @ weights[:, :-1].T + weights[:, -1]
-        found = loss(logits[:, None] if examples.per_token else logits, examples.targets).double().sum() / count
+        found = loss(examples.arranged(logits), examples.targets).double().sum() / count
         (gradient,) = torch.autograd.grad(found, weights)
         penalised = flat.reshape(start.shape) / (strength * count)
         penalised[:, -1] = 0.0  # the intercept is free

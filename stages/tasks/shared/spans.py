@@ -25,7 +25,11 @@ PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 WORD = re.compile(r"(?<![<&/#\w])\w+")
 """A word; none is the name of a tag or of a character, which cleaning takes out."""
 FLAWS = ("outside", "empty", "without_type", "overlapping")
-
+CUTTING = (
+    "classic", "lower_case", "no_digits", "no_punctuation", "no_stop_words", "mask_emails", "mask_numbers",
+    "mask_phone_numbers", "mask_urls",
+)  # fmt: skip
+"""The cleaning rules that take out or change what a span may hold."""
 
 Block = tuple[int, int, int]
 """Where a run of characters stands in one text and in another, and how many they are."""

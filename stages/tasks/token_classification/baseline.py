@@ -5,43 +5,30 @@ The best sequence of tags is found as for every model (stages/tasks/shared/taggi
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from stages.core.contracts import Outputs, Space
 from stages.tasks.contract import Linear, TaskBaseline
+from stages.tasks.shared.features import BIAS, EDGE, indicators, shape_of, vocabulary_of, words_of
 from stages.tasks.shared.spans import from_text, tags_of
 
 if TYPE_CHECKING:
     from stages.core.contracts import Text
     from stages.core.params.baseline import BaselineParams
 
-# A word, or one character that is none; scripts without blanks between words (Thai, Japanese, Chinese) by characters.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
-RARE = 2  # features of fewer words of the training rows are left out: they fit one word and no other
 MAX_ITERATIONS = 50  # of the fit; from there on the tags hardly change
-EDGE = "<edge>"
-BIAS = "bias"  # every word has it
 NEVER = -1e4  # a logit
-
-
-def words_of(text: str) -> list[tuple[int, int]]:
-    """Where each word stands in the text."""
-    return [found.span() for found in _WORD.finditer(text)]
 
 
 def features_of(text: str, words: Sequence[tuple[int, int]]) -> Iterator[list[str]]:
     """For each word what is seen of it: the word, its beginning, end and shape, and the two words on each side."""
     seen = [EDGE, EDGE, *(text[start:end] for start, end in words), EDGE, EDGE]
-    lower, shapes = [word.lower() for word in seen], [_shape(word) for word in seen]
+    lower, shapes = [word.lower() for word in seen], [shape_of(word) for word in seen]
     for at in range(2, len(seen) - 2):
         word = lower[at]
         yield [
@@ -52,14 +39,6 @@ def features_of(text: str, words: Sequence[tuple[int, int]]) -> Iterator[list[st
             f"w-1,0={lower[at - 1]},{word}", f"w0,1={word},{lower[at + 1]}", f"w-2,-1={lower[at - 2]},{lower[at - 1]}",
             f"w1,2={lower[at + 1]},{lower[at + 2]}", f"s-1,0,1={shapes[at - 1]},{shapes[at]},{shapes[at + 1]}",
         ]  # fmt: skip
-
-
-def _shape(word: str) -> str:
-    """Its letters as X and x, its digits as d, runs as one: Lovelace is Xx, fit_2d xx is x_dx."""
-    if word == EDGE:
-        return EDGE
-    kinds = ("X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word)
-    return re.sub(r"(.)\1+", r"\1", "".join(kinds))
 
 
 def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: BaselineParams, seed: int) -> Linear:
@@ -76,14 +55,13 @@ def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Bas
         raise ValueError(
             f"every word of the training rows has the tag '{space['tags'][tags[0]]}'. Add rows with others."
         )
-    counted = Counter(name for names in found for name in names)
-    vocabulary = sorted(name for name, count in counted.items() if count >= RARE or name == BIAS)
+    vocabulary = vocabulary_of(found)
     # SAGA adds up in loops of its own; the default, L-BFGS, by BLAS, whose order is another on another processor.
     model = LogisticRegression(
         C=params.inverse_regularization, solver="saga", max_iter=MAX_ITERATIONS, tol=1e-2,
         random_state=seed, fit_intercept=False,
     )  # fmt: skip
-    model.fit(_rows(found, {name: place for place, name in enumerate(vocabulary)}), tags)
+    model.fit(indicators(found, {name: place for place, name in enumerate(vocabulary)}), tags)
     return Linear(vocabulary, {"coefficients": _of_all_tags(model, len(space["tags"]), vocabulary.index(BIAS))})
 
 
@@ -96,14 +74,6 @@ def _of_all_tags(model: LogisticRegression, tags: int, bias: int) -> np.ndarray:
     return whole
 
 
-def _rows(found: Sequence[Sequence[str]], place: Mapping[str, int]) -> csr_array:
-    """(words, V): 1 where a word has a feature."""
-    columns = [[place[name] for name in names if name in place] for names in found]
-    ends = np.cumsum([0, *map(len, columns)], dtype=np.int32)  # scikit-learn takes no wider numbers
-    flat = np.array([column for own in columns for column in own], dtype=np.int32)
-    return csr_array((np.ones(len(flat), dtype=np.float32), flat, ends), shape=(len(found), len(place)))
-
-
 def opened(model: Linear) -> Callable[[Sequence[Text]], Outputs]:
     """predict(texts): the probabilities of each word's tags."""
     place = {name: at for at, name in enumerate(model.features)}
@@ -112,7 +82,7 @@ def opened(model: Linear) -> Callable[[Sequence[Text]], Outputs]:
     def predict(texts: Sequence[Text]) -> Outputs:
         words = [words_of(str(text)) for text in texts]
         found = [names for text, own in zip(texts, words, strict=True) for names in features_of(str(text), own)]
-        values = softmax(_rows(found, place) @ coefficients_VK, axis=1).astype("float32")
+        values = softmax(indicators(found, place) @ coefficients_VK, axis=1).astype("float32")
         characters = np.array([word for own in words for word in own], dtype=np.int64).reshape(-1, 2)
         return Outputs(values, np.cumsum([0, *map(len, words)]), characters)
 

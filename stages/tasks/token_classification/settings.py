@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.spans import CUTTING
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
-
-CUTTING = (
-    "classic", "lower_case", "no_digits", "no_punctuation", "no_stop_words", "mask_emails", "mask_numbers",
-    "mask_phone_numbers", "mask_urls",
-)  # fmt: skip
-"""The cleaning rules that take out or change what a span may hold."""
 
 
 def faults(params: Params) -> Iterator[str]:

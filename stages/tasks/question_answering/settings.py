@@ -1,0 +1,49 @@
+"""Question answering in words, and the parameters that it cannot be done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.spans import CUTTING
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for each value of params.yaml that answers within a text do not allow."""
+    if params.ingest.columns.text_pair is None:
+        yield (
+            "params.yaml: ingest.columns.text_pair is null, and a question is the second text beside the one that"
+            " answers it. Allowed for questions: the column of the question, such as question; ingest.columns.text is"
+            " that of the text, such as context, and ingest.columns.label that of the answers."
+        )
+    if found := [rule for rule in params.clean.rules if rule in CUTTING]:
+        yield (
+            f"params.yaml: clean.rules has {', '.join(found)}, which change words, and words are what answers quote."
+            " Allowed for questions: rules that leave words as they are, such as unicode_nfc, invisible_characters,"
+            " html_markup, white_space."
+        )
+    if params.clean.rare_labels != "keep":
+        yield (
+            f"params.yaml: clean.rare_labels is '{params.clean.rare_labels}', and hardly an answer is given twice."
+            " Allowed for questions: keep."
+        )
+    if params.finetune.class_weights != "none":
+        yield (
+            f"params.yaml: finetune.class_weights is '{params.finetune.class_weights}', and places in a text are no"
+            " classes. Allowed for questions: none."
+        )
+    if "label" in params.evaluate.slices:
+        yield (
+            "params.yaml: evaluate.slices has label, and hardly an answer is given twice. Allowed for questions:"
+            " length, and columns of ingest.keep_columns; quality by the question's first word is in the table"
+            " questions."
+        )
+
+
+SETTINGS = TaskSettings(
+    noun="question answerer", pipeline_tag="question-answering", measures=("token_f1", "exact_match"), faults=faults
+)
