@@ -28,11 +28,11 @@ TEXTS = (
 )
 TARGETS = (
     "label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "topic", "intent",
-    "tags", "ner_tags", "spans", "entities", "emotion", "emotions",
+    "tags", "ner_tags", "spans", "entities", "emotion", "emotions", "answers", "answer", "similarity",
 )  # fmt: skip
 PAIRS = (
     ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text_a", "text_b"),
-    ("text", "text_pair"),
+    ("text", "text_pair"), ("context", "question"), ("query", "document"), ("anchor", "positive"),
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "partition", "fold")
 SPLITS = {
@@ -71,9 +71,12 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
     text = _named(sample, text, "--text") or _text_column(sample, taken)
-    label = _named(sample, label, "--label") or _target_column(sample, {*taken, text})
+    label = _named(sample, label, "--label")
+    if label is None and pair and not _targets(sample, {*taken, text}):
+        return _of_pairs_alone(sample, pair, values, task, reasons)
+    label = label or _target_column(sample, {*taken, text})
     values |= {"ingest.columns.text": text, "ingest.columns.label": label}
-    found, why = _task(sample, label)
+    found, why = _task_of_pairs(sample, pair, label) if pair else _task(sample, label)
     if not pair:
         reasons.append(f"The text is the column '{text}': {_lengths(sample, text)}.")
     reasons.append(f"The target is the column '{label}': {why}")
@@ -84,6 +87,32 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
         reasons.append(f"The column '{by_split}' says which rows are for training and which for the test.")
     _limit(sample, text, values, reasons)
     return Guess(task or found, values, reasons)
+
+
+def _of_pairs_alone(
+    sample: Sample, pair: tuple[str, str], values: dict[str, Any], task: str | None, reasons: list[str]
+) -> Guess:
+    """Pairs without a target: texts that belong together."""
+    found = "sentence_similarity"
+    values |= {"ingest.columns.text": pair[0], "ingest.columns.label": pair[1], "task.measure": "ndcg_at_10"}
+    reasons.append(f"There is no target, so the two texts of a row are taken to belong together: {found}.")
+    _limit(sample, pair[0], values, reasons)
+    return Guess(task or found, values, reasons)
+
+
+def _task_of_pairs(sample: Sample, pair: tuple[str, str], label: str) -> tuple[str, str]:
+    if pair == ("context", "question"):
+        return "question_answering", "quotes of the context that answer the question."
+    found, why = _task(sample, label)
+    if found == "regression":
+        return "sentence_similarity", "numbers, taken for how similar the two texts are. Else: --task regression."
+    return found, why
+
+
+def _targets(sample: Sample, taken: set[str | None]) -> list[str]:
+    """The columns that can be a target, by their names."""
+    free = [column for column in sample.columns if column not in taken and sample.values(column)]
+    return [column for name in TARGETS for column in free if column.lower() == name]
 
 
 def _named(sample: Sample, column: str | None, option: str) -> str | None:
@@ -120,11 +149,11 @@ def _lengths(sample: Sample, column: str) -> str:
     return f"half of its texts have over {_median_chars(sample, column):.0f} characters"
 
 
-def _target_column(sample: Sample, taken: set[str]) -> str:
+def _target_column(sample: Sample, taken: set[str | None]) -> str:
     """The column of that name, else the only one that is left, else the one with the fewest different values."""
+    if named := _targets(sample, taken):
+        return named[0]
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
-    if named := next((column for name in TARGETS for column in free if column.lower() == name), None):
-        return named
     distinct = {column: len({_text(value) for value in sample.values(column)}) for column in free}
     told = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
     if (len(free) > 1 and not told) or not free:

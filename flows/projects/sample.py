@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow.parquet as pq
 
+from stages.reading import nested
 from stages.reading.lines import encoding_of
 from stages.reading.records import DELIMITERS, LARGEST_FIELD
 from stages.reading.storage import TAGGED, DataFile, find, opened
@@ -65,6 +66,9 @@ def _rows(file: DataFile, stream: BinaryIO) -> Iterator[Row]:
             yield from batch.to_pylist()
         return
     codec = encoding_of(stream, "auto", file.shown, has_params=False)
+    if file.ending == ".json" and nested.is_nested(stream, codec):
+        yield from (question.values for question in nested.questions(stream, codec, file.shown) if not question.fault)
+        return
     text = stream.read(LOOKED_AT).decode(codec, errors="replace").removeprefix("\ufeff")
     lines = io.StringIO(text, newline="" if file.ending in (".csv", ".tsv") else "\n")
     if file.ending in (".csv", ".tsv"):

@@ -46,6 +46,8 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     settings: TaskSettings = plugins.part(TASKS, task, "settings", key="--task")
     root, is_new = folder.absolute(), not folder.exists()
     _refuse(root, data)
+    if data is None and "ingest.source" not in settings.starts:
+        raise ValueError(f"the task {task} has no corpus of its own. Give --data FILE.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         started = Started(root)

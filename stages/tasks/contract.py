@@ -61,7 +61,8 @@ class TaskSettings:
     starts: Mapping[str, Any] = field(default_factory=dict)
     """The values of params.yaml, by their dotted names, in which a new project of the task differs from Winnow's own.
 
-    The name of the task and its first measure are set without being named here.
+    The name of the task and its first measure are set without being named here. Those of a task that has a corpus of
+    its own, without data, name it: `ingest.source`.
     """
     plots: frozenset[str] = frozenset()
     """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""

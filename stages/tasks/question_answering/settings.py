@@ -45,5 +45,22 @@ def faults(params: Params) -> Iterator[str]:
 
 
 SETTINGS = TaskSettings(
-    noun="question answerer", pipeline_tag="question-answering", measures=("token_f1", "exact_match"), faults=faults
+    noun="question answerer",
+    pipeline_tag="question-answering",
+    measures=("token_f1", "exact_match"),
+    starts={
+        "ingest.columns.text": "context",
+        "ingest.columns.text_pair": "question",
+        "ingest.columns.label": "answers",
+        "validate.min_rows_per_label": 1,
+        "tokenize.capitals": "marked",  # names begin with them
+        "tokenize.max_tokens": 256,
+        "tokenize.long_texts": "windows",
+        "tokenize.stride": 64,
+        "finetune.freeze_embeddings": False,
+        "distill.teacher_layers": [0, 2, 3, 5],  # a place in a text wants more layers than a label
+        "distill.epochs": 10,
+    },
+    plots=frozenset({"reliability"}),
+    faults=faults,
 )

@@ -60,5 +60,13 @@ def _of_training(params: Params) -> Iterator[str]:
 
 
 SETTINGS = TaskSettings(
-    noun="sentence encoder", pipeline_tag="sentence-similarity", measures=(*OF_NUMBERS, *OF_PAIRS), faults=faults
+    noun="sentence encoder",
+    pipeline_tag="sentence-similarity",
+    measures=(*OF_NUMBERS, *OF_PAIRS),
+    starts={
+        "validate.min_labels": 1,  # to these limits all pairs are one class
+        "validate.max_label_share": None,
+        "promotion.max_ece": None,
+    },
+    faults=faults,
 )

@@ -47,6 +47,7 @@ SETTINGS = TaskSettings(
     pipeline_tag="token-classification",
     measures=("entity_f1", "type_f1", "bounds_f1", "exact_match"),
     starts={
+        "ingest.source": "docstring_roles",
         "validate.min_rows_per_label": 1,
         "tokenize.capitals": "marked",  # names begin with them
         # Some thousand rows: longer, all weights, and no place for learning them by heart.
