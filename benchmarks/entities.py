@@ -45,13 +45,6 @@ PARAMETERS: dict[str, Any] = {
     "validate.max_word_drift": None,
     "validate.max_rows_lost": None,
 }
-ROLES: dict[str, Any] = {
-    "ingest.source": "docstring_roles",
-    "ingest.docstrings.rows_per_library": 3000,
-    "ingest.docstrings.held_out_rows_per_library": 0,
-    "ingest.docstrings.max_chars": 600,
-    "tokenize.max_tokens": 160,
-}
 COLUMNS: dict[str, Any] = {
     "ingest.source": "files",
     "ingest.path": DATA,
@@ -135,7 +128,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/entities.json")
     chosen = parser.parse_args()
     first = load_params(ROOT / "params.yaml").seed
-    values = {**PARAMETERS, **(ROLES if chosen.folder is None else COLUMNS)}
+    values = {**PARAMETERS, **(SETTINGS.corpus if chosen.folder is None else COLUMNS)}
     corpus = "docstring_roles" if chosen.folder is None else chosen.folder.resolve().name
     runs: dict[int, dict[str, dict[str, Any]]] = {}
     with (

@@ -172,7 +172,10 @@ def test_a_file_that_tells_nothing_is_told(rows: list[dict[str, Any]], message: 
         guess(sample_of(str(rows_of(tmp_path / "rows.csv", rows))))
 
 
-@pytest.mark.parametrize("task", ["text_classification", "token_classification"])
+OF_CORPORA = [task for task in TASKS if plugins.part(TASKS, task, "settings", key="task.name").corpus]
+
+
+@pytest.mark.parametrize("task", OF_CORPORA)
 def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, tmp_path: Path) -> None:
     root = start(tmp_path / "project", task, None, None).root
     settings = plugins.part(TASKS, task, "settings", key="task.name")
@@ -181,6 +184,7 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert "- stages/" not in text
     assert ("confusion-teacher" in text) == ("confusion" in settings.plots)
     assert f"validation/{settings.measures[0]}.tsv" in text
+    assert load_params(root / "params.yaml").task.name == task
     assert (root / "constraints.txt").read_bytes() == (REPOSITORY / "constraints.txt").read_bytes()
     assert run(root, "winnow", "check").stderr == ""
 

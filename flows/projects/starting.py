@@ -46,7 +46,7 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     settings: TaskSettings = plugins.part(TASKS, task, "settings", key="--task")
     root, is_new = folder.absolute(), not folder.exists()
     _refuse(root, data)
-    if data is None and "ingest.source" not in settings.starts:
+    if data is None and not settings.corpus:
         raise ValueError(f"the task {task} has no corpus of its own. Give --data FILE.")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,9 @@ def _repositories(root: Path, tell: Callable[[str], object]) -> None:
 def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, guess: Guess | None) -> Mapping[str, Any]:
     """The parameters in which the project differs from Winnow's own."""
     values: dict[str, Any] = {"task.name": task, "task.measure": settings.measures[0], **settings.starts}
-    if data is not None:
+    if data is None:
+        values |= settings.corpus
+    else:
         values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
         values |= {"ingest.docstrings.held_out_rows_per_library": 0}
     return values | (guess.values if guess else {})

@@ -1,6 +1,8 @@
 """Sources of rows: each a `read(params, seed)`, in a file here, that gives a RawRow or a RejectedRow for each row."""
 
 SOURCES = {
+    "docstring_pairs": "stages.sources.docstring_pairs:read",
+    "docstring_questions": "stages.sources.docstring_questions:read",
     "docstring_roles": "stages.sources.docstring_roles:read",
     "docstrings": "stages.sources.docstrings:read",
     "files": "stages.sources.files:read",

@@ -61,9 +61,10 @@ class TaskSettings:
     starts: Mapping[str, Any] = field(default_factory=dict)
     """The values of params.yaml, by their dotted names, in which a new project of the task differs from Winnow's own.
 
-    The name of the task and its first measure are set without being named here. Those of a task that has a corpus of
-    its own, without data, name it: `ingest.source`.
+    The name of the task and its first measure are set without being named here.
     """
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    """More of them for a project without data, which name a corpus that needs none; empty: there is no such corpus."""
     plots: frozenset[str] = frozenset()
     """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())

@@ -61,6 +61,12 @@ SETTINGS = TaskSettings(
         "distill.teacher_layers": [0, 2, 3, 5],  # a place in a text wants more layers than a label
         "distill.epochs": 10,
     },
+    corpus={
+        "ingest.source": "docstring_questions",
+        "ingest.docstrings.rows_per_library": 2000,
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.max_chars": 1200,
+    },
     plots=frozenset({"reliability"}),
     faults=faults,
 )

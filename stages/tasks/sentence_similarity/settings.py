@@ -68,5 +68,14 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
     },
+    corpus={
+        "task.measure": "ndcg_at_10",
+        "ingest.source": "docstring_pairs",
+        "ingest.columns.text_pair": "second",
+        "ingest.columns.label": "second",
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.max_chars": 600,
+        "tokenize.max_tokens": 128,
+    },
     faults=faults,
 )

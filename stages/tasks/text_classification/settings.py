@@ -24,7 +24,7 @@ SETTINGS = TaskSettings(
     noun="text classifier",
     pipeline_tag="text-classification",
     measures=("macro_f1", "accuracy"),
-    starts={"ingest.source": "docstrings"},
+    corpus={"ingest.source": "docstrings"},
     plots=frozenset({"confusion", "reliability"}),
     faults=faults,
 )

@@ -47,7 +47,6 @@ SETTINGS = TaskSettings(
     pipeline_tag="token-classification",
     measures=("entity_f1", "type_f1", "bounds_f1", "exact_match"),
     starts={
-        "ingest.source": "docstring_roles",
         "validate.min_rows_per_label": 1,
         "tokenize.capitals": "marked",  # names begin with them
         # Some thousand rows: longer, all weights, and no place for learning them by heart.
@@ -58,6 +57,13 @@ SETTINGS = TaskSettings(
         "distill.teacher_layers": [0, 2, 3, 5],
         "distill.epochs": 10,
         "prune.common_words": 1000,
+    },
+    corpus={
+        "ingest.source": "docstring_roles",
+        "ingest.docstrings.rows_per_library": 3000,
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.max_chars": 600,
+        "tokenize.max_tokens": 160,
     },
     plots=frozenset({"reliability"}),
     faults=faults,

@@ -1,0 +1,159 @@
+"""Source `docstring_questions`: what a numpydoc docstring says of its parameters, and a question that it answers.
+
+    axis : {0, 1}, default 0 The axis along which to sum. out : ndarray Where to put it.    the text
+    What is the default of axis?                                                            the question
+    0                                                                                       its answer
+
+Questions are made from the form of the docstring, the answers are its authors' own words. Of three questions about a
+default, one has no answer: the text names the parameter, and no default. How files are chosen and rows are drawn:
+stages/reading/libraries.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from stages.core.contracts import RawRow
+from stages.core.params.ingest import IngestParams
+from stages.reading.libraries import Library, docstrings, order, read_libraries
+
+SECTIONS = ("Parameters", "Returns", "Attributes")
+ASKED = {
+    "default": ("What is the default of {name}?", "What does {name} default to?", "Which value has {name} by itself?"),
+    "type": ("What type is {name}?", "What may {name} be?", "Of what kind is {name}?"),
+    "meaning": ("What is {name}?", "What does {name} mean?", "What is {name} for?"),
+    "returned": ("What does {name} return?", "What is the result of {name}?", "What comes back from {name}?"),
+}  # fmt: skip
+_HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}[^\S\n]*$", re.MULTILINE)
+_ENTRY = re.compile(r"^(\*{0,2}\w[\w, *.]*?)(?: ?: ?(.+))?$")
+_VALUE = r"\"[^\"\n]*\"|'[^'\n]*'|[-+]?\w+(?:\.\w+)*"
+_DEFAULT = re.compile(rf",?\s*\(?(?:by )?defaults?(?: value)?(?: is| to|:|\s*=)?\s*({_VALUE})\)?", re.IGNORECASE)
+_IN_WORDS = re.compile(rf"\b[Dd]efaults?(?: value)? (?:is|to) ({_VALUE})(?=[\s.,;)]|$)")
+_OPTIONAL = re.compile(r",?\s*\(?optional\)?", re.IGNORECASE)
+_SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
+_MARKUP = re.compile(r":\w+:`|`|\*\*?(?=\w)|\.\. |>>>|\|")
+
+
+class Entry(NamedTuple):
+    """A parameter, an attribute, or what is returned: its name, its type, and the words about it."""
+
+    section: str
+    name: str
+    kind: str
+    words: str
+
+
+class Question(NamedTuple):
+    """A question, and where in the text its answer begins; None: it is not there."""
+
+    text: str
+    start: int | None
+    answer: str = ""
+
+
+def read(
+    params: IngestParams,
+    seed: int,
+    *,
+    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
+) -> Iterator[RawRow]:
+    """Rows by library, then by origin; the target is the answer in JSON, as question answering reads it.
+
+    As for the source docstrings, `ingest.docstrings` names the libraries and limits, and `params.path` pins their
+    versions. Raises FileNotFoundError and ValueError as that does.
+    """
+    return read_libraries(params, seed, rows_of)
+
+
+def rows_of(source: bytes, path: str, library: Library) -> list[RawRow]:
+    """A row for each numpydoc docstring of a file, in the order of a hash.
+
+    Raises SyntaxError where the source is none.
+    """
+    if b"----" not in source:
+        return []
+    found = []
+    for origin, docstring in docstrings(source, path):
+        text, questions = asked(entries(docstring), origin.rpartition(":")[2].rpartition(".")[2].partition("#")[0])
+        if not questions or not library.min_chars <= len(text) <= library.max_chars:
+            continue
+        question = min(questions, key=lambda one: order(library.seed, f"{origin} {one.text}"))
+        answers = [] if question.start is None else [{"text": question.answer, "answer_start": question.start}]
+        found.append(RawRow(text, json.dumps(answers), origin, group=path, text_pair=question.text))
+    return sorted(found, key=lambda row: order(library.seed, row.origin))
+
+
+def entries(docstring: str) -> list[Entry]:
+    """The entries of the sections that describe something by its name, without markup."""
+    found: list[Entry] = []
+    headings = list(_HEADING.finditer(docstring))
+    for heading, following in itertools.zip_longest(headings, headings[1:]):
+        if heading[1] in SECTIONS:
+            body = docstring[heading.end() : following.start() if following else len(docstring)]
+            found += _entries(heading[1], body.splitlines())
+    return found
+
+
+def _entries(section: str, lines: Sequence[str]) -> Iterator[Entry]:
+    head, words = None, []
+    for line in [*lines, ""]:
+        if line.strip() and not line.startswith((" ", "\t")):
+            if head:
+                yield _entry(section, head, words)
+            head, words = _ENTRY.match(line.strip()), []
+        elif head and line.strip():
+            words.append(line)
+    if head:
+        yield _entry(section, head, words)
+
+
+def _entry(section: str, head: re.Match[str], words: Sequence[str]) -> Entry:
+    return Entry(section, *(_plain(part) for part in (head[1].strip("*"), head[2] or "", " ".join(words))))
+
+
+def _plain(text: str) -> str:
+    return " ".join(_MARKUP.sub("", text).split())
+
+
+def asked(found: Sequence[Entry], function: str) -> tuple[str, list[Question]]:
+    """The text that the entries make, and the questions that it answers, or names and does not answer."""
+    text, questions = "", []
+    for entry in found:
+        begin = len(text) + bool(text)
+        shown = f"{entry.name} : {entry.kind}" if entry.kind else entry.name
+        text = f"{text} {shown} {entry.words}".strip()
+        kind_at, words_at = begin + len(entry.name) + 3, begin + len(shown) + 1
+        questions += _about(entry, function, kind_at, words_at)
+    return text, [one for one in questions if one.start is None or text[one.start :].startswith(one.answer)]
+
+
+def _about(entry: Entry, function: str, kind_at: int, words_at: int) -> Iterator[Question]:
+    sentence = _SENTENCE.match(entry.words)
+    if entry.section == "Returns":
+        if sentence:
+            yield Question(_said("returned", function), words_at, sentence[0].rstrip("."))
+        return
+    if sentence:
+        yield Question(_said("meaning", entry.name), words_at, sentence[0].rstrip("."))
+    if "," in entry.name:
+        return
+    default = _DEFAULT.search(entry.kind)
+    if default:
+        yield Question(_said("default", entry.name), kind_at + default.start(1), default[1])
+    elif in_words := _IN_WORDS.search(entry.words):
+        yield Question(_said("default", entry.name), words_at + in_words.start(1), in_words[1])
+    elif entry.kind and "default" not in entry.words.lower():
+        yield Question(_said("default", entry.name), None)
+    kind = _OPTIONAL.sub("", _DEFAULT.sub("", entry.kind)).strip(" ,")
+    if kind and entry.kind.startswith(kind):
+        yield Question(_said("type", entry.name), kind_at, kind)
+
+
+def _said(what: str, name: str) -> str:
+    """One of the ways to ask; the name alone says which."""
+    ways = ASKED[what]
+    return ways[order(0, f"{what} {name}")[0] % len(ways)].format(name=name)
