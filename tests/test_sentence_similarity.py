@@ -40,6 +40,7 @@ from stages.tasks.sentence_similarity.learning import LEARNING, SCALE
 from stages.tasks.sentence_similarity.measures import MEASURES
 from stages.tasks.sentence_similarity.settings import SETTINGS
 from stages.tasks.shared.matched_texts import Found, from_text, pair_of
+from stages.tasks.shared.ranking import ranks
 from stages.training.rows import read_tokens
 from winnow import load
 
@@ -243,10 +244,10 @@ def test_ranks_are_among_distinct_texts_and_ties_are_split() -> None:
     first = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1]])
     second = np.array([[0.5, 0], [0.9, 0], [0.9, 0], [0, 0.2]])
     # The first two rows are of one query; the third row's text is the second's, so it counts once.
-    assert scores.ranks(first, second, np.array([0, 0, 1, 2]), np.array([5, 6, 6, 7])).tolist() == [1, 1, 3, 1]
-    apart = scores.ranks(first, second, np.array([0, 3, 1, 2]), np.array([5, 6, 6, 7]))
+    assert ranks(first, second, np.array([0, 0, 1, 2]), np.array([5, 6, 6, 7])).tolist() == [1, 1, 3, 1]
+    apart = ranks(first, second, np.array([0, 3, 1, 2]), np.array([5, 6, 6, 7]))
     assert apart.tolist() == [2, 1, 3, 1]  # to the third row one other text is nearer than its own, and one as far
-    equal = scores.ranks(np.ones((4, 1)), np.ones((4, 1)), np.arange(4), np.arange(4))
+    equal = ranks(np.ones((4, 1)), np.ones((4, 1)), np.arange(4), np.arange(4))
     assert equal.tolist() == [3, 3, 3, 3]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.sentence_similarity import scores
 from stages.tasks.shared.matched_texts import DECIMALS, Found, from_text, is_pair
+from stages.tasks.shared.ranking import codes, ranks
 
 
 def similarities(outputs: Outputs) -> np.ndarray:
@@ -22,13 +23,13 @@ def similarities(outputs: Outputs) -> np.ndarray:
     return values[:, 0, 0].astype(np.float64) if values.shape[1] == 1 else scores.similarity(values)
 
 
-def ranks(outputs: Outputs) -> np.ndarray:
+def ranks_of(outputs: Outputs) -> np.ndarray:
     """(N,) int64: the rank of each second text among those of all rows. Equal vectors are of equal texts."""
     values = outputs.values
     if values.shape[1] == 1:
         return values[:, 0, 1].astype(np.int64)
     first, second = values[:, 0], values[:, 1]
-    return scores.ranks(first, second, scores.codes(first), scores.codes(second))
+    return ranks(first, second, codes(first), codes(second))
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:
@@ -36,7 +37,7 @@ def answers(outputs: Outputs, space: Space) -> list[str]:
     similar_N = similarities(outputs).tolist()
     if space["targets"] == "numbers":
         return [Found(similar).as_text() for similar in similar_N]
-    rank_N = ranks(outputs).tolist() if similar_N else []
+    rank_N = ranks_of(outputs).tolist() if similar_N else []
     return [Found(similar, rank).as_text() for similar, rank in zip(similar_N, rank_N, strict=True)]
 
 

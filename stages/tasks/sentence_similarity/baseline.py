@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from stages.core.contracts import Outputs, Space, Text
 from stages.tasks.contract import Linear, TaskBaseline
-from stages.tasks.sentence_similarity import scores
+from stages.tasks.shared.ranking import ranks
 from stages.tasks.shared.words import WORDS_WORK, words_reach
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def opened(model: Linear) -> Callable[[Sequence[Text]], Outputs]:
         found_NV, of_itself_NV = weights[len(texts) :], weights[: len(texts)]
         own_N, most_N = (np.asarray((asked_NV * weights).sum(1)).ravel() for weights in (found_NV, of_itself_NV))
         similar_N = np.clip(np.divide(own_N, most_N, out=np.zeros(len(texts)), where=most_N > 0), 0, 1)
-        rank_N = scores.ranks(asked_NV, found_NV, _codes(first), _codes(second))
+        rank_N = ranks(asked_NV, found_NV, _codes(first), _codes(second))
         return Outputs(np.stack([similar_N, rank_N], axis=1)[:, None].astype(np.float32))
 
     return predict

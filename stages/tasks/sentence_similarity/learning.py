@@ -15,6 +15,7 @@ from stages.core.contracts import Head
 from stages.tasks.contract import Space, TaskLearning
 from stages.tasks.sentence_similarity import scores
 from stages.tasks.shared.distillation import kd_loss
+from stages.tasks.shared.ranking import ranks
 
 SCALE = 20.0  # of cosines that a softmax is taken of: a temperature of 0.05
 GUESSED_FROM = 64  # texts of a batch, one of which a model that knows nothing takes
@@ -91,7 +92,7 @@ def score(targets_N: Sequence[Sequence[float]], vectors_N: Sequence[np.ndarray])
     targets_NC, vectors_N2K = targets_NC[known_N], vectors_N2K[known_N]
     if targets_NC.shape[1] == 1:
         return scores.score_of_numbers(targets_NC[:, 0], scores.similarity(vectors_N2K))
-    return scores.score_of_ranks(scores.ranks(vectors_N2K[:, 0], vectors_N2K[:, 1], *targets_NC.T))
+    return scores.score_of_ranks(ranks(vectors_N2K[:, 0], vectors_N2K[:, 1], *targets_NC.T))
 
 
 def guess(space: Space) -> float:

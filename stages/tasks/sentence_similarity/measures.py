@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.stats import rankdata
 
 from stages.tasks.contract import Judged, Measure, Table, TaskMeasures
 from stages.tasks.sentence_similarity import scores as of_pairs
@@ -24,7 +25,12 @@ def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
 
 def scores(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
     """(N,): what a rank adds to nDCG@10; of numbers how near its place among the answers is to that of its truth."""
-    return of_pairs.gains(_ranks(answers)) if _are_pairs(truths) else of_pairs.nearness(*_numbers(truths, answers))
+    return of_pairs.gains(_ranks(answers)) if _are_pairs(truths) else nearness(*_numbers(truths, answers))
+
+
+def nearness(truths_N: np.ndarray, given_N: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1]: 1 for a row as high among the answers as among the truths, 0 from one end to the other."""
+    return 1 - np.abs(rankdata(truths_N) - rankdata(given_N)) / max(len(truths_N) - 1, 1)
 
 
 def _are_pairs(truths: Sequence[str]) -> bool:

@@ -1,6 +1,6 @@
-"""How similar two texts are, the ranks of texts among all others, and what the measures are counted from.
+"""How similar two texts are, and what the measures of similarities and of ranks are counted from.
 
-N rows, K numbers of a vector, P distinct second texts, R resamples; S = 5 + 3 N counts of each row:
+N rows, K numbers of a vector, R resamples; S = 5 + 3 N counts of each row:
 
     1, its gain in nDCG@10, 1 / rank, rank 1 or not, rank 10 or less or not       where texts belong together, else 0
     1, its place among the truths, that among the answers                         of numbers: in columns of its own
@@ -15,14 +15,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, hstack, issparse
-from scipy.stats import rankdata
+from scipy.sparse import csr_array, hstack
 
 RANKED = 5  # counts of a row that is ranked
 NUMBERED = 3  # counts of a row with a number
 DEEPEST = 10  # rank that nDCG@10 and recall@10 look at
-TIE = 1e-6  # products that differ by less are the same
-ROWS_AT_ONCE = 512
 
 
 class Scores(dict[str, float]):
@@ -35,33 +32,6 @@ class Scores(dict[str, float]):
 def similarity(values_N2K: np.ndarray) -> np.ndarray:
     """(N,) float64: the cosine of the two vectors of each row, which have length 1."""
     return np.einsum("nk,nk->n", values_N2K[:, 0], values_N2K[:, 1], dtype=np.float64)
-
-
-def codes(vectors_NK: np.ndarray) -> np.ndarray:
-    """(N,): the same number for vectors that are equal to the last bit."""
-    return np.unique(vectors_NK, axis=0, return_inverse=True)[1].ravel()
-
-
-def ranks(first: Any, second: Any, query_N: np.ndarray, text_N: np.ndarray) -> np.ndarray:
-    """(N,) int64, from 1: the place of each row's second text among all distinct ones, by its product with the first.
-
-    `first`, `second`: (N, K) arrays, or sparse. Rows with equal numbers `query_N` have the same first text: the texts
-    that belong to it do not compete with each other. Of texts that are equally near, half are before it.
-    """
-    queries, query_N = np.unique(query_N, return_inverse=True)
-    texts, at_P, text_N = np.unique(text_N, return_index=True, return_inverse=True)
-    pairs = (np.ones(len(text_N), dtype=np.int32), (query_N.ravel(), text_N.ravel()))
-    belongs_QP = csr_array(pairs, shape=(len(queries), len(texts)))
-    candidates, found_N = second[at_P].T, np.empty(len(text_N), dtype=np.int64)
-    for start in range(0, len(text_N), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        product = first[rows] @ candidates
-        nearer_BP = product.toarray() if issparse(product) else product
-        nearer_BP = nearer_BP - nearer_BP[np.arange(len(nearer_BP)), text_N[rows]][:, None]
-        nearer_BP[belongs_QP[query_N[rows]].toarray() > 0] = -np.inf
-        tied_B = (np.abs(nearer_BP) <= TIE).sum(1)
-        found_N[rows] = 1 + (nearer_BP > TIE).sum(1) + (tied_B + 1) // 2
-    return found_N
 
 
 def gains(rank_N: np.ndarray) -> np.ndarray:
@@ -120,11 +90,6 @@ def _ranked(times_RN: np.ndarray, sums_RN: np.ndarray) -> np.ndarray:
 
 def _centred(values_RN: np.ndarray, times_RN: np.ndarray) -> np.ndarray:
     return values_RN - (values_RN * times_RN).sum(1, keepdims=True) / times_RN.sum(1, keepdims=True)
-
-
-def nearness(truths_N: np.ndarray, given_N: np.ndarray) -> np.ndarray:
-    """(N,) in [0, 1]: 1 for a row as high among the answers as among the truths, 0 from one end to the other."""
-    return 1 - np.abs(rankdata(truths_N) - rankdata(given_N)) / max(len(truths_N) - 1, 1)
 
 
 MEASURED_RANKS = {"ndcg_at_10": 1, "mrr": 2, "recall_at_1": 3, "recall_at_10": 4}
