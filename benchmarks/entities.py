@@ -25,7 +25,7 @@ from flows.dvc.edits import set_values
 from flows.dvc.worktrees import worktree
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.processes import Children
-from stages.core.files import read_json, write_json
+from stages.core.files import read_json
 from stages.core.params.file import load_params
 from stages.core.paths import MODELS, Paths
 from stages.reading.clean_rows import read_split
@@ -151,8 +151,8 @@ def main() -> None:
 
 def write(path: Path, corpus: str, figures: dict[str, Any]) -> None:
     """Write the figures of one corpus beside those of others, which keep the commit and the day of their own."""
-    others = read_json(path) if path.exists() else {}
-    write_json(path, {**others, corpus: figures})
+    others = {name: of for name, of in read_json(path).items() if name != "made"} if path.exists() else {}
+    record.write(path, {**others, corpus: figures})
 
 
 if __name__ == "__main__":
