@@ -69,8 +69,8 @@ def make_retrain_project_in_a_subfolder(folder: Path) -> Path:
     top = folder / "clone"
     top.mkdir(parents=True)
     data = write_corpus(folder / "corpus.csv", rows_per_label=ROWS)
-    for command in ("init -q -b main", "config user.email tests@localhost", "config user.name tests"):
-        run(top, "git", *command.split())
+    for words in ("init -q -b main", "config user.email tests@localhost", "config user.name tests"):
+        run(top, "git", *words.split())
     run(top, "winnow", "init", "text/topics", "--data", str(data), "--label", "topic")
     project = top / "text/topics"
     _write_graph(project)

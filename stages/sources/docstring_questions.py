@@ -99,7 +99,8 @@ def entries(docstring: str) -> list[Entry]:
 
 
 def _entries(section: str, lines: Sequence[str]) -> Iterator[Entry]:
-    head, words = None, []
+    head: re.Match[str] | None = None
+    words: list[str] = []
     for line in [*lines, ""]:
         if line.strip() and not line.startswith((" ", "\t")):
             if head:
@@ -121,7 +122,8 @@ def _plain(text: str) -> str:
 
 def asked(found: Sequence[Entry], function: str) -> tuple[str, list[Question]]:
     """The text that the entries make, and the questions that it answers, or names and does not answer."""
-    text, questions = "", []
+    text = ""
+    questions: list[Question] = []
     for entry in found:
         begin = len(text) + bool(text)
         shown = f"{entry.name} : {entry.kind}" if entry.kind else entry.name
