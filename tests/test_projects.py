@@ -253,9 +253,9 @@ def test_a_moved_project_and_a_clone_of_it_have_nothing_to_do(reproduced: Path, 
     run(tmp_path, "git", "clone", "-q", str(reproduced), "another place")
     clone = tmp_path / "another place/text/topics"
     assert not (clone / LINK).exists()
+    run(clone, "dvc", "pull", "-q")
     assert run(clone, "winnow", "plan", "--check").returncode == 0
     assert (clone / LINK).resolve() == REPOSITORY
-    run(clone, "dvc", "pull", "-q")
     assert run(clone, "winnow", "plan").stdout == "Nothing would run.\n"
     shutil.move(tmp_path / "another place", tmp_path / "moved")
     moved = tmp_path / "moved/text/topics"
