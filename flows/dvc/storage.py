@@ -19,6 +19,7 @@ from configobj import ConfigObj
 from flows.dvc.command import read
 from flows.dvc.locked import lock_of
 from flows.dvc.reproducing import stream
+from flows.running import git
 from flows.running.processes import Children
 
 log = logging.getLogger("winnow")
@@ -79,7 +80,9 @@ def get(root: Path, path: str, target: Path, *, revision: str | None) -> None:
     No checkout is needed. Raises DvcError with DVC's words where nobody has it.
     """
     at = ["--rev", revision] if revision else []
-    read(root, "get", *at, "--out", str(target), "--", ".", path)
+    prefix = git.prefix(root)  # DVC looks at revisions from git's top folder
+    top = "../" * prefix.count("/") or "."
+    read(root, "get", *at, "--out", str(target), "--", top, f"{prefix}{path}")
 
 
 @functools.lru_cache(maxsize=8)
