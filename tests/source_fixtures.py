@@ -24,8 +24,10 @@ def project_params(ingest: IngestParams) -> Params:
     return load_params(REPOSITORY / "params.yaml").model_copy(update={"ingest": ingest})
 
 
-def read(path: Path | str, **changes: object) -> list[RawRow | RejectedRow]:
-    return list(files.read(settings(path, **changes), 0))
+def read(
+    path: Path | str, *, structured: frozenset[str] = frozenset(), **changes: object
+) -> list[RawRow | RejectedRow]:
+    return list(files.read(settings(path, **changes), 0, structured=structured))
 
 
 def kept(path: Path | str, **changes: object) -> list[RawRow]:

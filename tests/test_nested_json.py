@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from source_fixtures import project_params, read, settings
 
-from stages.core.contracts import RawRow
+from stages.core.contracts import TARGET, RawRow
 from stages.core.files import read_json
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import Paths
 from stages.ingest import ingest
 
+ANSWERS = frozenset({TARGET})  # that may be lists and objects
 COLUMNS = {"text": "context", "text_pair": "question", "label": "answers"}
 DENVER = "The Broncos won in Denver, by 24 to 10."
 LAKE = "The lake is 500 m deep."
@@ -65,7 +66,7 @@ def ingested(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], di
 def test_a_question_is_a_row_with_the_values_around_it(tmp_path: Path, indent: int | None, name: str) -> None:
     content = json.dumps(GOOD, indent=indent).encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    rows = list(read(tmp_path / name, columns=COLUMNS, keep_columns=["title", "id"]))
+    rows = list(read(tmp_path / name, columns=COLUMNS, keep_columns=["title", "id"], structured=ANSWERS))
     assert [row for row in rows if not isinstance(row, RawRow)] == []
     assert [(row.text, row.text_pair, row.origin, row.kept) for row in rows if isinstance(row, RawRow)] == [
         (DENVER, "Who won?", f"{name}:1", '{"id": "a", "title": "Denver"}'),
@@ -87,7 +88,7 @@ def test_a_mark_of_the_encoding_and_characters_beyond_ascii_are_read(tmp_path: P
     good["data"][0]["title"] = "Zürich 東京 \U0001f3c8"
     for encoding in ("utf-8-sig", "utf-16"):
         (tmp_path / "a.json").write_bytes(json.dumps(good, ensure_ascii=False).encode(encoding))
-        (row, *_) = read(tmp_path / "a.json", columns=COLUMNS, keep_columns=["title"])
+        (row, *_) = read(tmp_path / "a.json", columns=COLUMNS, keep_columns=["title"], structured=ANSWERS)
         assert isinstance(row, RawRow)
         assert row.kept == '{"title": "Zürich 東京 \U0001f3c8"}'
 
@@ -284,6 +285,6 @@ def test_a_passage_that_is_too_long_is_told(tmp_path: Path) -> None:
     found = deepcopy(GOOD)
     found["data"][0]["paragraphs"][1]["context"] = LAKE * 100
     (tmp_path / "a.json").write_text(json.dumps(found))
-    *_, last = read(tmp_path / "a.json", columns=COLUMNS, max_row_chars=1000)
+    *_, last = read(tmp_path / "a.json", columns=COLUMNS, max_row_chars=1000, structured=ANSWERS)
     assert not isinstance(last, RawRow)
     assert (last.origin, last.reason) == ("a.json:3", "too_long")

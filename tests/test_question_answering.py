@@ -271,7 +271,7 @@ def test_windows_are_put_together_by_their_odds_against_no_answer(tokenizer: Pre
 
     def run(input_ids: np.ndarray, _mask: np.ndarray, _types: np.ndarray) -> np.ndarray:
         nothing = {"ship": (10, 20), "tree": (30, 40)}
-        begins = [nothing[tokenizer.convert_ids_to_tokens(int(row[1]))] for row in input_ids]
+        begins = [nothing[str(tokenizer.convert_ids_to_tokens(int(row[1])))] for row in input_ids]
         return np.array([[[one + at, other + at] for at in range(8)] for one, other in begins], dtype=np.float32)
 
     reader = Reader(tokenizer.backend_tokenizer, 8, 1, characters=True)
