@@ -78,9 +78,7 @@ def _listed(found: Any) -> list[Any]:
 
 def _parts(found: Any) -> tuple[int, str]:
     """The start and the text of one answer."""
-    if isinstance(found, Mapping):
-        found = [found.get("answer_start"), found.get("text")]
-    match found:
+    match [found.get("answer_start"), found.get("text")] if isinstance(found, Mapping) else found:
         case [int(start), str(text)] if not isinstance(start, bool):
             return start, text
     raise ValueError(f"{_shown(found)} is no answer: a whole number and a text. {ALLOWED}")
