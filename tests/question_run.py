@@ -82,9 +82,9 @@ def settings(root: Path) -> Params:
         "finetune": {"epochs": 8, "batch_size": 16, "encoder_learning_rate": 5.0e-3, "head_learning_rate": 2.0e-2,
                      "freeze_embeddings": False, "precision": "fp32", "patience": 8},
         "cache_logits": {"augmented_copies": 1},
-        "distill": {"epochs": 4, "batch_size": 16, "encoder_learning_rate": 3.0e-3, "teacher_layers": [0, 1],
+        "distill": {"epochs": 10, "batch_size": 16, "encoder_learning_rate": 3.0e-3, "teacher_layers": [0, 1],
                     "precision": "fp32"},
-        "prune": {"common_words": 10, "epochs": 2, "heads_kept": 0.75, "feed_forward_kept": 0.5},
+        "prune": {"common_words": 10, "epochs": 5, "heads_kept": 0.75, "feed_forward_kept": 0.5},
         "evaluate": {"resamples": 100, "perturbed_rows": 5},
     }  # fmt: skip
     return Params.model_validate(values | {name: values[name] | own for name, own in changes.items()})

@@ -22,7 +22,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 
 DATA = "data"
-PINS = "constraints.txt"  # which packages' docstrings: the data of the sources that need none
+PINS = (LINK / "constraints.txt").as_posix()  # which packages' docstrings: the data of the sources that need none
 PLOTS = "\nplots:\n"
 IGNORED = f"/{LINK.parts[0]}/"
 DVC_SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
@@ -93,7 +93,7 @@ def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, gu
     """The parameters in which the project differs from Winnow's own."""
     values: dict[str, Any] = {"task.name": task, "task.measure": settings.measures[0], **settings.starts}
     if data is None:
-        values |= settings.corpus
+        values |= {"ingest.path": PINS, **settings.corpus}
     else:
         values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
         values |= {"ingest.docstrings.held_out_rows_per_library": 0}
@@ -120,9 +120,6 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
     released = Paths(root).released_data
     released.parent.mkdir(exist_ok=True)
     released.write_text("{}\n", encoding="utf-8")  # nothing yet
-    if values.get("ingest.source", "docstrings") != "files":
-        shutil.copyfile(OURS / PINS, root / PINS)
-        tell(f"{PINS}: the packages whose docstrings are the data")
 
 
 def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:
