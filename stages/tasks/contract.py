@@ -142,7 +142,7 @@ class TaskEncoding:
     apart: bool = False
     """Whether the two texts of a pair are read apart, as two sequences, of which each has an output of its own.
 
-    `encodings` are then those of the first texts. A model also takes single texts.
+    `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
     """
 
 
