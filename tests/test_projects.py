@@ -137,6 +137,26 @@ def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_is_silent
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_columns_that_are_left_beside_pairs_are_their_target(tmp_path: Path) -> None:
+    rows = [{"id": i, "question1": t, "question2": t[::-1], "is_duplicate": i % 2} for i, t in enumerate(texts())]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", rows))))
+    assert (found.task, found.values[COLUMN]) == ("text_classification", "is_duplicate")
+    alone = rows_of(tmp_path / "alone.csv", [{"query": t[:9], "document": t} for t in texts()])
+    with pytest.raises(ValueError, match=r"has no column that looks like a target. Name the one: --label"):
+        guess(sample_of(str(alone)), task="text_classification")
+
+
+def test_a_window_of_the_proposed_length_holds_the_proposed_stride(tmp_path: Path) -> None:
+    name, rows, _ = GUESSES["questions"]
+    values = guess(sample_of(str(rows_of(tmp_path / name, rows)))).values
+    assert values["tokenize.stride"] * 4 == values["tokenize.max_tokens"]
+
+
+def test_rows_with_more_cells_than_columns_are_still_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{text},a,b\n" for text in texts()))
+    assert guess(sample_of(str(tmp_path / "rows.csv"))).values[COLUMN] == "label"
+
+
 def test_nested_questions_are_questions(tmp_path: Path) -> None:
     question = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
     data = [{"title": "a", "paragraphs": [{"context": "Ada wrote to Babbage.", "qas": [question]}]}]
@@ -188,6 +208,23 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert load_params(root / "params.yaml").task.name == task
     assert (root / load_params(root / "params.yaml").ingest.path).samefile(REPOSITORY / "constraints.txt")
     assert run(root, "winnow", "check").stderr == ""
+
+
+def test_data_beside_the_project_are_copied_and_a_folder_around_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, rows, _ = GUESSES["labels"]
+    rows_of(tmp_path / name, rows)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/notes.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "project")
+    proposal = guess(sample_of(f"../{name}"))
+    with pytest.raises(ValueError, match="which the project's folder is in"):
+        start(Path(), proposal.task, Path(".."), proposal)
+    assert [path.name for path in Path().iterdir()] == ["notes.txt"]
+    start(Path(), proposal.task, Path("..", name), proposal)
+    assert load_params(Path("params.yaml")).ingest.path == f"data/{name}"
+    assert Path("notes.txt").read_text() == "mine"
 
 
 def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_fails(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import re
 from statistics import median
 from typing import Any, NamedTuple
 
-from flows.projects.sample import Sample
+from flows.projects.sample import ROWS, Sample
 from stages.core import plugins
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
@@ -58,20 +58,18 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
     label = _named(sample, label, "--label") or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
     shown = Shown(sample.columns, pair, _values(sample, label), _tags_words(sample, label))
     found, claim = _claimed(settings, shown) or (task, Claim(0, "as you said."))
-    if found is None:
-        raise ValueError(f"{sample.shown} does not tell its task. Name the column of the target: --label COLUMN.")
-    values |= {"ingest.columns.text": text, **({"ingest.columns.label": label} if label else {}), **claim.values}
-    reasons = [
-        _of_text(sample, text, pair),
-        f"The target is the column {repr(label) + ': ' if label else ''}{claim.why}",
-    ]
-    if pair:
-        values["ingest.columns.text_pair"] = pair[1]
+    if found is None or (label is None and task not in (None, found)):
+        raise ValueError(f"{sample.shown} has no column that looks like a target. Name the one: --label COLUMN.")
+    values |= {"ingest.columns.text": text, "ingest.columns.text_pair": pair[1] if pair else None}
+    values |= {"ingest.columns.label": label, **claim.values} if label else claim.values
+    of_label = f"{label!r}: " if label else ""
+    reasons = [_of_text(sample, text, pair), f"The target is the column {of_label}{claim.why}"]
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
     if by_split:
         values |= _splits(sample, by_split)
-        reasons.append(f"The column '{by_split}' says which rows are for training and which for the test.")
+        told = f", as far as the first {len(sample.rows):,} rows tell" if len(sample.rows) == ROWS else ""
+        reasons.append(f"The column '{by_split}' says which rows are for training and which for the test{told}.")
     _limit(sample, text, values, reasons)
     return Guess(task or found, values, reasons)
 
@@ -146,15 +144,15 @@ def _median_chars(sample: Sample, column: str) -> float:
 def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set[str], *, has_pair: bool) -> str | None:
     """The column of that name, else the only one that is left, else the one with the fewest different values.
 
-    None for pairs that have no column of such a name.
+    None for pairs where nothing is left that can be a target.
     """
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
     if named := _targets(settings, free):
         return named[0]
-    if has_pair:
-        return None
     distinct = {column: len({claims.as_text(value) for value in sample.values(column)}) for column in free}
     told = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
+    if has_pair and not told:
+        return None
     if (len(free) > 1 and not told) or not free:
         shown = ", ".join(sample.columns)
         raise ValueError(
@@ -194,7 +192,7 @@ def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]
     lengths = sorted(sum(len(str(row.get(column) or "")) for column in (text, pair) if column) for row in sample.rows)
     most = lengths[int(0.95 * (len(lengths) - 1))]
     tokens = next((length for length in LENGTHS if length * CHARS_A_TOKEN >= most), LENGTHS[-1])
-    values["tokenize.max_tokens"] = tokens
+    values |= {"tokenize.max_tokens": tokens, "tokenize.stride": tokens // 4}
     reasons.append(f"95 in 100 texts have at most {most} characters: max_tokens is {tokens}.")
     if most > LENGTHS[-1] * CHARS_A_TOKEN and not pair:
         values |= {"tokenize.long_texts": "windows", "clean.max_chars": 20_000}

@@ -73,7 +73,11 @@ def _rows(file: DataFile, stream: BinaryIO) -> Iterator[Row]:
     lines = io.StringIO(text, newline="" if file.ending in (".csv", ".tsv") else "\n")
     if file.ending in (".csv", ".tsv"):
         csv.field_size_limit(LARGEST_FIELD)
-        yield from csv.DictReader(lines, delimiter=_delimiter(text, file.ending))
+        try:
+            for row in csv.DictReader(lines, delimiter=_delimiter(text, file.ending)):
+                yield {name: value for name, value in row.items() if name is not None}  # None: of cells too many
+        except csv.Error as error:
+            raise ValueError(f"{file.shown}: {error}.") from None
         return
     for line in lines:
         with contextlib.suppress(ValueError):  # `ingest` says what is wrong with such lines

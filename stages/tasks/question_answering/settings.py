@@ -63,6 +63,7 @@ SETTINGS = TaskSettings(
         "ingest.columns.text": "context",
         "ingest.columns.text_pair": "question",
         "ingest.columns.label": "answers",
+        "clean.max_chars": 20_000,  # read in windows
         "validate.min_rows_per_label": 1,
         "tokenize.capitals": "marked",  # names begin with them
         "tokenize.max_tokens": 256,
