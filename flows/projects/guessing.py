@@ -48,8 +48,8 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
     """
     settings = _settings()
     if sample.tagged:
-        found, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
-        return Guess(task or found, {}, [f"The target is in {sample.shown}: {claim.why}"])
+        of_words, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
+        return Guess(task or of_words, {}, [f"The target is in {sample.shown}: {claim.why}"])
     values: dict[str, Any] = {}
     pair = _pair(sample, settings, text)
     by_split = _split_column(sample)
