@@ -28,7 +28,7 @@ setup: .venv/.ready  ## make .venv with the pinned packages
 # PROJECT is a folder of projects/, or any other of yours; without it, this one.
 IN = $(if $(PROJECT),$(or $(wildcard projects/$(PROJECT)),$(wildcard $(PROJECT)),$(PROJECT)),.)
 repro: .venv/.ready  ## reproduce every result: data, models, metrics; then print the table of models (PROJECT=NAME)
-	@cd "$(IN)" && winnow check && dvc repro && winnow metrics
+	@cd "$(IN)" && winnow fetch && winnow check && dvc repro && winnow metrics
 
 # Without the data of a stage, what matches dvc.lock counts as done: so does CI. BASE is a branch, a tag or a commit.
 review: .venv/.ready  ## what this branch changes: artifacts/review (BASE=main, say), and does dvc.lock match the code?

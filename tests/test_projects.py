@@ -185,7 +185,9 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert ("confusion-teacher" in text) == ("confusion" in settings.plots)
     assert f"validation/{settings.measures[0]}.tsv" in text
     assert load_params(root / "params.yaml").task.name == task
-    assert (root / "constraints.txt").read_bytes() == (REPOSITORY / "constraints.txt").read_bytes()
+    pins = load_params(root / "params.yaml").ingest.path
+    assert pins == ("corpora.txt" if task == "regression" else "constraints.txt")
+    assert (root / pins).read_bytes() == (REPOSITORY / pins).read_bytes()
     assert run(root, "winnow", "check").stderr == ""
 
 
@@ -201,8 +203,8 @@ def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_f
     done = run(tmp_path, "winnow", "init", "two", "--task", "regresion", check=False)
     assert "--task is 'regresion'. Allowed: " in done.stderr
     assert "Did you mean 'regression'?" in done.stderr
-    done = run(tmp_path, "winnow", "init", "two", "--task", "regression", check=False)
-    assert done.stderr == "winnow: the task regression has no corpus of its own. Give --data FILE.\n"
+    done = run(tmp_path, "winnow", "init", "two", "--task", "multilabel_classification", check=False)
+    assert done.stderr == "winnow: the task multilabel_classification has no corpus of its own. Give --data FILE.\n"
     done = run(tmp_path, "winnow", "init", "two", "--data", "none.csv", check=False)
     assert done.returncode == 1
     assert not (tmp_path / "two").exists()

@@ -22,7 +22,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 
 DATA = "data"
-PINS = "constraints.txt"  # which packages' docstrings: the data of the sources that need none
+PINS = "constraints.txt"  # which packages' docstrings: the data of most sources that need none
 PLOTS = "\nplots:\n"
 IGNORED = f"/{LINK.parts[0]}/"
 DVC_SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
@@ -121,8 +121,9 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
     released.parent.mkdir(exist_ok=True)
     released.write_text("{}\n", encoding="utf-8")  # nothing yet
     if values.get("ingest.source", "docstrings") != "files":
-        shutil.copyfile(OURS / PINS, root / PINS)
-        tell(f"{PINS}: the packages whose docstrings are the data")
+        pins = values.get("ingest.path", PINS)
+        shutil.copyfile(OURS / pins, root / pins)
+        tell(f"{pins}: the pins of the packages that hold the data")
 
 
 def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:

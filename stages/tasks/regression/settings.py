@@ -50,5 +50,10 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
     },
+    corpus={
+        "ingest.source": "human_ratings",
+        "ingest.path": "corpora.txt",
+        "ingest.keep_columns": ["domain"],
+    },
     faults=faults,
 )
