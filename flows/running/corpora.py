@@ -14,12 +14,13 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httpx2
 from unearth import PackageFinder
 from unearth.auth import MultiDomainBasicAuth
 from unearth.errors import UnpackError
+from unearth.fetchers import Fetcher
 from unearth.fetchers.sync import PyPIClient
 from unearth.preparer import download_link
 
@@ -64,7 +65,8 @@ def _downloaded(pin: Pin, folder: Path, places: Places) -> Path:
     where = f"{pin}, with the SHA-256 {pin.sha256}, cannot be fetched from {looked_in}"
     remedy = "Look at pip's settings (pip config list), and at the network."
     try:
-        with _session(places) as session:
+        with _session(places) as client:
+            session = cast(Fetcher, client)  # one of another signature: httpx2's methods take more than it asks for
             finder = PackageFinder(
                 session, index_urls=places.indexes, find_links=places.links, trusted_hosts=places.trusted_hosts,
                 no_binary=[pin.package], ignore_compatibility=True,

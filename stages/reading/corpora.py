@@ -51,8 +51,8 @@ def pin_of(path: Path) -> Pin:
     found = _PIN.fullmatch(pins[0]) if len(pins) == 1 else None
     if found is None:
         raise ValueError(
-            f"{path} has {len(pins)} lines that are no comments, the first '{(pins or [''])[0][:80]}'. Allowed: one, such"
-            " as: name==1.0 --hash=sha256:..., the hash in 64 hex digits."
+            f"{path} has {len(pins)} lines that are no comments, the first '{(pins or [''])[0][:80]}'. Allowed: one,"
+            " such as: name==1.0 --hash=sha256:..., the hash in 64 hex digits."
         )
     return Pin(*found.groups())
 

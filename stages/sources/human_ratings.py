@@ -1,19 +1,19 @@
-"""Source `human_ratings`: how positive or negative people find short texts, from -4 to 4, the mean of 15 raters or more.
+"""Source `human_ratings`: how positive people find short texts, from -4 to 4, the mean of 15 raters or more.
 
     movies      10,605 sentences of film reviews      drawn into train, validation and test
     tweets       4,200 short messages                 set aside
     products     3,708 sentences on 5 products        set aside
     editorials   5,190 sentences of a newspaper       set aside
 
-A model learns one domain, and the others, which no choice sees, say what it is worth elsewhere. Sentences of one product
-review or one article are a group. Those of films come without their review, so each is a row by itself.
+A model learns one domain, and the others, which no choice sees, say what it is worth elsewhere. Sentences of one
+product review or one article are a group. Those of films come without their review, so each is a row by itself.
 
 The archive is that of vaderSentiment. Source: Hutto and Gilbert 2014, VADER, doi:10.1609/icwsm.v8i1.14550.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from stages.core.contracts import RawRow, RejectedRow, as_kept
@@ -53,21 +53,25 @@ def rows_of(params: IngestParams, folder: Path) -> Iterator[RawRow | RejectedRow
         raise ValueError(
             f"params.yaml: ingest.keep_columns has {', '.join(unknown)}. Allowed for human_ratings: {DOMAIN}."
         )
-    texts = _texts(pin_of(Path(params.path)), folder)
+    texts = texts_in(pin_of(Path(params.path)), folder, FILES)
     for domain, file in FILES.items():
         for number, line in enumerate(texts[domain].splitlines(), start=1):
             yield _row(line, f"{file}:{number}", domain, as_kept(params.keep_columns, [domain]))
 
 
-def _texts(pin: Pin, folder: Path) -> dict[str, str]:
-    """The text of each file, by domain. They are UTF-8, though most hold nothing but ASCII."""
+def texts_in(pin: Pin, folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """The text of each of the files, under the same names (domains).
+
+    They are UTF-8: ASCII but for some accents, and a mark before those with the ratings of each rater. Raises
+    FileNotFoundError and ValueError as `read`.
+    """
     outer, shown = f"{pin.package}-{pin.version}/{WITHIN}", f"{pin.package}-{pin.version}.tar.gz"
     inner = members(read_archive(pin, folder), [outer], shown=shown)[outer]
     root = Path(WITHIN).name.removesuffix(".tar.gz")
-    names = {domain: f"{root}/{file}" for domain, file in FILES.items()}
+    names = {domain: f"{root}/{file}" for domain, file in files.items()}
     found = members(inner, list(names.values()), shown=f"{shown}: {WITHIN}")
     try:
-        return {domain: found[name].decode("utf-8") for domain, name in names.items()}
+        return {domain: found[name].decode("utf-8-sig") for domain, name in names.items()}
     except UnicodeDecodeError as error:
         raise ValueError(f"{shown}: {WITHIN}: a file is not UTF-8 ({error}). Pin 3.3.2, whose files are.") from None
 
