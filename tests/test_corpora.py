@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+import shutil
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 from corpus_fixtures import pin_file, pinned, stored, tar
 
+from flows.cli.commands import cli
+from flows.dvc.edits import set_values
 from flows.running.corpora import PYPI, Places, fetch, places, settings_of
 from stages.reading.corpora import faults, members, pin_of, place_of, read_archive
 
@@ -140,6 +145,33 @@ def test_an_index_that_does_not_answer_is_named_without_its_password(tmp_path: P
         with pytest.raises(ConnectionError, match=r"cannot be fetched from http://\*\*\*@127\.0\.0\.1") as told:
             fetch(PIN, tmp_path, Places((url,), trusted_hosts=("127.0.0.1",)))
     assert "hidden-word" not in str(told.value)
+
+
+def test_where_pip_may_look_nowhere_nothing_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match=r"from no index: no place to look is named, and no-index is set"):
+        fetch(PIN, tmp_path, places({"no-index": "true"}))
+
+
+def test_winnow_fetch_takes_what_the_project_pins_and_is_silent_the_second_time(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    shutil.copyfile(REPOSITORY / "params.yaml", root / "params.yaml")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    pin_file(PIN, root)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "installation"))
+    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(index)), ("CONFIG_FILE", os.devnull)):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    cli.main(["fetch"], standalone_mode=False)
+    assert not (tmp_path / "installation").exists(), "docstrings are of installed packages"
+    set_values(root / "params.yaml", {"ingest.source": "human_ratings", "ingest.path": "corpora.txt"})
+    cli.main(["fetch"], standalone_mode=False)
+    assert read_archive(PIN, tmp_path / "installation/corpora") == ARCHIVE
+    assert capsys.readouterr().out.startswith("some 1.0: ")
+    cli.main(["fetch"], standalone_mode=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_archives_are_looked_for_where_pip_looks(tmp_path: Path) -> None:

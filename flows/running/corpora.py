@@ -65,6 +65,8 @@ def _downloaded(pin: Pin, folder: Path, places: Places) -> Path:
     where = f"{pin}, with the SHA-256 {pin.sha256}, cannot be fetched from {looked_in}"
     remedy = "Look at pip's settings (pip config list), and at the network."
     try:
+        if not (places.indexes or places.links):  # unearth would look in PyPI then
+            raise FileNotFoundError("no place to look is named, and no-index is set")
         with _session(places) as client:
             session = cast(Fetcher, client)  # one of another signature: httpx2's methods take more than it asks for
             finder = PackageFinder(

@@ -8,7 +8,7 @@
 A model learns one domain, and the others, which no choice sees, say what it is worth elsewhere. Sentences of one
 product review or one article are a group. Those of films come without their review, so each is a row by itself.
 
-The archive is that of vaderSentiment. Source: Hutto and Gilbert 2014, VADER, doi:10.1609/icwsm.v8i1.14550.
+Source: Hutto and Gilbert 2014, VADER, doi:10.1609/icwsm.v8i1.14550; the archive is the one that corpora.txt pins.
 """
 
 from __future__ import annotations
