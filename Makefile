@@ -28,7 +28,7 @@ setup: .venv/.ready  ## make .venv with the pinned packages
 # PROJECT is a folder of projects/, or any other of yours; without it, this one.
 IN = $(if $(PROJECT),$(or $(wildcard projects/$(PROJECT)),$(wildcard $(PROJECT)),$(PROJECT)),.)
 repro: .venv/.ready  ## reproduce every result: data, models, metrics; then print the table of models (PROJECT=NAME)
-	@cd "$(IN)" && winnow check && dvc repro && winnow metrics
+	@cd "$(IN)" && winnow fetch && winnow check && dvc repro && winnow metrics
 
 # Without the data of a stage, what matches dvc.lock counts as done: so does CI. BASE is a branch, a tag or a commit.
 review: .venv/.ready  ## what this branch changes: artifacts/review (BASE=main, say), and does dvc.lock match the code?
@@ -58,10 +58,10 @@ soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures
 	PYTHONPATH=benchmarks $(BIN)/python tests/soak.py --output benchmarks/soak.json
 
 # Beside .venv's packages, not among them: nothing but the benchmarks knows of these.
-peers: .venv/.ready  ## install what benchmarks/data.py compares with and nothing else needs (benchmarks/peers.txt)
+peers: .venv/.ready  ## install what benchmarks/data.py and ratings.py compare with and nothing else needs (benchmarks/peers.txt)
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
 
-# The machine should have nothing else to do. The long ones, by hand: training.py, choices.py, data.py, banking77.py, zero.py, soak.
+# The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py, choices.py, data.py, banking77.py, zero.py, soak.
 benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
 	for name in runners compression evaluation_overhead orchestration encoder_step distillation; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; \

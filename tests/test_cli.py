@@ -68,7 +68,7 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         (
             {"ingest__source": "file"},
             "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles, docstrings,"
-            " files, hub. Did you mean 'files'?",
+            " files, hub, human_ratings. Did you mean 'files'?",
         ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),

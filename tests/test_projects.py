@@ -206,7 +206,8 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert ("confusion-teacher" in text) == ("confusion" in settings.plots)
     assert f"validation/{measure}.tsv" in text
     assert load_params(root / "params.yaml").task.name == task
-    assert (root / load_params(root / "params.yaml").ingest.path).samefile(REPOSITORY / "constraints.txt")
+    pins = load_params(root / "params.yaml").ingest.path
+    assert (root / pins).samefile(REPOSITORY / ("corpora.txt" if task == "regression" else "constraints.txt"))
     assert run(root, "winnow", "check").stderr == ""
 
 
@@ -239,8 +240,8 @@ def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_f
     done = run(tmp_path, "winnow", "init", "two", "--task", "regresion", check=False)
     assert "--task is 'regresion'. Allowed: " in done.stderr
     assert "Did you mean 'regression'?" in done.stderr
-    done = run(tmp_path, "winnow", "init", "two", "--task", "regression", check=False)
-    assert done.stderr == "winnow: the task regression has no corpus of its own. Give --data FILE.\n"
+    done = run(tmp_path, "winnow", "init", "two", "--task", "multilabel_classification", check=False)
+    assert done.stderr == "winnow: the task multilabel_classification has no corpus of its own. Give --data FILE.\n"
     done = run(tmp_path, "winnow", "init", "two", "--data", "none.csv", check=False)
     assert done.returncode == 1
     assert not (tmp_path / "two").exists()

@@ -77,6 +77,8 @@ def _of_task(params: Params) -> Iterator[str]:
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
     """Mistakes in ingest.path: missing data, or data that does not fit the parameters. S3 is not accessed."""
+    from stages.reading import corpora
+
     scheme, separator, _ = ingest.path.partition("://")
     if separator and scheme != "s3":
         yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."
@@ -90,3 +92,5 @@ def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
 
         with contextlib.chdir(root):  # as the stage, which is told the same path
             yield from faults(ingest)
+    elif not separator and ingest.source in corpora.SOURCES:
+        yield from corpora.faults(root / ingest.path)

@@ -51,8 +51,7 @@ def init(folder: Path, task: str | None, data: Path | None, text: str | None, la
         for reason in proposal.reasons:
             click.echo(f"  {reason}")
     _tell_what_is_wrong(started.root)
-    program = "winnow" if shutil.which("winnow") else Path(sys.executable).with_name("winnow")
-    click.echo(f"next: cd {folder} && {program} reproduce")
+    _tell_what_is_next(folder)
 
 
 def _tasks() -> list[str]:
@@ -68,6 +67,15 @@ def _tell_what_is_wrong(root: Path) -> None:
 
     for line in mistakes(root, load_params(root / "params.yaml")):
         click.echo(f"winnow: {line}", err=True)
+
+
+def _tell_what_is_next(folder: Path) -> None:
+    from stages.core.params.file import load_params
+    from stages.reading.corpora import SOURCES
+
+    program = "winnow" if shutil.which("winnow") else Path(sys.executable).with_name("winnow")
+    commands = ["fetch"] if load_params(folder / "params.yaml").ingest.source in SOURCES else []
+    click.echo(" && ".join([f"next: cd {folder}", *(f"{program} {command}" for command in (*commands, "reproduce"))]))
 
 
 def _renew(folder: Path) -> None:

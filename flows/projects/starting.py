@@ -23,7 +23,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 
 DATA = "data"
-PINS = (LINK / "constraints.txt").as_posix()  # which packages' docstrings: the data of the sources that need none
+PINS = "constraints.txt"  # which packages' docstrings: the data of most sources that need none
 PLOTS = "\nplots:\n"
 VALIDATION = "validation-"  # of the names of plots: of measures by epoch
 IGNORED = f"/{LINK.parts[0]}/"
@@ -112,7 +112,8 @@ def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, gu
     """The parameters in which the project differs from Winnow's own."""
     values: dict[str, Any] = {"task.name": task, "task.measure": settings.measures[0], **settings.starts}
     if data is None:
-        values |= {"ingest.path": PINS, **settings.corpus}
+        values |= settings.corpus
+        values["ingest.path"] = (LINK / values.get("ingest.path", PINS)).as_posix()
     else:
         values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
         values |= {"ingest.docstrings.held_out_rows_per_library": 0}
