@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 
-from stages.cleaning.rules import cleaning_of
 from stages.core import plugins
 from stages.core.contracts import Family
 from stages.core.entry import run_stage
@@ -16,9 +15,10 @@ from stages.core.model_folder import seal
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import as_it_is, without_path
+from stages.models.pretrained import as_it_is
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
+from stages.training.described import described
 from stages.training.frozen import put_in, read_by_head, some_of
 from stages.training.linear_head import Featured, head_of
 from stages.training.processes import own_device
@@ -44,13 +44,8 @@ def probe(params: Params, paths: Paths) -> None:
     )
     chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.probe)
     put_in(head, *chosen.head)
-    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
-    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
-    description = {
-        "backend": "pytorch", "task": params.task.name, "space": data.space, "family": params.model.family,
-        **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
-        **chosen.described(params.task.measure),
-    }  # fmt: skip
+    how = chosen.described(params.task.measure)
+    description = described(params, data, backend="pytorch", family=params.model.family, **how)
     with publish(paths.model("probe")) as folder:
         family.write(model, folder)
         shutil.copyfile(paths.tokenizer / "tokenizer.json", folder / "tokenizer.json")
