@@ -68,7 +68,7 @@ def prepared(root: Path, tiny: Path, task: str, **changes: Any) -> tuple[Params,
     pd.DataFrame(rows, columns=columns).to_parquet(paths.clean)
     params = tiny_params(
         paths, tiny, task={"name": task, "measure": TASKS[task]}, static__dimensions=16,
-        static__inverse_regularizations=[0.01, 1.0], probe__inverse_regularizations=[0.01, 1.0], **changes,
+        static__inverse_regularizations=[0.01, 10.0], probe__inverse_regularizations=[0.01, 10.0], **changes,
     )  # fmt: skip
     tokenize(params, paths)
     return params, paths
@@ -311,7 +311,7 @@ def test_too_many_rows_are_thinned_evenly_and_few_are_all_taken() -> None:
 def test_both_learn_words_of_a_topic_whatever_the_task(made: Callable[[str], Paths], name: str, task: str) -> None:
     folder = made(task).model(name)
     scores = read_json(folder / "model.json")["chosen"][f"validation_{TASKS[task]}"]
-    assert scores.keys() == {"0.01", "1"}
+    assert scores.keys() == {"0.01", "10"}
     assert max(scores.values()) > 0.9
     outputs = open_runner(folder, threads=1).predict(["ship near anchor", "butter"])
     assert np.isfinite(outputs.values).all()

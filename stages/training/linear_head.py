@@ -238,13 +238,14 @@ def _least(
     Source: Böhning 1992, doi:10.1007/BF00048682, for one bound on the curvature of all outputs.
     """
     root_FF = np.linalg.cholesky(curved_FF)
+    inverse_FF = solve_triangular(root_FF, np.eye(len(root_FF)), lower=True)
 
     def plain(flat: np.ndarray) -> np.ndarray:
-        return solve_triangular(root_FF, flat.reshape(start.shape).T, lower=True, trans=1).T
+        return flat.reshape(start.shape) @ inverse_FF
 
     def rounded(flat: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = objective(plain(flat).ravel())
-        return value, solve_triangular(root_FF, gradient.reshape(start.shape).T, lower=True).T.ravel()
+        return value, (gradient.reshape(start.shape) @ inverse_FF.T).ravel()
 
     options = {"maxiter": MAX_ITERATIONS, "gtol": 0.0, "ftol": PROGRESS}
     return plain(minimize(rounded, (start @ root_FF).ravel(), jac=True, method="L-BFGS-B", options=options).x)
