@@ -28,7 +28,7 @@ Loss = Callable[..., torch.Tensor]
 """loss(logits, targets): (R,), as in TaskLearning."""
 MAX_ITERATIONS = 500
 GRADIENT = 1e-5  # of the mean loss; where it is nowhere larger, the fit is at its end
-PROGRESS = 1e-5  # of the mean loss, of tokens; a step that brings less is the last
+PROGRESS = 3e-5  # of the mean loss, of tokens; a step that brings less is the last
 ROUND = 0.05  # of tokens: how much of a feature's square is in the loss's curvature, p (1 - p), about
 LEAST_CURVATURE = 1e-4
 SMALLEST_DEVIATION = 1e-6  # a feature that varies less is one that does not vary
@@ -211,10 +211,13 @@ def _fitted(
     count = len(examples.targets)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = torch.from_numpy(flat.reshape(start.shape)).float().requires_grad_()
-        logits = standard @ weights[:, :-1].T + weights[:, -1]
+        weights = torch.from_numpy(flat.reshape(start.shape)).float()
+        logits = (standard @ weights[:, :-1].T + weights[:, -1]).requires_grad_()
         found = loss(examples.arranged(logits), examples.targets).double().sum() / count
-        (gradient,) = torch.autograd.grad(found, weights)
+        (slopes_RK,) = torch.autograd.grad(found, logits)
+        # The first order is the faster one, sevenfold with many tokens; rows keep the other, for its last digits.
+        by_feature = slopes_RK.T @ standard if examples.per_token else (standard.T @ slopes_RK).T
+        gradient = torch.cat([by_feature, slopes_RK.sum(0)[:, None]], dim=1)
         penalised = flat.reshape(start.shape) / (strength * count)
         penalised[:, -1] = 0.0  # the intercept is free
         penalty = 0.5 * float((penalised * flat.reshape(start.shape)).sum())
