@@ -241,7 +241,7 @@ def test_a_head_of_tokens_ends_where_scikit_learn_s_logistic_regression_does() -
     head = best_head(examples, OF_TAGS.loss, size_of, size=3, inverse_regularizations=grid).head
     scaled = StandardScaler().fit_transform(found.astype(np.float64))
     theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(scaled, labels)
-    assert softmax(head.outputs(found)) == pytest.approx(theirs.predict_proba(scaled), abs=0.02)
+    assert np.abs(softmax(head.outputs(found)) - theirs.predict_proba(scaled)).mean() < 0.02
 
 
 def test_the_best_at_an_end_of_the_list_is_told_and_one_within_is_not() -> None:
