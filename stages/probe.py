@@ -63,8 +63,8 @@ def probe(params: Params, paths: Paths) -> None:
     model = lowest_layers(params, paths, family, head, best.depth)
     put_in(family.parts(model).head, weights, intercept_K)
     how = best.chosen.described(params.task.measure)
-    if len(params.probe.depths) > 1:
-        how["chosen"] |= {"depth": best.depth}
+    if how and len(params.probe.depths) > 1:
+        how["chosen"]["depth"] = best.depth
     description = described(params, data, backend="pytorch", family=params.model.family, **how)
     with publish(paths.model("probe")) as folder:
         family.write(model, folder)
@@ -81,7 +81,9 @@ def fitted(
     tokens, and the last one of an encoder of whole texts says little of a single token.
     """
     model = lowest_layers(params, paths, family, task.head(data.space), depth)
-    head, axes_HD, read = family.parts(model).head, None, []
+    head = family.parts(model).head
+    axes_HD: np.ndarray | None = None
+    read: list[Featured] = []
     for title, rows in {"training rows": data.train, "validation rows": data.validation}.items():
         some = some_of(rows, params.probe.max_examples)
         states = read_by_head(model, head, some, pad_id=data.pad_id, title=title)
@@ -90,7 +92,8 @@ def fitted(
             states = features_around(states, some, axes_HD)
         read.append(Featured(some, states))
     log.info("the lowest %g of the encoder's layers:", depth)
-    chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.probe)
+    train, validation = read
+    chosen = head_of(train, validation, task=task, space=data.space, measure=params.task.measure, params=params.probe)
     return Fitted(depth, chosen, axes_HD)
 
 

@@ -56,7 +56,7 @@ def around(vectors_BTD: np.ndarray) -> np.ndarray:
     padded = np.pad(vectors_BTD, ((0, 0), (FAR, FAR), (0, 0)))
     steps = {step: padded[:, FAR + step : FAR + step + tokens] for step in range(-FAR, FAR + 1)}
     near = [steps[step] for step in range(-NEAR, NEAR + 1)]
-    far = [sum(steps[side * step] for step in range(NEAR + 1, FAR + 1)) / (FAR - NEAR) for side in (-1, 1)]
+    far = [np.mean([steps[side * step] for step in range(NEAR + 1, FAR + 1)], axis=0) for side in (-1, 1)]
     return np.concatenate([*near, *far], axis=2)
 
 
