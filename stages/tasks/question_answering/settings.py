@@ -69,6 +69,7 @@ SETTINGS = TaskSettings(
         "tokenize.max_tokens": 256,
         "tokenize.long_texts": "windows",
         "tokenize.stride": 64,
+        "static.dimensions": 128,  # seven vectors make the features of a token
         "finetune.freeze_embeddings": False,
         "distill.teacher_layers": [0, 2, 3, 5],  # a place in a text wants more layers than a label
         "distill.epochs": 10,
