@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -40,6 +41,11 @@ SPLITS = {
     "validation": ("validation", "dev", "valid", "val"),
     "test": ("test", "testing"),
 }
+GRADES = ("score", "similarity", "relatedness", "relatedness_score")  # of pairs: how similar they are
+QUESTIONS, SIMILARITY = "question_answering", "sentence_similarity"
+AMOUNTS = "Where they are amounts, say so: --task regression"
+WORDS_OF_NAME = 6  # a column with more is rather called by a row
+SHOWN_CHARS = 40
 FEW = 20  # different whole numbers, at most, that are taken for classes
 LENGTHS = (32, 64, 128, 256, 512)  # tokens
 CHARS_A_TOKEN = 4.0  # of English; fewer of others, so that more is cut there: tokenize says how much
@@ -53,7 +59,14 @@ class Guess(NamedTuple):
     reasons: list[str]
 
 
-def guess(sample: Sample, *, task: str | None = None, text: str | None = None, label: str | None = None) -> Guess:
+def guess(
+    sample: Sample,
+    *,
+    task: str | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+) -> Guess:
     """The proposal for these rows; what is given is kept.
 
     Raises ValueError, with what to name, where no column can be the text or the target.
@@ -63,15 +76,15 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
         return Guess(task or "token_classification", {}, [told])
     reasons: list[str] = []
     values: dict[str, Any] = {}
-    pair = next((pair for pair in PAIRS if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
+    text, label = _named(sample, text, "--text"), _named(sample, label, "--label")
+    pair = _pair(sample, text, _named(sample, text_pair, "--text-pair"))
     if pair:
         text = pair[0]
         values["ingest.columns.text_pair"] = pair[1]
         reasons.append(f"Rows are pairs: {pair[0]} and {pair[1]}.")
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
-    text = _named(sample, text, "--text") or _text_column(sample, taken)
-    label = _named(sample, label, "--label")
+    text = text or _text_column(sample, taken)
     if label is None and pair and not _targets(sample, {*taken, text}):
         return _of_pairs_alone(sample, pair, values, task, reasons)
     label = label or _target_column(sample, {*taken, text})
@@ -79,21 +92,61 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
     found, why = _task_of_pairs(sample, pair, label) if pair else _task(sample, label)
     if not pair:
         reasons.append(f"The text is the column '{text}': {_lengths(sample, text)}.")
+        reasons.extend(_of_columns_left_out(sample, text, {*taken, text, label}))
     reasons.append(f"The target is the column '{label}': {why}")
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
+    reasons.extend(_of_header(sample, text, label))
     if by_split:
         values |= _splits(sample, by_split)
         reasons.append(f"The column '{by_split}' says which rows are for training and which for the test.")
     _limit(sample, text, values, reasons)
+    if (task or found) == QUESTIONS:
+        _limit_questions(sample, label, values, reasons)
     return Guess(task or found, values, reasons)
+
+
+def _pair(sample: Sample, text: str | None, second: str | None) -> tuple[str, str] | None:
+    """The columns of two texts: those that somebody named, else those that are called so. None where there are none.
+
+    Raises ValueError where the same column is named twice.
+    """
+    if second is None:
+        return next((pair for pair in PAIRS if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
+    if text == second:
+        raise ValueError(f"--text and --text-pair are both '{text}'. A pair has two columns.")
+    return text or _text_column(sample, {second}), second
+
+
+def _of_columns_left_out(sample: Sample, text: str, taken: set[str]) -> Iterator[str]:
+    """A sentence on another column with texts as long, which may be the other one of a pair."""
+    least = _median_chars(sample, text) / 2
+    for other in sample.columns:
+        if other not in taken and _is_prose(sample, other) and _median_chars(sample, other) >= least:
+            first, second = sorted((other, text), key=sample.columns.index)
+            yield (
+                f"The column '{other}' holds texts, too, and is not read. Where a row is two texts:"
+                f" --text {first} --text-pair {second}."
+            )
+            return
+
+
+def _of_header(sample: Sample, *columns: str) -> Iterator[str]:
+    """A sentence on a first line that reads as a row does, where names of columns are expected."""
+    for column in columns:
+        if _is_number(column) or len(column.split()) > WORDS_OF_NAME:
+            yield (
+                f"The first line of {sample.shown} is taken for the names of its columns, such as"
+                f" '{column[:SHOWN_CHARS]}'. Where it is a row, put a line of names above it."
+            )
+            return
 
 
 def _of_pairs_alone(
     sample: Sample, pair: tuple[str, str], values: dict[str, Any], task: str | None, reasons: list[str]
 ) -> Guess:
     """Pairs without a target: texts that belong together."""
-    found = "sentence_similarity"
+    found = SIMILARITY
     values |= {"ingest.columns.text": pair[0], "ingest.columns.label": pair[1], "task.measure": "ndcg_at_10"}
     reasons.append(f"There is no target, so the two texts of a row are taken to belong together: {found}.")
     _limit(sample, pair[0], values, reasons)
@@ -102,10 +155,13 @@ def _of_pairs_alone(
 
 def _task_of_pairs(sample: Sample, pair: tuple[str, str], label: str) -> tuple[str, str]:
     if pair == ("context", "question"):
-        return "question_answering", "quotes of the context that answer the question."
+        return QUESTIONS, "quotes of the context that answer the question."
     found, why = _task(sample, label)
-    if found == "regression":
-        return "sentence_similarity", "numbers, taken for how similar the two texts are. Else: --task regression."
+    values = sample.values(label)
+    if found == "regression" or (label.lower() in GRADES and len({*map(_text, values)}) > 2 and _are_numbers(values)):
+        return SIMILARITY, "numbers, taken for how similar the two texts are. Else: --task regression."
+    if _are_numbers(values):
+        why = why.replace(AMOUNTS, f"Where they say how similar the two texts are, say so: --task {SIMILARITY}")
     return found, why
 
 
@@ -175,13 +231,11 @@ def _task(sample: Sample, label: str) -> tuple[str, str]:
         if len(sample.values("tokens")) == len(values):
             return "token_classification", "a tag for each word, so the task is to find entities."
         return "multilabel_classification", "sets of labels, so several may hold for a text."
-    numbers = [value for value in values if _is_number(value)]
     distinct = {_text(value) for value in values}
-    if len(numbers) == len(values) and (len(distinct) > FEW or not all(float(value).is_integer() for value in numbers)):
-        return "regression", f"numbers ({len(distinct)} different ones), so the task is to estimate them."
-    if len(numbers) == len(values):
-        told = "labels. Where they are amounts, say so: --task regression"
-        return "text_classification", f"{len(distinct)} different whole numbers, taken for {told}."
+    if _are_numbers(values):
+        if len(distinct) > FEW or not all(float(value).is_integer() for value in values):
+            return "regression", f"numbers ({len(distinct)} different ones), so the task is to estimate them."
+        return "text_classification", f"{len(distinct)} different whole numbers, taken for labels. {AMOUNTS}."
     return "text_classification", f"{len(distinct)} different labels, one a text."
 
 
@@ -193,6 +247,10 @@ def _parsed(value: Any) -> Any:
     if isinstance(value, str) and re.search(r"[;|]", value):
         return re.split(r"\s*[;|]\s*", value)
     return value
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(map(_is_number, values))
 
 
 def _is_number(value: Any) -> bool:
@@ -241,3 +299,18 @@ def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]
     if _median_chars(sample, text) < 15:
         values["validate.min_median_chars"] = max(1, int(_median_chars(sample, text) // 2))
         reasons.append("Texts are short: min_median_chars is lower than usual.")
+
+
+def _limit_questions(sample: Sample, label: str, values: dict[str, Any], reasons: list[str]) -> None:
+    """Limits of questions: a stride that leaves room for the question, and classes, of which there may be one."""
+    values["tokenize.stride"] = values["tokenize.max_tokens"] // 4
+    reasons.append(f"A longer context is read in windows, which share {values['tokenize.stride']} tokens.")
+    if all(_has_answer(value) for value in sample.values(label)):
+        values |= {"validate.min_labels": 1, "validate.max_label_share": None}
+        reasons.append("Every question has an answer: min_labels is 1, max_label_share null.")
+
+
+def _has_answer(value: Any) -> bool:
+    """Whether a list of answers, or the Hub's lists of their texts and places, holds any."""
+    found = _parsed(value)
+    return bool(found.get("text") if isinstance(found, dict) else found)
