@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -92,11 +93,10 @@ def guess(
     found, why = _task_of_pairs(sample, pair, label) if pair else _task(sample, label)
     if not pair:
         reasons.append(f"The text is the column '{text}': {_lengths(sample, text)}.")
-        reasons.extend(_of_columns_left_out(sample, text, {*taken, text, label}))
+        reasons.extend(_of_header(sample, text, label) or _of_columns_left_out(sample, text, {*taken, text, label}))
     reasons.append(f"The target is the column '{label}': {why}")
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
-    reasons.extend(_of_header(sample, text, label))
     if by_split:
         values |= _splits(sample, by_split)
         reasons.append(f"The column '{by_split}' says which rows are for training and which for the test.")
@@ -118,28 +118,24 @@ def _pair(sample: Sample, text: str | None, second: str | None) -> tuple[str, st
     return text or _text_column(sample, {second}), second
 
 
-def _of_columns_left_out(sample: Sample, text: str, taken: set[str]) -> Iterator[str]:
-    """A sentence on another column with texts as long, which may be the other one of a pair."""
+def _of_columns_left_out(sample: Sample, text: str, taken: set[str]) -> list[str]:
+    """A sentence on another column with texts as long, which may be the other one of a pair, if there is one."""
     least = _median_chars(sample, text) / 2
     for other in sample.columns:
         if other not in taken and _is_prose(sample, other) and _median_chars(sample, other) >= least:
-            first, second = sorted((other, text), key=sample.columns.index)
-            yield (
-                f"The column '{other}' holds texts, too, and is not read. Where a row is two texts:"
-                f" --text {first} --text-pair {second}."
-            )
-            return
+            first, second = (shlex.quote(column) for column in sample.columns if column in (text, other))
+            what = f"The column '{other}' holds texts, too, and is not read."
+            return [f"{what} Where a row is two texts: --text {first} --text-pair {second}."]
+    return []
 
 
-def _of_header(sample: Sample, *columns: str) -> Iterator[str]:
-    """A sentence on a first line that reads as a row does, where names of columns are expected."""
+def _of_header(sample: Sample, *columns: str) -> list[str]:
+    """A sentence on a first line that reads as a row does, where names of columns are expected, if it does."""
     for column in columns:
         if _is_number(column) or len(column.split()) > WORDS_OF_NAME:
-            yield (
-                f"The first line of {sample.shown} is taken for the names of its columns, such as"
-                f" '{column[:SHOWN_CHARS]}'. Where it is a row, put a line of names above it."
-            )
-            return
+            what = f"The first line of {sample.shown} is taken for the names of its columns, such as"
+            return [f"{what} '{column[:SHOWN_CHARS]}'. Where it is a row, put a line of names above it."]
+    return []
 
 
 def _of_pairs_alone(
