@@ -308,7 +308,8 @@ def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
 
 
 def test_readme_is_renewed_and_then_found_fresh(project: Path):
-    parts = "".join(f"<!-- begin: {name} --><!-- end: {name} -->\n" for name in ("stages", "graph", "models", "projects"))
+    names = ("stages", "graph", "models", "projects")
+    parts = "".join(f"<!-- begin: {name} --><!-- end: {name} -->\n" for name in names)
     (project / "README.md").write_text(f"# Toy\n{parts}")
 
     def readme(*arguments: str) -> subprocess.CompletedProcess[str]:

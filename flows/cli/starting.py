@@ -13,7 +13,12 @@ import click
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--task", metavar="TASK", help="What a model is to learn; without it, what the data looks like.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Rows: csv, tsv, jsonl, parquet, conll, nested json.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rows: csv, tsv, jsonl, parquet, conll, nested json.",
+)
 @click.option("--text", metavar="COLUMN", help="The column of the texts, where the guess is wrong.")
 @click.option("--text-pair", metavar="COLUMN", help="The column of the second texts, where rows are pairs.")
 @click.option("--label", metavar="COLUMN", help="The column of the targets, where the guess is wrong.")
