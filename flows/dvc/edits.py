@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ def set_values(path: Path, values: Mapping[str, Any]) -> None:
             section = section.get(part, {})
         if key not in section:
             raise ValueError(f"{path}: it has no parameter '{name}'.")
-        section[key] = value
+        section[key] = _in_line(value) if isinstance(value, list) else value
     with path.open("w", encoding="utf-8") as file:
         editor.dump(content, file)
+
+
+def _in_line(values: list[Any]) -> Sequence[Any]:
+    """A list that is written as [a, b], so that the comment behind it stays on its line."""
+    from ruamel.yaml.comments import CommentedSeq
+
+    found = CommentedSeq(values)
+    found.fa.set_flow_style()
+    return found

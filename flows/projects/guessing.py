@@ -9,45 +9,29 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 from flows.projects.sample import Sample
+from stages.core import plugins
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskSettings
+from stages.tasks.shared import claims
+from stages.tasks.shared.claims import Claim, Shown
 
 TEXTS = (
-    "text",
-    "sentence",
-    "review",
-    "content",
-    "body",
-    "comment",
-    "message",
-    "question",
-    "tweet",
-    "document",
-    "tokens",
-)
-TARGETS = (
-    "label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "topic", "intent",
-    "tags", "ner_tags", "spans", "entities", "emotion", "emotions", "answers", "answer", "similarity",
+    "text", "sentence", "review", "content", "body", "comment", "message", "question", "tweet", "document", "tokens",
 )  # fmt: skip
-PAIRS = (
-    ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text_a", "text_b"),
-    ("text", "text_pair"), ("context", "question"), ("query", "document"), ("anchor", "positive"),
-)  # fmt: skip
+TARGETS = ("label", "labels", "target")  # before those that tasks name
+WORDS_OF_NAME = 6  # a column with more is rather called by a row
+SHOWN_CHARS = 40
+WORDS = "tokens"  # the column of a list of words
 SPLIT_COLUMNS = ("split", "set", "partition", "fold")
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "dev", "valid", "val"),
     "test": ("test", "testing"),
 }
-GRADES = ("score", "similarity", "relatedness", "relatedness_score")  # of pairs: how similar they are
-QUESTIONS, SIMILARITY = "question_answering", "sentence_similarity"
-AMOUNTS = "Where they are amounts, say so: --task regression"
-WORDS_OF_NAME = 6  # a column with more is rather called by a row
-SHOWN_CHARS = 40
-FEW = 20  # different whole numbers, at most, that are taken for classes
 LENGTHS = (32, 64, 128, 256, 512)  # tokens
 CHARS_A_TOKEN = 4.0  # of English; fewer of others, so that more is cut there: tokenize says how much
 
@@ -72,54 +56,88 @@ def guess(
 
     Raises ValueError, with what to name, where no column can be the text or the target.
     """
+    settings = _settings()
     if sample.tagged:
-        told = f"{sample.shown} holds words with their tags, so each sentence is a text with entities."
-        return Guess(task or "token_classification", {}, [told])
-    reasons: list[str] = []
+        found, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
+        return Guess(task or found, {}, [f"The target is in {sample.shown}: {claim.why}"])
     values: dict[str, Any] = {}
     text, label = _named(sample, text, "--text"), _named(sample, label, "--label")
-    pair = _pair(sample, text, _named(sample, text_pair, "--text-pair"))
-    if pair:
-        text = pair[0]
-        values["ingest.columns.text_pair"] = pair[1]
-        reasons.append(f"Rows are pairs: {pair[0]} and {pair[1]}.")
+    pair = _pair(sample, settings, text, _named(sample, text_pair, "--text-pair"))
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
-    text = text or _text_column(sample, taken)
-    if label is None and pair and not _targets(sample, {*taken, text}):
-        return _of_pairs_alone(sample, pair, values, task, reasons)
-    label = label or _target_column(sample, {*taken, text})
-    values |= {"ingest.columns.text": text, "ingest.columns.label": label}
-    found, why = _task_of_pairs(sample, pair, label) if pair else _task(sample, label)
-    if not pair:
-        reasons.append(f"The text is the column '{text}': {_lengths(sample, text)}.")
-        reasons.extend(_of_header(sample, text, label) or _of_columns_left_out(sample, text, {*taken, text, label}))
-    reasons.append(f"The target is the column '{label}': {why}")
+    text = pair[0] if pair else text or _text_column(sample, taken)
+    label = label or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
+    shown = Shown(sample.columns, pair, _values(sample, label), _tags_words(sample, label), label)
+    found, claim = _claimed(settings, shown) or (task, Claim(0, "as you said."))
+    if found is None:
+        raise ValueError(f"{sample.shown} does not tell its task. Name the column of the target: --label COLUMN.")
+    values |= {"ingest.columns.text": text, **({"ingest.columns.label": label} if label else {}), **claim.values}
+    reasons = [
+        _of_text(sample, text, pair),
+        *_doubts(sample, {*taken, text, *filter(None, [label])}, text, label, pair),
+        f"The target is the column {repr(label) + ': ' if label else ''}{claim.why}",
+    ]
+    if pair:
+        values["ingest.columns.text_pair"] = pair[1]
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
     if by_split:
         values |= _splits(sample, by_split)
         reasons.append(f"The column '{by_split}' says which rows are for training and which for the test.")
     _limit(sample, text, values, reasons)
-    if (task or found) == QUESTIONS:
-        _limit_questions(sample, label, values, reasons)
+    if stride := settings[task or found].starts.get("tokenize.stride"):
+        values["tokenize.stride"] = min(stride, values["tokenize.max_tokens"] // 4)
     return Guess(task or found, values, reasons)
 
 
-def _pair(sample: Sample, text: str | None, second: str | None) -> tuple[str, str] | None:
-    """The columns of two texts: those that somebody named, else those that are called so. None where there are none.
+def _settings() -> dict[str, TaskSettings]:
+    return {task: plugins.part(TASKS, task, "settings", key="--task") for task in TASKS}
 
-    Raises ValueError where the same column is named twice.
+
+def _claimed(settings: dict[str, TaskSettings], shown: Shown) -> tuple[str, Claim] | None:
+    """The task with the strongest claim to such a file."""
+    return claims.strongest({task: own.claim(shown) for task, own in settings.items()})
+
+
+def _pair(
+    sample: Sample, settings: dict[str, TaskSettings], text: str | None, second: str | None
+) -> tuple[str, str] | None:
+    """The columns of the two texts, by their names; `text` and `second` are those that somebody named.
+
+    Raises ValueError where they are the same.
     """
-    if second is None:
-        return next((pair for pair in PAIRS if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
-    if text == second:
+    if second is not None and text == second:
         raise ValueError(f"--text and --text-pair are both '{text}'. A pair has two columns.")
-    return text or _text_column(sample, {second}), second
+    if second is not None:
+        return text or _text_column(sample, {second}), second
+    pairs = claims.in_turn([own.pairs for own in settings.values()])
+    return next((pair for pair in pairs if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
 
 
-def _of_columns_left_out(sample: Sample, text: str, taken: set[str]) -> list[str]:
-    """A sentence on another column with texts as long, which may be the other one of a pair, if there is one."""
+def _values(sample: Sample, label: str | None) -> tuple[Any, ...]:
+    return tuple(_parsed(value) for value in sample.values(label)) if label else ()
+
+
+def _tags_words(sample: Sample, label: str | None) -> bool:
+    """Whether there is a list of words beside each list of the target."""
+    values = _values(sample, label)
+    return Shown(values=values).of_lists and len(sample.values(WORDS)) == len(values)
+
+
+def _of_text(sample: Sample, text: str, pair: tuple[str, str] | None) -> str:
+    if pair:
+        return f"Rows are pairs: {pair[0]} and {pair[1]}."
+    return f"The text is the column '{text}': half of its texts have over {_median_chars(sample, text):.0f} characters."
+
+
+def _doubts(sample: Sample, taken: set[str], text: str, label: str | None, pair: tuple[str, str] | None) -> list[str]:
+    """A sentence on what may be another way: a first line that reads as a row does, else texts that are not read."""
+    for column in filter(None, (text, label)):
+        if claims.is_number(column) or len(column.split()) > WORDS_OF_NAME:
+            what = f"The first line of {sample.shown} is taken for the names of its columns, such as"
+            return [f"{what} '{column[:SHOWN_CHARS]}'. Where it is a row, put a line of names above it."]
+    if pair:
+        return []
     least = _median_chars(sample, text) / 2
     for other in sample.columns:
         if other not in taken and _is_prose(sample, other) and _median_chars(sample, other) >= least:
@@ -129,42 +147,10 @@ def _of_columns_left_out(sample: Sample, text: str, taken: set[str]) -> list[str
     return []
 
 
-def _of_header(sample: Sample, *columns: str) -> list[str]:
-    """A sentence on a first line that reads as a row does, where names of columns are expected, if it does."""
-    for column in columns:
-        if _is_number(column) or len(column.split()) > WORDS_OF_NAME:
-            what = f"The first line of {sample.shown} is taken for the names of its columns, such as"
-            return [f"{what} '{column[:SHOWN_CHARS]}'. Where it is a row, put a line of names above it."]
-    return []
-
-
-def _of_pairs_alone(
-    sample: Sample, pair: tuple[str, str], values: dict[str, Any], task: str | None, reasons: list[str]
-) -> Guess:
-    """Pairs without a target: texts that belong together."""
-    found = SIMILARITY
-    values |= {"ingest.columns.text": pair[0], "ingest.columns.label": pair[1], "task.measure": "ndcg_at_10"}
-    reasons.append(f"There is no target, so the two texts of a row are taken to belong together: {found}.")
-    _limit(sample, pair[0], values, reasons)
-    return Guess(task or found, values, reasons)
-
-
-def _task_of_pairs(sample: Sample, pair: tuple[str, str], label: str) -> tuple[str, str]:
-    if pair == ("context", "question"):
-        return QUESTIONS, "quotes of the context that answer the question."
-    found, why = _task(sample, label)
-    values = sample.values(label)
-    if found == "regression" or (label.lower() in GRADES and len({*map(_text, values)}) > 2 and _are_numbers(values)):
-        return SIMILARITY, "numbers, taken for how similar the two texts are. Else: --task regression."
-    if _are_numbers(values):
-        why = why.replace(AMOUNTS, f"Where they say how similar the two texts are, say so: --task {SIMILARITY}")
-    return found, why
-
-
-def _targets(sample: Sample, taken: set[str | None]) -> list[str]:
+def _targets(settings: dict[str, TaskSettings], free: list[str]) -> list[str]:
     """The columns that can be a target, by their names."""
-    free = [column for column in sample.columns if column not in taken and sample.values(column)]
-    return [column for name in TARGETS for column in free if column.lower() == name]
+    names = dict.fromkeys([*TARGETS, *claims.in_turn([own.targets for own in settings.values()])])
+    return [column for name in names for column in free if column.lower() == name]
 
 
 def _named(sample: Sample, column: str | None, option: str) -> str | None:
@@ -188,7 +174,7 @@ def _text_column(sample: Sample, taken: set[str]) -> str:
 
 def _is_prose(sample: Sample, column: str) -> bool:
     values = sample.values(column)
-    texts = [value for value in values if isinstance(value, str) and not _is_number(value)]
+    texts = [value for value in values if isinstance(value, str) and not claims.is_number(value)]
     several = sum(" " in text.strip() for text in texts)
     return bool(values) and len(texts) > 0.9 * len(values) and several > 0.5 * len(texts)
 
@@ -197,16 +183,17 @@ def _median_chars(sample: Sample, column: str) -> float:
     return median([len(str(value)) for value in sample.values(column)] or [0])
 
 
-def _lengths(sample: Sample, column: str) -> str:
-    return f"half of its texts have over {_median_chars(sample, column):.0f} characters"
+def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set[str], *, has_pair: bool) -> str | None:
+    """The column of that name, else the only one that is left, else the one with the fewest different values.
 
-
-def _target_column(sample: Sample, taken: set[str | None]) -> str:
-    """The column of that name, else the only one that is left, else the one with the fewest different values."""
-    if named := _targets(sample, taken):
-        return named[0]
+    None for pairs that have no column of such a name.
+    """
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
-    distinct = {column: len({_text(value) for value in sample.values(column)}) for column in free}
+    if named := _targets(settings, free):
+        return named[0]
+    if has_pair:
+        return None
+    distinct = {column: len({claims.as_text(value) for value in sample.values(column)}) for column in free}
     told = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
     if (len(free) > 1 and not told) or not free:
         shown = ", ".join(sample.columns)
@@ -214,25 +201,6 @@ def _target_column(sample: Sample, taken: set[str | None]) -> str:
             f"{sample.shown} has no column that looks like a target (found: {shown}). Name the one: --label COLUMN."
         )
     return min(told or distinct, key=lambda column: distinct[column])
-
-
-def _task(sample: Sample, label: str) -> tuple[str, str]:
-    """The task that a column's values are for, and why, as the end of a sentence."""
-    values = [_parsed(value) for value in sample.values(label)]
-    of_lists = [value for value in values if isinstance(value, list)]
-    if len(of_lists) > 0.9 * len(values):
-        items = [item for value in of_lists for item in value]
-        if any(isinstance(item, dict | list) for item in items):
-            return "token_classification", "places in the text, each with a type, so the task is to find entities."
-        if len(sample.values("tokens")) == len(values):
-            return "token_classification", "a tag for each word, so the task is to find entities."
-        return "multilabel_classification", "sets of labels, so several may hold for a text."
-    distinct = {_text(value) for value in values}
-    if _are_numbers(values):
-        if len(distinct) > FEW or not all(float(value).is_integer() for value in values):
-            return "regression", f"numbers ({len(distinct)} different ones), so the task is to estimate them."
-        return "text_classification", f"{len(distinct)} different whole numbers, taken for labels. {AMOUNTS}."
-    return "text_classification", f"{len(distinct)} different labels, one a text."
 
 
 def _parsed(value: Any) -> Any:
@@ -243,22 +211,6 @@ def _parsed(value: Any) -> Any:
     if isinstance(value, str) and re.search(r"[;|]", value):
         return re.split(r"\s*[;|]\s*", value)
     return value
-
-
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(map(_is_number, values))
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    with contextlib.suppress(TypeError, ValueError):
-        return float(value) == float(value)  # NaN is none
-    return False
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def _split_column(sample: Sample) -> str | None:
@@ -295,18 +247,3 @@ def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]
     if _median_chars(sample, text) < 15:
         values["validate.min_median_chars"] = max(1, int(_median_chars(sample, text) // 2))
         reasons.append("Texts are short: min_median_chars is lower than usual.")
-
-
-def _limit_questions(sample: Sample, label: str, values: dict[str, Any], reasons: list[str]) -> None:
-    """Limits of questions: a stride that leaves room for the question, and classes, of which there may be one."""
-    values["tokenize.stride"] = values["tokenize.max_tokens"] // 4
-    reasons.append(f"A longer context is read in windows, which share {values['tokenize.stride']} tokens.")
-    if all(_has_answer(value) for value in sample.values(label)):
-        values |= {"validate.min_labels": 1, "validate.max_label_share": None}
-        reasons.append("Every question has an answer: min_labels is 1, max_label_share null.")
-
-
-def _has_answer(value: Any) -> bool:
-    """Whether a list of answers, or the Hub's lists of their texts and places, holds any."""
-    found = _parsed(value)
-    return bool(found.get("text") if isinstance(found, dict) else found)

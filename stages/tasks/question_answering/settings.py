@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 from stages.tasks.shared.spans import CUTTING
 
 if TYPE_CHECKING:
@@ -44,6 +45,20 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+PAIRS = (("context", "question"),)
+
+
+def claim(shown: Shown) -> Claim | None:
+    """A context with a question and its answers; the classes are whether there is one, which limits must allow for."""
+    if shown.pair not in PAIRS or not shown.values:
+        return None
+    if not all(value.get("text") if isinstance(value, dict) else value for value in shown.values):
+        return Claim(3, "quotes of the context that answer the question, where it has an answer.")
+    limits = {"validate.min_labels": 1, "validate.max_label_share": None}
+    told = "quotes of the context that answer the question. All have one: min_labels is 1, max_label_share null."
+    return Claim(3, told, limits)
+
+
 SETTINGS = TaskSettings(
     noun="question answerer",
     pipeline_tag="question-answering",
@@ -67,6 +82,9 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.held_out_rows_per_library": 0,
         "ingest.docstrings.max_chars": 1200,
     },
+    targets=("answers", "answer"),
+    pairs=PAIRS,
+    claim=claim,
     plots=frozenset({"reliability"}),
     faults=faults,
 )
