@@ -24,9 +24,7 @@ def project_params(ingest: IngestParams) -> Params:
     return load_params(REPOSITORY / "params.yaml").model_copy(update={"ingest": ingest})
 
 
-def read(
-    path: Path | str, *, structured: frozenset[str] = frozenset(), **changes: Any
-) -> list[RawRow | RejectedRow]:
+def read(path: Path | str, *, structured: frozenset[str] = frozenset(), **changes: Any) -> list[RawRow | RejectedRow]:
     return list(files.read(settings(path, **changes), 0, structured=structured))
 
 
