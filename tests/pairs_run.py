@@ -10,6 +10,7 @@ import csv
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 from conftest import TOPICS
 from small_run import FLOORS, MODELS, go_through, small
@@ -38,7 +39,7 @@ def write_pairs(path: Path) -> Path:
 
 def settings(root: Path) -> Params:
     """The project's params.yaml, with a tiny model and few epochs."""
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "ingest": {"source": "files", "path": str(write_pairs(root / "data/pairs.csv")),
                    "columns": {"text": "premise", "text_pair": "hypothesis", "label": "topic"}},
         "tokenize": {"max_tokens": 16},

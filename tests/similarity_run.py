@@ -10,6 +10,7 @@ import csv
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 from conftest import REPOSITORY, TOPICS
 from small_run import DATA, FILLER, FLOORS, MODELS, go_through, small
@@ -57,7 +58,7 @@ def settings(root: Path, kind: str) -> Params:
         rows = (of_numbers if kind == "numbers" else of_pairs)(random.Random(3))
         csv.writer(file).writerows([("one", "other", "target"), *rows, ("ship wave sailor", "", "1")])
     label = "target" if kind == "numbers" else "other"
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "task": {"name": "sentence_similarity", "measure": "spearman" if kind == "numbers" else "ndcg_at_10"},
         "ingest": {"source": "files", "path": str(data),
                    "columns": {"text": "one", "text_pair": "other", "label": label}},

@@ -456,7 +456,7 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 
 def _ours(model: Any) -> dict[str, Any]:
     """Winnow's own settings of a model, beside its encoder's."""
-    reach = model.head.padding[0] if isinstance(model.head, nn.Conv1d) else 0
+    reach = int(model.head.padding[0]) if isinstance(model.head, nn.Conv1d) else 0
     head = Head(model.kind, 0 if model.kind == "vector" else len(model.head.weight), reach)
     return {"pooling": model.pooling, "dropout": model.dropout.p, **head.described()}
 
