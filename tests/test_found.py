@@ -35,7 +35,12 @@ def test_a_row_that_cannot_be_read_is_set_aside_in_its_place_with_what_is_wrong(
         return row._replace(label=str(list_of(row.label or "", allowed="Allowed: a list")[0]))
 
     before = RejectedRow("c:1", "not_json", "why", "what")
-    rows: list[RawRow | RejectedRow] = [RawRow("one", "[1]", "c:0"), before, RawRow("x" * 300, "{", "c:2"), RawRow("three", "{}", "c:3")]
+    rows: list[RawRow | RejectedRow] = [
+        RawRow("one", "[1]", "c:0"),
+        before,
+        RawRow("x" * 300, "{", "c:2"),
+        RawRow("three", "{}", "c:3"),
+    ]
     found = list(each_row(rows, changed, told_by=lambda row: row.text))
     assert found[:2] == [RawRow("one", "1", "c:0"), before]
     assert found[2] == RejectedRow("c:2", "bad_target", "the target '{' is no JSON. Allowed: a list", "x" * 200)
