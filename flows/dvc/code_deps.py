@@ -166,8 +166,9 @@ def code_deps(root: Path) -> dict[str, list[str]]:
 
 def _of_all_models(code: Code) -> set[str]:
     """The code that `evaluate` depends on for every model, and the template slots of the code that runs one of them."""
-    shared = set.intersection(*(code.of_stage("evaluate", *RUN_BY[model]) for model in MODELS))
-    return {*shared, *(f"${{item.{slot}}}" for slot in ("family", "runner"))}
+    each = [code.of_stage("evaluate", *RUN_BY[model]) for model in MODELS]
+    core = {path for path in set.union(*each) if path.startswith("stages/core/")}  # too small for slots of their own
+    return {*set.intersection(*each), *core, *(f"${{item.{slot}}}" for slot in ("family", "runner"))}
 
 
 def _folded(found: set[str], root: Path) -> set[str]:
