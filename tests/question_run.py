@@ -1,6 +1,7 @@
 """Questions through the stages, to int8, in one process: python tests/question_run.py FOLDER.
 
 Each passage has two words of the sea, side by side, which answer both of its questions; or none, and they have none.
+The first is one of FIRST, the second one of SECOND, so that a single token tells where an answer begins.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ from stages.tokenize import tokenize
 from stages.validate import validate
 
 PASSAGES = 150
+FIRST, SECOND = TOPICS["sea"][::2], TOPICS["sea"][1::2]
 FILLER = ["the", "a", "with", "near", "under", "over", "some"]
 
 
 def passage(draw: random.Random, number: int) -> dict[str, Any]:
     """A passage of 14 to 30 words with two questions; every third has no answer."""
     words = [draw.choice([*TOPICS["kitchen"], *TOPICS["forest"], *FILLER]) for _ in range(draw.randint(14, 30))]
-    answer = " ".join(draw.sample(TOPICS["sea"], 2))
+    answer = f"{draw.choice(FIRST)} {draw.choice(SECOND)}"
     at = draw.randrange(len(words))
     has_answer = number % 3 > 0
     text = " ".join([*words[:at], answer, *words[at:]] if has_answer else words)

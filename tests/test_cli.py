@@ -65,8 +65,11 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             "task.measure is 'acuracy'. Allowed: accuracy, macro_f1. Did you mean 'accuracy'?",
         ),
         ({"validate__min_labels": 1}, "validate.min_labels is 1. Allowed for labels of texts: 2 or more."),
-        ({"ingest__source": "file"}, "ingest.source is 'file'. Allowed: docstring_pairs, "
-         "docstring_questions, docstring_roles, docstring_types, docstrings, files, hub."),
+        (
+            {"ingest__source": "file"},
+            "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles, docstrings,"
+            " files, hub. Did you mean 'files'?",
+        ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),
         (

@@ -733,15 +733,15 @@ def test_the_int8_folder_has_its_threshold_and_answers_alone(ran: Paths) -> None
 
 
 def test_the_command_answers_a_question_about_a_text(ran: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "bread near the oven &amp; ship wave under a tree with some moss"
+    text = "bread near the oven &amp; ship captain under a tree with some moss"
     for option in ("--json", "--threads=1"):
         with pytest.raises(SystemExit) as ended:
             main(["predict", "--model", str(ran.model("quantized")), option, text, "--pair", "the sailor"])
         assert not ended.value.code
     as_json, as_line = capsys.readouterr().out.splitlines()
     (answer,) = json.loads(as_json)["answers"]
-    assert (text[answer["start"] : answer["end"]], answer["text"]) == ("ship wave", "ship wave")
-    assert as_line.split("\t")[0] == "ship wave"
+    assert (text[answer["start"] : answer["end"]], answer["text"]) == ("ship captain", "ship captain")
+    assert as_line.split("\t")[0] == "ship captain"
     assert as_line.split("\t")[2:] == [text, "the sailor"]
 
 

@@ -134,8 +134,9 @@ def test_a_project_in_a_subfolder_proposes_and_releases_under_its_folders_name(t
     assert {"text/topics/data/corpus.csv.dvc", "text/topics/dvc.lock"} <= {*changed}
     assert all(path.startswith("text/topics/") for path in changed)
     more_rows(project, 30, seed=2)
+    released = {*proposed(project)}
     assert retrain(project).name == "Proposed"
-    [branch] = proposed(project)
+    [branch] = {*proposed(project)} - released
     assert branch.startswith("winnow/text/topics/retrain-")
     assert "Winnow review of text/topics" in git(project, "show", "--no-patch", "--format=%B", branch)
 

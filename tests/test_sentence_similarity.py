@@ -98,12 +98,14 @@ class Encoded:
 
 def test_numbers_are_scaled_by_the_training_rows_and_pairs_are_numbered() -> None:
     assert ENCODING.space(["1", "5", "3"]) == {"targets": "numbers", "low": 1.0, "high": 5.0}
-    found = ENCODING.targets(["3", None], [Encoded(1), Encoded(2)], [0, 1], {"targets": "numbers", "low": 1, "high": 5})
+    encodings = [(Encoded(1), Encoded(3)), (Encoded(2), Encoded(3))]
+    found = ENCODING.targets(["3", None], encodings, [0, 1], {"targets": "numbers", "low": 1, "high": 5})
     assert found[0] == [0.5]
     assert math.isnan(found[1][0])
     assert ENCODING.space([pair_of("a")] * 2) == {"targets": "pairs"}
-    queries = [Encoded(5, 6), Encoded(5, 6), Encoded(7)]
-    one, same, other = ENCODING.targets([pair_of("a"), pair_of("b"), pair_of("a")], queries, [0, 1, 2], PAIRS)
+    # The names of the second texts say that there are three; their tokens that there are two.
+    pairs = [(Encoded(5, 6), Encoded(1)), (Encoded(5, 6), Encoded(2)), (Encoded(7), Encoded(1))]
+    one, same, other = ENCODING.targets([pair_of("a"), pair_of("b"), pair_of("c")], pairs, [0, 1, 2], PAIRS)
     assert (one[0] == same[0], one[1] == other[1]) == (True, True)
     assert (one[0] == other[0], one[1] == same[1]) == (False, False)
     assert all(float(np.float32(number)) == number for number in (*one, *same, *other))
@@ -116,7 +118,7 @@ def test_targets_of_two_kinds_are_refused() -> None:
         ENCODING.space(["7", "7"])
     for target, space in ((pair_of("a"), NUMBERS), ("3", PAIRS)):
         with pytest.raises(TargetError, match="unlike the training rows'"):
-            ENCODING.targets([target], [Encoded(1)], [0], space)
+            ENCODING.targets([target], [(Encoded(1), Encoded(2))], [0], space)
         with pytest.raises(ValueError, match=r"1 rows have (numbers|texts) as targets, and training rows had none"):
             ANSWERS.losses([target], Outputs(np.zeros((1, 2, 3))), space)
 
@@ -209,7 +211,9 @@ def test_every_part_knows_the_same_measures() -> None:
 
 
 def outputs(*angles: tuple[float, float]) -> Outputs:
-    return Outputs(vectors(*angles).numpy().astype(np.float32))
+    """Of pairs of texts whose vectors have those angles; those of the same angle are the same text."""
+    numbers = np.array(angles, dtype=np.int64).reshape(-1, 2)
+    return Outputs(vectors(*angles).numpy().astype(np.float32), numbers=numbers)
 
 
 def test_an_answer_is_the_cosine_and_among_pairs_the_rank() -> None:
@@ -222,6 +226,13 @@ def test_an_answer_is_the_cosine_and_among_pairs_the_rank() -> None:
     assert ANSWERS.losses(["5", "0", "2.5"], asked, NUMBERS).tolist() == pytest.approx([0.25, 0.0, 0.25], abs=1e-6)
     assert ANSWERS.losses([pair_of("a")] * 3, asked, PAIRS).tolist() == pytest.approx([0.5, 1.0, 0.0], abs=1e-6)
     assert ANSWERS.answers(Outputs(np.empty((0, 1, 2))), PAIRS) == []
+
+
+def test_a_model_to_which_all_texts_are_the_same_finds_none() -> None:
+    numbers = np.arange(100).reshape(50, 2)
+    collapsed = Outputs(np.full((50, 2, 1), 1.0, dtype=np.float32), numbers=numbers)
+    assert {from_text(one).rank for one in ANSWERS.answers(collapsed, PAIRS)} == {26}
+    assert {from_text(one).rank for one in ANSWERS.answers(collapsed.of_rows([3, 7, 9]), PAIRS)} == {2}
 
 
 def test_a_pair_is_answered_with_its_similarity_and_a_text_with_its_vector() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,21 @@ def set_values(path: Path, values: Mapping[str, Any]) -> None:
             section = section.get(part, {})
         if key not in section:
             raise ValueError(f"{path}: it has no parameter '{name}'.")
-        section[key] = _in_one_line(value, section, key) if isinstance(value, list) else value
+        section[key] = _in_line(value, section, key) if isinstance(value, list) else value
     with path.open("w", encoding="utf-8") as file:
         editor.dump(content, file)
 
 
-def _in_one_line(values: list[Any], section: Any, key: str) -> Any:
-    """The list as `[a, b]`; its comment goes where the others of the section stand, however long the old list was."""
+def _in_line(values: list[Any], section: Any, key: str) -> Sequence[Any]:
+    """The list as it is written on the line of its key: [a, b].
+
+    Its comment, which stays behind it, goes where the others of the section stand, however long the old list was.
+    """
     from ruamel.yaml.comments import CommentedSeq
 
-    comments = [tokens[2] for tokens in section.ca.items.values() if tokens[2]]
-    if key in section.ca.items and section.ca.items[key][2]:
-        section.ca.items[key][2].column = min(comment.column for comment in comments)
-    line = CommentedSeq(values)
-    line.fa.set_flow_style()
-    return line
+    comments = {name: tokens[2] for name, tokens in section.ca.items.items() if tokens[2]}
+    if key in comments:
+        comments[key].column = min(comment.column for comment in comments.values())
+    found = CommentedSeq(values)
+    found.fa.set_flow_style()
+    return found

@@ -12,35 +12,23 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from flows.projects.sample import Sample
+from stages.core import plugins
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskSettings
+from stages.tasks.shared import claims
+from stages.tasks.shared.claims import Claim, Shown
 
 TEXTS = (
-    "text",
-    "sentence",
-    "review",
-    "content",
-    "body",
-    "comment",
-    "message",
-    "question",
-    "tweet",
-    "document",
-    "tokens",
-)
-TARGETS = (
-    "label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "topic", "intent",
-    "tags", "ner_tags", "spans", "entities", "emotion", "emotions", "answers", "answer", "similarity",
+    "text", "sentence", "review", "content", "body", "comment", "message", "question", "tweet", "document", "tokens",
 )  # fmt: skip
-PAIRS = (
-    ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text_a", "text_b"),
-    ("text", "text_pair"), ("context", "question"), ("query", "document"), ("anchor", "positive"),
-)  # fmt: skip
+TARGETS = ("label", "labels", "target")  # before those that tasks name
+WORDS = "tokens"  # the column of a list of words
 SPLIT_COLUMNS = ("split", "set", "partition", "fold")
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "dev", "valid", "val"),
     "test": ("test", "testing"),
 }
-FEW = 20  # different whole numbers, at most, that are taken for classes
 LENGTHS = (32, 64, 128, 256, 512)  # tokens
 CHARS_A_TOKEN = 4.0  # of English; fewer of others, so that more is cut there: tokenize says how much
 
@@ -58,28 +46,27 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
 
     Raises ValueError, with what to name, where no column can be the text or the target.
     """
+    settings = _settings()
     if sample.tagged:
-        told = f"{sample.shown} holds words with their tags, so each sentence is a text with entities."
-        return Guess(task or "token_classification", {}, [told])
-    reasons: list[str] = []
+        found, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
+        return Guess(task or found, {}, [f"The target is in {sample.shown}: {claim.why}"])
     values: dict[str, Any] = {}
-    pair = next((pair for pair in PAIRS if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
-    if pair:
-        text = pair[0]
-        values["ingest.columns.text_pair"] = pair[1]
-        reasons.append(f"Rows are pairs: {pair[0]} and {pair[1]}.")
+    pair = _pair(sample, settings, text)
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
-    text = _named(sample, text, "--text") or _text_column(sample, taken)
-    label = _named(sample, label, "--label")
-    if label is None and pair and not _targets(sample, {*taken, text}):
-        return _of_pairs_alone(sample, pair, values, task, reasons)
-    label = label or _target_column(sample, {*taken, text})
-    values |= {"ingest.columns.text": text, "ingest.columns.label": label}
-    found, why = _task_of_pairs(sample, pair, label) if pair else _task(sample, label)
-    if not pair:
-        reasons.append(f"The text is the column '{text}': {_lengths(sample, text)}.")
-    reasons.append(f"The target is the column '{label}': {why}")
+    text = pair[0] if pair else _named(sample, text, "--text") or _text_column(sample, taken)
+    label = _named(sample, label, "--label") or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
+    shown = Shown(sample.columns, pair, _values(sample, label), _tags_words(sample, label))
+    found, claim = _claimed(settings, shown) or (task, Claim(0, "as you said."))
+    if found is None:
+        raise ValueError(f"{sample.shown} does not tell its task. Name the column of the target: --label COLUMN.")
+    values |= {"ingest.columns.text": text, **({"ingest.columns.label": label} if label else {}), **claim.values}
+    reasons = [
+        _of_text(sample, text, pair),
+        f"The target is the column {repr(label) + ': ' if label else ''}{claim.why}",
+    ]
+    if pair:
+        values["ingest.columns.text_pair"] = pair[1]
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
     if by_split:
@@ -89,30 +76,41 @@ def guess(sample: Sample, *, task: str | None = None, text: str | None = None, l
     return Guess(task or found, values, reasons)
 
 
-def _of_pairs_alone(
-    sample: Sample, pair: tuple[str, str], values: dict[str, Any], task: str | None, reasons: list[str]
-) -> Guess:
-    """Pairs without a target: texts that belong together."""
-    found = "sentence_similarity"
-    values |= {"ingest.columns.text": pair[0], "ingest.columns.label": pair[1], "task.measure": "ndcg_at_10"}
-    reasons.append(f"There is no target, so the two texts of a row are taken to belong together: {found}.")
-    _limit(sample, pair[0], values, reasons)
-    return Guess(task or found, values, reasons)
+def _settings() -> dict[str, TaskSettings]:
+    return {task: plugins.part(TASKS, task, "settings", key="--task") for task in TASKS}
 
 
-def _task_of_pairs(sample: Sample, pair: tuple[str, str], label: str) -> tuple[str, str]:
-    if pair == ("context", "question"):
-        return "question_answering", "quotes of the context that answer the question."
-    found, why = _task(sample, label)
-    if found == "regression":
-        return "sentence_similarity", "numbers, taken for how similar the two texts are. Else: --task regression."
-    return found, why
+def _claimed(settings: dict[str, TaskSettings], shown: Shown) -> tuple[str, Claim] | None:
+    """The task with the strongest claim to such a file."""
+    return claims.strongest({task: own.claim(shown) for task, own in settings.items()})
 
 
-def _targets(sample: Sample, taken: set[str | None]) -> list[str]:
+def _pair(sample: Sample, settings: dict[str, TaskSettings], text: str | None) -> tuple[str, str] | None:
+    """The columns of the two texts, by their names; `text` is the first, where somebody named it."""
+    pairs = claims.in_turn([own.pairs for own in settings.values()])
+    return next((pair for pair in pairs if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
+
+
+def _values(sample: Sample, label: str | None) -> tuple[Any, ...]:
+    return tuple(_parsed(value) for value in sample.values(label)) if label else ()
+
+
+def _tags_words(sample: Sample, label: str | None) -> bool:
+    """Whether there is a list of words beside each list of the target."""
+    values = _values(sample, label)
+    return Shown(values=values).of_lists and len(sample.values(WORDS)) == len(values)
+
+
+def _of_text(sample: Sample, text: str, pair: tuple[str, str] | None) -> str:
+    if pair:
+        return f"Rows are pairs: {pair[0]} and {pair[1]}."
+    return f"The text is the column '{text}': half of its texts have over {_median_chars(sample, text):.0f} characters."
+
+
+def _targets(settings: dict[str, TaskSettings], free: list[str]) -> list[str]:
     """The columns that can be a target, by their names."""
-    free = [column for column in sample.columns if column not in taken and sample.values(column)]
-    return [column for name in TARGETS for column in free if column.lower() == name]
+    names = dict.fromkeys([*TARGETS, *claims.in_turn([own.targets for own in settings.values()])])
+    return [column for name in names for column in free if column.lower() == name]
 
 
 def _named(sample: Sample, column: str | None, option: str) -> str | None:
@@ -136,7 +134,7 @@ def _text_column(sample: Sample, taken: set[str]) -> str:
 
 def _is_prose(sample: Sample, column: str) -> bool:
     values = sample.values(column)
-    texts = [value for value in values if isinstance(value, str) and not _is_number(value)]
+    texts = [value for value in values if isinstance(value, str) and not claims.is_number(value)]
     several = sum(" " in text.strip() for text in texts)
     return bool(values) and len(texts) > 0.9 * len(values) and several > 0.5 * len(texts)
 
@@ -145,16 +143,17 @@ def _median_chars(sample: Sample, column: str) -> float:
     return median([len(str(value)) for value in sample.values(column)] or [0])
 
 
-def _lengths(sample: Sample, column: str) -> str:
-    return f"half of its texts have over {_median_chars(sample, column):.0f} characters"
+def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set[str], *, has_pair: bool) -> str | None:
+    """The column of that name, else the only one that is left, else the one with the fewest different values.
 
-
-def _target_column(sample: Sample, taken: set[str | None]) -> str:
-    """The column of that name, else the only one that is left, else the one with the fewest different values."""
-    if named := _targets(sample, taken):
-        return named[0]
+    None for pairs that have no column of such a name.
+    """
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
-    distinct = {column: len({_text(value) for value in sample.values(column)}) for column in free}
+    if named := _targets(settings, free):
+        return named[0]
+    if has_pair:
+        return None
+    distinct = {column: len({claims.as_text(value) for value in sample.values(column)}) for column in free}
     told = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
     if (len(free) > 1 and not told) or not free:
         shown = ", ".join(sample.columns)
@@ -162,27 +161,6 @@ def _target_column(sample: Sample, taken: set[str | None]) -> str:
             f"{sample.shown} has no column that looks like a target (found: {shown}). Name the one: --label COLUMN."
         )
     return min(told or distinct, key=lambda column: distinct[column])
-
-
-def _task(sample: Sample, label: str) -> tuple[str, str]:
-    """The task that a column's values are for, and why, as the end of a sentence."""
-    values = [_parsed(value) for value in sample.values(label)]
-    of_lists = [value for value in values if isinstance(value, list)]
-    if len(of_lists) > 0.9 * len(values):
-        items = [item for value in of_lists for item in value]
-        if any(isinstance(item, dict | list) for item in items):
-            return "token_classification", "places in the text, each with a type, so the task is to find entities."
-        if len(sample.values("tokens")) == len(values):
-            return "token_classification", "a tag for each word, so the task is to find entities."
-        return "multilabel_classification", "sets of labels, so several may hold for a text."
-    numbers = [value for value in values if _is_number(value)]
-    distinct = {_text(value) for value in values}
-    if len(numbers) == len(values) and (len(distinct) > FEW or not all(float(value).is_integer() for value in numbers)):
-        return "regression", f"numbers ({len(distinct)} different ones), so the task is to estimate them."
-    if len(numbers) == len(values):
-        told = "labels. Where they are amounts, say so: --task regression"
-        return "text_classification", f"{len(distinct)} different whole numbers, taken for {told}."
-    return "text_classification", f"{len(distinct)} different labels, one a text."
 
 
 def _parsed(value: Any) -> Any:
@@ -193,18 +171,6 @@ def _parsed(value: Any) -> Any:
     if isinstance(value, str) and re.search(r"[;|]", value):
         return re.split(r"\s*[;|]\s*", value)
     return value
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    with contextlib.suppress(TypeError, ValueError):
-        return float(value) == float(value)  # NaN is none
-    return False
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def _split_column(sample: Sample) -> str | None:

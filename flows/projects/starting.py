@@ -22,8 +22,9 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 
 DATA = "data"
-PINS = "constraints.txt"  # which packages' docstrings: the data of the sources that need none
+PINS = (LINK / "constraints.txt").as_posix()  # which packages' docstrings: the data of the sources that need none
 PLOTS = "\nplots:\n"
+VALIDATION = "validation-"  # of the names of plots: of measures by epoch
 IGNORED = f"/{LINK.parts[0]}/"
 DVC_SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
 
@@ -93,7 +94,7 @@ def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, gu
     """The parameters in which the project differs from Winnow's own."""
     values: dict[str, Any] = {"task.name": task, "task.measure": settings.measures[0], **settings.starts}
     if data is None:
-        values |= settings.corpus
+        values |= {"ingest.path": PINS, **settings.corpus}
     else:
         values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
         values |= {"ingest.docstrings.held_out_rows_per_library": 0}
@@ -110,7 +111,7 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
     shutil.copyfile(OURS / "params.yaml", root / "params.yaml")
     set_values(root / "params.yaml", values)
     tell(f"params.yaml: every value that can change a result; {len(values)} differ from Winnow's own")
-    (root / "dvc.yaml").write_text(graph_of(settings), encoding="utf-8")
+    (root / "dvc.yaml").write_text(graph_of(settings, values["task.measure"]), encoding="utf-8")
     tell("dvc.yaml: the graph, which is Winnow's own")
     for name, more in ((".gitignore", [IGNORED]), (".dvcignore", [])):
         have = (root / name).read_text(encoding="utf-8").splitlines() if (root / name).is_file() else []
@@ -120,9 +121,6 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
     released = Paths(root).released_data
     released.parent.mkdir(exist_ok=True)
     released.write_text("{}\n", encoding="utf-8")  # nothing yet
-    if values.get("ingest.source", "docstrings") != "files":
-        shutil.copyfile(OURS / PINS, root / PINS)
-        tell(f"{PINS}: the packages whose docstrings are the data")
 
 
 def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:
@@ -137,12 +135,15 @@ def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:
     tell(f"{place}: a copy of your data, kept by DVC ({place}.dvc is for git)")
 
 
-def graph_of(settings: TaskSettings, own: Path = OURS) -> str:
-    """dvc.yaml of a project of the task: Winnow's own, with its code behind the link, and the plots that it has."""
+def graph_of(settings: TaskSettings, measure: str, own: Path = OURS) -> str:
+    """dvc.yaml of a project of the task, whose task.measure is `measure`.
+
+    It is Winnow's own, with its code behind the link, and with the plots that the task has.
+    """
     text = (own / "dvc.yaml").read_text(encoding="utf-8")
     head, mark, plots = text.partition(PLOTS)
     head = re.sub(r"^(\s+(?:-|runner:|family:) )stages/", rf"\g<1>{LINK.as_posix()}/stages/", head, flags=re.MULTILINE)
-    kept = "".join(_plots(plots.splitlines(keepends=True), settings))
+    kept = "".join(_plots(plots.splitlines(keepends=True), settings, measure))
     return f"{head}{mark}{kept}"
 
 
@@ -160,30 +161,32 @@ def renew_graph(root: Path, settings: TaskSettings) -> bool:
 
 
 def is_current(root: Path, settings: TaskSettings) -> bool:
-    """Whether the stages of the project's dvc.yaml are those of its code."""
-    code = code_of(root)
-    if code == root:
+    """Whether the stages of the project's dvc.yaml are those of its code; a graph of one's own is."""
+    code, text = code_of(root), (root / "dvc.yaml").read_text(encoding="utf-8")
+    if code == root or f"{LINK.as_posix()}/" not in text:
         return True
-    text = (root / "dvc.yaml").read_text(encoding="utf-8")
     return _renewed(text, settings, code) == text
 
 
 def _renewed(text: str, settings: TaskSettings, code: Path) -> str:
-    stages, mark, plots = graph_of(settings, code).partition(PLOTS)
+    stages, mark, plots = graph_of(settings, settings.measures[0], code).partition(PLOTS)
     own = text.partition(PLOTS)[2] if PLOTS in text else plots
     return f"{stages}{mark}{own}"
 
 
-def _plots(lines: Sequence[str], settings: TaskSettings) -> Iterator[str]:
-    """The plots of a task: those of its tables, and for those of the measures of labels its own measure."""
+def _plots(lines: Sequence[str], settings: TaskSettings, measure: str) -> Iterator[str]:
+    """The plots of a task: those that it has the tables for, and in the place of Winnow's own measures `measure`."""
+    names = [name for name, _ in _blocks(lines)]
+    ours = [name.removeprefix(VALIDATION) for name in names if name.startswith(VALIDATION)]
+    of_tables = {kind for task in TASKS for kind in plugins.part(TASKS, task, "settings", key="--task").plots}
     for name, block in _blocks(lines):
         kind = name.partition("-")[0]
-        if kind in ("confusion", "reliability") and kind not in settings.plots:
+        if kind in of_tables - settings.plots:
             continue
-        if kind != "validation":
+        if not name.startswith(VALIDATION):
             yield block
-        elif name == "validation-macro-f1":
-            yield _of_measure(block, name, settings.measures[0])
+        elif name == f"{VALIDATION}{ours[0]}":
+            yield _of_measure(block, ours[0], measure)
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -193,7 +196,17 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield lines[at].strip(" -:\n"), "".join(lines[at:end])
 
 
-def _of_measure(block: str, name: str, measure: str) -> str:
-    shown = measure.replace("_", " ")
-    block = block.replace(name, f"validation-{measure.replace('_', '-')}").replace("macro_f1", measure)
-    return block.replace("Macro-F1", shown.capitalize()).replace("macro-F1", shown)
+def _of_measure(block: str, ours: str, measure: str) -> str:
+    """The plot of the measure `ours` for another one: in its titles "Macro-F1", in its name and its files macro_f1."""
+    new = measure.replace("_", "-")
+    for form in (_title, _in_words, str):
+        block = block.replace(form(ours), form(new))
+    return block.replace(ours.replace("-", "_"), measure)
+
+
+def _in_words(name: str) -> str:
+    return name.replace("-f1", "-F1")
+
+
+def _title(name: str) -> str:
+    return _in_words(name.capitalize())

@@ -116,7 +116,8 @@ def outputs(
         sequences = in_turn(texts)
         place = {text: number for number, text in enumerate(dict.fromkeys(sequences))}
         found = outputs(list(place), reader, run, size=size).values
-        return Outputs(found[[place[text] for text in sequences]].reshape(len(texts), 2, -1))
+        numbers = np.array([place[text] for text in sequences]).reshape(len(texts), 2)
+        return Outputs(found[numbers], numbers=numbers)
     windows = reader.read(texts)
     logits: list[np.ndarray] = [np.empty(0)] * len(windows.encodings)
     for rows in _equally_long(windows.encodings):

@@ -282,6 +282,8 @@ class Outputs(NamedTuple):
     """(tokens, 2): where each token stands in its text; twice the same number for a special token."""
     texts: Sequence[str] | None = None
     """(N,): those texts, as the model reads them, of pairs the first ones; None where each row has one output."""
+    numbers: np.ndarray | None = None
+    """(N, 2): which texts a pair that is read apart has; equal texts have equal numbers. None of others."""
 
     def of_rows(self, rows: np.ndarray | Sequence[int]) -> Outputs:
         """The outputs of some rows, by their numbers."""
@@ -289,7 +291,7 @@ class Outputs(NamedTuple):
 
         rows = np.asarray(rows)
         if self.offsets is None:
-            return Outputs(self.values[rows])
+            return Outputs(self.values[rows], numbers=None if self.numbers is None else self.numbers[rows])
 
         assert self.characters is not None
         at = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]

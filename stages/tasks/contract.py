@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stages.core.contracts import RawRow, RejectedRow, Text
     from stages.core.params.baseline import BaselineParams
     from stages.core.params.file import Params
+    from stages.tasks.shared.claims import Claim, Shown
 
 Unit = Literal["share", "nats", ""]
 """How a figure is shown: 0.561 as 56.1%, 1.2 nats, or as it is."""
@@ -65,6 +66,12 @@ class TaskSettings:
     """
     corpus: Mapping[str, Any] = field(default_factory=dict)
     """More of them for a project without data, which name a corpus that needs none; empty: there is no such corpus."""
+    targets: tuple[str, ...] = ()
+    """What data of the task call the column of the target, the commonest first; in small letters."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """What they call the columns of a first and a second text."""
+    claim: Callable[[Shown], Claim | None] = lambda _: None
+    """claim(shown): why a file is for this task; None: it is not."""
     plots: frozenset[str] = frozenset()
     """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
@@ -135,7 +142,7 @@ class TaskEncoding:
     apart: bool = False
     """Whether the two texts of a pair are read apart, as two sequences, of which each has an output of its own.
 
-    `encodings` are then those of the first texts. A model also takes single texts.
+    `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
     """
 
 

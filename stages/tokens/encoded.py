@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from stages.core.contracts import PLACE, Space, Text
 from stages.tasks.contract import TargetError, TaskEncoding
-from stages.tokens.windows import Windows, boundaries, full_lengths, refuse_windows_of_pairs, windows_of
+from stages.tokens.windows import boundaries, full_lengths, refuse_windows_of_pairs, windows_of
 
 TARGET = {"int32": "label", "float32": "label", "vector_float32": "label", "list_int32": "labels"}
 """The column of the targets, by `TaskEncoding.feature`: one for a window, or one for each of its tokens."""
@@ -36,7 +36,7 @@ def encoded(
         return _apart(rows, task, tokenizer, space, max_tokens)
     texts: list[Text] = list(zip(rows["text"], rows["text_pair"], strict=True)) if are_pairs else list(rows["text"])
     windows = windows_of(texts, tokenizer, max_tokens=max_tokens, stride=stride, characters=task.characters)
-    targets = _targets(rows, task, windows, space)
+    targets = _targets(rows, task, windows.encodings, windows.at, space)
     return {
         "row_id": [rows["row_id"][row] for row in windows.at],
         "input_ids": [window.ids for window in windows.encodings],
@@ -53,18 +53,20 @@ def _apart(
     texts = [list(rows[name]) for name in ("text", "text_pair")]
     read = [windows_of(some, tokenizer, characters=task.characters, **how) for some in texts]
     lengths = [full_lengths(some, windows, tokenizer, **how) for some, windows in zip(texts, read, strict=True)]
-    first, second = read
+    first, encodings = read[0], [windows.encodings for windows in read]
     return {
         "row_id": list(rows["row_id"]),
-        "input_ids": [one.ids + other.ids for one, other in zip(first.encodings, second.encodings, strict=True)],
-        TARGET[task.feature]: _targets(rows, task, first, space),
+        "input_ids": [one.ids + other.ids for one, other in zip(*encodings, strict=True)],
+        TARGET[task.feature]: _targets(rows, task, list(zip(*encodings, strict=True)), first.at, space),
         "full_length": [max(both) for both in zip(*lengths, strict=True)],
         PLACE[True]: [len(one.ids) for one in first.encodings],
     }
 
 
-def _targets(rows: Mapping[str, Sequence[Any]], task: TaskEncoding, windows: Windows, space: Space) -> list[Any]:
+def _targets(
+    rows: Mapping[str, Sequence[Any]], task: TaskEncoding, encodings: Sequence[Any], at: Sequence[int], space: Space
+) -> list[Any]:
     try:
-        return task.targets(rows["label"], windows.encodings, windows.at, space)
+        return task.targets(rows["label"], encodings, at, space)
     except TargetError as error:
         raise ValueError(f"row {rows['row_id'][error.row]}: {error}") from None

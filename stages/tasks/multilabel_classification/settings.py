@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -21,6 +22,11 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Lists, or labels between separators."""
+    return Claim(1, "sets of labels, so several may hold for a text.") if shown.values and shown.of_lists else None
+
+
 SETTINGS = TaskSettings(
     noun="multi-label text classifier",
     pipeline_tag="text-classification",
@@ -33,6 +39,8 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.min_chars": 20,
         "ingest.docstrings.max_chars": 300,
     },
+    targets=("labels", "tags", "emotions", "emotion"),
+    claim=claim,
     plots=frozenset({"reliability"}),
     faults=faults,
 )

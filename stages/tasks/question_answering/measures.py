@@ -58,7 +58,10 @@ def tables(judged: Judged) -> Mapping[str, Table]:
     shown = {word: rows[word] for word in ordered[:LISTED]}
     if rest := [found for word in ordered[LISTED:] for found in rows[word]]:
         shown[OTHERS] = rest
-    lines = [[word, len(found), *(round(float(one), DIGITS) for one in np.mean(found, axis=0))] for word, found in shown.items()]
+    lines = [
+        [word, len(found), *(round(float(one), DIGITS) for one in np.mean(found, axis=0))]
+        for word, found in shown.items()
+    ]
     return {"questions": Table(("first_word", "rows", *of_answers.MEASURED), lines)}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 from stages.tasks.shared.spans import CUTTING
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+PAIRS = (("context", "question"),)
+
+
+def claim(shown: Shown) -> Claim | None:
+    """A context with a question and its answers."""
+    if shown.pair not in PAIRS or not shown.values:
+        return None
+    return Claim(3, "quotes of the context that answer the question.")
+
+
 SETTINGS = TaskSettings(
     noun="question answerer",
     pipeline_tag="question-answering",
@@ -67,6 +78,9 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.held_out_rows_per_library": 0,
         "ingest.docstrings.max_chars": 1200,
     },
+    targets=("answers", "answer"),
+    pairs=PAIRS,
+    claim=claim,
     plots=frozenset({"reliability"}),
     faults=faults,
 )

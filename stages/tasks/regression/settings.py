@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -41,6 +42,13 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Numbers with a fraction, or many different ones."""
+    if not shown.of_amounts:
+        return None
+    return Claim(1, f"numbers ({shown.distinct} different ones), so the task is to estimate them.")
+
+
 SETTINGS = TaskSettings(
     noun="regressor of texts",
     pipeline_tag="text-classification",
@@ -50,5 +58,7 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
     },
+    targets=("score", "rating", "value"),
+    claim=claim,
     faults=faults,
 )

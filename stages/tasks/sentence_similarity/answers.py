@@ -14,7 +14,7 @@ import numpy as np
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.sentence_similarity import scores
 from stages.tasks.shared.matched_texts import DECIMALS, Found, from_text, is_pair
-from stages.tasks.shared.ranking import codes, ranks
+from stages.tasks.shared.ranking import ranks
 
 
 def similarities(outputs: Outputs) -> np.ndarray:
@@ -24,12 +24,12 @@ def similarities(outputs: Outputs) -> np.ndarray:
 
 
 def ranks_of(outputs: Outputs) -> np.ndarray:
-    """(N,) int64: the rank of each second text among those of all rows. Equal vectors are of equal texts."""
+    """(N,) int64: the rank of each second text among those of all rows; one whose vector is the same is as near."""
     values = outputs.values
     if values.shape[1] == 1:
         return values[:, 0, 1].astype(np.int64)
-    first, second = values[:, 0], values[:, 1]
-    return ranks(first, second, codes(first), codes(second))
+    assert outputs.numbers is not None
+    return ranks(values[:, 0], values[:, 1], *outputs.numbers.T)
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:

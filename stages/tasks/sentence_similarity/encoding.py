@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages.tasks.contract import Space, TargetError, TaskEncoding
-from stages.tasks.shared.matched_texts import PAIR, digest, is_pair
+from stages.tasks.shared.matched_texts import digest, is_pair
 
 DIGITS = 6  # of a digest: 24 bits, the whole numbers that a float32 holds
 
@@ -48,20 +48,20 @@ def targets(
     """
     are_pairs = space["targets"] == "pairs"
     found = []
-    for row, encoding in zip(at, encodings, strict=True):
+    for row, pair in zip(at, encodings, strict=True):
         target = targets_N[row]
         if target is None:
             found.append([math.nan] * (1 + are_pairs))
             continue
         if is_pair(target) != are_pairs:
             raise TargetError(row, f"its target is {'a number' if are_pairs else 'a text'}, unlike the training rows'.")
-        found.append(_numbers(encoding.ids, target) if are_pairs else [scaled(target, space)])
+        found.append([_number(text.ids) for text in pair] if are_pairs else [scaled(target, space)])
     return found
 
 
-def _numbers(query: Sequence[int], target: str) -> list[float]:
-    of_query, of_text = digest(" ".join(map(str, query))), target.removeprefix(PAIR)
-    return [float(int(name[:DIGITS], 16)) for name in (of_query, of_text)]
+def _number(tokens: Sequence[int]) -> float:
+    """The same for texts of the same tokens, which a model cannot tell apart."""
+    return float(int(digest(" ".join(map(str, tokens)))[:DIGITS], 16))
 
 
 ENCODING = TaskEncoding(space=space, targets=targets, feature="vector_float32", apart=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -59,6 +60,18 @@ def _of_training(params: Params) -> Iterator[str]:
         )
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Pairs with a number, or with nothing besides."""
+    if shown.pair is None:
+        return None
+    if not shown.values:
+        told = f"{shown.pair[1]}, as there is no other: the two texts of a row are taken to belong together"
+        return Claim(2, f"{told}.", {"ingest.columns.label": shown.pair[1], "task.measure": OF_PAIRS[0]})
+    if shown.of_amounts:
+        return Claim(2, "numbers, taken for how similar the two texts are. Else: --task regression.")
+    return None
+
+
 SETTINGS = TaskSettings(
     noun="sentence encoder",
     pipeline_tag="sentence-similarity",
@@ -77,5 +90,8 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.max_chars": 600,
         "tokenize.max_tokens": 128,
     },
+    targets=("score", "similarity"),
+    pairs=(("sentence1", "sentence2"), ("question1", "question2"), ("query", "document"), ("anchor", "positive")),
+    claim=claim,
     faults=faults,
 )

@@ -14,11 +14,6 @@ TIE = 1e-6  # products that differ by less are the same
 ROWS_AT_ONCE = 512
 
 
-def codes(vectors_NK: np.ndarray) -> np.ndarray:
-    """(N,): the same number for vectors that are equal to the last bit."""
-    return np.unique(vectors_NK, axis=0, return_inverse=True)[1].ravel()
-
-
 def ranks(queries: Any, members: Any, query_N: np.ndarray, member_N: np.ndarray) -> np.ndarray:
     """(N,) int64, from 1: the place of each row's member among all distinct ones, by its product with the query.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -20,11 +21,24 @@ def faults(params: Params) -> Iterator[str]:
         yield "params.yaml: validate.labels has 1 entry. Allowed for labels of texts: at least 2 entries, or null."
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Any target may be a label, where nothing tells another task."""
+    if not shown.values:
+        return None
+    if not shown.of_numbers:
+        return Claim(0, f"{shown.distinct} different labels, one a text.")
+    told = "labels. Where they are amounts, say so: --task regression"
+    return Claim(0, f"{shown.distinct} different whole numbers, taken for {told}.")
+
+
 SETTINGS = TaskSettings(
     noun="text classifier",
     pipeline_tag="text-classification",
     measures=("macro_f1", "accuracy"),
     corpus={"ingest.source": "docstrings"},
+    targets=("label", "class", "category", "target", "sentiment", "stars", "rating", "score", "topic", "intent"),
+    pairs=(("premise", "hypothesis"), ("text_a", "text_b"), ("text", "text_pair")),
+    claim=claim,
     plots=frozenset({"confusion", "reliability"}),
     faults=faults,
 )

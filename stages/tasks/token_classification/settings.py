@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.claims import Claim, Shown
 from stages.tasks.shared.spans import CUTTING
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Tags of words, or lists of places."""
+    if shown.tags_words:
+        return Claim(2, "a tag for each word, so the task is to find entities.")
+    if shown.of_lists and any(isinstance(item, dict | list) for value in shown.values for item in value):
+        return Claim(2, "places in the text, each with a type, so the task is to find entities.")
+    return None
+
+
 SETTINGS = TaskSettings(
     noun="entity tagger",
     pipeline_tag="token-classification",
@@ -65,6 +75,8 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.max_chars": 600,
         "tokenize.max_tokens": 160,
     },
+    targets=("ner_tags", "tags", "spans", "entities"),
+    claim=claim,
     plots=frozenset({"reliability"}),
     faults=faults,
 )
