@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from flows.projects.starting import OURS
+from flows.projects.starting import OURS, PINS
 from stages.core.contracts import RawRow, RejectedRow
 from stages.core.params.file import load_params
 from stages.reading.libraries import Library, draw, read_all
@@ -217,4 +217,4 @@ def test_the_worked_project_is_what_the_task_starts_with() -> None:
     assert (params.task.name, params.task.measure) == ("multilabel_classification", SETTINGS.measures[0])
     docstrings = {f"ingest.docstrings.{name}": value for name, value in params.ingest.docstrings.model_dump().items()}
     assert docstrings | {"ingest.source": params.ingest.source} == dict(SETTINGS.corpus)
-    assert (OURS / "projects/types/constraints.txt").read_bytes() == (OURS / "constraints.txt").read_bytes()
+    assert params.ingest.path == PINS
