@@ -1,7 +1,7 @@
 """Source `docstring_types`: what numpydoc docstrings say of a parameter, and the types that it may have.
 
     gamma : {'scale', 'auto'} or float, default='scale'      its heading, of which the target is made
-        Kernel coefficient for 'rbf', 'poly' and 'sigmoid'.  the text
+        The reach of a single example.                       the text
     ["float","options"]                                      the target
 
 The heading is no part of the text, and neither is the name: `axis` and `random_state` have one type nearly everywhere,
