@@ -46,8 +46,11 @@ def _labels(target: str) -> list[str]:
 
     try:
         members = json.loads(target)
-    except ValueError:
-        raise ValueError(f"the target {target[:60]!r} is no JSON. {ALLOWED}") from None
+    except json.JSONDecodeError as error:
+        hint = "its texts must be in double quotes" if '"' not in target else f"{error.msg}, at character {error.pos}"
+        raise ValueError(f"the target {target[:60]!r} is no JSON: {hint}. {ALLOWED}") from None
+    except RecursionError:
+        raise ValueError(f"the target {target[:60]!r} has lists in lists. {ALLOWED}") from None
     if not isinstance(members, list):
         raise ValueError(f"the target {target[:60]!r} is no list. {ALLOWED}")
     return [_label(member) for member in members]
