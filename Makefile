@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro review test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
+.PHONY: help setup browser repro projects review review-projects test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,13 +28,27 @@ setup: .venv/.ready  ## make .venv with the pinned packages
 # PROJECT is a folder of projects/, or any other of yours; without it, this one.
 IN = $(if $(PROJECT),$(or $(wildcard projects/$(PROJECT)),$(wildcard $(PROJECT)),$(PROJECT)),.)
 repro: .venv/.ready  ## reproduce every result: data, models, metrics; then print the table of models (PROJECT=NAME)
-	@cd "$(IN)" && winnow check && dvc repro && winnow metrics
+	@cd "$(IN)" && winnow fetch && winnow check && dvc repro && winnow metrics
+
+WORKED = $(patsubst projects/%/dvc.yaml,%,$(wildcard projects/*/dvc.yaml))
+projects: .venv/.ready  ## reproduce each worked project of projects/, one after the other
+	@for name in $(WORKED); do echo "projects/$$name"; $(MAKE) --no-print-directory repro PROJECT="$$name" || exit 1; done
 
 # Without the data of a stage, what matches dvc.lock counts as done: so does CI. BASE is a branch, a tag or a commit.
-review: .venv/.ready  ## what this branch changes: artifacts/review (BASE=main, say), and does dvc.lock match the code?
-	@if [ -n "$$($(BIN)/dvc remote list)" ]; then $(BIN)/dvc pull --quiet || echo "review: not all data is in the remote"; fi
-	@$(BIN)/winnow review $${BASE:+--base "$$BASE"}
-	@$(BIN)/winnow plan --check
+review: .venv/.ready  ## what this branch changes, in artifacts/review; is dvc.lock of this code? (BASE=main, PROJECT=NAME)
+	@cd "$(IN)" && if [ -n "$$(dvc remote list)" ]; then dvc pull --quiet || echo "review: not all data is in the remote"; fi
+	@cd "$(IN)" && winnow review $${BASE:+--base "$$BASE"}
+	@cd "$(IN)" && winnow plan --check
+
+# The comment on a pull request that says "no review" is of the folder that a failed one leaves empty.
+review-projects: .venv/.ready  ## the same of each worked project that differs from BASE; of the others only dvc.lock
+	@for name in $(WORKED); do echo "projects/$$name"; \
+		if git diff --quiet "$${BASE:-main}...HEAD" -- "projects/$$name"; then \
+			(cd "projects/$$name" && winnow check && winnow plan --check); \
+		else \
+			mkdir -p "projects/$$name/artifacts/review" && $(MAKE) --no-print-directory review PROJECT="$$name"; \
+		fi || failed=1; \
+	done; exit $${failed:-0}
 
 browser:  ## install Chromium for the tests of pages (Debian, as root); without it they are skipped
 	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
@@ -58,10 +72,10 @@ soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures
 	PYTHONPATH=benchmarks $(BIN)/python tests/soak.py --output benchmarks/soak.json
 
 # Beside .venv's packages, not among them: nothing but the benchmarks knows of these.
-peers: .venv/.ready  ## install what benchmarks/data.py compares with and nothing else needs (benchmarks/peers.txt)
+peers: .venv/.ready  ## install what benchmarks/data.py and ratings.py compare with and nothing else needs (benchmarks/peers.txt)
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
 
-# The machine should have nothing else to do. The long ones, by hand: training.py, choices.py, data.py, banking77.py, zero.py, soak.
+# The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py, choices.py, data.py, banking77.py, zero.py, soak.
 benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
 	for name in runners compression evaluation_overhead orchestration encoder_step distillation; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; \

@@ -55,7 +55,7 @@ def cache_logits(params: Params, paths: Paths) -> None:
         teacher, lambda: family.taps(teacher), names, rows,
         folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's logits",
     )  # fmt: skip
-    kind, wanted = task.head(describe(paths.model("teacher"))["space"])
+    kind, wanted, _ = task.head(describe(paths.model("teacher"))["space"])
     if kind != "vector" and logits.shape[1] != wanted:
         raise ValueError(
             f"{paths.model('teacher')}: the model has {logits.shape[1]} outputs, and by its model.json {wanted}."

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.cleaning.rules import cleaning_of
 from stages.compression.refusals import refuse_unprunable
 from stages.core import plugins
 from stages.core.contracts import Family
@@ -20,11 +19,12 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate, without_path
+from stages.models.pretrained import locate
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.described import described
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
@@ -49,12 +49,7 @@ def finetune(params: Params, paths: Paths) -> None:
     runs = {seed: learned(seed, name, data, params, paths, family, task) for seed, name in names.items()}
     trained, checkpoints = runs.pop(params.seed)
     tokenizer = paths.tokenizer / "tokenizer.json"
-    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
-    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
-    description = {
-        "backend": "pytorch", "task": params.task.name, "space": data.space, "family": params.model.family,
-        **data.reading, "cleaning": cleaning._asdict(), "pretrained": without_path(params.model.name),
-    }  # fmt: skip
+    description = described(params, data, backend="pytorch", family=params.model.family)
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
     write_outcome(
         paths, "teacher", trained, family=family, tokenizer=tokenizer, description=description, checkpoints=checkpoints

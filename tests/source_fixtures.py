@@ -24,16 +24,14 @@ def project_params(ingest: IngestParams) -> Params:
     return load_params(REPOSITORY / "params.yaml").model_copy(update={"ingest": ingest})
 
 
-def read(
-    path: Path | str, *, structured: frozenset[str] = frozenset(), **changes: object
-) -> list[RawRow | RejectedRow]:
+def read(path: Path | str, *, structured: frozenset[str] = frozenset(), **changes: Any) -> list[RawRow | RejectedRow]:
     return list(files.read(settings(path, **changes), 0, structured=structured))
 
 
-def kept(path: Path | str, **changes: object) -> list[RawRow]:
+def kept(path: Path | str, **changes: Any) -> list[RawRow]:
     return [row for row in read(path, **changes) if isinstance(row, RawRow)]
 
 
-def rejected(path: Path | str, **changes: object) -> dict[str, str]:
+def rejected(path: Path | str, **changes: Any) -> dict[str, str]:
     """Origins of the rows that cannot be read, to reasons."""
     return {row.origin: row.reason for row in read(path, **changes) if isinstance(row, RejectedRow)}

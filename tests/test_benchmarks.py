@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +25,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from flows.dvc.edits import set_values
 from stages.core import machine
 from stages.core.params.file import load_params
+from stages.core.paths import Paths
 
 
 @pytest.fixture
@@ -185,3 +187,46 @@ def test_choices_are_made_again_on_validation_rows_alone(
     assert kept["all_rows"]["candidates"]["0.62"]["against_ours"]["mean"] == 0
     assert found["windows"].keys() == {"4, 0", "4, 1"}, "no text is longer than 12 tokens"
     assert len(found["windows"]["4, 0"]["candidates"]) == 6
+
+
+@pytest.mark.parametrize("benchmark", ["ratings"], indirect=True)
+def test_raters_who_agree_leave_room_for_a_perfect_model_and_those_who_guess_for_none(benchmark: ModuleType) -> None:
+    assert benchmark.ceiling([[1, 1, 1], [2, 2, 2], [4, 4, 4]]) == 1
+    assert benchmark.ceiling([[-2, 2], [1, -1], [3, -2]]) == 0
+    # Means of 1 and 3: a variance of 2. That of two raters' mean is 1, half of (0 - 1)^2 + (2 - 1)^2.
+    assert benchmark.ceiling([[0, 2], [2, 4]]) == pytest.approx(0.5**0.5)
+
+
+@pytest.mark.parametrize("benchmark", ["ratings"], indirect=True)
+def test_a_models_correlation_with_the_ratings_is_held_against_the_lexicons(benchmark: ModuleType) -> None:
+    truths = [f"{at % 7 - 3}" for at in range(60)]
+    answers = {"vader": truths[30:] + truths[:30], "teacher": [f"{float(truth) / 8}" for truth in truths]}
+    rows = pa.table({"label": truths, "group": [f"review {at // 2}" for at in range(60)]})
+    found = benchmark.judged(answers, rows, load_params(REPOSITORY / "params.yaml"))
+    apart = np.corrcoef([float(one) for one in truths], [float(one) for one in answers["vader"]])[0, 1]
+    assert (found["rows"], found["units"]) == (60, 30)
+    assert found["teacher"]["pearson"]["value"] == pytest.approx(1)
+    assert found["vader"]["pearson"]["value"] == pytest.approx(apart, abs=1e-6)
+    assert found["teacher"]["against_vader"]["value"] == pytest.approx(1 - apart, abs=1e-6)
+    assert found["vader"].keys() == {"pearson"}
+
+
+@pytest.mark.parametrize("benchmark", ["ratings"], indirect=True)
+def test_the_learned_domain_is_judged_on_test_rows_and_the_others_on_rows_set_aside_as_they_were_rated(
+    benchmark: ModuleType, tmp_path: Path
+) -> None:
+    paths = Paths(tmp_path)
+    paths.clean.parent.mkdir(parents=True)
+    names = ("row_id", "text", "label", "split", "group", "kept")
+    of = {domain: json.dumps({"domain": domain}) for domain in ("movies", "tweets")}
+    for path, rows in (
+        (
+            paths.clean,
+            [("a", "so so", "0.1", "train", "a", of["movies"]), ("b", "fine", "1", "test", "b", of["movies"])],
+        ),
+        (paths.held_out, [("c", "yay", "2", "held_out", "c", of["tweets"])]),
+        (paths.raw, [("a", "So so", "", "", "", ""), ("b", "FINE", "", "", "", ""), ("c", "Yay :)", "", "", "", "")]),
+    ):
+        pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), path)
+    found = {domain: benchmark.raw_texts(paths, rows) for domain, rows in benchmark.domains(paths)}
+    assert found == {"movies": ["FINE"], "tweets": ["Yay :)"]}

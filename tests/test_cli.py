@@ -68,7 +68,7 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         (
             {"ingest__source": "file"},
             "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles, docstrings,"
-            " files, hub. Did you mean 'files'?",
+            " files, hub, human_ratings. Did you mean 'files'?",
         ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),
@@ -312,7 +312,8 @@ def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
 
 
 def test_readme_is_renewed_and_then_found_fresh(project: Path):
-    parts = "".join(f"<!-- begin: {name} --><!-- end: {name} -->\n" for name in ("stages", "graph", "models"))
+    names = ("stages", "graph", "models", "projects")
+    parts = "".join(f"<!-- begin: {name} --><!-- end: {name} -->\n" for name in names)
     (project / "README.md").write_text(f"# Toy\n{parts}")
 
     def readme(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -321,7 +322,7 @@ def test_readme_is_renewed_and_then_found_fresh(project: Path):
 
     stale = readme("--check")
     assert stale.returncode == 1
-    assert "stale: stages, graph, models." in only_line(stale.stderr)
+    assert "stale: stages, graph, models, projects." in only_line(stale.stderr)
     assert readme().returncode == 0
     text = (project / "README.md").read_text()
     assert "| `evaluate` | how good a model is |" in text

@@ -69,6 +69,36 @@ def test_questions_are_answered_by_their_authors_words_where_these_stand(
         assert text[found.start : found.start + len(found.answer)] == found.answer == answer
 
 
+@pytest.mark.parametrize(
+    ("kind", "default", "type_"),
+    [
+        ("float, default=1e-4", "1e-4", "float"),
+        ("float, default=.5", ".5", "float"),
+        ("int, default=-1", "-1", "int"),
+        ("tuple of int, default=(5, 2)", "(5, 2)", "tuple of int"),
+        ("list, default=[]", "[]", "list"),
+        ("str, default 'a b'", "'a b'", "str"),
+        ("float, default=np.inf", "np.inf", "float"),
+        ("str, default is utf-8", "utf-8", "str"),
+        ("float (default: 1.)", "1.", "float"),
+        ("3d array, defaults", "", ""),
+    ],
+)
+def test_a_default_is_taken_whole_and_what_cannot_be_read_asks_nothing(kind: str, default: str, type_: str) -> None:
+    _, found = asked(entries(f"Parameters\n----------\nx : {kind}\n    Words.\n"), "f")
+    of = {"default": "", "type": ""}
+    for question in found:
+        for what in of:
+            if question.text in {text.format(name="x") for text in docstring_questions.ASKED[what]}:
+                of[what] = question.answer if question.start is not None else "nothing"
+    assert of == {"default": default, "type": type_}
+
+
+def test_words_that_are_points_alone_are_no_answer() -> None:
+    _, found = asked(entries("Parameters\n----------\nx : int\n    ... and so on\n"), "f")
+    assert all(question.answer for question in found if question.start is not None)
+
+
 def test_the_text_is_of_what_is_described_and_nothing_else() -> None:
     text, _ = asked(entries(NUMPYDOC, SECTIONS), "total_of")
     assert text == (

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from stages.backends.runners import open_runner
-from stages.backends.static.features import Static, features
+from stages.backends.static.features import Static, around, features
 from stages.core.contracts import NO_LABEL
 from stages.core.files import read_json
 from stages.core.params.file import Params
@@ -34,9 +34,11 @@ from stages.tasks.question_answering.learning import LEARNING as OF_PLACES
 from stages.tasks.regression.learning import LEARNING as OF_NUMBERS
 from stages.tasks.shared.probabilities import softmax
 from stages.tasks.text_classification.learning import LEARNING
+from stages.tasks.token_classification.learning import LEARNING as OF_TAGS
 from stages.tokenize import tokenize
 from stages.training.frozen import some_of
-from stages.training.linear_head import Examples, Featured, LinearHead, best_head, examples_of
+from stages.training.linear_head import Chosen, Examples, Featured, LinearHead, best_head, examples_of
+from stages.training.neighbours import as_convolution, axes_of, features_around
 from stages.training.rows import TokenRows
 
 TASKS = {"text_classification": "accuracy", "regression": "pearson", "token_classification": "entity_f1"}
@@ -66,7 +68,7 @@ def prepared(root: Path, tiny: Path, task: str, **changes: Any) -> tuple[Params,
     pd.DataFrame(rows, columns=columns).to_parquet(paths.clean)
     params = tiny_params(
         paths, tiny, task={"name": task, "measure": TASKS[task]}, static__dimensions=16,
-        static__inverse_regularizations=[0.01, 1.0], probe__inverse_regularizations=[0.01, 1.0], **changes,
+        static__inverse_regularizations=[0.01, 10.0], probe__inverse_regularizations=[0.01, 10.0], **changes,
     )  # fmt: skip
     tokenize(params, paths)
     return params, paths
@@ -151,9 +153,38 @@ def test_a_pair_is_its_first_text_its_second_and_their_product() -> None:
     assert found == pytest.approx(np.array([[0.6, 0.8, 0.0, 1.0, 0.0, 0.8]]))
 
 
-def test_a_token_is_its_own_vector_between_those_of_its_neighbours() -> None:
+def test_a_token_is_its_own_vector_between_those_of_two_neighbours_on_each_side() -> None:
     ids, mask = np.array([[1, 2, 3]]), np.array([[1, 1, 0]])
-    assert features(TABLE, ids, mask, per_token=True)[0, :2].tolist() == [[0, 0, 3, 0, 0, 8], [3, 0, 0, 8, 0, 0]]
+    found = features(TABLE, ids, mask, per_token=True)[0, :2].reshape(2, 7, 2)
+    nothing, one, two = [0, 0], [3, 0], [0, 8]
+    assert found[0].tolist() == [nothing, nothing, one, two, nothing, nothing, nothing]
+    assert found[1].tolist() == [nothing, one, two, nothing, nothing, nothing, nothing]
+
+
+def test_of_further_neighbours_a_token_has_the_mean_on_each_side() -> None:
+    """The numbers 1 to 8: to the right of 1, 2 and 3 stand 4 to 7, with a mean of 5.5; to the left of 6 to 8 2 to 5."""
+    found = around(np.arange(1.0, 9.0)[None, :, None])[0]
+    assert found[0].tolist() == [0, 0, 1, 2, 3, 0, 5.5]
+    assert found[7].tolist() == [6, 7, 8, 0, 0, 3.5, 0]
+
+
+def test_a_convolution_of_states_puts_out_what_the_head_does_of_their_features() -> None:
+    draw = np.random.default_rng(3)
+    states, coefficients = (draw.normal(size=size).astype(np.float32) for size in ((20, 5), (2, 7 * 3)))
+    rows = TokenRows(["a", "b"], np.zeros(20), np.array([0, 4, 20]), np.arange(20, dtype=np.int32), per_token=True)
+    axes = axes_of(states, 3)
+    kernel = torch.from_numpy(as_convolution(coefficients, axes))
+    wanted = features_around(states, rows, axes) @ coefficients.T
+    for own in (slice(0, 4), slice(4, 20)):
+        found = torch.nn.functional.conv1d(torch.from_numpy(states[None, own].swapaxes(1, 2)), kernel, padding=6)
+        assert found[0].T.numpy() == pytest.approx(wanted[own], abs=1e-4)
+
+
+def test_axes_are_those_along_which_states_are_largest() -> None:
+    """States along (3, 4) and, shorter, (-4, 3)."""
+    states = np.array([[3, 4], [-6, -8], [0.4, -0.3]], np.float32)
+    assert np.abs(axes_of(states, 1)[:, 0]) == pytest.approx([0.6, 0.8], abs=1e-5)
+    assert axes_of(states, 9).shape == (2, 2)
 
 
 # the head
@@ -165,6 +196,10 @@ def drawn(rows: int = 200) -> tuple[np.ndarray, np.ndarray]:
     labels = draw.integers(0, 3, rows)
     found = draw.normal(size=(rows, 4)) + np.eye(4)[labels]
     return (found * [1, 10, 0.1, 1] + [0, 5, 0, 0]).astype(np.float32), labels
+
+
+def size_of(head: LinearHead) -> float:
+    return float(np.abs(head.coefficients_KF).sum())
 
 
 def test_the_head_of_labels_is_scikit_learn_s_logistic_regression_of_standardised_features() -> None:
@@ -189,10 +224,6 @@ def test_the_head_of_numbers_is_scikit_learn_s_ridge_of_standardised_features() 
 def test_the_best_on_validation_is_kept_and_of_equals_the_most_regularized() -> None:
     found, labels = drawn()
     examples = Examples(found, torch.from_numpy(labels), per_token=False)
-
-    def size_of(head: LinearHead) -> float:
-        return float(np.abs(head.coefficients_KF).sum())
-
     grid = [1.0, 0.01, 0.1]
     largest = best_head(examples, LEARNING.loss, size_of, size=3, inverse_regularizations=grid)
     smallest = best_head(examples, LEARNING.loss, lambda head: -size_of(head), size=3, inverse_regularizations=grid)
@@ -200,6 +231,25 @@ def test_the_best_on_validation_is_kept_and_of_equals_the_most_regularized() -> 
     assert (largest.inverse_regularization, smallest.inverse_regularization) == (1.0, 0.01)
     assert equal.inverse_regularization == 0.01
     assert equal.scores == {0.01: 0.5, 0.1: 0.5, 1.0: 0.5}
+
+
+def test_a_head_of_tokens_ends_where_scikit_learn_s_logistic_regression_does() -> None:
+    found, labels = drawn()
+    found = np.concatenate([found, found[:, :1] + 0.01 * found[:, 3:]], axis=1)  # two features that are nearly the same
+    examples = Examples(found, torch.from_numpy(labels)[:, None], per_token=True)
+    grid = [0.01, 1.0]
+    head = best_head(examples, OF_TAGS.loss, size_of, size=3, inverse_regularizations=grid).head
+    scaled = StandardScaler().fit_transform(found.astype(np.float64))
+    theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(scaled, labels)
+    assert np.abs(softmax(head.outputs(found)) - theirs.predict_proba(scaled)).mean() < 0.02
+
+
+def test_the_best_at_an_end_of_the_list_is_told_and_one_within_is_not() -> None:
+    head = LinearHead(np.zeros((1, 1)), np.zeros(1))
+    scores = {0.1: 0.2, 1.0: 0.5, 10.0: 0.4}
+    ends = {best: Chosen(head, best, scores).described("score")["chosen"].get("edge") for best in scores}
+    assert ends == {0.1: "least", 1.0: None, 10.0: "largest"}
+    assert Chosen(head, 1.0, {1.0: 0.5}).edge is None
 
 
 def test_a_feature_that_never_varies_makes_no_number_infinite() -> None:
@@ -261,7 +311,7 @@ def test_too_many_rows_are_thinned_evenly_and_few_are_all_taken() -> None:
 def test_both_learn_words_of_a_topic_whatever_the_task(made: Callable[[str], Paths], name: str, task: str) -> None:
     folder = made(task).model(name)
     scores = read_json(folder / "model.json")["chosen"][f"validation_{TASKS[task]}"]
-    assert scores.keys() == {"0.01", "1"}
+    assert scores.keys() == {"0.01", "10"}
     assert max(scores.values()) > 0.9
     outputs = open_runner(folder, threads=1).predict(["ship near anchor", "butter"])
     assert np.isfinite(outputs.values).all()
@@ -281,6 +331,31 @@ def test_the_probe_opens_as_a_teacher_does_and_puts_out_its_encoder_s_pooled_sta
     logits = states[0].mean(0).numpy() @ weights["head.weight"].T + weights["head.bias"]
     found = open_runner(folder, threads=1).predict(["ship near anchor"]).values
     assert found == pytest.approx(softmax(logits[None]), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["static", "probe"])
+def test_a_token_is_answered_by_those_beside_it_and_not_by_what_fills_its_batch(
+    made: Callable[[str], Paths], name: str
+) -> None:
+    predict = open_runner(made("token_classification").model(name), threads=1).predict
+    alone, beside, filled = (
+        predict(texts).values[0] for texts in (["ship"], ["ship anchor"], ["ship", "ship anchor near the old harbour"])
+    )
+    assert np.abs(alone - beside).max() > 1e-4
+    assert filled == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_probe_reads_after_those_of_its_layers_that_validation_rows_choose(
+    tmp_path: Path, tiny_models: Callable[[str], Path]
+) -> None:
+    params, paths = prepared(tmp_path, tiny_models("bert"), "token_classification", probe__depths=[0.5, 1.0])
+    probe(params, paths)
+    layers = read_json(tiny_models("bert") / "config.json")["num_hidden_layers"]
+    depth = read_json(paths.model("probe") / "model.json")["chosen"]["depth"]
+    kept = read_json(paths.model("probe") / "config.json")
+    assert kept["num_hidden_layers"] == max(1, round(depth * layers))
+    assert kept["winnow"]["head"] == {"kind": "token", "size": 3, "reach": 6}
+    assert len(open_runner(paths.model("probe"), threads=1).predict(["ship near"]).values) == 2
 
 
 def test_the_static_model_opens_without_torch(made: Callable[[str], Paths]) -> None:

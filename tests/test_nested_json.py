@@ -100,6 +100,14 @@ def test_objects_a_line_under_the_same_ending_are_still_read(tmp_path: Path) -> 
     assert [(row["label"], row["origin"]) for row in kept] == [('[[12,"500 m"]]', f"a.json:{at}") for at in (1, 2)]
 
 
+def test_lines_whose_first_object_has_paragraphs_are_lines(tmp_path: Path) -> None:
+    answers = {"text": ["500 m"], "answer_start": [12]}
+    line = {"paragraphs": [{"idx": 0}], "context": LAKE, "question": "How deep?", "answers": answers}
+    (tmp_path / "a.json").write_text(f"{json.dumps(line)}\n{json.dumps(line)}\n")
+    kept, _, _ = ingested(tmp_path / "a.json")
+    assert [row["origin"] for row in kept] == ["a.json:1", "a.json:2"]
+
+
 WHOLE_FILES = {
     "torn": (json.dumps(GOOD, indent=1)[:400], ("a.json, line ", ", column ", "not JSON", "Write or fetch it again")),
     "without data": (

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, make_tiny, run, write_corpus
+from conftest import REPOSITORY, edit_params, make_tiny, run, write_corpus
 
+from flows.cli.mistakes import mistakes
 from flows.projects.guessing import guess
 from flows.projects.sample import sample_of
 from flows.projects.starting import graph_of, start
@@ -44,6 +45,7 @@ def texts(count: int = 60) -> list[str]:
 
 
 COLUMN, TASK = "ingest.columns.label", "task"
+UNTOUCHED = "as Winnow has it"
 GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "labels": (
         "rows.csv",
@@ -90,6 +92,29 @@ GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
         [{"context": t, "question": "Where?", "answers": [{"text": t[:3], "answer_start": 0}]} for t in texts()],
         {TASK: "question_answering", "ingest.columns.text": "context", "ingest.columns.text_pair": "question"},
     ),
+    "answered questions": (
+        "rows.jsonl",
+        [{"context": t, "question": "Where?", "answers": [{"text": t[:3], "answer_start": 0}]} for t in texts()],
+        {"tokenize.max_tokens": 32, "tokenize.stride": 8, "validate.min_labels": 1, "validate.max_label_share": None},
+    ),
+    "questions, some without an answer": (
+        "rows.jsonl",
+        [
+            {"context": t, "question": "Where?", "answers": {"text": [t[:3]][: i % 2], "answer_start": [0][: i % 2]}}
+            for i, t in enumerate(texts())
+        ],
+        {TASK: "question_answering", "validate.min_labels": UNTOUCHED, "validate.max_label_share": UNTOUCHED},
+    ),
+    "whole grades of pairs": (
+        "rows.tsv",
+        [{"sentence1": t, "sentence2": t[::-1], "score": i % 6} for i, t in enumerate(texts())],
+        {TASK: "sentence_similarity", "ingest.columns.text_pair": "sentence2", COLUMN: "score"},
+    ),
+    "two kinds of pairs": (
+        "rows.tsv",
+        [{"sentence1": t, "sentence2": t[::-1], "score": i % 2} for i, t in enumerate(texts())],
+        {TASK: "text_classification", "ingest.columns.text_pair": "sentence2", COLUMN: "score"},
+    ),
     "similar texts": (
         "rows.tsv",
         [{"sentence1": t, "sentence2": t[::-1], "score": i / 9} for i, t in enumerate(texts())],
@@ -118,7 +143,7 @@ def test_columns_and_task_are_guessed_from_names_and_values(case: str, tmp_path:
     name, rows, expected = GUESSES[case]
     found = guess(sample_of(str(rows_of(tmp_path / name, rows))))
     values = {TASK: found.task, **found.values}
-    assert {key: values.get(key) for key in expected} == expected
+    assert {key: values.get(key, UNTOUCHED) for key in expected} == expected
     assert all(reason.endswith(".") for reason in found.reasons)
 
 
@@ -135,6 +160,26 @@ def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_is_silent
     assert (root / f"data/{name}.dvc").is_file()
     done = run(root, "winnow", "check")
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_columns_that_are_left_beside_pairs_are_their_target(tmp_path: Path) -> None:
+    rows = [{"id": i, "question1": t, "question2": t[::-1], "is_duplicate": i % 2} for i, t in enumerate(texts())]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", rows))))
+    assert (found.task, found.values[COLUMN]) == ("text_classification", "is_duplicate")
+    alone = rows_of(tmp_path / "alone.csv", [{"query": t[:9], "document": t} for t in texts()])
+    with pytest.raises(ValueError, match=r"has no column that looks like a target. Name the one: --label"):
+        guess(sample_of(str(alone)), task="text_classification")
+
+
+def test_a_window_of_the_proposed_length_holds_the_proposed_stride(tmp_path: Path) -> None:
+    name, rows, _ = GUESSES["questions"]
+    values = guess(sample_of(str(rows_of(tmp_path / name, rows)))).values
+    assert values["tokenize.stride"] * 4 == values["tokenize.max_tokens"]
+
+
+def test_rows_with_more_cells_than_columns_are_still_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{text},a,b\n" for text in texts()))
+    assert guess(sample_of(str(tmp_path / "rows.csv"))).values[COLUMN] == "label"
 
 
 def test_nested_questions_are_questions(tmp_path: Path) -> None:
@@ -157,6 +202,76 @@ def test_what_is_named_is_taken_and_a_name_that_is_not_there_is_told(tmp_path: P
     assert (found.task, found.values[COLUMN]) == ("regression", "id")
     with pytest.raises(ValueError, match=r"--label is 'stars'. .* has the columns id, headline, topic"):
         guess(sample, label="stars")
+
+
+UNNAMED = [{"first": t, "second": t[::-1], "score": i % 6} for i, t in enumerate(texts())]
+
+
+def test_a_second_column_of_texts_is_told_and_taken_where_it_is_named(tmp_path: Path) -> None:
+    sample = sample_of(str(rows_of(tmp_path / "rows.tsv", UNNAMED)))
+    found = guess(sample)
+    assert "ingest.columns.text_pair" not in found.values
+    assert found.reasons[1] == (
+        "The column 'second' holds texts, too, and is not read. Where a row is two texts:"
+        " --text first --text-pair second."
+    )
+    found = guess(sample, text="first", text_pair="second")
+    assert (found.task, found.values["ingest.columns.text"]) == ("sentence_similarity", "first")
+    assert (found.values["ingest.columns.text_pair"], found.values[COLUMN]) == ("second", "score")
+    assert guess(sample, text_pair="second").values == found.values
+    with pytest.raises(ValueError, match="--text and --text-pair are both 'first'"):
+        guess(sample, text="first", text_pair="first")
+
+
+def test_a_short_column_of_texts_beside_the_text_is_left_out_without_a_word(tmp_path: Path) -> None:
+    rows = [{"subject": t[:12], "body": t * 2, "tags": ["a", "b"][: i % 3]} for i, t in enumerate(texts())]
+    assert not any("subject" in reason for reason in guess(sample_of(str(rows_of(tmp_path / "r.jsonl", rows)))).reasons)
+
+
+def test_a_first_line_that_reads_like_a_row_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("".join(f"{text}\t{i / 7}\n" for i, text in enumerate(texts())))
+    reasons = guess(sample_of(str(tmp_path / "rows.tsv"))).reasons
+    assert any("rows.tsv is taken for the names of its columns, such as 'the old harbour lies near a 0'" in one
+               for one in reasons)  # fmt: skip
+
+
+def test_a_file_of_another_kind_is_told_by_the_option_that_names_it_and_an_array_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "names.txt").write_text("Ada B-person\n\n")
+    with pytest.raises(ValueError, match=r"^--data is '.*names.txt' \(.txt\). Allowed: a file that ends in .csv"):
+        sample_of(str(tmp_path / "names.txt"))
+    (tmp_path / "rows.json").write_text(json.dumps([{"text": "a b", "label": "x"}]))
+    with pytest.raises(ValueError, match=r"rows.json is one JSON array, expected an object a line.*> rows.jsonl`"):
+        sample_of(str(tmp_path / "rows.json"))
+
+
+@pytest.mark.parametrize(
+    ("pair", "stride", "told"),
+    [
+        ("question", 31, None),
+        (
+            "question",
+            32,
+            "Allowed: less than half of tokenize.max_tokens, as the second text may take the other half; 16",
+        ),
+        (None, 63, None),
+        (
+            None,
+            64,
+            "tokenize.stride is 64, and tokenize.max_tokens 64. Allowed: less than tokenize.max_tokens; 16, say.",
+        ),
+    ],
+)
+def test_a_stride_that_leaves_a_window_nothing_is_a_mistake_before_anything_runs(
+    pair: str | None, stride: int, told: str | None, tmp_path: Path
+) -> None:
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    task = {"task__name": "question_answering", "task__measure": "token_f1"} if pair else {}
+    windows = {"tokenize__max_tokens": 64, "tokenize__stride": stride, "tokenize__long_texts": "windows"}
+    edit_params(tmp_path, ingest__source="files", ingest__columns__text_pair=pair, **task, **windows)
+    found = [line for line in mistakes(tmp_path, load_params(tmp_path / "params.yaml")) if "tokenize.stride" in line]
+    assert (len(found) == 1 and told in found[0]) if told else found == []
 
 
 @pytest.mark.parametrize(
@@ -186,8 +301,26 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert ("confusion-teacher" in text) == ("confusion" in settings.plots)
     assert f"validation/{measure}.tsv" in text
     assert load_params(root / "params.yaml").task.name == task
-    assert (root / load_params(root / "params.yaml").ingest.path).samefile(REPOSITORY / "constraints.txt")
+    pins = load_params(root / "params.yaml").ingest.path
+    assert (root / pins).samefile(REPOSITORY / ("corpora.txt" if task == "regression" else "constraints.txt"))
     assert run(root, "winnow", "check").stderr == ""
+
+
+def test_data_beside_the_project_are_copied_and_a_folder_around_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, rows, _ = GUESSES["labels"]
+    rows_of(tmp_path / name, rows)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/notes.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "project")
+    proposal = guess(sample_of(f"../{name}"))
+    with pytest.raises(ValueError, match="which the project's folder is in"):
+        start(Path(), proposal.task, Path(".."), proposal)
+    assert [path.name for path in Path().iterdir()] == ["notes.txt"]
+    start(Path(), proposal.task, Path("..", name), proposal)
+    assert load_params(Path("params.yaml")).ingest.path == f"data/{name}"
+    assert Path("notes.txt").read_text() == "mine"
 
 
 def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_fails(tmp_path: Path) -> None:
@@ -202,8 +335,8 @@ def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_f
     done = run(tmp_path, "winnow", "init", "two", "--task", "regresion", check=False)
     assert "--task is 'regresion'. Allowed: " in done.stderr
     assert "Did you mean 'regression'?" in done.stderr
-    done = run(tmp_path, "winnow", "init", "two", "--task", "regression", check=False)
-    assert done.stderr == "winnow: the task regression has no corpus of its own. Give --data FILE.\n"
+    done = run(tmp_path, "winnow", "init", "two", "--task", "multilabel_classification", check=False)
+    assert done.stderr == "winnow: the task multilabel_classification has no corpus of its own. Give --data FILE.\n"
     done = run(tmp_path, "winnow", "init", "two", "--data", "none.csv", check=False)
     assert done.returncode == 1
     assert not (tmp_path / "two").exists()

@@ -551,12 +551,13 @@ def test_the_workflow_fails_where_a_stage_would_run_and_comments_all_the_same() 
     """The review's file is written before the check of it fails: see the test of `make review` in a fresh clone."""
     workflow = yaml.safe_load((REPOSITORY / ".github/workflows/review.yml").read_text(encoding="utf-8"))
     steps = workflow["jobs"]["review"]["steps"]
-    reviewing, commenting = (next(i for i, step in enumerate(steps) if word in step.get("run", ""))
-                             for word in ("make review", "flows.review.comment"))  # fmt: skip
-    assert reviewing < commenting
+    runs = [step.get("run", "") for step in steps]
+    review, projects = (runs.index(f"make {target}") for target in ("review", "review-projects"))
+    commenting = [place for place, run in enumerate(runs) if "flows.review.comment" in run]
+    assert review < projects < min(commenting)
+    assert len(commenting) == 2  # of the repository itself, and of each of projects/
     assert not any("continue-on-error" in step for step in steps)
-    assert "||" not in steps[reviewing]["run"]
-    assert "!cancelled()" in steps[commenting]["if"]
+    assert all("!cancelled()" in steps[place]["if"] for place in (projects, *commenting))
 
 
 def test_workflows_pin_their_actions_and_ask_for_no_more_than_they_need() -> None:

@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from flows import __version__
-from flows.cli import experimenting, graph, predicting, releasing, retraining, showing, starting
+from flows.cli import experimenting, fetching, graph, predicting, releasing, retraining, showing, starting
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,7 @@ def cli() -> None:
 
 
 for _command in (
-    starting.init, graph.check, graph.plan, graph.reproduce,
+    starting.init, fetching.fetch, graph.check, graph.plan, graph.reproduce,
     showing.metrics, showing.data, showing.review, predicting.predict,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,

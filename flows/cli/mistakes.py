@@ -67,16 +67,32 @@ def _of_task(params: Params) -> Iterator[str]:
     if not data.exclusive:
         yield from params.clean.faults_without_one_class()
     encoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
-    in_windows = params.tokenize.long_texts == "windows" and not encoding.windows_of_pairs
-    if in_windows and params.ingest.columns.text_pair is not None:
+    if params.tokenize.long_texts == "windows":
+        yield from _of_windows(params, of_pairs=encoding.windows_of_pairs)
+
+
+def _of_windows(params: Params, *, of_pairs: bool) -> Iterator[str]:
+    """Mistakes about windows; `of_pairs`: whether the task reads pairs in them, the second text in each."""
+    tokenize, are_pairs = params.tokenize, params.ingest.columns.text_pair is not None
+    if are_pairs and not of_pairs:
         yield (
             "params.yaml: tokenize.long_texts is 'windows', and ingest.columns.text_pair gives pairs of texts. "
             "Allowed for pairs: truncate, which cuts the longer text first."
+        )
+        return
+    room, of = (tokenize.max_tokens // 2, "half of ") if are_pairs else (tokenize.max_tokens, "")
+    if tokenize.stride >= room:
+        why = ", as the second text may take the other half" if are_pairs else ""
+        yield (
+            f"params.yaml: tokenize.stride is {tokenize.stride}, and tokenize.max_tokens {tokenize.max_tokens}. "
+            f"Allowed: less than {of}tokenize.max_tokens{why}; {tokenize.max_tokens // 4}, say."
         )
 
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
     """Mistakes in ingest.path: missing data, or data that does not fit the parameters. S3 is not accessed."""
+    from stages.reading import corpora
+
     scheme, separator, _ = ingest.path.partition("://")
     if separator and scheme != "s3":
         yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."
@@ -90,3 +106,5 @@ def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
 
         with contextlib.chdir(root):  # as the stage, which is told the same path
             yield from faults(ingest)
+    elif not separator and ingest.source in corpora.SOURCES:
+        yield from corpora.faults(root / ingest.path)

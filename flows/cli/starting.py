@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -12,13 +13,27 @@ import click
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--task", metavar="TASK", help="What a model is to learn; without it, what the data looks like.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Rows: csv, tsv, jsonl, parquet, conll.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rows: csv, tsv, jsonl, parquet, conll, nested json.",
+)
 @click.option("--text", metavar="COLUMN", help="The column of the texts, where the guess is wrong.")
+@click.option("--text-pair", metavar="COLUMN", help="The column of the second texts, where rows are pairs.")
 @click.option("--label", metavar="COLUMN", help="The column of the targets, where the guess is wrong.")
 @click.option(
     "--renew", is_flag=True, help="Write only the stages in the dvc.yaml of FOLDER again, as this Winnow has them."
 )
-def init(folder: Path, task: str | None, data: Path | None, text: str | None, label: str | None, renew: bool) -> None:
+def init(
+    folder: Path,
+    task: str | None,
+    data: Path | None,
+    text: str | None,
+    text_pair: str | None,
+    label: str | None,
+    renew: bool,
+) -> None:
     """Start a project in FOLDER: params.yaml, dvc.yaml, a DVC of its own.
 
     With --data it looks at the first rows, proposes the task, the columns and some limits, and says why. The file, or
@@ -30,8 +45,8 @@ def init(folder: Path, task: str | None, data: Path | None, text: str | None, la
         return
     if task is None and data is None:
         raise click.UsageError(f"Give --data FILE, or --task TASK: {', '.join(_tasks())}.")
-    if data is None and (text or label):
-        raise click.UsageError("--text and --label are columns of --data.")
+    if data is None and (text or text_pair or label):
+        raise click.UsageError("--text, --text-pair and --label are columns of --data.")
     from flows.projects.guessing import guess
     from flows.projects.sample import sample_of
     from flows.projects.starting import start
@@ -40,7 +55,8 @@ def init(folder: Path, task: str | None, data: Path | None, text: str | None, la
 
     if task is not None:
         plugins.check(TASKS, task, key="--task")
-    proposal = guess(sample_of(str(data)), task=task, text=text, label=label) if data is not None else None
+    columns = {"text": text, "text_pair": text_pair, "label": label}
+    proposal = guess(sample_of(str(data)), task=task, **columns) if data is not None else None
     name = proposal.task if proposal else str(task)
     started = start(folder, name, data, proposal)
     click.echo(f"{folder}: a project of {name}")
@@ -51,8 +67,7 @@ def init(folder: Path, task: str | None, data: Path | None, text: str | None, la
         for reason in proposal.reasons:
             click.echo(f"  {reason}")
     _tell_what_is_wrong(started.root)
-    program = "winnow" if shutil.which("winnow") else Path(sys.executable).with_name("winnow")
-    click.echo(f"next: cd {folder} && {program} reproduce")
+    _tell_what_is_next(folder)
 
 
 def _tasks() -> list[str]:
@@ -68,6 +83,19 @@ def _tell_what_is_wrong(root: Path) -> None:
 
     for line in mistakes(root, load_params(root / "params.yaml")):
         click.echo(f"winnow: {line}", err=True)
+
+
+def _tell_what_is_next(folder: Path) -> None:
+    from stages.core.params.file import load_params
+    from stages.reading.corpora import SOURCES
+
+    program = "winnow" if shutil.which("winnow") else Path(sys.executable).with_name("winnow")
+    commands = ["fetch"] if load_params(folder / "params.yaml").ingest.source in SOURCES else []
+    click.echo(
+        " && ".join(
+            [f"next: cd {shlex.quote(str(folder))}", *(f"{program} {command}" for command in (*commands, "reproduce"))]
+        )
+    )
 
 
 def _renew(folder: Path) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 from statistics import median
 from typing import Any, NamedTuple
 
-from flows.projects.sample import Sample
+from flows.projects.sample import ROWS, Sample
 from stages.core import plugins
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
@@ -22,6 +23,8 @@ TEXTS = (
     "text", "sentence", "review", "content", "body", "comment", "message", "question", "tweet", "document", "tokens",
 )  # fmt: skip
 TARGETS = ("label", "labels", "target")  # before those that tasks name
+WORDS_OF_NAME = 6  # a column with more is rather called by a row
+SHOWN_CHARS = 40
 WORDS = "tokens"  # the column of a list of words
 SPLIT_COLUMNS = ("split", "set", "partition", "fold")
 SPLITS = {
@@ -41,38 +44,50 @@ class Guess(NamedTuple):
     reasons: list[str]
 
 
-def guess(sample: Sample, *, task: str | None = None, text: str | None = None, label: str | None = None) -> Guess:
+def guess(
+    sample: Sample,
+    *,
+    task: str | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+) -> Guess:
     """The proposal for these rows; what is given is kept.
 
     Raises ValueError, with what to name, where no column can be the text or the target.
     """
     settings = _settings()
     if sample.tagged:
-        found, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
-        return Guess(task or found, {}, [f"The target is in {sample.shown}: {claim.why}"])
+        of_words, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
+        return Guess(task or of_words, {}, [f"The target is in {sample.shown}: {claim.why}"])
     values: dict[str, Any] = {}
-    pair = _pair(sample, settings, text)
+    text, label = _named(sample, text, "--text"), _named(sample, label, "--label")
+    pair = _pair(sample, settings, text, _named(sample, text_pair, "--text-pair"))
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
-    text = pair[0] if pair else _named(sample, text, "--text") or _text_column(sample, taken)
-    label = _named(sample, label, "--label") or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
-    shown = Shown(sample.columns, pair, _values(sample, label), _tags_words(sample, label))
+    text = pair[0] if pair else text or _text_column(sample, taken)
+    label = label or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
+    shown = Shown(sample.columns, pair, _values(sample, label), _tags_words(sample, label), label)
     found, claim = _claimed(settings, shown) or (task, Claim(0, "as you said."))
-    if found is None:
-        raise ValueError(f"{sample.shown} does not tell its task. Name the column of the target: --label COLUMN.")
-    values |= {"ingest.columns.text": text, **({"ingest.columns.label": label} if label else {}), **claim.values}
+    if found is None or (label is None and task not in (None, found)):
+        raise ValueError(f"{sample.shown} has no column that looks like a target. Name the one: --label COLUMN.")
+    values |= {"ingest.columns.text": text, "ingest.columns.text_pair": pair[1] if pair else None}
+    values |= {"ingest.columns.label": label, **claim.values} if label else claim.values
+    of_label = f"{label!r}: " if label else ""
     reasons = [
         _of_text(sample, text, pair),
-        f"The target is the column {repr(label) + ': ' if label else ''}{claim.why}",
+        *_doubts(sample, {*taken, text, *filter(None, [label])}, text, label, pair),
+        f"The target is the column {of_label}{claim.why}",
     ]
-    if pair:
-        values["ingest.columns.text_pair"] = pair[1]
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
     if by_split:
         values |= _splits(sample, by_split)
-        reasons.append(f"The column '{by_split}' says which rows are for training and which for the test.")
+        told = f", as far as the first {len(sample.rows):,} rows tell" if len(sample.rows) == ROWS else ""
+        reasons.append(f"The column '{by_split}' says which rows are for training and which for the test{told}.")
     _limit(sample, text, values, reasons)
+    if stride := settings[task or found].starts.get("tokenize.stride"):
+        values["tokenize.stride"] = min(stride, values["tokenize.max_tokens"] // 4)
     return Guess(task or found, values, reasons)
 
 
@@ -85,8 +100,17 @@ def _claimed(settings: dict[str, TaskSettings], shown: Shown) -> tuple[str, Clai
     return claims.strongest({task: own.claim(shown) for task, own in settings.items()})
 
 
-def _pair(sample: Sample, settings: dict[str, TaskSettings], text: str | None) -> tuple[str, str] | None:
-    """The columns of the two texts, by their names; `text` is the first, where somebody named it."""
+def _pair(
+    sample: Sample, settings: dict[str, TaskSettings], text: str | None, second: str | None
+) -> tuple[str, str] | None:
+    """The columns of the two texts, by their names; `text` and `second` are those that somebody named.
+
+    Raises ValueError where they are the same.
+    """
+    if second is not None and text == second:
+        raise ValueError(f"--text and --text-pair are both '{text}'. A pair has two columns.")
+    if second is not None:
+        return text or _text_column(sample, {second}), second
     pairs = claims.in_turn([own.pairs for own in settings.values()])
     return next((pair for pair in pairs if text in (None, pair[0]) and {*pair} <= {*sample.columns}), None)
 
@@ -105,6 +129,23 @@ def _of_text(sample: Sample, text: str, pair: tuple[str, str] | None) -> str:
     if pair:
         return f"Rows are pairs: {pair[0]} and {pair[1]}."
     return f"The text is the column '{text}': half of its texts have over {_median_chars(sample, text):.0f} characters."
+
+
+def _doubts(sample: Sample, taken: set[str], text: str, label: str | None, pair: tuple[str, str] | None) -> list[str]:
+    """A sentence on what may be another way: a first line that reads as a row does, else texts that are not read."""
+    for column in filter(None, (text, label)):
+        if claims.is_number(column) or len(column.split()) > WORDS_OF_NAME:
+            what = f"The first line of {sample.shown} is taken for the names of its columns, such as"
+            return [f"{what} '{column[:SHOWN_CHARS]}'. Where it is a row, put a line of names above it."]
+    if pair:
+        return []
+    least = _median_chars(sample, text) / 2
+    for other in sample.columns:
+        if other not in taken and _is_prose(sample, other) and _median_chars(sample, other) >= least:
+            first, second = (shlex.quote(column) for column in sample.columns if column in (text, other))
+            what = f"The column '{other}' holds texts, too, and is not read."
+            return [f"{what} Where a row is two texts: --text {first} --text-pair {second}."]
+    return []
 
 
 def _targets(settings: dict[str, TaskSettings], free: list[str]) -> list[str]:
@@ -146,15 +187,15 @@ def _median_chars(sample: Sample, column: str) -> float:
 def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set[str], *, has_pair: bool) -> str | None:
     """The column of that name, else the only one that is left, else the one with the fewest different values.
 
-    None for pairs that have no column of such a name.
+    None for pairs where nothing is left that can be a target.
     """
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
     if named := _targets(settings, free):
         return named[0]
-    if has_pair:
-        return None
     distinct = {column: len({claims.as_text(value) for value in sample.values(column)}) for column in free}
     told = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
+    if has_pair and not told:
+        return None
     if (len(free) > 1 and not told) or not free:
         shown = ", ".join(sample.columns)
         raise ValueError(

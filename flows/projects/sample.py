@@ -46,7 +46,11 @@ def sample_of(path: str) -> Sample:
 
     Raises FileNotFoundError where there is none, ValueError, in words, where it cannot be read.
     """
-    files = [file for file in find(path, None) if not file.name.startswith((".", "_"))]
+    try:
+        found = find(path, None)
+    except ValueError as error:  # it names where a project has the path
+        raise ValueError(str(error).replace("params.yaml: ingest.path is", "--data is")) from None
+    files = [file for file in found if not file.name.startswith((".", "_"))]
     if not files:
         raise FileNotFoundError(f"{path} has no file of rows.")
     file = next((file for file in files if file.stem.rpartition("/")[2].startswith("train")), files[0])
@@ -70,10 +74,17 @@ def _rows(file: DataFile, stream: BinaryIO) -> Iterator[Row]:
         yield from (question.values for question in nested.questions(stream, codec, file.shown) if not question.fault)
         return
     text = stream.read(LOOKED_AT).decode(codec, errors="replace").removeprefix("\ufeff")
+    if file.ending == ".json" and text.lstrip().startswith("["):
+        told = f"`jq -c '.[]' {file.shown} > {file.stem}.jsonl`"
+        raise ValueError(f"{file.shown} is one JSON array, expected an object a line. Write it so, with jq: {told}.")
     lines = io.StringIO(text, newline="" if file.ending in (".csv", ".tsv") else "\n")
     if file.ending in (".csv", ".tsv"):
         csv.field_size_limit(LARGEST_FIELD)
-        yield from csv.DictReader(lines, delimiter=_delimiter(text, file.ending))
+        try:
+            for row in csv.DictReader(lines, delimiter=_delimiter(text, file.ending)):
+                yield {name: value for name, value in row.items() if name is not None}  # None: of cells too many
+        except csv.Error as error:
+            raise ValueError(f"{file.shown}: {error}.") from None
         return
     for line in lines:
         with contextlib.suppress(ValueError):  # `ingest` says what is wrong with such lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 
 DATA = "data"
-PINS = (LINK / "constraints.txt").as_posix()  # which packages' docstrings: the data of the sources that need none
+PINS = "constraints.txt"  # which packages' docstrings: the data of most sources that need none
 PLOTS = "\nplots:\n"
 VALIDATION = "validation-"  # of the names of plots: of measures by epoch
 IGNORED = f"/{LINK.parts[0]}/"
@@ -45,10 +46,11 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     """
     plugins.check(TASKS, task, key="--task")
     settings: TaskSettings = plugins.part(TASKS, task, "settings", key="--task")
-    root, is_new = folder.absolute(), not folder.exists()
+    root, data = Path(os.path.abspath(folder)), data and Path(os.path.abspath(data))  # noqa: PTH100 (without ..)
     _refuse(root, data)
     if data is None and not settings.corpus:
         raise ValueError(f"the task {task} has no corpus of its own. Give --data FILE.")
+    there = {*root.iterdir()} if root.is_dir() else None
     try:
         root.mkdir(parents=True, exist_ok=True)
         started = Started(root)
@@ -60,10 +62,19 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
         if data is not None:
             _keep(root, data, started.written.append)
     except BaseException:
-        if is_new:
-            shutil.rmtree(root, ignore_errors=True)
+        _take_away(root, there)
         raise
     return started
+
+
+def _take_away(root: Path, there: set[Path] | None) -> None:
+    """Leave nothing in the folder but what was `there`; nothing of the folder where it was not."""
+    made = [root] if there is None else [path for path in root.iterdir() if path not in there]
+    for path in made:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _refuse(root: Path, data: Path | None) -> None:
@@ -74,8 +85,15 @@ def _refuse(root: Path, data: Path | None) -> None:
         raise ValueError(f"{root} is a file. Name a folder, which is made where it is not there.")
     if holds_code(root):
         raise ValueError(f"{root} is Winnow's own folder. Name another one.")
-    if data is not None and not data.exists():
+    if data is None:
+        return
+    if not data.exists():
         raise ValueError(f"--data is '{data}'. There is no such file or folder.")
+    if root.resolve().is_relative_to(data.resolve()):
+        raise ValueError(
+            f"--data is '{data}', which the project's folder is in. Name a folder of data alone, or a file."
+        )
+    refuse_links(data)
 
 
 def _repositories(root: Path, tell: Callable[[str], object]) -> None:
@@ -94,7 +112,8 @@ def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, gu
     """The parameters in which the project differs from Winnow's own."""
     values: dict[str, Any] = {"task.name": task, "task.measure": settings.measures[0], **settings.starts}
     if data is None:
-        values |= {"ingest.path": PINS, **settings.corpus}
+        values |= settings.corpus
+        values["ingest.path"] = (LINK / values.get("ingest.path", PINS)).as_posix()
     else:
         values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
         values |= {"ingest.docstrings.held_out_rows_per_library": 0}
@@ -103,14 +122,13 @@ def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, gu
 
 def _place(root: Path, data: Path) -> str:
     """Where the data is to lie, from the project's folder: where it is, if that is within it."""
-    found = data.absolute()
-    return (found.relative_to(root) if found.is_relative_to(root) else Path(DATA, found.name)).as_posix()
+    return (data.relative_to(root) if data.is_relative_to(root) else Path(DATA, data.name)).as_posix()
 
 
 def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: Callable[[str], object]) -> None:
     shutil.copyfile(OURS / "params.yaml", root / "params.yaml")
     set_values(root / "params.yaml", values)
-    tell(f"params.yaml: every value that can change a result; {len(values)} differ from Winnow's own")
+    tell(f"params.yaml: every value that can change a result; {len(values)} set, the others as {_origin()}")
     (root / "dvc.yaml").write_text(graph_of(settings, values["task.measure"]), encoding="utf-8")
     tell("dvc.yaml: the graph, which is Winnow's own")
     for name, more in ((".gitignore", [IGNORED]), (".dvcignore", [])):
@@ -123,12 +141,17 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
     released.write_text("{}\n", encoding="utf-8")  # nothing yet
 
 
+def _origin() -> str:
+    """Where the other values are from; somebody may have made Winnow's own folder a project of theirs."""
+    is_changed = git.attempt(OURS, "diff", "--quiet", "HEAD", "--", "params.yaml").returncode == 1
+    return f"in {OURS / 'params.yaml'}, which somebody changed" if is_changed else "Winnow's own"
+
+
 def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:
     """Bring the data into the project, and have DVC keep it."""
     place = _place(root, data)
-    refuse_links(data.absolute())
     target = root / place
-    if target != data.absolute():
+    if target != data:
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if data.is_dir() else shutil.copyfile)(data, target)
     command.read(root, "add", "--quiet", "--", place)
@@ -197,7 +220,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _of_measure(block: str, ours: str, measure: str) -> str:
-    """The plot of the measure `ours` for another one: in its titles "Macro-F1", in its name and its files macro_f1."""
+    """The plot of the measure `ours` for another one: its titles, its name and its files."""
     new = measure.replace("_", "-")
     for form in (_title, _in_words, str):
         block = block.replace(form(ours), form(new))

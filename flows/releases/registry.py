@@ -25,7 +25,7 @@ FIRST_VERSION = "v1.0.0"
 
 
 def artifact(root: Path) -> str:
-    """GTO's name for the model of the project at `root`: "model", or of a subfolder "projects/entities:model".
+    """GTO's name for the model of the project at `root`: "model", or of a subfolder "projects/names:model".
 
     Raises ValueError for a folder whose name cannot be part of a tag.
     """

@@ -1,6 +1,6 @@
 """The released model is what a GTO tag points at: of `model#production#1`, `#2`, ... the one with the highest number.
 
-Of a project in a subfolder of the repository the tags have that in front: `projects/entities=model#production#1`.
+Of a project in a subfolder of the repository the tags have that in front: `projects/names=model#production#1`.
 
 GTO makes and reads the tags (`gto show model`, `gto history model` and `dvc artifacts get` understand them), but four
 of its ways are unsafe here, and are done otherwise:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import httpx
 
-from flows.review.pull_request import mark
+from flows.review.pull_request import MARKED, mark
 from flows.running import git
 from flows.running.root import find_root
 
@@ -32,16 +32,20 @@ NO_REVIEW = """
 def upsert(body: str, environment: Mapping[str, str]) -> str:
     """Update the comment that begins with the first line of `body`, or write it. Returns its address.
 
-    Raises ValueError where a variable is missing, and httpx.HTTPError where GitHub refuses or is out of reach.
+    Raises ValueError where a variable is missing or `body` begins with no mark of a review, and httpx.HTTPError where
+    GitHub refuses or is out of reach.
     """
     for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN", "PULL_REQUEST"):
         if not environment.get(name):
             raise ValueError(f"{name} is not set. On GitHub the workflow sets it; elsewhere there is nobody to tell.")
+    first_line = body.partition("\n")[0]
+    if not MARKED.fullmatch(first_line):
+        raise ValueError(f"the text begins with {first_line[:60]!r}, which is no review. Write one: winnow review.")
     headers = {"Authorization": f"Bearer {environment['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"}
     root = f"{environment.get('GITHUB_API_URL') or GITHUB}/repos/{environment['GITHUB_REPOSITORY']}/issues"
     with httpx.Client(headers=headers, timeout=30) as client:
         comments = f"{root}/{int(environment['PULL_REQUEST'])}/comments"
-        own = _find(client, comments, body.partition("\n")[0])
+        own = _find(client, comments, first_line)
         content = {"body": body[:LONGEST]}
         answer = client.patch(f"{root}/comments/{own}", json=content) if own else client.post(comments, json=content)
         answer.raise_for_status()

@@ -268,12 +268,13 @@ class Review:
     not_run: tuple[StageChange, ...] = ()
     """The stages that would run with these parameters, code and data, and why: the figures are of earlier ones."""
     not_told: str = ""
-    folder: str = ""  # of the project in its repository, "projects/entities"; empty: the repository itself
     """Why the stages that would run cannot be determined; empty where they can."""
     not_run_models: frozenset[str] = frozenset()
     """The models that have a figure from such a stage."""
     only_costs_not_run: frozenset[str] = frozenset()
     """Those of them whose quality is current: `profile` times all models, and so is outdated when any model changes."""
+    folder: str = ""
+    """Of the project in its repository: "projects/names"; empty: the repository itself."""
 
     @property
     def apart(self) -> frozenset[str]:

@@ -51,6 +51,8 @@ def escape(text: str) -> str:
     return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
 
 
-def table(header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+def table(header: Sequence[str], rows: Iterable[tuple[str, ...]], *, numbers: int = 0) -> str:
+    """A Markdown table; `numbers`: so many of its last columns stand to the right."""
+    ruler = [*["---"] * (len(header) - numbers), *["---:"] * numbers]
+    lines = [header, ruler, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

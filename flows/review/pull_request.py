@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ TEXT_SHOWN = 160  # characters of a text
 LIST_SHOWN = 3  # parameters named in the first table
 RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metrics."
 NOT_RUN_SHOWN = 10  # stages that would run
+
+
+MARKED = re.compile(r"<!-- winnow: review( of \S.*)? -->")
 
 
 def mark(folder: str) -> str:

@@ -12,7 +12,7 @@ from flows.dvc.charts import flowchart
 from flows.dvc.command import DvcError
 from flows.dvc.locked import definitions
 from flows.dvc.planning import Graph
-from flows.review import metrics
+from flows.review import metrics, worked
 from flows.review.cards import cards_of
 from flows.running.root import find_root
 
@@ -24,6 +24,7 @@ def generated(root: Path) -> dict[str, str]:
         "stages": stage_table(stages, definitions(root)),
         "graph": flowchart(stages),
         "models": metrics.as_markdown(metrics.rows(root), metrics.notes(root)),
+        "projects": worked.as_markdown(root),
     }
 
 

@@ -31,14 +31,19 @@ def judged_first(task: TaskMeasures, name: str | None) -> tuple[Measure, ...]:
     return tuple(sorted(task.measures, key=lambda one: one.name != name))
 
 
-def project_task(root: Path) -> tuple[TaskMeasures, str | None]:
-    """The measures of the project at `root`, and the name of the one that is judged.
-
-    Where its params.yaml cannot be read, as with a merge conflict, the first task's, and None.
-    """
+def params_of(root: Path) -> Mapping[str, Any]:
+    """params.yaml of the project at `root` as it stands; empty where it cannot be read, as with a merge conflict."""
     path, params = Paths(root).params, None
     with contextlib.suppress(ValueError, OSError):
         params = parse(path.read_text(encoding="utf-8"), path.name)
-    known = params if isinstance(params, dict) else {}
+    return params if isinstance(params, dict) else {}
+
+
+def project_task(root: Path) -> tuple[TaskMeasures, str | None]:
+    """The measures of the project at `root`, and the name of the one that is judged.
+
+    Where its params.yaml cannot be read, the first task's, and None.
+    """
+    known = params_of(root)
     section = known.get("task")
     return task_measures(task_of(known)), section.get("measure") if isinstance(section, dict) else None

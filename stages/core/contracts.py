@@ -255,17 +255,21 @@ class Head(NamedTuple):
 
     kind: Literal["row", "token", "vector"]
     size: int
+    reach: int = 0
+    """Of the kind `token`: how many tokens on each side the output of one is made of too, as a convolution."""
 
     def described(self) -> dict[str, Any]:
         """The entry of a model's config.json."""
-        return {"head": {"kind": self.kind, "size": self.size}}
+        reach = {"reach": self.reach} if self.reach else {}
+        return {"head": {"kind": self.kind, "size": self.size, **reach}}
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Head:
         """The head of the model of this config.json; those of earlier versions have `n_labels`, numbers of a row."""
         if "head" not in config:
             return cls("row", config["n_labels"])
-        return cls(config["head"]["kind"], config["head"]["size"])
+        head = config["head"]
+        return cls(head["kind"], head["size"], head.get("reach", 0))
 
 
 class Outputs(NamedTuple):

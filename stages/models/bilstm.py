@@ -83,8 +83,8 @@ class BilstmWithHead(nn.Module):
         self.shape = shape
         self.encoder = Recurrent(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        kind, size = shape.head
-        self.head = nn.Identity() if kind == "vector" else nn.Linear(2 * shape.hidden_units, size)
+        is_vector = shape.head.kind == "vector"
+        self.head = nn.Identity() if is_vector else nn.Linear(2 * shape.hidden_units, shape.head.size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, _token_type_ids: torch.Tensor | None = None

@@ -88,7 +88,7 @@ class EncoderWithHead(nn.Module):
         self.n_types = getattr(encoder.config, "type_vocab_size", 0)
         self.dropout = nn.Dropout(dropout)
         self.kind = head.kind
-        self.head = nn.Identity() if head.kind == "vector" else nn.Linear(encoder.config.hidden_size, head.size)
+        self.head = _layer_of(head, encoder.config.hidden_size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -102,13 +102,26 @@ class EncoderWithHead(nn.Module):
         read = hidden_BTH if self.kind == "token" else self._pooled(hidden_BTH, attention_mask)
         if self.kind == "vector":
             return functional.normalize(read.float(), dim=-1)
-        return self.head(self.dropout(read).to(self.head.weight.dtype))
+        read = self.dropout(read).to(self.head.weight.dtype)
+        if isinstance(self.head, nn.Conv1d):
+            read = read * attention_mask.unsqueeze(-1)  # what fills a batch is nobody's neighbour
+            return self.head(read.transpose(1, 2)).transpose(1, 2)
+        return self.head(read)
 
     def _pooled(self, hidden_BTH: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.pooling == "cls":
             return hidden_BTH[:, 0]
         mask_BT1 = attention_mask.unsqueeze(-1).float()
         return (hidden_BTH.float() * mask_BT1).sum(1) / mask_BT1.sum(1)
+
+
+def _layer_of(head: Head, width: int) -> nn.Module:
+    """The layer of a head that is still to be learned; nothing for a vector."""
+    if head.kind == "vector":
+        return nn.Identity()
+    if head.reach:
+        return nn.Conv1d(width, head.size, 2 * head.reach + 1, padding=head.reach)
+    return nn.Linear(width, head.size)
 
 
 def build(folder: Path, model: ModelParams, head: Head) -> nn.Module:
@@ -443,7 +456,8 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 
 def _ours(model: Any) -> dict[str, Any]:
     """Winnow's own settings of a model, beside its encoder's."""
-    head = Head(model.kind, 0 if model.kind == "vector" else model.head.out_features)
+    reach = int(model.head.padding[0]) if isinstance(model.head, nn.Conv1d) else 0
+    head = Head(model.kind, 0 if model.kind == "vector" else len(model.head.weight), reach)
     return {"pooling": model.pooling, "dropout": model.dropout.p, **head.described()}
 
 

@@ -47,10 +47,22 @@ class Question(NamedTuple):
 
 
 def is_nested(stream: BinaryIO, encoding: str) -> bool:
-    """Whether the file is one object of this layout, by its start; `stream` is left there."""
-    start = stream.read(LOOKED_AT)
+    """Whether the file is one object of this layout, and no lines of objects, by its start; `stream` is left there."""
+    start = stream.read(LOOKED_AT).decode(encoding, "ignore").removeprefix("\ufeff")
     stream.seek(0)
-    return _STARTS.match(start.decode(encoding, "ignore").removeprefix("\ufeff")) is not None
+    return _STARTS.match(start) is not None and not _is_of_lines(start)
+
+
+def _is_of_lines(start: str) -> bool:
+    """Whether the first line is a whole object, and something follows it."""
+    first, _, rest = start.lstrip().partition("\n")
+    if not rest.strip():
+        return False
+    try:
+        json.loads(first)
+    except ValueError:
+        return False
+    return True
 
 
 def questions(stream: BinaryIO, encoding: str, shown: str) -> Iterator[Question]:

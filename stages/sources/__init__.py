@@ -8,4 +8,5 @@ SOURCES = {
     "docstrings": "stages.sources.docstrings:read",
     "files": "stages.sources.files:read",
     "hub": "stages.sources.hub:read",
+    "human_ratings": "stages.sources.human_ratings:read",
 }

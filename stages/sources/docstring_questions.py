@@ -28,8 +28,9 @@ ASKED = {
     "meaning": ("What is {name}?", "What does {name} mean?", "What is {name} for?"),
     "returned": ("What does {name} return?", "What is the result of {name}?", "What comes back from {name}?"),
 }  # fmt: skip
-_VALUE = r"\"[^\"\n]*\"|'[^'\n]*'|[-+]?\w+(?:\.\w+)*"
-_DEFAULT = re.compile(rf",?\s*\(?(?:by )?defaults?(?: value)?(?: is| to|:|\s*=)?\s*({_VALUE})\)?", re.IGNORECASE)
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)"
+_VALUE = rf"\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)|\[[^\[\]\n]*\]|\{{[^{{}}\n]*\}}|{_NUMBER}|[-+]?\w+(?:[.-]\w+)*"
+_DEFAULT = re.compile(rf",?\s*\(?(?:by )?defaults?\b(?: value)?(?: is| to|:|\s*=)?\s*({_VALUE})\)?", re.IGNORECASE)
 _IN_WORDS = re.compile(rf"\b[Dd]efaults?(?: value)? (?:is|to) ({_VALUE})(?=[\s.,;)]|$)")
 _SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
 
@@ -48,7 +49,7 @@ def read(
     *,
     structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
 ) -> Iterator[RawRow]:
-    """Rows by library, then by origin; the target is the answer in JSON, as question answering reads it.
+    """Rows by library, then by origin; the target is the answer in JSON, as of a list of quotes.
 
     As for the source docstrings, `ingest.docstrings` names the libraries and limits, and `params.path` pins their
     versions. Raises FileNotFoundError and ValueError as that does.
@@ -69,9 +70,9 @@ def rows_of(source: bytes, path: str, library: Library) -> list[RawRow]:
         text, questions = asked(entries(docstring, SECTIONS), function)
         if not questions or not library.min_chars <= len(text) <= library.max_chars:
             continue
-        question = min(questions, key=lambda one: order(library.seed, f"{origin} {one.text}"))
-        answers = [] if question.start is None else [{"text": question.answer, "answer_start": question.start}]
-        found.append(RawRow(text, json.dumps(answers), origin, group=path, text_pair=question.text))
+        one = min(questions, key=lambda each: order(library.seed, f"{origin} {each.text}"))
+        answers = [] if one.start is None else [{"text": one.answer, "answer_start": one.start}]
+        found.append(RawRow(text, json.dumps(answers), origin, group=path, text_pair=one.text))
     return sorted(found, key=lambda row: order(library.seed, row.origin))
 
 
@@ -85,7 +86,8 @@ def asked(found: Sequence[Entry], function: str) -> tuple[str, list[Question]]:
         text = f"{text} {shown} {entry.words}".strip()
         kind_at, words_at = begin + len(entry.name) + 3, begin + len(shown) + 1
         questions += _about(entry, function, kind_at, words_at)
-    return text, [one for one in questions if one.start is None or text[one.start :].startswith(one.answer)]
+    there = (one.start is None or (one.answer and text[one.start :].startswith(one.answer)) for one in questions)
+    return text, [one for one, is_there in zip(questions, there, strict=True) if is_there]
 
 
 def _about(entry: Entry, function: str, kind_at: int, words_at: int) -> Iterator[Question]:
@@ -103,10 +105,10 @@ def _about(entry: Entry, function: str, kind_at: int, words_at: int) -> Iterator
         yield Question(_said("default", entry.name), kind_at + default.start(1), default[1])
     elif in_words := _IN_WORDS.search(entry.words):
         yield Question(_said("default", entry.name), words_at + in_words.start(1), in_words[1])
-    elif entry.kind and "default" not in entry.words.lower():
+    elif entry.kind and "default" not in f"{entry.kind} {entry.words}".lower():
         yield Question(_said("default", entry.name), None)
     kind = OPTIONAL.sub("", _DEFAULT.sub("", entry.kind)).strip(" ,")
-    if kind and entry.kind.startswith(kind):
+    if kind and entry.kind.startswith(kind) and "default" not in kind.lower():
         yield Question(_said("type", entry.name), kind_at, kind)
 
 

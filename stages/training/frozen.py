@@ -22,13 +22,17 @@ def read_by_head(model: nn.Module, head: nn.Module, rows: TokenRows, *, pad_id: 
     return predict_logits(model, rows, pad_id=pad_id, precision="fp32", title=title)
 
 
-def put_in(head: nn.Module, coefficients_KF: np.ndarray, intercept_K: np.ndarray) -> None:
-    """Give the linear head these weights, whatever its size was; one without a layer takes none."""
-    if not isinstance(head, nn.Linear):
+def put_in(head: nn.Module, coefficients: np.ndarray, intercept_K: np.ndarray) -> None:
+    """Give the linear head these weights (K, F), whatever its size was; one without a layer takes none.
+
+    One that reaches to other tokens takes (K, F, places).
+    """
+    if not isinstance(head, nn.Linear | nn.Conv1d):
         return
     device = head.weight.device
-    head.out_features = len(coefficients_KF)
-    head.weight = nn.Parameter(torch.from_numpy(coefficients_KF).to(device))
+    if isinstance(head, nn.Linear):
+        head.out_features = len(coefficients)
+    head.weight = nn.Parameter(torch.from_numpy(coefficients).to(device))
     head.bias = nn.Parameter(torch.from_numpy(intercept_K).to(device))
 
 

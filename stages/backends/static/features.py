@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 SMALLEST = 1e-12  # a length; below it a vector is one of nothing
+NEAR, FAR = 2, 6  # tokens on each side: so many are read one by one, and those up to the other number as their mean
+PARTS = 2 * NEAR + 3  # the vectors that `around` makes of one
 
 
 class Static(NamedTuple):
@@ -29,21 +31,33 @@ def features(
     *,
     per_token: bool,
 ) -> np.ndarray:
-    """The features of each row (B, D), of pairs (B, 3D), or with `per_token` of each token (B, T, 3D); float32.
+    """The features of each row (B, D), of pairs (B, 3D), or with `per_token` of each token (B, T, 7D); float32.
 
     A row has the weighted mean of its tokens' vectors, scaled to length 1. A pair, of which `types_BT` says where each
-    token belongs, has that of the first text, that of the second, and their product. A token has its own vector and
-    those of its neighbours, the left one first; beside a row's ends are zeros.
+    token belongs, has that of the first text, that of the second, and their product. A token has what `around` makes
+    of the vectors, all of which count the same.
     """
     if per_token:
         own_BTD = static.vectors_VD[input_ids_BT] * mask_BT[:, :, None].astype(np.float32)
-        around = np.pad(own_BTD, ((0, 0), (1, 1), (0, 0)))
-        return np.concatenate([around[:, :-2], own_BTD, around[:, 2:]], axis=2)
+        return around(own_BTD)
     weights_BT = static.weights_V[input_ids_BT] * mask_BT.astype(np.float32)
     if types_BT is None:
         return _mean(static, input_ids_BT, weights_BT)
     first, second = (_mean(static, input_ids_BT, weights_BT * (types_BT == side)) for side in (0, 1))
     return np.concatenate([first, second, first * second], axis=1)
+
+
+def around(vectors_BTD: np.ndarray) -> np.ndarray:
+    """(B, T, 7D): of each token its vector between those of the NEAR tokens on each side, the leftmost first.
+
+    Then the mean of the further ones on the left, up to FAR, and that on the right. Beyond a row's ends are zeros.
+    """
+    tokens = vectors_BTD.shape[1]
+    padded = np.pad(vectors_BTD, ((0, 0), (FAR, FAR), (0, 0)))
+    steps = {step: padded[:, FAR + step : FAR + step + tokens] for step in range(-FAR, FAR + 1)}
+    near = [steps[step] for step in range(-NEAR, NEAR + 1)]
+    far = [np.mean([steps[side * step] for step in range(NEAR + 1, FAR + 1)], axis=0) for side in (-1, 1)]
+    return np.concatenate([*near, *far], axis=2)
 
 
 def _mean(static: Static, input_ids_BT: np.ndarray, weights_BT: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.core.params.values import PositiveFloat, PositiveInt, Section
+from stages.core.params.values import PositiveFloat, PositiveInt, Section, Share
 
 
 class BaselineParams(Section):
@@ -27,4 +27,5 @@ class StaticParams(HeadParams):
 
 
 class ProbeParams(HeadParams):
-    pass
+    depths: Annotated[list[Share], Field(min_length=1)]
+    dimensions: PositiveInt

@@ -10,9 +10,8 @@ from scipy.sparse import csr_array
 
 from stages.tasks.contract import Figure, Judged, Measure, Table, TaskMeasures
 from stages.tasks.multilabel_classification import scores as of_sets
+from stages.tasks.shared import found
 from stages.tasks.shared.label_sets import from_text, held
-
-DIGITS = 6
 
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
@@ -49,15 +48,11 @@ def report(judged: Judged) -> dict[str, Any]:
     Shares are in [0, 1]; `true`: how many rows have the label.
     """
     rows = by_label(judged)
-    found, given, true = (sum(row[name] for row in rows.values()) for name in ("found", "given", "true"))
     return {
-        "precision": round(found / given if given else 0.0, DIGITS),
-        "recall": round(found / true if true else 0.0, DIGITS),
-        "hamming_loss": round(float(wrong_labels(judged).mean()), DIGITS),
+        **found.together(rows),
+        "hamming_loss": round(float(wrong_labels(judged).mean()), found.DIGITS),
         "log_loss": round(float(judged.losses_N.mean()), 4),
-        "per_label": {
-            label: {name: row[name] for name in ("precision", "recall", "f1", "true")} for label, row in rows.items()
-        },
+        "per_label": found.reported(rows),
     }
 
 
@@ -65,22 +60,12 @@ def by_label(judged: Judged) -> dict[str, dict[str, Any]]:
     """Of each label that is true of a row or given to one: rows found, given and true; precision, recall, F1."""
     labels = _labels(judged.truths, judged.answers)
     sums = of_sets.counts(*_held(judged.truths, judged.answers, labels)).sum(0).reshape(1, -1)
-    rows = {}
-    for label, (found, given, true) in zip(labels, of_sets.by_label(sums)[0].T.astype(int).tolist(), strict=True):
-        rows[label] = {
-            "precision": round(found / given if given else 0.0, DIGITS),
-            "recall": round(found / true if true else 0.0, DIGITS),
-            "f1": round(2 * found / (given + true), DIGITS),
-            "found": found, "given": given, "true": true,
-        }  # fmt: skip
-    return rows
+    return found.by_class(labels, of_sets.by_label(sums)[0])
 
 
 def tables(judged: Judged) -> Mapping[str, Table]:
     """`labels`: the figures of each label."""
-    columns = ("precision", "recall", "f1", "found", "given", "true")
-    rows = [[label, *(row[name] for name in columns)] for label, row in by_label(judged).items()]
-    return {"labels": Table(("label", *columns), rows)}
+    return {"labels": found.as_table("label", by_label(judged))}
 
 
 MEASURES = TaskMeasures(

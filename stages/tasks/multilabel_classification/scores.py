@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array, hstack
 
+from stages.tasks.shared.found import f1
+
 PARTS = 3  # found, given, true
 
 
@@ -22,12 +24,6 @@ def counts(truths_NC: np.ndarray, given_NC: np.ndarray) -> csr_array:
 def by_label(sums_RS: np.ndarray) -> np.ndarray:
     """(R, 3, C): found, given and true of each label."""
     return sums_RS[:, :-2].reshape(len(sums_RS), PARTS, -1)
-
-
-def f1(found_given_true: np.ndarray) -> np.ndarray:
-    """2 found / (given + true), over the second axis; 0 where that is 0 by 0."""
-    found, given, true = np.moveaxis(found_given_true, 1, 0)
-    return np.divide(2 * found, given + true, out=np.zeros_like(found), where=given + true > 0)
 
 
 def micro_f1(sums_RS: np.ndarray) -> np.ndarray:

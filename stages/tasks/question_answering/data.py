@@ -19,10 +19,9 @@ from typing import Any
 from stages.core.contracts import TARGET, RawRow, RejectedRow
 from stages.tasks.contract import Flaws, TaskData
 from stages.tasks.shared import quotes
+from stages.tasks.shared.cells import SHOWN, each_row, shown
 from stages.tasks.shared.quotes import Quote
 
-EXCERPT = 200  # characters of a row that is rejected
-SHOWN = 60  # of what is wrong with it
 ALLOWED = (
     'Allowed: {"text": [...], "answer_start": [...]}, or [{"text": ..., "answer_start": ...}, ...], or [[start, text],'
     " ...], counted in characters from 0; [] where the text does not answer the question"
@@ -34,17 +33,15 @@ def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]
 
     The questions about one text belong together, unless the source has groups of its own.
     """
-    for row in rows:
-        if isinstance(row, RejectedRow) or row.text is None:
-            yield row
-            continue
-        group = row.group or f"text {hashlib.sha256(row.text.encode('utf-8', 'replace')).hexdigest()[:16]}"
-        try:
-            target = None if row.label is None else quotes.as_text(_answers(row.label, row.text))
-        except ValueError as error:
-            yield RejectedRow(row.origin, "bad_target", str(error), (row.text_pair or row.text)[:EXCERPT])
-        else:
-            yield row._replace(label=target, group=group)
+    return each_row(rows, _with_answers, told_by=lambda row: row.text_pair or row.text)
+
+
+def _with_answers(row: RawRow) -> RawRow:
+    if row.text is None:
+        return row
+    group = row.group or f"text {hashlib.sha256(row.text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    target = None if row.label is None else quotes.as_text(_answers(row.label, row.text))
+    return row._replace(label=target, group=group)
 
 
 def _answers(target: str, text: str) -> list[Quote]:
@@ -61,7 +58,7 @@ def _listed(found: Any) -> list[Any]:
     if not isinstance(found, Mapping):
         if isinstance(found, list):
             return found
-        raise ValueError(f"the answers are {_shown(found)}. {ALLOWED}")
+        raise ValueError(f"the answers are {shown(found)}. {ALLOWED}")
     if "text" not in found or "answer_start" not in found:
         lacking = "text" if "text" not in found else "answer_start"
         raise ValueError(f"the answers have no '{lacking}', but {', '.join(found) or 'nothing'}. {ALLOWED}")
@@ -70,7 +67,7 @@ def _listed(found: Any) -> list[Any]:
         return [found]
     if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
         raise ValueError(
-            f"of the answers 'text' is {_shown(texts)} and 'answer_start' {_shown(starts)}, not as many of the one as"
+            f"of the answers 'text' is {shown(texts)} and 'answer_start' {shown(starts)}, not as many of the one as"
             f" of the other. {ALLOWED}"
         )
     return [list(pair) for pair in zip(starts, texts, strict=True)]
@@ -81,7 +78,7 @@ def _parts(found: Any) -> tuple[int, str]:
     match [found.get("answer_start"), found.get("text")] if isinstance(found, Mapping) else found:
         case [int(start), str(text)] if not isinstance(start, bool):
             return start, text
-    raise ValueError(f"{_shown(found)} is no answer: a whole number and a text. {ALLOWED}")
+    raise ValueError(f"{shown(found)} is no answer: a whole number and a text. {ALLOWED}")
 
 
 def _checked(start: int, answer: str, text: str) -> Quote:
@@ -111,10 +108,6 @@ def _trimmed(answer: Quote) -> Quote:
     """Without blanks at its ends, which no token stands for."""
     blanks = len(answer.text) - len(answer.text.lstrip())
     return Quote(answer.start + blanks, answer.text.strip())
-
-
-def _shown(found: Any) -> str:
-    return json.dumps(found, ensure_ascii=False)[:SHOWN]
 
 
 def carried(target: str, before: str, after: str) -> str | None:

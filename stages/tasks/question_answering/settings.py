@@ -49,10 +49,14 @@ PAIRS = (("context", "question"),)
 
 
 def claim(shown: Shown) -> Claim | None:
-    """A context with a question and its answers."""
+    """A context with a question and its answers; the classes are whether there is one, which limits must allow for."""
     if shown.pair not in PAIRS or not shown.values:
         return None
-    return Claim(3, "quotes of the context that answer the question.")
+    if not all(value.get("text") if isinstance(value, dict) else value for value in shown.values):
+        return Claim(3, "quotes of the context that answer the question, where it has an answer.")
+    limits = {"validate.min_labels": 1, "validate.max_label_share": None}
+    told = "quotes of the context that answer the question. All have one: min_labels is 1, max_label_share null."
+    return Claim(3, told, limits)
 
 
 SETTINGS = TaskSettings(
@@ -63,11 +67,13 @@ SETTINGS = TaskSettings(
         "ingest.columns.text": "context",
         "ingest.columns.text_pair": "question",
         "ingest.columns.label": "answers",
+        "clean.max_chars": 20_000,  # read in windows
         "validate.min_rows_per_label": 1,
         "tokenize.capitals": "marked",  # names begin with them
         "tokenize.max_tokens": 256,
         "tokenize.long_texts": "windows",
         "tokenize.stride": 64,
+        "static.dimensions": 128,  # seven vectors make the features of a token
         "finetune.freeze_embeddings": False,
         "distill.teacher_layers": [0, 2, 3, 5],  # a place in a text wants more layers than a label
         "distill.epochs": 10,

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 
 from stages.core.contracts import RawRow, RejectedRow
 from stages.tasks.contract import TaskData
+from stages.tasks.shared.cells import SHOWN, each_row
 
-EXCERPT = 200  # characters of a row that is rejected
 POINT = "Write it with a point and nothing between thousands, such as 1234.5"
 EMPTY = "Leave the cell empty where there is no number"
 DATE = "It is a date. Name a column of numbers in ingest.columns.label"
@@ -36,15 +36,15 @@ _TYPESET = str.maketrans({"−": "-"})
 
 def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
     """The rows with their numbers written one way: 3.50 and 3.5 are the same; those with another target rejected."""
-    for row in rows:
-        if isinstance(row, RejectedRow) or row.label is None or not row.label.strip():
-            yield row if isinstance(row, RejectedRow) else row._replace(label=None)
-            continue
-        if (number := _number(row.label)) is not None:
-            yield row._replace(label=f"{number:.12g}")
-        else:
-            detail = f"the target {row.label[:60]!r} is no finite number. {_step(row.label)}"
-            yield RejectedRow(row.origin, "bad_target", detail, (row.text or "")[:EXCERPT])
+    return each_row(rows, _with_number)
+
+
+def _with_number(row: RawRow) -> RawRow:
+    if row.label is None or not row.label.strip():
+        return row._replace(label=None)
+    if (number := _number(row.label)) is None:
+        raise ValueError(f"the target {row.label[:SHOWN]!r} is no finite number. {_step(row.label)}")
+    return row._replace(label=f"{number:.12g}")
 
 
 def _number(cell: str) -> float | None:

@@ -58,6 +58,11 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
     },
+    corpus={
+        "ingest.source": "human_ratings",
+        "ingest.path": "corpora.txt",
+        "ingest.keep_columns": ["domain"],
+    },
     targets=("score", "rating", "value"),
     claim=claim,
     faults=faults,

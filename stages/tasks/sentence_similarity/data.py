@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from stages.core.contracts import TARGET, RawRow, RejectedRow, as_label
 from stages.tasks.contract import TaskData
+from stages.tasks.shared.cells import SHOWN, each_row
 from stages.tasks.shared.matched_texts import digest, is_pair, pair_of
-
-EXCERPT = 200  # characters of a row that is rejected
 
 
 def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
@@ -23,17 +22,12 @@ def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]
 
     Rows of one first text, which is the query, are a group where the source has none: they are not independent.
     """
-    for row in rows:
-        if isinstance(row, RejectedRow):
-            yield row
-            continue
-        try:
-            target = _target(as_label(row.label), as_label(row.text_pair))
-        except ValueError as error:
-            yield RejectedRow(row.origin, "bad_target", str(error), (row.text or "")[:EXCERPT])
-        else:
-            query = as_label(row.text)
-            yield row._replace(label=target, group=row.group or (query and f"query {digest(query)}"))
+    return each_row(rows, _with_target)
+
+
+def _with_target(row: RawRow) -> RawRow:
+    target, query = _target(as_label(row.label), as_label(row.text_pair)), as_label(row.text)
+    return row._replace(label=target, group=row.group or (query and f"query {digest(query)}"))
 
 
 def _target(label: str | None, second: str | None) -> str | None:
@@ -45,7 +39,7 @@ def _target(label: str | None, second: str | None) -> str | None:
     except ValueError:
         return pair_of(label)
     if not math.isfinite(number):
-        raise ValueError(f"the target {label[:60]!r} is no finite number, and not the second text. Leave it empty")
+        raise ValueError(f"the target {label[:SHOWN]!r} is no finite number, and not the second text. Leave it empty")
     return f"{number:.12g}"
 
 

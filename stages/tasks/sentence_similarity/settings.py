@@ -60,14 +60,18 @@ def _of_training(params: Params) -> Iterator[str]:
         )
 
 
+GRADES = ("score", "similarity", "relatedness")
+
+
 def claim(shown: Shown) -> Claim | None:
-    """Pairs with a number, or with nothing besides."""
+    """Pairs with a number that is no label, or with nothing besides."""
     if shown.pair is None:
         return None
     if not shown.values:
         told = f"{shown.pair[1]}, as there is no other: the two texts of a row are taken to belong together"
         return Claim(2, f"{told}.", {"ingest.columns.label": shown.pair[1], "task.measure": OF_PAIRS[0]})
-    if shown.of_amounts:
+    is_grade = shown.of_numbers and shown.distinct > 2 and str(shown.target).lower() in GRADES
+    if shown.of_amounts or is_grade:
         return Claim(2, "numbers, taken for how similar the two texts are. Else: --task regression.")
     return None
 
@@ -90,7 +94,7 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.max_chars": 600,
         "tokenize.max_tokens": 128,
     },
-    targets=("score", "similarity"),
+    targets=GRADES,
     pairs=(("sentence1", "sentence2"), ("question1", "question2"), ("query", "document"), ("anchor", "positive")),
     claim=claim,
     faults=faults,

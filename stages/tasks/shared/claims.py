@@ -22,6 +22,8 @@ class Shown:
     """Those of the target's column that are there, lists as lists; none: no column can be the target."""
     tags_words: bool = False
     """Whether each word has its tag."""
+    target: str | None = None
+    """The target's column."""
 
     @property
     def distinct(self) -> int:

@@ -27,7 +27,8 @@ def claim(shown: Shown) -> Claim | None:
         return None
     if not shown.of_numbers:
         return Claim(0, f"{shown.distinct} different labels, one a text.")
-    told = "labels. Where they are amounts, say so: --task regression"
+    amounts, task = ("amounts", "regression") if shown.pair is None else ("how similar both are", "sentence_similarity")
+    told = f"labels. Where they are {amounts}, say so: --task {task}"
     return Claim(0, f"{shown.distinct} different whole numbers, taken for {told}.")
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from stages.core.contracts import TARGET, TEXT, RawRow, RejectedRow, as_label
 from stages.tasks.contract import Flaws, TaskData
 from stages.tasks.shared import spans
+from stages.tasks.shared.cells import each_row, list_of, shown
 from stages.tasks.shared.spans import Span
 
-EXCERPT = 200  # characters of a row that is rejected
 ALLOWED = (
     'Allowed: a list of tags, one for each word; or spans, as [[start, end, type], ...] or [{"start": ..., "end": ...,'
     ' "label": ...}, ...], counted in characters from 0; [] for a text without any'
@@ -27,16 +27,14 @@ ALLOWED = (
 
 def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
     """The rows with plain texts and canonical spans; those whose spans cannot be right as `bad_target`."""
-    for row in rows:
-        if isinstance(row, RejectedRow) or row.text is None:
-            yield row
-            continue
-        try:
-            text, target = _read(row.text, row.label)
-        except ValueError as error:
-            yield RejectedRow(row.origin, "bad_target", str(error), row.text[:EXCERPT])
-        else:
-            yield row._replace(text=text, label=target)
+    return each_row(rows, _with_spans)
+
+
+def _with_spans(row: RawRow) -> RawRow:
+    if row.text is None:
+        return row
+    text, target = _read(row.text, row.label)
+    return row._replace(text=text, label=target)
 
 
 def _read(text: str, target: str | None) -> tuple[str | None, str | None]:
@@ -44,12 +42,7 @@ def _read(text: str, target: str | None) -> tuple[str | None, str | None]:
     words = _words(text)
     if target is None:
         return (text if words is None else spans.joined(words)[0] or None), None
-    try:
-        found = json.loads(target)
-    except ValueError:
-        raise ValueError(f"the target {target[:60]!r} is no JSON. {ALLOWED}") from None
-    if not isinstance(found, list):
-        raise ValueError(f"the target {target[:60]!r} is no list. {ALLOWED}")
+    found = list_of(target, allowed=ALLOWED)
     if words is not None and found and all(isinstance(tag, str) for tag in found):
         text, own = _of_words(words, found)
     else:
@@ -90,7 +83,7 @@ def _span(found: Any) -> Span:
     match parts:
         case [int(start), int(end), str(kind)] if not isinstance(start, bool) and not isinstance(end, bool):
             return Span(start, end, _type(kind))
-    raise ValueError(f"{json.dumps(found, ensure_ascii=False)[:60]} is no span. {ALLOWED}")
+    raise ValueError(f"{shown(found)} is no span. {ALLOWED}")
 
 
 def _type(kind: str) -> str:

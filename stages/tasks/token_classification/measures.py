@@ -10,10 +10,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from stages.tasks.contract import Figure, Judged, Measure, Table, TaskMeasures
+from stages.tasks.shared import found
 from stages.tasks.shared.spans import Span, from_text
 from stages.tasks.token_classification import scores as of_spans
-
-DIGITS = 6
 
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
@@ -53,14 +52,10 @@ def report(judged: Judged) -> dict[str, Any]:
     Shares are in [0, 1]; `true`: how many spans there are.
     """
     rows = by_type(judged)
-    found, given, true = (sum(row[name] for row in rows.values()) for name in ("found", "given", "true"))
     return {
-        "precision": round(found / given if given else 0.0, DIGITS),
-        "recall": round(found / true if true else 0.0, DIGITS),
+        **found.together(rows),
         "log_loss": round(float(judged.losses_N.mean()), 4),
-        "per_type": {
-            kind: {name: row[name] for name in ("precision", "recall", "f1", "true")} for kind, row in rows.items()
-        },
+        "per_type": found.reported(rows),
     }
 
 
@@ -69,24 +64,12 @@ def by_type(judged: Judged) -> dict[str, dict[str, Any]]:
     truths_N, answers_N = _spans(judged.truths), _spans(judged.answers)
     types = of_spans.types_of(truths_N, answers_N)
     sums = np.asarray(of_spans.counts(truths_N, answers_N, types).sum(0)).reshape(1, -1)
-    rows = {}
-    for kind, (found, given, true) in zip(types, of_spans.by_kind(sums)[0].T[:-1].astype(int).tolist(), strict=True):
-        rows[kind] = {
-            "precision": round(found / given if given else 0.0, DIGITS),
-            "recall": round(found / true if true else 0.0, DIGITS),
-            "f1": round(2 * found / (given + true), DIGITS),
-            "found": found, "given": given, "true": true,
-        }  # fmt: skip
-    return rows
+    return found.by_class(types, of_spans.by_kind(sums)[0][:, :-1])
 
 
 def tables(judged: Judged) -> Mapping[str, Table]:
     """`entities`: the figures of each type."""
-    rows = by_type(judged)
-    columns = ("precision", "recall", "f1", "found", "given", "true")
-    return {
-        "entities": Table(("type", *columns), [[kind, *(row[name] for name in columns)] for kind, row in rows.items()])
-    }
+    return {"entities": found.as_table("type", by_type(judged))}
 
 
 MEASURES = TaskMeasures(

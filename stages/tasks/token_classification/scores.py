@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
+from stages.tasks.shared.found import f1
 from stages.tasks.shared.spans import Span
 
 KINDS = 3  # found (in both), given (in the answer), true
@@ -75,12 +76,6 @@ def exact_match(sums_RS: csr_array | np.ndarray) -> np.ndarray:
     """The share of rows with all spans right and no other given, (R,)."""
     sums_RS = _dense(sums_RS)
     return sums_RS[:, -2] / np.maximum(sums_RS[:, -1], 1)
-
-
-def f1(found_given_true: np.ndarray) -> np.ndarray:
-    """2 found / (given + true), over the second axis; 0 where that is 0 by 0."""
-    found, given, true = np.moveaxis(found_given_true, 1, 0).astype(np.float64)
-    return np.divide(2 * found, given + true, out=np.zeros_like(found), where=given + true > 0)
 
 
 def _dense(sums_RS: csr_array | np.ndarray) -> np.ndarray:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from stages.core.params.file import Params
 
 
+STRENGTHS = [0.001, 0.003, 0.01, 0.03, 0.1, 1.0, 10.0]  # of some hundred rows the small ones, of many the large
+
+
 def faults(params: Params) -> Iterator[str]:
     """A line for each value of params.yaml that labelled spans do not allow."""
     if found := [rule for rule in params.clean.rules if rule in CUTTING]:
@@ -63,6 +66,10 @@ SETTINGS = TaskSettings(
         "model.encoder_dropout": 0.1,
         "finetune.epochs": 6,
         "finetune.freeze_embeddings": False,
+        "static.dimensions": 128,  # seven vectors make the features of a token
+        "static.inverse_regularizations": STRENGTHS,
+        "probe.inverse_regularizations": STRENGTHS,
+        "probe.depths": [0.5, 1.0],  # the last layer of an encoder of texts says little of a single token
         # What has a tenth of the teacher's size, its vocabulary included; a tag a token wants more layers than a label.
         "distill.teacher_layers": [0, 2, 3, 5],
         "distill.epochs": 10,
