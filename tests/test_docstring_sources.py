@@ -85,7 +85,7 @@ def test_questions_are_answered_by_their_authors_words_where_these_stand(
     ],
 )
 def test_a_default_is_taken_whole_and_what_cannot_be_read_asks_nothing(kind: str, default: str, type_: str) -> None:
-    _, found = asked(entries(f"Parameters\n----------\nx : {kind}\n    Words.\n"), "f")
+    _, found = asked(entries(f"Parameters\n----------\nx : {kind}\n    Words.\n", SECTIONS), "f")
     of = {"default": "", "type": ""}
     for question in found:
         for what in of:
@@ -95,7 +95,7 @@ def test_a_default_is_taken_whole_and_what_cannot_be_read_asks_nothing(kind: str
 
 
 def test_words_that_are_points_alone_are_no_answer() -> None:
-    _, found = asked(entries("Parameters\n----------\nx : int\n    ... and so on\n"), "f")
+    _, found = asked(entries("Parameters\n----------\nx : int\n    ... and so on\n", SECTIONS), "f")
     assert all(question.answer for question in found if question.start is not None)
 
 

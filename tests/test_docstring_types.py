@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
-from flows.projects.starting import OURS, PINS
+from flows.projects.starting import OURS
 from stages.core.contracts import RawRow, RejectedRow
 from stages.core.params.file import load_params
 from stages.reading.libraries import Library, draw, read_all
@@ -173,7 +174,7 @@ class SVC:
 '''
 
 
-def library(**changes: object) -> Library:
+def library(**changes: Any) -> Library:
     return Library("sklearn", 20, 15, 300, 20, rows_of)._replace(**changes)
 
 
@@ -217,4 +218,4 @@ def test_the_worked_project_is_what_the_task_starts_with() -> None:
     assert (params.task.name, params.task.measure) == ("multilabel_classification", SETTINGS.measures[0])
     docstrings = {f"ingest.docstrings.{name}": value for name, value in params.ingest.docstrings.model_dump().items()}
     assert docstrings | {"ingest.source": params.ingest.source} == dict(SETTINGS.corpus)
-    assert params.ingest.path == PINS
+    assert (OURS / "projects/types" / params.ingest.path).name == "constraints.txt"
