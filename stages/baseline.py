@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from safetensors.numpy import save_file
 
-from stages.cleaning.rules import cleaning_by
+from stages.cleaning.rules import cleaning_of
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json
@@ -30,6 +30,8 @@ def baseline(params: Params, paths: Paths) -> None:
     space = encoding.space(targets)
     model = task.fit(texts, targets, space, params.baseline, params.seed)
     log.info("fitted: %d rows, %d features", len(texts), len(model.features))
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
         write_json(folder / "vocabulary.json", list(model.features))
@@ -38,7 +40,7 @@ def baseline(params: Params, paths: Paths) -> None:
             folder / "weights.safetensors",
         )
         pairs = {} if isinstance(texts[0], str) else {"pairs": True}
-        more = {**model.settings, "cleaning": cleaning_by(params.clean)._asdict(), **pairs}
+        more = {**model.settings, "cleaning": cleaning._asdict(), **pairs}
         seal(folder, backend="linear", task=params.task.name, space=space, **more)
 
 

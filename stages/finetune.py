@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stages.cleaning.rules import cleaning_of
 from stages.compression.refusals import refuse_unprunable
 from stages.core import plugins
 from stages.core.contracts import Family
@@ -19,7 +20,7 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate
+from stages.models.pretrained import locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
@@ -49,7 +50,12 @@ def finetune(params: Params, paths: Paths) -> None:
     runs = {seed: learned(seed, name, data, params, paths, family, task) for seed, name in names.items()}
     trained, checkpoints = runs.pop(params.seed)
     tokenizer = paths.tokenizer / "tokenizer.json"
-    description = described(params, data, backend="pytorch", family=params.model.family)
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
+    description = described(
+        data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
+        pretrained=without_path(params.model.name), family=params.model.family,
+    )  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
     write_outcome(
         paths, "teacher", trained, family=family, tokenizer=tokenizer, description=description, checkpoints=checkpoints

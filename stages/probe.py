@@ -12,16 +12,17 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from stages.backends.static.features import FAR
+from stages.cleaning.rules import cleaning_of
 from stages.core import plugins
 from stages.core.contracts import Family, Head
 from stages.core.entry import run_stage
 from stages.core.files import publish
 from stages.core.model_folder import seal
+from stages.core.neighbours import FAR
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import as_it_is
+from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.training.described import described
@@ -65,7 +66,12 @@ def probe(params: Params, paths: Paths) -> None:
     how = best.chosen.described(params.task.measure)
     if how and len(params.probe.depths) > 1:
         how["chosen"]["depth"] = best.depth
-    description = described(params, data, backend="pytorch", family=params.model.family, **how)
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
+    description = described(
+        data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
+        pretrained=without_path(params.model.name), family=params.model.family, **how,
+    )  # fmt: skip
     with publish(paths.model("probe")) as folder:
         family.write(model, folder)
         shutil.copyfile(paths.tokenizer / "tokenizer.json", folder / "tokenizer.json")

@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from tokenizers import Tokenizer
 
 from stages.backends.static.features import Static, features
+from stages.cleaning.rules import cleaning_of
 from stages.core import plugins
 from stages.core.contracts import Family, Head, inputs_of
 from stages.core.entry import run_stage
@@ -24,7 +25,7 @@ from stages.core.model_folder import seal
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import as_it_is
+from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.training.batches import by_row, first_batches
@@ -50,7 +51,12 @@ def static(params: Params, paths: Paths) -> None:
     read = (Featured(rows, features_of(table, rows)) for rows in splits)
     chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.static)
     how = chosen.described(params.task.measure)
-    description = described(params, data, backend="static", per_token=data.train.per_token, **how)
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
+    description = described(
+        data, backend="static", task=params.task.name, cleaning=cleaning._asdict(),
+        pretrained=without_path(params.model.name), per_token=data.train.per_token, **how,
+    )  # fmt: skip
     weights = {"vectors": kept_VD, "weights": table.weights_V}
     with publish(paths.model("static")) as folder:
         folder.mkdir()

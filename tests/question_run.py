@@ -59,7 +59,7 @@ def settings(root: Path) -> Params:
                    "columns": {"text": "context", "text_pair": "question", "label": "answers"},
                    "keep_columns": ["title"]},
         "tokenize": {"max_tokens": 24, "long_texts": "windows", "stride": 6},
-        "static": {"dimensions": 16, "inverse_regularizations": [1.0]},
+        "static": {"dimensions": 32, "inverse_regularizations": [1.0, 10.0, 100.0]},
         "probe": {"inverse_regularizations": [1.0]},
     }  # fmt: skip
     return small(root, changes)

@@ -23,9 +23,10 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from stages.backends.runners import open_runner
-from stages.backends.static.features import Static, around, features
+from stages.backends.static.features import Static, features
 from stages.core.contracts import NO_LABEL
 from stages.core.files import read_json
+from stages.core.neighbours import around
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.probe import probe

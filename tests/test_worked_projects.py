@@ -166,7 +166,9 @@ def told_by_make(folder: Path, *arguments: str) -> str:
     ("arguments", "folder"),
     [((), "."), (("PROJECT=a",), "projects/a"), (("PROJECT=projects/b",), "projects/b"), (("PROJECT=/x",), "/x")],
 )
-@pytest.mark.parametrize(("target", "called"), [("repro", "winnow check && dvc repro"), ("review", "winnow review")])
+@pytest.mark.parametrize(
+    ("target", "called"), [("repro", "winnow fetch && winnow check && dvc repro"), ("review", "winnow review")]
+)
 def test_make_reproduces_and_reviews_the_project_that_is_named(
     target: str, called: str, arguments: tuple[str, ...], folder: str, tmp_path: Path
 ) -> None:
@@ -175,5 +177,5 @@ def test_make_reproduces_and_reviews_the_project_that_is_named(
 
 def test_make_reproduces_all_worked_projects_one_after_the_other(tmp_path: Path) -> None:
     told = told_by_make(tmp_path, "projects")
-    places = [told.index(f'cd "projects/{name}" && winnow check && dvc repro') for name in ("a", "b")]
+    places = [told.index(f'cd "projects/{name}" && winnow fetch && winnow check && dvc repro') for name in ("a", "b")]
     assert places == sorted(places)

@@ -15,7 +15,7 @@ from stages.cleaning import RULES
 from stages.core import plugins
 
 if TYPE_CHECKING:
-    from stages.core.params.clean import CleanParams, MasksParams
+    from stages.core.params.clean import MasksParams
 
 Change = Callable[[str], str]
 
@@ -65,11 +65,6 @@ def cleaning_of(names: Sequence[str], masks: MasksParams, stop_word_language: st
     cleaning = Cleaning(rules, masks.model_dump(), words, max_chars)
     _refuse_growing_masks(cleaning)
     return cleaning
-
-
-def cleaning_by(params: CleanParams) -> Cleaning:
-    """The cleaning by the section `clean`. Raises ValueError as `cleaning_of` does."""
-    return cleaning_of(params.rules, params.masks, params.stop_word_language, params.max_chars)
 
 
 def _refuse_growing_masks(cleaning: Cleaning) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from stages.cleaning.rules import cleaning_by
-from stages.core.params.file import Params
-from stages.models.pretrained import without_path
 from stages.training.rows import TrainingData
 
 
-def described(params: Params, data: TrainingData, *, backend: str, **more: Any) -> dict[str, Any]:
+def described(
+    data: TrainingData, *, backend: str, task: str, cleaning: Mapping[str, Any], pretrained: str, **more: Any
+) -> dict[str, Any]:
     """Its backend, task and space, how it reads and cleans texts, whose weights it began with; and `more`."""
     return {
-        "backend": backend, "task": params.task.name, "space": data.space, **data.reading,
-        "cleaning": cleaning_by(params.clean)._asdict(), "pretrained": without_path(params.model.name), **more,
+        "backend": backend, "task": task, "space": data.space, **data.reading,
+        "cleaning": cleaning, "pretrained": pretrained, **more,
     }  # fmt: skip

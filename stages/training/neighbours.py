@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from stages.backends.static.features import FAR, NEAR, PARTS, around
+from stages.core.neighbours import FAR, NEAR, PARTS, around
 from stages.training.rows import TokenRows
 
 
