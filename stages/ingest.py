@@ -49,8 +49,9 @@ def ingest(params: Params, paths: Paths) -> None:
         rows = source(params.ingest, params.data_seed, structured=data.structured)
         kept, rejected = write_rows(targets.read(rows), raw, unreadable, schema)
         if kept == 0:
+            found = f"no rows, and {rejected.total():,} that cannot be read" if rejected else "no rows"
             raise ValueError(
-                f"the source '{params.ingest.source}' gave no rows. Check the section ingest of params.yaml."
+                f"the source '{params.ingest.source}' gave {found}. Check the section ingest of params.yaml."
             )
         if targets.are_numbers:
             targets.rewritten += write_whole_numbers(raw)

@@ -8,8 +8,9 @@ import pytest
 
 from stages.core.contracts import RawRow
 from stages.reading.libraries import Library, RowsOf, read_all
+from stages.reading.numpydoc import entries
 from stages.sources import docstring_pairs, docstring_questions
-from stages.sources.docstring_questions import Question, asked, entries
+from stages.sources.docstring_questions import SECTIONS, Question, asked
 
 NUMPYDOC = """Sum the values.
 
@@ -37,7 +38,7 @@ axis : int
 
 
 def answered(name: str, kind: str) -> Question:
-    _, found = asked(entries(NUMPYDOC), "total_of")
+    _, found = asked(entries(NUMPYDOC, SECTIONS), "total_of")
     words = {text.format(name=name) for text in docstring_questions.ASKED[kind]}
     [one] = [question for question in found if question.text in words]
     return one
@@ -59,7 +60,7 @@ def answered(name: str, kind: str) -> Question:
 def test_questions_are_answered_by_their_authors_words_where_these_stand(
     name: str, kind: str, answer: str | None
 ) -> None:
-    text, _ = asked(entries(NUMPYDOC), "total_of")
+    text, _ = asked(entries(NUMPYDOC, SECTIONS), "total_of")
     found = answered(name, kind)
     if answer is None:
         assert found.start is None
@@ -84,7 +85,7 @@ def test_questions_are_answered_by_their_authors_words_where_these_stand(
     ],
 )
 def test_a_default_is_taken_whole_and_what_cannot_be_read_asks_nothing(kind: str, default: str, type_: str) -> None:
-    _, found = asked(entries(f"Parameters\n----------\nx : {kind}\n    Words.\n"), "f")
+    _, found = asked(entries(f"Parameters\n----------\nx : {kind}\n    Words.\n", SECTIONS), "f")
     of = {"default": "", "type": ""}
     for question in found:
         for what in of:
@@ -94,12 +95,12 @@ def test_a_default_is_taken_whole_and_what_cannot_be_read_asks_nothing(kind: str
 
 
 def test_words_that_are_points_alone_are_no_answer() -> None:
-    _, found = asked(entries("Parameters\n----------\nx : int\n    ... and so on\n"), "f")
+    _, found = asked(entries("Parameters\n----------\nx : int\n    ... and so on\n", SECTIONS), "f")
     assert all(question.answer for question in found if question.start is not None)
 
 
 def test_the_text_is_of_what_is_described_and_nothing_else() -> None:
-    text, _ = asked(entries(NUMPYDOC), "total_of")
+    text, _ = asked(entries(NUMPYDOC, SECTIONS), "total_of")
     assert text == (
         "axis : {0, 1}, default 0 The axis along which to sum. More of it. out : ndarray, optional Where to put the"
         " result how : str or None The way. Default is 'fast'. a, b : float Both of them. So it is. total : float The"

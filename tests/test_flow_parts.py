@@ -158,6 +158,15 @@ def test_a_new_revision_changes_one_line_of_params_yaml(tmp_path: Path):
     assert "#" in changed[0][1], "its comment stays"
 
 
+def test_a_list_is_written_in_one_line_with_its_comment_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a:\n  names: [one, two, three, four, five]  # which\n  size: 1     # how large\n")
+    set_values(path, {"a.names": ["one"]})
+    assert path.read_text() == "a:\n  names: [one] # which\n  size: 1     # how large\n"
+    set_values(path, {"a.names": []})
+    assert path.read_text() == "a:\n  names: []   # which\n  size: 1     # how large\n"
+
+
 def test_an_object_on_s3_that_changed_is_told_though_dvc_keeps_no_md5_of_it() -> None:
     before, after = (
         {"stages": {"ingest": {"cmd": "c", "deps": [{"path": "s3://b/rows.csv", "etag": etag}]}}} for etag in ("1", "2")

@@ -449,6 +449,18 @@ def test_a_class_that_may_not_occur_is_named_with_its_rows_where_rows_have_sever
     assert "labels: 1 may be another, allowed 0: 'Person' (8 rows) looks like 'person' (16)" in told
 
 
+def test_a_label_that_only_test_rows_hold_is_named_with_the_next_step(tmp_path: Path) -> None:
+    rows = good_rows()
+    rows["label"] = [json.dumps([label]) for label in rows["label"]]
+    rows.loc[rows["split"] == "test", "label"] = '["a","zebra"]'
+    sets = params().model_copy(update={"task": WHOLE.task.model_copy(update={"name": "multilabel_classification"})})
+    with pytest.raises(ValueError, match="zebra") as refused:
+        validate(sets, write(tmp_path, rows, rows))
+    told = str(refused.value)
+    assert 'on label: found "zebra" (in 4 of 12 rows), allowed a, b. Rows: row-10, row-11, row-22, row-23.' in told
+    assert "labels: 1 of 3 with fewer than 5 training rows: 'zebra' (0). Add rows of them, or take them out" in told
+
+
 def test_a_class_that_more_rows_hold_than_in_the_released_data_is_drift(tmp_path: Path) -> None:
     released = profile(tagged_rows([PERSON, NONE]), TAGGING)
     rows = tagged_rows([PERSON, BOTH])

@@ -24,7 +24,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.core.contracts import RawRow
+from stages.core.contracts import RawRow, RejectedRow
 from stages.core.machine import cores
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import HELD_OUT
@@ -47,16 +47,18 @@ class Library(NamedTuple):
     held_out: int = 0
 
 
-RowsOf = Callable[[bytes, str, Library], list[RawRow]]
+RowsOf = Callable[[bytes, str, Library], Sequence[RawRow | RejectedRow]]
 """rows_of(source, path, library): the rows of a Python file, in the order in which they are drawn; a function of a
-module, as other processes call it. Raises SyntaxError where the source is none."""
+module, as other processes call it. Those that it rejects are counted and not drawn. Raises SyntaxError where the source
+is none."""
 
 
 class Drawn(NamedTuple):
-    """The rows of a library, by origin, and the number of its files that could not be parsed."""
+    """The rows of a library, by origin, the number of its files that could not be parsed, and of rows rejected."""
 
     rows: list[RawRow]
     unparsable: int
+    rejected: int = 0
 
 
 def read_libraries(params: IngestParams, seed: int, rows_of: RowsOf) -> Iterator[RawRow]:
@@ -87,6 +89,8 @@ def read_all(libraries: Sequence[Library], workers: int) -> Iterator[RawRow]:
     unparsable = sum(part.unparsable for part in drawn.values())
     if unparsable:
         log.info("ingest: %d source files could not be parsed and were skipped.", unparsable)
+    if rejected := sum(part.rejected for part in drawn.values()):
+        log.info("ingest: %s places in the files read give no row: their target is not known.", f"{rejected:,}")
     for library in libraries:
         yield from drawn[library.name].rows
 
@@ -171,11 +175,11 @@ def draw(library: Library) -> Drawn:
 
     If enough files give one, the next files give those that are set aside; a library with few files has none.
     """
-    files, unparsable = _candidates(library)
+    files, unparsable, rejected = _candidates(library)
     rounds = chain.from_iterable(zip_longest(*files[: library.rows]))
     drawn = islice((row for row in rounds if row is not None), library.rows)
     aside = (file[0]._replace(split=HELD_OUT) for file in files[library.rows :])
-    return Drawn(sorted([*drawn, *aside], key=lambda row: row.origin), unparsable)
+    return Drawn(sorted([*drawn, *aside], key=lambda row: row.origin), unparsable, rejected)
 
 
 def order(seed: int, place: str) -> bytes:
@@ -183,8 +187,8 @@ def order(seed: int, place: str) -> bytes:
     return hashlib.sha256(f"{seed}:{place}".encode()).digest()
 
 
-def _candidates(library: Library) -> tuple[list[list[RawRow]], int]:
-    """The candidate rows by file, files in the order of a hash; and the number of files that did not parse.
+def _candidates(library: Library) -> tuple[list[list[RawRow]], int, int]:
+    """The candidate rows by file, files in the order of a hash; the numbers of unparsable files and of rejected rows.
 
     Reading stops when as many files have given a row as rows are to be drawn and to be set aside.
     """
@@ -192,7 +196,7 @@ def _candidates(library: Library) -> tuple[list[list[RawRow]], int]:
     files.sort(key=lambda file: order(library.seed, file.relative_to(root).as_posix()))
     by_file: list[list[RawRow]] = []
     known: set[str | None] = set()
-    unparsable = 0
+    unparsable = rejected = 0
     gc.disable()  # syntax trees hold no cycles, and the collector would walk them again and again
     try:
         for file in files:
@@ -204,7 +208,9 @@ def _candidates(library: Library) -> tuple[list[list[RawRow]], int]:
             except (SyntaxError, ValueError, RecursionError):
                 unparsable += 1
                 continue
-            new = [row for row in _fitting(found, library) if row.text not in known]
+            rows = [row for row in found if isinstance(row, RawRow)]
+            rejected += len(found) - len(rows)
+            new = [row for row in _fitting(rows, library) if row.text not in known]
             known.update(row.text for row in new)
             if new:
                 by_file.append(new)
@@ -212,7 +218,7 @@ def _candidates(library: Library) -> tuple[list[list[RawRow]], int]:
                 break
     finally:
         gc.enable()
-    return by_file, unparsable
+    return by_file, unparsable, rejected
 
 
 def _fitting(rows: Sequence[RawRow], library: Library) -> list[RawRow]:

@@ -4,6 +4,7 @@ SOURCES = {
     "docstring_pairs": "stages.sources.docstring_pairs:read",
     "docstring_questions": "stages.sources.docstring_questions:read",
     "docstring_roles": "stages.sources.docstring_roles:read",
+    "docstring_types": "stages.sources.docstring_types:read",
     "docstrings": "stages.sources.docstrings:read",
     "files": "stages.sources.files:read",
     "hub": "stages.sources.hub:read",

@@ -11,7 +11,6 @@ stages/reading/libraries.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import NamedTuple
 from stages.core.contracts import RawRow
 from stages.core.params.ingest import IngestParams
 from stages.reading.libraries import Library, docstrings, order, read_libraries
+from stages.reading.numpydoc import OPTIONAL, Entry, entries, may_have_entries
 
 SECTIONS = ("Parameters", "Returns", "Attributes")
 ASKED = {
@@ -28,24 +28,11 @@ ASKED = {
     "meaning": ("What is {name}?", "What does {name} mean?", "What is {name} for?"),
     "returned": ("What does {name} return?", "What is the result of {name}?", "What comes back from {name}?"),
 }  # fmt: skip
-_HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}[^\S\n]*$", re.MULTILINE)
-_ENTRY = re.compile(r"^(\*{0,2}\w[\w, *.]*?)(?: ?: ?(.+))?$")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)"
 _VALUE = rf"\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)|\[[^\[\]\n]*\]|\{{[^{{}}\n]*\}}|{_NUMBER}|[-+]?\w+(?:[.-]\w+)*"
 _DEFAULT = re.compile(rf",?\s*\(?(?:by )?defaults?\b(?: value)?(?: is| to|:|\s*=)?\s*({_VALUE})\)?", re.IGNORECASE)
 _IN_WORDS = re.compile(rf"\b[Dd]efaults?(?: value)? (?:is|to) ({_VALUE})(?=[\s.,;)]|$)")
-_OPTIONAL = re.compile(r",?\s*\(?optional\)?", re.IGNORECASE)
 _SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
-_MARKUP = re.compile(r":\w+:`|`|\*\*?(?=\w)|\.\. |>>>|\|")
-
-
-class Entry(NamedTuple):
-    """A parameter, an attribute, or what is returned: its name, its type, and the words about it."""
-
-    section: str
-    name: str
-    kind: str
-    words: str
 
 
 class Question(NamedTuple):
@@ -75,50 +62,18 @@ def rows_of(source: bytes, path: str, library: Library) -> list[RawRow]:
 
     Raises SyntaxError where the source is none.
     """
-    if b"----" not in source:
+    if not may_have_entries(source):
         return []
     found = []
     for origin, docstring in docstrings(source, path):
-        text, questions = asked(entries(docstring), origin.rpartition(":")[2].rpartition(".")[2].partition("#")[0])
+        function = origin.rpartition(":")[2].rpartition(".")[2].partition("#")[0]
+        text, questions = asked(entries(docstring, SECTIONS), function)
         if not questions or not library.min_chars <= len(text) <= library.max_chars:
             continue
         one = min(questions, key=lambda each: order(library.seed, f"{origin} {each.text}"))
         answers = [] if one.start is None else [{"text": one.answer, "answer_start": one.start}]
         found.append(RawRow(text, json.dumps(answers), origin, group=path, text_pair=one.text))
     return sorted(found, key=lambda row: order(library.seed, row.origin))
-
-
-def entries(docstring: str) -> list[Entry]:
-    """The entries of the sections that describe something by its name, without markup."""
-    found: list[Entry] = []
-    headings = list(_HEADING.finditer(docstring))
-    for heading, following in itertools.zip_longest(headings, headings[1:]):
-        if heading[1] in SECTIONS:
-            body = docstring[heading.end() : following.start() if following else len(docstring)]
-            found += _entries(heading[1], body.splitlines())
-    return found
-
-
-def _entries(section: str, lines: Sequence[str]) -> Iterator[Entry]:
-    head: re.Match[str] | None = None
-    words: list[str] = []
-    for line in [*lines, ""]:
-        if line.strip() and not line.startswith((" ", "\t")):
-            if head:
-                yield _entry(section, head, words)
-            head, words = _ENTRY.match(line.strip()), []
-        elif head and line.strip():
-            words.append(line)
-    if head:
-        yield _entry(section, head, words)
-
-
-def _entry(section: str, head: re.Match[str], words: Sequence[str]) -> Entry:
-    return Entry(section, *(_plain(part) for part in (head[1].strip("*"), head[2] or "", " ".join(words))))
-
-
-def _plain(text: str) -> str:
-    return " ".join(_MARKUP.sub("", text).split())
 
 
 def asked(found: Sequence[Entry], function: str) -> tuple[str, list[Question]]:
@@ -152,7 +107,7 @@ def _about(entry: Entry, function: str, kind_at: int, words_at: int) -> Iterator
         yield Question(_said("default", entry.name), words_at + in_words.start(1), in_words[1])
     elif entry.kind and "default" not in f"{entry.kind} {entry.words}".lower():
         yield Question(_said("default", entry.name), None)
-    kind = _OPTIONAL.sub("", _DEFAULT.sub("", entry.kind)).strip(" ,")
+    kind = OPTIONAL.sub("", _DEFAULT.sub("", entry.kind)).strip(" ,")
     if kind and entry.kind.startswith(kind) and "default" not in kind.lower():
         yield Question(_said("type", entry.name), kind_at, kind)
 

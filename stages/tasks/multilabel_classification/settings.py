@@ -31,6 +31,14 @@ SETTINGS = TaskSettings(
     noun="multi-label text classifier",
     pipeline_tag="text-classification",
     measures=("micro_f1", "macro_f1", "subset_accuracy"),
+    corpus={
+        "ingest.source": "docstring_types",
+        "ingest.docstrings.libraries": ["numpy", "pandas", "scipy", "sklearn"],  # those with numpydoc sections
+        "ingest.docstrings.rows_per_library": 1800,
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.min_chars": 20,
+        "ingest.docstrings.max_chars": 300,
+    },
     targets=("labels", "tags", "emotions", "emotion"),
     claim=claim,
     plots=frozenset({"reliability"}),

@@ -38,11 +38,20 @@ def list_of(target: str, *, allowed: str) -> list[Any]:
     """The JSON list of a target. Raises ValueError, with what is `allowed`, where it is none."""
     try:
         found = json.loads(target)
-    except ValueError:
-        raise ValueError(f"the target {target[:SHOWN]!r} is no JSON. {allowed}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the target {target[:SHOWN]!r} is no JSON{_hint(target, error)}. {allowed}") from None
+    except RecursionError:
+        raise ValueError(f"the target {target[:SHOWN]!r} has lists in lists. {allowed}") from None
     if not isinstance(found, list):
         raise ValueError(f"the target {target[:SHOWN]!r} is no list. {allowed}")
     return found
+
+
+def _hint(target: str, error: json.JSONDecodeError) -> str:
+    """What is wrong with a target that begins as a list does."""
+    if not target.lstrip().startswith("["):
+        return ""
+    return f": {error.msg}, at character {error.pos}" if '"' in target else ": its texts must be in double quotes"
 
 
 def shown(found: Any) -> str:
