@@ -67,8 +67,8 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         ({"validate__min_labels": 1}, "validate.min_labels is 1. Allowed for labels of texts: 2 or more."),
         (
             {"ingest__source": "file"},
-            "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles, docstrings,"
-            " files, hub, human_ratings. Did you mean 'files'?",
+            "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles,"
+            " docstring_types, docstrings, files, hub, human_ratings. Did you mean 'files'?",
         ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),
