@@ -110,11 +110,12 @@ def cut(word: tuple[int, int], cuts: set[int]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def as_table(runs: dict[int, dict[str, dict[str, Any]]]) -> str:
+def as_table(runs: dict[int, dict[str, dict[str, Any]]], measure: str = "entity_f1") -> str:
+    """The models' measure by seed, and their size and speed with the first."""
     first = next(iter(runs.values()))
-    lines = ["| model | entity F1 % | of the seeds | size MB | p50 ms |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [f"| model | {measure} % | of the seeds | size MB | p50 ms |", "| --- | ---: | ---: | ---: | ---: |"]
     for model, cost in first.items():
-        each = [100 * run[model]["entity_f1"] for run in runs.values()]
+        each = [100 * run[model][measure] for run in runs.values()]
         seeds = ", ".join(f"{value:.2f}" for value in each)
         speed = f"{cost['size_mb']:.1f} | {cost['latency_p50_ms']:.2f}"
         lines.append(f"| {model} | {statistics.mean(each):.2f} | {seeds} | {speed} |")
