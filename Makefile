@@ -75,7 +75,8 @@ soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures
 peers: .venv/.ready  ## install what benchmarks/data.py and ratings.py compare with and nothing else needs (benchmarks/peers.txt)
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
 
-# The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py, choices.py, data.py, banking77.py, zero.py, soak.
+# The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py,
+# choices.py, data.py with more rows, banking77.py, entities.py, published.py, zero.py, soak.
 benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
 	for name in runners compression evaluation_overhead orchestration encoder_step distillation; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; \
