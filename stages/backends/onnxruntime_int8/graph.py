@@ -1,4 +1,4 @@
-"""A BERT-like encoder, with a linear head or none, as an ONNX graph of ONNX Runtime's own operators.
+"""A BERT, or an encoder in its terms (layouts.py), as an ONNX graph of ONNX Runtime's own operators.
 
 It is made from the weights. Exporters give hundreds of small operators, of which ONNX Runtime's optimizer finds few
 again; here attention, layer norm, GELU and the int8 matrix products are one operator each from the start. Shapes
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
     "relu": ("Relu", {}),
 }
-EMBEDDINGS = "embeddings"
+EMBEDDINGS, PROJECTION = "embeddings", "projection"
 # Weights are whole numbers of -64 to 64. Processors without VNNI add two products of uint8 and int8 in 16 bits, where
 # anything beyond 32,767 is cut off: with 127, answers differed by processor; 2 * 255 * 64 fits.
 LARGEST_WEIGHT = 64
@@ -43,6 +43,8 @@ OF_LAYER = tuple(
     )
     for kind in ("weight", "bias")
 )  # fmt: skip
+# Of relatives whose embeddings are narrower than their layers, the matrix between (E, H).
+OF_PROJECTION = ("encoder.embeddings_project.weight", "encoder.embeddings_project.bias")
 
 Weights = Mapping[str, np.ndarray]
 Range = tuple[float, float]
@@ -61,10 +63,11 @@ class Precision:
 
 
 def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
-    """Whether `build` supports this model: exactly BERT's layout, and a known activation."""
+    """Whether `build` supports this model: BERT's layout, under its names (see layouts.py), and a known activation."""
     if config["model_type"] != "bert":
         return False
     expected = {f"encoder.embeddings.{name}" for name in OF_EMBEDDINGS}
+    expected |= set(OF_PROJECTION) if _projected(config) else set()
     if Head.of(config["winnow"]).kind != "vector":
         expected |= {"head.weight", "head.bias"}
     layers = range(config["num_hidden_layers"])
@@ -77,10 +80,17 @@ def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
     )
 
 
+def _projected(config: Mapping[str, Any]) -> bool:
+    """Whether there is a matrix between embeddings and layers: always in ALBERT, elsewhere between two widths."""
+    narrow = config.get("embedding_size", config["hidden_size"])
+    return narrow != config["hidden_size"] or "num_hidden_groups" in config
+
+
 def matrices(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The matrices that can be int8, from the input to the output; the head is tiny and stays in float32."""
     parts = ("query_key_value", "attention_output", "feed_forward_in", "feed_forward_out")
-    return (EMBEDDINGS, *(f"layer.{i}.{part}" for i in range(config["num_hidden_layers"]) for part in parts))
+    between = (PROJECTION,) if _projected(config) else ()
+    return (EMBEDDINGS, *between, *(f"layer.{i}.{part}" for i in range(config["num_hidden_layers"]) for part in parts))
 
 
 def build(
@@ -101,6 +111,8 @@ def build(
     graph = Graph(precision)
     names = INPUTS if pairs and config["type_vocab_size"] > 1 else INPUTS[:2]
     hidden = _embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
+    if _projected(config):
+        hidden = graph.linear(PROJECTION, hidden, *(weights[name] for name in OF_PROJECTION))
     mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
     for i in range(config["num_hidden_layers"]):
         prefix = f"encoder.encoder.layer.{i}."

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from stages.backends.batching import calibration_inputs, distance_of
 from stages.backends.guard import guarded
-from stages.backends.onnxruntime_int8 import exported, graph, recurrent
+from stages.backends.onnxruntime_int8 import exported, graph, layouts, recurrent
 from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.core.contracts import Quantizable, QuantizationRows, Text
@@ -34,22 +34,25 @@ def quantize(source: Path, folder: Path, params: QuantizeParams, rows: Quantizat
 
 
 def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quantizable:
-    """The model in `source`, built from its weights where its layout is known, otherwise exported by torch."""
+    """The model in `source`, written from its weights where it is BERT or a relative, otherwise exported by torch."""
     weights, config = load_file(source / "model.safetensors"), read_json(source / "config.json")
     if recurrent.understands(config):
         if params.activations == "static":
             log.info("quantize: an LSTM's activations are dynamic: ONNX Runtime has no LSTM with ranges of its own")
         return recurrent.prepare(weights, config, params)
-    if not graph.understands(weights, config):
+    known = layouts.in_berts_terms(weights, config)
+    if known is None or not graph.understands(known.weights, known.config):
         if params.activations == "static":
             log.info("quantize: a %s model is exported by torch, with dynamic activations", config["model_type"])
         return exported.prepare(source, params)
+    weights, config, repeated = known
     ranges = _ranges(source, weights, config, texts, params.per_channel) if params.activations == "static" else None
     shape = _shape(source)
 
     def write(folder: Path, kept: Collection[str]) -> None:
         precision = graph.Precision(kept, ranges, params.per_channel)
-        onnx.save(graph.build(weights, config, precision, **shape), folder / "model.onnx")
+        made = graph.build(weights, config, precision, **shape)
+        onnx.save(layouts.with_equal_constants_once(made) if repeated else made, folder / "model.onnx")
 
     return Quantizable(matrices=graph.matrices(config), write=write, activations=params.activations)
 
