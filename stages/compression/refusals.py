@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
     from stages.core.params.file import Params
 
-CUTTABLE = "WordPiece"
+CUTTABLE = ("BPE", "Unigram", "WordPiece")  # those of KINDS in pieces.py
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads
 # Kinds of models that can be trained, but not taken apart within a layer.
 UNKNOWN_LAYERS = ("albert", "deberta", "deberta-v2", "megatron-bert", "mpnet", "rembert")
@@ -133,9 +133,9 @@ def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
 def vocabulary_fault(tokenizer: Mapping[str, Any]) -> str | None:
     """Why the vocabulary of the tokenizer (tokenizer.json) cannot be cut; None where it can."""
     found = (tokenizer.get("model") or {}).get("type")
-    if found == CUTTABLE:
+    if found in CUTTABLE:
         return None
     return (
         f"params.yaml: prune.vocabulary is corpus, and the tokenizer's type is {found}. Allowed for it: all."
-        f" Only {CUTTABLE} vocabularies can be cut yet."
+        f" Vocabularies that can be cut: {', '.join(CUTTABLE)}."
     )
