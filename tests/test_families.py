@@ -68,7 +68,9 @@ KINDS = {
          "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
         written=False,
     ),
-    "modernbert": Kind("byte_level_bpe", {**USUAL, "local_attention": 8, "global_attn_every_n_layers": 2}, written=False),
+    "modernbert": Kind(
+        "byte_level_bpe", {**USUAL, "local_attention": 8, "global_attn_every_n_layers": 2}, written=False
+    ),
 }  # fmt: skip
 
 
@@ -219,8 +221,8 @@ def test_a_kind_is_opened_trained_distilled_pruned_and_answers_in_int8(kind: str
     assert np.abs(found.values - exact.values).max() < 0.1 * spread
     assert np.abs(found.values - exact.values).mean() < 0.02 * spread
     if found.characters is not None:
-        words = [TEXTS[0][start:end] for start, end in found.characters[: found.offsets[1]] if start < end]
-        assert "".join(words) == TEXTS[0].replace(" ", "")
+        places = dict.fromkeys(map(tuple, found.characters[: found.offsets[1]].tolist()))
+        assert "".join(TEXTS[0][start:end] for start, end in places) == TEXTS[0].replace(" ", "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
