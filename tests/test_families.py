@@ -22,7 +22,7 @@ from transformers import CONFIG_MAPPING, AutoModel
 
 from stages.backends import runners
 from stages.backends.onnxruntime_int8 import graph, quantizer
-from stages.backends.onnxruntime_int8.layouts import in_berts_terms, with_equal_constants_once
+from stages.backends.onnxruntime_int8.layouts import with_equal_constants_once
 from stages.compression.refusals import faults_of_folder
 from stages.compression.structured import cut_layers
 from stages.compression.vocabulary import cut_tokenizer
@@ -72,9 +72,7 @@ KINDS = {
          "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
         written=False,
     ),
-    "modernbert": Kind(
-        "byte_level_bpe", {**USUAL, "local_attention": 8, "global_attn_every_n_layers": 2}, written=False
-    ),
+    "modernbert": Kind("byte_level_bpe", {**USUAL, "local_attention": 4, "global_attn_every_n_layers": 2}),
 }  # fmt: skip
 
 
@@ -280,17 +278,17 @@ def test_a_graph_that_is_written_puts_out_what_torch_does(kind: str, head: Head,
     torch.manual_seed(1)
     model = FAMILY.build(folder, model_params(folder), head).eval()
     FAMILY.write(model, tmp_path / "written")
-    known = in_berts_terms(
+    known = quantizer.written(
         load_file(tmp_path / "written/model.safetensors"), read_json(tmp_path / "written/config.json")
     )  # fmt: skip
     assert known is not None
-    assert graph.understands(known.weights, known.config)
-    exact = graph.Precision(graph.matrices(known.config), None, per_channel=True)
-    made = graph.build(known.weights, known.config, exact, max_tokens=12)
-    once = with_equal_constants_once(graph.build(known.weights, known.config, exact, max_tokens=12))
+    exact = graph.Precision(known.matrices, None, per_channel=True)
+    made = known.build(exact, max_tokens=12)
+    once = with_equal_constants_once(known.build(exact, max_tokens=12))
     assert (once.ByteSize() < 0.8 * made.ByteSize()) == known.repeated == (kind == "albert")
     pad = model.encoder.config.pad_token_id
-    ids, mask = np.array([[5, 9, 7, 8, 6], [5, 4, 6, pad, pad]]), np.array([[1] * 5, [1, 1, 1, 0, 0]])
+    ids = np.array([[5, 9, 7, 8, 6, 4, 9, 8], [5, 4, 6, *[pad] * 5]])
+    mask = np.array([[1] * 8, [1, 1, 1, *[0] * 5]])
     with torch.inference_mode():
         expected = model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
     session = onnxruntime.InferenceSession(once.SerializeToString(), providers=["CPUExecutionProvider"])

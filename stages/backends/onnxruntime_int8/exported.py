@@ -1,4 +1,4 @@
-"""Encoders that are not in BERT's terms (layouts.py), for ONNX Runtime: exported by torch, fused where patterns are found, int8.
+"""Encoders whose graph is not written here, for ONNX Runtime: exported by torch, fused where patterns are found, int8.
 
 Activations are quantized as they come (dynamic quantization), so no calibration rows are needed.
 """

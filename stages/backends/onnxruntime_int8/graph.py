@@ -9,7 +9,7 @@ B rows, T tokens, H hidden width, K numbers of an output.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,10 +119,12 @@ def build(
         own = {name: weights[prefix + name] for name in OF_LAYER}
         hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
     kind = Head.of(config["winnow"]).kind
-    pooled = hidden if kind == "token" else _pooled(graph, hidden, config["winnow"]["pooling"])
-    outputs = [graph.head(pooled, weights, kind)]
+    read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
+    outputs = [graph.head(read, weights, kind)]
     if tapped:
-        outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(config)]
+        outputs += [
+            helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(matrices(config)[1:])
+        ]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in names]
     return graph.model("encoder", inputs, outputs)
 
@@ -168,9 +170,8 @@ class Graph:
         self.node("Gemm", [x, weight, bias], "logits", transB=1)
         return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", size])
 
-    def taps(self, config: Mapping[str, Any]) -> list[str]:
+    def taps(self, names: Sequence[str]) -> list[str]:
         """Name the input of each matrix after the matrix."""
-        names = matrices(config)[1:]
         sources = {node.name: node.input[0] for node in self.nodes}
         return [self.node("Identity", [sources[f"{name}.product"]], name) for name in names]
 
@@ -296,7 +297,7 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     return graph.add_and_norm(f"{name}.feed_forward", narrow, x, *norm, epsilon)
 
 
-def _pooled(graph: Graph, hidden: str, pooling: str) -> str:
+def pooled(graph: Graph, hidden: str, pooling: str) -> str:
     """A row's vector (B, H): the mean over the tokens that are no padding, or the first token."""
     axis = graph.constant("axis", np.array([1], dtype=np.int64))
     if pooling == "cls":
