@@ -32,6 +32,7 @@ from stages.core.files import read_json, sha256
 from stages.core.lacks import LACKS_OF_KINDS
 from stages.core.params.file import Params, load_params
 from stages.models.encoder import FAMILY
+from stages.models.model_files import KINDS as ALLOWED
 from stages.models.pretrained import faults_of_model, load_tokenizer
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
@@ -314,3 +315,22 @@ def test_what_a_kind_cannot_is_one_line_in_check(kind: str, tmp_path: Path) -> N
     for what, changes in wanted.items():
         found = list(faults_of_folder(tmp_path, params_of(tmp_path, **changes)))
         assert len(found) == (what in LACKS_OF_KINDS.get(kind, ())), (what, found)
+
+
+COLUMNS = {
+    "heads and neurons": "units", "inner vectors": "vectors", "narrower": "width", "single layers": "layers",
+    "activation checkpointing": "activation_checkpointing",
+}  # fmt: skip
+
+
+def test_the_manual_has_a_row_for_each_kind_with_what_it_lacks_and_how_its_graph_comes_about() -> None:
+    lines = (REPOSITORY / "docs/models.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    header, rows = cells[0], {row[0]: row for row in cells if row[0] in ALLOWED}
+    assert sorted(rows) == sorted(ALLOWED)
+    for kind, row in rows.items():
+        said = dict(zip(header, row, strict=True))
+        lacked = {what for column, what in COLUMNS.items() if said[column] == "no"}
+        assert lacked == LACKS_OF_KINDS.get(kind, frozenset()) & set(COLUMNS.values()), kind
+    graphs = {kind: row[-1] == "written" for kind, row in rows.items()}
+    assert {kind: graphs[kind] for kind in KINDS} == {name: kind.written for name, kind in KINDS.items()}
