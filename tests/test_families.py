@@ -317,6 +317,19 @@ def test_what_a_kind_cannot_is_one_line_in_check(kind: str, tmp_path: Path) -> N
         assert len(found) == (what in LACKS_OF_KINDS.get(kind, ())), (what, found)
 
 
+@pytest.mark.parametrize(("kind", "trainable"), [("wordpiece", True), ("byte_level_bpe", True), ("unigram", False)])
+def test_what_a_tokenizer_cannot_is_one_line_in_check(kind: str, trainable: bool, tmp_path: Path) -> None:
+    fast(kind).backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "model.safetensors").touch()
+    trained_one = list(faults_of_folder(tmp_path, params_of(tmp_path, tokenize={"tokenizer": "trained"})))
+    assert [line.partition(" is trained, ")[0] for line in trained_one] == ["params.yaml: tokenize.tokenizer"] * (
+        not trainable
+    )
+    [line] = faults_of_folder(tmp_path, params_of(tmp_path, tokenize={"capitals": "marked"}))
+    assert line.startswith("params.yaml: tokenize.capitals is 'marked', and its ")
+    assert list(faults_of_folder(tmp_path, params_of(tmp_path))) == []
+
+
 COLUMNS = {
     "heads and neurons": "units", "inner vectors": "vectors", "narrower": "width", "single layers": "layers",
     "activation checkpointing": "activation_checkpointing",

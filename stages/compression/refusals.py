@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_object
 from stages.core.lacks import LACKS, LACKS_OF_KINDS
+from stages.tokens.kinds import unmarkable, untrainable
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
@@ -25,16 +26,22 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
     `refuse_unprunable` sees more: it has the model.
     """
     tokenizer, config = folder / "tokenizer.json", folder / "config.json"
-    if (
-        params.prune.vocabulary == "corpus"
-        and tokenizer.is_file()
-        and (fault := vocabulary_fault(read_object(tokenizer)))
-    ):
-        yield fault
+    if tokenizer.is_file():
+        yield from _faults_of_tokenizer(read_object(tokenizer), params)
     about = read_object(config) if config.is_file() else {}
     yield from _faults_of_kind(about, params)
     if "layers" not in _lacked(params.distill.family):
         yield from _faults_of_layers(about, params)
+
+
+def _faults_of_tokenizer(tokenizer: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """What `tokenize` and `prune` would refuse of the model's own tokenizer."""
+    if params.tokenize.tokenizer == "trained" and (fault := untrainable(tokenizer.get("model") or {})):
+        yield fault
+    if params.tokenize.capitals == "marked" and (fault := unmarkable(tokenizer)):
+        yield fault
+    if params.prune.vocabulary == "corpus" and (fault := vocabulary_fault(tokenizer)):
+        yield fault
 
 
 def _faults_of_kind(about: Mapping[str, Any], params: Params) -> Iterator[str]:
