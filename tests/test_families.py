@@ -71,7 +71,6 @@ KINDS = {
         "unigram",
         {**ALIKE, "relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"],
          "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
-        written=False,
     ),
     "modernbert": Kind("byte_level_bpe", {**USUAL, "local_attention": 4, "global_attn_every_n_layers": 2}),
 }  # fmt: skip
@@ -101,8 +100,11 @@ TEXTS = [text for text, _ in ROWS]
 TARGETS = {"text_classification": [topic for _, topic in ROWS], "token_classification": list(map(spans_of, TEXTS))}
 
 
-def folder_of(kind: str, folder: Path) -> Path:
-    """A random model of the kind, with two layers and a tokenizer that has learned the sentences."""
+def folder_of(kind: str, folder: Path, **changes: Any) -> Path:
+    """A random model of the kind, with two layers and a tokenizer that has learned the sentences.
+
+    `changes`: what of its configuration is other than usual.
+    """
     tokenizer = fast(KINDS[kind].tokenizer, TEXTS)
     if kind == "modernbert":
         around = {"single": "<s> $A </s>", "special_tokens": [("<s>", 0), ("</s>", 2)]}
@@ -111,7 +113,7 @@ def folder_of(kind: str, folder: Path) -> Path:
     ends = {f"{name}_token_id": 0 for name in ("bos", "eos", "cls", "sep")}
     sizes = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, layers: 2, **ends}
     torch.manual_seed(5)
-    model = AutoModel.from_config(CONFIG_MAPPING[kind](**{**sizes, **KINDS[kind].config}))
+    model = AutoModel.from_config(CONFIG_MAPPING[kind](**{**sizes, **KINDS[kind].config, **changes}))
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(2) if weights.ndim > 1 else weights.add_(torch.randn_like(weights) * 0.1)
@@ -272,10 +274,20 @@ def test_a_kind_is_opened_trained_distilled_pruned_and_answers_in_int8(kind: str
         assert "".join(TEXTS[0][start:end] for start, end in places) == TEXTS[0].replace(" ", "")
 
 
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{kind: (kind, {}) for kind in KINDS if KINDS[kind].written},
+    "electra, as wide": ("electra", {"embedding_size": WIDTH}),
+    "deberta-v2, with matrices of positions": ("deberta-v2", {"share_att_key": False, "position_buckets": -1}),
+    "deberta-v2, queries alone": ("deberta-v2", {"pos_att_type": ["c2p"], "norm_rel_ebd": "none"}),
+    "modernbert, with biases": ("modernbert", {"norm_bias": True, "mlp_bias": True, "attention_bias": True}),
+}
+
+
 @pytest.mark.parametrize("head", [Head("row", 3), Head("token", 4), Head("vector", 0)], ids=lambda head: head.kind)
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.written])
-def test_a_graph_that_is_written_puts_out_what_torch_does(kind: str, head: Head, tmp_path: Path) -> None:
-    folder = folder_of(kind, tmp_path / "pretrained")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_graph_that_is_written_puts_out_what_torch_does(variant: str, head: Head, tmp_path: Path) -> None:
+    kind, changes = VARIANTS[variant]
+    folder = folder_of(kind, tmp_path / "pretrained", **changes)
     torch.manual_seed(1)
     model = FAMILY.build(folder, model_params(folder), head).eval()
     FAMILY.write(model, tmp_path / "written")

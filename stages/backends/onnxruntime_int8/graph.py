@@ -281,10 +281,13 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     weight_NK = np.concatenate([own[f"{part}.weight"] for part in (query, key, value)])
     bias_N = np.concatenate([own[f"{part}.bias"] for part in (query, key, value)])
     heads = len(own[f"{query}.bias"]) // (config["hidden_size"] // config["num_attention_heads"])
-    epsilon = config["layer_norm_eps"]
-
     attended = graph.attention(f"{name}.query_key_value", x, mask, weight_NK, bias_N, heads)
-    out = "attention.output"
+    return behind_attention(graph, name, attended, x, own, config)
+
+
+def behind_attention(graph: Graph, name: str, attended: str, x: str, own: Weights, config: Mapping[str, Any]) -> str:
+    """What of a layer that is given `x` comes behind its attention: its output, and the feed-forward part."""
+    out, epsilon = "attention.output", config["layer_norm_eps"]
     mixed = graph.linear(f"{name}.attention_output", attended, own[f"{out}.dense.weight"], own[f"{out}.dense.bias"])
     norm = own[f"{out}.LayerNorm.weight"], own[f"{out}.LayerNorm.bias"]
     x = graph.add_and_norm(f"{name}.attention", mixed, x, *norm, epsilon)
