@@ -19,10 +19,12 @@ from test_fast_tokenizers import fast
 from test_models import model_params
 from tokenizers import processors
 from transformers import CONFIG_MAPPING, AutoModel
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from stages.backends import runners
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.layouts import with_equal_constants_once
+from stages.backends.onnxruntime_int8.relative import rows_of_distances
 from stages.compression.refusals import faults_of_folder
 from stages.compression.structured import cut_layers
 from stages.compression.vocabulary import cut_tokenizer
@@ -309,6 +311,16 @@ def test_a_graph_that_is_written_puts_out_what_torch_does(variant: str, head: He
     assert np.ptp(expected) > 0.1
     real = mask.astype(bool) if head.kind == "token" else slice(None)
     np.testing.assert_allclose(found[real], expected[real], atol=2e-5)
+
+
+@pytest.mark.parametrize(("buckets", "most"), [(256, 512), (32, 128), (8, 48), (-1, 64)])
+def test_each_distance_has_the_row_that_transformers_gives_it(buckets: int, most: int) -> None:
+    config = {"position_buckets": buckets, "max_relative_positions": most, "max_position_embeddings": most}
+    distances = torch.arange(1 - 512, 512)
+    theirs = make_log_bucket_position(distances, buckets, most) if buckets > 0 else distances
+    span = buckets if buckets > 0 else most
+    expected = torch.clamp(theirs.long() + span, 0, 2 * span - 1)
+    assert rows_of_distances(config, distances.numpy()).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)

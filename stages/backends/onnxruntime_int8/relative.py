@@ -104,7 +104,7 @@ def _tables(weights: Weights, config: Mapping[str, Any], prefix: str, max_tokens
 
     For queries the largest distance comes first, for keys the smallest.
     """
-    rows = _rows_of_distances(config, np.arange(1 - max_tokens, max_tokens))
+    rows = rows_of_distances(config, np.arange(1 - max_tokens, max_tokens))
     read_RH = _embeddings_of_distances(weights, config)[rows]
     size = config["hidden_size"] // config["num_attention_heads"]
     scale = 1 / np.sqrt(np.float32(size * (1 + len(config["pos_att_type"]))))
@@ -135,7 +135,7 @@ def _embeddings_of_distances(weights: Weights, config: Mapping[str, Any]) -> np.
     return normed * weights[f"{NORM}.weight"] + weights[f"{NORM}.bias"]
 
 
-def _rows_of_distances(config: Mapping[str, Any], distances_R: np.ndarray) -> np.ndarray:
+def rows_of_distances(config: Mapping[str, Any], distances_R: np.ndarray) -> np.ndarray:
     """The row of the table of each distance: near ones have one each, far ones share them, by their logarithm.
 
     Computed in float32, as transformers does: rounding decides which of two rows it is.
