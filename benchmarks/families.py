@@ -49,7 +49,7 @@ V3 = {
 ENDS: dict[str, Any] = {f"{name}_token_id": None for name in ("bos", "eos", "cls", "sep")}
 KINDS: dict[str, dict[str, Any]] = {
     "bert": {}, "distilbert": {}, "electra": {"embedding_size": 128}, "albert": {"embedding_size": 128}, "roberta": {},
-    "xlm-roberta": {}, "deberta-v2": V3, "modernbert": ENDS,
+    "xlm-roberta": {}, "deberta-v2": V3, "modernbert": ENDS, "mpnet": {},
 }  # fmt: skip
 OURS, PLAIN = "winnow", "dynamic int8"
 

@@ -30,8 +30,7 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
         yield from _faults_of_tokenizer(read_object(tokenizer), params)
     about = read_object(config) if config.is_file() else {}
     yield from _faults_of_kind(about, params)
-    if "layers" not in _lacked(params.distill.family):
-        yield from _faults_of_layers(about, params)
+    yield from _faults_of_layers(about, params)
 
 
 def _faults_of_tokenizer(tokenizer: Mapping[str, Any], params: Params) -> Iterator[str]:
@@ -79,6 +78,8 @@ def _faults_of_kind(about: Mapping[str, Any], params: Params) -> Iterator[str]:
 def _faults_of_layers(about: Mapping[str, Any], params: Params) -> Iterator[str]:
     """Layers in distill.teacher_layers that the model of this config.json does not have, or has in another place."""
     wanted = params.distill.teacher_layers
+    if "layers" in _lacked(params.distill.family):  # that student is not made of its teacher's
+        return
     count = next((about[name] for name in N_LAYERS if isinstance(about.get(name), int)), None)
     if count is not None and max(wanted) >= count:
         yield (
@@ -154,6 +155,12 @@ def refuse_unprunable(
         width, heads = readers()[0].norm.weight.numel(), len(units()["heads"][0])
         if fault := width_fault(hidden_size, width=width, heads=heads):
             raise ValueError(fault)
+
+
+def refuse_layers(config: Path, params: Params) -> None:
+    """Raise ValueError where the model of this config.json has not the layers that its student is to be made of."""
+    if faults := list(_faults_of_layers(read_object(config), params)):
+        raise ValueError("\n".join(faults))
 
 
 def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
