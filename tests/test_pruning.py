@@ -182,7 +182,7 @@ def test_a_look_at_a_models_folder_says_what_of_it_cannot_be_pruned(
         ({"vocabulary": "all", "heads_kept": 0.5}, {}, {}, "layers of a mpnet model cannot be pruned"),
         (UNPRUNED, {"vectors": ["hidden"]}, {}, "cannot be compared layer by layer"),
         (UNPRUNED, {}, {"hidden_size": 16}, "layers of a mpnet model cannot be made narrower"),
-        (UNPRUNED, {}, {"teacher_layers": [0, 5]}, r"teacher_layers has 5\. Allowed: 0 to 2, as the teacher has 3 layers"),
+        (UNPRUNED, {}, {"teacher_layers": [0, 5]}, r"teacher_layers has 5\. Allowed: 0 to 2, as the teacher has 3"),
     ],
 )
 def test_what_cannot_be_pruned_stops_finetune_before_it_trains(
