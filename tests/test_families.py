@@ -13,10 +13,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import REPOSITORY, TOPICS
+from conftest import REPOSITORY, TOPICS, tiny_params
 from safetensors.numpy import load_file
 from test_fast_tokenizers import fast
 from test_models import model_params
+from test_tokenize import write_clean
 from tokenizers import processors
 from transformers import CONFIG_MAPPING, AutoModel
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
@@ -25,6 +26,7 @@ from stages.backends import runners
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.layouts import with_equal_constants_once
 from stages.backends.onnxruntime_int8.relative import rows_of_distances
+from stages.cache_logits import cache_logits
 from stages.compression.refusals import faults_of_folder
 from stages.compression.structured import cut_layers
 from stages.compression.vocabulary import cut_tokenizer
@@ -33,12 +35,17 @@ from stages.core.contracts import Head, Outputs, inputs_of
 from stages.core.files import read_json, sha256
 from stages.core.lacks import LACKS_OF_KINDS
 from stages.core.params.file import Params, load_params
+from stages.distill import distill
+from stages.finetune import finetune
 from stages.models.encoder import FAMILY
 from stages.models.model_files import KINDS as ALLOWED
 from stages.models.pretrained import faults_of_model, load_tokenizer
+from stages.prune import prune
+from stages.quantize import quantize
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tasks.shared.spans import Span, as_text
+from stages.tokenize import tokenize
 from stages.tokens.encoded import encoded
 from stages.training.batches import first_batches
 from stages.training.rows import TokenRows, rows_of
@@ -274,6 +281,30 @@ def test_a_kind_is_opened_trained_distilled_pruned_and_answers_in_int8(kind: str
     if int8.characters is not None and int8.offsets is not None:
         places = dict.fromkeys(map(tuple, int8.characters[: int8.offsets[1]].tolist()))
         assert "".join(TEXTS[0][start:end] for start, end in places) == TEXTS[0].replace(" ", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["albert", "deberta-v2", "modernbert", "xlm-roberta"])
+def test_the_stages_from_tokenize_to_quantize_take_it(kind: str, tmp_path: Path) -> None:
+    splits = ["train", "train", "train", "validation", "test"]
+    rows = [(str(at), text, topic, splits[at % 5]) for at, (text, topic) in enumerate(ROWS[:120])]
+    paths = write_clean(tmp_path / "project", rows)
+    params = tiny_params(
+        paths, folder_of(kind, tmp_path / "pretrained"), finetune__epochs=4, finetune__batch_size=16,
+        finetune__encoder_learning_rate=5.0e-3, finetune__head_learning_rate=2.0e-2, finetune__precision="fp32",
+        distill__epochs=3, distill__batch_size=16, distill__encoder_learning_rate=5.0e-3, distill__precision="fp32",
+        distill__teacher_layers=[0], prune__common_words=5, prune__epochs=1, prune__heads_kept=0.75,
+        prune__feed_forward_kept=0.5,
+    )  # fmt: skip
+    for stage in (tokenize, finetune, cache_logits, distill, prune, quantize):
+        stage(params, paths)
+    found = read_json(paths.quantization)
+    assert found["activations"] == "static"
+    assert found["agreement"] > 0.9
+    answers = runners.open_runner(paths.model("quantized"), threads=1).predict(TEXTS[:120]).values.argmax(1)
+    topics = sorted(TOPICS)
+    right = [topics[answer] == topic for answer, (_, topic) in zip(answers, ROWS[:120], strict=True)]
+    assert sum(right) / len(right) > 0.6  # of three topics
 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
