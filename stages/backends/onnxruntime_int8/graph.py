@@ -110,7 +110,7 @@ def build(
     """
     graph = Graph(precision)
     names = INPUTS if pairs and config["type_vocab_size"] > 1 else INPUTS[:2]
-    hidden = _embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
+    hidden = embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
     if _projected(config):
         hidden = graph.linear(PROJECTION, hidden, *(weights[name] for name in OF_PROJECTION))
     mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
@@ -250,7 +250,7 @@ def scale_of(ends: Range) -> tuple[np.float32, np.uint8]:
     return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
 
 
-def _embeddings(graph: Graph, weights: Weights, config: Mapping[str, Any], max_tokens: int, *, typed: bool) -> str:
+def embeddings(graph: Graph, weights: Weights, config: Mapping[str, Any], max_tokens: int, *, typed: bool) -> str:
     """Word, position and token type embeddings, added and normalised.
 
     Type 0 is folded into the positions; `typed`: the difference of another type is added where one occurs.

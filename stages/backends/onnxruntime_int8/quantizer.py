@@ -13,7 +13,15 @@ from safetensors.numpy import load_file
 
 from stages.backends.batching import calibration_inputs, distance_of
 from stages.backends.guard import guarded
-from stages.backends.onnxruntime_int8 import exported, graph, layouts, modern, recurrent, relative
+from stages.backends.onnxruntime_int8 import (
+    biased,
+    exported,
+    graph,
+    layouts,
+    modern,
+    recurrent,
+    relative,
+)
 from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.core.contracts import Quantizable, QuantizationRows, Text
@@ -68,7 +76,7 @@ class Written(NamedTuple):
 
 def written(weights: graph.Weights, config: dict[str, Any]) -> Written | None:
     """How the graph of a model is written; None where its layout is not known."""
-    for layout in (modern, relative):
+    for layout in (biased, modern, relative):
         if layout.understands(weights, config):
             return Written(layout.matrices(config), partial(layout.build, weights, config))
     bert = layouts.in_berts_terms(weights, config)

@@ -87,8 +87,8 @@ def build(
         prefix = f"encoder.encoder.layer.{i}."
         own = {name: weights[prefix + _theirs(name)] for name in OF_LAYER}
         tables = _tables(weights, config, prefix, max_tokens)
-        attended = _attention(graph, f"layer.{i}", hidden, mask, own, tables, config)
-        hidden = behind_attention(graph, f"layer.{i}", attended, hidden, own, config)
+        mixed = _attention(graph, f"layer.{i}", hidden, mask, own, tables, config)
+        hidden = behind_attention(graph, f"layer.{i}", mixed, hidden, own, config)
     kind = Head.of(config["winnow"]).kind
     read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
     outputs = [graph.head(read, weights, kind)]
@@ -179,16 +179,9 @@ def _attention(
     tables: Mapping[str, np.ndarray],
     config: Mapping[str, Any],
 ) -> str:
-    weight_NH, bias_N = (
-        np.concatenate([own[f"attention.self.{part}.{kind}"] for part in SELF]) for kind in KINDS
-    )  # fmt: skip
     size = config["hidden_size"] // config["num_attention_heads"]
-    heads = len(bias_N) // (3 * size)
-    joint = graph.linear(f"{name}.query_key_value", x, weight_NH, bias_N)
-    query, key, value = (f"{name}.{part}" for part in SELF)
-    graph.nodes.append(
-        helper.make_node("Split", [joint], [query, key, value], name=f"{name}.parts", axis=2, num_outputs=3)
-    )
+    heads = len(own["attention.self.query.bias"]) // size
+    query, key, value = parts_of_attention(graph, name, x, own)
     said = [
         _said_to_distances(graph, of, tables[kind], heads)
         for kind, of in (("c2p", query), ("p2c", key))
@@ -197,9 +190,27 @@ def _attention(
     if "p2c" in tables:
         said[-1] = graph.node("Transpose", [said[-1]], f"{key}.by_query", perm=[0, 1, 3, 2])
     bias = graph.node("Add", said, f"{name}.distances") if len(said) == 2 else said[0]
+    return attended(graph, name, (query, key, value), mask, bias, heads, scale=1 / np.sqrt(size * (1 + len(tables))))
+
+
+def parts_of_attention(graph: Graph, name: str, x: str, own: Weights) -> tuple[str, str, str]:
+    """Queries, keys and values (B, T, H) of `x`, by one matrix."""
+    weight_NH, bias_N = (np.concatenate([own[f"attention.self.{part}.{kind}"] for part in SELF]) for kind in KINDS)
+    joint = graph.linear(f"{name}.query_key_value", x, weight_NH, bias_N)
+    query, key, value = (f"{name}.{part}" for part in SELF)
+    graph.nodes.append(
+        helper.make_node("Split", [joint], [query, key, value], name=f"{name}.parts", axis=2, num_outputs=3)
+    )
+    return query, key, value
+
+
+def attended(
+    graph: Graph, name: str, parts: tuple[str, str, str], mask: str, bias: str, heads: int, *, scale: float
+) -> str:
+    """The attention of queries to keys, with `bias` (B or 1, U or 1, T, T) added to its scores."""
     return graph.node(
-        "MultiHeadAttention", [query, key, value, "", mask, bias], f"{name}.attended", MICROSOFT, num_heads=heads,
-        scale=float(1 / np.sqrt(size * (1 + len(tables)))), mask_filter_value=float(np.finfo(np.float32).min / 2),
+        "MultiHeadAttention", [*parts, "", mask, bias], f"{name}.attended", MICROSOFT, num_heads=heads,
+        scale=float(scale), mask_filter_value=float(np.finfo(np.float32).min / 2),
     )  # fmt: skip
 
 
