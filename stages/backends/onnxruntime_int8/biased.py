@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from stages.backends.onnxruntime_int8.graph import (
     ACTIVATIONS,
@@ -23,11 +23,11 @@ from stages.backends.onnxruntime_int8.graph import (
     Weights,
     behind_attention,
     embeddings,
+    finished,
     matrices,
-    pooled,
 )
 from stages.backends.onnxruntime_int8.relative import attended, parts_of_attention
-from stages.core.contracts import INPUTS, Head
+from stages.core.contracts import Head
 from stages.models.model_files import positions
 
 __all__ = ["build", "matrices", "understands"]
@@ -85,14 +85,7 @@ def build(
         parts = parts_of_attention(graph, name, hidden, own)
         mixed = attended(graph, name, parts, mask, bias, heads, scale=scale)
         hidden = behind_attention(graph, name, mixed, hidden, own, config)
-    kind = Head.of(config["winnow"]).kind
-    read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
-    outputs = [graph.head(read, weights, kind)]
-    if tapped:
-        taps = graph.taps(matrices(config)[1:])
-        outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in taps]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in INPUTS[:2]]
-    return graph.model("biased", inputs, outputs)
+    return finished(graph, "biased", hidden, weights, config, tapped=matrices(config) if tapped else ())
 
 
 def _with_first_position(weights: Weights, config: Mapping[str, Any]) -> Weights:

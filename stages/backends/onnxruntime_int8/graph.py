@@ -118,15 +118,30 @@ def build(
         prefix = f"encoder.encoder.layer.{i}."
         own = {name: weights[prefix + name] for name in OF_LAYER}
         hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
+    return finished(graph, "encoder", hidden, weights, config, inputs=names, tapped=matrices(config) if tapped else ())
+
+
+def finished(
+    graph: Graph,
+    name: str,
+    hidden: str,
+    weights: Weights,
+    config: Mapping[str, Any],
+    *,
+    inputs: Sequence[str] = INPUTS[:2],
+    tapped: Sequence[str] = (),
+) -> onnx.ModelProto:
+    """The graph with its head on the last layer's output `hidden`; the inputs of the matrices `tapped` are outputs too.
+
+    Embeddings, the first of them, have no such input.
+    """
     kind = Head.of(config["winnow"]).kind
     read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
     outputs = [graph.head(read, weights, kind)]
-    if tapped:
-        outputs += [
-            helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(matrices(config)[1:])
-        ]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in names]
-    return graph.model("encoder", inputs, outputs)
+    outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(tapped[1:])]
+    return graph.model(
+        name, [helper.make_tensor_value_info(one, TensorProto.INT64, ["B", "T"]) for one in inputs], outputs
+    )  # fmt: skip
 
 
 @dataclass

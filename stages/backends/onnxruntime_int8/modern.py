@@ -21,9 +21,9 @@ from stages.backends.onnxruntime_int8.graph import (
     Graph,
     Precision,
     Weights,
-    pooled,
+    finished,
 )
-from stages.core.contracts import INPUTS, Head
+from stages.core.contracts import Head
 
 PARTS = {
     "query_key_value": "attn.Wqkv",
@@ -77,14 +77,7 @@ def build(
         sees = near if kind == "sliding_attention" else ""
         hidden = _layer(graph, i, hidden, mask, sees, weights, config)
     hidden = _norm(graph, "final.norm", hidden, weights, "encoder.final_norm", config)
-    kind = Head.of(config["winnow"]).kind
-    read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
-    outputs = [graph.head(read, weights, kind)]
-    if tapped:
-        taps = graph.taps(matrices(config)[1:])
-        outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in taps]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in INPUTS[:2]]
-    return graph.model("modern", inputs, outputs)
+    return finished(graph, "modern", hidden, weights, config, tapped=matrices(config) if tapped else ())
 
 
 def _head_size(config: Mapping[str, Any]) -> int:

@@ -22,10 +22,10 @@ from stages.backends.onnxruntime_int8.graph import (
     Precision,
     Weights,
     behind_attention,
+    finished,
     matrices,
-    pooled,
 )
-from stages.core.contracts import INPUTS, Head
+from stages.core.contracts import Head
 
 __all__ = ["build", "matrices", "understands"]
 
@@ -89,14 +89,7 @@ def build(
         tables = _tables(weights, config, prefix, max_tokens)
         mixed = _attention(graph, f"layer.{i}", hidden, mask, own, tables, config)
         hidden = behind_attention(graph, f"layer.{i}", mixed, hidden, own, config)
-    kind = Head.of(config["winnow"]).kind
-    read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
-    outputs = [graph.head(read, weights, kind)]
-    if tapped:
-        taps = graph.taps(matrices(config)[1:])
-        outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in taps]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in INPUTS[:2]]
-    return graph.model("relative", inputs, outputs)
+    return finished(graph, "relative", hidden, weights, config, tapped=matrices(config) if tapped else ())
 
 
 def _tables(weights: Weights, config: Mapping[str, Any], prefix: str, max_tokens: int) -> dict[str, np.ndarray]:
