@@ -87,10 +87,11 @@ def _head_size(config: Mapping[str, Any]) -> int:
 def _angles(graph: Graph, kind: str, config: Mapping[str, Any], max_tokens: int) -> None:
     """The constants KIND.cos and KIND.sin (max_tokens, head size / 2), of the angles of each position."""
     size, base = _head_size(config), config["rope_parameters"][kind]["rope_theta"]
-    turns = 1.0 / np.power(np.float32(base), np.arange(0, size, 2, dtype=np.float32) / np.float32(size))
-    angles = np.arange(max_tokens, dtype=np.float32)[:, None] * turns
-    graph.constant(f"{kind}.cos", np.cos(angles, dtype=np.float32))
-    graph.constant(f"{kind}.sin", np.sin(angles, dtype=np.float32))
+    # Turns and angles are float32 as in torch; functions are of float64, whose float32 is the same on all machines.
+    turns = (1.0 / base ** (np.arange(0, size, 2) / size)).astype(np.float32)
+    angles = (np.arange(max_tokens, dtype=np.float32)[:, None] * turns).astype(np.float64)
+    graph.constant(f"{kind}.cos", np.cos(angles).astype(np.float32))
+    graph.constant(f"{kind}.sin", np.sin(angles).astype(np.float32))
 
 
 def _nearby(graph: Graph, config: Mapping[str, Any], max_tokens: int) -> str:

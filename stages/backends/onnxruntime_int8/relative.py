@@ -98,14 +98,15 @@ def _tables(weights: Weights, config: Mapping[str, Any], prefix: str, max_tokens
     For queries the largest distance comes first, for keys the smallest.
     """
     rows = rows_of_distances(config, np.arange(1 - max_tokens, max_tokens))
+    # In float64, so that what is left in float32 does not depend on the order in which a machine adds up.
     read_RH = _embeddings_of_distances(weights, config)[rows]
     size = config["hidden_size"] // config["num_attention_heads"]
-    scale = 1 / np.sqrt(np.float32(size * (1 + len(config["pos_att_type"]))))
+    scale = 1 / np.sqrt(size * (1 + len(config["pos_att_type"])))
     found = {}
     for kind, lent in (("c2p", "key"), ("p2c", "query")):
         if kind in config["pos_att_type"]:
             part = lent if config.get("share_att_key") else OF_POSITIONS[kind]
-            weight, bias = (weights[f"{prefix}attention.self.{part}_proj.{one}"] for one in KINDS)
+            weight, bias = (weights[f"{prefix}attention.self.{part}_proj.{one}"].astype(np.float64) for one in KINDS)
             table_RUD = ((read_RH @ weight.T + bias) * scale).reshape(len(rows), -1, size)
             in_turn = table_RUD[::-1] if kind == "c2p" else table_RUD
             found[kind] = np.pad(in_turn, ((0, 1), (0, 0), (0, 0))).transpose(1, 2, 0).astype(np.float32)
@@ -120,11 +121,11 @@ def _span(config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _embeddings_of_distances(weights: Weights, config: Mapping[str, Any]) -> np.ndarray:
-    table_RH = weights[DISTANCES][: 2 * _span(config)[0]]
+    table_RH = weights[DISTANCES][: 2 * _span(config)[0]].astype(np.float64)
     if not _normed(config):
         return table_RH
     centred = table_RH - table_RH.mean(1, keepdims=True)
-    normed = centred / np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(config["layer_norm_eps"]))
+    normed = centred / np.sqrt(np.square(centred).mean(1, keepdims=True) + config["layer_norm_eps"])
     return normed * weights[f"{NORM}.weight"] + weights[f"{NORM}.bias"]
 
 
