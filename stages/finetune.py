@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from stages.cleaning.rules import cleaning_of
-from stages.compression.refusals import refuse_unprunable
+from stages.compression.refusals import refuse_layers, refuse_unprunable
 from stages.core import plugins
 from stages.core.contracts import Family
 from stages.core.entry import run_stage
@@ -75,6 +75,7 @@ def learned(
         params, paths.tokenizer / "tokenizer.json", units=lambda: family.units(model), taps=lambda: family.taps(model),
         readers=lambda: family.readers(model),
     )  # fmt: skip
+    refuse_layers(pretrained / "config.json", params)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
 
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:

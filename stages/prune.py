@@ -17,7 +17,7 @@ from stages.compression.vocabulary import cut_tokenizer
 from stages.core import plugins
 from stages.core.contracts import Family, inputs_of
 from stages.core.entry import run_stage
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
 from stages.core.model_folder import describe, plugin_of
 from stages.core.params.compress import PruneParams
 from stages.core.params.distill import HEAD_LOSSES, DistillParams
@@ -67,7 +67,7 @@ def prune(params: Params, paths: Paths) -> None:
         if params.prune.vocabulary == "corpus":
             used = [data.pad_id, *data.train.used_tokens()]
             kept = cut_tokenizer(whole, tokenizer, used, common=params.prune.common_words)
-            report["tokens"] = [len(read_json(whole)["model"]["vocab"]), len(kept)]
+            report["tokens"] = [Tokenizer.from_file(str(whole)).get_vocab_size(), len(kept)]
             model = family.cut_vocabulary(model, kept, data.max_tokens)
             data = renumbered(data, tokenizer, kept, paths, encoding)
         report |= cut_units(model, params.prune, family, task, data)

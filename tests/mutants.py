@@ -103,6 +103,34 @@ MUTANTS = (
         "return difference",
         "test_promotion.py -k lower",
     ),
+    # Kinds of models and of tokenizers
+    Mutant(
+        "stages/backends/onnxruntime_int8/layouts.py",
+        "POSITIONS: table[skipped:]}",
+        "POSITIONS: table}",
+        "test_families.py -k 'puts_out and roberta'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/relative.py",
+        'table_RUD[::-1] if kind == "c2p"',
+        'table_RUD if kind == "c2p"',
+        "test_families.py -k 'puts_out and deberta'",
+    ),
+    Mutant(
+        "stages/backends/batching.py",
+        "places[token][0] + len(inside) - len(inside.lstrip())",
+        "places[token][0]",
+        "test_fast_tokenizers.py -k blank",
+    ),
+    Mutant(
+        "stages/compression/pieces.py", "made_of.get(token, [])", "[]", "test_vocabularies.py -k 'joined or as_before'"
+    ),
+    Mutant(
+        "stages/compression/structured.py",
+        "columns + block * units",
+        "columns + 0 * units",
+        "test_pruning.py -k blocks",
+    ),
     # Training
     Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
     Mutant(

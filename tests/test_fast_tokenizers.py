@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, TOPICS
@@ -20,7 +21,7 @@ from test_tokenize import ROWS, contents, params, write_clean
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from stages.backends.batching import open_reader
+from stages.backends.batching import Reader, open_reader, outputs
 from stages.compression.vocabulary import cut_tokenizer
 from stages.models.encoder import FAMILY
 from stages.models.pretrained import load_tokenizer
@@ -93,6 +94,22 @@ def test_any_fast_tokenizer_gives_training_and_the_folder_the_same_tokens(
     assert datasets.load_from_disk(str(paths.tokens / "train"))["input_ids"][:] == ids
     assert max(map(len, ids)) == 6
     assert (len(windows.at) > len(set(windows.at))) == (long_texts == "windows")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_the_blank_before_a_word_is_no_part_of_its_first_token(kind: str, trimmed: bool) -> None:
+    engine = fast(kind).backend_tokenizer
+    if not trimmed:  # as ModernBERT's
+        engine.post_processor = processors.TemplateProcessing(single="$A $A", special_tokens=[])
+    reader = Reader(engine, 30, None, characters=True)
+    text = "the  ship near oven"
+    found = outputs([text], reader, lambda ids, _mask: ids[..., None].astype(np.float32), size=1)
+    assert found.characters is not None
+    pieces = [text[start:end] for start, end in found.characters if start < end]
+    assert "".join(pieces) in ("theshipnearoven", "theshipnearoven" * 2)
+    (ship,) = {start for start, end in found.characters.tolist() if start < end and start <= 5 < end}
+    assert ship == 5
 
 
 def test_a_tokenizer_without_a_token_for_padding_fills_with_any(

@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from flows.cli.commands import main
 from stages.backends import runners
 from stages.backends.batching import model_inputs, open_reader
-from stages.backends.onnxruntime_int8 import graph
+from stages.backends.onnxruntime_int8 import exported, graph
 from stages.backends.onnxruntime_int8.quantizer import prepare
 from stages.clean import clean
 from stages.cleaning.keys import PAIR_SEPARATOR
@@ -282,10 +282,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str],
     return make_model(tiny_models("bert"), tmp_path_factory.mktemp("models") / "pairs")
 
 
-def quantized(model: Path, folder: Path, **kept: Any) -> Path:
+def quantized(model: Path, folder: Path) -> Path:
     folder.mkdir(parents=True)
     made = prepare(model, PARAMS.quantize, PAIRS * 4)
-    made.write(folder, made.matrices if kept.get("exact") else ())
+    made.write(folder, ())
     shutil.copyfile(model / "tokenizer.json", folder / "tokenizer.json")
     seal(folder, backend="onnxruntime_int8")
     return folder
@@ -347,14 +347,21 @@ def test_single_texts_get_a_graph_without_types(model: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", ["written", "exported"])
 @pytest.mark.parametrize("kind", ["albert", "distilbert"])
-def test_an_exported_graph_takes_types_where_the_model_does(
-    tmp_path: Path, tiny_models: Callable[[str], Path], kind: str
+def test_a_graph_takes_types_where_the_model_does(
+    tmp_path: Path, tiny_models: Callable[[str], Path], kind: str, way: str
 ) -> None:
-    source = make_model(tiny_models(kind), tmp_path / "model")
+    source, folder = make_model(tiny_models(kind), tmp_path / "model"), tmp_path / "exact"
+    texts = PAIRS * 4
+    made = prepare(source, PARAMS.quantize, texts) if way == "written" else exported.prepare(source, PARAMS.quantize)
+    folder.mkdir()
+    made.write(folder, made.matrices)
+    shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+    seal(folder, backend="onnxruntime_int8")
+    operators = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert not operators & {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention"}
     exact = runners.open_runner(source, threads=1).predict(PAIRS).values
-    folder = quantized(source, tmp_path / "exact", exact=True)
-    assert not {node.op_type for node in onnx.load(folder / "model.onnx").graph.node} & {"MatMulInteger", "Gemm"}
     np.testing.assert_allclose(runners.open_runner(folder, threads=1).predict(PAIRS).values, exact, atol=1e-5)
 
 

@@ -20,9 +20,9 @@ from tokenizers.models import WordLevel
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from stages.compression.refusals import FIXED_WIDTH, UNKNOWN_LAYERS
 from stages.compression.structured import cut
 from stages.core.files import sha256
+from stages.core.lacks import LACKS_OF_KINDS
 from stages.core.params.file import Params, load_params
 from stages.models.encoder import FAMILY
 from stages.models.model_files import FROM_PADDING, KINDS, positions, refuse_kind
@@ -263,11 +263,15 @@ def test_a_folder_without_a_fast_tokenizer_is_told_by_check_as_by_tokenize(
 # Kinds of models, and where they count positions from
 
 
-def tiny(kind: str, folder: Path) -> Path:
+def tiny(kind: str, folder: Path, **changes: Any) -> Path:
     config = CONFIG_MAPPING[kind]()
     for name, value in TINY.items():
         if hasattr(config, name) and (name != "embedding_size" or kind != "albert"):
             setattr(config, name, value)
+    if kind == "modernbert":
+        config.layer_types = ["full_attention", "sliding_attention"]
+    for name, value in changes.items():
+        setattr(config, name, value)
     torch.manual_seed(5)
     AutoModel.from_config(config).save_pretrained(folder)
     Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]")).save(str(folder / "tokenizer.json"))
@@ -296,23 +300,32 @@ def test_each_kind_that_is_allowed_takes_as_many_tokens_as_is_said_and_can_what_
             return model(ids, torch.ones_like(ids))
 
     assert run(allowed).isfinite().all()
-    with pytest.raises((IndexError, RuntimeError)):
-        run(allowed + 1)
+    if kind != "modernbert":  # its positions are angles, and it was trained for so many
+        with pytest.raises((IndexError, RuntimeError)):
+            run(allowed + 1)
     ids, mask = torch.where(MASK == 1, IDS, 1), MASK  # token 1 pads
     with torch.no_grad():
         together = model(ids, mask)
         assert torch.allclose(together[1], model(ids[1:, :3], mask[1:, :3])[0], atol=1e-5)
-        student = FAMILY.student(model, [1]).eval()
+        student = FAMILY.student(model, [0]).eval()
         FAMILY.write(student, tmp_path / "written")
         assert torch.equal(FAMILY.open(tmp_path / "written")(ids, mask), student(ids, mask))
-    if kind in UNKNOWN_LAYERS:
+    lacks = LACKS_OF_KINDS.get(kind, frozenset())
+    if "units" in lacks:
         assert raises(lambda: FAMILY.units(model))
     else:
         for of_layer in FAMILY.units(student)["heads"]:
             cut(of_layer, np.arange(2))
+        FAMILY.write(student, tmp_path / "pruned")
         with torch.no_grad():
-            assert student(ids, mask).isfinite().all()
-    assert raises(lambda: FAMILY.readers(model)) == (kind in (*UNKNOWN_LAYERS, *FIXED_WIDTH))
+            found = student(ids, mask)
+            assert found.isfinite().all()
+            assert torch.equal(FAMILY.open(tmp_path / "pruned")(ids, mask), found)
+    assert raises(lambda: FAMILY.taps(model)) == ("vectors" in lacks)
+    assert raises(lambda: FAMILY.readers(model)) == ("width" in lacks)
+    assert (len(FAMILY.parts(model).layers) == 0) == ("layers" in lacks)
+    assert model.encoder.supports_gradient_checkpointing == ("activation_checkpointing" not in lacks)
+    assert raises(lambda: FAMILY.student(model, [1])) == ("first_layer" in lacks)
     assert told(tmp_path / "model") == []
 
 
@@ -322,12 +335,26 @@ def test_each_other_kind_is_refused_at_once_with_those_that_are_allowed(kind: st
         refuse_kind({"model_type": kind})
 
 
-def test_modernbert_is_refused_by_check_and_by_tokenize(tiny_models: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_kind_that_is_not_taken_is_refused_by_check_and_by_tokenize(
+    tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
     folder = copy_of(tiny_models("bert"), tmp_path / "model")
-    edited(folder / "config.json", model_type="modernbert")
-    assert "it is a modernbert model. Allowed for model.family 'encoder': albert, " in only(told(folder))
-    with pytest.raises(ValueError, match=r"it is a modernbert model\. Allowed"):
+    edited(folder / "config.json", model_type="xlnet")
+    assert "it is a xlnet model. Allowed for model.family 'encoder': albert, " in only(told(folder))
+    with pytest.raises(ValueError, match=r"it is a xlnet model\. Allowed"):
         load_tokenizer(with_model(folder).model)
+
+
+def test_modernberts_angles_and_windows_are_those_of_transformers(tmp_path: Path) -> None:
+    folder = tiny("modernbert", tmp_path, local_attention=4)
+    ids = torch.arange(3, 19)[None]
+    theirs = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    with torch.inference_mode():
+        expected = theirs(input_ids=ids).last_hidden_state
+        found = build(folder).encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        assert torch.allclose(found, expected, atol=1e-6)
+        edited(folder / "config.json", layer_types=["full_attention"] * 2)
+        assert not torch.allclose(build(folder).encoder(input_ids=ids).last_hidden_state, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

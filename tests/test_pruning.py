@@ -22,10 +22,11 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from stages.compression.refusals import UNKNOWN_LAYERS, faults_of_folder, refuse_unprunable
+from stages.compression.refusals import faults_of_folder, refuse_unprunable
 from stages.compression.structured import cut, cut_layers, importance, most_important
 from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
 from stages.core.contracts import Units
+from stages.core.lacks import LACKS_OF_KINDS
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.finetune import finetune
@@ -76,6 +77,22 @@ def test_the_importance_of_a_head_is_that_of_its_activations_together() -> None:
     assert scores.tolist() == pytest.approx([3.0, 3.0])  # |1 - 4|, |0 - 3|
 
 
+def test_a_layer_that_is_run_twice_has_the_activations_of_both_runs() -> None:
+    model = Line()
+    [once] = importance([model.units], [torch.tensor([[[1.0]]])], model)
+    [twice] = importance([model.units], [torch.tensor([[[1.0]]])], lambda batch: model(batch) + model(3 * batch))
+    assert once.tolist() == pytest.approx([1.0, 4.0, 0.0, 3.0])
+    assert twice.tolist() == pytest.approx([4.0, 16.0, 0.0, 12.0])
+
+
+def test_of_a_matrix_with_all_units_in_each_of_its_blocks_the_same_are_cut_from_each() -> None:
+    up, down, told = nn.Linear(1, 8), nn.Linear(4, 1), []
+    up.weight.data = torch.arange(8.0)[:, None]
+    cut(Units((up,), down, 2, blocks=2, resized=told.append), np.array([1]))
+    assert up.weight.ravel().tolist() == [2.0, 3.0, 6.0, 7.0]
+    assert (up.out_features, down.in_features, told) == (4, 2, [1])
+
+
 @pytest.mark.parametrize(
     ("share", "multiple", "kept"),
     [(0.5, 1, [1, 3]), (0.25, 1, [1]), (0.01, 1, [1]), (0.5, 3, [0, 1, 3]), (1.0, 32, [0, 1, 2, 3])],
@@ -94,7 +111,7 @@ def test_without_neurons_that_do_nothing_a_model_says_the_same() -> None:
     assert model.down.weight.tolist() == [[1.0, -2.0, 1.0]]
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("kind", ["albert", "bert", "distilbert", "roberta"])
 def test_heads_without_output_can_be_cut_and_nothing_changes(
     tiny_models: Callable[[str], Path], kind: str, tmp_path: Path
 ) -> None:
@@ -121,28 +138,26 @@ def test_a_narrower_feed_forward_part_opens_in_transformers(tiny_models: Callabl
     assert_transformers_opens(tmp_path, model)
 
 
-@pytest.mark.parametrize("kind", ["albert", "mpnet"])
-def test_models_whose_layers_are_not_known_are_those_that_check_names(
-    tiny_models: Callable[[str], Path], kind: str
+@pytest.mark.parametrize(
+    ("kind", "purpose", "part"),
+    [("mpnet", "pruned", "units"), ("mpnet", "compared", "taps"), ("albert", "compared", "taps")],
+)
+def test_what_a_kind_lacks_is_said_with_what_to_set(
+    tiny_models: Callable[[str], Path], kind: str, purpose: str, part: str
 ) -> None:
-    assert kind in UNKNOWN_LAYERS
-    model = build(tiny_models(kind))
-    with pytest.raises(ValueError, match=f"layers of a {kind} model cannot be pruned"):
-        FAMILY.units(model)
-    with pytest.raises(ValueError, match=f"layers of a {kind} model cannot be compared"):
-        FAMILY.taps(model)
+    assert {"units": "units", "taps": "vectors"}[part] in LACKS_OF_KINDS[kind]
+    with pytest.raises(ValueError, match=f"layers of a {kind} model cannot be {purpose}.* Allowed for it: "):
+        getattr(FAMILY, part)(build(tiny_models(kind)))
 
 
 @pytest.mark.parametrize(
     ("model_type", "tokenizer_type", "pruned", "said"),
     [
-        ("albert", "Unigram", {}, [
-            "prune.vocabulary is corpus, and the tokenizer's type is Unigram. Allowed for it: all.",
-            "of the kind albert, whose layers cannot be taken apart. Set prune.feed_forward_kept: 1.0.",
-        ]),
-        ("roberta", "BPE", {"vocabulary": "all"}, []),
+        ("albert", "Unigram", {}, []),
+        ("bert", "WordLevel", {}, ["the tokenizer's type is WordLevel. Allowed for it: all."]),
+        ("roberta", "BPE", {}, []),
         ("mpnet", "WordPiece", {"heads_kept": 0.5}, [
-            "of the kind mpnet, whose layers cannot be taken apart."
+            "of the kind mpnet, whose layers cannot be taken apart so."
             " Set prune.heads_kept: 1.0, prune.feed_forward_kept: 1.0.",
         ]),
         ("mpnet", "WordPiece", {"feed_forward_kept": 1.0}, []),
@@ -167,6 +182,7 @@ def test_a_look_at_a_models_folder_says_what_of_it_cannot_be_pruned(
         ({"vocabulary": "all", "heads_kept": 0.5}, {}, {}, "layers of a mpnet model cannot be pruned"),
         (UNPRUNED, {"vectors": ["hidden"]}, {}, "cannot be compared layer by layer"),
         (UNPRUNED, {}, {"hidden_size": 16}, "layers of a mpnet model cannot be made narrower"),
+        (UNPRUNED, {}, {"teacher_layers": [0, 5]}, r"teacher_layers has 5\. Allowed: 0 to 2, as the teacher has 3"),
     ],
 )
 def test_what_cannot_be_pruned_stops_finetune_before_it_trains(
@@ -190,10 +206,38 @@ def test_what_cannot_be_pruned_stops_finetune_before_it_trains(
     assert not paths.step_log("teacher").exists()
 
 
+@pytest.mark.parametrize(
+    ("about", "layers", "said"),
+    [
+        ({"model_type": "bert", "num_hidden_layers": 4}, [0, 4], "teacher_layers has 4. Allowed: 0 to 3"),
+        ({"model_type": "distilbert", "n_layers": 6}, [0, 5], None),
+        ({"model_type": "modernbert", "num_hidden_layers": 22}, [1, 2], "Allowed: 0, and others behind it"),
+        ({"model_type": "modernbert", "num_hidden_layers": 22}, [0, 3, 6], None),
+    ],
+)
+def test_layers_that_the_teacher_does_not_have_are_told_before_it_is_trained(
+    tmp_path: Path, about: dict[str, Any], layers: list[int], said: str | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    whole = load_params(REPOSITORY / "params.yaml")
+    params = whole.model_copy(update={"distill": whole.distill.model_copy(update={"teacher_layers": layers})})
+    found = list(faults_of_folder(tmp_path, params))
+    assert [said is not None and said in line for line in found] == ([True] if said else [])
+
+
+def test_what_albert_has_not_as_its_layers_are_one_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "albert"}))
+    whole = load_params(REPOSITORY / "params.yaml")
+    changes = {"freeze_layers": 2, "activation_checkpointing": True}
+    params = whole.model_copy(update={"finetune": whole.finetune.model_copy(update=changes)})
+    [line] = faults_of_folder(tmp_path, params)
+    assert line.endswith("Set finetune.freeze_layers: 0, finetune.activation_checkpointing: false.")
+
+
 def test_a_vocabulary_that_cannot_be_cut_stops_it_too(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}}))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel"}}))
     params = load_params(REPOSITORY / "params.yaml")
-    with pytest.raises(ValueError, match=r"prune\.vocabulary is corpus, and the tokenizer's type is BPE"):
+    with pytest.raises(ValueError, match=r"prune\.vocabulary is corpus, and the tokenizer's type is WordLevel"):
         refuse_unprunable(params, tmp_path / "tokenizer.json", units=dict, taps=list, readers=list)
 
 
@@ -281,11 +325,6 @@ def test_units_of_a_kind_at_share_one_stay_and_the_counts_of_the_others_are_told
     assert counts == {"heads": [[4, 2]] * 3}
     assert {len(units) for units in FAMILY.units(model)["feed_forward"]} == {64}
     assert "importance: " in capfd.readouterr().err
-
-
-def test_another_type_of_tokenizer_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"prune\.vocabulary is corpus, and the tokenizer's type is BPE"):
-        tokens_to_keep({"model": {"type": "BPE"}}, [], common=0)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "albert", "roberta"])

@@ -248,6 +248,10 @@ def with_width(hidden_size: int) -> Params:
         ({"model_type": "bert", "hidden_size": 1024, "num_attention_heads": 2}, "Allowed: null, .*: 512, 1024"),
         ({"model_type": "distilbert", "dim": 120, "n_heads": 3}, "hidden_size is 256. Allowed: null, .*: 40, 80, 120"),
         ({"model_type": "mpnet", "hidden_size": 768, "num_attention_heads": 12}, "Set distill.hidden_size: null"),
+        (
+            {"model_type": "electra", "hidden_size": 512, "num_attention_heads": 4, "embedding_size": 128},
+            "embeddings are 128 wide and its layers 512, so it cannot be made narrower",
+        ),
         ({"model_type": "new"}, None),
     ],
 )  # fmt: skip

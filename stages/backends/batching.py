@@ -126,7 +126,8 @@ def outputs(
             logits[row] = found
     if reader.characters:
         of_tokens = _by_token(windows, list(map(window, logits)), reader.stride, np.empty((0, size), np.float32))
-        return of_tokens._replace(texts=[text if isinstance(text, str) else text[0] for text in texts])
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        return of_tokens._replace(texts=firsts, characters=_without_blanks(of_tokens, firsts))
     return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, size), np.float32))
 
 
@@ -166,6 +167,23 @@ def _by_token(windows: Windows, logits: Sequence[np.ndarray], stride: int | None
         counts[at] += len(own)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return Outputs(np.concatenate(values), offsets, np.concatenate(characters))
+
+
+def _without_blanks(of_tokens: Outputs, texts: Sequence[str]) -> np.ndarray:
+    """(tokens, 2): where each token stands in its text, without the blanks at its ends; blanks alone have no place.
+
+    Where a mark in a token begins a word (XLM-R's, ALBERT's), it stands for the blank before that word.
+    """
+    assert of_tokens.offsets is not None
+    assert of_tokens.characters is not None
+    found, places = of_tokens.characters.copy(), of_tokens.characters.tolist()
+    for text, first, end in zip(texts, of_tokens.offsets[:-1], of_tokens.offsets[1:], strict=True):
+        for token in range(first, end):
+            inside = text[slice(*places[token])]
+            if inside != (bare := inside.strip()):
+                begins = places[token][0] + len(inside) - len(inside.lstrip())
+                found[token] = begins, begins + len(bare)
+    return found
 
 
 def model_inputs(encodings: Sequence[Encoding], *, are_pairs: bool) -> list[np.ndarray]:

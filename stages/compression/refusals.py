@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_object
-from stages.core.lacks import LACKS
+from stages.core.lacks import LACKS, LACKS_OF_KINDS
+from stages.tokens.kinds import unmarkable, untrainable
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
     from stages.core.params.file import Params
+    from stages.core.params.training import TrainingParams
 
-CUTTABLE = "WordPiece"
+CUTTABLE = ("BPE", "Unigram", "WordPiece")  # those of KINDS in pieces.py
+N_LAYERS = ("num_hidden_layers", "n_layers")
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads
-# Kinds of models that can be trained, but not taken apart within a layer.
-UNKNOWN_LAYERS = ("albert", "deberta", "deberta-v2", "megatron-bert", "mpnet", "rembert")
-# Kinds of which heads and neurons can be pruned, but which have parts that cannot be made narrower.
-FIXED_WIDTH = ("mobilebert", "roberta-prelayernorm", "roc_bert", "xlm-roberta-xl")
 
 
 def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
@@ -27,32 +26,71 @@ def faults_of_folder(folder: Path, params: Params) -> Iterator[str]:
     `refuse_unprunable` sees more: it has the model.
     """
     tokenizer, config = folder / "tokenizer.json", folder / "config.json"
-    if (
-        params.prune.vocabulary == "corpus"
-        and tokenizer.is_file()
-        and (fault := vocabulary_fault(read_object(tokenizer)))
-    ):
-        yield fault
+    if tokenizer.is_file():
+        yield from _faults_of_tokenizer(read_object(tokenizer), params)
     about = read_object(config) if config.is_file() else {}
-    kind, hidden_size = about.get("model_type"), params.distill.hidden_size
-    # `prune` cuts the student; where that is of another family, this model's layers need not be cut.
-    wanted = [] if "units" in _lacked(params.distill.family) else _shares_below_1(params)
-    wanted += ["cache_logits.vectors: []"] if params.cache_logits.vectors else []
-    wanted += [] if hidden_size is None else ["distill.hidden_size: null"]
-    if kind in UNKNOWN_LAYERS and wanted:
+    yield from _faults_of_kind(about, params)
+    yield from _faults_of_layers(about, params)
+
+
+def _faults_of_tokenizer(tokenizer: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """What `tokenize` and `prune` would refuse of the model's own tokenizer."""
+    if params.tokenize.tokenizer == "trained" and (fault := untrainable(tokenizer.get("model") or {})):
+        yield fault
+    if params.tokenize.capitals == "marked" and (fault := unmarkable(tokenizer)):
+        yield fault
+    if params.prune.vocabulary == "corpus" and (fault := vocabulary_fault(tokenizer)):
+        yield fault
+
+
+def _faults_of_kind(about: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """What the kind of model of this config.json lacks and params.yaml wants, and widths that it cannot have."""
+    kind, hidden_size = about.get("model_type", ""), params.distill.hidden_size
+    lacks = LACKS_OF_KINDS.get(kind, frozenset())
+    stages: list[tuple[str, TrainingParams]] = [("finetune", params.finetune)]
+    stages += [("distill", params.distill)] if params.distill.family == params.model.family else []
+    settings = {
+        # `prune` cuts the student; where that is of another family, this model's layers need not be cut.
+        "units": [] if "units" in _lacked(params.distill.family) else _shares_below_1(params),
+        "vectors": ["cache_logits.vectors: []"] if params.cache_logits.vectors else [],
+        "width": [] if hidden_size is None else ["distill.hidden_size: null"],
+        "layers": [f"{name}.freeze_layers: 0" for name, of in stages if of.freeze_layers],
+        "activation_checkpointing": [
+            f"{name}.activation_checkpointing: false" for name, of in stages if of.activation_checkpointing
+        ],
+    }
+    if wanted := [setting for what, of in settings.items() if what in lacks for setting in of]:
         yield (
-            f"params.yaml: model.name is '{params.model.name}', of the kind {kind}, whose layers cannot be taken apart."
-            f" Set {', '.join(wanted)}."
-        )
-    elif hidden_size is not None and kind in FIXED_WIDTH:
-        yield (
-            f"params.yaml: model.name is '{params.model.name}', of the kind {kind}, which cannot be made narrower."
-            " Set distill.hidden_size: null."
+            f"params.yaml: model.name is '{params.model.name}', of the kind {kind}, whose layers cannot be taken apart"
+            f" so. Set {', '.join(wanted)}."
         )
     elif hidden_size is not None:
         sizes = [(about[width], about[heads]) for width, heads in WIDTHS if width in about and heads in about]
         if sizes and (fault := width_fault(hidden_size, width=sizes[0][0], heads=sizes[0][1])):
             yield fault
+        elif sizes and about.get("embedding_size", sizes[0][0]) != sizes[0][0]:
+            yield (
+                f"params.yaml: model.name is '{params.model.name}', whose embeddings are {about['embedding_size']} wide"
+                f" and its layers {sizes[0][0]}, so it cannot be made narrower. Set distill.hidden_size: null."
+            )
+
+
+def _faults_of_layers(about: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """Layers in distill.teacher_layers that the model of this config.json does not have, or has in another place."""
+    wanted = params.distill.teacher_layers
+    if "layers" in _lacked(params.distill.family):  # that student is not made of its teacher's
+        return
+    count = next((about[name] for name in N_LAYERS if isinstance(about.get(name), int)), None)
+    if count is not None and max(wanted) >= count:
+        yield (
+            f"params.yaml: distill.teacher_layers has {max(wanted)}. Allowed: 0 to {count - 1}, as the teacher has"
+            f" {count} layers."
+        )
+    if "first_layer" in LACKS_OF_KINDS.get(about.get("model_type", ""), ()) and (wanted[0] or 0 in wanted[1:]):
+        yield (
+            f"params.yaml: distill.teacher_layers is {wanted}, and the first layer of a {about['model_type']} model has"
+            " a place of its own. Allowed: 0, and others behind it."
+        )
 
 
 def faults_of_student(params: Params) -> Iterator[str]:
@@ -119,6 +157,12 @@ def refuse_unprunable(
             raise ValueError(fault)
 
 
+def refuse_layers(config: Path, params: Params) -> None:
+    """Raise ValueError where the model of this config.json has not the layers that its student is to be made of."""
+    if faults := list(_faults_of_layers(read_object(config), params)):
+        raise ValueError("\n".join(faults))
+
+
 def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
     """Why a model of this width and number of heads cannot be made `hidden_size` wide; None where it can."""
     allowed = range(width // heads, width + 1, width // heads)
@@ -133,9 +177,9 @@ def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
 def vocabulary_fault(tokenizer: Mapping[str, Any]) -> str | None:
     """Why the vocabulary of the tokenizer (tokenizer.json) cannot be cut; None where it can."""
     found = (tokenizer.get("model") or {}).get("type")
-    if found == CUTTABLE:
+    if found in CUTTABLE:
         return None
     return (
         f"params.yaml: prune.vocabulary is corpus, and the tokenizer's type is {found}. Allowed for it: all."
-        f" Only {CUTTABLE} vocabularies can be cut yet."
+        f" Vocabularies that can be cut: {', '.join(CUTTABLE)}."
     )

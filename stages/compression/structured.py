@@ -19,15 +19,15 @@ def importance(units: Sequence[Units], batches: Sequence[Any], loss: Callable[[A
     """The change of the loss without each unit, to first order: (U,) float64 for each of `units`.
 
     loss(batch) runs the model and gives the sum of the examples' losses. A unit's importance is the mean over the
-    examples of |sum over its activations of activation * gradient|.
+    examples of |sum over its activations of activation * gradient|; a layer that is run many times has more of them.
     Source: Michel et al. 2019, arXiv:1905.10650, section 4.1; Molchanov et al. 2017, arXiv:1611.06440.
     """
-    taken: dict[int, torch.Tensor] = {}
+    taken: dict[int, list[torch.Tensor]] = {}
 
     def take(number: int) -> Callable[..., None]:
         def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             inputs[0].retain_grad()
-            taken[number] = inputs[0]
+            taken.setdefault(number, []).append(inputs[0])
 
         return hook
 
@@ -38,17 +38,21 @@ def importance(units: Sequence[Units], batches: Sequence[Any], loss: Callable[[A
         for batch in progress(batches, "importance"):
             loss(batch).backward()
             for number, one in enumerate(units):
-                activations_BTX = taken[number]
-                assert activations_BTX.grad is not None
-                change_BTX = (activations_BTX * activations_BTX.grad).detach().double()
-                change_BU = change_BTX.unflatten(-1, (len(one), one.size)).sum((1, 3))
+                change_BU = torch.stack([_change(activations, one) for activations in taken[number]]).sum(0)
                 summed[number] += change_BU.abs().sum(0).cpu().numpy()
-            examples += len(taken[0])
+            examples += len(taken[0][0])
             taken.clear()
     finally:
         for hook in hooks:
             hook.remove()
     return [total / examples for total in summed]
+
+
+def _change(activations_BTX: torch.Tensor, units: Units) -> torch.Tensor:
+    """(B, U) float64: the sum over the tokens and the numbers of a unit of activation * gradient."""
+    assert activations_BTX.grad is not None
+    change_BTX = (activations_BTX * activations_BTX.grad).detach().double()
+    return change_BTX.unflatten(-1, (len(units), units.size)).sum((1, 3))
 
 
 def most_important(scores_U: np.ndarray, share: float, *, multiple: int = 1) -> np.ndarray:
@@ -100,11 +104,13 @@ def n_weights(model: nn.Module) -> int:
 
 def cut(units: Units, kept: np.ndarray) -> None:
     """Keep only the units number `kept`, in that order, in the weights of their layer."""
-    rows = torch.from_numpy((kept[:, None] * units.size + np.arange(units.size)).ravel())
+    columns = torch.from_numpy((kept[:, None] * units.size + np.arange(units.size)).ravel())
+    rows = torch.cat([columns + block * units.consumer.in_features for block in range(units.blocks)])
     for producer in units.producers:
         producer.weight.data = producer.weight.data[rows].clone()
         if producer.bias is not None:
             producer.bias.data = producer.bias.data[rows].clone()
         producer.out_features = len(rows)
-    units.consumer.weight.data = units.consumer.weight.data[:, rows].clone()
-    units.consumer.in_features = len(rows)
+    units.consumer.weight.data = units.consumer.weight.data[:, columns].clone()
+    units.consumer.in_features = len(columns)
+    units.resized(len(kept))

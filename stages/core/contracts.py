@@ -169,6 +169,11 @@ class Units:
     producers: Sequence[nn.Linear]
     consumer: nn.Linear
     size: int
+    blocks: int = 1
+    """How many times a producer has all units, one block of rows behind another: 3 where one matrix makes queries, keys
+    and values."""
+    resized: Callable[[int], object] = lambda _count: None
+    """resized(count): tells the layer how many units it has left, where its code counts them."""
 
     def __len__(self) -> int:
         return self.consumer.in_features // self.size

@@ -12,3 +12,22 @@ LACKS = {
 """What a family has not: weights to begin a teacher with; attention heads and neurons that can be pruned (`units`);
 inner vectors that correspond to a teacher's; a width that can be cut; layers of its teacher's; activation
 checkpointing; and, by a backend's name, the operators that this backend wants."""
+
+ALL_WITHIN = frozenset({"units", "vectors", "width"})
+LACKS_OF_KINDS = {
+    "albert": frozenset({"vectors", "width", "layers", "activation_checkpointing"}),
+    "deberta": ALL_WITHIN,
+    "deberta-v2": frozenset({"vectors", "width"}),
+    "megatron-bert": ALL_WITHIN,
+    "mobilebert": frozenset({"width"}),
+    "modernbert": frozenset({"vectors", "width", "first_layer"}),
+    "mpnet": ALL_WITHIN | {"activation_checkpointing"},
+    "rembert": ALL_WITHIN,
+    "roberta-prelayernorm": frozenset({"width"}),
+    "roc_bert": frozenset({"width"}),
+    "xlm-roberta-xl": frozenset({"width"}),
+}
+"""What a kind of encoder (`model_type` in config.json) has not, in the same words; the other kinds lack nothing.
+
+Besides: `layers` that can be told apart, as they are one; a `first_layer` that any other could take the place of.
+"""

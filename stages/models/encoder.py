@@ -1,11 +1,11 @@
-"""BERT-like encoders (BERT, DistilBERT, ALBERT, RoBERTa, ...) with a linear head on rows or on tokens, or with none."""
+"""Encoders (BERT, DistilBERT, ALBERT, DeBERTa, ModernBERT, ...) with a linear head on rows or tokens, or with none."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +26,7 @@ from stages.core.files import (
     some,
     write_json,
 )
+from stages.models.layouts import NORMS, Layout, heads_of, laid_out, neurons_of, stack_of
 
 if TYPE_CHECKING:
     from stages.core.params.model import ModelParams
@@ -34,39 +35,24 @@ if TYPE_CHECKING:
 # Deterministic everywhere, no slower on short rows, and the form that ONNX Runtime knows how to fuse.
 ATTENTION = "eager"
 # The names of the dropouts in the configurations of all kinds of encoders.
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+DROPOUTS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "embedding_dropout",
+    "mlp_dropout",
+)  # fmt: skip
 # The names of the width of the feed-forward part in their configurations.
 FEED_FORWARD_WIDTHS = ("intermediate_size", "hidden_dim")
 UNUSED = "pooler."  # the part of encoders whose output is not used
 
-WAYS_OUT = (
-    "Those of bert, distilbert, roberta and electra can. For others: prune.heads_kept and prune.feed_forward_kept 1.0,"
-    " cache_logits.vectors [], distill.hidden_size null."
-)
-
-
-class Layout(NamedTuple):
-    """The names of a layer's matrices."""
-
-    query: str
-    key: str
-    value: str
-    attention_output: str
-    up: str
-    down: str
-
-
-LAYOUTS = (
-    Layout(
-        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-        "intermediate.dense", "output.dense",
-    ),
-    Layout("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"),
+# The settings with which a stage leaves alone what a kind of model lacks.
+SETTINGS = {
+    "units": "prune.heads_kept and prune.feed_forward_kept 1.0",
+    "vectors": "cache_logits.vectors []",
+    "width": "distill.hidden_size null",
+}
+# Kinds with a table of positions of which a short model needs only the beginning.
+POSITIONED = (
+    "albert", "bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie", "roberta", "xlm-roberta",
 )  # fmt: skip
-# Kinds whose layers are laid out so, but break where heads are missing: their attention is written for all of them.
-WHOLE_HEADS = ("megatron-bert", "rembert")
-# Where the norms of a layer are: behind its attention, and at its end.
-NORMS = (("attention.output.LayerNorm", "output.LayerNorm"), ("sa_layer_norm", "output_layer_norm"))
 
 
 class EncoderWithHead(nn.Module):
@@ -229,7 +215,7 @@ def parts(model: Any) -> Parts:
     return Parts(
         encoder=model.encoder,
         embeddings=model.encoder.get_input_embeddings(),
-        layers=tuple(_layer_stack(model.encoder) or ()),
+        layers=tuple(stack_of(model.encoder) or ()),
         head=model.head,
     )
 
@@ -238,7 +224,7 @@ def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
     """A copy of `teacher` with only its layers number `layers`, in that order.
 
     ALBERT's layers share their weights: there, only their number matters. Raises ValueError for a layer that the
-    teacher does not have.
+    teacher does not have, and for one that has no place there.
     """
     n_layers = teacher.encoder.config.num_hidden_layers
     if too_high := [layer for layer in layers if layer >= n_layers]:
@@ -247,45 +233,47 @@ def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
             f" as the teacher has {n_layers} layers."
         )
     copied = copy.deepcopy(teacher)
-    stack = _layer_stack(copied.encoder)
+    config = copied.encoder.config
+    stack = stack_of(copied.encoder)
     if stack is not None:
         kept = [stack[layer] for layer in layers]
+        _refuse_misplaced(stack, kept, config.model_type)
         del stack[:]
         stack.extend(copy.deepcopy(layer) for layer in kept)
-    copied.encoder.config.num_hidden_layers = len(layers)
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None) is not None:  # ModernBERT's: which layers see all tokens
+        config.layer_types = [config.layer_types[layer] for layer in layers]
     return copied
 
 
-def _layer_stack(encoder: Any) -> nn.ModuleList | None:
-    """The list of the encoder's layers; None where all layers share their weights (ALBERT)."""
-    for name in ("encoder.layer", "transformer.layer"):
-        try:
-            found = encoder.get_submodule(name)
-        except AttributeError:
-            continue
-        if isinstance(found, nn.ModuleList):
-            return found
-    if hasattr(encoder.config, "num_hidden_groups") and encoder.config.num_hidden_groups == 1:
-        return None
-    raise ValueError(f"model.name: layers of a {encoder.config.model_type} model cannot be chosen yet.")
+def _refuse_misplaced(stack: nn.ModuleList, kept: Sequence[nn.Module], kind: str) -> None:
+    """Raise ValueError where a kept layer has other weights than the model has a place for."""
+    for place, layer in zip(stack, kept, strict=False):
+        if place.state_dict().keys() != layer.state_dict().keys():
+            raise ValueError(
+                f"params.yaml: distill.teacher_layers does not begin with 0, or has it twice. The first layer of a"
+                f" {kind} model has no norm before its attention, and the others have one. Allowed: 0, and others"
+                " behind it."
+            )
 
 
 def units(model: Any) -> dict[str, list[Units]]:
-    """The attention heads and the feed-forward neurons of each layer."""
-    found: dict[str, list[Units]] = {"heads": [], "feed_forward": []}
+    """The attention heads and the feed-forward neurons of each layer that has weights of its own."""
     config = model.encoder.config
-    for layer, layout in _laid_out(model, "pruned"):
-        matrices: Any = [layer.get_submodule(name) for name in layout]
-        query, key, value, output, up, down = matrices
-        found["heads"].append(Units((query, key, value), output, config.hidden_size // config.num_attention_heads))
-        found["feed_forward"].append(Units((up,), down, 1))
-    return found
+    size = config.hidden_size // config.num_attention_heads
+    found = laid_out(model.encoder)
+    if not found:
+        raise _cannot(model, "pruned", "units")
+    return {
+        "heads": [heads_of(layer, layout, size) for layer, layout in found],
+        "feed_forward": [neurons_of(layer, layout) for layer, layout in found],
+    }
 
 
 def readers(model: Any) -> list[Reader]:
     """Each layer's queries, keys and values; its feed-forward part; and, after the last layer, the head."""
     found: list[Reader] = []
-    layers = _laid_out(model, "made narrower")
+    layers = _plain(model, "made narrower", "width")
     _refuse_other_widths(model)
     norm = model.encoder.embeddings.LayerNorm
     for layer, layout in layers:
@@ -308,8 +296,8 @@ def _refuse_other_widths(model: Any) -> None:
     Norms at other places than NORMS names (before the attention, say) are refused with it.
     """
     width, kind = model.encoder.config.hidden_size, model.encoder.config.model_type
-    layouts = _layouts(model)
-    matrices = {layer.get_submodule(name) for layer, layout in layouts for name in layout} | {model.head}
+    layouts = laid_out(model.encoder)
+    matrices = {layer.get_submodule(name) for layer, layout in layouts for name in layout.matrices} | {model.head}
     norms = [dict(layer.named_modules()).get(name) for layer, _ in layouts for names in NORMS for name in names]
     norms += [getattr(model.encoder.embeddings, "LayerNorm", None)]
     for name, module in model.named_modules():
@@ -352,7 +340,7 @@ def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[i
         if isinstance(module, nn.LayerNorm):
             weights[f"{name}.weight"] = projection_Hh.square().T @ weights[f"{name}.weight"]
             weights[f"{name}.bias"] = projection_Hh.T @ weights[f"{name}.bias"]
-    for (layer, layout), own in zip(_layouts(model), heads, strict=True):
+    for (layer, layout), own in zip(laid_out(model.encoder), heads, strict=True):
         rows = (torch.tensor(own)[:, None] * size + torch.arange(size)).ravel()
         for name in (layout.query, layout.key, layout.value):
             reads(layer.get_submodule(name), rows)
@@ -364,7 +352,7 @@ def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[i
 
 def taps(model: Any) -> Taps:
     """The modules that put out the vectors of embeddings, layers and attentions."""
-    layers = _laid_out(model, "compared layer by layer")
+    layers = _plain(model, "compared layer by layer", "vectors")
     return Taps(
         embeddings=model.encoder.embeddings,
         hidden=[layer for layer, _ in layers],
@@ -374,30 +362,26 @@ def taps(model: Any) -> Taps:
     )
 
 
-def _laid_out(model: Any, purpose: str) -> list[tuple[nn.Module, Layout]]:
-    """Each layer with the names of its matrices. Raises ValueError where they are unknown."""
-    found = _layouts(model)
+def _plain(model: Any, purpose: str, lacked: str) -> list[tuple[nn.Module, Layout]]:
+    """Each layer with the names of its matrices. Raises ValueError where they, or their order, are unknown."""
+    found = [(layer, layout) for layer, layout in laid_out(model.encoder) if layout.plain]
     if not found:
-        kind = model.encoder.config.model_type
-        raise ValueError(f"params.yaml: model.name: the layers of a {kind} model cannot be {purpose}. {WAYS_OUT}")
+        raise _cannot(model, purpose, lacked)
     return found
 
 
-def _layouts(model: Any) -> list[tuple[nn.Module, Layout]]:
-    found: list[tuple[nn.Module, Layout]] = []
-    if model.encoder.config.model_type in WHOLE_HEADS:
-        return found
-    for layer in _layer_stack(model.encoder) or ():
-        names = dict(layer.named_modules())
-        found += [(layer, layout) for layout in LAYOUTS if all(name in names for name in layout)]
-    return found
+def _cannot(model: Any, purpose: str, lacked: str) -> ValueError:
+    kind = model.encoder.config.model_type
+    return ValueError(
+        f"params.yaml: model.name: the layers of a {kind} model cannot be {purpose}. Allowed for it:"
+        f" {SETTINGS[lacked]}. docs/models.md says what each kind can."
+    )
 
 
 def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Module:
     """A copy, in evaluation mode, with only the tokens `kept`, renumbered in that order, and for `max_tokens` at most.
 
-    Positions stay as they are in models whose numbers for them do not begin at 0 (RoBERTa). Raises ValueError where
-    the token from which such a model counts them would get another number.
+    Raises ValueError where the token from which a model counts positions (RoBERTa) would get another number.
     """
     counted_from = _counted_from(model)
     if counted_from is not None and (counted_from not in kept or kept.index(counted_from) != counted_from):
@@ -413,8 +397,9 @@ def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Modul
     padding = config.pad_token_id
     config.pad_token_id = kept.index(padding) if padding in kept else None
     positions = "encoder.embeddings.position_embeddings.weight"
-    if config.model_type in ("bert", "distilbert", "albert", "electra") and positions in weights:
-        config.max_position_embeddings = min(config.max_position_embeddings, max_tokens)
+    if config.model_type in POSITIONED and positions in weights:
+        first = 0 if counted_from is None else counted_from + 1
+        config.max_position_embeddings = min(config.max_position_embeddings, first + max_tokens)
         weights[positions] = weights[positions][: config.max_position_embeddings].clone()
     return _assemble(config, _ours(model), weights).eval()
 
@@ -466,7 +451,7 @@ def write(model: Any, folder: Path) -> None:
     config = model.encoder.config.to_dict()
     for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
         config.pop(volatile, None)
-    widths: set[Any] = {layer.get_submodule(layout.up).out_features for layer, layout in _layouts(model)}
+    widths: set[Any] = {layer.get_submodule(layout.down).in_features for layer, layout in laid_out(model.encoder)}
     if len(widths) == 1:  # so that other programs can open pruned models
         config |= {name: min(widths) for name in FEED_FORWARD_WIDTHS if name in config}
     config["winnow"] = _ours(model)
@@ -494,6 +479,9 @@ def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mappin
             if module.bias is not None:
                 module.bias.data = torch.zeros(shape[0])
             module.out_features, module.in_features = shape
+    for layer, layout in laid_out(encoder):
+        heads = heads_of(layer, layout, config.hidden_size // config.num_attention_heads)
+        heads.resized(len(heads))
     model.load_state_dict(weights)
     return model
 

@@ -24,10 +24,12 @@ ALWAYS_THAT = ("mpnet",)  # they do, whatever config.json says
 # alone and among longer ones.
 KINDS = (
     "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "megatron-bert",
-    "mobilebert", "rembert", "roc_bert", *FROM_PADDING,
+    "mobilebert", "modernbert", "rembert", "roc_bert", *FROM_PADDING,
 )  # fmt: skip
-WORDS = "embeddings.word_embeddings.weight"  # where all of them have the table of tokens
-LAYERS, OF_DISTILBERT = "encoder.layer.", "transformer.layer."  # where all of them but ALBERT have their layers
+# Where they have the table of tokens, and all but ALBERT their layers.
+WORDS, LAYERS = "embeddings.word_embeddings.weight", "encoder.layer."
+OTHER_WORDS = {"modernbert": "embeddings.tok_embeddings.weight"}
+OTHER_LAYERS = {"distilbert": "transformer.layer.", "modernbert": "layers."}
 N_LAYERS, WIDTHS = ("num_hidden_layers", "n_layers"), ("input_embedding_size", "embedding_size", "hidden_size", "dim")
 UNLIMITED = 10**9  # tokens, where a file says no limit
 
@@ -175,18 +177,19 @@ def faults_of_weights(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
     Raises ValueError where a weight is there twice.
     """
+    table = _words(config)
     try:
         with safe_open(path, framework="numpy") as file:
             sources = plain_names(file.keys())
             prefix = _prefix(sources, config)
-            words = None if prefix is None else sources[prefix + WORDS]
+            words = None if prefix is None else sources[prefix + table]
             shape = [] if words is None else file.get_slice(words).get_shape()
     except SafetensorError as error:
         yield f"{path}: not safetensors ({error}). Fetch or write it again."
         return
     if prefix is None:
         yield (
-            f"none of the {len(sources)} weights in {path.name} is a table of words ({WORDS}). Found:"
+            f"none of the {len(sources)} weights in {path.name} is a table of words ({table}). Found:"
             f" {some(list(sources.values()))}. Allowed: the weights of a whole encoder. Save it with save_pretrained."
         )
         return
@@ -207,10 +210,14 @@ def faults_of_weights(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
 def _prefix(names: Collection[str], config: Mapping[str, Any]) -> str | None:
     """The prefix of the model's weights, judged by the word embeddings and the layers; None without word embeddings."""
-    tables = prefixes(names, (WORDS,))
+    tables = prefixes(names, (_words(config),))
     wanted = _wanted_layers(config) or set()
     whole = [prefix for prefix in tables if wanted <= _layers(names, prefix, config)]
     return one_prefix(whole, {prefix: _count(names, prefix) for prefix in tables}) if tables else None
+
+
+def _words(config: Mapping[str, Any]) -> str:
+    return OTHER_WORDS.get(str(config.get("model_type")), WORDS)
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
@@ -227,7 +234,7 @@ def _wanted_layers(config: Mapping[str, Any]) -> set[int] | None:
 
 def _layers(names: Iterable[str], prefix: str, config: Mapping[str, Any]) -> set[int]:
     """The numbers of the layers that have weights under the prefix."""
-    stack = prefix + (OF_DISTILBERT if config.get("model_type") == "distilbert" else LAYERS)
+    stack = prefix + OTHER_LAYERS.get(str(config.get("model_type")), LAYERS)
     numbers = {
         name.removeprefix(stack).partition(".")[0]
         for name in names

@@ -15,9 +15,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from stages.tokens.kinds import ONE, SEVERAL, unmarkable, unused_places
 from stages.tokens.trained import rebuilt
-
-ONE, SEVERAL = "⁁", "⁂"  # a caret, an asterism: rare, and punctuation, which is a token of its own in BERT's splitting
 
 
 def marked(pretrained: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
@@ -26,16 +25,14 @@ def marked(pretrained: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     Raises ValueError for one that does not ignore capitals as BERT's do, or has no unused places.
     """
     source = json.loads(pretrained.backend_tokenizer.to_str())
-    normalizer, vocabulary = source["normalizer"] or {}, source["model"]["vocab"]
-    if normalizer.get("type") != "BertNormalizer" or not normalizer["lowercase"]:
-        _refuse("its tokenizer does not put words in lower case as BERT's uncased ones do, so that capitals reach it")
-    unused = sorted((token for token in vocabulary if token.startswith("[unused")), key=lambda one: vocabulary[one])
-    if len(unused) < 2 or {ONE, SEVERAL} & vocabulary.keys():
-        _refuse(f"its vocabulary has no two unused places for the marks {ONE} and {SEVERAL}")
+    if fault := unmarkable(source):
+        raise ValueError(fault)
+    vocabulary = source["model"]["vocab"]
+    unused = sorted(unused_places(vocabulary), key=lambda one: vocabulary[one])
     for mark, place in zip((ONE, SEVERAL), unused, strict=False):
         vocabulary[mark] = vocabulary.pop(place)
     source["model"]["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
-    source["normalizer"] = _with_marks(normalizer)
+    source["normalizer"] = _with_marks(source["normalizer"])
     return rebuilt(Tokenizer.from_str(json.dumps(source)), pretrained)
 
 
@@ -55,7 +52,3 @@ def _with_marks(normalizer: dict[str, Any]) -> dict[str, Any]:
 
 def _replaced(pattern: str, by: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"Regex": pattern}, "content": by}
-
-
-def _refuse(reason: str) -> None:
-    raise ValueError(f"params.yaml: tokenize.capitals is 'marked', and {reason}. Allowed for this model: pretrained.")

@@ -12,6 +12,8 @@ from typing import Any
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from stages.tokens.kinds import untrainable
+
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -54,13 +56,8 @@ def rebuilt(engine: Tokenizer, pretrained: PreTrainedTokenizerFast) -> PreTraine
 def _empty(source: Mapping[str, Any]) -> dict[str, Any]:
     """The tokenizer without tokens. Raises ValueError for a kind whose training is not reproducible."""
     model = source["model"]
-    affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-    if model["type"] != "WordPiece" and (model["type"] != "BPE" or affixes):
-        kind = f"{model['type']} with marks within words" if model["type"] == "BPE" else model["type"]
-        raise ValueError(
-            f"params.yaml: tokenize.tokenizer is trained, and the model's own is of the kind {kind}. Allowed for it:"
-            " pretrained. It would come out otherwise each time; WordPiece and byte-level BPE do not."
-        )
+    if fault := untrainable(model):
+        raise ValueError(fault)
     emptied = {**model, "vocab": {}, **({"merges": []} if model["type"] == "BPE" else {})}
     return {**source, "added_tokens": [], "post_processor": None, "model": emptied}
 

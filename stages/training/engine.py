@@ -255,17 +255,17 @@ def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_s
 
 def _fuse_attention(encoder: Any) -> None:
     """Use flash attention or its like, through torch; on a CPU, with short rows, it is no faster."""
-    if hasattr(encoder, "set_attn_implementation"):
+    if getattr(encoder, "_supports_sdpa", False):  # DeBERTa's, say, is its own
         encoder.set_attn_implementation("sdpa")
 
 
 def _checkpoint_activations(parts: Parts) -> None:
-    enable = getattr(parts.encoder, "gradient_checkpointing_enable", None)
-    if enable is None:
+    encoder: Any = parts.encoder
+    if not getattr(encoder, "supports_gradient_checkpointing", False):
         raise ValueError(
             "params.yaml: activation_checkpointing is true, which models of this family cannot. Allowed: false."
         )
-    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def deepspeed_config(params: TrainingParams, precision: str, weights: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Encoders that `graph.py` does not know, for ONNX Runtime: exported by torch, fused where patterns are found, int8.
+"""Encoders whose graph is not written here, for ONNX Runtime: exported by torch, fused where patterns are found, int8.
 
 Activations are quantized as they come (dynamic quantization), so no calibration rows are needed.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from stages.backends.onnx_export import export, without_traces
@@ -58,10 +59,15 @@ def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fuse(source: Path, target: Path, config: Any) -> None:
-    """Fuse attention, layer norms, GELU and embeddings to single operators where ONNX Runtime knows the pattern."""
+    """Fuse attention, layer norms, GELU and embeddings to single operators where ONNX Runtime knows the pattern.
+
+    A norm and the sum before it stay two: see `add_and_norm` in graph.py. The fusion breaks at norms without a bias.
+    """
+    options = FusionOptions("bert")
+    options.enable_skip_layer_norm = False
     optimized = optimize_model(
         str(source), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size,
-        opt_level=0, use_gpu=False,
+        optimization_options=options, opt_level=0, use_gpu=False,
     )  # fmt: skip
     graph = optimized.model
     del graph.graph.value_info[:]

@@ -1,4 +1,4 @@
-"""A BERT-like encoder, with a linear head or none, as an ONNX graph of ONNX Runtime's own operators.
+"""A BERT, or an encoder in its terms (layouts.py), as an ONNX graph of ONNX Runtime's own operators.
 
 It is made from the weights. Exporters give hundreds of small operators, of which ONNX Runtime's optimizer finds few
 again; here attention, layer norm, GELU and the int8 matrix products are one operator each from the start. Shapes
@@ -9,7 +9,7 @@ B rows, T tokens, H hidden width, K numbers of an output.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
     "relu": ("Relu", {}),
 }
-EMBEDDINGS = "embeddings"
+EMBEDDINGS, PROJECTION = "embeddings", "projection"
 # Weights are whole numbers of -64 to 64. Processors without VNNI add two products of uint8 and int8 in 16 bits, where
 # anything beyond 32,767 is cut off: with 127, answers differed by processor; 2 * 255 * 64 fits.
 LARGEST_WEIGHT = 64
@@ -43,6 +43,8 @@ OF_LAYER = tuple(
     )
     for kind in ("weight", "bias")
 )  # fmt: skip
+# Of relatives whose embeddings are narrower than their layers, the matrix between (E, H).
+OF_PROJECTION = ("encoder.embeddings_project.weight", "encoder.embeddings_project.bias")
 
 Weights = Mapping[str, np.ndarray]
 Range = tuple[float, float]
@@ -61,10 +63,11 @@ class Precision:
 
 
 def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
-    """Whether `build` supports this model: exactly BERT's layout, and a known activation."""
+    """Whether `build` supports this model: BERT's layout, under its names (see layouts.py), and a known activation."""
     if config["model_type"] != "bert":
         return False
     expected = {f"encoder.embeddings.{name}" for name in OF_EMBEDDINGS}
+    expected |= set(OF_PROJECTION) if _projected(config) else set()
     if Head.of(config["winnow"]).kind != "vector":
         expected |= {"head.weight", "head.bias"}
     layers = range(config["num_hidden_layers"])
@@ -77,10 +80,17 @@ def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
     )
 
 
+def _projected(config: Mapping[str, Any]) -> bool:
+    """Whether there is a matrix between embeddings and layers: always in ALBERT, elsewhere between two widths."""
+    narrow = config.get("embedding_size", config["hidden_size"])
+    return narrow != config["hidden_size"] or "num_hidden_groups" in config
+
+
 def matrices(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The matrices that can be int8, from the input to the output; the head is tiny and stays in float32."""
     parts = ("query_key_value", "attention_output", "feed_forward_in", "feed_forward_out")
-    return (EMBEDDINGS, *(f"layer.{i}.{part}" for i in range(config["num_hidden_layers"]) for part in parts))
+    between = (PROJECTION,) if _projected(config) else ()
+    return (EMBEDDINGS, *between, *(f"layer.{i}.{part}" for i in range(config["num_hidden_layers"]) for part in parts))
 
 
 def build(
@@ -100,19 +110,38 @@ def build(
     """
     graph = Graph(precision)
     names = INPUTS if pairs and config["type_vocab_size"] > 1 else INPUTS[:2]
-    hidden = _embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
+    hidden = embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
+    if _projected(config):
+        hidden = graph.linear(PROJECTION, hidden, *(weights[name] for name in OF_PROJECTION))
     mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
     for i in range(config["num_hidden_layers"]):
         prefix = f"encoder.encoder.layer.{i}."
         own = {name: weights[prefix + name] for name in OF_LAYER}
         hidden = _layer(graph, f"layer.{i}", hidden, mask, own, config)
+    return finished(graph, "encoder", hidden, weights, config, inputs=names, tapped=matrices(config) if tapped else ())
+
+
+def finished(
+    graph: Graph,
+    name: str,
+    hidden: str,
+    weights: Weights,
+    config: Mapping[str, Any],
+    *,
+    inputs: Sequence[str] = INPUTS[:2],
+    tapped: Sequence[str] = (),
+) -> onnx.ModelProto:
+    """The graph with its head on the last layer's output `hidden`; the inputs of the matrices `tapped` are outputs too.
+
+    Embeddings, the first of them, have no such input.
+    """
     kind = Head.of(config["winnow"]).kind
-    pooled = hidden if kind == "token" else _pooled(graph, hidden, config["winnow"]["pooling"])
-    outputs = [graph.head(pooled, weights, kind)]
-    if tapped:
-        outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(config)]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in names]
-    return graph.model("encoder", inputs, outputs)
+    read = hidden if kind == "token" else pooled(graph, hidden, config["winnow"]["pooling"])
+    outputs = [graph.head(read, weights, kind)]
+    outputs += [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in graph.taps(tapped[1:])]
+    return graph.model(
+        name, [helper.make_tensor_value_info(one, TensorProto.INT64, ["B", "T"]) for one in inputs], outputs
+    )  # fmt: skip
 
 
 @dataclass
@@ -156,9 +185,8 @@ class Graph:
         self.node("Gemm", [x, weight, bias], "logits", transB=1)
         return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", size])
 
-    def taps(self, config: Mapping[str, Any]) -> list[str]:
+    def taps(self, names: Sequence[str]) -> list[str]:
         """Name the input of each matrix after the matrix."""
-        names = matrices(config)[1:]
         sources = {node.name: node.input[0] for node in self.nodes}
         return [self.node("Identity", [sources[f"{name}.product"]], name) for name in names]
 
@@ -237,7 +265,7 @@ def scale_of(ends: Range) -> tuple[np.float32, np.uint8]:
     return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
 
 
-def _embeddings(graph: Graph, weights: Weights, config: Mapping[str, Any], max_tokens: int, *, typed: bool) -> str:
+def embeddings(graph: Graph, weights: Weights, config: Mapping[str, Any], max_tokens: int, *, typed: bool) -> str:
     """Word, position and token type embeddings, added and normalised.
 
     Type 0 is folded into the positions; `typed`: the difference of another type is added where one occurs.
@@ -268,10 +296,13 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     weight_NK = np.concatenate([own[f"{part}.weight"] for part in (query, key, value)])
     bias_N = np.concatenate([own[f"{part}.bias"] for part in (query, key, value)])
     heads = len(own[f"{query}.bias"]) // (config["hidden_size"] // config["num_attention_heads"])
-    epsilon = config["layer_norm_eps"]
-
     attended = graph.attention(f"{name}.query_key_value", x, mask, weight_NK, bias_N, heads)
-    out = "attention.output"
+    return behind_attention(graph, name, attended, x, own, config)
+
+
+def behind_attention(graph: Graph, name: str, attended: str, x: str, own: Weights, config: Mapping[str, Any]) -> str:
+    """What of a layer that is given `x` comes behind its attention: its output, and the feed-forward part."""
+    out, epsilon = "attention.output", config["layer_norm_eps"]
     mixed = graph.linear(f"{name}.attention_output", attended, own[f"{out}.dense.weight"], own[f"{out}.dense.bias"])
     norm = own[f"{out}.LayerNorm.weight"], own[f"{out}.LayerNorm.bias"]
     x = graph.add_and_norm(f"{name}.attention", mixed, x, *norm, epsilon)
@@ -284,7 +315,7 @@ def _layer(graph: Graph, name: str, x: str, mask: str, own: Weights, config: Map
     return graph.add_and_norm(f"{name}.feed_forward", narrow, x, *norm, epsilon)
 
 
-def _pooled(graph: Graph, hidden: str, pooling: str) -> str:
+def pooled(graph: Graph, hidden: str, pooling: str) -> str:
     """A row's vector (B, H): the mean over the tokens that are no padding, or the first token."""
     axis = graph.constant("axis", np.array([1], dtype=np.int64))
     if pooling == "cls":
