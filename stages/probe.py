@@ -55,7 +55,7 @@ def probe(params: Params, paths: Paths) -> None:
     data = open_training_data(paths)
     best = max(
         (fitted(params, paths, data, task, family, depth) for depth in params.probe.depths),
-        key=lambda found: found.chosen.score,
+        key=lambda found: (found.chosen.score, found.depth),
     )
     weights, intercept_K = best.chosen.head
     head = task.head(data.space)

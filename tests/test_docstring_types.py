@@ -47,6 +47,13 @@ def named(heading: str) -> str | None:
         ("path-like or str", "object str"),
         ("dtype, optional", "object"),
         ("1d array-like, or sparse matrix", "array_like sparse"),
+        ("int | float", "float int"),
+        ("str | list[str]", "list str"),
+        ("bool|str", "bool str"),
+        ("int or tuple of ints or sequence of pairs of ints", "int sequence tuple"),
+        ("dict, list of dicts, or Series of dicts", "dict list pandas"),
+        ("DataFrame object", "pandas"),
+        ("callable object", "callable"),
     ],
 )
 def test_each_alternative_is_one_label_however_it_is_written(heading: str, labels: str) -> None:
@@ -59,7 +66,7 @@ def test_each_alternative_is_one_label_however_it_is_written(heading: str, label
         ("int or None, default None", "None int"),
         ("array-like of shape (n,), default=None", "None array_like"),
         ("str, defaults to None", "None str"),
-        ("int None", "None int"),  # of `int | None`
+        ("int | None", "None int"),
         ("{'a', None}", "None options"),
         ("str, default='none'", "str"),
     ],
@@ -104,8 +111,15 @@ def test_shapes_and_what_a_container_holds_are_no_types_of_the_parameter(heading
 
 
 @pytest.mark.parametrize(
-    "heading", ["Ignored", "None", "optional", "", "int or Bounds", "{'a', Kernel, str}", "bool or spam, default None"]
-)
+    "heading",
+    [
+        "Ignored", "None", "optional", "", "int or Bounds", "{'a', Kernel, str}", "bool or spam, default None",
+        # What the array holds, or another type?
+        "(N,) array_like, bool", "ndarray, float32 or float64",
+        "int or length-D tuple of integers", "bool or same types as to_replace", "int or [int, int]",
+        "array-like or (array-like, array_like)", "{PyCapsule, ctypes function pointer}",
+    ],
+)  # fmt: skip
 def test_a_heading_with_a_part_that_is_not_known_has_no_target(heading: str) -> None:
     assert types_of(heading) is None
 
@@ -113,9 +127,8 @@ def test_a_heading_with_a_part_that_is_not_known_has_no_target(heading: str) -> 
 def test_a_word_stands_for_one_label() -> None:
     words = ["none", "array_like", "bool", "callable", "dict", "float", "int", "list", "ndarray", "scalar", "object",
              "'a'", "series", "sequence", "sparse matrix", "str", "tuple"]  # fmt: skip
-    assert [named(f"{word} or {word}s") for word in words if word not in ("none", "'a'")] == [
-        label for label in LABELS if label not in ("None", "options")
-    ]
+    found = {named(f"{word} or {word}s") for word in words if word not in ("none", "'a'")}
+    assert found == {*LABELS} - {"None", "options"}
 
 
 @pytest.mark.parametrize(

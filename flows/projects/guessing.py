@@ -243,7 +243,7 @@ def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]
     if len(sample.rows) < 200:
         values["validate.min_rows"] = max(1, len(sample.rows) // 2)
         reasons.append(
-            f"There are but {len(sample.rows)} rows: min_rows is {values['validate.min_rows']}. Figures will be vague."
+            f"{sample.shown} has but {len(sample.rows)} rows: min_rows is {values['validate.min_rows']}. Figures will be vague."
         )
     if _median_chars(sample, text) < 15:
         values["validate.min_median_chars"] = max(1, int(_median_chars(sample, text) // 2))

@@ -102,7 +102,7 @@ def settings_of(listed: str) -> dict[str, str]:
             name, separator, value = line.removeprefix(f"{level}.").partition("=")
             if separator and line.startswith(f"{level}."):
                 found[name] = ast.literal_eval(value)
-    return found
+    return {name: value for name, value in found.items() if value}  # empty ones are none to pip, too
 
 
 def places(settings: Mapping[str, str]) -> Places:

@@ -14,6 +14,7 @@ import io
 import re
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -101,7 +102,7 @@ def members(archive: bytes, names: Sequence[str], *, shown: str, largest: int = 
             for member in opened:
                 if member.name in names:
                     found[member.name] = _content(opened, member, found, shown)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{shown}: no archive that can be read ({error}). Fetch it anew: {FETCH}") from None
     if missing := [name for name in names if name not in found]:
         raise ValueError(f"{shown} has no {', '.join(missing)}. Pin a version that has them.")
@@ -118,8 +119,8 @@ def _unzipped(archive: bytes, shown: str, largest: int) -> bytes:
 
 
 def _content(opened: tarfile.TarFile, member: tarfile.TarInfo, found: dict[str, bytes], shown: str) -> bytes:
-    if not member.isreg():
-        raise ValueError(f"{shown}: {member.name} is a link or a folder. Allowed: a plain file.")
+    if not member.isreg() or member.issparse():  # a sparse file has more bytes than its archive
+        raise ValueError(f"{shown}: {member.name} is a link, a folder or sparse. Allowed: a plain file.")
     if member.name in found:
         raise ValueError(f"{shown} has {member.name} twice, so which one counts is unclear. Pin another version.")
     file = opened.extractfile(member)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 OPTIONAL = re.compile(r",?\s*\(?optional\)?", re.IGNORECASE)
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}[^\S\n]*$", re.MULTILINE)
 _ENTRY = re.compile(r"^(\*{0,2}\w[\w, *.]*?)(?: ?: ?(.+))?$")
-_MARKUP = re.compile(r":\w+:`|`|\*\*?(?=\w)|\.\. |>>>|\|")
+# Of bars those of a substitution, |name|; not those between types, int | float.
+_MARKUP = re.compile(r":\w+:`|`|\*\*?(?=\w)|\.\. |>>>|(?<!\S)\|(?=\S)|(?<=\S)\|(?!\S)")
 
 
 class Entry(NamedTuple):

@@ -24,7 +24,7 @@ from stages.tasks.shared.label_sets import as_text
 
 SECTIONS = ("Parameters",)
 # Notes of versions and examples end the description.
-_DIRECTIVE = re.compile(r"\s*\b(?:version\w+|deprecated|note|warning|seealso|rubric|math|plot|code-block)?::.*")
+_DIRECTIVE = re.compile(r"\s*\b(?:version\w+|deprecated|note|warning|seealso|rubric|math|plot|code-block)?::(?=\s|$).*")
 _TEMPLATE = re.compile(r"%\(\w+\)s|\{\w+\}")  # filled in as the library is imported, so not what a reader sees
 
 

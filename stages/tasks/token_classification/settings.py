@@ -50,7 +50,9 @@ def claim(shown: Shown) -> Claim | None:
     """Tags of words, or lists of places."""
     if shown.tags_words:
         return Claim(2, "a tag for each word, so the task is to find entities.")
-    if shown.of_lists and any(isinstance(item, dict | list) for value in shown.values for item in value):
+    if shown.of_lists and any(
+        isinstance(item, dict | list) for value in shown.values if isinstance(value, list) for item in value
+    ):
         return Claim(2, "places in the text, each with a type, so the task is to find entities.")
     return None
 
