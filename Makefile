@@ -30,7 +30,8 @@ IN = $(if $(PROJECT),$(or $(wildcard projects/$(PROJECT)),$(wildcard $(PROJECT))
 repro: .venv/.ready  ## reproduce every result: data, models, metrics; then print the table of models (PROJECT=NAME)
 	@cd "$(IN)" && winnow fetch && winnow check && dvc repro && winnow metrics
 
-WORKED = $(patsubst projects/%/dvc.yaml,%,$(wildcard projects/*/dvc.yaml))
+# Of the names of folders those that a shell takes as they are.
+WORKED = $(shell ls -d projects/*/dvc.yaml | sed -nE 's,^projects/([A-Za-z0-9._-]+)/dvc.yaml$$,\1,p')
 projects: .venv/.ready  ## reproduce each worked project of projects/, one after the other
 	@for name in $(WORKED); do echo "projects/$$name"; $(MAKE) --no-print-directory repro PROJECT="$$name" || exit 1; done
 

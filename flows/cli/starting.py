@@ -40,6 +40,8 @@ def init(
     folder, is copied into the project, where DVC keeps it. FOLDER may be inside a git repository, or anywhere: then it
     becomes one.
     """
+    if renew and (task or data or text or text_pair or label):
+        raise click.UsageError("--renew writes the stages alone. Give it without --task, --data and columns.")
     if renew:
         _renew(folder)
         return
@@ -93,7 +95,10 @@ def _tell_what_is_next(folder: Path) -> None:
     commands = ["fetch"] if load_params(folder / "params.yaml").ingest.source in SOURCES else []
     click.echo(
         " && ".join(
-            [f"next: cd {shlex.quote(str(folder))}", *(f"{program} {command}" for command in (*commands, "reproduce"))]
+            [
+                f"next: cd {shlex.quote(str(folder))}",
+                *(f"{shlex.quote(str(program))} {command}" for command in (*commands, "reproduce")),
+            ]
         )
     )
 

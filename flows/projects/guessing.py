@@ -241,10 +241,8 @@ def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]
         values |= {"tokenize.long_texts": "windows", "clean.max_chars": 20_000}
         reasons.append("Some are longer than a model reads at once: they are read in windows.")
     if len(sample.rows) < 200:
-        values["validate.min_rows"] = max(1, len(sample.rows) // 2)
-        reasons.append(
-            f"There are but {len(sample.rows)} rows: min_rows is {values['validate.min_rows']}. Figures will be vague."
-        )
+        least = values["validate.min_rows"] = max(1, len(sample.rows) // 2)
+        reasons.append(f"{sample.shown} has but {len(sample.rows)} rows: min_rows is {least}. Figures will be vague.")
     if _median_chars(sample, text) < 15:
         values["validate.min_median_chars"] = max(1, int(_median_chars(sample, text) // 2))
         reasons.append("Texts are short: min_median_chars is lower than usual.")

@@ -89,6 +89,9 @@ def _refuse(root: Path, data: Path | None) -> None:
         return
     if not data.exists():
         raise ValueError(f"--data is '{data}'. There is no such file or folder.")
+    target = root / _place(root, data)
+    if target != data and target.exists():
+        raise ValueError(f"{target} is there already, and the copy of --data would stand in its place. Move it away.")
     if root.resolve().is_relative_to(data.resolve()):
         raise ValueError(
             f"--data is '{data}', which the project's folder is in. Name a folder of data alone, or a file."
@@ -138,7 +141,8 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
         (root / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     released = Paths(root).released_data
     released.parent.mkdir(exist_ok=True)
-    released.write_text("{}\n", encoding="utf-8")  # nothing yet
+    if not released.exists():
+        released.write_text("{}\n", encoding="utf-8")  # nothing yet
 
 
 def _origin() -> str:

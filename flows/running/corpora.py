@@ -100,8 +100,8 @@ def settings_of(listed: str) -> dict[str, str]:
     for level in LEVELS:
         for line in listed.splitlines():
             name, separator, value = line.removeprefix(f"{level}.").partition("=")
-            if separator and line.startswith(f"{level}."):
-                found[name] = ast.literal_eval(value)
+            if separator and line.startswith(f"{level}.") and (setting := ast.literal_eval(value)):
+                found[name] = setting  # an empty one is none to pip, too
     return found
 
 
