@@ -3,12 +3,12 @@
 CORPUS is one of CORPORA, FOLDER holds its files as they are published:
 
     stsb        train.csv, dev.csv, test.csv: two sentences and a score from 0 to 5, no header (Cer et al. 2017)
-    policyqa    dev.json.gz, test.json.gz: SQuAD's JSON (Ahmad et al. 2020); trained on dev, as train is large
+    policyqa    dev.json.gz, test.json.gz: SQuAD's JSON (Ahmad et al. 2020), trained on dev
     goemotions  train.tsv.gz, dev.tsv.gz, test.tsv.gz: text, numbers of labels, id; labels.txt (Demszky et al. 2020)
 
 A project is started in DIR, as `winnow init` does, with the values of the corpus; it is reproduced once a seed. With
 the same DIR an interrupted run goes on. Writes published.json beside this file, under the corpus's name: the quality
-on the test rows by seed, size and speed with the first. The values were chosen by validation rows.
+on the test rows by seed, size and speed with the first. The values are first guesses: no rows have chosen any yet.
 """
 
 from __future__ import annotations

@@ -185,4 +185,7 @@ def test_archives_are_looked_for_where_pip_looks(tmp_path: Path) -> None:
         ("https://mirror/simple", "https://a/", "https://b/"), (str(tmp_path), "https://c/"), ("a", "b"), "/ca.pem"
     )
     assert places({}) == Places((PYPI,))
+    assert settings_of("global.index-url='https://mirror/simple'\n:env:.index-url=''") == {
+        "index-url": "https://mirror/simple"
+    }
     assert places({"no-index": "true", "find-links": str(tmp_path)}) == Places((), (str(tmp_path),))

@@ -318,6 +318,12 @@ def test_data_beside_the_project_are_copied_and_a_folder_around_it_is_refused(
     with pytest.raises(ValueError, match="which the project's folder is in"):
         start(Path(), proposal.task, Path(".."), proposal)
     assert [path.name for path in Path().iterdir()] == ["notes.txt"]
+    Path("data").mkdir()
+    Path("data", name).write_text("mine")
+    with pytest.raises(ValueError, match="is there already, and the copy of --data would stand in its place"):
+        start(Path(), proposal.task, Path("..", name), proposal)
+    assert Path("data", name).read_text() == "mine"
+    Path("data", name).unlink()
     start(Path(), proposal.task, Path("..", name), proposal)
     assert load_params(Path("params.yaml")).ingest.path == f"data/{name}"
     assert Path("notes.txt").read_text() == "mine"
@@ -431,6 +437,10 @@ def test_a_graph_of_other_code_is_told_and_written_again_and_own_plots_stay(tmp_
     own = "  - mine:\n      y: {artifacts/tables/quantized/scores.csv: score}\n"
     (root / "dvc.yaml").write_text(text.replace("      - .winnow/code/stages/finetune.py\n", "") + own)
     assert "winnow init --renew ." in run(root, "winnow", "check").stderr
+    assert (
+        "--renew writes the stages alone"
+        in run(root, "winnow", "init", "--renew", ".", "--task", "regression", check=False).stderr
+    )
     assert "written again" in run(root, "winnow", "init", "--renew", ".").stdout
     assert (root / "dvc.yaml").read_text() == text + own
     assert run(root, "winnow", "check").stderr == ""

@@ -1,7 +1,7 @@
 """How a project that lies outside of Winnow's own folder reaches the code of its stages: by a link, `.winnow/code`.
 
-    /home/me/reviews/dvc.yaml           deps: .winnow/code/stages/finetune.py
-    /home/me/reviews/.winnow/code    -> /home/me/winnow
+    ~/reviews/dvc.yaml           deps: .winnow/code/stages/finetune.py
+    ~/reviews/.winnow/code    -> ~/winnow
 
 So dvc.lock holds no path of this machine, and a change of the code is seen. git does not keep the link: each command
 makes it where it is missing.

@@ -100,9 +100,9 @@ def settings_of(listed: str) -> dict[str, str]:
     for level in LEVELS:
         for line in listed.splitlines():
             name, separator, value = line.removeprefix(f"{level}.").partition("=")
-            if separator and line.startswith(f"{level}."):
-                found[name] = ast.literal_eval(value)
-    return {name: value for name, value in found.items() if value}  # empty ones are none to pip, too
+            if separator and line.startswith(f"{level}.") and (setting := ast.literal_eval(value)):
+                found[name] = setting  # an empty one is none to pip, too
+    return found
 
 
 def places(settings: Mapping[str, str]) -> Places:
