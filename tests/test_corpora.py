@@ -106,6 +106,10 @@ def test_a_name_that_stands_twice_in_an_archive_is_refused() -> None:
 # Fetching
 
 
+def unasked() -> Places:
+    raise AssertionError("pip is asked where it looks, and nothing is to be fetched")
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
     """A folder of packages, as pip's find-links names one, with an older archive and a wheel beside the pinned one."""
@@ -118,24 +122,24 @@ def index(tmp_path: Path) -> Path:
 
 
 def test_the_archive_is_fetched_once_and_none_of_its_code_is_run(index: Path, tmp_path: Path) -> None:
-    path = fetch(PIN, tmp_path / "store", Places((), (str(index),)))
+    path = fetch(PIN, tmp_path / "store", lambda: Places((), (str(index),)))
     assert path == place_of(PIN, tmp_path / "store")
     assert path.read_bytes() == ARCHIVE
     assert [*path.parent.iterdir()] == [path]
     (index / "some-1.0.tar.gz").unlink()
-    assert fetch(PIN, tmp_path / "store", Places((), (str(index),))) == path, "it is there, so nobody is asked"
+    assert fetch(PIN, tmp_path / "store", unasked) == path, "it is there, so nobody is asked"
 
 
 def test_an_archive_that_was_damaged_is_fetched_again(index: Path, tmp_path: Path) -> None:
     path = stored(b"half of it", PIN, tmp_path / "store")
-    fetch(PIN, tmp_path / "store", Places((), (str(index),)))
+    fetch(PIN, tmp_path / "store", lambda: Places((), (str(index),)))
     assert path.read_bytes() == ARCHIVE
 
 
 def test_an_archive_of_that_version_with_another_hash_is_not_taken(index: Path, tmp_path: Path) -> None:
     other = PIN._replace(sha256="a" * 64)
     with pytest.raises(ConnectionError, match=r"some 1\.0, with the SHA-256 a+, cannot be fetched from .*: no such fi"):
-        fetch(other, tmp_path / "store", Places((), (str(index),)))
+        fetch(other, tmp_path / "store", lambda: Places((), (str(index),)))
     assert not place_of(other, tmp_path / "store").exists()
 
 
@@ -144,13 +148,13 @@ def test_an_index_that_does_not_answer_is_named_without_its_password(tmp_path: P
         closed.bind(("127.0.0.1", 0))
         url = f"http://user:hidden-word@127.0.0.1:{closed.getsockname()[1]}/simple"
         with pytest.raises(ConnectionError, match=r"cannot be fetched from http://\*\*\*@127\.0\.0\.1") as told:
-            fetch(PIN, tmp_path, Places((url,), trusted_hosts=("127.0.0.1",)))
+            fetch(PIN, tmp_path, lambda: Places((url,), trusted_hosts=("127.0.0.1",)))
     assert "hidden-word" not in str(told.value)
 
 
 def test_where_pip_may_look_nowhere_nothing_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"from no index: no place to look is named, and no-index is set"):
-        fetch(PIN, tmp_path, places({"no-index": "true"}))
+        fetch(PIN, tmp_path, lambda: places({"no-index": "true"}))
 
 
 def test_winnow_fetch_takes_what_the_project_pins_and_is_silent_the_second_time(

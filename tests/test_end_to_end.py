@@ -296,8 +296,7 @@ def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:
     edit_params(again, task__name="another_task")
     changed = json.loads(run(again, "dvc", "status", "--json").stdout)
     assert changed.keys() >= {"ingest", "tokenize", "baseline", *LEARNERS, "quantize", "compare"}
-    # A stage depends on the files that it reads of any task: questions learn with numbers that their encoding gives.
-    for stage, files in (("finetune", ["learning", "scores", "encoding"]), ("compare", ["measures", "scores"])):
+    for stage, files in (("finetune", ["learning", "scores"]), ("compare", ["measures", "scores"])):
         named = {path for change in changed[stage] for path in change.get("changed deps", {}) if "tasks" in path}
         assert named == {f"stages/tasks/another_task/{file}.py" for file in files}
 
@@ -307,8 +306,7 @@ def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:
     [
         ("data", {"ingest", "clean", "validate", "report"}),
         ("learning", LEARNERS),
-        # The baseline of questions is fitted with their answers; of labels it runs for nothing, in seconds.
-        ("answers", {"baseline", "quantize", "profile", *(f"evaluate@{model}" for model in MODELS)}),
+        ("answers", {"quantize", "profile", *(f"evaluate@{model}" for model in MODELS)}),
         ("measures", {"compare", *(f"evaluate@{model}" for model in MODELS)}),
     ],
 )

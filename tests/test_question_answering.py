@@ -40,12 +40,13 @@ from stages.reading.clean_rows import read_split, texts_of
 from stages.sources import files, hub
 from stages.tasks.contract import Judged, TargetError
 from stages.tasks.question_answering.answers import ANSWERS
-from stages.tasks.question_answering.baseline import BASELINE, asked, features_of
+from stages.tasks.question_answering.baseline import BASELINE
 from stages.tasks.question_answering.data import DATA
 from stages.tasks.question_answering.encoding import ENCODING
 from stages.tasks.question_answering.learning import LEARNING
 from stages.tasks.question_answering.measures import MEASURES
 from stages.tasks.question_answering.scores import relative
+from stages.tasks.question_answering.seen import asked, features_of
 from stages.tasks.question_answering.settings import SETTINGS
 from stages.tasks.shared import places, quotes
 from stages.tasks.shared.features import words_of

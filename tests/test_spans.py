@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.tasks.shared.spans import Span, as_text, carried, faults, from_text, joined, of_tags, tags_of
+from stages.tasks.shared.carrying import carried
+from stages.tasks.shared.spans import Span, as_text, faults, from_text, joined, of_tags, tags_of
 
 TEXT, WORDS = joined(["Ada", "Lovelace", "wrote", "to", "Babbage"])
 PEOPLE = (Span(0, 12, "person"), Span(22, 29, "person"))

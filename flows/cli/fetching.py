@@ -27,6 +27,6 @@ def fetch() -> None:
 
     pin = pin_of(root / Path(ingest.path))
     was_there = place_of(pin, store()).is_file()
-    path = corpora.fetch(pin, store(), corpora.places_of_pip())
+    path = corpora.fetch(pin, store(), corpora.places_of_pip)
     if not was_there:
         click.echo(f"{pin}: {path}")

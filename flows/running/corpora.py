@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -42,8 +42,8 @@ class Places(NamedTuple):
     certificates: str | None = None
 
 
-def fetch(pin: Pin, folder: Path, places: Places) -> Path:
-    """The archive in `folder`, fetched where it is not there yet or is damaged.
+def fetch(pin: Pin, folder: Path, places: Callable[[], Places]) -> Path:
+    """The archive in `folder`, fetched where it is not there yet or is damaged; `places` is asked only then.
 
     Raises ConnectionError where it cannot be found or fetched; what is there stays.
     """
@@ -52,7 +52,7 @@ def fetch(pin: Pin, folder: Path, places: Places) -> Path:
         read_archive(pin, folder)
     except (FileNotFoundError, ValueError):
         with tempfile.TemporaryDirectory(prefix="winnow-corpus-") as draft:
-            found = _downloaded(pin, Path(draft), places)
+            found = _downloaded(pin, Path(draft), places())
             with publish(path) as copy:
                 shutil.copyfile(found, copy)
         read_archive(pin, folder)
@@ -89,8 +89,13 @@ def _session(places: Places) -> PyPIClient:
 
 
 def places_of_pip() -> Places:
-    """Where the pip of this Python looks, by its files of settings and PIP_... in the environment."""
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    """Where the pip of this Python looks, by its files of settings and PIP_... in the environment.
+
+    Raises ValueError with what pip says, where it cannot read them.
+    """
+    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"pip config list: {masked(one_line(ValueError(done.stderr)))}. Mend pip's settings.")
     return places(settings_of(done.stdout))
 
 

@@ -10,29 +10,13 @@ second text: a pair that belongs together. How files are chosen and rows are dra
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
 
 from stages.core.contracts import RawRow
-from stages.core.params.ingest import IngestParams
-from stages.reading.libraries import Library, docstrings, order, paragraphs, read_libraries
+from stages.reading.libraries import Library, docstrings, order, paragraphs, reader
 from stages.sources.docstrings import MASK, own_names
 
 # Headings and tables, examples, directives, fields, lists: what is no running text.
 _NO_PROSE = re.compile(r"[-=~^+*#]{4}|\|\S|>>>|```|^\s*(\.\.|:|[-*+] |\d+[.)] |@)|::\s*$", re.MULTILINE)
-
-
-def read(
-    params: IngestParams,
-    seed: int,
-    *,
-    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
-) -> Iterator[RawRow]:
-    """Rows by library, then by origin, for instance "scipy/linalg/_basic.py:solve".
-
-    As for the source docstrings, `ingest.docstrings` names the libraries and limits, of both texts, and `params.path`
-    pins their versions. Raises FileNotFoundError and ValueError as that does.
-    """
-    return read_libraries(params, seed, pairs)
 
 
 def pairs(source: bytes, path: str, library: Library) -> list[RawRow]:
@@ -50,3 +34,6 @@ def pairs(source: bytes, path: str, library: Library) -> list[RawRow]:
         if library.min_chars <= len(second) <= library.max_chars:
             found.append(RawRow(first, second, origin, group=path, text_pair=second))
     return sorted(found, key=lambda row: order(library.seed, row.origin))
+
+
+read = reader(pairs)

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stages.core.contracts import RawRow
-from stages.core.params.ingest import IngestParams
-from stages.reading.libraries import Library, docstrings, order, read_libraries
+from stages.reading.libraries import Library, docstrings, order, reader
 from stages.reading.numpydoc import OPTIONAL, Entry, entries, may_have_entries
 
 SECTIONS = ("Parameters", "Returns", "Attributes")
@@ -41,20 +40,6 @@ class Question(NamedTuple):
     text: str
     start: int | None
     answer: str = ""
-
-
-def read(
-    params: IngestParams,
-    seed: int,
-    *,
-    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
-) -> Iterator[RawRow]:
-    """Rows by library, then by origin; the target is the answer in JSON, as of a list of quotes.
-
-    As for the source docstrings, `ingest.docstrings` names the libraries and limits, and `params.path` pins their
-    versions. Raises FileNotFoundError and ValueError as that does.
-    """
-    return read_libraries(params, seed, rows_of)
 
 
 def rows_of(source: bytes, path: str, library: Library) -> list[RawRow]:
@@ -116,3 +101,6 @@ def _said(what: str, name: str) -> str:
     """One of the ways to ask; the name alone says which."""
     ways = ASKED[what]
     return ways[order(0, f"{what} {name}")[0] % len(ways)].format(name=name)
+
+
+read = reader(rows_of)

@@ -12,11 +12,10 @@ chosen and rows are drawn: stages/reading/libraries.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from stages.core.contracts import RawRow
-from stages.core.params.ingest import IngestParams
-from stages.reading.libraries import Library, docstrings, order, paragraphs, read_libraries
+from stages.reading.libraries import Library, docstrings, order, paragraphs, reader
 from stages.tasks.shared.spans import Span, as_text
 
 TYPES = {"attr": "attribute", "class": "class", "exc": "class", "func": "function", "meth": "method"}
@@ -31,20 +30,6 @@ _ALIAS = re.compile(r"_[a-z]+\.")  # SQLAlchemy's for its own packages, which it
 _CODE_FOLLOWS = re.compile(r"^(?!\s*\.\.).*::$|^\s*\.\. (code|code-block|doctest|plot|sourcecode|testcode)::")
 # Other roles and links, examples, headings and tables, directives: what is no running text, or would not read as one.
 _LEFT_OUT = re.compile(r":[\w:+.-]+:`|`_|```|>>>|[-=~^+*#]{4}|\|\S|^\.\.|^:")
-
-
-def read(
-    params: IngestParams,
-    seed: int,
-    *,
-    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
-) -> Iterator[RawRow]:
-    """Rows by library, then by origin, for instance "celery/app/base.py:Celery.send_task[2]", its second paragraph.
-
-    The label is the spans as canonical text. As for the source docstrings, `ingest.docstrings` names the libraries and
-    limits, and `params.path` pins their versions. Raises FileNotFoundError and ValueError as that does.
-    """
-    return read_libraries(params, seed, rows_of)
 
 
 def rows_of(source: bytes, path: str, library: Library) -> list[RawRow]:
@@ -120,3 +105,6 @@ def _is_torn(span: Span, text: str) -> bool:
     """Whether a letter or digit touches the span, so that no word ends where it does."""
     around = text[max(0, span.start - 1) : span.start] + text[span.end : span.end + 1]
     return any(character.isalnum() or character == "_" for character in around)
+
+
+read = reader(rows_of)

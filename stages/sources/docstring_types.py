@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
 
 from stages.core.contracts import RawRow, RejectedRow
-from stages.core.params.ingest import IngestParams
-from stages.reading.libraries import Library, docstrings, order, read_libraries
+from stages.reading.libraries import Library, docstrings, order, reader
 from stages.reading.numpydoc import Entry, entries, may_have_entries
 from stages.reading.type_headings import types_of
 from stages.tasks.shared.label_sets import as_text
@@ -26,20 +24,6 @@ SECTIONS = ("Parameters",)
 # Notes of versions and examples end the description.
 _DIRECTIVE = re.compile(r"\s*\b(?:version\w+|deprecated|note|warning|seealso|rubric|math|plot|code-block)?::(?=\s|$).*")
 _TEMPLATE = re.compile(r"%\(\w+\)s|\{\w+\}")  # filled in as the library is imported, so not what a reader sees
-
-
-def read(
-    params: IngestParams,
-    seed: int,
-    *,
-    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
-) -> Iterator[RawRow]:
-    """Rows by library, then by origin, for instance "sklearn/svm/_classes.py:SVC.C"; the target is a list in JSON.
-
-    As for the source docstrings, `ingest.docstrings` names the libraries and limits, and `params.path` pins their
-    versions. Raises FileNotFoundError and ValueError as that does.
-    """
-    return read_libraries(params, seed, rows_of)
 
 
 def rows_of(source: bytes, path: str, library: Library) -> list[RawRow | RejectedRow]:
@@ -78,3 +62,6 @@ def _row(entry: Entry, text: str, origin: str, path: str) -> RawRow | RejectedRo
     if types is None:
         return RejectedRow(origin, "bad_target", f"the heading '{entry.kind}' names a type that is not known", text)
     return RawRow(text, as_text(types), origin, group=path)
+
+
+read = reader(rows_of)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterator
 
 from stages.core.contracts import RawRow
-from stages.core.params.ingest import IngestParams
-from stages.reading.libraries import Library, docstrings, order, paragraphs, read_libraries
+from stages.reading.libraries import Library, docstrings, order, paragraphs, reader
 
 MASK = "LIBRARY"
 ALIASES = {
@@ -32,20 +30,6 @@ ALIASES = {
     "transformers": ("hugging face", "huggingface"),
 }
 LONGEST_SHORT_NAME = 4  # these ("np", "daft") are masked as whole words only, longer ones also inside words
-
-
-def read(
-    params: IngestParams,
-    seed: int,
-    *,
-    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
-) -> Iterator[RawRow]:
-    """Rows by library, then by origin, for instance "pandas/core/frame.py:DataFrame.head".
-
-    `params.path` pins the libraries' versions (lines of `name==version`). Raises FileNotFoundError where it
-    is missing, ValueError where a library is not pinned, not installed, or installed in another version.
-    """
-    return read_libraries(params, seed, first_paragraphs)
 
 
 def first_paragraphs(source: bytes, path: str, library: Library) -> list[RawRow]:
@@ -70,3 +54,6 @@ def _name_pattern(name: str) -> str:
     if len(name) > LONGEST_SHORT_NAME:
         return pattern
     return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
+read = reader(first_paragraphs)

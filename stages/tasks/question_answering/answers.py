@@ -9,66 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
-from stages.tasks.question_answering.scores import of_row, relative
+from stages.tasks.question_answering.passages import Row, fitted, given, rows_of
+from stages.tasks.question_answering.scores import relative
 from stages.tasks.question_answering.scores import score as score_of_answers
-from stages.tasks.shared import places, quotes
+from stages.tasks.shared import quotes
 from stages.tasks.shared.places import Passage
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
 from stages.tasks.shared.quotes import Quote
-
-DIGITS = 4  # of the threshold
-ROUNDING = 1e-9  # sums of gains that differ by no more are equal
-
-
-class Row(NamedTuple):
-    """A text, and the score of each of its passages."""
-
-    text: str
-    characters_T2: np.ndarray
-    scores_TD: np.ndarray
-    total: float
-    """The logarithm of the sum of all odds, that of no answer among them where there may be none."""
-
-    def quote(self, passage: Passage) -> Quote:
-        """What the passage says."""
-        start, end = self.characters_T2[passage.first, 0], self.characters_T2[passage.last, 1]
-        return quotes.quoted(self.text, int(start), int(end))
-
-    def tokens(self, quote: Quote) -> Passage | None:
-        """The passage that a quote is; None where no token has a part of it."""
-        return places.within(self.characters_T2, quote.start, quote.end)
-
-    def probability(self, passage: Passage) -> float:
-        """That this passage is the answer; 0 for one that is too long."""
-        more = passage.last - passage.first
-        return math.exp(self.scores_TD[passage.first, more] - self.total) if more < self.scores_TD.shape[1] else 0.0
-
-
-def _rows(outputs: Outputs, space: Space) -> Iterator[Row]:
-    assert outputs.offsets is not None
-    assert outputs.characters is not None
-    assert outputs.texts is not None
-    seen = outputs.characters[:, 0] < outputs.characters[:, 1]
-    nothing = [0.0] if space["unanswerable"] else []
-    for text, start, end in zip(outputs.texts, outputs.offsets[:-1], outputs.offsets[1:], strict=True):
-        own = seen[start:end]
-        values_T2, characters_T2 = outputs.values[start:end][own], outputs.characters[start:end][own]
-        most_T = places.most_tokens(characters_T2, space["longest"])
-        scores_TD = places.scores(values_T2[:, 0], values_T2[:, 1], most_T)
-        yield Row(text, characters_T2, scores_TD, places.total(scores_TD, *nothing))
-
-
-def _given(row: Row, space: Space) -> Passage | None:
-    """The answer, if there is one: the likeliest passage, unless its odds against none are below the threshold."""
-    found = places.best(row.scores_TD)
-    if found is None or (space["unanswerable"] and found[0] < space.get("threshold", 0.0)):
-        return None
-    return found[1]
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:
@@ -77,7 +29,7 @@ def answers(outputs: Outputs, space: Space) -> list[str]:
 
 
 def _answered(outputs: Outputs, space: Space) -> Iterator[tuple[Row, Passage | None]]:
-    return ((row, _given(row, space)) for row in _rows(outputs, space))
+    return ((row, given(row, space)) for row in rows_of(outputs, space))
 
 
 def confidence(outputs: Outputs, answers: Sequence[str], space: Space) -> np.ndarray:
@@ -85,7 +37,7 @@ def confidence(outputs: Outputs, answers: Sequence[str], space: Space) -> np.nda
 
     It is the mean over all passages, each as likely as the model says, of their F1 with the answer.
     """
-    rows = zip(_rows(outputs, space), map(quotes.from_text, answers), strict=True)
+    rows = zip(rows_of(outputs, space), map(quotes.from_text, answers), strict=True)
     return np.array([_expected(row, given, space) for row, given in rows])
 
 
@@ -112,7 +64,7 @@ def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
 
     Raises ValueError for a row without an answer, where the model has learned of none such.
     """
-    rows = zip(_rows(outputs, space), map(quotes.from_text, truths), strict=True)
+    rows = zip(rows_of(outputs, space), map(quotes.from_text, truths), strict=True)
     return np.array([_loss(row, truth, space) for row, truth in rows])
 
 
@@ -186,41 +138,7 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
     """`p_unanswerable`: how likely each row has no answer, where there are such rows."""
     if not space["unanswerable"]:
         return {}
-    return {"p_unanswerable": np.array([_of_nothing(row, space) for row in _rows(outputs, space)])}
-
-
-def fitted(truths: Sequence[str], outputs: Outputs, space: Space) -> Space:
-    """The space with the `threshold` under which the F1 of these rows is best; as it is where all have an answer.
-
-    An answer is given where the logarithm of its odds against none is not below it. Of equally good thresholds it is
-    the one nearest to 0, where an answer is as likely as none.
-    """
-    if not space["unanswerable"]:
-        return space
-    found_N2 = []
-    for truth, row in zip(truths, _rows(outputs, space), strict=True):
-        if found := places.best(row.scores_TD):
-            answer = quotes.as_text([row.quote(found[1])])
-            found_N2.append((found[0], of_row(truth, answer)[0] - of_row(truth, "[]")[0]))
-    odds_N, gains_N = np.array(found_N2, dtype=np.float64).reshape(-1, 2).T
-    return {**space, "threshold": _best_threshold(odds_N, gains_N)}
-
-
-def _best_threshold(odds_N: np.ndarray, gains_N: np.ndarray) -> float:
-    """The threshold that keeps the rows whose gains, over no answer, sum up to the most."""
-    if len(odds_N) == 0:
-        return 0.0
-    order = np.argsort(-odds_N, kind="stable")
-    sorted_N = odds_N[order]
-    between_N = (sorted_N[:-1] + sorted_N[1:]) / 2
-    cuts = np.concatenate([sorted_N[:1] + 1, between_N, sorted_N[-1:] - 1])  # the k-th keeps the first k rows
-    parts_rows = np.concatenate([[True], sorted_N[:-1] > sorted_N[1:], [True]])
-    gained = np.concatenate([[0.0], np.cumsum(gains_N[order])])
-    is_best = parts_rows & (gained >= gained[parts_rows].max() - ROUNDING)
-    if is_best[(odds_N >= 0).sum()]:
-        return 0.0
-    best = cuts[is_best]
-    return round(float(best[np.abs(best).argmin()]), DIGITS)
+    return {"p_unanswerable": np.array([_of_nothing(row, space) for row in rows_of(outputs, space)])}
 
 
 ANSWERS = TaskAnswers(

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 
 from stages.core.contracts import NO_LABEL
 from stages.tasks.contract import Space, TargetError, TaskEncoding
-from stages.tasks.shared.places import Passage
+from stages.tasks.shared.places import END, FURTHER, OUTSIDE, START, Passage
 from stages.tasks.shared.quotes import Quote, from_text
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-START, END, FURTHER, OUTSIDE = 1, 2, 4, 8
-"""What a token is: the first of the answer; its last; the first of a further window of a text; none of the text."""
 NOWHERE = Passage(0, 0)
 
 Token = tuple[int, int, int]

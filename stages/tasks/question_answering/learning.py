@@ -15,11 +15,10 @@ from torch.nn import functional
 
 from stages.core.contracts import NO_LABEL
 from stages.tasks.contract import Head, TaskLearning
-from stages.tasks.question_answering.encoding import END, FURTHER, OUTSIDE, START
 from stages.tasks.question_answering.scores import counted, measured, relative
 from stages.tasks.shared import places
 from stages.tasks.shared.distillation import kd_loss
-from stages.tasks.shared.places import Passage
+from stages.tasks.shared.places import END, FURTHER, OUTSIDE, START, Passage
 
 NEVER = -1e9  # a logit of no token
 USUAL = 512  # tokens of a window

@@ -14,6 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+START, END, FURTHER, OUTSIDE = 1, 2, 4, 8
+"""What a token of a window is: the first of the answer; its last; the first of a further window of a text; none of it.
+"""
+
 
 class Passage(NamedTuple):
     """A passage, by the numbers of its first and its last token."""

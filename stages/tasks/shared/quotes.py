@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from stages.tasks.shared.spans import Span, carried
+from stages.tasks.shared.carrying import carried
+from stages.tasks.shared.spans import Span
 
 FLAWS = ("outside", "empty", "altered")
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
+from stages.tasks.shared.carrying import carried
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, log_probabilities, softmax
-from stages.tasks.shared.spans import Span, as_text, carried, from_text, of_tags, tags_of
+from stages.tasks.shared.spans import Span, as_text, from_text, of_tags, tags_of
 from stages.tasks.shared.tagging import decoded
 from stages.tasks.token_classification.scores import score as score_of_spans
 

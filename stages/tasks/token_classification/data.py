@@ -15,7 +15,7 @@ from typing import Any
 
 from stages.core.contracts import TARGET, TEXT, RawRow, RejectedRow, as_label
 from stages.tasks.contract import Flaws, TaskData
-from stages.tasks.shared import spans
+from stages.tasks.shared import carrying, spans
 from stages.tasks.shared.cells import each_row, list_of, shown
 from stages.tasks.shared.spans import Span
 
@@ -107,7 +107,7 @@ def kinds(target: str) -> tuple[str, ...]:
 
 def carried(target: str, before: str, after: str) -> str | None:
     """The spans in the cleaned text; None where one of them cannot be told."""
-    found = spans.carried(spans.from_text(target), before, after)
+    found = carrying.carried(spans.from_text(target), before, after)
     return None if found is None else spans.as_text(found)
 
 
