@@ -149,9 +149,10 @@ def tiny_params(paths: Paths, tiny: Path, **changes: Any) -> Params:
     from stages.core.params.file import load_params
 
     shutil.copyfile(REPOSITORY / "params.yaml", paths.params)
+    changes = {"tokenize__max_tokens": 12, **changes}
     edit_params(
         paths.root, model__name=str(tiny), model__revision=None, model__sha256=sha256(tiny / "model.safetensors"),
-        tokenize__max_tokens=12, **changes,
+        **changes,
     )  # fmt: skip
     return load_params(paths.params)
 

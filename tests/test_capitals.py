@@ -13,9 +13,9 @@ from test_tokenize import ROWS, params, write_clean
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from stages.core.tokenizer_kinds import ONE, SEVERAL
 from stages.tokenize import tokenize
 from stages.tokens.capitals import marked
-from stages.tokens.kinds import ONE, SEVERAL
 from stages.tokens.trained import train_tokenizer
 
 WORDS = ["the data frame is not a max value my func of paris html parser ea", *(" ".join(of) for of in TOPICS.values())]

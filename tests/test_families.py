@@ -301,11 +301,11 @@ def test_the_stages_from_tokenize_to_quantize_take_it(kind: str, tmp_path: Path)
     rows = [(str(at), text, topic, splits[at % 5]) for at, (text, topic) in enumerate(ROWS[:120])]
     paths = write_clean(tmp_path / "project", rows)
     params = tiny_params(
-        paths, folder_of(kind, tmp_path / "pretrained"), finetune__epochs=4, finetune__batch_size=16,
-        finetune__encoder_learning_rate=5.0e-3, finetune__head_learning_rate=2.0e-2, finetune__precision="fp32",
-        distill__epochs=3, distill__batch_size=16, distill__encoder_learning_rate=5.0e-3, distill__precision="fp32",
-        distill__teacher_layers=[0], prune__common_words=5, prune__epochs=1, prune__heads_kept=0.75,
-        prune__feed_forward_kept=0.5,
+        paths, folder_of(kind, tmp_path / "pretrained"), tokenize__max_tokens=32, finetune__epochs=10,
+        finetune__batch_size=8, finetune__encoder_learning_rate=2.0e-3, finetune__head_learning_rate=2.0e-2,
+        finetune__precision="fp32", distill__epochs=8, distill__batch_size=8, distill__encoder_learning_rate=2.0e-3,
+        distill__precision="fp32", distill__teacher_layers=[0], prune__common_words=5, prune__epochs=1,
+        prune__heads_kept=0.75, prune__feed_forward_kept=0.5,
     )  # fmt: skip
     for stage in (tokenize, finetune, cache_logits, distill, prune, quantize):
         stage(params, paths)

@@ -282,10 +282,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str],
     return make_model(tiny_models("bert"), tmp_path_factory.mktemp("models") / "pairs")
 
 
-def quantized(model: Path, folder: Path) -> Path:
+def quantized(model: Path, folder: Path, *, exact: bool = False) -> Path:
     folder.mkdir(parents=True)
     made = prepare(model, PARAMS.quantize, PAIRS * 4)
-    made.write(folder, ())
+    made.write(folder, made.matrices if exact else ())
     shutil.copyfile(model / "tokenizer.json", folder / "tokenizer.json")
     seal(folder, backend="onnxruntime_int8")
     return folder

@@ -77,6 +77,7 @@ LOADED = {
         *chain(*RUN_BY.values()),
     ],
 }  # fmt: skip
+BENEATH = ("stages/core/", "stages/models/")  # what one model alone needs of these is too small for a slot of its own
 FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage depends on all of them
 
 
@@ -167,8 +168,8 @@ def code_deps(root: Path) -> dict[str, list[str]]:
 def _of_all_models(code: Code) -> set[str]:
     """The code that `evaluate` depends on for every model, and the template slots of the code that runs one of them."""
     each = [code.of_stage("evaluate", *RUN_BY[model]) for model in MODELS]
-    core = {path for path in set.union(*each) if path.startswith("stages/core/")}  # too small for slots of their own
-    return {*set.intersection(*each), *core, *(f"${{item.{slot}}}" for slot in ("family", "runner"))}
+    small = {path for path in set.union(*each) if path.startswith(BENEATH) and "$" not in path}
+    return {*set.intersection(*each), *small, *(f"${{item.{slot}}}" for slot in ("family", "runner"))}
 
 
 def _folded(found: set[str], root: Path) -> set[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_object
 from stages.core.lacks import LACKS, LACKS_OF_KINDS
-from stages.tokens.kinds import unmarkable, untrainable
+from stages.core.tokenizer_kinds import unmarkable, untrainable
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units

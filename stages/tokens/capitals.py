@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from stages.tokens.kinds import ONE, SEVERAL, unmarkable, unused_places
+from stages.core.tokenizer_kinds import ONE, SEVERAL, unmarkable, unused_places
 from stages.tokens.trained import rebuilt
 
 

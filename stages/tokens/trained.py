@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from stages.tokens.kinds import untrainable
+from stages.core.tokenizer_kinds import untrainable
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
