@@ -32,7 +32,7 @@ def test_a_line_with_other_columns_makes_its_sentence_a_fault_and_no_other() -> 
     assert found[1].place == 4
     assert found[1].fault is not None
     assert found[1].fault.reason == "ragged"
-    assert found[1].fault.detail.startswith("line 4 has 1 columns, the file's first 2. Allowed: a word")
+    assert found[1].fault.detail.startswith("line 4 has 1 column, the file's first 2. Allowed: a word")
 
 
 def test_a_line_that_cannot_be_read_is_the_fault_of_its_sentence() -> None:

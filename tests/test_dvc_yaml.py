@@ -17,6 +17,7 @@ from conftest import REPOSITORY
 from flows.dvc import code_deps
 from flows.dvc.code_deps import Code, imports, is_name_table
 from stages.core.paths import MODELS
+from stages.tasks import TASKS
 
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
@@ -246,6 +247,13 @@ def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
                 if other != package and (package, other) not in allowed:
                     known = {module for module in found if module.startswith(f"stages.{other}")}
                     assert [module for module in known if not is_contract(module)] == [], path
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_the_same_files(task: str) -> None:
+    """dvc.yaml names a task's files by the parameter that names the task: one that others lack would stop them."""
+    parts = {"answers", "baseline", "data", "encoding", "learning", "measures", "scores", "settings"}
+    assert {path.stem for path in (REPOSITORY / "stages/tasks" / task).glob("*.py")} == {"__init__", *parts}
 
 
 TABLES = ("sources", "tasks", "models", "backends", "measures")

@@ -46,9 +46,9 @@ from stages.tasks.question_answering.encoding import ENCODING
 from stages.tasks.question_answering.learning import LEARNING
 from stages.tasks.question_answering.measures import MEASURES
 from stages.tasks.question_answering.scores import relative
-from stages.tasks.question_answering.seen import asked, features_of
 from stages.tasks.question_answering.settings import SETTINGS
 from stages.tasks.shared import places, quotes
+from stages.tasks.shared.beside_question import asked, features_of
 from stages.tasks.shared.features import words_of
 from stages.tasks.shared.probabilities import SMALLEST
 from stages.tasks.shared.quotes import Quote

@@ -71,7 +71,7 @@ def test_a_text_may_have_no_span_and_a_row_no_target() -> None:
         ('["Ada", "wrote"]', '["B-person"]', "2 words have 1 tags. Give each word one tag"),
         ("Ada", "person", "the target 'person' is no JSON. Allowed: a list of tags"),
         ("Ada", '{"start": 0}', "is no list. Allowed: a list of tags"),
-        ("Ada", '["B-person"]', '"B-person" is no span. Allowed: a list of tags'),
+        ("Ada", '["B-person"]', "1 tag is that of a word, and the text is no list of texts. Allowed: a list of tags"),
         ("Ada", '[[0, 3]]', "[0, 3] is no span"),
         ("Ada", '[[0, true, "person"]]', '[0, true, "person"] is no span'),
         ("Ada", '[{"start": 0, "end": 3}]', "is no span"),

@@ -8,12 +8,14 @@ Lovelace  NNP I-NP I-PER
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from stages.reading.lines import Fault, Line
 
 DOCUMENT = "-DOCSTART-"
+COMMENT = "#"
 
 
 class Sentence(NamedTuple):
@@ -33,7 +35,8 @@ class Sentence(NamedTuple):
 def sentences(lines: Iterable[Line]) -> Iterator[Sentence]:
     """The sentences of a file. Columns are separated by tabs where a line has one, otherwise by white space.
 
-    A sentence of which a line cannot be read, or has another number of columns than the file's first, is a fault.
+    A sentence of which a line cannot be read, or has another number of columns than the file's first, is a fault. Lines
+    before a sentence that begin with # and are not in its columns are comments.
     """
     columns: int | None = None
     document, marked = 0, False
@@ -41,15 +44,28 @@ def sentences(lines: Iterable[Line]) -> Iterator[Sentence]:
     for line in _with_an_end(lines):
         text = line.text.strip()
         if text and not text.startswith(DOCUMENT):
-            columns = columns or len(_columns(line.text))
             block.append(line)
             continue
-        if block:
+        if words := _without_comments(block, columns):
+            own = len(_columns(words[0].text))
+            columns = columns or (own if own > 1 else None)
             document += not marked
-            yield _sentence(block, document, columns or 0)
-            block = []
+            yield _sentence(words, document, columns or own)
+        block = []
         if text:
             document, marked = document + 1, True
+
+
+def _without_comments(block: Sequence[Line], columns: int | None) -> list[Line]:
+    """The lines of words."""
+    last = block[-1].text if block else ""
+    count = columns if last.startswith(COMMENT) else len(_columns(last))
+
+    def is_comment(line: Line) -> bool:
+        has_tab = "\t" in line.text or "\t" not in last
+        return line.text.startswith(COMMENT) and (not has_tab or len(_columns(line.text)) != count)
+
+    return list(itertools.dropwhile(is_comment, block))
 
 
 def _with_an_end(lines: Iterable[Line]) -> Iterator[Line]:
@@ -65,15 +81,28 @@ def _columns(text: str) -> list[str]:
     return text.split("\t") if "\t" in text else text.split()
 
 
-def _sentence(block: list[Line], document: int, columns: int) -> Sentence:
-    place, rows = block[0].number, []
-    for line in block:
-        row = _columns(line.text)
-        fault = line.fault
-        if fault is None and (len(row) != columns or columns < 2 or not row[0].strip() or not row[-1].strip()):
-            found = f"line {line.number} has {len(row)} columns, the file's first {columns}"
-            fault = Fault("ragged", f"{found}. Allowed: a word, and in the last column its tag, on each line.")
-        if fault is not None:
-            return Sentence(place, document, (), (), fault, block[0].text)
-        rows.append(row)
-    return Sentence(place, document, tuple(row[0] for row in rows), tuple(row[-1].strip() for row in rows))
+def _sentence(block: Sequence[Line], document: int, columns: int) -> Sentence:
+    place, rows = block[0].number, [_columns(line.text) for line in block]
+    faults = (line.fault or _fault(row, line.number, columns) for line, row in zip(block, rows, strict=True))
+    fault = next((one for one in faults if one), None)
+    words = tuple(row[0] for row in rows)
+    if fault is None and len(words) > 2 and columns > 2 and words == tuple(str(at + 1) for at in range(len(words))):
+        told = f"line {place}: the first column counts the words, 1, 2, and so on"
+        fault = Fault("ragged", f"{told}. The word must stand there: take the numbers out (cut -f 2-)")
+    if fault is not None:
+        return Sentence(place, document, (), (), fault, block[0].text)
+    return Sentence(place, document, words, tuple(row[-1].strip() for row in rows))
+
+
+def _fault(row: Sequence[str], number: int, columns: int) -> Fault | None:
+    """What is wrong with the columns of a line."""
+    found = f"{len(row)} column{'s' * (len(row) != 1)}"
+    if len(row) != columns:
+        told = f"has {found}, the file's first {columns}"
+    elif columns < 2:
+        told = f"has {found}: separated by tabs or blanks"
+    elif not row[0].strip() or not row[-1].strip():
+        told = f"has no {'word' if row[-1].strip() else 'tag'}"
+    else:
+        return None
+    return Fault("ragged", f"line {number} {told}. Allowed: a word, and in the last column its tag, on each line")

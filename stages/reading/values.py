@@ -17,7 +17,7 @@ class Wanted(NamedTuple):
     role: str | None = None
     """TEXT or TARGET; None for other columns."""
     structured: bool = False
-    """Whether it may hold lists and objects, for the task to read."""
+    """Whether it may hold lists, and as a target objects, for the task to read."""
 
 
 def wanted_columns(
@@ -25,7 +25,7 @@ def wanted_columns(
 ) -> list[Wanted]:
     """The text, the label where rows have one, the second text of pairs, and other kept columns; in this order.
 
-    `structured`: the roles that may hold lists and objects.
+    `structured`: the roles that may hold lists, and of those the target objects.
     """
     wanted = [Wanted(params.columns.text, "ingest.columns.text", TEXT, TEXT in structured)]
     if labelled:
@@ -42,9 +42,13 @@ def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) ->
     """
     for value, one in zip(values, wanted, strict=True):
         if isinstance(value, list | dict):
-            if not one.structured and one.key != "ingest.keep_columns":
+            allowed = one.structured and (one.role == TARGET or isinstance(value, list))
+            if not allowed and one.key != "ingest.keep_columns":
                 found = "an array" if isinstance(value, list) else "an object"
-                detail = f"the column '{one.column}' ({one.key}) holds {found}, expected a text. Name another column"
+                expected = "a text or an array" if one.structured else "a text"
+                detail = (
+                    f"the column '{one.column}' ({one.key}) holds {found}, expected {expected}. Name another column"
+                )
                 return Fault("wrong_type", detail), excerpt(str(value))
             text = "\n".join(_texts_in(value)) if one.structured else ""
         elif isinstance(value, str | bytes):

@@ -47,7 +47,9 @@ def read(
         if not readable:
             assert isinstance(first, RejectedRow)
             line = first.origin.rpartition(":")[2]
-            raise ValueError(f"{file.shown}: none of its rows can be read. The first, line {line}: {first.detail}.")
+            raise ValueError(
+                f"{file.shown}: none of its rows can be read. The first, line {line}: {first.detail.rstrip('.')}."
+            )
 
 
 def faults(params: IngestParams) -> Iterator[str]:

@@ -113,7 +113,7 @@ class TaskData:
     flaws: Flaws | None = None
     """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
-    """The roles of columns (TEXT, TARGET) in which a source may have lists and objects."""
+    """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
-from stages.tasks.question_answering.passages import Row, fitted, given, rows_of
 from stages.tasks.question_answering.scores import relative
 from stages.tasks.question_answering.scores import score as score_of_answers
 from stages.tasks.shared import quotes
+from stages.tasks.shared.passages import Row, fitted, given, rows_of
 from stages.tasks.shared.places import Passage
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, softmax
 from stages.tasks.shared.quotes import Quote

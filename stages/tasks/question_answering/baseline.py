@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 from stages.core.contracts import Outputs, Space
 from stages.tasks.contract import Linear, TaskBaseline
-from stages.tasks.question_answering.passages import fitted
-from stages.tasks.question_answering.seen import features_of
+from stages.tasks.shared.beside_question import features_of
 from stages.tasks.shared.features import BIAS, indicators, vocabulary_of, words_of
+from stages.tasks.shared.passages import fitted
 from stages.tasks.shared.places import within
 from stages.tasks.shared.quotes import from_text
 

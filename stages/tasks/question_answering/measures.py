@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.tasks.contract import Figure, Judged, Measure, Table, TaskMeasures
 from stages.tasks.question_answering import scores as of_answers
+from stages.tasks.shared.answer_words import of_row, words_of
 from stages.tasks.shared.quotes import from_text, kinds
 
 DIGITS = 6
@@ -19,13 +20,13 @@ OTHERS = "(others)"
 
 def scores(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
     """The F1 of each row's answer, (N,)."""
-    return np.array([of_answers.of_row(*row)[0] for row in zip(truths, answers, strict=True)], dtype=np.float64)
+    return np.array([of_row(*row)[0] for row in zip(truths, answers, strict=True)], dtype=np.float64)
 
 
 def gist(answer: str) -> str:
     """The words of the answer that count."""
     quotes = from_text(answer)
-    return " ".join(of_answers.words_of(quotes[0].text)) if quotes else ""
+    return " ".join(words_of(quotes[0].text)) if quotes else ""
 
 
 def marks(answer: str) -> list[tuple[int, int, str]]:
@@ -53,7 +54,7 @@ def tables(judged: Judged) -> Mapping[str, Table]:
     """`questions`: the measures by the question's first word, the commonest ones first."""
     rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for text, truth, answer in zip(judged.texts, judged.truths, judged.answers, strict=True):
-        rows[_first_word(text[1])].append(of_answers.of_row(truth, answer))
+        rows[_first_word(text[1])].append(of_row(truth, answer))
     ordered = sorted(rows, key=lambda word: (-len(rows[word]), word))
     shown = {word: rows[word] for word in ordered[:LISTED]}
     if rest := [found for word in ordered[LISTED:] for found in rows[word]]:

@@ -102,6 +102,29 @@ def _parts(tag: str) -> tuple[str, str]:
     return (PREFIXES[prefix], kind) if dash and prefix in PREFIXES else ("I", tag)
 
 
+def check_tags(tags: Sequence[str]) -> None:
+    """Raise ValueError for tags that people never mean as they are read: a type that is none, two schemes in one text.
+
+    With `_`, `-`, `o` and `0` some files mark words of no span; each would become a type of its own.
+    """
+    prefixed: dict[bool, str] = {}
+    for tag in tags:
+        if tag == OUTSIDE:
+            continue
+        _, kind = _parts(tag)
+        if not kind[:1].isalnum() or tag in ("o", "0"):
+            raise ValueError(
+                f"the tag {tag!r} names no type. Write the capital letter O for a word of no span, and types that begin"
+                " with a letter or a digit"
+            )
+        prefixed.setdefault(kind != tag, tag)
+    if len(prefixed) == 2:
+        raise ValueError(
+            f"the tag {prefixed[False]!r} has no prefix, and {prefixed[True]!r} has one. Write all tags in one scheme:"
+            " BIO, BIOES or BILOU, such as B-person; or all without a prefix"
+        )
+
+
 def tags_of(spans: Sequence[Span], offsets: Sequence[tuple[int, int]]) -> list[str]:
     """The BIO tag of each token; `offsets`: where it stands in the text, empty for special tokens.
 

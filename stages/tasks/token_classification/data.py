@@ -43,11 +43,14 @@ def _read(text: str, target: str | None) -> tuple[str | None, str | None]:
     if target is None:
         return (text if words is None else spans.joined(words)[0] or None), None
     found = list_of(target, allowed=ALLOWED)
-    if words is not None and found and all(isinstance(tag, str) for tag in found):
+    if words is not None and found and not any(isinstance(one, list | Mapping) for one in found):
         text, own = _of_words(words, found)
     else:
         if words is not None:  # spans are of the text that the words make
             text = spans.joined(words)[0]
+        if found and all(isinstance(tag, str) for tag in found):
+            tags = f"{len(found)} tags are those of words" if len(found) > 1 else "1 tag is that of a word"
+            raise ValueError(f"{tags}, and the text is no list of texts. {ALLOWED}")
         own = [_span(one) for one in found]
     own = [_trimmed(span, text) for span in own]
     if mistakes := spans.faults(own, len(text)):
@@ -66,11 +69,17 @@ def _words(text: str) -> list[str] | None:
     return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
 
-def _of_words(words: Sequence[str], tags: Sequence[str]) -> tuple[str, list[Span]]:
+def _of_words(words: Sequence[str], tags: Sequence[Any]) -> tuple[str, list[Span]]:
+    if others := [tag for tag in tags if not isinstance(tag, str)]:
+        raise ValueError(
+            f"{shown(others[0])} is no tag. Give each word the name of its tag, such as B-person; O is none"
+        )
     if len(words) != len(tags):
         raise ValueError(f"{len(words)} words have {len(tags)} tags. Give each word one tag; O is that of no span")
     text, offsets = spans.joined(words)
-    found = spans.of_tags([tag.strip() for tag in tags], offsets)
+    stripped = [tag.strip() for tag in tags]
+    spans.check_tags(stripped)
+    found = spans.of_tags(stripped, offsets)
     return text, [span._replace(type=_type(span.type)) for span in found]
 
 

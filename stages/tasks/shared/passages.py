@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.core.contracts import Outputs, Space
-from stages.tasks.question_answering.scores import of_row
 from stages.tasks.shared import places, quotes
+from stages.tasks.shared.answer_words import of_row
 from stages.tasks.shared.places import Passage
 from stages.tasks.shared.quotes import Quote
 
