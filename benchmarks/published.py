@@ -2,8 +2,11 @@
 
 CORPUS is one of CORPORA, FOLDER holds its files as they are published:
 
-    stsb        train.csv, dev.csv, test.csv: two sentences and a score from 0 to 5, no header (Cer et al. 2017)
+    stsb        train.csv, dev.csv, test.csv: two sentences and a score from 0 to 5, no header (Cer et al. 2017); read
+                apart, a vector each
+    stsb-pairs  the same, read together: the score is a number of both
     policyqa    dev.json.gz, test.json.gz: SQuAD's JSON (Ahmad et al. 2020), trained on dev
+    xquad       xquad.en.json: SQuAD's JSON (Artetxe et al. 2020), split by passage
     goemotions  train.tsv.gz, dev.tsv.gz, test.tsv.gz: text, numbers of labels, id; labels.txt (Demszky et al. 2020)
 
 A project is started in DIR, as `winnow init` does, with the values of the corpus; it is reproduced once a seed. With
@@ -60,6 +63,11 @@ def of_questions(given: Path, data: Path) -> None:
         shutil.copyfile(given / f"{name}.json.gz", data / f"{split}.json.gz")
 
 
+def of_passages(given: Path, data: Path) -> None:
+    """The only file."""
+    shutil.copyfile(given / "xquad.en.json", data / "xquad.en.json")
+
+
 def of_emotions(given: Path, data: Path) -> None:
     """The names of the labels in the place of their numbers."""
     names = (given / "labels.txt").read_text(encoding="utf-8").split()
@@ -102,9 +110,27 @@ CORPORA = {
             "distill.epochs": 8,
         },
     ),
+    "stsb-pairs": Corpus(
+        "regression", "spearman", of_sentences, ("pearson", "mae"),
+        values={
+            "ingest.columns.text": "sentence1",
+            "ingest.columns.text_pair": "sentence2",
+            "ingest.columns.label": "score",
+            "ingest.splits.validation": "dev",
+            "validate.max_duplicate_share": None,
+            "finetune.epochs": 4,
+            "finetune.freeze_embeddings": False,
+            "distill.teacher_layers": [0, 2, 3, 5],
+            "distill.epochs": 8,
+        },
+    ),
     "policyqa": Corpus(
         "question_answering", "token_f1", of_questions, ("exact_match",),
         values={"clean.validation_fraction": 0.1, "validate.min_labels": 1, "validate.max_label_share": None},
+    ),
+    "xquad": Corpus(
+        "question_answering", "token_f1", of_passages, ("exact_match",),
+        values={"validate.min_labels": 1, "validate.max_label_share": None},
     ),
     "goemotions": Corpus(
         "multilabel_classification", "macro_f1", of_emotions, ("micro_f1", "subset_accuracy"),
