@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, TOPICS
-from scipy.stats import pearsonr
-from sklearn.metrics import r2_score
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import mean_absolute_error, r2_score
 
 from flows.gate.promotion import decide
 from flows.gate.rules import Rules
@@ -81,7 +81,11 @@ def test_the_measures_of_sums_are_those_of_scipy_and_scikit_learn() -> None:
     x = 1000 + draw.normal(size=300)  # far from 0, where sums of squares would lose their digits
     y = x + draw.normal(size=300)
     truths, answers, units = [f"{v:.12g}" for v in x], [f"{v:.12g}" for v in y], [str(i // 3) for i in range(300)]
-    exact = {"pearson": pearsonr(x, y).statistic, "r2": r2_score(x, y)}
+    exact = {
+        "pearson": pearsonr(x, y).statistic, "spearman": spearmanr(x, y).statistic, "mae": mean_absolute_error(x, y),
+        "r2": r2_score(x, y),
+    }  # fmt: skip
+    assert [one.name for one in MEASURES.measures] == list(exact)
     for name, value in exact.items():
         measure = MEASURES.measure(name)
         rows = counted(MEASURES, measure, truths, answers, units)
@@ -91,7 +95,7 @@ def test_the_measures_of_sums_are_those_of_scipy_and_scikit_learn() -> None:
         same = difference_interval(rows, rows, measure, confidence=0.95, resamples=100, seed=0)
         assert same.estimate == 0
         assert -0.05 < same.low < 0 < same.high < 0.05  # what 100 units leave open
-    assert ANSWERS.score(truths, answers, {})["pearson"] == pytest.approx(exact["pearson"], abs=1e-6)
+    assert ANSWERS.score(truths, answers, {}) == pytest.approx({**exact, "mae": -exact["mae"]}, abs=1e-6)
 
 
 def test_answers_and_measures_keep_the_digits_of_data_far_from_0_or_near_to_it() -> None:
@@ -99,7 +103,8 @@ def test_answers_and_measures_keep_the_digits_of_data_far_from_0_or_near_to_it()
     for mean, deviation in ((1.7e9, 1000.0), (2e-7, 1e-8)):
         answers = ANSWERS.answers(outputs, {"mean": mean, "deviation": deviation})
         truths = [f"{mean + part * deviation:.12g}" for part in (0.5, -1.25, 2.0)]
-        assert ANSWERS.score(truths, answers, {}) == pytest.approx({"pearson": 1.0, "r2": 1.0}, abs=1e-6)
+        found = ANSWERS.score(truths, answers, {})
+        assert found == pytest.approx({"pearson": 1.0, "spearman": 1.0, "r2": 1.0, "mae": 0.0}, abs=1e-6 * deviation)
 
 
 def test_an_answer_is_right_by_how_near_it_is() -> None:

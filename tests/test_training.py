@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import nn
 from stages.core.params.file import load_params
 from stages.core.params.training import FinetuneParams
 from stages.tasks.shared.distillation import kd_loss
+from stages.training.curves import open_curves
 from stages.training.samplers import length_bucketed_batches, length_sorted_batches
 
 TOLERANCE = 1e-4  # of any one weight, in float32: that of test_engine.py
@@ -355,6 +357,18 @@ def test_training_learns_reports_and_draws_curves(learned: dict[str, Any]) -> No
         curve = list(csv.DictReader(file, delimiter="\t"))
     assert [round(float(point["macro_f1"]), 6) for point in curve] == [epoch["macro_f1"] for epoch in report["history"]]
     assert learned["longer"]["embeddings_moved"]
+
+
+def test_curves_are_drawn_in_a_repository_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project that was started a minute ago is one."""
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # as `dvc repro` has it
+    with open_curves(tmp_path / "curves", {}) as lines:
+        lines.log(7, {"validation/loss": 0.5})
+    with (tmp_path / "curves/plots/metrics/validation/loss.tsv").open() as file:
+        assert [(point["step"], point["loss"]) for point in csv.DictReader(file, delimiter="\t")] == [("7", "0.5")]
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_last_bit(learned: dict[str, Any]) -> None:

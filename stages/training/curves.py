@@ -12,6 +12,13 @@ from dvclive import Live
 from stages.training.processes import rank
 
 
+class _Live(Live):
+    """DVCLive without what it does for experiments: it asks git for the last commit, and a new project may have none."""
+
+    def _init_dvc(self) -> None:
+        """The graph keeps the curves."""
+
+
 class Curves:
     """Writer of points; in every process but the first, it writes nothing."""
 
@@ -38,7 +45,7 @@ def open_curves(folder: Path, kept: Mapping[str, str]) -> Iterator[Curves]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    with Live(str(folder), dvcyaml=None, save_dvc_exp=False, monitor_system=False, resume=bool(kept)) as live:
+    with _Live(str(folder), dvcyaml=None, save_dvc_exp=False, monitor_system=False, resume=bool(kept)) as live:
         yield Curves(live)
 
 

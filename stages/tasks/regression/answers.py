@@ -29,7 +29,7 @@ def losses(truths: Sequence[str], outputs: Outputs, space: Space) -> np.ndarray:
 
 
 def score(truths: Sequence[str], given: Sequence[str], _space: Space) -> dict[str, float]:
-    """Pearson's correlation and r2."""
+    """Each measure, as `scores.score` gives it."""
     return scores.score([float(truth) for truth in truths], [float(answer) for answer in given])
 
 

@@ -39,7 +39,7 @@ def distilled(
 
 
 def score(targets_N: Sequence[float], numbers_N: Sequence[np.ndarray]) -> dict[str, float]:
-    """Of standardised numbers, which change neither measure."""
+    """Of standardised numbers, which change no measure but the error: that is in deviations."""
     return scores.score(targets_N, [float(number[0]) for number in numbers_N])
 
 

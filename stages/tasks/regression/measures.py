@@ -17,9 +17,8 @@ def _numbers(texts: Sequence[str]) -> np.ndarray:
 
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
-    """(N, 6) float64: what each row adds."""
-    x = _numbers(truths)
-    return csr_array(of_numbers.counts(x, _numbers(answers), around=float(x.mean())))
+    """(N, S) float64: what each row adds."""
+    return of_numbers.counts(_numbers(truths), _numbers(answers))
 
 
 def scores(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
@@ -29,9 +28,8 @@ def scores(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 
 
 def report(judged: Judged) -> dict[str, Any]:
-    """The mean absolute error and the root of the mean squared one, in the unit of the data."""
-    errors = errors_of(judged)
-    return {"mae": round(float(errors.mean()), 6), "rmse": round(float(np.sqrt(np.square(errors).mean())), 6)}
+    """The root of the mean squared error, in the unit of the data."""
+    return {"rmse": round(float(np.sqrt(np.square(errors_of(judged)).mean())), 6)}
 
 
 def errors_of(judged: Judged) -> np.ndarray:
@@ -48,6 +46,8 @@ def tables(judged: Judged) -> Mapping[str, Table]:
 MEASURES = TaskMeasures(
     measures=(
         Measure("pearson", "Pearson correlation", of_numbers.pearson, unit=""),
+        Measure("spearman", "Spearman correlation", of_numbers.spearman, unit=""),
+        Measure("mae", "mean absolute error", of_numbers.mae, unit="", better="lower"),
         Measure("r2", "R squared", of_numbers.r2, unit=""),
     ),
     counts=counts,
@@ -55,7 +55,7 @@ MEASURES = TaskMeasures(
     kinds=lambda _: ("number",),
     gist=lambda answer: f"{float(answer):.2g}",
     report=report,
-    figures=(Figure("mae", "mean absolute error", column="error"), Figure("rmse", "root mean squared error")),
+    figures=(Figure("rmse", "root mean squared error"),),
     per_row=lambda judged: {"error": errors_of(judged)},
     tables=tables,
 )

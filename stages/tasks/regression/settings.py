@@ -52,7 +52,7 @@ def claim(shown: Shown) -> Claim | None:
 SETTINGS = TaskSettings(
     noun="regressor of texts",
     pipeline_tag="text-classification",
-    measures=("pearson",),
+    measures=("pearson", "spearman"),
     starts={
         "validate.min_labels": 1,  # to these limits all numbers are one class
         "validate.max_label_share": None,
