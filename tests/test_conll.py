@@ -40,6 +40,17 @@ def test_a_line_that_cannot_be_read_is_the_fault_of_its_sentence() -> None:
     assert list(sentences(lines)) == [Sentence(1, 1, (), (), Fault("not_text", "a byte"), "a O\n")]
 
 
+def test_numbers_before_words_are_told_in_short_sentences_too() -> None:
+    found = read("1\ta\tO\n2\tb\tO\n\n1\tc\tO\n\n1\td\tO\n2\te\tO\n3\tf\tO\n")
+    assert [sentence.fault and sentence.fault.reason for sentence in found] == ["ragged"] * 3
+    assert read("1\tc\tB-number\n")[0].words == ("1",)
+
+
+def test_a_line_before_a_sentence_without_a_tag_at_its_end_is_a_comment() -> None:
+    found = read("# doc1\nAda B-x\nwrote O\n\n# O\n1 O\n\n# end\n")
+    assert [sentence.words for sentence in found] == [("Ada", "wrote"), ("#", "1")]
+
+
 def test_a_file_of_single_words_has_no_tags() -> None:
     (found,) = read("a\nb\n")
     assert found.fault is not None

@@ -356,6 +356,33 @@ def test_a_graph_that_is_written_puts_out_what_torch_does(variant: str, head: He
     np.testing.assert_allclose(found[real], expected[real], atol=2e-5)
 
 
+def test_the_numbers_of_special_tokens_follow_a_vocabulary_that_is_cut(tmp_path: Path) -> None:
+    """ModernBERT's are at the end of its vocabulary, where a smaller one has no tokens."""
+    folder = folder_of("modernbert", tmp_path / "pretrained")
+    model: Any = FAMILY.build(folder, model_params(folder), Head("row", 3))
+    config = model.encoder.config
+    last = config.vocab_size - 1
+    config.bos_token_id, config.eos_token_id, config.cls_token_id, config.sep_token_id = 0, last, last, last - 1
+    found = FAMILY.cut_vocabulary(model, [0, 1, 2, 5, last], MAX_TOKENS).encoder.config
+    assert (found.bos_token_id, found.eos_token_id, found.cls_token_id, found.sep_token_id) == (0, 4, 4, None)
+    found = FAMILY.new_vocabulary(model, [[last], [1], [3, 4], [0]]).encoder.config
+    assert (found.bos_token_id, found.eos_token_id, found.cls_token_id, found.sep_token_id) == (3, 0, 0, None)
+
+
+def test_positions_that_speak_to_positions_are_left_to_the_exporter(tmp_path: Path) -> None:
+    folder = folder_of("deberta-v2", tmp_path / "pretrained", pos_att_type=["c2p", "p2c", "p2p"])
+    FAMILY.write(FAMILY.build(folder, model_params(folder), Head("row", 3)), tmp_path / "written")
+    weights, config = load_file(tmp_path / "written/model.safetensors"), read_json(tmp_path / "written/config.json")
+    assert quantizer.written(weights, config) is None
+
+
+def test_the_heads_of_mobilebert_are_as_wide_as_its_narrow_layers_say(tmp_path: Path) -> None:
+    narrow = {"true_hidden_size": 16, "intra_bottleneck_size": 16, "embedding_size": WIDTH}
+    folder = folder_of("mobilebert", tmp_path / "pretrained", **narrow)
+    model: Any = FAMILY.build(folder, model_params(folder), Head("row", 3))
+    assert [len(heads) for heads in FAMILY.units(model)["heads"]] == [4, 4]
+
+
 @pytest.mark.parametrize(("buckets", "most"), [(256, 512), (32, 128), (8, 48), (-1, 64)])
 def test_each_distance_has_the_row_that_transformers_gives_it(buckets: int, most: int) -> None:
     config = {"position_buckets": buckets, "max_relative_positions": most, "max_position_embeddings": most}

@@ -119,6 +119,21 @@ def test_a_span_whose_letters_have_changed_is_lost_rather_than_wrong(before: str
         assert carried([Span(start, start + 3, "person")], before, after) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        ("x <a href='Rome'>Rome</a>", "x Rome", "Rome"),
+        ("see A &amp; B Corp.", "see A & B Corp.", "A & B Corp"),
+        ("see <b title='a > b'>AT&amp;T</b> now", "see AT&T now", "AT&T"),
+    ],
+)
+def test_a_span_is_carried_out_of_markup_that_has_its_letters_too(before: str, after: str, name: str) -> None:
+    written = name.replace("&", "&amp;")
+    start = before.rindex(written)
+    at = after.index(name)
+    assert carried([Span(start, start + len(written), "x")], before, after) == (Span(at, at + len(name), "x"),)
+
+
 def test_a_span_that_cleaning_wrote_in_other_characters_is_between_its_neighbours() -> None:
     before, after = "\uff21\uff44\uff41 wrote", "Ada wrote"  # full-width letters, by NFKC
     assert carried([Span(0, 3, "person")], before, after) == (Span(0, 3, "person"),)

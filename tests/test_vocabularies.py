@@ -10,6 +10,7 @@ import pytest
 from test_fast_tokenizers import CORPUS, KINDS, fast
 from tokenizers import AddedToken, Tokenizer, processors
 
+from stages.compression.refusals import vocabulary_fault
 from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
 
 USED = CORPUS[:1]
@@ -114,6 +115,13 @@ def test_the_price_of_an_unknown_character_stays_as_the_least_likely_piece_does(
     assert kept == [0, 1, 2, 3, 4, 6, 7]
     smaller = with_vocabulary(tokenizer, [1, 0, *kept[2:]])["model"]
     assert (smaller["unk_id"], smaller["vocab"][:2]) == (0, [["<unk>", 0.0], ["<pad>", 0.0]])
+
+
+def test_a_unigram_vocabulary_without_an_unknown_token_is_refused_before_anything_is_trained() -> None:
+    tokenizer = {"model": {"type": "Unigram", "unk_id": None, "vocab": [["a", -1.0]]}}
+    assert "tokenizer's type is Unigram without an unknown token. Allowed for it: all" in str(
+        vocabulary_fault(tokenizer)
+    )
 
 
 def test_a_kind_that_is_not_known_is_refused() -> None:

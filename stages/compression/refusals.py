@@ -176,7 +176,10 @@ def width_fault(hidden_size: int, *, width: int, heads: int) -> str | None:
 
 def vocabulary_fault(tokenizer: Mapping[str, Any]) -> str | None:
     """Why the vocabulary of the tokenizer (tokenizer.json) cannot be cut; None where it can."""
-    found = (tokenizer.get("model") or {}).get("type")
+    model = tokenizer.get("model") or {}
+    found = model.get("type")
+    if found == "Unigram" and model.get("unk_id") is None:
+        found = "Unigram without an unknown token"
     if found in CUTTABLE:
         return None
     return (

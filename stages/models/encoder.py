@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from stages.core.files import (
     some,
     write_json,
 )
-from stages.models.layouts import NORMS, Layout, heads_of, laid_out, neurons_of, stack_of
+from stages.models.layouts import NORMS, Layout, head_size, heads_of, laid_out, neurons_of, stack_of
 
 if TYPE_CHECKING:
     from stages.core.params.model import ModelParams
@@ -260,12 +260,11 @@ def _refuse_misplaced(stack: nn.ModuleList, kept: Sequence[nn.Module], kind: str
 def units(model: Any) -> dict[str, list[Units]]:
     """The attention heads and the feed-forward neurons of each layer that has weights of its own."""
     config = model.encoder.config
-    size = config.hidden_size // config.num_attention_heads
     found = laid_out(model.encoder)
     if not found:
         raise _cannot(model, "pruned", "units")
     return {
-        "heads": [heads_of(layer, layout, size) for layer, layout in found],
+        "heads": [heads_of(layer, layout, head_size(config)) for layer, layout in found],
         "feed_forward": [neurons_of(layer, layout) for layer, layout in found],
     }
 
@@ -394,8 +393,8 @@ def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Modul
     name = _name_of(model, model.encoder.get_input_embeddings())
     weights[name] = weights[name][list(kept)].clone()
     config.vocab_size = len(kept)
-    padding = config.pad_token_id
-    config.pad_token_id = kept.index(padding) if padding in kept else None
+    numbers = {old: new for new, old in enumerate(kept)}
+    _renumber_special(config, numbers.get)
     positions = "encoder.embeddings.position_embeddings.weight"
     if config.model_type in POSITIONED and positions in weights:
         first = 0 if counted_from is None else counted_from + 1
@@ -414,7 +413,7 @@ def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
     name = _name_of(model, model.encoder.get_input_embeddings())
     weights[name] = torch.stack([weights[name][list(old)].mean(0) for old in pieces])
     config.vocab_size = len(pieces)
-    config.pad_token_id = _new_number(pieces, config.pad_token_id)
+    _renumber_special(config, lambda old: _new_number(pieces, old))
     counted_from = _counted_from(model)
     if counted_from is not None and (new := _new_number(pieces, counted_from)) != counted_from:
         raise ValueError(
@@ -422,6 +421,13 @@ def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
             f" this model counts positions from number {counted_from}. Allowed for it: pretrained."
         )
     return _assemble(config, _ours(model), weights)
+
+
+def _renumber_special(config: Any, number: Callable[[int], int | None]) -> None:
+    """The new numbers of the tokens that pad, begin and end a text, and so on; None for those that are gone."""
+    for name, old in list(vars(config).items()):
+        if name.endswith("_token_id") and isinstance(old, int):
+            setattr(config, name, number(old))
 
 
 def _new_number(pieces: Sequence[Sequence[int]], old: int | None) -> int | None:
@@ -480,7 +486,7 @@ def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mappin
                 module.bias.data = torch.zeros(shape[0])
             module.out_features, module.in_features = shape
     for layer, layout in laid_out(encoder):
-        heads = heads_of(layer, layout, config.hidden_size // config.num_attention_heads)
+        heads = heads_of(layer, layout, head_size(config))
         heads.resized(len(heads))
     model.load_state_dict(weights)
     return model

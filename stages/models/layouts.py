@@ -92,6 +92,12 @@ def laid_out(encoder: Any) -> list[tuple[nn.Module, Layout]]:
     return found
 
 
+def head_size(config: Any) -> int:
+    """The width of an attention head; of MobileBERT, whose layers are narrower than its states, that of its layers."""
+    width: int = getattr(config, "true_hidden_size", config.hidden_size)
+    return width // int(config.num_attention_heads)
+
+
 def heads_of(layer: nn.Module, layout: Layout, size: int) -> Units:
     """The attention heads of a layer, each `size` wide."""
     part: dict[str, Any] = dict(layer.named_modules())

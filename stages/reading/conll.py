@@ -9,6 +9,7 @@ Lovelace  NNP I-NP I-PER
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from stages.reading.lines import Fault, Line
 
 DOCUMENT = "-DOCSTART-"
 COMMENT = "#"
+CUT = "take the numbers out (cut -f 2-)"
+_TAG = re.compile(r"O|[BIESLU]-.+")
 
 
 class Sentence(NamedTuple):
@@ -36,10 +39,10 @@ def sentences(lines: Iterable[Line]) -> Iterator[Sentence]:
     """The sentences of a file. Columns are separated by tabs where a line has one, otherwise by white space.
 
     A sentence of which a line cannot be read, or has another number of columns than the file's first, is a fault. Lines
-    before a sentence that begin with # and are not in its columns are comments.
+    before a sentence that begin with #, and whose last column is no tag, are comments.
     """
     columns: int | None = None
-    document, marked = 0, False
+    document, marked, numbered = 0, False, False
     block: list[Line] = []
     for line in _with_an_end(lines):
         text = line.text.strip()
@@ -50,7 +53,9 @@ def sentences(lines: Iterable[Line]) -> Iterator[Sentence]:
             own = len(_columns(words[0].text))
             columns = columns or (own if own > 1 else None)
             document += not marked
-            yield _sentence(words, document, columns or own)
+            sentence = _sentence(words, document, columns or own, numbered=numbered)
+            numbered = numbered or (sentence.fault is not None and sentence.fault.detail.endswith(CUT))
+            yield sentence
         block = []
         if text:
             document, marked = document + 1, True
@@ -62,8 +67,8 @@ def _without_comments(block: Sequence[Line], columns: int | None) -> list[Line]:
     count = columns if last.startswith(COMMENT) else len(_columns(last))
 
     def is_comment(line: Line) -> bool:
-        has_tab = "\t" in line.text or "\t" not in last
-        return line.text.startswith(COMMENT) and (not has_tab or len(_columns(line.text)) != count)
+        row = _columns(line.text)
+        return line.text.startswith(COMMENT) and (len(row) != count or not _TAG.fullmatch(row[-1].strip()))
 
     return list(itertools.dropwhile(is_comment, block))
 
@@ -81,14 +86,16 @@ def _columns(text: str) -> list[str]:
     return text.split("\t") if "\t" in text else text.split()
 
 
-def _sentence(block: Sequence[Line], document: int, columns: int) -> Sentence:
+def _sentence(block: Sequence[Line], document: int, columns: int, *, numbered: bool) -> Sentence:
+    """A sentence; in a file that was found to be `numbered`, a single word that is 1 is a fault, too."""
     place, rows = block[0].number, [_columns(line.text) for line in block]
     faults = (line.fault or _fault(row, line.number, columns) for line, row in zip(block, rows, strict=True))
     fault = next((one for one in faults if one), None)
     words = tuple(row[0] for row in rows)
-    if fault is None and len(words) > 2 and columns > 2 and words == tuple(str(at + 1) for at in range(len(words))):
+    counting = tuple(str(at + 1) for at in range(len(words)))
+    if fault is None and columns > 2 and words == counting and (numbered or len(words) > 1):
         told = f"line {place}: the first column counts the words, 1, 2, and so on"
-        fault = Fault("ragged", f"{told}. The word must stand there: take the numbers out (cut -f 2-)")
+        fault = Fault("ragged", f"{told}. The word must stand there: {CUT}")
     if fault is not None:
         return Sentence(place, document, (), (), fault, block[0].text)
     return Sentence(place, document, words, tuple(row[-1].strip() for row in rows))

@@ -13,7 +13,7 @@ from stages.training.processes import rank
 
 
 class _Live(Live):
-    """DVCLive without what it does for experiments: it asks git for the last commit, and a new project may have none."""
+    """DVCLive without its experiments: for them it asks git for the last commit, and a new project may have none."""
 
     def _init_dvc(self) -> None:
         """The graph keeps the curves."""

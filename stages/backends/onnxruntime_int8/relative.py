@@ -38,7 +38,9 @@ OF_POSITIONS = {"c2p": "pos_key", "p2c": "pos_query"}  # the matrices of its own
 
 def understands(weights: Weights, config: Mapping[str, Any]) -> bool:
     """Whether `build` supports this model: the layout of DeBERTa-v3, without a convolution, and a known activation."""
-    if config["model_type"] != "deberta-v2" or not config.get("relative_attention") or not config["pos_att_type"]:
+    if config["model_type"] != "deberta-v2" or not config.get("relative_attention"):
+        return False
+    if not config["pos_att_type"] or not set(config["pos_att_type"]) <= {"c2p", "p2c"}:
         return False
     expected = {*EMBEDDINGS, DISTANCES}
     if _normed(config):

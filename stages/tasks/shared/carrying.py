@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 import unicodedata
@@ -10,8 +11,8 @@ from difflib import SequenceMatcher
 
 from stages.tasks.shared.spans import Span, faults
 
-WORD = re.compile(r"(?<![<&/#\w])\w+")
-"""A word; none is the name of a tag or of a character, which cleaning takes out."""
+WORD = re.compile(r"<[^<>]*>|(?<![<&/#\w])(\w+)")
+"""A tag; or, as its group, a word, which is not the name of a character (&amp;): cleaning takes both out."""
 Block = tuple[int, int, int]
 """Where a run of characters stands in one text and in another, and how many they are."""
 
@@ -75,7 +76,7 @@ def _by_words(one: str, other: str) -> Iterator[Block]:
 
     Words first: to match every character with every other takes time with the square of the text.
     """
-    sides = [list(WORD.finditer(text)) for text in (one, other)]
+    sides = [[found for found in WORD.finditer(text) if found[1]] for text in (one, other)]
     words = [[word[0] for word in side] for side in sides]
     matcher = SequenceMatcher(None, words[0], words[1], autojunk=False)
     a = b = 0  # the ends of the last word
@@ -102,4 +103,5 @@ def _same(characters: Iterable[tuple[str, str]]) -> int:
 
 
 def _letters(text: str) -> str:
-    return "".join(character for character in unicodedata.normalize("NFKD", text) if character.isalnum())
+    plain = unicodedata.normalize("NFKD", html.unescape(text))
+    return "".join(character for character in plain if character.isalnum())
