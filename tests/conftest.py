@@ -37,8 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = (  # each worker takes the next file that none has: what takes long shall not begin last
-    "test_end_to_end", "test_retrain", "test_serving", "test_training", "test_engine", "test_launching",
-    "test_reproduce_flow", "test_stopping", "test_review", "test_releases", "test_pretrained", "test_quantization",
+    "test_end_to_end", "test_retrain", "test_toy_task", "test_projects", "test_serving", "test_training", "test_engine",
+    "test_launching", "test_reproduce_flow", "test_stopping", "test_review", "test_releases", "test_pretrained",
+    "test_quantization",
 )  # fmt: skip
 
 
