@@ -146,14 +146,8 @@ def main() -> None:
             print(f"seed {seed}", flush=True)
             runs[seed] = reproduce(folder, values, seed, timed=seed == first, children=children)
             rows = read_json(folder / "metrics/training/teacher.json")["train_rows"]
-            write(chosen.output, corpus, {**record.made(), "parameters": values, "train_rows": rows, "seeds": runs})
+            record.write_beside(chosen.output, corpus, {"parameters": values, "train_rows": rows, "seeds": runs})
     print(as_table(runs))
-
-
-def write(path: Path, corpus: str, figures: dict[str, Any]) -> None:
-    """Write the figures of one corpus beside those of others, which keep the commit and the day of their own."""
-    others = {name: of for name, of in read_json(path).items() if name != "made"} if path.exists() else {}
-    record.write(path, {**others, corpus: figures})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import record
-from entities import as_table, write
+from entities import as_table
 
 from flows.dvc import reproducing
 from flows.dvc.edits import set_values
@@ -192,8 +192,7 @@ def main() -> None:
             print(f"seed {seed}", flush=True)
             runs[seed] = reproduce(folder, corpus, seed, timed=seed == first, children=children)
             values = {"task.name": corpus.task, **AS_PUBLISHED, **corpus.values}
-            made = {**record.made(), "parameters": values, "seeds": runs}
-            write(chosen.output, chosen.corpus, made)
+            record.write_beside(chosen.output, chosen.corpus, {"parameters": values, "seeds": runs})
     print(as_table(runs, corpus.measure))
 
 

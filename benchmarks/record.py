@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.core.files import publish
+from stages.core.files import publish, read_json
 from stages.core.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,3 +40,9 @@ def write(path: Path, figures: Mapping[str, Any]) -> None:
     print(text)
     with publish(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def write_beside(path: Path, name: str, figures: Mapping[str, Any]) -> None:
+    """Write figures of this name beside those of others, which keep the commit and the day of their own."""
+    others = {key: of for key, of in read_json(path).items() if key != "made"} if path.exists() else {}
+    write(path, {**others, name: {**made(), **figures}})
