@@ -167,7 +167,7 @@ def test_a_look_at_a_models_folder_says_what_of_it_cannot_be_pruned(
     tmp_path: Path, model_type: str, tokenizer_type: str, pruned: dict[str, Any], said: list[str]
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": tokenizer_type}}))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": tokenizer_type, "unk_id": 0}}))
     whole = load_params(REPOSITORY / "params.yaml")
     params = whole.model_copy(update={"prune": whole.prune.model_copy(update=pruned)})
     found = list(faults_of_folder(tmp_path, params))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from stages.core.contracts import TARGET, TEXT, RawRow, RejectedRow
 from stages.tasks.contract import TaskData
-from stages.tasks.shared import spans
+from stages.tasks.shared import carrying, spans
 
 
 def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]:
@@ -28,7 +28,7 @@ def kinds(target: str) -> tuple[str, ...]:
 
 
 def carried(target: str, before: str, after: str) -> str | None:
-    moved = spans.carried(spans.from_text(target), before, after)
+    moved = carrying.carried(spans.from_text(target), before, after)
     return None if moved is None else spans.as_text(moved)
 
 
