@@ -95,15 +95,18 @@ class Corpus:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+OF_SENTENCES: Mapping[str, Any] = {
+    "ingest.columns.text": "sentence1",
+    "ingest.columns.text_pair": "sentence2",
+    "ingest.columns.label": "score",
+    "ingest.splits.validation": "dev",
+    "validate.max_duplicate_share": None,
+}
 CORPORA = {
     "stsb": Corpus(
         "sentence_similarity", "spearman", of_sentences,
         values={
-            "ingest.columns.text": "sentence1",
-            "ingest.columns.text_pair": "sentence2",
-            "ingest.columns.label": "score",
-            "ingest.splits.validation": "dev",
-            "validate.max_duplicate_share": None,
+            **OF_SENTENCES,
             "finetune.freeze_embeddings": False,
             "finetune.encoder_learning_rate": 1.0e-4,
             "distill.teacher_layers": [0, 2, 3, 5],
@@ -113,11 +116,7 @@ CORPORA = {
     "stsb-pairs": Corpus(
         "regression", "spearman", of_sentences, ("pearson", "mae"),
         values={
-            "ingest.columns.text": "sentence1",
-            "ingest.columns.text_pair": "sentence2",
-            "ingest.columns.label": "score",
-            "ingest.splits.validation": "dev",
-            "validate.max_duplicate_share": None,
+            **OF_SENTENCES,
             "finetune.epochs": 4,
             "finetune.freeze_embeddings": False,
             "distill.teacher_layers": [0, 2, 3, 5],
