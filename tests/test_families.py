@@ -133,7 +133,7 @@ def folder_of(kind: str, folder: Path, **changes: Any) -> Path:
 
 
 def params_of(folder: Path, **changes: Mapping[str, Any]) -> Params:
-    sections = {
+    sections: dict[str, Mapping[str, Any]] = {
         "model": {"name": str(folder), "sha256": sha256(folder / "model.safetensors"), "revision": None},
         "tokenize": {"max_tokens": MAX_TOKENS}, "distill": {"teacher_layers": [0]}, **changes,
     }  # fmt: skip
@@ -233,8 +233,8 @@ def pruned(of: Project, student: Any, tokenizer: Path) -> Any:
     before = first_batches(of.rows, count=32, pad_id=of.pad_id)[0]
     with torch.no_grad():
         real = before["attention_mask"].bool() if of.task == "token_classification" else slice(None)
-        outputs = [model(*inputs_of(one))[real] for model, one in ((student, before), (smaller, batches[0]))]
-        assert torch.allclose(*outputs, atol=1e-5)
+        [whole, cut] = [model(*inputs_of(one))[real] for model, one in ((student, before), (smaller, batches[0]))]
+        assert torch.allclose(whole, cut, atol=1e-5)
 
     def loss(batch: Any) -> torch.Tensor:
         return of.learning.loss(smaller(*inputs_of(batch)), batch["labels"])

@@ -86,7 +86,8 @@ def test_a_layer_that_is_run_twice_has_the_activations_of_both_runs() -> None:
 
 
 def test_of_a_matrix_with_all_units_in_each_of_its_blocks_the_same_are_cut_from_each() -> None:
-    up, down, told = nn.Linear(1, 8), nn.Linear(4, 1), []
+    up, down = nn.Linear(1, 8), nn.Linear(4, 1)
+    told: list[int] = []
     up.weight.data = torch.arange(8.0)[:, None]
     cut(Units((up,), down, 2, blocks=2, resized=told.append), np.array([1]))
     assert up.weight.ravel().tolist() == [2.0, 3.0, 6.0, 7.0]
