@@ -111,6 +111,8 @@ CORPORA = {
             "finetune.encoder_learning_rate": 1.0e-4,
             "distill.teacher_layers": [0, 2, 3, 5],
             "distill.epochs": 8,
+            # With 0.62 the pruned student lost 1.2 points on validation rows.
+            "prune.feed_forward_kept": 0.8,
         },
     ),
     "stsb-pairs": Corpus(
@@ -133,7 +135,13 @@ CORPORA = {
     ),
     "goemotions": Corpus(
         "multilabel_classification", "macro_f1", of_emotions, ("micro_f1", "subset_accuracy"),
-        values={"ingest.splits.validation": "dev"},
+        values={
+            "ingest.splits.validation": "dev",
+            "finetune.epochs": 4,
+            "finetune.freeze_embeddings": False,
+            "finetune.encoder_learning_rate": 1.0e-4,
+            "distill.teacher_layers": [0, 3, 5],
+        },
     ),
 }  # fmt: skip
 
