@@ -45,7 +45,7 @@ def application(
     may call it by. `remote`: whether it is also for others than this machine.
     """
     batcher = Batcher(served.answer, waiting=limits.waiting, gather=gather, observe=lambda rows: metrics.batch(rows))
-    metrics = Metrics(served, lambda: batcher.waiting)
+    metrics = Metrics(served, lambda: batcher.waiting, lambda: ending.held)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -16,8 +16,8 @@ ROWS = (1, 2, 4, 8, 16, 32, 64)
 class Metrics:
     """The figures of one server."""
 
-    def __init__(self, served: Served, waiting: Callable[[], int]) -> None:
-        """waiting(): how many rows wait for the model now."""
+    def __init__(self, served: Served, waiting: Callable[[], int], held: Callable[[], int]) -> None:
+        """waiting(): how many rows wait for the model now; held(): how many requests have no answer yet."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter("winnow_requests", "Requests by path and status", ["path", "status"],
@@ -28,6 +28,7 @@ class Metrics:
         self._batches = Histogram("winnow_batch_rows", "Rows that were answered together", buckets=ROWS,
                                   registry=registry)  # fmt: skip
         Gauge("winnow_rows_waiting", "Rows that wait for the model", registry=registry).set_function(waiting)
+        Gauge("winnow_requests_held", "Requests that have no answer yet", registry=registry).set_function(held)
         about = Gauge("winnow_model_info", "1, for the model that answers", ["model", "task", "manifest"],
                       registry=registry)  # fmt: skip
         about.labels(served.name, served.task, served.manifest).set(1)
