@@ -46,5 +46,5 @@ def _with_policy(page: str) -> HTMLResponse:
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         hashes[kind].append(f"'sha256-{digest}'")
     sources = "; ".join(" ".join([f"{kind}-src", *(found or ["'none'"])]) for kind, found in hashes.items())
-    policy = f"default-src 'none'; {sources}; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
-    return HTMLResponse(page, headers={"Content-Security-Policy": f"{policy}; form-action 'none'"})
+    rest = "connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    return HTMLResponse(page, headers={"Content-Security-Policy": f"default-src 'none'; {sources}; {rest}"})
