@@ -55,7 +55,7 @@ def application(
         batcher.close()
 
     app = FastAPI(
-        title="Winnow", version=__version__, description=f"The model '{served.name}', a {served.noun}.",
+        title="Winnow", version=__version__, description=f"The model '{served.name}' ({served.noun}).",
         docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False,
         # Otherwise the environment could have it send traces elsewhere.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},

@@ -33,7 +33,7 @@ def about_predict(served: Served, limits: Limits) -> dict[str, Any]:
     return {
         "summary": "What the model says of each text, or pair of texts",
         "description": "Requests that come at the same time are answered together. The answers are in the order of the"
-        " rows, each as `winnow predict --json` gives it.",
+        " rows, each as the command winnow predict --json has it.",
         "response_class": JSONResponse,
         "responses": {
             200: {"description": "The answers", "content": {"application/json": {"schema": _ANSWERS}}},

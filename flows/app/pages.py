@@ -36,6 +36,7 @@ def described(api: Mapping[str, Any], served: Served) -> HTMLResponse:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["json"] = partial(json.dumps, indent=2, ensure_ascii=False)
+    environment.filters["line"] = partial(json.dumps, ensure_ascii=False)
     return _with_policy(environment.get_template("docs.html.j2").render(api=api, served=served))
 
 

@@ -71,9 +71,9 @@ def app(
     asked = application(served, limits, ending, gather=gather / 1000, hosts=named, remote=remote)
     if remote:
         click.echo("winnow: other machines can reach this, without a password: put a proxy before it.", err=True)
-    about = f"{served.name}, a {served.noun} (manifest {served.manifest[:12]})"
+    about = f"{served.name} ({served.noun}, manifest {served.manifest[:12]})"
     click.echo(f"Serving {about}, at {server.url_of(opened)} Ctrl-C ends it.", err=True)
-    if not server.serve(asked, opened, ending, seconds=timeout, log=not quiet):
+    if not server.serve(asked, opened, ending, seconds=timeout + server.SENDING, log=not quiet):
         raise click.ClickException("some requests were given up: the server ended before they were answered.")
 
 
