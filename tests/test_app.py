@@ -151,9 +151,10 @@ def test_no_page_of_another_site_may_read_an_answer(app: App) -> None:
     assert told.headers["Cache-Control"] == "no-store"
 
 
-def test_what_is_no_http_is_answered_with_400(app: App) -> None:
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01 hello\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000])
+def test_what_is_no_http_and_a_head_without_end_are_answered_with_400(app: App, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", app.port), timeout=10) as raw:
-        raw.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        raw.sendall(sent)
         assert raw.recv(100).startswith(b"HTTP/1.1 400")
 
 

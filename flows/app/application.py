@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from flows import __version__
 from flows.app import pages
 from flows.app.batching import Batcher
 from flows.app.described import about_health, about_model, about_predict
 from flows.app.ending import Ending
-from flows.app.guarding import LOG, Guard
+from flows.app.guarding import Guard, Handler, fault
 from flows.app.limits import Limits, texts_of
 from flows.app.metrics import CONTENT_TYPE, Metrics
 from flows.app.reading import body_of
 from flows.app.refusals import Refused
 from flows.app.served import Served
-
-Found = TypeVar("Found")
 
 
 def application(
@@ -60,30 +56,39 @@ def application(
         # Otherwise the environment could have it send traces elsewhere.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    _add_predict(app, served, limits, ending, batcher, metrics)
+    predict = _predict(served, limits, ending, batcher, metrics)
+    app.add_api_route("/predict", predict, methods=["POST"], **about_predict(served, limits))
     _add_the_state(app, served, limits, ending, metrics)
     _add_pages(app, served)
     app.add_exception_handler(Refused, _told)
     app.add_exception_handler(HTTPException, _told_of_http)
     app.add_exception_handler(Exception, _told_of_fault)
-    return Guard(app, frozenset(route.path for route in app.routes), frozenset(hosts), remote, ending, metrics)
+    paths = frozenset(_paths(app))
+    return Guard(app, {("POST", "/predict"): predict}, paths, frozenset(hosts), remote, ending, metrics)
 
 
-def _add_predict(
-    app: FastAPI, served: Served, limits: Limits, ending: Ending, batcher: Batcher, metrics: Metrics
-) -> None:
+def _paths(app: FastAPI) -> set[str]:
+    return {route.path for route in app.routes if isinstance(route, Route)}
+
+
+def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, metrics: Metrics) -> Handler:
     head = {"model": served.name, "manifest": served.manifest}
 
-    @app.post("/predict", **about_predict(served, limits))
     async def predict(request: Request) -> Response:
         if ending.begun:
             raise _is_ending()
-        until = asyncio.get_running_loop().time() + limits.seconds
-        body = await _by(until, body_of(request, limits.bytes), _is_slow(limits.seconds))
-        texts = texts_of(body, served.takes, limits)
-        answers = await _by(until, batcher.answers(texts), _is_late(limits.seconds))
+        refused = _is_slow
+        try:
+            async with asyncio.timeout(limits.seconds):
+                texts = texts_of(await body_of(request, limits.bytes), served.takes, limits)
+                refused = _is_late
+                answers = await batcher.answers(texts)
+        except TimeoutError:
+            raise refused(limits.seconds) from None
         metrics.answered(len(texts))
         return JSONResponse({**head, "answers": answers})
+
+    return predict
 
 
 def _add_the_state(app: FastAPI, served: Served, limits: Limits, ending: Ending, metrics: Metrics) -> None:
@@ -123,15 +128,6 @@ def _add_pages(app: FastAPI, served: Served) -> None:
         return pages.described(app.openapi(), served)
 
 
-async def _by(until: float, found: Awaitable[Found], refused: Refused) -> Found:
-    """What is found by that time of the event loop. Raises `refused` where it is not."""
-    try:
-        async with asyncio.timeout_at(until):
-            return await found
-    except TimeoutError:
-        raise refused from None
-
-
 def _is_slow(seconds: float) -> Refused:
     found, allowed = f"no end of it in {seconds:g} seconds", "a request and its answer in them"
     step, headers = "Send it faster, or in parts.", {"Connection": "close"}
@@ -157,7 +153,7 @@ async def _told(_: Request, error: Exception) -> Response:
 async def _told_of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     methods = (error.headers or {}).get("Allow", "")
-    allowed = methods or ", ".join(sorted({route.path for route in request.app.routes}))
+    allowed = methods or ", ".join(sorted(_paths(request.app)))
     where, found = ("method", request.method) if methods else ("path", request.url.path[:100])
     what = HTTPStatus(error.status_code).phrase.lower()
     return Refused(error.status_code, what, where, found, allowed, "The page /docs says what there is.",
@@ -165,8 +161,4 @@ async def _told_of_http(request: Request, error: Exception) -> Response:
 
 
 async def _told_of_fault(_: Request, error: Exception) -> Response:
-    """A fault of the program. Its message may have texts in it: it goes to nobody, and to the log only when asked."""
-    shown = error if os.environ.get("WINNOW_DEBUG") else None
-    LOG.log(logging.ERROR, "a request failed: %s", type(error).__name__, exc_info=shown)
-    told: dict[str, Any] = {"what": "a fault of the server", "where": "server", "found": type(error).__name__}
-    return Refused(500, **told, allowed="none", next_step="Its log says more with WINNOW_DEBUG=1.").response()
+    return fault(error).response()

@@ -8,7 +8,8 @@ Whatever is wrong is told by a `Refused` that names the first place.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Limits:
     """From a request's first byte to its answer."""
 
 
-def texts_of(body: bytes, takes: Collection[str], limits: Limits) -> list[Text]:
+def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]:
     """The texts, or pairs, that a body asks about, of which there is at least one.
 
     `takes`: TEXTS, PAIRS or both, as the model does. Raises Refused: 400 where the body is no JSON, 422 where it is
@@ -46,7 +47,7 @@ def texts_of(body: bytes, takes: Collection[str], limits: Limits) -> list[Text]:
     """
     name, rows = _named(_parsed(body), takes)
     if not isinstance(rows, list):
-        raise _unlike(name, rows, "a list", EXAMPLES[name])
+        raise _unlike(name, rows, "a list", _like(name))
     if not 0 < len(rows) <= limits.rows:
         some = "Ask for fewer at a time." if rows else "Give at least one."
         raise Refused(422, "too many rows" if rows else "no rows", name, f"{len(rows):,} rows",
@@ -90,34 +91,38 @@ def _constant(name: str) -> Any:
     raise Refused(400, "the body is no JSON", "body", name, "JSON, which has no such number", _like())
 
 
-def _like() -> str:
-    return f"Send for example {EXAMPLES[TEXTS]}"
+def _like(name: str = TEXTS) -> str:
+    return f"Send for example {EXAMPLES[name]}"
 
 
-def _named(asked: Any, takes: Collection[str]) -> tuple[str, Any]:
+def _named(asked: Any, takes: AbstractSet[str]) -> tuple[str, Any]:
     """The name of the only member, and its value."""
-    example = " or ".join(EXAMPLES[name] for name in sorted(takes, reverse=True))
-    allowed = " or ".join(f"'{name}'" for name in sorted(takes, reverse=True))
+    if isinstance(asked, dict) and len(asked) == 1 and asked.keys() <= takes:
+        return next(iter(asked.items()))
+    names = sorted(takes, reverse=True)
+    example = f"Send for example {' or '.join(EXAMPLES[name] for name in names)}"
     if not isinstance(asked, dict):
         raise _unlike("body", asked, "an object", example)
+    allowed = " or ".join(f"'{name}'" for name in names)
     for name in asked:
         if name not in takes:
-            other = {TEXTS: "the model takes pairs of texts", PAIRS: "the model takes single texts"}
-            near = get_close_matches(name, takes, 1)
-            what = other.get(name, "an unknown name")
-            step = f"Did you mean '{near[0]}'? " if near and name not in other else ""
-            raise Refused(422, what, "body", shortened(name), allowed, f"{step}Send for example {example}")
-    if len(asked) != 1:
-        found = "both at once" if asked else "an empty object"
-        raise Refused(422, "there is to be one list of rows", "body", found, allowed, f"Send for example {example}")
-    return next(iter(asked.items()))
+            raise _misnamed(name, names, allowed, example)
+    found = "both at once" if asked else "an empty object"
+    raise Refused(422, "there is to be one list of rows", "body", found, allowed, example)
+
+
+def _misnamed(name: str, names: Sequence[str], allowed: str, example: str) -> Refused:
+    other = {TEXTS: "the model takes pairs of texts", PAIRS: "the model takes single texts"}
+    near = get_close_matches(name, names, 1) if name not in other else []
+    step = f"Did you mean '{near[0]}'? {example}" if near else example
+    return Refused(422, other.get(name, "an unknown name"), "body", shortened(name), allowed, step)
 
 
 def _pair(pair: Any, where: str, limits: Limits) -> tuple[str, str]:
     if not isinstance(pair, list):
-        raise _unlike(where, pair, "a list of two texts", EXAMPLES[PAIRS])
+        raise _unlike(where, pair, "a list of two texts", _like(PAIRS))
     if len(pair) != 2:
-        raise Refused(422, "no pair", where, f"{len(pair):,} texts", "two texts", f"Send for example {EXAMPLES[PAIRS]}")
+        raise Refused(422, "no pair", where, f"{len(pair):,} texts", "two texts", _like(PAIRS))
     first, second = (_text(text, f"{where}[{at}]", limits) for at, text in enumerate(pair))
     return first, second
 
@@ -149,10 +154,10 @@ def _check_halves(text: str, where: str) -> None:
                    "whole characters", "Send both halves, or the character in UTF-8.") from None  # fmt: skip
 
 
-def _unlike(where: str, value: Any, allowed: str, example: str) -> Refused:
+def _unlike(where: str, value: Any, allowed: str, next_step: str) -> Refused:
     kinds = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text",
              list: "a list", dict: "an object"}  # fmt: skip
-    return Refused(422, "a value of another kind", where, kinds[type(value)], allowed, f"Send for example {example}")
+    return Refused(422, "a value of another kind", where, kinds[type(value)], allowed, next_step)
 
 
 def shortened(text: str) -> str:

@@ -62,8 +62,9 @@ def serve(application: ASGIApp, opened: socket.socket, ending: Ending, *, second
     each request on stderr, without its content.
     """
     _log_to_stderr(logging.INFO if log else logging.WARNING)
+    # h11 is slower than httptools, and bounds the head of a request, which uvicorn's httptools does not.
     config = uvicorn.Config(
-        application, loop="asyncio", http="auto", ws="none", lifespan="on", log_config=None, access_log=False,
+        application, loop="asyncio", http="h11", ws="none", lifespan="on", log_config=None, access_log=False,
         server_header=False, proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_keep_alive=75,
         timeout_graceful_shutdown=SENDING, use_colors=False,
     )  # fmt: skip
