@@ -191,15 +191,18 @@ def main() -> None:
     chosen = parser.parse_args()
     texts = read_split(ROOT / "artifacts/data/clean.parquet", "test")["text"].to_pylist()
     with on_core(CLIENTS):
-        if chosen.soak:
-            record.write_beside(chosen.output, "soak", soak(texts, chosen.soak))
-            return
-        rate = alone(texts)
-        found: dict[str, Any] = {"runner_rows_per_s": rate}
-        for gather in chosen.gather:
-            found[f"gather {gather:g} ms"] = measured(texts, rate, gather, chosen.seconds)
-            print(as_table(found[f"gather {gather:g} ms"]))
-        record.write_beside(chosen.output, "load", found)
+        name, found = ("soak", soak(texts, chosen.soak)) if chosen.soak else ("load", loads(texts, chosen))
+    record.write_beside(chosen.output, name, found)
+
+
+def loads(texts: Sequence[str], chosen: argparse.Namespace) -> dict[str, Any]:
+    """The figures of all loads, with each of the times to gather."""
+    rate = alone(texts)
+    found: dict[str, Any] = {"runner_rows_per_s": rate}
+    for gather in chosen.gather:
+        found[f"gather {gather:g} ms"] = measured(texts, rate, gather, chosen.seconds)
+        print(as_table(found[f"gather {gather:g} ms"]))
+    return found
 
 
 if __name__ == "__main__":
