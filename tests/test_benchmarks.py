@@ -230,3 +230,12 @@ def test_the_learned_domain_is_judged_on_test_rows_and_the_others_on_rows_set_as
         pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), path)
     found = {domain: benchmark.raw_texts(paths, rows) for domain, rows in benchmark.domains(paths)}
     assert found == {"movies": ["FINE"], "tweets": ["Yay :)"]}
+
+
+@pytest.mark.parametrize("benchmark", ["app"], indirect=True)
+def test_a_load_is_told_in_rows_a_second_against_the_runner_and_in_milliseconds(benchmark: ModuleType) -> None:
+    latencies = [0.001] * 98 + [0.05, 0.2]
+    assert benchmark.Load(2.0, latencies).figures(8, 1000) == {
+        "requests_per_s": 50, "rows_per_s": 400, "share_of_runner": 0.4, "p50_ms": 1, "p99_ms": 200,
+    }  # fmt: skip
+    assert [len(benchmark.requests_of(["a"] * 10, rows)) for rows in (1, 3, 11)] == [10, 3, 0]

@@ -1,0 +1,1 @@
+"""A sealed model over HTTP: `winnow app`."""

@@ -1,0 +1,164 @@
+"""The application: /predict, /model, /health, /metrics, the page to try the model on at /, and the API's at /docs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from flows import __version__
+from flows.app import pages
+from flows.app.batching import Batcher
+from flows.app.described import about_health, about_model, about_predict
+from flows.app.ending import Ending
+from flows.app.guarding import Guard, Handler, fault
+from flows.app.limits import Limits, texts_of
+from flows.app.metrics import CONTENT_TYPE, Metrics
+from flows.app.reading import body_of
+from flows.app.refusals import Refused
+from flows.app.served import Served
+
+
+def application(
+    served: Served,
+    limits: Limits,
+    ending: Ending,
+    *,
+    gather: float,
+    hosts: Collection[str] = (),
+    remote: bool = False,
+) -> Guard:
+    """The application that serves a model.
+
+    `gather`: the seconds that an idle model waits for further rows. `hosts`: names, besides loopback's, that requests
+    may call it by. `remote`: whether it is also for others than this machine.
+    """
+    batcher = Batcher(served.answer, waiting=limits.waiting, gather=gather, observe=lambda rows: metrics.batch(rows))
+    metrics = Metrics(served, lambda: batcher.waiting, lambda: ending.held)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        working = asyncio.create_task(batcher.work())
+        yield
+        working.cancel()
+        batcher.close()
+
+    app = FastAPI(
+        title="Winnow", version=__version__, description=f"The model '{served.name}' ({served.noun}).",
+        docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False,
+        # Otherwise the environment could have it send traces elsewhere.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )  # fmt: skip
+    predict = _predict(served, limits, ending, batcher, metrics)
+    app.add_api_route("/predict", predict, methods=["POST"], **about_predict(served, limits))
+    _add_the_state(app, served, limits, ending, metrics)
+    _add_pages(app, served)
+    app.add_exception_handler(Refused, _told)
+    app.add_exception_handler(HTTPException, _told_of_http)
+    app.add_exception_handler(Exception, _told_of_fault)
+    paths = frozenset(_paths(app))
+    return Guard(app, {("POST", "/predict"): predict}, paths, frozenset(hosts), remote, ending, metrics)
+
+
+def _paths(app: FastAPI) -> set[str]:
+    return {route.path for route in app.routes if isinstance(route, Route)}
+
+
+def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, metrics: Metrics) -> Handler:
+    head = {"model": served.name, "manifest": served.manifest}
+
+    async def predict(request: Request) -> Response:
+        if ending.begun:
+            raise _is_ending()
+        refused = _is_slow
+        try:
+            async with asyncio.timeout(limits.seconds):
+                texts = texts_of(await body_of(request, limits.bytes), served.takes, limits)
+                refused = _is_late
+                answers = await batcher.answers(texts)
+        except TimeoutError:
+            raise refused(limits.seconds) from None
+        metrics.answered(len(texts))
+        return JSONResponse({**head, "answers": answers})
+
+    return predict
+
+
+def _add_the_state(app: FastAPI, served: Served, limits: Limits, ending: Ending, metrics: Metrics) -> None:
+    about = {"model": served.name, "manifest": served.manifest, "task": served.task, "is_a": served.noun,
+             "takes": sorted(served.takes, reverse=True), "limits": asdict(limits)}  # fmt: skip
+
+    @app.get("/model", **about_model())
+    async def model() -> Response:
+        return JSONResponse(about)
+
+    @app.get("/health/live", **about_health("Whether the process answers"))
+    async def live() -> Response:
+        return JSONResponse({"live": True})
+
+    @app.get("/health/ready", **about_health("Whether new requests are taken"))
+    async def ready() -> Response:
+        return JSONResponse({"ready": not ending.begun}, 503 if ending.begun else 200)
+
+    @app.get("/health", **about_health("Both"))
+    async def health() -> Response:
+        return JSONResponse({"live": True, "ready": not ending.begun}, 503 if ending.begun else 200)
+
+    @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    async def figures() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _add_pages(app: FastAPI, served: Served) -> None:
+    trial = pages.trial()
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return trial
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return pages.described(app.openapi(), served)
+
+
+def _is_slow(seconds: float) -> Refused:
+    found, allowed = f"no end of it in {seconds:g} seconds", "a request and its answer in them"
+    step, headers = "Send it faster, or in parts.", {"Connection": "close"}
+    return Refused(408, "the body did not come in time", "body", found, allowed, step, headers)
+
+
+def _is_late(seconds: float) -> Refused:
+    found, allowed = f"none in {seconds:g} seconds", "a request and its answer in them"
+    step, headers = "Ask again later, or for fewer rows.", {"Retry-After": "1"}
+    return Refused(503, "there was no answer in time", "server", found, allowed, step, headers)
+
+
+def _is_ending() -> Refused:
+    return Refused(503, "the server is ending", "server", "a new request", "those that it had before",
+                   "Ask again when it is up again.", {"Retry-After": "5"})  # fmt: skip
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return error.response()
+
+
+async def _told_of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    methods = (error.headers or {}).get("Allow", "")
+    allowed = methods or ", ".join(sorted(_paths(request.app)))
+    where, found = ("method", request.method) if methods else ("path", request.url.path[:100])
+    what = HTTPStatus(error.status_code).phrase.lower()
+    return Refused(error.status_code, what, where, found, allowed, "The page /docs says what there is.",
+                   dict(error.headers or {})).response()  # fmt: skip
+
+
+async def _told_of_fault(_: Request, error: Exception) -> Response:
+    return fault(error).response()

@@ -1,0 +1,86 @@
+"""What the OpenAPI document says of each path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from flows.app.limits import EXAMPLES, PAIRS, TEXTS, Limits
+from flows.app.served import Served
+
+REFUSALS = {
+    400: "The body is no JSON, or the server is not called so (header Host)",
+    408: "The body did not come in time",
+    413: "The body is too large",
+    415: "The body is not announced as application/json",
+    422: "JSON that is no request: another kind, too many rows, a text that is empty or too long",
+    429: "Too many rows wait for the model",
+    503: "There was no answer in time, or the server is ending",
+}
+_TEXT = {"type": "string"}
+
+
+def about_predict(served: Served, limits: Limits) -> dict[str, Any]:
+    """Of POST /predict, as FastAPI's decorators take it."""
+    kinds = [_rows(name, limits) for name in sorted(served.takes, reverse=True)]
+    content = {
+        "schema": kinds[0] if len(kinds) == 1 else {"oneOf": kinds},
+        "examples": {name: {"value": json.loads(EXAMPLES[name])} for name in sorted(served.takes, reverse=True)},
+    }
+    body = {"required": True, "content": {"application/json": content}}
+    return {
+        "summary": "What the model says of each text, or pair of texts",
+        "description": "Requests that come at the same time are answered together. The answers are in the order of the"
+        " rows, each as the command winnow predict --json has it.",
+        "response_class": JSONResponse,
+        "responses": {
+            200: {"description": "The answers", "content": {"application/json": {"schema": _ANSWERS}}},
+            **{
+                status: {"description": why, "content": {"application/json": {"schema": _REFUSAL}}}
+                for status, why in REFUSALS.items()
+            },
+        },
+        "openapi_extra": {"requestBody": body},
+    }
+
+
+def about_model() -> dict[str, Any]:
+    """Of GET /model."""
+    return {"summary": "The model, what it takes, and the limits of a request", "response_class": JSONResponse}
+
+
+def about_health(summary: str) -> dict[str, Any]:
+    """Of GET /health and what is below it."""
+    responses = {503: {"description": "No: the server is ending"}} if "process" not in summary else {}
+    return {"summary": summary, "response_class": JSONResponse, "responses": responses}
+
+
+def _rows(name: str, limits: Limits) -> dict[str, Any]:
+    text = {**_TEXT, "minLength": 1, "maxLength": limits.characters}
+    pair = {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
+    rows = {"type": "array", "items": {TEXTS: text, PAIRS: pair}[name], "minItems": 1, "maxItems": limits.rows}
+    return {"type": "object", "properties": {name: rows}, "required": [name], "additionalProperties": False}
+
+
+_ANSWERS = {
+    "type": "object",
+    "required": ["model", "manifest", "answers"],
+    "properties": {
+        "model": {**_TEXT, "description": "The name of the model's folder"},
+        "manifest": {**_TEXT, "description": "The SHA-256 of its manifest"},
+        "answers": {"type": "array", "items": {"type": "object"}},
+    },
+}
+_REFUSAL = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {"status": {"type": "integer"}}
+            | dict.fromkeys(("what", "where", "found", "allowed", "next"), _TEXT),
+        }
+    },
+}

@@ -1,0 +1,53 @@
+"""The model that is served: a sealed folder, opened, with what its users are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.app.limits import PAIRS, TEXTS
+
+if TYPE_CHECKING:
+    from stages.core.contracts import Text
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that answers."""
+
+    name: str
+    """The name of its folder."""
+    manifest: str
+    """The SHA-256 of its manifest, which has those of all its files."""
+    task: str
+    noun: str
+    """What it is, in words."""
+    takes: frozenset[str]
+    """TEXTS, PAIRS or both."""
+    answer: Callable[[Sequence[Text]], list[dict[str, Any]]]
+    """answer(texts): the record of each, as `winnow predict --json` has it; either texts or pairs."""
+
+
+def open_served(folder: Path, *, threads: int) -> Served:
+    """The model in `folder`, after checking its files against its manifest; it has answered once, to be warm.
+
+    Raises FileNotFoundError where there is no model, ValueError where a file is not the one that was sealed.
+    """
+    from stages.backends.runners import open_runner
+    from stages.core import plugins
+    from stages.core.files import sha256
+    from stages.core.model_folder import MANIFEST, describe, reads_apart, wants_pairs
+    from stages.tasks import TASKS
+    from winnow import Model
+
+    about = describe(folder)
+    runner = open_runner(folder, threads=threads)
+    key = f"{folder / 'model.json'}: task"
+    answer = Model(runner, plugins.part(TASKS, runner.task, "answers", key=key))
+    takes = frozenset({TEXTS, PAIRS} if reads_apart(about) else {PAIRS if wants_pairs(about) else TEXTS})
+    answer([("warm", "warm") if takes == {PAIRS} else "warm"])
+    noun = plugins.part(TASKS, runner.task, "settings", key=key).noun
+    name = folder.resolve().name
+    return Served(name, sha256(folder / MANIFEST), runner.task, noun, takes, answer)

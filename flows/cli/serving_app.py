@@ -1,0 +1,84 @@
+"""The command `app`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flows.cli.predicting import DEFAULT_MODEL
+from flows.cli.project import root_here
+
+
+@click.command()
+@click.argument("folder", metavar="[FOLDER]", required=False)
+@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="Where it listens.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
+@click.option("--allow-remote", is_flag=True, help="Listen where other machines can ask. There is no password.")
+@click.option("--allowed-host", "hosts", metavar="NAME", multiple=True, help="A name that requests may call it by.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of the model; without it: as many as there are cores.")
+@click.option("--gather", type=click.FloatRange(0, 100), default=0.0, show_default=True,
+              help="Milliseconds that an idle model waits for further rows.")  # fmt: skip
+@click.option("--max-rows", type=click.IntRange(min=1), default=256, show_default=True, help="Of a request.")
+@click.option("--max-characters", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of a text.")
+@click.option("--max-bytes", type=click.IntRange(min=1), default=4_000_000, show_default=True, help="Of a request.")
+@click.option("--max-waiting", type=click.IntRange(min=1), default=4096, show_default=True,
+              help="Rows that wait for the model; further ones are refused.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True,
+              help="Seconds that a request may take.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No line for each request.")
+def app(
+    folder: str | None,
+    host: str,
+    port: int,
+    allow_remote: bool,
+    hosts: tuple[str, ...],
+    threads: int | None,
+    gather: float,
+    max_rows: int,
+    max_characters: int,
+    max_bytes: int,
+    max_waiting: int,
+    timeout: float,
+    quiet: bool,
+) -> None:
+    """Serve a model over HTTP, for this machine alone, until it is ended.
+
+    FOLDER is a sealed model; without it, the project's artifacts/models/quantized. POST /predict answers JSON, / is a
+    page to try it on, /docs describes the rest. Ctrl-C and SIGTERM end it: what it holds is answered, what is new
+    refused. Exits with 1 where not all was answered.
+    """
+    from flows.app import server
+    from flows.app.hosts import is_loopback
+    from flows.app.limits import Limits
+
+    if not is_loopback(host) and not allow_remote:
+        raise click.UsageError(
+            f"--host {host} can be reached from other machines, and whoever reaches it may ask. Add --allow-remote, or"
+            " leave --host out."
+        )
+    place = _model_at(folder)
+    opened = server.listening("127.0.0.1" if host == "localhost" else host, port)
+    from flows.app.application import application
+    from flows.app.ending import Ending
+    from flows.app.served import open_served
+    from stages.core.machine import cores
+
+    served, ending = open_served(place, threads=threads or cores()), Ending()
+    limits = Limits(max_rows, max_characters, max_bytes, max_waiting, timeout)
+    remote = not is_loopback(host)
+    named = {name.lower() for name in (*hosts, *([host] if remote else []))}
+    asked = application(served, limits, ending, gather=gather / 1000, hosts=named, remote=remote)
+    if remote:
+        click.echo("winnow: other machines can reach this, without a password: put a proxy before it.", err=True)
+    about = f"{served.name} ({served.noun}, manifest {served.manifest[:12]})"
+    click.echo(f"Serving {about}, at {server.url_of(opened)} Ctrl-C ends it.", err=True)
+    if not server.serve(asked, opened, ending, seconds=timeout + server.SENDING, log=not quiet):
+        raise click.ClickException("some requests were given up: the server ended before they were answered.")
+
+
+def _model_at(folder: str | None) -> Path:
+    place = Path(folder) if folder is not None else root_here() / DEFAULT_MODEL
+    if folder is None and not place.is_dir():
+        raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder.")
+    return place
