@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,13 @@ class Part:
 # Parts of one line are run at once. All limits together stay under eight minutes with what comes before and after.
 WAVES = (
     (
-        Part("gpu_kit.exactness", "exactness", 190),
+        Part("gpu_kit.exactness", "exactness", 150),
         Part("gpu_kit.pipeline", "stages", 190),
-        Part("gpu_kit.pipeline", "resume", 190),
+        Part("gpu_kit.pipeline", "resume", 150),
     ),
-    (Part("gpu_kit.speed", "speed", 150),),
-    (Part("gpu_kit.pipeline", "torchao_int8", 60),),
-    (Part("gpu_kit.pipeline", "out_of_memory", 40),),
+    (Part("gpu_kit.speed", "speed", 190),),
+    (Part("gpu_kit.pipeline", "torchao_int8", 40),),
+    (Part("gpu_kit.pipeline", "out_of_memory", 35),),
 )
 
 
@@ -66,9 +67,9 @@ def main() -> None:
         if faults := kit.faults():
             sys.exit("\n".join(faults))
     elif arguments.do == "part":
-        one_part(kit, next(part for wave in WAVES for part in wave if part.name == arguments.name), arguments.out)
+        one_part(kit, *arguments.function.split(":"), arguments.out)
     else:
-        run(kit, arguments.out.resolve())
+        run(kit, arguments.out.resolve(), arguments.only or [part.name for wave in WAVES for part in wave])
 
 
 def parse() -> argparse.Namespace:
@@ -78,12 +79,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="the folder that the figures go to")
     parser.add_argument("--scratch", type=Path, help="a folder that is deleted afterwards")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU, all tiny")
-    parser.add_argument("--name", help=argparse.SUPPRESS)
+    names = [part.name for wave in WAVES for part in wave]
+    parser.add_argument("--only", nargs="+", choices=names, help="these parts alone")
+    parser.add_argument("--function", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def run(kit: Kit, out: Path) -> None:
-    """Run all parts, and write gpu.json anew after each. Ends the process with 1 where something did not hold."""
+def run(kit: Kit, out: Path, names: Sequence[str]) -> None:
+    """Run the parts of these names, and write gpu.json anew after each wave. Ends the process with 1 where something did not hold."""
     import record
     import torch
 
@@ -101,7 +104,7 @@ def run(kit: Kit, out: Path) -> None:
     report: dict[str, Any] = {
         "rehearsed": not kit.gpu, "machine": machine(), "seconds": 0.0, "parts": {},
     }  # fmt: skip
-    for wave in WAVES:
+    for wave in (tuple(part for part in wave if part.name in names) for wave in WAVES):
         report["parts"].update(together(kit, wave, out))
         report["seconds"] = round(time.perf_counter() - begun, 1)
         record.write(out / "gpu.json", report, commit=kit.about["made"]["commit"])
@@ -137,10 +140,10 @@ def started(kit: Kit, part: Part, out: Path) -> subprocess.Popen[bytes]:
     """Start a part in a process group of its own, so that all that it starts can be ended with it."""
     path = out / f"{part.name}.json"
     Findings(path, {"status": "running"}).write()
-    command = [sys.executable, __file__, "part", "--name", part.name, "--kit", str(kit.folder), "--out", str(path)]
+    command = [sys.executable, __file__, "part", "--function", f"{part.module}:{part.name}", "--out", str(path)]
     with (kit.scratch / f"{part.name}.log").open("wb") as log:
         return subprocess.Popen(
-            [*command, "--scratch", str(kit.scratch), *([] if kit.gpu else ["--rehearse"])],
+            [*command, "--kit", kit.folder, "--scratch", kit.scratch, *([] if kit.gpu else ["--rehearse"])],
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
@@ -165,11 +168,11 @@ def ended(path: Path, why: str | None, seconds: float) -> dict[str, Any]:
     return content
 
 
-def one_part(kit: Kit, part: Part, path: Path) -> None:
-    """Be the process of a part. What it raises goes into its file."""
+def one_part(kit: Kit, module: str, name: str, path: Path) -> None:
+    """Be the process of a part, the function NAME of that module. What it raises goes into its file."""
     logging.basicConfig(level=logging.WARNING)
     found = Findings(path, {"status": "running"})
-    function = getattr(importlib.import_module(part.module), part.name)
+    function = getattr(importlib.import_module(module), name)
     try:
         function(kit, found)
     except SkippedError as reason:

@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import record
@@ -147,8 +148,7 @@ def round_weights(paths: Paths, copied: Path) -> None:
 
 def download(kit: Path, python: str) -> None:
     """Have pip fetch the wheels of packages.txt, and torchao's, as constraints.txt pins them."""
-    lines = (HERE / "packages.txt").read_text(encoding="utf-8").splitlines()
-    names = [line for line in lines if line and not line.startswith("#")]
+    names = packages()
     pins = pinned((*names, "torchao"))
     target = ["--python-version", python, "--implementation", "cp"]
     target += [part for platform in PLATFORMS for part in ("--platform", platform)]
@@ -164,8 +164,15 @@ def download(kit: Path, python: str) -> None:
         )
 
 
-def pinned(names: tuple[str, ...]) -> dict[str, str]:
+def packages() -> list[str]:
+    """The names in packages.txt."""
+    lines = (HERE / "packages.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def pinned(names: Iterable[str]) -> dict[str, str]:
     """NAME==VERSION of each name, from constraints.txt. Raises ValueError for one that it does not have."""
+    names = tuple(names)
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     versions = {canonical(line.partition("==")[0]): line.strip() for line in lines if "==" in line}
     if missing := [name for name in names if canonical(name) not in versions]:

@@ -16,6 +16,7 @@ from gpu_kit.part import Findings, Kit, SkippedError, greatest, run_stage, sha25
 
 MODEL_OF = {"finetune": "teacher", "cache_logits": None, "distill": "student", "prune": "pruned"}
 ZERO_STAGES = (1, 2, 3)  # 0 is that of params.yaml, in which all four stages run
+AT_ONCE = 4  # stages on one GPU
 SCORE_TOLERANCE = 0.03  # of the validation rows' score: other arithmetic is as another seed, by which it moves so far
 RESUMED_STEPS = 500  # of the run that is killed, at least, so that there is time to
 WEIGHT_TOLERANCE = 1e-3  # of a weight of the resumed run, beside the greatest of its tensor
@@ -35,14 +36,14 @@ def changed_to(precision: str, zero_stage: int = 0) -> dict[str, Any]:
 def stages(kit: Kit, found: Findings) -> None:
     """The four stages in each precision, and `finetune` in each ZeRO stage; scores beside those of the CPU.
 
-    All run at once: they leave a GPU idle most of the time, and nothing here is timed.
+    Several run at once: one leaves a GPU idle most of the time, and nothing here is timed.
     """
     runs: dict[str, Callable[[], dict[str, Any]]] = {}
     for precision in kit.precisions:
         runs[precision] = partial(chain, kit, precision, 0, tuple(MODEL_OF))
         for zero_stage in ZERO_STAGES:
             runs[f"{precision}, ZeRO-{zero_stage}"] = partial(chain, kit, precision, zero_stage, ("finetune",))
-    with ThreadPoolExecutor(len(runs) if kit.gpu else 2) as pool:
+    with ThreadPoolExecutor(AT_ONCE if kit.gpu else 2) as pool:
         started = {pool.submit(run): name for name, run in runs.items()}
         for done in as_completed(started):
             name, result = started[done], done.result()
@@ -58,7 +59,7 @@ def chain(kit: Kit, precision: str, zero_stage: int, names: tuple[str, ...]) -> 
     project = kit.new_project(project_of(precision, zero_stage), changed_to(precision, zero_stage))
     result: dict[str, Any] = {"seconds": {}, "scores": {}}
     for name in names:
-        ran = run_stage(project, name, threads=threads_for(8))
+        ran = run_stage(project, name, threads=threads_for(2 * AT_ONCE))
         result["seconds"][name] = ran.seconds
         if ran.failure:
             return {**result, "failure": f"{name} {ran.failure}"}

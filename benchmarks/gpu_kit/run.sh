@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What a GPU makes of Winnow, from this folder alone: run.sh OUT. OUT gets gpu.json, and a file of each part as it ends.
-# Nothing is installed but into a temporary folder. PYTHON names another python3; --rehearse does without a GPU.
+# Nothing is installed but into a temporary folder. PYTHON names another python3. --only NAME... takes some of the parts;
+# --rehearse does without a GPU.
 set -euo pipefail
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-out=${1:?"usage: run.sh OUT [--rehearse] (OUT: a folder, which is made)"}
+out=${1:?"usage: run.sh OUT [--rehearse] [--only PART...] (OUT: a folder, which is made)"}
 shift
 python=${PYTHON:-python3}
 driver=$kit/project/benchmarks/gpu.py
