@@ -86,7 +86,10 @@ def parse() -> argparse.Namespace:
 
 
 def run(kit: Kit, out: Path, names: Sequence[str]) -> None:
-    """Run the parts of these names, and write gpu.json anew after each wave. Ends the process with 1 where something did not hold."""
+    """Run the parts of these names, and write gpu.json anew after each wave.
+
+    Ends the process with 1 where something did not hold.
+    """
     import record
     import torch
 
@@ -104,7 +107,8 @@ def run(kit: Kit, out: Path, names: Sequence[str]) -> None:
     report: dict[str, Any] = {
         "rehearsed": not kit.gpu, "machine": machine(), "seconds": 0.0, "parts": {},
     }  # fmt: skip
-    for wave in (tuple(part for part in wave if part.name in names) for wave in WAVES):
+    chosen = (tuple(part for part in wave if part.name in names) for wave in WAVES)
+    for wave in filter(None, chosen):
         report["parts"].update(together(kit, wave, out))
         report["seconds"] = round(time.perf_counter() - begun, 1)
         record.write(out / "gpu.json", report, commit=kit.about["made"]["commit"])
@@ -120,17 +124,12 @@ def together(kit: Kit, wave: tuple[Part, ...], out: Path) -> dict[str, Any]:
         time.sleep(POLL_SECONDS)
         passed = time.perf_counter() - begun
         for part, process in list(running.items()):
-            too_long = passed > part.seconds * (1 if kit.gpu else REHEARSED)
-            if process.poll() is None and not too_long:
+            limit, late = part.seconds * (1 if kit.gpu else REHEARSED), process.poll() is None
+            if late and passed <= limit:
                 continue
-            late = process.poll() is None
             end(process)
             del running[part]
-            why = f"it took longer than its {part.seconds} s, and was ended" if late else None
-            log = (kit.scratch / f"{part.name}.log").read_text(encoding="utf-8", errors="replace")
-            why = why or (
-                f"its process ended with {process.returncode}: {log[-SAID:].strip()}" if process.returncode else None
-            )
+            why = f"it took longer than its {limit} s, and was ended" if late else failure(kit, part, process)
             found[part.name] = ended(out / f"{part.name}.json", why, passed)
             print(f"{part.name}: {found[part.name]['status']} after {passed:.0f} s", flush=True)
     return found
@@ -153,6 +152,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def failure(kit: Kit, part: Part, process: subprocess.Popen[bytes]) -> str | None:
+    """What the process of a part said last, where it failed."""
+    said = (kit.scratch / f"{part.name}.log").read_text(encoding="utf-8", errors="replace")
+    return f"its process ended with {process.returncode}: {said[-SAID:].strip()}" if process.returncode else None
 
 
 def ended(path: Path, why: str | None, seconds: float) -> dict[str, Any]:

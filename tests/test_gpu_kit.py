@@ -218,7 +218,7 @@ def test_the_whole_kit_runs_here_in_a_python_with_nothing_but_what_a_bare_machin
 ) -> None:
     python = bare_python.make_bare(tmp_path / "bare", without=kits.build.packages())
     out = tmp_path / "out"
-    done = run(tmp_path, str(kit / "run.sh"), str(out), "--rehearse", check=False, PYTHON=str(python))
+    done = run(tmp_path, str(kit / "run.sh"), str(out), "--rehearse", check=False, PYTHON=str(python), PYTHONPATH="")
     found = json.loads((out / "gpu.json").read_text())
     status = {name: part["status"] for name, part in found["parts"].items()}
     assert status == {

@@ -8,7 +8,6 @@ out=${1:?"usage: run.sh OUT [--rehearse] [--only PART...] (OUT: a folder, which 
 shift
 python=${PYTHON:-python3}
 driver=$kit/project/benchmarks/gpu.py
-unset PYTHONPATH
 
 "$python" "$driver" check --kit "$kit"
 scratch=$(mktemp -d)
@@ -21,4 +20,4 @@ install "$scratch/site" "$kit"/wheels/*.whl
 if compgen -G "$kit/torchao/*.whl" > /dev/null; then
     install "$scratch/torchao" "$kit"/torchao/*.whl
 fi
-PYTHONPATH=$kit/project:$scratch/site "$python" "$driver" run --kit "$kit" --out "$out" --scratch "$scratch" "$@"
+PYTHONPATH=$kit/project:$scratch/site${PYTHONPATH:+:$PYTHONPATH} "$python" "$driver" run --kit "$kit" --out "$out" --scratch "$scratch" "$@"
