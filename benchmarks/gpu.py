@@ -104,6 +104,7 @@ def run(kit: Kit, out: Path, names: Sequence[str]) -> None:
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(kit.scratch / "inductor"), "TRITON_CACHE_DIR": str(kit.scratch / "triton")}
     os.environ.update({**own, **caches, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
     begun = time.perf_counter()
+    kit.unpack()
     report: dict[str, Any] = {
         "rehearsed": not kit.gpu, "machine": machine(), "seconds": 0.0, "parts": {},
     }  # fmt: skip

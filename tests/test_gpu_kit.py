@@ -76,11 +76,14 @@ def kit(kits: Any, project: Paths) -> Path:
     return out
 
 
-def test_the_kits_weights_are_rounded_to_float16_and_its_parameters_name_just_these(kit: Path, project: Paths) -> None:
+def test_the_kits_weights_are_rounded_to_float16_and_its_parameters_name_just_these(
+    kits: Any, kit: Path, project: Paths, tmp_path: Path
+) -> None:
+    kits.part.Kit(kit, tmp_path, gpu=False).unpack()
     params = load_params(kit / "project/params.yaml")
-    assert params.model.sha256 == sha256(kit / "project/pretrained/model.safetensors")
+    assert params.model.sha256 == sha256(tmp_path / "pretrained/model.safetensors")
     theirs = load_file(Path(load_params(project.params).model.name) / "model.safetensors")
-    ours = load_file(kit / "project/pretrained/model.safetensors")
+    ours = load_file(tmp_path / "pretrained/model.safetensors")
     assert ours.keys() == theirs.keys()
     floating = [name for name, tensor in theirs.items() if tensor.dtype == np.float32]
     assert floating

@@ -2,7 +2,8 @@
 
     .gpu-kit/run.sh           what is called there
     .gpu-kit/project/         a checkout in small: the code, params.yaml, tokens, tokenizer, clean rows of artifacts/
-        pretrained/           the teacher's pretrained weights, rounded to float16; params.yaml has that file's sha256
+        pretrained/           the teacher's pretrained weights, rounded to float16 and packed; params.yaml has the
+                              sha256 of the unpacked file
     .gpu-kit/wheels/          of the packages in packages.txt, for one Python on Linux
     .gpu-kit/torchao/         of one that only the backend torchao_int8 is to see
     .gpu-kit/manifest.json    sha256 of each file, the commit, and the CPU's results: scores, losses of the first steps
@@ -22,12 +23,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import record
 import torch
 from safetensors.torch import load_file, save_file
 
 from flows.dvc.edits import set_values
-from gpu_kit.part import MANIFEST, SAID, sha256
+from gpu_kit.part import MANIFEST, PACKED, SAID, WEIGHTS, sha256
 from stages.core.files import publish, read_json, write_json
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
@@ -40,7 +42,6 @@ HERE = Path(__file__).resolve().parent
 MOST_MIB = 55
 TRAINED = ("teacher", "student", "pruned")
 CODE = {"stages": "*.py", "benchmarks": "*.py"}  # patterns within each folder
-WEIGHTS = "model.safetensors"
 # What pip takes: any glibc from 2017's on. It matches each name exactly, older ones too.
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 BUILT = ("deepspeed",)  # the index may have no wheel of it
@@ -88,6 +89,7 @@ def build(project: Path, out: Path, *, python: str, wheels: Path | None) -> None
             "train_rows": read_json(paths.training("teacher"))["train_rows"],
             "losses": cpu_losses(copied),
         }
+        pack_weights(copied / "pretrained")
         files = sorted(path for path in kit.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
         digests = {path.relative_to(kit).as_posix(): sha256(path) for path in files}
         write_json(kit / MANIFEST, {"made": record.made(), "python": python, "cpu": cpu, "sha256": digests})
@@ -116,9 +118,9 @@ def copy_code(copied: Path) -> None:
 
 
 def copy_data(paths: Paths, copied: Path) -> None:
-    """Copy tokens, tokenizer, clean rows and params.yaml."""
+    """Copy tokens, without the test rows', tokenizer, clean rows and params.yaml."""
     for folder in (paths.tokens, paths.tokenizer):
-        shutil.copytree(folder, copied / folder.relative_to(paths.root))
+        shutil.copytree(folder, copied / folder.relative_to(paths.root), ignore=shutil.ignore_patterns("test"))
     for file in (paths.clean, paths.params):
         shutil.copyfile(file, copied / file.relative_to(paths.root))
 
@@ -144,6 +146,16 @@ def round_weights(paths: Paths, copied: Path) -> None:
         )
     named = {"model.name": "./pretrained", "model.revision": None, "model.sha256": sha256(target / WEIGHTS)}
     set_values(copied / "params.yaml", named)
+
+
+def pack_weights(folder: Path) -> None:
+    """Replace the weights by two halves of their bytes, compressed: signs and exponents, and what is as good as noise.
+
+    Seven tenths of the former are left, all of the latter. `Kit.unpack` puts them together again, to the same bytes.
+    """
+    low, high = np.frombuffer((folder / WEIGHTS).read_bytes(), dtype=np.uint8).reshape(-1, 2).T
+    np.savez_compressed(folder / PACKED, low=low, high=high)
+    (folder / WEIGHTS).unlink()
 
 
 def download(kit: Path, python: str) -> None:

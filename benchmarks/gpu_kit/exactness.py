@@ -22,13 +22,13 @@ TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 3e-2}  # of a loss, beside the
 
 def exactness(kit: Kit, found: Findings) -> None:
     """Losses of each way; each is to be near float32's in ZeRO-0, and that near the CPU's."""
-    of_cpu = kit.about["cpu"]["losses"]
+    project, of_cpu = kit.new_project("exactness", {}), kit.about["cpu"]["losses"]
     exact: list[float] | None = None
     for precision in dict.fromkeys(("fp32", *kit.precisions)):
         for zero_stage in ZERO_STAGES:
             name = f"{precision}, ZeRO-{zero_stage}"
             try:
-                values, skipped = losses(kit.project, precision=precision, zero_stage=zero_stage)
+                values, skipped = losses(project, precision=precision, zero_stage=zero_stage)
             except Exception as error:  # the other ways are to be tried all the same
                 found.check(f"{name}: it trains", False, f"{type(error).__name__}: {error}"[:500])
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+WEIGHTS, PACKED = "model.safetensors", "model.npz"
 SAID = 2000  # characters that are kept of what a failed process said
 
 
@@ -33,6 +35,20 @@ class Kit:
     def project(self) -> Path:
         """A checkout in small: the code, params.yaml, tokens, tokenizer, clean rows, pretrained weights."""
         return self.folder / "project"
+
+    @property
+    def pretrained(self) -> Path:
+        """The folder of the pretrained model, once `unpack` has made it."""
+        return self.scratch / "pretrained"
+
+    def unpack(self) -> None:
+        """Write the pretrained model. Its weights come as two halves of their bytes, of which one can be compressed."""
+        import numpy as np
+
+        shutil.copytree(self.project / "pretrained", self.pretrained, ignore=shutil.ignore_patterns(PACKED))
+        with np.load(self.project / "pretrained" / PACKED) as halves:
+            content = np.stack([halves["low"], halves["high"]], axis=1)
+        (self.pretrained / WEIGHTS).write_bytes(content.tobytes())
 
     @property
     def about(self) -> dict[str, Any]:
@@ -74,7 +90,7 @@ class Kit:
         root = self.scratch / name
         (root / "artifacts").mkdir(parents=True)
         (root / "artifacts/data").symlink_to(self.project / "artifacts/data")
-        (root / "pretrained").symlink_to(self.project / "pretrained")
+        (root / "pretrained").symlink_to(self.pretrained)
         self.set_params(root, changes)
         return root
 
