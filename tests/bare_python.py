@@ -63,7 +63,9 @@ def tops(name: str) -> set[str]:
 def wheel_of(name: str, folder: Path) -> Path:
     """Write a wheel of an installed package to `folder`: of what is installed, without its scripts."""
     found = importlib.metadata.distribution(name)
-    tag = next(line for line in (found.read_text("WHEEL") or "").splitlines() if line.startswith("Tag: "))[5:]
+    lines = (found.read_text("WHEEL") or "").splitlines()
+    tags = [line.removeprefix("Tag: ").split("-") for line in lines if line.startswith("Tag: ")]
+    tag = "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))  # Pythons, ABIs, platforms
     path = folder / f"{found.name.replace('-', '_').replace('.', '_')}-{found.version}-{tag}.whl"
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
