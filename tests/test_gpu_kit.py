@@ -41,6 +41,10 @@ def kits() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> Paths:
+    return write_project(tmp_path_factory.mktemp("kit") / "project", tiny_models("bert"))
+
+
+def write_project(root: Path, tiny: Path) -> Paths:
     """A tiny project that looks as if it had been reproduced."""
     from stages.tokenize import tokenize
 
@@ -49,9 +53,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str
         for again in range(3)
         for row_id, text, label, split in ROWS
     ]
-    paths = write_clean(tmp_path_factory.mktemp("kit") / "project", many)
+    paths = write_clean(root, many)
     params = tiny_params(
-        paths, tiny_models("bert"), distill__teacher_layers=[0, 2], prune__common_words=1, finetune__batch_size=8,
+        paths, tiny, distill__teacher_layers=[0, 2], prune__common_words=1, finetune__batch_size=8,
         finetune__epochs=12, distill__batch_size=8, distill__epochs=12, prune__epochs=8,
         finetune__encoder_learning_rate=5.0e-3, finetune__head_learning_rate=2.0e-2, finetune__freeze_embeddings=False,
         distill__encoder_learning_rate=3.0e-3, prune__encoder_learning_rate=3.0e-3,
