@@ -41,7 +41,7 @@ def stages(kit: Kit, found: Findings) -> None:
     runs: dict[str, Callable[[], dict[str, Any]]] = {}
     for precision in kit.precisions:
         runs[precision] = partial(chain, kit, precision, 0, tuple(MODEL_OF))
-        for zero_stage in ZERO_STAGES:
+        for zero_stage in ZERO_STAGES if kit.gpu else ZERO_STAGES[-1:]:
             runs[f"{precision}, ZeRO-{zero_stage}"] = partial(chain, kit, precision, zero_stage, ("finetune",))
     with ThreadPoolExecutor(AT_ONCE if kit.gpu else 2) as pool:
         started = {pool.submit(run): name for name, run in runs.items()}

@@ -33,6 +33,7 @@ WAYS = (  # in the order of what one would know first, should the time not suffi
     {**AS_THE_STAGES, "precision": "fp16"},
 )
 BEFORE_TRAINER = 2  # of them
+GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # by which Trainer would look for the group that our engine has joined
 LABELS, TOKENS = 32, 128
 WARMUP = 5  # steps of Trainer before the clock starts
 
@@ -88,9 +89,10 @@ def stated_peak(device: str) -> float | None:
 def trainer_apart(way: str, *, gpu: bool) -> dict[str, Any]:
     """The figures of `trainer`, from a process of its own; or why there are none."""
     command = [sys.executable, "-m", "gpu_kit.speed", way, *([] if gpu else ["tiny"])]
+    alone = {name: value for name, value in os.environ.items() if name not in GROUP}
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
+        command, capture_output=True, text=True, check=False, env={**alone, "PYTHONPATH": path}
     )  # fmt: skip
     if done.returncode:
         return {"failure": f"ended with {done.returncode}: {done.stderr[-SAID:].strip()}"}
