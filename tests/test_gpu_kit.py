@@ -202,6 +202,17 @@ def test_a_score_is_held_beside_the_cpus(kits: Any) -> None:
     assert found == {"gpu": 0.55, "cpu": 0.5, "difference": 0.05}
 
 
+def test_losses_are_held_by_their_first_and_by_all_of_them_as_shares_of_the_first(kits: Any, tmp_path: Path) -> None:
+    found = kits.part.Findings(tmp_path / "found.json")
+    exact, tolerances = [4.0, 2.0, 1.0], (0.01, 0.1)
+    kits.exactness.judge(found, "fp16", [4.02, 2.2, 0.4], exact, tolerances=tolerances, whose="fp32's")
+    kits.exactness.judge(found, "bf16", [4.2, 2.2], exact, tolerances=tolerances, whose="fp32's")
+    checks = json.loads((tmp_path / "found.json").read_text())["checks"]
+    assert [(check["held"], check["found"]) for check in checks] == [
+        (True, 3), (True, 0.005), (False, 0.15), (False, 2), (False, 0.05), (True, 0.05),
+    ]  # fmt: skip
+
+
 def test_the_farthest_weight_is_told_beside_the_greatest_of_its_tensor(kits: Any, tmp_path: Path) -> None:
     save_file({"a": np.array([1.0, -4.0]), "b": np.array([0.5])}, tmp_path / "one")
     save_file({"a": np.array([1.5, -4.0]), "b": np.array([0.5])}, tmp_path / "other")

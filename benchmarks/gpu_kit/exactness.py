@@ -33,16 +33,23 @@ def exactness(kit: Kit, found: Findings) -> None:
             except Exception as error:  # the other ways are to be tried all the same
                 found.check(f"{name}: it trains", False, f"{type(error).__name__}: {error}"[:500])
                 continue
-            first = exact is None
-            exact = exact or values
             found.add(name, {"losses": values, "skipped_steps": skipped})
-            beside, whose = (of_cpu, "a CPU's in fp32") if first else (exact, "fp32's in ZeRO-0")
-            away = [abs(a - b) / beside[0] for a, b in zip(values, beside, strict=True)]
-            for which, tolerance, found_away in zip(
-                ("the first loss", "all losses"), TOLERANCES[precision], (away[0], greatest(away)), strict=True
-            ):
-                what = f"{which} in {name}: within {tolerance} of {whose}, as a share of the first"
-                found.check(what, found_away <= tolerance, greatest([found_away]))
+            if exact is None:
+                judge(found, name, values, of_cpu, tolerances=TOLERANCES[precision], whose="a CPU's in fp32")
+                exact = values
+            else:
+                judge(found, name, values, exact, tolerances=TOLERANCES[precision], whose="fp32's in ZeRO-0")
+
+
+def judge(
+    found: Findings, name: str, values: list[float], exact: list[float], *, tolerances: tuple[float, float], whose: str
+) -> None:
+    """Check losses of a way against exact ones: the first loss, and all of them, as shares of the first."""
+    found.check(f"a loss scale is found in {name}", len(values) == len(exact), len(values))
+    away = [abs(one - other) / exact[0] for one, other in zip(values, exact, strict=False)]
+    for which, some, tolerance in zip(("first loss", "losses"), (away[:1], away), tolerances, strict=True):
+        of_them = greatest(some)
+        found.check(f"{which} in {name}: within {tolerance} of {whose}", of_them <= tolerance, of_them)
 
 
 def losses(project: Path, *, precision: str, zero_stage: int) -> tuple[list[float], int]:
