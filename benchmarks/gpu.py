@@ -67,7 +67,8 @@ def main() -> None:
         if faults := kit.faults():
             sys.exit("\n".join(faults))
     elif arguments.do == "part":
-        one_part(kit, *arguments.function.split(":"), arguments.out)
+        module, name = arguments.function.split(":")
+        one_part(kit, module, name, arguments.out)
     else:
         run(kit, arguments.out.resolve(), arguments.only or [part.name for wave in WAVES for part in wave])
 

@@ -141,7 +141,7 @@ def trainer(*, compiled: bool, gpu: bool) -> dict[str, Any]:
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
     if gpu:
-        model.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
+        model.encoder.set_attn_implementation("sdpa")
     arguments = TrainingArguments(
         output_dir=os.environ.get("TMPDIR", "/tmp"),  # noqa: S108  # nothing is saved
         per_device_train_batch_size=size["batch_size"], max_steps=steps, bf16=True, torch_compile=compiled,
