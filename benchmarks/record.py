@@ -15,18 +15,23 @@ from stages.core.machine import processor
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def made() -> dict[str, str]:
+def made(commit: str | None = None) -> dict[str, str]:
     """The commit (with "-dirty" where tracked files differ from it), the day (UTC), and the processor.
 
-    The commit is "unknown" where this is no clone. Files of figures do not count: each benchmark writes one.
+    The commit is "unknown" where this is no clone. Files of figures do not count: each benchmark writes one. `commit`:
+    that of the code, where somebody else knows it.
     """
-    commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)benchmarks/*.json")
     return {
-        "commit": f"{commit}{'-dirty' if changed else ''}" if commit else "unknown",
+        "commit": commit or _commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
     }
+
+
+def _commit() -> str:
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)benchmarks/*.json")
+    return f"{commit}{'-dirty' if changed else ''}" if commit else "unknown"
 
 
 def _git(*arguments: str) -> str:
@@ -34,9 +39,9 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def write(path: Path, figures: Mapping[str, Any]) -> None:
-    """Write the figures as JSON, in their order, under what they were made with; print them too."""
-    text = json.dumps({"made": made(), **figures}, indent=2, allow_nan=False) + "\n"
+def write(path: Path, figures: Mapping[str, Any], *, commit: str | None = None) -> None:
+    """Write the figures as JSON, in their order, under what they were made with (`made`); print them too."""
+    text = json.dumps({"made": made(commit), **figures}, indent=2, allow_nan=False) + "\n"
     print(text)
     with publish(path) as draft:
         draft.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""ZeRO stages and precisions side by side: `python benchmarks/zero.py`, on GPUs or on a CPU.
+"""ZeRO stages and precisions side by side: `python benchmarks/zero.py`, on several GPUs or on a CPU.
 
 A BERT of the base size (random weights: speed and memory do not depend on them) learns rows of 128 tokens, through the
 engine of `finetune` and `distill`, in every ZeRO stage and precision: real tokens a second, the share of the measured
@@ -10,8 +10,8 @@ method's arithmetic says of weights, gradients and AdamW's state, by the bytes a
 weights and buffers come on top. `most_held` is the most at any time, with activations and what the allocator keeps: on
 a GPU as torch allocated it, on a CPU resident.
 
-`--pipeline` runs all stages too, by `dvc repro` in a clone, once a precision. `--tiny` is for a try. Writes zero.json,
-or what `--out` says.
+`--tiny` is for a try. Writes zero.json, or what `--out` says. Of one GPU the kit (docs/gpu.md) says this and more, by
+`figures` here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ import psutil
 import record
 import torch
 
-from flows.dvc.edits import set_values
 from stages.core.machine import cores
 from stages.training.processes import greatest, join, rank, world_size
 
@@ -47,7 +45,9 @@ WARMUP = 3
 def main() -> None:
     arguments = parse()
     if arguments.way:
-        measure(json.loads(arguments.way))
+        found = figures(json.loads(arguments.way))
+        if rank() == 0:
+            print(json.dumps(found))
         return
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     processes = gpus or 2
@@ -67,9 +67,6 @@ def main() -> None:
         common = {"tiny": arguments.tiny, "batch_size": arguments.batch_size or (256 if gpus else 4 * processes)}
         report["runs"].append(started({**way, **common, "steps": arguments.steps or (40 if gpus else 3)}, processes))
         print(json.dumps(report["runs"][-1]), flush=True)
-    if arguments.pipeline:
-        precisions = ("fp16", "bf16") if gpus else ("fp32",)
-        report["pipelines"] = {precision: pipeline(Path(arguments.project), precision) for precision in precisions}
     record.write(Path(arguments.out), report)
 
 
@@ -78,8 +75,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a model that takes no time")
     parser.add_argument("--batch-size", type=int, help="rows an optimizer step, over all processes")
     parser.add_argument("--steps", type=int, help="steps that count, after the first few")
-    parser.add_argument("--pipeline", action="store_true", help="run the whole pipeline too, once a precision")
-    parser.add_argument("--project", default=str(ROOT), help="the project whose pipeline that is")
     parser.add_argument("--out", default=str(Path(__file__).with_suffix(".json")))
     parser.add_argument("--way", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -98,8 +93,11 @@ def started(options: dict[str, Any], processes: int) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(options: dict[str, Any]) -> None:
-    """Be one process of one way; the first prints the figures as JSON."""
+def figures(options: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one way, in each of its processes.
+
+    `options`: precision, zero_stage, compile, batch_size, steps, tiny; and deterministic, by default as the stages.
+    """
     from stages.core.params.file import load_params
     from stages.models.encoder import FAMILY
     from stages.tasks.text_classification.learning import LEARNING
@@ -115,6 +113,8 @@ def measure(options: dict[str, Any]) -> None:
     rows: Any = Rows(options["batch_size"] * (WARMUP + options["steps"]), tokens, labels)
     space = {"labels": [str(number) for number in range(labels)]}
     data = TrainingData(train=rows, validation=rows, space=space, pad_id=0, max_tokens=tokens)
+    torch.use_deterministic_algorithms(options.get("deterministic", True), warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as the stages do
     join()
     cost_of_rows(built(TINY, labels), tokens)  # loads what a model needs, so that it does not count as the model's
     before = held()
@@ -139,16 +139,13 @@ def measure(options: dict[str, Any]) -> None:
     wait()
     meter.stop()
     updates = engine.updates  # the look at the state takes a step more
-    state = state_held(engine.deepspeed, lambda: loop.one_step(job, steps[-1], 0, 0))
+    state = state_held(engine.deepspeed, lambda: loop.one_step(job, steps[-1], 0, 0), before)
     state, most = greatest(state, engine.device), greatest(most_held(before), engine.device)
-    figures = meter.report()
-    if rank() == 0:
-        promised = weights * bytes_a_weight(engine.precision, options["zero_stage"], world_size()) / 1e6
-        print(json.dumps({
-            **{name: options[name] for name in ("precision", "zero_stage", "compile", "batch_size")},
-            "weights": weights, "updates": updates, "state_mb_per_process": round(state),
-            "promised_mb_per_process": round(promised), "most_held_mb_per_process": round(most), **figures,
-        }))  # fmt: skip
+    promised = weights * bytes_a_weight(engine.precision, options["zero_stage"], world_size()) / 1e6
+    return {
+        **values, "weights": weights, "updates": updates, "state_mb_per_process": round(state),
+        "promised_mb_per_process": round(promised), "most_held_mb_per_process": round(most), **meter.report(),
+    }  # fmt: skip
 
 
 def bytes_a_weight(precision: str, stage: int, processes: int) -> float:
@@ -193,8 +190,11 @@ def built(size: dict[str, Any], labels: int) -> torch.nn.Module:
 
 
 def held() -> float:
-    """MB of memory that this process holds, after what is free was given back."""
+    """MB of memory that this process holds, of a GPU where there is one, after what is free was given back."""
     gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_allocated() / 1e6
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
     return psutil.Process().memory_info().rss / 1e6
@@ -203,18 +203,22 @@ def held() -> float:
 def forget_peak() -> None:
     """The most that is held is counted from here."""
     held()
-    Path("/proc/self/clear_refs").write_text("5")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
 
 
-def state_held(module: Any, one_step: Callable[[], Any]) -> float:
-    """MB of all tensors of this process between the backward pass and the optimizer's step."""
+def state_held(module: Any, one_step: Callable[[], Any], before: float) -> float:
+    """MB of all tensors of this process between the backward pass and the optimizer's step.
+
+    `before`: MB that a GPU held already, of which its allocator says no more than the sum.
+    """
     step, found = module.step, 0.0
 
     def look() -> None:
         nonlocal found
-        found = tensors_mb(module.module)
+        found = tensors_mb(module.module) - (before if torch.cuda.is_available() else 0.0)
         module.step = step
         step()
 
@@ -234,9 +238,9 @@ def tensors_mb(model: torch.nn.Module) -> float:
 
 
 def most_held(before: float) -> float:
-    """MB: of a GPU's memory, or of the process's own beyond `before`."""
+    """MB beyond `before`: of a GPU's memory, or of the process's own."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
+        return torch.cuda.max_memory_allocated() / 1e6 - before
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6 - before
 
@@ -244,20 +248,6 @@ def most_held(before: float) -> float:
 def wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def pipeline(project: Path, precision: str) -> dict[str, Any]:
-    """Quality and training speed of each model, after `dvc repro` in a clone of the project's last commit."""
-    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-        clone = Path(folder, "clone")
-        subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
-        set_values(clone / "params.yaml", {f"{stage}.precision": precision for stage in ("finetune", "distill")})
-        subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=clone, check=True)
-        figures = {
-            path.stem: json.loads(path.read_text()) for path in sorted((clone / "metrics/training_speed").iterdir())
-        }
-        quality = {path.stem: json.loads(path.read_text()) for path in sorted((clone / "metrics/quality").iterdir())}
-        return {"macro_f1": {name: found["macro_f1"] for name, found in quality.items()}, "training": figures}
 
 
 if __name__ == "__main__":
