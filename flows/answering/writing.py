@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core.contracts import as_text
+from stages.core.files import publish
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 ROW_GROUP = 65_536  # rows of a parquet file that are held before they are written
@@ -153,3 +154,17 @@ class _Parquet:
 def _as_text(value: Any) -> str:
     text = _cell(value)
     return (text if isinstance(text, str) else str(text)).encode("utf-8", "replace").decode("utf-8")
+
+
+def write_rows(out: str, rows: Sequence[Mapping[str, Any]], types: Schema | None = None) -> None:
+    """Write a whole table, with all columns that any row has; `types` are those of parquet."""
+    schema = {name: (types or {}).get(name) for name in dict.fromkeys(name for row in rows for name in row)}
+    if out == "-":
+        writer = open_writer(out, Path(), schema)
+        writer.write(rows)
+        writer.close()
+        return
+    with publish(Path(out)) as draft:
+        writer = open_writer(out, draft, schema)
+        writer.write(rows)
+        writer.close()

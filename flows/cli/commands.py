@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from flows import __version__
-from flows.cli import experimenting, fetching, graph, predicting, releasing, retraining, showing, starting
+from flows.cli import experimenting, fetching, graph, predicting, releasing, retraining, showing, starting, using
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +21,7 @@ def cli() -> None:
 
 for _command in (
     starting.init, fetching.fetch, graph.check, graph.plan, graph.reproduce,
-    showing.metrics, showing.data, showing.review, predicting.predict,
+    showing.metrics, showing.data, showing.review, predicting.predict, using.threshold, using.errors, using.explain,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,
 ):  # fmt: skip

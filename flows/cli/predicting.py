@@ -63,7 +63,7 @@ def predict(
     texts, file = _given(texts, pairs, file)
     if out is not None:
         answering.refuse(out, file)
-    folder = _folder(model)
+    folder = folder_of(model)
     from flows.cli import answers
     from stages.backends.runners import open_runner
     from stages.core import plugins
@@ -110,7 +110,7 @@ def _given(texts: tuple[str, ...], pairs: tuple[str, ...], file: str | None) -> 
     return texts, file
 
 
-def _folder(model: str | None) -> Path:
+def folder_of(model: str | None) -> Path:
     """The model's folder. Raises ClickException where the project has made none yet."""
     folder = Path(model) if model is not None else root_here() / DEFAULT_MODEL
     if model is None and not folder.is_dir():
