@@ -85,7 +85,7 @@ def wrong_rows(paths: Paths, model: str, *, limit: int, neighbours: int) -> Wron
     measures, _ = project_task(paths.root)
     rows = [_row(row, test[row["row_id"]], measures) for row in wrong[:limit]]
     near = nearest(paths.clean, [row.whole for row in rows], neighbours)
-    rows = [_with(row, own) for row, own in zip(rows, near, strict=True)]
+    rows = [_with(row, own, measures) for row, own in zip(rows, near, strict=True)]
     return WrongRows(model, rows, len(wrong), len(found), by_confidence, measures.score_title)
 
 
@@ -99,8 +99,8 @@ def _row(found: Mapping[str, Any], own: Mapping[str, Any], measures: TaskMeasure
     )  # fmt: skip
 
 
-def _with(row: WrongRow, near: Sequence[Near]) -> WrongRow:
-    return replace(row, near=tuple(near))
+def _with(row: WrongRow, near: Sequence[Near], measures: TaskMeasures) -> WrongRow:
+    return replace(row, near=tuple(one._replace(truth=words(one.text, one.truth, measures)) for one in near))
 
 
 def words(text: str, answer: str, measures: TaskMeasures) -> str:

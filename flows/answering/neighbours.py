@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
 from stages.reading.clean_rows import TEXT_PAIR
-from stages.tasks.shared.features import WORDS_WORK, words_reach
+from stages.tasks.shared.words import WORDS_WORK, words_reach
 
 FEATURES = 1 << 20
 ROWS = 8192  # of the file, read at once
