@@ -1,4 +1,4 @@
-"""`winnow predict FILE -o OUT`: the rows of a file with their answers, and what becomes of rows and files with faults."""
+"""`winnow predict FILE -o OUT`: rows of a file with their answers, and what becomes of rows and files with faults."""
 
 from __future__ import annotations
 
