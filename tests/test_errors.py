@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,9 +29,10 @@ TESTED = [  # row_id, text, truth, answer, score, confidence
 ]
 
 
-def write(
-    root: Path, rows: list[tuple[str, str, str, str, float, float | None]] = TESTED, task: str = "text_classification"
-) -> Paths:
+Tested = Sequence[tuple[str, str, str, str, float, float | None]]
+
+
+def write(root: Path, rows: Tested = TESTED, task: str = "text_classification") -> Paths:
     """A project in which a model was evaluated."""
     paths = Paths(root)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from flows.answering.threshold import FEWEST, Judged, curve, point, propose, separates
 
 
-def judged(confidence: list[float], right: list[float]) -> Judged:
+def judged(confidence: Sequence[float], right: Sequence[float]) -> Judged:
     return Judged(np.array(confidence), np.array(right), np.arange(len(right)))
 
 

@@ -3,7 +3,7 @@
 All is measured on validation rows; the test rows only show what became of the choice. Coverage is the share of rows
 that are answered, risk 1 minus the mean score of these. N rows.
 
-Source: El-Yaniv and Wiener 2010, On the foundations of noise-free selective classification, JMLR 11.
+Source: Geifman and El-Yaniv 2017, arXiv:1705.08500.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
         for row in found.rows[:SHOWN]:
             sure = "" if row.confidence is None else f"{row.confidence:.4f}\t"
             click.echo(f"{sure}{row.answer_words}\tnot {row.truth_words}\t{' '.join(row.text.split())[:WIDTH]}")
-    click.echo(f"winnow: {found.wrong:,} of {found.of:,} answers of {model} to test rows are not right, or not wholly.", err=True)
+    told = f"{found.wrong:,} of {found.of:,} answers of {model} to test rows are not right, or not wholly."
+    click.echo(f"winnow: {told}", err=True)
 
 
 SHOWN, WIDTH = 20, 100  # rows, and characters of a text, on a terminal

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from flows.review.markdown import arrows
 
 TEMPLATES = Path(__file__).parent / "templates"
-NOTHING = {"charts": {}, "config": {}}
+NOTHING: Mapping[str, Any] = {"charts": {}, "config": {}}
 """The data of a page without charts."""
 
 
