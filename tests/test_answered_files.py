@@ -201,6 +201,13 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_answered(predict:
     assert predict("a.csv", "-o", "no/out.csv").err == ["winnow: -o no/out.csv: there is no folder no. Make it first."]
 
 
+def test_json_is_of_what_is_printed_and_an_output_of_texts_is_refused(predict: Predict) -> None:
+    Path("a.csv").write_text("text\nbread\n")
+    assert predict("a.csv", "-o", "out.csv", "--json").code == 2
+    assert predict("bread", "-o", "out.csv").code == 2
+    assert not Path("out.csv").exists()
+
+
 def test_the_name_of_a_table_that_is_not_there_is_no_text(predict: Predict) -> None:
     said = predict("tickets.csv")
     assert (said.code, said.out) == (1, "")

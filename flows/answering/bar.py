@@ -22,11 +22,12 @@ LINE_SECONDS = 60.0  # between two lines of a log
 
 
 class Bar:
-    """A bar for the rows of one file; `opener` is how the file is to be opened, so that its place is known."""
+    """A bar for the rows of one file, which is to be opened by `opener`."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, is_sized: bool) -> None:
+        """`is_sized`: whether it is opened by `opener`, so that its share that is read is known."""
         path = Path(file)
-        self._size = path.stat().st_size if file != "-" and path.is_file() else 0
+        self._size = path.stat().st_size if is_sized and path.is_file() else 0
         self._file, self._rows, self._said = file, 0, time.monotonic()
         self._stream: BinaryIO | None = None
         self._bar: Any = None

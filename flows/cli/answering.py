@@ -83,10 +83,12 @@ def shaped(task: TaskAnswers, name: str, wanted: Wanted) -> TaskAnswers:
     return task
 
 
-def refuse(out: str, file: str | None) -> None:
+def refuse(out: str, file: str | None, *, as_json: bool) -> None:
     """Raise ValueError, FileNotFoundError or UsageError where answers cannot be written to `out`."""
     if file is None:
         raise click.UsageError("-o is for the rows of a file: give its name in the place of TEXT.")
+    if as_json:
+        raise click.UsageError("--json is of answers that are printed: OUT's ending says how it is written (.jsonl).")
     from flows.answering.writing import refuse_out
 
     refuse_out(out, file)
@@ -108,9 +110,10 @@ def answer_file(
     def tell(news: str) -> None:
         click.echo(f"winnow: {news}", err=True)
 
-    bar = Bar(file)
+    is_table = asked.is_table(file)
+    bar = Bar(file, is_sized=is_table)
     try:
-        if asked.is_table(file):
+        if is_table:
             source = open_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs), bar.opener, tell)
         else:
             source = open_lines(file, are_pairs=are_pairs)

@@ -62,7 +62,7 @@ def predict(
     """
     texts, file = _given(texts, pairs, file)
     if out is not None:
-        answering.refuse(out, file)
+        answering.refuse(out, file, as_json=as_json)
     folder = folder_of(model)
     from flows.cli import answers
     from stages.backends.runners import open_runner

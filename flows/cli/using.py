@@ -111,7 +111,8 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
     from stages.core.paths import Paths
 
     for out in outs:
-        refuse_out(out if not out.endswith(".html") else f"{out}.csv", "-")
+        if not out.endswith(".html"):
+            refuse_out(out, "-")
     found = wrong_rows(Paths(root), _known(root, model), limit=limit, neighbours=neighbours)
     for out in outs:
         if out.endswith(".html"):
