@@ -18,6 +18,7 @@ from flows.answering.errors import NUMBERS, as_rows, wrong_rows
 from flows.answering.errors_page import render
 from flows.answering.neighbours import nearest
 from flows.answering.writing import write_rows
+from flows.cli.commands import main
 from stages.core.paths import Paths
 
 TRAINING = ["fresh bread and butter", "a ship at sea", "bread", "the sea is wide", "soup"]
@@ -135,3 +136,25 @@ def test_scripts_without_blanks_are_compared_by_characters(tmp_path: Path) -> No
     pq.write_table(table, paths.clean)
     ((near, *_),) = nearest(paths.clean, ["天气不好"], 2)
     assert near.row_id == "1"
+
+
+def test_the_command_writes_a_table_and_a_page_and_prints_the_surest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path).model("quantized").mkdir(parents=True)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, list[str], str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["errors", *arguments])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out.splitlines(), said.err
+
+    code, out, err = run()
+    assert (code, out[0]) == (0, "0.9500\tsea\tnot kitchen\t<i>soup</i> soup soup")
+    assert "3 of 4 answers of quantized to test rows are not right" in err
+    assert run("-o", "errors.csv", "-o", "errors.html")[:2] == (0, [])
+    assert Path("errors.csv").read_text().startswith("row_id,text,truth,answer,score,probability,slice: length,near_1_")
+    assert "<title>Winnow: errors of quantized</title>" in Path("errors.html").read_text()
+    assert run("-o", "errors.xlsx")[0] == 1

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from flow_fixtures import ROOT, write_word_model
 
-from flows.answering.threshold import FEWEST, Judged, curve, point, propose, separates
+from flows.answering.threshold import FEWEST, Judged, curve, fit, point, propose, separates
+from flows.cli.commands import main
+from stages.core.paths import Paths
 
 
 def judged(confidence: Sequence[float], right: Sequence[float]) -> Judged:
@@ -36,11 +44,10 @@ def test_the_interval_of_no_error_reaches_from_nothing_to_wilsons_end() -> None:
     assert found.high == pytest.approx(1.96**2 / (40 + 1.96**2), abs=1e-4)  # Wilson's for 0 of 40
 
 
-def test_the_curve_answers_at_least_each_of_its_shares_and_names_no_threshold_twice() -> None:
+def test_the_curve_answers_at_least_each_of_its_shares_and_shows_none_twice() -> None:
     found = list(curve(FOUR, 0.95))
     assert [(one.threshold, one.coverage) for one in found] == [
         (0.0, 1.0),
-        (0.5, 1.0),
         (0.6, 0.75),
         (0.8, 0.5),
         (0.9, 0.25),
@@ -85,3 +92,54 @@ def test_the_confidence_separates_right_from_wrong_by_the_share_of_pairs() -> No
     assert separates(FOUR) == pytest.approx(2 / 3)  # 0.9 and 0.8 are above 0.6, and 0.5 is not
     assert separates(judged([0.7, 0.7], [1, 0])) == 0.5
     assert separates(judged([0.7, 0.6], [1, 1])) is None
+
+
+VALIDATION = (
+    [("bread", "kitchen")] * 60 + [("ship", "sea")] * 30 + [("soup", "sea")] * 10
+)  # soup: an even guess, kitchen
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a real model, validation rows and test rows."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    paths = Paths(tmp_path)
+    paths.model("quantized").mkdir(parents=True)
+    write_word_model(paths.model("quantized"))
+    rows = [(split, *row) for split, count in (("validation", 100), ("test", 50)) for row in VALIDATION[:count]]
+    table = [
+        {"row_id": str(at), "text": text, "label": label, "split": split, "group": str(at)}
+        for at, (split, text, label) in enumerate(rows)
+    ]
+    paths.clean.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(table), paths.clean)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_model_is_asked_for_its_validation_rows_and_the_choice_is_shown_on_the_test_rows(project: Path) -> None:
+    found = fit(Paths(project), "quantized", 0.1)
+    assert [(one.rows, round(one.risk, 4)) for one in found.curve] == [(100, 0.1), (90, 0), (60, 0)]
+    assert (found.separates, found.score) == (1.0, "accuracy")
+    assert found.proposed is not None
+    assert (found.proposed.rows, found.proposed.threshold) == (90, 0.9525)  # of 0.9526, rounded down
+    assert found.on_test is not None
+    assert (found.on_test.rows, found.on_test.risk) == (50, 0)
+
+
+def test_the_command_prints_the_table_and_fails_where_no_threshold_will_do(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["threshold", *arguments])
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    code, out = run("--risk", "0.1")
+    assert code == 0
+    assert "   0.9525     90.0%       90    0.0%  0.0% to 4.1%" in out.splitlines()
+    assert "Proposed: --threshold 0.9525, which answers 90.0% of the rows;" in out
+    assert run("--risk", "0.001")[0] == 1
+    assert json.loads(run("--risk", "0.1", "--json")[1])["proposed"]["rows"] == 90
+    assert run("--model", "nothing")[0] == 2

@@ -120,13 +120,12 @@ def point(found: Judged, threshold: float, confidence: float) -> Point | None:
 
 
 def curve(found: Judged, confidence: float) -> Iterator[Point]:
-    """A point for each coverage of SHOWN: the threshold that answers at least that share of the rows."""
-    seen = set()
+    """A point for each coverage of SHOWN: the threshold that answers at least that share; none that adds no row."""
+    seen: set[int] = set()
     for coverage in SHOWN:
-        threshold = _threshold(found.confidence_N, coverage)
-        one = point(found, threshold, confidence)
-        if one is not None and threshold not in seen:
-            seen.add(threshold)
+        one = point(found, _threshold(found.confidence_N, coverage), confidence)
+        if one is not None and one.rows not in seen:
+            seen.add(one.rows)
             yield one
 
 
