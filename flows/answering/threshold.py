@@ -8,6 +8,7 @@ Source: Geifman and El-Yaniv 2017, arXiv:1705.08500.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -135,7 +136,7 @@ def _threshold(confidence_N: np.ndarray, coverage: float) -> float:
         return 0.0
     ordered_N = np.sort(confidence_N)[::-1]
     last = ordered_N[max(int(np.ceil(coverage * len(ordered_N) - 1e-9)), 1) - 1]
-    return float(np.floor(last * 10**DIGITS) / 10**DIGITS)
+    return math.floor(float(last) * 10**DIGITS) / 10**DIGITS
 
 
 def propose(found: Judged, risk: float, confidence: float) -> Point | None:
