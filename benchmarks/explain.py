@@ -43,9 +43,8 @@ def main() -> None:
     top, other = np.array(changes).mean(0)
     record.write_beside(
         chosen.output,
-        chosen.project.resolve().name if chosen.project != ROOT else "default",
+        runner.task,
         {
-            "task": runner.task,
             "texts": min(len(long), chosen.texts),
             "aspects": len(changes),
             "words_left_out": CHECKED,
