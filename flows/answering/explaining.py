@@ -77,8 +77,13 @@ class Aspect:
     """In the order of the text."""
     without_top: float
     """The value without the CHECKED words that weigh most; of a number that the words pull down, the other way."""
-    without_random: float
-    """The mean of the value without as many words drawn at random."""
+    drawn: tuple[float, ...]
+    """The value without as many words drawn at random, of each draw."""
+
+    @property
+    def without_random(self) -> float:
+        """The mean over the draws."""
+        return sum(self.drawn) / len(self.drawn)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,9 @@ class Explanation:
     def as_json(self) -> dict[str, Any]:
         """The same, as JSON can hold it; weights and values rounded to six digits."""
         found = asdict(self)
-        for aspect in found["aspects"]:
+        for own, aspect in zip(self.aspects, found["aspects"], strict=True):
+            del aspect["drawn"]
+            aspect["without_random"] = own.without_random
             aspect |= {name: round(value, 6) for name, value in aspect.items() if isinstance(value, float)}
             for word in aspect["words"]:
                 word["weight"] = round(word["weight"], 6)
@@ -295,5 +302,5 @@ def _aspect(
         for place, weight, is_grouped in zip(asking.places, weights_W, is_grouped_W, strict=True)
     )
     return Aspect(
-        value.name, value.unit, float(asking.whole_V[at]), words, float(without_N[0]), float(without_N[1:].mean())
+        value.name, value.unit, float(asking.whole_V[at]), words, float(without_N[0]), tuple(without_N[1:].tolist())
     )
