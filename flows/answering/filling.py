@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from flows.answering.reading import Source, SourceRow
@@ -27,6 +28,7 @@ BATCH = 2048  # rows that are answered together: the more, the more of them are 
 BATCH_CHARS = 4_000_000  # fewer rows, where they are long
 ANSWER, PROBABILITY, ERROR = "answer", "probability", "error"
 OURS = "predicted_"  # before a name of ours that the file has as well
+DIGITS = 6  # of a probability
 PROBE = "a"  # a text to see by what an answer of the model looks like
 
 
@@ -115,6 +117,7 @@ class _Filling:
 
     def __init__(self, asking: Asking, look: Look, names: Mapping[str, str]) -> None:
         self._asking, self._look, self._names = asking, look, names
+        self._are_ours = all(name == shown for name, shown in names.items())
         self.unanswered = Unanswered()
         self.withheld = 0
 
@@ -137,8 +140,11 @@ class _Filling:
             self.unanswered.add(one.row)
             fault = one.row.fault
             own = next(found) if fault is None else {ANSWER: None, ERROR: f"{one.row.where}: {fault.detail}"}
-            rows.append({**one.own, **{self._names[name]: value for name, value in own.items()}})
+            rows.append({**one.own, **(own if self._are_ours else self._renamed(own))})
         return rows
+
+    def _renamed(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        return {self._names[name]: value for name, value in own.items()}
 
     def _answers(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
         """Our columns of some texts."""
@@ -148,7 +154,8 @@ class _Filling:
         outputs = runner.predict(texts)
         sure: Sequence[float | None] = [None] * len(texts)
         if task.confidence:
-            sure = task.confidence(outputs, task.answers(outputs, runner.space), runner.space).tolist()
+            known = task.confidence(outputs, task.answers(outputs, runner.space), runner.space)
+            sure = np.round(known.astype(np.float64), DIGITS).tolist()
         rows = []
         for number, (text, confidence) in enumerate(zip(texts, sure, strict=True)):
             asked = text if isinstance(text, str) else text[0]
@@ -163,9 +170,9 @@ class _Filling:
     ) -> dict[str, Any]:
         own: dict[str, Any] = {}
         if confidence is not None:
-            own[PROBABILITY] = confidence = round(confidence, 6)
+            own[PROBABILITY] = confidence
         for at, one in enumerate(top_of(record, top) if top else (), start=1):
-            own[f"top_{at}"], own[f"{PROBABILITY}_{at}"] = one["label"], round(one["probability"], 6)
+            own[f"top_{at}"], own[f"{PROBABILITY}_{at}"] = one["label"], round(one["probability"], DIGITS)
         if threshold is not None and confidence is not None and confidence < threshold:
             self.withheld += 1
             return {ANSWER: None, **own, ERROR: unsure(confidence, threshold)}

@@ -144,8 +144,9 @@ def _record_rows(data: DataFile, columns: Columns, found: Sequence[str], tell: T
     names = [one.column for one in wanted]
     places = [names.index(name) for name in columns.names.values()]
     records = read_records(data, Format(wanted, columns.encoding, columns.max_chars, columns.has_params), tell)
+    unit = "row" if data.ending == ".parquet" else "line"
     for record in records:
-        where = f"{data.shown}, {'row' if data.ending == '.parquet' else 'line'} {record.place}"
+        where = f"{data.shown}, {unit} {record.place}"
         if record.fault:
             yield _unread(where, record.fault, columns)
         else:
