@@ -51,10 +51,10 @@ def rows_of_lines(file: str, *, are_pairs: bool) -> Iterator[Row]:
             texts = line.text.rstrip("\r\n").split("\t") if are_pairs else [line.text.rstrip("\r\n")]
             if line.fault or (are_pairs and len(texts) != 2 and line.text.strip()):
                 tabs = Fault("no_pair", f"{len(texts) - 1} tabs, expected two texts and a tab between")
-                fault = _without_params(line.fault) if line.fault else tabs
-                yield _unread(where, fault, are_pairs=are_pairs)
+                fault = without_params(line.fault) if line.fault else tabs
+                yield unread(where, fault, are_pairs=are_pairs)
             else:
-                yield _row(where, texts if len(texts) == 1 + are_pairs else ["", ""])
+                yield row_of(where, texts if len(texts) == 1 + are_pairs else ["", ""])
 
 
 @contextlib.contextmanager
@@ -115,21 +115,23 @@ def rows_of_table(file: str, columns: Columns) -> Iterator[Row]:
     for record in chain(first, records):
         where = f"{file}, {'row' if data.ending == '.parquet' else 'line'} {record.place}"
         if record.fault:
-            fault = record.fault if columns.has_params else _without_params(record.fault)
-            yield _unread(where, fault, are_pairs=len(wanted) == 2)
+            fault = record.fault if columns.has_params else without_params(record.fault)
+            yield unread(where, fault, are_pairs=len(wanted) == 2)
         else:
-            yield _row(where, [as_text(value) for value in record.values])
+            yield row_of(where, [as_text(value) for value in record.values])
 
 
-def _without_params(fault: Fault) -> Fault:
+def without_params(fault: Fault) -> Fault:
     """The message without the name of the parameter, for use outside a project."""
     return fault._replace(detail=re.sub(r" \(ingest\.[\w.]+\)", "", fault.detail))
 
 
-def _unread(where: str, fault: Fault, *, are_pairs: bool) -> Row:
+def unread(where: str, fault: Fault, *, are_pairs: bool) -> Row:
+    """A row that has no answer because of a fault."""
     return Row(where, (None, None) if are_pairs else (None,), fault)
 
 
-def _row(where: str, texts: Sequence[str | None]) -> Row:
+def row_of(where: str, texts: Sequence[str | None]) -> Row:
+    """A row with these texts; one of them empty is a fault."""
     is_empty = not all(text and text.strip() for text in texts)
     return Row(where, tuple(texts), Fault("empty", "there is nothing to label") if is_empty else None)

@@ -20,6 +20,7 @@ from flows.cli import (
     serving_app,
     showing,
     starting,
+    using,
 )
 
 
@@ -31,7 +32,8 @@ def cli() -> None:
 
 for _command in (
     starting.init, fetching.fetch, graph.check, graph.plan, graph.reproduce,
-    showing.metrics, showing.data, showing.review, predicting.predict, serving_app.app,
+    showing.metrics, showing.data, showing.review, predicting.predict, using.threshold, using.errors, using.explain,
+    serving_app.app,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,
 ):  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.cli import answering
 from flows.cli.project import root_here
 
 if TYPE_CHECKING:
@@ -17,16 +18,17 @@ DEFAULT_MODEL = "artifacts/models/quantized"
 
 
 @click.command()
-@click.argument("texts", metavar="[TEXT]...", nargs=-1)
+@click.argument("texts", metavar="[TEXT]...|FILE", nargs=-1)
 @click.option(
     "--pair", "pairs", metavar="TEXT", multiple=True, help="The second text, for a model of pairs; one a TEXT."
 )
 @click.option(
     "--file", "file", metavar="FILE",
-    help="Rows of csv, tsv, jsonl or parquet (also with .gz), or else lines of text; - is the standard input.",
+    help="The same as FILE; - is the standard input.",
 )  # fmt: skip
 @click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.columns.text of params.yaml.")
 @click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.columns.text_pair.")
+@answering.options
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with all that the model says of it.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
@@ -36,28 +38,32 @@ def predict(
     file: str | None,
     text_column: str | None,
     text_pair_column: str | None,
+    out: str | None,
+    top: int | None,
+    threshold: float | None,
     as_json: bool,
     model: str | None,
     threads: int | None,
 ) -> None:
-    """Answer each TEXT, or each row of a file.
+    """Answer each TEXT, or each row of FILE: csv, tsv, jsonl or parquet (also with .gz), or else lines of text.
 
-    Prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. An answer is a
-    label and its probability, or the spans that were found, each with its type; of a model of vectors how similar the
-    two texts of a pair are, or the vector of a TEXT alone. Each run of white space inside a text is printed as one
-    space. A line of text holds a text, or of a pair both with a tab between.
+    With -o, the rows are written to OUT with all their columns, and `answer`, `probability` (how sure the model is of
+    the whole answer) and `error` (why a row has none) beside them. OUT appears when all is done. The exit code is 3
+    where some rows could not be answered.
+
+    Without it, prints a line a text, in their order: the answer and the text (of a pair, both), with tabs between. An
+    answer is a label and its probability, or the spans that were found, each with its type; of a model of vectors how
+    similar the two texts of a pair are, or the vector of a TEXT alone. Each run of white space inside a text is printed
+    as one space. A line of text holds a text, or of a pair both with a tab between.
 
     A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
     many there are is told on stderr. An empty line between the rows of a csv or jsonl is no row, and has no answer.
     Exits with 1 where no row has an answer.
     """
-    if bool(texts) == (file is not None):
-        raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to answer: give TEXT or --file.")
-    if pairs and len(pairs) != len(texts):
-        raise click.UsageError(f"{len(pairs)} --pair for {len(texts)} TEXT. Give each TEXT one --pair, in their order.")
-    folder = Path(model) if model is not None else root_here() / DEFAULT_MODEL
-    if model is None and not folder.is_dir():
-        raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
+    texts, file = _given(texts, pairs, file)
+    if out is not None:
+        answering.refuse(out, file, as_json=as_json)
+    folder = folder_of(model)
     from flows.cli import answers
     from stages.backends.runners import open_runner
     from stages.core import plugins
@@ -65,6 +71,7 @@ def predict(
     from stages.core.model_folder import describe, reads_apart, wants_pairs
     from stages.tasks import TASKS
 
+    wanted, are_pairs = answering.Wanted(top, threshold), False
     if file is not None:
         about = describe(folder)
         are_pairs = wants_pairs(about) or (reads_apart(about) and text_pair_column is not None)
@@ -77,12 +84,38 @@ def predict(
     unanswered = answers.Unanswered()
     runner = open_runner(folder, threads=threads or cores())
     task = plugins.part(TASKS, runner.task, "answers", key=f"{folder / 'model.json'}: task")
+    if file is not None and out is not None:
+        answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
+        answering.answer_file(
+            file, out, runner, task, wanted, text=text_column, text_pair=text_pair_column, are_pairs=are_pairs
+        )  # fmt: skip
+        return
+    task = answering.shaped(task, runner.task, wanted)
     for line in answers.answers(rows, runner, task, unanswered, as_json=as_json):
         click.echo(line)
     if unanswered.are_all:
         raise click.ClickException(str(unanswered))
     if told := str(unanswered):
         click.echo(f"winnow: {told}", err=True)
+
+
+def _given(texts: tuple[str, ...], pairs: tuple[str, ...], file: str | None) -> tuple[tuple[str, ...], str | None]:
+    """The texts, or the file; one text alone may be the name of a file. Raises UsageError for both, and for none."""
+    if file is None and not pairs and (named := answering.named_file(texts)) is not None:
+        return (), named
+    if bool(texts) == (file is not None):
+        raise click.UsageError("Give either TEXT or --file." if texts else "Nothing to answer: give TEXT or --file.")
+    if pairs and len(pairs) != len(texts):
+        raise click.UsageError(f"{len(pairs)} --pair for {len(texts)} TEXT. Give each TEXT one --pair, in their order.")
+    return texts, file
+
+
+def folder_of(model: str | None) -> Path:
+    """The model's folder. Raises ClickException where the project has made none yet."""
+    folder = Path(model) if model is not None else root_here() / DEFAULT_MODEL
+    if model is None and not folder.is_dir():
+        raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
+    return folder
 
 
 def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: bool) -> Iterator[Row]:

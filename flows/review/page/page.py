@@ -6,26 +6,18 @@ policy runs the two scripts whose hashes it names and loads nothing.
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import json
-import math
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from flows.review.evidence import MetricChange, Review, Revision, mapping, number
-from flows.review.markdown import arrows, capital, plural
+from flows.review.markdown import capital, plural
+from flows.review.page import document
 from flows.review.page.cells import counted, shown
 from flows.review.page.charts import CONFIG, charts_of
 from flows.review.page.quality import panels, quality_tables
 from flows.review.page.tables import FLIPS_SHOWN, TEXT_SHOWN, tables, view_of
 from flows.review.pull_request import RUN_IT, not_run, sides
 
-TEMPLATES = Path(__file__).parent / "templates"
 STAGES_OPEN = 6  # more of them are folded
 HEADLINES = {
     "pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "none": "No verdict", "not-run": "Not run",
@@ -35,20 +27,11 @@ OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?", "cannot tell": "�
 
 def render(review: Review) -> str:
     """The whole page as HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["arrows"] = arrows
     charts = dict(charts_of(review))
-    ours = (TEMPLATES / "review.js").read_text(encoding="utf-8")
-    scripts = [_script(source) for source in ([_vega(), ours] if charts else [ours])]
-    page = environment.get_template("review.html.j2").render(
+    return document.rendered(
+        "review.html.j2",
+        [_vega()] if charts else [],
+        {"charts": charts, "config": CONFIG},
         **_texts(review),
         **tables(review),
         review=review,
@@ -56,12 +39,7 @@ def render(review: Review) -> str:
         panels=panels(review),
         curves=[(f"curve-{i}", name) for i, name in enumerate(review.curves) if f"curve-{i}" in charts],
         charts=charts,
-        data=_json({"charts": charts, "config": CONFIG}),
-        css=Markup((TEMPLATES / "review.css").read_text(encoding="utf-8")),  # noqa: S704  (a file of ours)
-        scripts=[Markup(script) for script in scripts],  # noqa: S704
-        policy=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be written
 
 
 @functools.cache
@@ -70,32 +48,6 @@ def _vega() -> str:
     import vl_convert
 
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-
-
-def _script(source: str) -> str:
-    """JavaScript that cannot end its own script element."""
-    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n")
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json(content: Any) -> Markup:
-    """JSON, ASCII only and without "<", ">" and "&", so that no text in it ends the script element or is markup."""
-    text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704
-
-
-def _finite(content: Any) -> Any:
-    """The same value with None for numbers that JSON does not have: infinities and NaN."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {str(key): _finite(entry) for key, entry in content.items()}
-    return [_finite(entry) for entry in content] if isinstance(content, list | tuple) else content
 
 
 def _revision(revision: Revision) -> str:

@@ -1,0 +1,64 @@
+"""An explanation in a terminal, in colour, or in a pipe, a line a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from flows.answering.explaining import Aspect, Explanation, Word
+
+FOR, AGAINST = (27, 95, 168), (184, 72, 10)  # red, green and blue of words that speak for the answer, and against it
+STEPS = 4  # strengths of a colour
+CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], " ")
+
+
+def coloured(found: Explanation, stream: TextIO, width: int | None = None) -> None:
+    """Write the text with its words in colour: blue speaks for the answer, orange against it; the stronger the more."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, width=width, highlight=False)
+    console.print(found.shown.replace("\t", "  ").translate(CONTROLS), style="bold", markup=False)
+    for aspect in found.aspects:
+        console.print(f"{_clean(aspect.name)}  {check(aspect)}", markup=False)
+        for of, text in enumerate(found.texts):
+            line = Text(_clean(text))
+            for word in (word for word in aspect.words if word.of == of):
+                if style := _style(strength(word, aspect), word.weight):
+                    line.stylize(style, word.start, word.end)
+            console.print(line)
+
+
+def plain(found: Explanation) -> Iterator[str]:
+    """Lines with a tab between the weight and the word, the heaviest first; a line above says of what."""
+    yield found.shown
+    for aspect in found.aspects:
+        yield f"{_clean(aspect.name)}\t{check(aspect)}"
+        yield from (f"{word.weight:+.4f}\t{word.text}" for word in sorted(aspect.words, key=lambda word: -word.weight))
+
+
+def check(aspect: Aspect) -> str:
+    """The value, and what it is without the words that weigh most and without others."""
+    return (
+        f"{aspect.unit} {aspect.value:.4f}; without the words that weigh most {aspect.without_top:.4f}, without as many"
+        f" at random {aspect.without_random:.4f}"
+    )
+
+
+def strength(word: Word, aspect: Aspect) -> int:
+    """How strong the word's colour is: 0 to STEPS, of the heaviest word of the aspect STEPS."""
+    largest = max(abs(one.weight) for one in aspect.words)
+    return round(abs(word.weight) / largest * STEPS) if largest > 0 else 0
+
+
+def _style(strong: int, weight: float) -> str:
+    if not strong:
+        return ""
+    share = strong / STEPS
+    ground = ",".join(str(round(255 - (255 - part) * share)) for part in (FOR if weight > 0 else AGAINST))
+    return f"{'white' if share > 0.6 else 'black'} on rgb({ground})"
+
+
+def _clean(text: str) -> str:
+    """The text without control characters, which could move the cursor; each is one blank."""
+    return text.translate(CONTROLS)

@@ -1,0 +1,258 @@
+"""A file to a file of answers: its rows in order, each with its answer or the reason that it has none.
+
+    Source ── batches ──> runner ──> rows + answer, probability, top_1 ..., error ──> draft ──> OUT
+                                                                    ended early └──> OUT's name with .partial
+
+Memory is bounded: a batch is read while the one before is answered, and no more is held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from flows.answering.reading import Source, SourceRow
+from flows.answering.shaped import top_of, unsure
+from flows.answering.writing import Schema, Writer, open_writer
+from flows.cli.answers import Unanswered
+from stages.core.contracts import Runner, Text
+from stages.tasks.contract import TaskAnswers
+
+BATCH = 2048  # rows that are answered together: the more, the more of them are equally long and share a run
+BATCH_CHARS = 4_000_000  # fewer rows, where they are long
+ANSWER, PROBABILITY, ERROR = "answer", "probability", "error"
+OURS = "predicted_"  # before a name of ours that the file has as well
+DIGITS = 6  # of a probability
+PROBE = "a"  # a text to see by what an answer of the model looks like
+
+
+class Asking(NamedTuple):
+    """A model, and what is wanted of it."""
+
+    runner: Runner
+    task: TaskAnswers
+    are_pairs: bool
+    threshold: float | None = None
+    """Answers of less confidence are withheld."""
+    top: int = 0
+    """So many of the likeliest labels are written."""
+
+
+class Filled(NamedTuple):
+    """What became of the rows of a file."""
+
+    unanswered: Unanswered
+    """Those that could not be read, or were empty."""
+    withheld: int
+    """Those whose answer was under the threshold."""
+
+
+class Look(NamedTuple):
+    """What the answers of a model look like in a file."""
+
+    number: bool
+    """Whether an answer is a number."""
+    lists: tuple[str, ...]
+    """The entries of a record that are lists, of spans say: each is a column of JSON."""
+
+
+def fill(source: Source, asking: Asking, out: str, on_rows: Callable[[int], object]) -> Filled:
+    """Answer all rows into the file `out` ("-": csv on the standard output); `on_rows` is called with their number.
+
+    A row that cannot be answered is written with its reason. `out` appears when all is done. Where reading or writing
+    fails, or a signal ends it, the rows written so far stay beside it, and the error, of the same kind, says where.
+    """
+    look = _look(asking)
+    names = _names(source.columns, look, asking)
+    filled = _Filling(asking, look, names)
+    schema: Schema = {**source.columns, **_types(names, look)}
+    with _published(out, schema) as writer:
+        for rows in filled.answered(source.rows):
+            writer.write(rows)
+            on_rows(len(rows))
+    return Filled(filled.unanswered, filled.withheld)
+
+
+def _look(asking: Asking) -> Look:
+    probe: Text = (PROBE, PROBE) if asking.are_pairs else PROBE
+    record = asking.task.record(asking.runner.predict([probe]), 0, PROBE, asking.runner.space)
+    lists = tuple(name for name, value in record.items() if _is_list(name, value, asking.task))
+    return Look(_only_number(record) is not None, lists)
+
+
+def _is_list(name: str, value: Any, task: TaskAnswers) -> bool:
+    """Whether an entry of a record is a list of objects, which an empty one is taken for."""
+    return name in task.nothing and isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
+
+
+def _only_number(record: Mapping[str, Any]) -> float | None:
+    """The number that an answer is; None where it is anything else."""
+    (value, *others) = record.values()
+    return value if not others and isinstance(value, float) else None
+
+
+def _names(taken: Mapping[str, Any], look: Look, asking: Asking) -> dict[str, str]:
+    """Our columns by what they hold, each by a name that the file does not have."""
+    top = [name for at in range(1, asking.top + 1) for name in (f"top_{at}", f"{PROBABILITY}_{at}")]
+    sure = [PROBABILITY] if asking.task.confidence else []
+    return {name: OURS * (name in taken) + name for name in (ANSWER, *sure, *look.lists, *top, ERROR)}
+
+
+def _types(names: Mapping[str, str], look: Look) -> dict[str, pa.DataType | None]:
+    numbers = {ANSWER} if look.number else set()
+    return {
+        shown: pa.float64() if name in numbers or name.startswith(PROBABILITY) else None
+        for name, shown in names.items()
+    }
+
+
+class _Filling:
+    """Answers batches, one ahead, and counts."""
+
+    def __init__(self, asking: Asking, look: Look, names: Mapping[str, str]) -> None:
+        self._asking, self._look, self._names = asking, look, names
+        self._are_ours = all(name == shown for name, shown in names.items())
+        self.unanswered = Unanswered()
+        self.withheld = 0
+
+    def answered(self, rows: Iterator[SourceRow]) -> Iterator[list[dict[str, Any]]]:
+        """Rows of the output, a batch at a time. The model works in a thread of its own, which needs no lock mostly."""
+        with ThreadPoolExecutor(1) as pool:
+            before: tuple[list[SourceRow], Future[list[dict[str, Any]]]] | None = None
+            for batch in batches(rows):
+                texts = [_text(one.row.texts) for one in batch if one.row.fault is None]
+                asked = pool.submit(self._answers, texts)
+                if before is not None:
+                    yield self._merged(*before)
+                before = batch, asked
+            if before is not None:
+                yield self._merged(*before)
+
+    def _merged(self, batch: Sequence[SourceRow], asked: Future[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        found, rows = iter(asked.result()), []
+        for one in batch:
+            self.unanswered.add(one.row)
+            fault = one.row.fault
+            own = next(found) if fault is None else {ANSWER: None, ERROR: f"{one.row.where}: {fault.detail}"}
+            rows.append({**one.own, **(own if self._are_ours else self._renamed(own))})
+        return rows
+
+    def _renamed(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        return {self._names[name]: value for name, value in own.items()}
+
+    def _answers(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
+        """Our columns of some texts."""
+        if not texts:
+            return []
+        runner, task, threshold, top = self._asking.runner, self._asking.task, self._asking.threshold, self._asking.top
+        outputs = runner.predict(texts)
+        sure: Sequence[float | None] = [None] * len(texts)
+        if task.confidence:
+            known = task.confidence(outputs, task.answers(outputs, runner.space), runner.space)
+            sure = np.round(known.astype(np.float64), DIGITS).tolist()
+        rows = []
+        for number, (text, confidence) in enumerate(zip(texts, sure, strict=True)):
+            asked = text if isinstance(text, str) else text[0]
+            # Of a model with one output a row, an answer names no places of the text.
+            clean = outputs.texts[number] if outputs.texts is not None else asked
+            record = task.placed(task.record(outputs, number, clean, runner.space), clean, asked)
+            rows.append(self._columns(record, confidence, threshold, top))
+        return rows
+
+    def _columns(
+        self, record: Mapping[str, Any], confidence: float | None, threshold: float | None, top: int
+    ) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        if confidence is not None:
+            own[PROBABILITY] = confidence
+        for at, one in enumerate(top_of(record, top) if top else (), start=1):
+            own[f"top_{at}"], own[f"{PROBABILITY}_{at}"] = one["label"], round(one["probability"], DIGITS)
+        if threshold is not None and confidence is not None and confidence < threshold:
+            self.withheld += 1
+            return {ANSWER: None, **own, ERROR: unsure(confidence, threshold)}
+        number = _only_number(record) if self._look.number else None
+        answer = self._asking.task.shown(record).partition("\t")[0] if number is None else number
+        return {ANSWER: answer, **own, **{name: record[name] for name in self._look.lists}, ERROR: None}
+
+
+def batches(rows: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
+    """Rows in batches of at most BATCH rows, and BATCH_CHARS characters of texts but for one row alone."""
+    batch: list[SourceRow] = []
+    chars = 0
+    for one in rows:
+        batch.append(one)
+        chars += sum(len(text) for text in one.row.texts if text)
+        if len(batch) == BATCH or chars > BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+def _text(texts: tuple[str | None, ...]) -> Text:
+    whole = tuple(text for text in texts if text is not None)
+    return whole[0] if len(whole) == 1 else (whole[0], whole[1])
+
+
+class _Counted:
+    """A writer, and how many rows it has written."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.rows = 0
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._writer.write(rows)
+        self.rows += len(rows)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextlib.contextmanager
+def _published(out: str, schema: Schema) -> Iterator[Writer]:
+    """A writer of `out`, which takes its place when all is written; else what is there stays beside it, and is told."""
+    if out == "-":
+        writer = open_writer(out, Path(), schema)
+        yield writer
+        writer.close()
+        return
+    path = Path(out)
+    draft = path.with_name(f".{path.name}.draft")
+    counted = _Counted(open_writer(out, draft, schema))
+    try:
+        yield counted
+        counted.close()
+    except (Exception, KeyboardInterrupt) as error:
+        there = _kept(counted, draft, path)
+        raise _told(error, f"{there}; {path} was not touched.") from error
+    draft.replace(path)
+
+
+def _kept(writer: _Counted, draft: Path, path: Path) -> str:
+    """Where the rows written so far are now, in words."""
+    try:
+        writer.close()
+    except Exception:  # a full disk, say: nothing there can be relied on
+        writer.rows = 0
+    if writer.rows == 0:
+        draft.unlink(missing_ok=True)
+        return "no answers were written"
+    stem, dot, endings = path.name.partition(".")
+    kept = path.with_name(f"{stem}.partial{dot}{endings}")
+    draft.replace(kept)
+    return f"the answers to the first {writer.rows:,} rows are in {kept}"
+
+
+def _told(error: BaseException, there: str) -> BaseException:
+    """An error of the same kind that says what is there."""
+    if isinstance(error, KeyboardInterrupt):
+        return KeyboardInterrupt(f"interrupted: {there}")
+    kind = next((kind for kind in (ValueError, OSError) if isinstance(error, kind)), RuntimeError)
+    return kind(f"{str(error).rstrip('.')}: {there}")

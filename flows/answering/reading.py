@@ -1,0 +1,216 @@
+"""The rows of a file with all of their columns, for answers that are written beside them.
+
+csv, tsv, parquet ── read_records, of all columns ─┐
+jsonl             ── an object a line, whole ──────┼──> SourceRow: the row to answer, and what else it holds
+lines of text     ── the text alone ───────────────┘
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.cli import asked
+from flows.cli.answers import Row
+from flows.cli.asked import Columns
+from stages.core.contracts import as_text
+from stages.reading import nested
+from stages.reading.lines import Fault, Line, encoding_of, lines_of
+from stages.reading.records import DELIMITERS, LARGEST_FIELD, Format, read_records
+from stages.reading.storage import DataFile, local_file, opened
+from stages.reading.values import Wanted, fault_of
+
+LOOKED_AT = 1000  # lines of a jsonl, for the names of its columns
+TEXTS = ("text", "text_pair")  # the columns of what has none: lines of text
+
+Tell = Callable[[str], object]
+
+
+class SourceRow(NamedTuple):
+    """A row of a file."""
+
+    row: Row
+    own: Mapping[str, Any]
+    """Its columns, as the file has them; of a row that cannot be read none."""
+
+
+class Source(NamedTuple):
+    """A file that is to be answered."""
+
+    columns: Mapping[str, pa.DataType | None]
+    """The names of its columns; their types where the file has types."""
+    rows: Iterator[SourceRow]
+
+
+def open_lines(file: str, *, are_pairs: bool) -> Source:
+    """The lines of a text file, or of the standard input ("-")."""
+    names = TEXTS[: 1 + are_pairs]
+    rows = (
+        SourceRow(row, {} if None in row.texts else dict(zip(names, row.texts, strict=True)))
+        for row in asked.rows_of_lines(file, are_pairs=are_pairs)
+    )
+    return Source(dict.fromkeys(names), rows)
+
+
+def open_table(file: str, columns: Columns, opener: Callable[[], BinaryIO], tell: Tell) -> Source:
+    """The rows of a table; `opener` opens it, and `tell` is called with what a user should know.
+
+    Raises ValueError, with the columns that are there, where one that holds texts is not.
+    """
+    data = DataFile(Path(file).name, file, opener)
+    with opened(data) as stream:  # what is no such file is told before anything else
+        first = _first(data, stream, columns)
+    if data.ending in (".jsonl", ".json") and not first.is_nested:
+        if first.columns and (lacking := _lacking(list(first.columns), _wanted(columns))):
+            raise ValueError(f"{file}: {lacking}.")
+        rows = _json_rows(data, columns)
+    else:
+        rows = _record_rows(data, columns, list(first.columns), tell)
+    return Source(
+        {**first.columns, **{name: None for name in columns.names.values() if name not in first.columns}}, rows
+    )
+
+
+def local_opener(file: str) -> Callable[[], BinaryIO]:
+    """What opens a file of this machine."""
+    return local_file(Path(file), file).open
+
+
+class _First(NamedTuple):
+    columns: Mapping[str, pa.DataType | None]
+    is_nested: bool = False
+
+
+def _first(data: DataFile, stream: BinaryIO, columns: Columns) -> _First:
+    """The names that the columns of a file have; of a header that cannot be read at once, none."""
+    if data.ending == ".parquet":
+        return _First(_schema(data, stream))
+    codec = encoding_of(stream, columns.encoding, data.shown, has_params=columns.has_params)
+    if data.ending == ".json" and nested.is_nested(stream, codec):
+        return _First({}, is_nested=True)
+    is_json = data.ending in (".jsonl", ".json")
+    lines = lines_of(stream, codec, max_chars=columns.max_chars, newline="\n" if is_json else "")
+    if is_json:
+        return _First(dict.fromkeys(_keys(itertools.islice(lines, LOOKED_AT))))
+    header = next((line.text for line in lines if line.text.strip()), "")
+    return _First(dict.fromkeys(_header(header, {*columns.names.values()})))
+
+
+def _schema(data: DataFile, stream: BinaryIO) -> Mapping[str, pa.DataType]:
+    with tempfile.TemporaryFile() as unzipped:
+        if data.is_gzipped:  # Parquet is read from its end
+            shutil.copyfileobj(stream, unzipped)
+        try:
+            schema = pq.read_schema(unzipped if data.is_gzipped else stream)
+        except (pa.ArrowException, OSError):  # `read_records` says what is wrong with it
+            return {}
+    return {field.name: field.type for field in schema if schema.names.count(field.name) == 1}
+
+
+def _header(line: str, texts: set[str]) -> list[str]:
+    """The names in a header, with the separator by which it has the columns of texts; each that is there once."""
+    if line.count('"') % 2:
+        return []
+    for is_spaced, delimiter in itertools.product((False, True), DELIMITERS):
+        names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=is_spaced), [])
+        if texts <= set(names):
+            counts = Counter(names)
+            return [name for name in names if counts[name] == 1]
+    return []
+
+
+def _keys(lines: Iterator[Line]) -> Iterator[str]:
+    """The keys of the objects in some lines."""
+    for line in lines:
+        found = None if line.fault else _loaded(line.text)
+        if isinstance(found, dict):
+            yield from found
+
+
+def _record_rows(data: DataFile, columns: Columns, found: Sequence[str], tell: Tell) -> Iterator[SourceRow]:
+    csv.field_size_limit(LARGEST_FIELD)
+    texts = {one.column: one for one in _wanted(columns)}
+    wanted = [texts.get(name) or Wanted(name, "ingest.keep_columns") for name in dict.fromkeys([*found, *texts])]
+    names = [one.column for one in wanted]
+    places = [names.index(name) for name in columns.names.values()]
+    records = read_records(data, Format(wanted, columns.encoding, columns.max_chars, columns.has_params), tell)
+    unit = "row" if data.ending == ".parquet" else "line"
+    for record in records:
+        where = f"{data.shown}, {unit} {record.place}"
+        if record.fault:
+            yield _unread(where, record.fault, columns)
+        else:
+            row = asked.row_of(where, [as_text(record.values[place]) for place in places])
+            yield SourceRow(row, dict(zip(names, record.values, strict=True)))
+
+
+def _wanted(columns: Columns) -> list[Wanted]:
+    return [Wanted(column, option) for option, column in columns.names.items()]
+
+
+def _unread(where: str, fault: Fault, columns: Columns) -> SourceRow:
+    shown = fault if columns.has_params else asked.without_params(fault)
+    return SourceRow(asked.unread(where, shown, are_pairs=len(columns.names) == 2), {})
+
+
+def _json_rows(data: DataFile, columns: Columns) -> Iterator[SourceRow]:
+    """Each line as an object, whole: objects need not have the same keys."""
+    wanted = _wanted(columns)
+    with opened(data) as stream:
+        codec = encoding_of(stream, columns.encoding, data.shown, has_params=columns.has_params)
+        for line in lines_of(stream, codec, max_chars=columns.max_chars, newline="\n"):
+            if not line.text.strip():
+                continue
+            where = f"{data.shown}, line {line.number}"
+            if data.ending == ".json" and line.text.lstrip().startswith("["):
+                raise ValueError(
+                    f"{where}: the file is one JSON array, expected an object a line. Write it so, with jq:"
+                    " `jq -c '.[]'`, and end its name in .jsonl."
+                )
+            found = line.fault or _object(line.text, wanted, columns.max_chars)
+            if isinstance(found, Fault):
+                yield _unread(where, found, columns)
+            else:
+                yield SourceRow(asked.row_of(where, [as_text(found[one.column]) for one in wanted]), found)
+
+
+def _object(text: str, wanted: Sequence[Wanted], max_chars: int) -> dict[str, Any] | Fault:
+    found = _loaded(text)
+    if isinstance(found, str):
+        return Fault("not_json", f"not JSON: {found}. Each line must be one object: {{...}}")
+    if not isinstance(found, dict):
+        return Fault("not_an_object", "no object. Each line must be one object: {...}")
+    if lacking := _lacking(list(found), wanted):
+        return Fault("missing_column", lacking)
+    fault = fault_of([found[one.column] for one in wanted], wanted, max_chars)
+    return fault[0] if fault else found
+
+
+def _lacking(found: Sequence[str], wanted: Sequence[Wanted]) -> str:
+    """Which of the wanted columns is not there; empty where all are."""
+    for one in wanted:
+        if one.column not in found:
+            there = ", ".join(name[:40] for name in found[:20]) or "none"
+            return f"no column '{one.column}' ({one.key}). Found: {there}. Set {one.key}"
+    return ""
+
+
+def _loaded(text: str) -> dict[str, Any] | list[Any] | str | None:
+    """The object in a line; a text that says why it is no JSON; None or a list where it is no object."""
+    try:
+        found = json.loads(text)
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,178 @@
+"""The commands about a finished model's answers: when to withhold them, where they err, what made one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.project import print_json, root_here
+
+if TYPE_CHECKING:
+    from flows.answering.explaining import Explanation
+    from flows.answering.threshold import Fitted
+
+QUANTIZED = "quantized"
+_model_name = click.option(
+    "--model", metavar="NAME", default=QUANTIZED, show_default=True, help="One of the project's models."
+)
+
+
+@click.command()
+@_model_name
+@click.option(
+    "--risk", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    help="Propose the threshold with which no more of the answers are wrong: 0.05, say.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as a JSON object.")
+def threshold(model: str, risk: float | None, as_json: bool) -> None:
+    """Show how often the model errs among the answers that it is surest of, on the validation rows.
+
+    One line a threshold: the share of rows that `winnow predict --threshold` would still answer, and how many of these
+    answers are wrong. Exits with 1 where no threshold reaches the wanted risk.
+    """
+    root = root_here()
+    from flows.answering.threshold import fit
+    from stages.core.paths import Paths
+
+    fitted = fit(Paths(root), _known(root, model), risk)
+    if as_json:
+        print_json(
+            {
+                "score": fitted.score,
+                "separates": fitted.separates,
+                "curve": [one._asdict() for one in fitted.curve],
+                "proposed": fitted.proposed and fitted.proposed._asdict(),
+                "proposed_on_test": fitted.on_test and fitted.on_test._asdict(),
+            }
+        )
+    else:
+        click.echo("\n".join(_told(fitted)))
+    if risk is not None and fitted.proposed is None:
+        raise click.ClickException(
+            f"no threshold keeps the risk under {risk:.1%} for sure, on enough of the validation rows. Allow more, or"
+            " add validation rows."
+        )
+
+
+def _known(root: Path, model: str) -> str:
+    """The model's name. Raises ClickException where the project has not made it."""
+    from stages.core.paths import MODELS, Paths
+
+    if model not in MODELS:
+        raise click.UsageError(f"--model {model}: allowed are {', '.join(MODELS)}.")
+    if not Paths(root).model(model).is_dir():
+        raise click.ClickException(f"no artifacts/models/{model} yet. Run `winnow reproduce`.")
+    return model
+
+
+def _told(fitted: Fitted) -> list[str]:
+    """The table and the proposal, line by line."""
+    lines = [f"{'threshold':>9}  {'answered':>8}  {'rows':>7}  {'wrong':>6}  interval"]
+    lines += [
+        f"{one.threshold:9.4f}  {one.coverage:8.1%}  {one.rows:7,}  {one.risk:6.1%}  {one.low:.1%} to {one.high:.1%}"
+        for one in fitted.curve
+    ]
+    lines.append(f"\nOf validation rows; wrong: 1 - {fitted.score} of the answers given.")
+    if fitted.separates is not None:
+        lines.append(f"A right answer is surer than a wrong one in {fitted.separates:.1%} of pairs (AUROC).")
+    if (one := fitted.proposed) is not None:
+        lines.append(f"Proposed: --threshold {one.threshold:g}, which answers {one.coverage:.1%} of the rows;")
+        lines.append(f"  {one.risk:.1%} of these answers are wrong ({one.low:.1%} to {one.high:.1%}).")
+        if (test := fitted.on_test) is not None:
+            lines.append(f"  On the test rows it answers {test.coverage:.1%}, of which {test.risk:.1%} are wrong.")
+    return lines
+
+
+@click.command()
+@_model_name
+@click.option(
+    "-o", "--output", "outs", metavar="OUT", multiple=True,
+    help="A file for all of them: .html is a page, csv, tsv, jsonl (also with .gz) and parquet are tables; repeatable.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Rows at most.")
+@click.option(
+    "--neighbours", type=click.IntRange(min=0), default=3, show_default=True, help="Training rows beside each."
+)
+def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None:
+    """Show the test rows that the model answers wrongly, those that it is surest of first.
+
+    Each with its truth, the answer, how sure the model is, the slices that it is of, and the training rows that are
+    nearest to it in words. They are a list to look at, not one to choose by: what was changed because of test rows is
+    no more measured by them.
+    """
+    root = root_here()
+    from flows.answering.errors import NUMBERS, as_rows, wrong_rows
+    from flows.answering.errors_page import render
+    from flows.answering.writing import refuse_out, write_rows
+    from flows.running.masking import masked
+    from stages.core.paths import Paths
+
+    for out in outs:
+        if not out.endswith(".html"):
+            refuse_out(out, "-")
+    found = wrong_rows(Paths(root), _known(root, model), limit=limit, neighbours=neighbours)
+    for out in outs:
+        if out.endswith(".html"):
+            Path(out).write_text(masked(render(found)), encoding="utf-8")
+        else:
+            write_rows(out, as_rows(found), NUMBERS)
+        click.echo(f"Written: {out}", err=True)
+    if not outs:
+        for row in found.rows[:SHOWN]:
+            sure = "" if row.confidence is None else f"{row.confidence:.4f}\t"
+            click.echo(f"{sure}{row.answer_words}\tnot {row.truth_words}\t{' '.join(row.text.split())[:WIDTH]}")
+    told = f"{found.wrong:,} of {found.of:,} answers of {model} to test rows are not right, or not wholly."
+    click.echo(f"winnow: {told}", err=True)
+
+
+SHOWN, WIDTH = 20, 100  # rows, and characters of a text, on a terminal
+
+
+@click.command()
+@click.argument("text", metavar="TEXT")
+@click.option("--pair", metavar="TEXT", help="The second text, for a model of pairs.")
+@click.option("-o", "--output", "out", metavar="OUT.html", help="Write it as a page, too.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object: each word with its place and its weight.")
+@click.option("--model", metavar="DIR", help="A model's folder; without it the project's artifacts/models/quantized.")
+@click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
+def explain(
+    text: str, pair: str | None, out: str | None, as_json: bool, model: str | None, threads: int | None
+) -> None:
+    """Show which words of TEXT made the answer: what becomes of it without them.
+
+    A word's weight is how much the probability of the answer falls where the word is left out. The line below the text
+    checks it: what the probability is without the five words that weigh most, and without five drawn at random.
+    """
+    if not text.strip() or (pair is not None and not pair.strip()):
+        raise click.UsageError("There is nothing to explain: the text is empty.")
+    from flows.answering.explaining import explained
+    from flows.cli.predicting import folder_of
+    from stages.backends.runners import open_runner
+    from stages.core.machine import cores
+
+    runner = open_runner(folder_of(model), threads=threads or cores())
+    found = explained(runner, text if pair is None else (text, pair))
+    if out is not None:
+        from flows.answering.explained_page import render
+
+        Path(out).write_text(render(found), encoding="utf-8")
+        click.echo(f"Written: {out}", err=True)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _show(found)
+
+
+def _show(found: Explanation) -> None:
+    """The text in colour on a terminal; in a pipe a line a word: its weight, the word."""
+    import sys
+
+    from flows.answering.explained_text import coloured, plain
+
+    if sys.stdout.isatty():
+        coloured(found, sys.stdout)
+    else:
+        click.echo("\n".join(plain(found)))
