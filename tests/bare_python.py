@@ -23,6 +23,17 @@ BARE = (
 )  # fmt: skip
 
 
+def installed(name: str) -> importlib.metadata.Distribution:
+    """The package in site-packages; not one of that name elsewhere on the path, such as those that ray brings.
+
+    Raises PackageNotFoundError where there is none.
+    """
+    found = importlib.metadata.distributions(name=name, path=[sysconfig.get_path("purelib")])
+    for distribution in found:
+        return distribution
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
 def needed_by(names: Iterable[str]) -> set[str]:
     """The installed packages of these names, and all that they need, by their canonical names."""
     found: set[str] = set()
@@ -32,7 +43,7 @@ def needed_by(names: Iterable[str]) -> set[str]:
         if name in found:
             continue
         try:
-            requirements = importlib.metadata.distribution(name).requires or []
+            requirements = installed(name).requires or []
         except importlib.metadata.PackageNotFoundError:
             continue  # triton, where torch is one for CPUs
         found.add(name)
@@ -56,13 +67,13 @@ def make_bare(folder: Path, *, without: Collection[str]) -> Path:
 
 def tops(name: str) -> set[str]:
     """The names at the top of site-packages that belong to an installed package."""
-    files = importlib.metadata.distribution(name).files or []
+    files = installed(name).files or []
     return {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}
 
 
 def wheel_of(name: str, folder: Path) -> Path:
     """Write a wheel of an installed package to `folder`: of what is installed, without its scripts."""
-    found = importlib.metadata.distribution(name)
+    found = installed(name)
     lines = (found.read_text("WHEEL") or "").splitlines()
     tags = [line.removeprefix("Tag: ").split("-") for line in lines if line.startswith("Tag: ")]
     tag = "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))  # Pythons, ABIs, platforms
