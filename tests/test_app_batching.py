@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -161,6 +162,18 @@ def test_a_body_is_read_as_the_texts_or_pairs_that_the_model_takes() -> None:
     with pytest.raises(Refused) as refused:
         texts_of(b'{"texs": ["a"]}', {TEXTS}, LIMITS)
     assert refused.value.next_step == "Did you mean 'texts'? Send for example " + '{"texts": ["a text", "another"]}'
+
+
+def test_a_body_of_many_names_or_of_one_that_is_long_is_refused_in_less_than_a_second() -> None:
+    names = [*(f'"{at}": 1' for at in range(100_000)), *['"again": 1'] * 3]
+    started = time.perf_counter()
+    with pytest.raises(Refused) as refused:
+        texts_of(f"{{{', '.join(names)}}}".encode(), {TEXTS}, LIMITS)
+    assert (refused.value.where, refused.value.found) == ("body, 'again'", "3 times")
+    with pytest.raises(Refused) as refused:
+        texts_of(f'{{"{"text" * 1_000_000}": []}}'.encode(), {TEXTS}, LIMITS)
+    assert refused.value.what == "an unknown name"
+    assert time.perf_counter() - started < 1
 
 
 def test_which_hosts_are_this_machines_and_which_a_request_may_name() -> None:
