@@ -73,7 +73,7 @@ def app(
         click.echo("winnow: other machines can reach this, without a password: put a proxy before it.", err=True)
     about = f"{served.name} ({served.noun}, manifest {served.manifest[:12]})"
     click.echo(f"Serving {about}, at {server.url_of(opened)} Ctrl-C ends it.", err=True)
-    if not server.serve(asked, opened, ending, seconds=timeout + server.SENDING, log=not quiet):
+    if not server.serve(asked, opened, ending, seconds=timeout, log=not quiet):
         raise click.ClickException("some requests were given up: the server ended before they were answered.")
 
 
