@@ -112,6 +112,40 @@ def test_a_request_that_fails_fails_alone() -> None:
     assert model.batches[0] == ["a", "bad", "b"]
 
 
+def test_records_that_are_too_few_fail_their_request_and_no_other() -> None:
+    class Forgetful(Model):
+        def __call__(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+            return super().__call__(texts)[: 1 if "lost" in texts else None]
+
+    async def ask(batcher: Batcher) -> Any:
+        asked = (["a"], ["lost", "b"], ["c"])
+        first = await asyncio.wait_for(asyncio.gather(*map(batcher.answers, asked), return_exceptions=True), 5)
+        return first, await asyncio.wait_for(batcher.answers(["d"]), 5), batcher.works
+
+    (before, failed, after), later, works = run(Forgetful(), ask, gather=0.05)
+    assert (before, after, later, works) == ([{"is": "a"}], [{"is": "c"}], [{"is": "d"}], True)
+    assert str(failed) == "the model gave 1 records for 2 texts"
+
+
+def test_whether_rows_are_answered_is_known_once_it_is_over() -> None:
+    async def ask() -> tuple[bool, bool]:
+        def fails(_: int) -> None:
+            raise OSError("no room for the figures")
+
+        batcher = Batcher(Model(), waiting=10, gather=0, observe=fails)
+        working = asyncio.create_task(batcher.work())
+        await asyncio.sleep(0)
+        before = batcher.works
+        asked = asyncio.create_task(batcher.answers(["a"]))
+        with pytest.raises(OSError, match="no room"):
+            await working
+        asked.cancel()
+        batcher.close()
+        return before, batcher.works
+
+    assert asyncio.run(ask()) == (True, False)
+
+
 def test_rows_of_a_request_that_was_given_up_are_not_answered() -> None:
     model = Model()
 

@@ -50,13 +50,14 @@ def request(text: str) -> bytes:
     return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", body)).encode()
 
 
-def read_until(raw: socket.socket, end: bytes) -> None:
+def read_until(raw: socket.socket, end: bytes) -> bytes:
     raw.settimeout(10)
     found = b""
     while not found.endswith(end):
         part = raw.recv(1000)
         assert part, found
         found += part
+    return found
 
 
 def seconds_to_the_end(raw: socket.socket) -> float:
@@ -102,6 +103,20 @@ def test_an_answer_that_nobody_reads_is_given_up_in_time() -> None:
         time.sleep(PATIENCE * 3)
         raw.settimeout(10)
         assert len(b"".join(iter(lambda: raw.recv(1_000_000), b""))) < len(LONG)
+
+
+def test_bodies_that_are_read_at_the_same_time_share_a_limit_and_one_alone_is_always_read() -> None:
+    whole = request("x" * 200)
+    with serving(echo, held_bytes=150, seconds=10) as address, socket.create_connection(address) as first:
+        first.sendall(whole[:-10])  # more than the limit, and nothing else is read
+        time.sleep(0.3)
+        with socket.create_connection(address) as second:
+            second.sendall(whole)
+            assert read_until(second, b"}").startswith(b"HTTP/1.1 429")
+            first.sendall(whole[-10:])
+            assert read_until(first, b"}]}").startswith(b"HTTP/1.1 200")
+            second.sendall(whole)
+            assert read_until(second, b"}]}").startswith(b"HTTP/1.1 200")
 
 
 def test_a_server_that_cannot_start_says_why_and_ends() -> None:

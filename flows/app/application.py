@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from flows.app.ending import Ending
 from flows.app.guarding import Guard, Handler, fault
 from flows.app.limits import Limits, texts_of
 from flows.app.metrics import CONTENT_TYPE, Metrics
-from flows.app.reading import body_of
+from flows.app.reading import Held, body_of
 from flows.app.refusals import Refused
 from flows.app.served import Served
 
@@ -58,7 +58,7 @@ def application(
     )  # fmt: skip
     predict = _predict(served, limits, ending, batcher, metrics)
     app.add_api_route("/predict", predict, methods=["POST"], **about_predict(served, limits))
-    _add_the_state(app, served, limits, ending, metrics)
+    _add_the_state(app, served, limits, lambda: batcher.works and not ending.begun, metrics)
     _add_pages(app, served)
     app.add_exception_handler(Refused, _told)
     app.add_exception_handler(HTTPException, _told_of_http)
@@ -73,6 +73,7 @@ def _paths(app: FastAPI) -> set[str]:
 
 def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, metrics: Metrics) -> Handler:
     head = {"model": served.name, "manifest": served.manifest}
+    held = Held(limits.held_bytes)
 
     async def predict(request: Request) -> Response:
         if ending.begun:
@@ -80,7 +81,7 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
         refused = _is_slow
         try:
             async with asyncio.timeout(limits.seconds):
-                texts = texts_of(await body_of(request, limits.bytes), served.takes, limits)
+                texts = texts_of(await body_of(request, limits.bytes, held), served.takes, limits)
                 refused = _is_late
                 answers = await batcher.answers(texts)
         except TimeoutError:
@@ -91,7 +92,9 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
     return predict
 
 
-def _add_the_state(app: FastAPI, served: Served, limits: Limits, ending: Ending, metrics: Metrics) -> None:
+def _add_the_state(
+    app: FastAPI, served: Served, limits: Limits, is_ready: Callable[[], bool], metrics: Metrics
+) -> None:
     about = {"model": served.name, "manifest": served.manifest, "task": served.task, "is_a": served.noun,
              "takes": sorted(served.takes, reverse=True), "limits": asdict(limits)}  # fmt: skip
 
@@ -105,11 +108,11 @@ def _add_the_state(app: FastAPI, served: Served, limits: Limits, ending: Ending,
 
     @app.get("/health/ready", **about_health("Whether new requests are taken"))
     async def ready() -> Response:
-        return JSONResponse({"ready": not ending.begun}, 503 if ending.begun else 200)
+        return JSONResponse({"ready": is_ready()}, 200 if is_ready() else 503)
 
     @app.get("/health", **about_health("Both"))
     async def health() -> Response:
-        return JSONResponse({"live": True, "ready": not ending.begun}, 503 if ending.begun else 200)
+        return JSONResponse({"live": True, "ready": is_ready()}, 200 if is_ready() else 503)
 
     @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
     async def figures() -> Response:

@@ -39,6 +39,8 @@ class Limits:
     """Rows of all requests that wait for the model."""
     seconds: float
     """From the end of a request's head to its answer; also for that head to come, and for the answer to be taken."""
+    held_bytes: int = 256_000_000
+    """Of all bodies that are being read; one that is alone may have more."""
 
 
 def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]:
