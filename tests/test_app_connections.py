@@ -119,6 +119,43 @@ def test_bodies_that_are_read_at_the_same_time_share_a_limit_and_one_alone_is_al
             assert read_until(second, b"}]}").startswith(b"HTTP/1.1 200")
 
 
+def test_rows_of_a_client_that_has_gone_are_not_answered() -> None:
+    begun, may, seen = threading.Event(), threading.Event(), list[Any]()
+
+    def held(texts: Sequence[Any]) -> list[dict[str, Any]]:
+        begun.set()
+        assert may.wait(10)
+        seen.extend(texts)
+        return echo(texts)
+
+    with serving(held, seconds=10) as address, socket.create_connection(address) as stays:
+        stays.sendall(request("first"))
+        assert begun.wait(10)
+        with socket.create_connection(address) as goes:
+            goes.sendall(request("gone"))
+            until(lambda: b"winnow_rows_waiting 1.0" in figures(address))
+        until(lambda: b"winnow_rows_waiting 0.0" in figures(address))
+        assert b'winnow_requests_total{path="/predict",status="499"} 1.0' in figures(address)
+        may.set()
+        read_until(stays, b"}]}")
+        stays.sendall(request("last"))
+        read_until(stays, b"}]}")
+    assert seen == ["first", "last"]
+
+
+def figures(address: tuple[str, int]) -> bytes:
+    with socket.create_connection(address) as raw:
+        raw.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: raw.recv(65536), b""))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_a_server_that_cannot_start_says_why_and_ends() -> None:
     served = Served("toy", "0" * 64, "toy", "toy model", frozenset({TEXTS}), echo)
     ending, closed = Ending(), server.listening("127.0.0.1", 0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from flows import __version__
 from flows.app import pages
-from flows.app.batching import Batcher
+from flows.app.batching import Batcher, Record
 from flows.app.described import about_health, about_model, about_predict
 from flows.app.ending import Ending
 from flows.app.guarding import Guard, Handler, fault
@@ -24,6 +25,8 @@ from flows.app.metrics import CONTENT_TYPE, Metrics
 from flows.app.reading import Held, body_of
 from flows.app.refusals import Refused
 from flows.app.served import Served
+
+GONE = 499  # for the log and the metrics, as nobody reads it; the number is nginx's
 
 
 def application(
@@ -83,13 +86,31 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
             async with asyncio.timeout(limits.seconds):
                 texts = texts_of(await body_of(request, limits.bytes, held), served.takes, limits)
                 refused = _is_late
-                answers = await batcher.answers(texts)
+                answers = await _unless_gone(request, batcher.answers(texts))
         except TimeoutError:
             raise refused(limits.seconds) from None
         metrics.answered(len(texts))
         return JSONResponse({**head, "answers": answers})
 
     return predict
+
+
+async def _unless_gone(request: Request, answers: Coroutine[Any, Any, list[Record]]) -> list[Record]:
+    """These answers; where the client goes before they are there, its rows are given up, and Refused is raised."""
+    asked, gone = asyncio.create_task(answers), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise Refused(GONE, "the client has gone", "connection", "its end", "a client that waits", "Ask again.")
+        return asked.result()
+    finally:
+        asked.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _add_the_state(
