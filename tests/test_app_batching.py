@@ -6,14 +6,17 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from flows.app.batching import BATCH_CHARACTERS, BATCH_ROWS, Batcher
-from flows.app.hosts import is_known, is_loopback
+from flows.app.hosts import allowed_name, is_known, is_loopback
 from flows.app.limits import PAIRS, TEXTS, Limits, texts_of
 from flows.app.refusals import Refused
+from flows.cli.serving_app import app
 
 LIMITS = Limits(rows=8, characters=100, bytes=10_000, waiting=100, seconds=1)
 
@@ -217,3 +220,27 @@ def test_which_hosts_are_this_machines_and_which_a_request_may_name() -> None:
     assert is_known("[2001:db8::1]:80", set(), remote=True)
     assert not is_known("[2001:db8::1]:80", set(), remote=False)
     assert not any(is_known(name, set(), remote=True) for name in ("", "a.example", "[::1", "localhost:x", "1"))
+
+
+def test_an_allowed_name_is_taken_as_a_request_names_it_and_refused_where_no_request_could() -> None:
+    assert [allowed_name(name) for name in ("Models.example.", "[2001:db8::1]")] == ["models.example", "2001:db8::1"]
+    assert is_known("models.example:8000", {allowed_name("Models.example.")}, remote=False)
+    for name in ("models.example:8080", "http://models.example", "models.example/", "", ".", "a name", "*"):
+        with pytest.raises(ValueError, match=r"is no name of a host|Leave it out: models\.example$"):
+            allowed_name(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--timeout", "nan"), "'nan' is no number"),
+        (("--gather", "NaN"), "'NaN' is no number"),
+        (("--allow-remote",), "--allow-remote does nothing where it listens on 127.0.0.1"),
+        (("--allowed-host", "models.example:80"), "has a port"),
+        (("--host", "no.such.host.invalid", "--allow-remote"), "is no address and no known name"),
+    ],
+)
+def test_options_that_could_not_do_anything_are_refused(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(app, [str(tmp_path), *options])
+    assert done.exit_code != 0
+    assert said in " ".join(f"{done.output} {done.exception}".split())
