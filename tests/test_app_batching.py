@@ -69,17 +69,23 @@ def test_rows_that_come_while_the_model_is_at_work_are_answered_together() -> No
     assert answers == [[{"is": "a"}], *([{"is": text}, {"is": text * 2}] for text in "bcd")]
 
 
-def test_an_idle_model_waits_for_further_rows_as_long_as_it_is_told() -> None:
+def test_a_batch_waits_for_further_rows_until_it_is_full_or_as_long_as_it_is_told() -> None:
     async def ask(batcher: Batcher) -> None:
         first = asyncio.create_task(batcher.answers(["a"]))
-        await asyncio.sleep(0.02)
-        await asyncio.gather(first, batcher.answers(["b"]))
+        while not batcher.waiting:
+            await asyncio.sleep(0)
+        await asyncio.gather(first, batcher.answers(["b"] * (BATCH_ROWS - 1)))
 
-    waits, does_not = Model(), Model()
-    run(waits, ask, gather=0.2)
-    run(does_not, ask)
-    assert waits.batches == [["a", "b"]]
-    assert does_not.batches == [["a"], ["b"]]
+    full, alone, at_once = Model(), Model(), Model()
+    started = time.monotonic()
+    run(full, ask, gather=60)
+    assert full.batches == [["a"] + ["b"] * (BATCH_ROWS - 1)]
+    assert time.monotonic() - started < 30
+    started = time.monotonic()
+    run(alone, lambda batcher: batcher.answers(["a"]), gather=0.1)
+    assert time.monotonic() - started >= 0.1
+    run(at_once, lambda batcher: batcher.answers(["a"]))
+    assert (alone.batches, at_once.batches) == ([["a"]], [["a"]])
 
 
 def test_many_rows_and_long_ones_are_answered_in_several_batches_in_their_order() -> None:

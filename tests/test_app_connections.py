@@ -18,16 +18,17 @@ from flows.app.ending import Ending
 from flows.app.limits import TEXTS, Limits
 from flows.app.served import Served
 
+Answer = Callable[[Sequence[Any]], list[dict[str, Any]]]
 PATIENCE = 0.5
 LONG = "x" * 8_000_000  # of an answer: more than the system takes of what nobody reads
 
 
 @contextmanager
-def serving(answer: Callable[[Sequence[Any]], list[dict[str, Any]]], **limits: Any) -> Iterator[tuple[str, int]]:
+def serving(answer: Answer, ending: Ending | None = None, **limits: Any) -> Iterator[tuple[str, int]]:
     """The address of a server of this model, in a thread; it must end by itself after a signal."""
     served = Served("toy", "0" * 64, "toy", "toy model", frozenset({TEXTS}), answer)
     chosen = Limits(**{"rows": 8, "characters": 200, "bytes": 100_000, "waiting": 100, "seconds": PATIENCE} | limits)
-    ending, opened = Ending(), server.listening("127.0.0.1", 0)
+    ending, opened = ending or Ending(), server.listening("127.0.0.1", 0)
     app = application(served, chosen, ending, gather=0)
     address, told = opened.getsockname(), {"seconds": chosen.seconds, "log": False}
     thread = threading.Thread(target=server.serve, args=(app, opened, ending), kwargs=told)
@@ -119,28 +120,67 @@ def test_bodies_that_are_read_at_the_same_time_share_a_limit_and_one_alone_is_al
             assert read_until(second, b"}]}").startswith(b"HTTP/1.1 200")
 
 
-def test_rows_of_a_client_that_has_gone_are_not_answered() -> None:
-    begun, may, seen = threading.Event(), threading.Event(), list[Any]()
+class Held:
+    """A model that answers once it may, and keeps what it was asked."""
 
-    def held(texts: Sequence[Any]) -> list[dict[str, Any]]:
-        begun.set()
-        assert may.wait(10)
-        seen.extend(texts)
+    def __init__(self) -> None:
+        self.begun, self.may, self.seen = threading.Event(), threading.Event(), list[Any]()
+
+    def __call__(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        self.begun.set()
+        assert self.may.wait(10)
+        self.seen.extend(texts)
         return echo(texts)
 
-    with serving(held, seconds=10) as address, socket.create_connection(address) as stays:
+
+def test_rows_of_a_client_that_has_gone_are_not_answered() -> None:
+    model = Held()
+    with serving(model, seconds=10) as address, socket.create_connection(address) as stays:
         stays.sendall(request("first"))
-        assert begun.wait(10)
+        assert model.begun.wait(10)
         with socket.create_connection(address) as goes:
             goes.sendall(request("gone"))
             until(lambda: b"winnow_rows_waiting 1.0" in figures(address))
         until(lambda: b"winnow_rows_waiting 0.0" in figures(address))
         assert b'winnow_requests_total{path="/predict",status="499"} 1.0' in figures(address)
-        may.set()
+        model.may.set()
         read_until(stays, b"}]}")
         stays.sendall(request("last"))
         read_until(stays, b"}]}")
-    assert seen == ["first", "last"]
+    assert model.seen == ["first", "last"]
+
+
+def test_rows_that_wait_when_the_signal_comes_are_all_answered() -> None:
+    model, ending = Held(), Ending()
+    with serving(model, ending, seconds=10) as address:
+        asked = [socket.create_connection(address) for _ in range(8)]
+        for at, raw in enumerate(asked):
+            raw.sendall(request(f"row {at}"))
+        until(lambda: b"winnow_requests_held 9.0" in figures(address))  # these, and that for the figures
+        ending.signal()
+        model.may.set()
+        for at, raw in enumerate(asked):
+            assert read_until(raw, f'"is":"row {at}"}}]}}'.encode()).startswith(b"HTTP/1.1 200")
+            raw.close()
+
+
+def test_a_queue_that_is_full_refuses_a_request_and_says_when_to_come_again() -> None:
+    model = Held()
+    with serving(model, waiting=1, seconds=10) as address:
+        asked = [socket.create_connection(address) for _ in range(3)]
+        asked[0].sendall(request("at work"))
+        assert model.begun.wait(10)
+        asked[1].sendall(request("waits"))
+        until(lambda: b"winnow_rows_waiting 1.0" in figures(address))
+        asked[2].sendall(request("too many"))
+        refused = read_until(asked[2], b"}}")
+        assert refused.startswith(b"HTTP/1.1 429")
+        assert b"retry-after: 1\r\n" in refused
+        model.may.set()
+        for raw in asked[:2]:
+            assert read_until(raw, b"}]}").startswith(b"HTTP/1.1 200")
+        for raw in asked:
+            raw.close()
 
 
 def figures(address: tuple[str, int]) -> bytes:
