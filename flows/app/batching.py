@@ -2,8 +2,8 @@
 
     requests ── rows, first come first served ──> waiting ── batches of one kind ──> the thread ──> records ──> requests
 
-While the thread is at work further rows gather by themselves; how long it waits for others where it is idle is
-`gather`. A request with many rows is answered in several batches, so that none grows beyond `BATCH`.
+While the thread is at work further rows gather by themselves; a batch that they do not fill waits `gather` for others.
+A request with many rows is answered in several batches, so that none grows beyond BATCH_ROWS and BATCH_CHARACTERS.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class Batcher:
         gather: float,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """answer(texts) is called in a thread; at most `waiting` rows wait; `gather` is in seconds.
+        """answer(texts) is called in a thread; at most `waiting` rows wait.
 
+        `gather`: the seconds that a batch under BATCH_ROWS waits for more.
         observe(rows) is called with the size of each batch.
         """
         self._answer, self._most, self._gather, self._observe = answer, waiting, gather, observe

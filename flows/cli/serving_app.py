@@ -28,14 +28,14 @@ def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tup
               help="A name that requests may call it by.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Of the model; without it: as many as there are cores.")
 @click.option("--gather", type=Number(0, 100), default=0.0, show_default=True,
-              help="Milliseconds that an idle model waits for further rows.")  # fmt: skip
+              help="Milliseconds that a batch under 64 rows waits for more.")  # fmt: skip
 @click.option("--max-rows", type=click.IntRange(min=1), default=256, show_default=True, help="Of a request.")
 @click.option("--max-characters", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of a text.")
 @click.option("--max-bytes", type=click.IntRange(min=1), default=4_000_000, show_default=True, help="Of a request.")
 @click.option("--max-waiting", type=click.IntRange(min=1), default=4096, show_default=True,
               help="Rows that wait for the model; further ones are refused.")  # fmt: skip
 @click.option("--timeout", type=Number(0.1, 3600), default=30.0, show_default=True,
-              help="Seconds that a request may take.")  # fmt: skip
+              help="Seconds that a request may take, and a client to send or read.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No line for each request.")
 def app(
     folder: str | None,
