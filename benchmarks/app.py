@@ -78,8 +78,10 @@ def timed(answer: Any, texts: Sequence[str]) -> float:
 def on_core(core: int) -> Iterator[None]:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
-    yield
-    os.sched_setaffinity(0, before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -90,14 +92,19 @@ def serving(gather: float) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(
             [*command, "--gather", str(gather)], cwd=ROOT, stderr=subprocess.PIPE, stdout=nowhere, text=True
         )
-    assert process.stderr is not None
-    found = re.search(r"http://[^/]*:(\d+)/", process.stderr.readline())
-    assert found
-    log = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)  # a log that somebody reads
-    yield int(found[1]), process.pid
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    log.wait(10)
+    try:
+        assert process.stderr is not None
+        found = re.search(r"http://[^/]*:(\d+)/", process.stderr.readline())
+        assert found
+        # A log that somebody reads; it ends with the server.
+        subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
+        yield int(found[1]), process.pid
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def requests_of(texts: Sequence[str], rows: int) -> list[bytes]:

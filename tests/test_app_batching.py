@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from flows.app.batching import BATCH_CHARACTERS, BATCH_ROWS, Batcher
-from flows.app.hosts import is_known, is_loopback
+from flows.app.hosts import allowed_name, is_known, is_loopback
 from flows.app.limits import PAIRS, TEXTS, Limits, texts_of
 from flows.app.refusals import Refused
+from flows.cli.serving_app import app
 
 LIMITS = Limits(rows=8, characters=100, bytes=10_000, waiting=100, seconds=1)
 
@@ -65,17 +69,23 @@ def test_rows_that_come_while_the_model_is_at_work_are_answered_together() -> No
     assert answers == [[{"is": "a"}], *([{"is": text}, {"is": text * 2}] for text in "bcd")]
 
 
-def test_an_idle_model_waits_for_further_rows_as_long_as_it_is_told() -> None:
+def test_a_batch_waits_for_further_rows_until_it_is_full_or_as_long_as_it_is_told() -> None:
     async def ask(batcher: Batcher) -> None:
         first = asyncio.create_task(batcher.answers(["a"]))
-        await asyncio.sleep(0.02)
-        await asyncio.gather(first, batcher.answers(["b"]))
+        while not batcher.waiting:
+            await asyncio.sleep(0)
+        await asyncio.gather(first, batcher.answers(["b"] * (BATCH_ROWS - 1)))
 
-    waits, does_not = Model(), Model()
-    run(waits, ask, gather=0.2)
-    run(does_not, ask)
-    assert waits.batches == [["a", "b"]]
-    assert does_not.batches == [["a"], ["b"]]
+    full, alone, at_once = Model(), Model(), Model()
+    started = time.monotonic()
+    run(full, ask, gather=60)
+    assert full.batches == [["a"] + ["b"] * (BATCH_ROWS - 1)]
+    assert time.monotonic() - started < 30
+    started = time.monotonic()
+    run(alone, lambda batcher: batcher.answers(["a"]), gather=0.1)
+    assert time.monotonic() - started >= 0.1
+    run(at_once, lambda batcher: batcher.answers(["a"]))
+    assert (alone.batches, at_once.batches) == ([["a"]], [["a"]])
 
 
 def test_many_rows_and_long_ones_are_answered_in_several_batches_in_their_order() -> None:
@@ -109,6 +119,40 @@ def test_a_request_that_fails_fails_alone() -> None:
     assert (first, last) == ([{"is": "a"}], [{"is": "b"}])
     assert isinstance(failed, ValueError)
     assert model.batches[0] == ["a", "bad", "b"]
+
+
+def test_records_that_are_too_few_fail_their_request_and_no_other() -> None:
+    class Forgetful(Model):
+        def __call__(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+            return super().__call__(texts)[: 1 if "lost" in texts else None]
+
+    async def ask(batcher: Batcher) -> Any:
+        asked = (["a"], ["lost", "b"], ["c"])
+        first = await asyncio.wait_for(asyncio.gather(*map(batcher.answers, asked), return_exceptions=True), 5)
+        return first, await asyncio.wait_for(batcher.answers(["d"]), 5), batcher.works
+
+    (before, failed, after), later, works = run(Forgetful(), ask, gather=0.05)
+    assert (before, after, later, works) == ([{"is": "a"}], [{"is": "c"}], [{"is": "d"}], True)
+    assert str(failed) == "the model gave 1 records for 2 texts"
+
+
+def test_whether_rows_are_answered_is_known_once_it_is_over() -> None:
+    async def ask() -> tuple[bool, bool]:
+        def fails(_: int) -> None:
+            raise OSError("no room for the figures")
+
+        batcher = Batcher(Model(), waiting=10, gather=0, observe=fails)
+        working = asyncio.create_task(batcher.work())
+        await asyncio.sleep(0)
+        before = batcher.works
+        asked = asyncio.create_task(batcher.answers(["a"]))
+        with pytest.raises(OSError, match="no room"):
+            await working
+        asked.cancel()
+        batcher.close()
+        return before, batcher.works
+
+    assert asyncio.run(ask()) == (True, False)
 
 
 def test_rows_of_a_request_that_was_given_up_are_not_answered() -> None:
@@ -163,6 +207,18 @@ def test_a_body_is_read_as_the_texts_or_pairs_that_the_model_takes() -> None:
     assert refused.value.next_step == "Did you mean 'texts'? Send for example " + '{"texts": ["a text", "another"]}'
 
 
+def test_a_body_of_many_names_or_of_one_that_is_long_is_refused_in_less_than_a_second() -> None:
+    names = [*(f'"{at}": 1' for at in range(100_000)), *['"again": 1'] * 3]
+    started = time.perf_counter()
+    with pytest.raises(Refused) as refused:
+        texts_of(f"{{{', '.join(names)}}}".encode(), {TEXTS}, LIMITS)
+    assert (refused.value.where, refused.value.found) == ("body, 'again'", "3 times")
+    with pytest.raises(Refused) as refused:
+        texts_of(f'{{"{"text" * 1_000_000}": []}}'.encode(), {TEXTS}, LIMITS)
+    assert refused.value.what == "an unknown name"
+    assert time.perf_counter() - started < 1
+
+
 def test_which_hosts_are_this_machines_and_which_a_request_may_name() -> None:
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.8.8.8", "::1", "LocalHost.")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "localhost.example", "127.0.0.1.example")))  # noqa: S104
@@ -170,3 +226,27 @@ def test_which_hosts_are_this_machines_and_which_a_request_may_name() -> None:
     assert is_known("[2001:db8::1]:80", set(), remote=True)
     assert not is_known("[2001:db8::1]:80", set(), remote=False)
     assert not any(is_known(name, set(), remote=True) for name in ("", "a.example", "[::1", "localhost:x", "1"))
+
+
+def test_an_allowed_name_is_taken_as_a_request_names_it_and_refused_where_no_request_could() -> None:
+    assert [allowed_name(name) for name in ("Models.example.", "[2001:db8::1]")] == ["models.example", "2001:db8::1"]
+    assert is_known("models.example:8000", {allowed_name("Models.example.")}, remote=False)
+    for name in ("models.example:8080", "http://models.example", "models.example/", "", ".", "a name", "*"):
+        with pytest.raises(ValueError, match=r"is no name of a host|Leave it out: models\.example$"):
+            allowed_name(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--timeout", "nan"), "'nan' is no number"),
+        (("--gather", "NaN"), "'NaN' is no number"),
+        (("--allow-remote",), "--allow-remote does nothing where it listens on 127.0.0.1"),
+        (("--allowed-host", "models.example:80"), "has a port"),
+        (("--host", "no.such.host.invalid", "--allow-remote"), "is no address and no known name"),
+    ],
+)
+def test_options_that_could_not_do_anything_are_refused(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(app, [str(tmp_path), *options])
+    assert done.exit_code != 0
+    assert said in " ".join(f"{done.output} {done.exception}".split())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -15,15 +16,17 @@ from starlette.routing import Route
 
 from flows import __version__
 from flows.app import pages
-from flows.app.batching import Batcher
+from flows.app.batching import Batcher, Record
 from flows.app.described import about_health, about_model, about_predict
 from flows.app.ending import Ending
 from flows.app.guarding import Guard, Handler, fault
 from flows.app.limits import Limits, texts_of
 from flows.app.metrics import CONTENT_TYPE, Metrics
-from flows.app.reading import body_of
+from flows.app.reading import Held, body_of
 from flows.app.refusals import Refused
 from flows.app.served import Served
+
+GONE = 499  # for the log and the metrics, as nobody reads it; the number is nginx's
 
 
 def application(
@@ -37,8 +40,8 @@ def application(
 ) -> Guard:
     """The application that serves a model.
 
-    `gather`: the seconds that an idle model waits for further rows. `hosts`: names, besides loopback's, that requests
-    may call it by. `remote`: whether it is also for others than this machine.
+    `gather`: the seconds that a batch that is not full waits for further rows. `hosts`: names, besides loopback's,
+    that requests may call it by. `remote`: whether it is also for others than this machine.
     """
     batcher = Batcher(served.answer, waiting=limits.waiting, gather=gather, observe=lambda rows: metrics.batch(rows))
     metrics = Metrics(served, lambda: batcher.waiting, lambda: ending.held)
@@ -58,7 +61,7 @@ def application(
     )  # fmt: skip
     predict = _predict(served, limits, ending, batcher, metrics)
     app.add_api_route("/predict", predict, methods=["POST"], **about_predict(served, limits))
-    _add_the_state(app, served, limits, ending, metrics)
+    _add_the_state(app, served, limits, lambda: batcher.works and not ending.begun, metrics)
     _add_pages(app, served)
     app.add_exception_handler(Refused, _told)
     app.add_exception_handler(HTTPException, _told_of_http)
@@ -73,6 +76,7 @@ def _paths(app: FastAPI) -> set[str]:
 
 def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, metrics: Metrics) -> Handler:
     head = {"model": served.name, "manifest": served.manifest}
+    held = Held(limits.held_bytes)
 
     async def predict(request: Request) -> Response:
         if ending.begun:
@@ -80,9 +84,9 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
         refused = _is_slow
         try:
             async with asyncio.timeout(limits.seconds):
-                texts = texts_of(await body_of(request, limits.bytes), served.takes, limits)
+                texts = texts_of(await body_of(request, limits.bytes, held), served.takes, limits)
                 refused = _is_late
-                answers = await batcher.answers(texts)
+                answers = await _unless_gone(request, batcher.answers(texts))
         except TimeoutError:
             raise refused(limits.seconds) from None
         metrics.answered(len(texts))
@@ -91,7 +95,27 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
     return predict
 
 
-def _add_the_state(app: FastAPI, served: Served, limits: Limits, ending: Ending, metrics: Metrics) -> None:
+async def _unless_gone(request: Request, answers: Coroutine[Any, Any, list[Record]]) -> list[Record]:
+    """These answers; where the client goes before they are there, its rows are given up, and Refused is raised."""
+    asked, gone = asyncio.create_task(answers), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise Refused(GONE, "the client has gone", "connection", "its end", "a client that waits", "Ask again.")
+        return asked.result()
+    finally:
+        asked.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _add_the_state(
+    app: FastAPI, served: Served, limits: Limits, is_ready: Callable[[], bool], metrics: Metrics
+) -> None:
     about = {"model": served.name, "manifest": served.manifest, "task": served.task, "is_a": served.noun,
              "takes": sorted(served.takes, reverse=True), "limits": asdict(limits)}  # fmt: skip
 
@@ -105,11 +129,11 @@ def _add_the_state(app: FastAPI, served: Served, limits: Limits, ending: Ending,
 
     @app.get("/health/ready", **about_health("Whether new requests are taken"))
     async def ready() -> Response:
-        return JSONResponse({"ready": not ending.begun}, 503 if ending.begun else 200)
+        return JSONResponse({"ready": is_ready()}, 200 if is_ready() else 503)
 
     @app.get("/health", **about_health("Both"))
     async def health() -> Response:
-        return JSONResponse({"live": True, "ready": not ending.begun}, 503 if ending.begun else 200)
+        return JSONResponse({"live": True, "ready": is_ready()}, 200 if is_ready() else 503)
 
     @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
     async def figures() -> Response:

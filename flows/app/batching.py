@@ -2,8 +2,8 @@
 
     requests ── rows, first come first served ──> waiting ── batches of one kind ──> the thread ──> records ──> requests
 
-While the thread is at work further rows gather by themselves; how long it waits for others where it is idle is
-`gather`. A request with many rows is answered in several batches, so that none grows beyond `BATCH`.
+While the thread is at work further rows gather by themselves; a batch that they do not fill waits `gather` for others.
+A request with many rows is answered in several batches, so that none grows beyond BATCH_ROWS and BATCH_CHARACTERS.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class Batcher:
         gather: float,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """answer(texts) is called in a thread; at most `waiting` rows wait; `gather` is in seconds.
+        """answer(texts) is called in a thread; at most `waiting` rows wait.
 
+        `gather`: the seconds that a batch under BATCH_ROWS waits for more.
         observe(rows) is called with the size of each batch.
         """
         self._answer, self._most, self._gather, self._observe = answer, waiting, gather, observe
@@ -73,6 +74,8 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "model")
         self.waiting = 0
         """Rows that are in no batch yet."""
+        self.works = False
+        """Whether rows are answered."""
 
     async def answers(self, texts: Sequence[Text]) -> list[Record]:
         """The record of each text, or pair. Raises Refused (429) where too many rows wait.
@@ -97,13 +100,17 @@ class Batcher:
 
     async def work(self) -> None:
         """Answer batch after batch, until cancelled."""
-        while True:
-            await self._filled.wait()
-            if self._gather and self.waiting < BATCH_ROWS:
-                self._enough.clear()
-                await _at_most(self._gather, self._enough)
-            if batch := self._taken():
-                await self._answered(batch)
+        self.works = True
+        try:
+            while True:
+                await self._filled.wait()
+                if self._gather and self.waiting < BATCH_ROWS:
+                    self._enough.clear()
+                    await _at_most(self._gather, self._enough)
+                if batch := self._taken():
+                    await self._answered(batch)
+        finally:
+            self.works = False
 
     def close(self) -> None:
         """End the thread, after the batch that it is at."""
@@ -147,7 +154,10 @@ class Batcher:
             asked.give([next(records) for _ in some])
 
     async def _in_thread(self, texts: Sequence[Text]) -> list[Record]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, texts)
+        records = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, texts)
+        if len(records) != len(texts):
+            raise ValueError(f"the model gave {len(records):,} records for {len(texts):,} texts")
+        return records
 
 
 async def _at_most(seconds: float, event: asyncio.Event) -> None:

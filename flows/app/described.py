@@ -16,7 +16,7 @@ REFUSALS = {
     413: "The body is too large",
     415: "The body is not announced as application/json",
     422: "JSON that is no request: another kind, too many rows, a text that is empty or too long",
-    429: "Too many rows wait for the model",
+    429: "Too many rows wait for the model, or too many bodies are being read",
     503: "There was no answer in time, or the server is ending",
 }
 _TEXT = {"type": "string"}
@@ -53,7 +53,11 @@ def about_model() -> dict[str, Any]:
 
 def about_health(summary: str) -> dict[str, Any]:
     """Of GET /health and what is below it."""
-    responses = {503: {"description": "No: the server is ending"}} if "process" not in summary else {}
+    responses = (
+        {503: {"description": "No: the server is ending, or the model no longer answers"}}
+        if "process" not in summary
+        else {}
+    )
     return {"summary": summary, "response_class": JSONResponse, "responses": responses}
 
 

@@ -27,6 +27,20 @@ def is_known(header: str, allowed: Collection[str], *, remote: bool) -> bool:
     return name in allowed or is_loopback(name) or (remote and _address(name) is not None)
 
 
+def allowed_name(name: str) -> str:
+    """A name that requests may call the server by, as `is_known` compares it.
+
+    Raises ValueError where no request could have it.
+    """
+    if not re.fullmatch(r"\[?[0-9a-z_.:-]+\]?", name.lower()) or not _without_port(name):
+        raise ValueError(
+            f"{name!r} is no name of a host. Give it without http:// and path, for example models.example."
+        )
+    if _without_port(name) != name.lower().rstrip(".").strip("[]"):
+        raise ValueError(f"{name!r} has a port, and requests may name any. Leave it out: {_without_port(name)}")
+    return _without_port(name)
+
+
 def _without_port(header: str) -> str:
     found = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]+)?", header)
     return found[1].strip("[]").lower().rstrip(".") if found else ""

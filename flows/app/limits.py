@@ -8,6 +8,7 @@ Whatever is wrong is told by a `Refused` that names the first place.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from stages.core.contracts import Text
 
 TEXTS, PAIRS = "texts", "pairs"
+NAME = 40  # characters that are looked at, and shown, of a name in a request
 EXAMPLES = {TEXTS: '{"texts": ["a text", "another"]}', PAIRS: '{"pairs": [["a text", "its second text"]]}'}
 
 
@@ -36,7 +38,9 @@ class Limits:
     waiting: int
     """Rows of all requests that wait for the model."""
     seconds: float
-    """From a request's first byte to its answer."""
+    """From the end of a request's head to its answer; also for that head to come, and for the answer to be taken."""
+    held_bytes: int = 256_000_000
+    """Of all bodies that are being read; one that is alone may have more."""
 
 
 def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]:
@@ -80,10 +84,9 @@ def _parsed(body: bytes) -> Any:
 def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Refused(400, "a name stands twice in one object", f"body, {shortened(twice)}",
-                      f"{names.count(twice)} times", "each name once", "Put all rows in one list.")  # fmt: skip
+        twice, times = Counter(name for name, _ in members).most_common(1)[0]
+        raise Refused(400, "a name stands twice in one object", f"body, {shortened(twice)}", f"{times} times",
+                      "each name once", "Put all rows in one list.")  # fmt: skip
     return found
 
 
@@ -113,7 +116,7 @@ def _named(asked: Any, takes: AbstractSet[str]) -> tuple[str, Any]:
 
 def _misnamed(name: str, names: Sequence[str], allowed: str, example: str) -> Refused:
     other = {TEXTS: "the model takes pairs of texts", PAIRS: "the model takes single texts"}
-    near = get_close_matches(name, names, 1) if name not in other else []
+    near = get_close_matches(name[:NAME], names, 1) if name not in other else []
     step = f"Did you mean '{near[0]}'? {example}" if near else example
     return Refused(422, other.get(name, "an unknown name"), "body", shortened(name), allowed, step)
 
@@ -162,4 +165,4 @@ def _unlike(where: str, value: Any, allowed: str, next_step: str) -> Refused:
 
 def shortened(text: str) -> str:
     """A name of a request, so that a message stays one line and can be written."""
-    return repr(text[:40])
+    return repr(text[:NAME])

@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from flows.app.connections import with_patience
 from flows.app.ending import Ending
 from flows.app.guarding import LOG
 
@@ -34,7 +35,10 @@ class _Server(uvicorn.Server):
 
 def listening(host: str, port: int) -> socket.socket:
     """A socket at that address, of TCP; port 0 is any that is free. Raises ValueError where it cannot be had."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise ValueError(f"{host!r} is no address and no known name. Choose another --host.") from None
     opened = socket.socket(family, kind, protocol)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -58,24 +62,26 @@ def url_of(opened: socket.socket) -> str:
 def serve(application: ASGIApp, opened: socket.socket, ending: Ending, *, seconds: float, log: bool) -> bool:
     """Serve until SIGTERM or SIGINT: whether everything that was held then was answered.
 
-    From the signal on, new requests get 503. What is held has `seconds`, or until a second signal. `log`: a line for
-    each request on stderr, without its content.
+    `seconds`: a request may take them, from its head to its answer; so may the head, and the reading of the answer.
+    From the signal on, new requests get 503. What is held has these seconds and SENDING, or until a second signal.
+    `log`: a line for each request on stderr, without its content. Raises what kept the server from starting.
     """
     _log_to_stderr(logging.INFO if log else logging.WARNING)
     # h11 is slower than httptools, and bounds the head of a request, which uvicorn's httptools does not.
     config = uvicorn.Config(
-        application, loop="asyncio", http="h11", ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_keep_alive=75,
-        timeout_graceful_shutdown=SENDING, use_colors=False,
+        application, loop="asyncio", http=with_patience(seconds), ws="none", lifespan="on", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=75, timeout_graceful_shutdown=SENDING, use_colors=False,
     )  # fmt: skip
     server = _Server(config, ending)
 
     async def until_ended() -> bool:
         serving = asyncio.create_task(server.serve(sockets=[opened]))
-        drained = await ending.drained(seconds)
+        draining = asyncio.create_task(ending.drained(seconds + SENDING))
+        await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
-        await serving
-        return drained
+        await serving  # raises where it failed, and the other task is cancelled with the loop
+        return await draining
 
     return asyncio.run(until_ended())
 
