@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from flow_fixtures import write_word_model
 from flows.answering import filling, shaped
 from flows.answering.filling import Asking, batches, fill
 from flows.answering.reading import Source, SourceRow, open_table
-from flows.answering.writing import write_rows
+from flows.answering.writing import open_writer, write_rows
 from flows.cli.answers import Row
 from flows.cli.asked import Columns
 from flows.cli.commands import main
@@ -88,6 +89,34 @@ def test_the_ending_of_the_output_is_its_format(predict: Predict, name: str) -> 
     assert [(row["id"], row["answer"], float(row["probability"])) for row in found] == [
         ("1", "kitchen", BREAD), ("2", "sea", SHIP),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_carriage_return_in_a_cell_breaks_no_row(tmp_path: Path, ending: str) -> None:
+    row = {"id": "1", "text": "bread\rship", "note": "a\r\nb", "last": "c"}
+    write_rows(str(tmp_path / f"a.{ending}"), [row])
+    content = (tmp_path / f"a.{ending}").read_bytes().decode()
+    assert list(csv.DictReader(io.StringIO(content, newline=""), delimiter="\t" if ending == "tsv" else ",")) == [row]
+    assert content.startswith("id,text,note,last\n".replace(",", "\t" if ending == "tsv" else ","))
+    assert content.endswith("c\n")
+
+
+def test_a_group_of_rows_whose_writing_is_interrupted_is_not_written_twice(tmp_path: Path) -> None:
+    writer = open_writer("a.parquet", tmp_path / "a.parquet", {"text": None})
+    writer.write([{"text": "bread"}])
+    inner: Any = writer
+    whole = inner._writer.write_table
+
+    def interrupted(table: pa.Table) -> None:
+        whole(table)
+        inner._writer.write_table = whole
+        raise KeyboardInterrupt
+
+    inner._writer.write_table = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    writer.close()
+    assert pq.read_table(tmp_path / "a.parquet").num_rows == 1
 
 
 def test_an_output_of_an_unknown_ending_is_refused_before_the_model_is_asked(predict: Predict) -> None:

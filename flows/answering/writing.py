@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,7 +82,7 @@ class _Text:
         self._as_lines: Callable[[Sequence[Mapping[str, Any]]], None] = self._json
         if ending != ".jsonl":
             self._names = list(schema)
-            self._csv = csv.writer(self._stream, delimiter="\t" if ending == ".tsv" else ",", lineterminator="\n")
+            self._csv = csv.writer(_Ended(self._stream), delimiter="\t" if ending == ".tsv" else ",")
             self._csv.writerow(self._names)
             self._as_lines = self._cells
 
@@ -103,6 +103,19 @@ class _Text:
         else:
             self._stream.flush()
             self._stream.detach()
+
+
+class _Ended:
+    """Ends rows of csv with a newline alone.
+
+    A writer told to end them so leaves a carriage return in a cell without quotes, and readers then see two rows.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:
@@ -142,9 +155,9 @@ class _Parquet:
         return pa.array([value if value is None else _as_text(value) for value in values], field.type)
 
     def _flush(self) -> None:
-        if self._tables:
-            self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
-        self._tables = []
+        tables, self._tables = self._tables, []  # first: what is interrupted is not written twice
+        if tables:
+            self._writer.write_table(pa.concat_tables(tables).combine_chunks())
 
     def close(self) -> None:
         self._flush()
