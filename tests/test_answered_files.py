@@ -164,6 +164,40 @@ def test_objects_of_a_jsonl_stay_whole_though_their_keys_differ(predict: Predict
     assert [row["error"].split(":")[1][:12] for row in rows[2:]] == [" no column '", " no object. ", " not JSON"]
 
 
+def test_of_a_row_whose_text_alone_is_at_fault_the_other_columns_stay(predict: Predict) -> None:
+    Path("a.jsonl").write_text('{"id": 7, "text": ["x"]}\n{"id": 8, "text": "bread"}\n{"id": 9}\n')
+    assert predict("a.jsonl", "-o", "out.jsonl").code == 3
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [(row["id"], row.get("text"), row["answer"]) for row in rows] == [
+        (7, ["x"], None), (8, "bread", "kitchen"), (9, None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_what_is_in_other_columns_of_a_parquet_is_no_fault_of_a_row(predict: Predict, ending: str) -> None:
+    bad = pa.array([b"bread", b"\xff"], pa.binary()).view(pa.string())
+    digests = pa.array([b"\xff\x00", b"\xfe"], pa.binary())
+    pq.write_table(pa.table({"digest": digests, "text": bad}), "a.parquet")
+    assert predict("a.parquet", "-o", f"out.{ending}").code == 3
+    if ending == "parquet":
+        rows = pq.read_table("out.parquet").to_pylist()
+        assert [(row["digest"], row["text"], row["answer"]) for row in rows] == [
+            (b"\xff\x00", "bread", "kitchen"), (b"\xfe", "\ufffd", None),
+        ]  # fmt: skip
+    else:
+        assert [(row["text"], row["answer"]) for row in read("out.csv")] == [("bread", "kitchen"), ("\ufffd", "")]
+
+
+def test_late_columns_of_a_jsonl_are_kept_and_never_overwritten(predict: Predict) -> None:
+    Path("a.jsonl").write_text('{"text": "bread"}\n' * 1500 + '{"text": "ship", "answer": "mine", "late": 1}\n')
+    for name in ("out.jsonl", "out.csv"):
+        assert predict("a.jsonl", "-o", name).code == 0
+    last = json.loads(Path("out.jsonl").read_text().splitlines()[-1])
+    assert (last["answer"], last["late"], last["predicted_answer"]) == ("mine", 1, "sea")
+    last_of_table = read("out.csv")[-1]
+    assert (last_of_table["answer"], last_of_table["late"], last_of_table["predicted_answer"]) == ("mine", "1", "sea")
+
+
 def test_types_of_parquet_are_kept(predict: Predict) -> None:
     table = pa.table({"id": pa.array([1, 2], pa.int16()), "body": ["bread", None], "at": pa.array([[0.5], []])})
     pq.write_table(table, "a.parquet")
@@ -182,6 +216,10 @@ def test_columns_that_are_called_as_ours_stay_and_ours_get_another_name(predict:
         "text": "bread", "answer": "mine", "error": "none",
         "predicted_answer": "kitchen", "probability": str(BREAD), "predicted_error": "",
     }]  # fmt: skip
+    Path("a.csv").write_text("text,answer,predicted_answer\nbread,mine,older\n")
+    predict("a.csv", "-o", "out.csv")
+    (row,) = read("out.csv")
+    assert (row["answer"], row["predicted_answer"], row["predicted_predicted_answer"]) == ("mine", "older", "kitchen")
 
 
 def test_the_likeliest_labels_have_columns_of_their_own(predict: Predict) -> None:
@@ -371,9 +409,18 @@ def test_the_separator_of_a_header_is_found_and_a_double_name_is_left_out(tmp_pa
     file = tmp_path / "a.csv"
     file.write_text("id;note;text;note\n1;x;bread;y\n")
     columns = Columns({"--text-column": "text"}, "auto", 1000, False)
-    source = open_table(str(file), columns, lambda: file.open("rb"), print)
+    told: list[str] = []
+    source = open_table(str(file), columns, lambda: file.open("rb"), told.append)
     assert list(source.columns) == ["id", "text"]
     assert [one.own for one in source.rows] == [{"id": "1", "text": "bread"}]
+    assert told == [f"{file}: columns whose name is there more than once are left out: note."]
+
+
+def test_a_header_with_a_newline_in_a_name_keeps_all_columns(predict: Predict) -> None:
+    Path("a.csv").write_text('\n"the\nnumber",text\n7,bread\n')
+    assert predict("a.csv", "-o", "out.csv").code == 0
+    (row,) = read("out.csv")
+    assert (row["the\nnumber"], row["answer"]) == ("7", "kitchen")
 
 
 def test_a_table_with_a_gap_is_written_with_nothing_there(tmp_path: Path) -> None:

@@ -101,7 +101,11 @@ def _names(taken: Mapping[str, Any], look: Look, asking: Asking) -> dict[str, st
     """Our columns by what they hold, each by a name that the file does not have."""
     top = [name for at in range(1, asking.top + 1) for name in (f"top_{at}", f"{PROBABILITY}_{at}")]
     sure = [PROBABILITY] if asking.task.confidence else []
-    return {name: OURS * (name in taken) + name for name in (ANSWER, *sure, *look.lists, *top, ERROR)}
+    return {name: _free(name, taken) for name in (ANSWER, *sure, *look.lists, *top, ERROR)}
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    return _free(OURS + name, taken) if name in taken else name
 
 
 def _types(names: Mapping[str, str], look: Look) -> dict[str, pa.DataType | None]:

@@ -151,6 +151,9 @@ class _Parquet:
 
     def _column(self, field: pa.Field, values: list[Any]) -> pa.Array:
         if self._typed[field.name]:
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind):  # a text that is not UTF-8 is read as bytes
+                values = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
             return pa.array(values, field.type)
         return pa.array([value if value is None else _as_text(value) for value in values], field.type)
 
