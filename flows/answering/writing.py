@@ -19,6 +19,7 @@ from stages.core.contracts import as_text
 from stages.core.files import publish
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+PAGE = ".html"  # of what is written for readers
 ROW_GROUP = 65_536  # rows of a parquet file that are held before they are written
 
 Schema = Mapping[str, pa.DataType | None]
@@ -47,11 +48,14 @@ def ending_of(out: str) -> str:
     return ending
 
 
-def refuse_out(out: str, file: str) -> None:
-    """Raise ValueError where `out` is the input itself or no place for a file."""
+def refuse_out(out: str, file: str, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise ValueError where `out` is the input itself, has another ending, or is no place for a file."""
+    if PAGE in endings and not out.lower().endswith(PAGE):
+        raise ValueError(f"-o {out}: a page ends in {PAGE}.")
     if out == "-":
         return
-    ending_of(out)
+    if PAGE not in endings:
+        ending_of(out)
     path = Path(out)
     if path.is_dir():
         raise ValueError(f"-o {out} is a folder. Give the name of a file in it.")
