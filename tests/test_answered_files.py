@@ -244,6 +244,32 @@ def test_answers_under_the_threshold_are_withheld_with_the_reason(predict: Predi
     assert predict("ship", "--threshold", "0.95").out == "sea\t0.9526\tship\n"
 
 
+def test_a_threshold_is_held_against_the_confidence_itself_in_a_file_as_of_a_text(predict: Predict) -> None:
+    Path("a.csv").write_text("text\nship\n")  # 0.952574127, which rounds to less than this threshold
+    exact = "0.9525741"
+    assert predict("ship", "--threshold", exact).out == "sea\t0.9526\tship\n"
+    assert predict("a.csv", "-o", "out.csv", "--threshold", exact) == (0, "", [])
+    assert [row["answer"] for row in read("out.csv")] == ["sea"]
+
+
+def test_a_reason_has_so_many_digits_that_the_confidence_looks_smaller() -> None:
+    assert shaped.unsure(0.89996, 0.9) == "not sure enough: 0.89996 is under the threshold 0.9"
+    assert shaped.unsure(0.5, 0.50000001) == "not sure enough: 0.5000 is under the threshold 0.50000001"
+
+
+def test_a_threshold_that_is_no_number_is_refused(predict: Predict) -> None:
+    said = predict("ship", "--threshold", "nan")
+    assert said.code == 2
+    assert any("'nan' is no number. Allowed: one in the range 0<=x<=1" in line for line in said.err)
+
+
+def test_a_tab_in_a_label_cuts_no_answer(tmp_path: Path) -> None:
+    runner = replace(fixed_runner(), space={"labels": ["bed\tand board", "sea"]})
+    out = tmp_path / "o.csv"
+    fill(Source({"text": None}, some_rows(1)), Asking(runner, OF_CLASSES, are_pairs=False), str(out), lambda _: None)
+    assert [row["answer"] for row in read(out)] == ["bed\tand board"]
+
+
 def test_a_task_without_confidence_or_labels_refuses_threshold_and_top() -> None:
     with pytest.raises(ValueError, match="a regressor answers without a confidence"):
         shaped.refuse_threshold(OF_NUMBERS, "regressor")
@@ -279,6 +305,7 @@ def test_the_name_of_a_table_that_is_not_there_is_no_text(predict: Predict) -> N
     said = predict("tickets.csv")
     assert (said.code, said.out) == (1, "")
     assert "there is no file tickets.csv" in said.err[0]
+    assert "there is no file tickets.json.gz" in predict("tickets.json.gz").err[0]
 
 
 def test_an_argument_that_is_a_file_is_read_and_two_are_texts(predict: Predict) -> None:
