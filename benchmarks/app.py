@@ -78,8 +78,10 @@ def timed(answer: Any, texts: Sequence[str]) -> float:
 def on_core(core: int) -> Iterator[None]:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
-    yield
-    os.sched_setaffinity(0, before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -94,10 +96,13 @@ def serving(gather: float) -> Iterator[tuple[int, int]]:
     found = re.search(r"http://[^/]*:(\d+)/", process.stderr.readline())
     assert found
     log = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)  # a log that somebody reads
-    yield int(found[1]), process.pid
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    log.wait(10)
+    try:
+        yield int(found[1]), process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+        log.wait(10)
+    assert code == 0
 
 
 def requests_of(texts: Sequence[str], rows: int) -> list[bytes]:
