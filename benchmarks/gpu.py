@@ -101,6 +101,7 @@ def run(kit: Kit, out: Path, names: Sequence[str]) -> None:
             " --rehearse"
         )
     out.mkdir(parents=True, exist_ok=True)
+    ended_by_signals()
     own = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0], "WINNOW_PROCESSES": "1"}
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(kit.scratch / "inductor"), "TRITON_CACHE_DIR": str(kit.scratch / "triton")}
     os.environ.update({**own, **caches, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
@@ -118,10 +119,30 @@ def run(kit: Kit, out: Path, names: Sequence[str]) -> None:
     sys.exit(f"not all held: {', '.join(missed)}. {out / 'gpu.json'} says what." if missed else 0)
 
 
+def ended_by_signals() -> None:
+    """Have SIGTERM end this process as Ctrl-C does: by an exception, so that the parts are ended, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has it ignored
+
+
 def together(kit: Kit, wave: tuple[Part, ...], out: Path) -> dict[str, Any]:
-    """Run the parts of a wave at once. Returns what each has found, with `status`, `seconds` and what failed."""
-    begun, running = time.perf_counter(), {part: started(kit, part, out) for part in wave}
-    found: dict[str, Any] = {}
+    """Run the parts of a wave at once. Returns what each has found, with `status`, `seconds` and what failed.
+
+    Where it is interrupted, no part goes on.
+    """
+    running: dict[Part, subprocess.Popen[bytes]] = {}
+    try:
+        for part in wave:
+            running[part] = started(kit, part, out)
+        return until_ended(kit, running, out)
+    finally:
+        for process in running.values():
+            end(process)
+
+
+def until_ended(kit: Kit, running: dict[Part, subprocess.Popen[bytes]], out: Path) -> dict[str, Any]:
+    """Wait for the parts, and take each that has ended, or is too late, out of `running`."""
+    begun, found = time.perf_counter(), dict[str, Any]()
     while running:
         time.sleep(POLL_SECONDS)
         passed = time.perf_counter() - begun

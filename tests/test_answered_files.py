@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from flow_fixtures import write_word_model
 from flows.answering import filling, shaped
 from flows.answering.filling import Asking, batches, fill
 from flows.answering.reading import Source, SourceRow, open_table
-from flows.answering.writing import write_rows
+from flows.answering.writing import open_writer, write_rows
 from flows.cli.answers import Row
 from flows.cli.asked import Columns
 from flows.cli.commands import main
@@ -90,6 +91,34 @@ def test_the_ending_of_the_output_is_its_format(predict: Predict, name: str) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_carriage_return_in_a_cell_breaks_no_row(tmp_path: Path, ending: str) -> None:
+    row = {"id": "1", "text": "bread\rship", "note": "a\r\nb", "last": "c"}
+    write_rows(str(tmp_path / f"a.{ending}"), [row])
+    content = (tmp_path / f"a.{ending}").read_bytes().decode()
+    assert list(csv.DictReader(io.StringIO(content, newline=""), delimiter="\t" if ending == "tsv" else ",")) == [row]
+    assert content.startswith("id,text,note,last\n".replace(",", "\t" if ending == "tsv" else ","))
+    assert content.endswith("c\n")
+
+
+def test_a_group_of_rows_whose_writing_is_interrupted_is_not_written_twice(tmp_path: Path) -> None:
+    writer = open_writer("a.parquet", tmp_path / "a.parquet", {"text": None})
+    writer.write([{"text": "bread"}])
+    inner: Any = writer
+    whole = inner._writer.write_table
+
+    def interrupted(table: pa.Table) -> None:
+        whole(table)
+        inner._writer.write_table = whole
+        raise KeyboardInterrupt
+
+    inner._writer.write_table = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    writer.close()
+    assert pq.read_table(tmp_path / "a.parquet").num_rows == 1
+
+
 def test_an_output_of_an_unknown_ending_is_refused_before_the_model_is_asked(predict: Predict) -> None:
     Path("tickets.csv").write_text(TICKETS)
     said = predict("tickets.csv", "-o", "out.xlsx")
@@ -135,6 +164,40 @@ def test_objects_of_a_jsonl_stay_whole_though_their_keys_differ(predict: Predict
     assert [row["error"].split(":")[1][:12] for row in rows[2:]] == [" no column '", " no object. ", " not JSON"]
 
 
+def test_of_a_row_whose_text_alone_is_at_fault_the_other_columns_stay(predict: Predict) -> None:
+    Path("a.jsonl").write_text('{"id": 7, "text": ["x"]}\n{"id": 8, "text": "bread"}\n{"id": 9}\n')
+    assert predict("a.jsonl", "-o", "out.jsonl").code == 3
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [(row["id"], row.get("text"), row["answer"]) for row in rows] == [
+        (7, ["x"], None), (8, "bread", "kitchen"), (9, None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_what_is_in_other_columns_of_a_parquet_is_no_fault_of_a_row(predict: Predict, ending: str) -> None:
+    bad = pa.array([b"bread", b"\xff"], pa.binary()).view(pa.string())
+    digests = pa.array([b"\xff\x00", b"\xfe"], pa.binary())
+    pq.write_table(pa.table({"digest": digests, "text": bad}), "a.parquet")
+    assert predict("a.parquet", "-o", f"out.{ending}").code == 3
+    if ending == "parquet":
+        rows = pq.read_table("out.parquet").to_pylist()
+        assert [(row["digest"], row["text"], row["answer"]) for row in rows] == [
+            (b"\xff\x00", "bread", "kitchen"), (b"\xfe", "\ufffd", None),
+        ]  # fmt: skip
+    else:
+        assert [(row["text"], row["answer"]) for row in read("out.csv")] == [("bread", "kitchen"), ("\ufffd", "")]
+
+
+def test_late_columns_of_a_jsonl_are_kept_and_never_overwritten(predict: Predict) -> None:
+    Path("a.jsonl").write_text('{"text": "bread"}\n' * 1500 + '{"text": "ship", "answer": "mine", "late": 1}\n')
+    for name in ("out.jsonl", "out.csv"):
+        assert predict("a.jsonl", "-o", name).code == 0
+    last = json.loads(Path("out.jsonl").read_text().splitlines()[-1])
+    assert (last["answer"], last["late"], last["predicted_answer"]) == ("mine", 1, "sea")
+    last_of_table = read("out.csv")[-1]
+    assert (last_of_table["answer"], last_of_table["late"], last_of_table["predicted_answer"]) == ("mine", "1", "sea")
+
+
 def test_types_of_parquet_are_kept(predict: Predict) -> None:
     table = pa.table({"id": pa.array([1, 2], pa.int16()), "body": ["bread", None], "at": pa.array([[0.5], []])})
     pq.write_table(table, "a.parquet")
@@ -153,6 +216,10 @@ def test_columns_that_are_called_as_ours_stay_and_ours_get_another_name(predict:
         "text": "bread", "answer": "mine", "error": "none",
         "predicted_answer": "kitchen", "probability": str(BREAD), "predicted_error": "",
     }]  # fmt: skip
+    Path("a.csv").write_text("text,answer,predicted_answer\nbread,mine,older\n")
+    predict("a.csv", "-o", "out.csv")
+    (row,) = read("out.csv")
+    assert (row["answer"], row["predicted_answer"], row["predicted_predicted_answer"]) == ("mine", "older", "kitchen")
 
 
 def test_the_likeliest_labels_have_columns_of_their_own(predict: Predict) -> None:
@@ -175,6 +242,32 @@ def test_answers_under_the_threshold_are_withheld_with_the_reason(predict: Predi
     found = json.loads(predict("ship", "--threshold", "0.98", "--json").out)
     assert (found["label"], found["error"]) == (None, "not sure enough: 0.9526 is under the threshold 0.98")
     assert predict("ship", "--threshold", "0.95").out == "sea\t0.9526\tship\n"
+
+
+def test_a_threshold_is_held_against_the_confidence_itself_in_a_file_as_of_a_text(predict: Predict) -> None:
+    Path("a.csv").write_text("text\nship\n")  # 0.952574127, which rounds to less than this threshold
+    exact = "0.9525741"
+    assert predict("ship", "--threshold", exact).out == "sea\t0.9526\tship\n"
+    assert predict("a.csv", "-o", "out.csv", "--threshold", exact) == (0, "", [])
+    assert [row["answer"] for row in read("out.csv")] == ["sea"]
+
+
+def test_a_reason_has_so_many_digits_that_the_confidence_looks_smaller() -> None:
+    assert shaped.unsure(0.89996, 0.9) == "not sure enough: 0.89996 is under the threshold 0.9"
+    assert shaped.unsure(0.5, 0.50000001) == "not sure enough: 0.5000 is under the threshold 0.50000001"
+
+
+def test_a_threshold_that_is_no_number_is_refused(predict: Predict) -> None:
+    said = predict("ship", "--threshold", "nan")
+    assert said.code == 2
+    assert any("'nan' is no number. Allowed: one in the range 0<=x<=1" in line for line in said.err)
+
+
+def test_a_tab_in_a_label_cuts_no_answer(tmp_path: Path) -> None:
+    runner = replace(fixed_runner(), space={"labels": ["bed\tand board", "sea"]})
+    out = tmp_path / "o.csv"
+    fill(Source({"text": None}, some_rows(1)), Asking(runner, OF_CLASSES, are_pairs=False), str(out), lambda _: None)
+    assert [row["answer"] for row in read(out)] == ["bed\tand board"]
 
 
 def test_a_task_without_confidence_or_labels_refuses_threshold_and_top() -> None:
@@ -212,6 +305,7 @@ def test_the_name_of_a_table_that_is_not_there_is_no_text(predict: Predict) -> N
     said = predict("tickets.csv")
     assert (said.code, said.out) == (1, "")
     assert "there is no file tickets.csv" in said.err[0]
+    assert "there is no file tickets.json.gz" in predict("tickets.json.gz").err[0]
 
 
 def test_an_argument_that_is_a_file_is_read_and_two_are_texts(predict: Predict) -> None:
@@ -342,9 +436,18 @@ def test_the_separator_of_a_header_is_found_and_a_double_name_is_left_out(tmp_pa
     file = tmp_path / "a.csv"
     file.write_text("id;note;text;note\n1;x;bread;y\n")
     columns = Columns({"--text-column": "text"}, "auto", 1000, False)
-    source = open_table(str(file), columns, lambda: file.open("rb"), print)
+    told: list[str] = []
+    source = open_table(str(file), columns, lambda: file.open("rb"), told.append)
     assert list(source.columns) == ["id", "text"]
     assert [one.own for one in source.rows] == [{"id": "1", "text": "bread"}]
+    assert told == [f"{file}: columns whose name is there more than once are left out: note."]
+
+
+def test_a_header_with_a_newline_in_a_name_keeps_all_columns(predict: Predict) -> None:
+    Path("a.csv").write_text('\n"the\nnumber",text\n7,bread\n')
+    assert predict("a.csv", "-o", "out.csv").code == 0
+    (row,) = read("out.csv")
+    assert (row["the\nnumber"], row["answer"]) == ("7", "kitchen")
 
 
 def test_a_table_with_a_gap_is_written_with_nothing_there(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ TRAINING = ["fresh bread and butter", "a ship at sea", "bread", "the sea is wide
 TESTED = [  # row_id, text, truth, answer, score, confidence
     ("t1", "bread at sea", "kitchen", "sea", 0.0, 0.6),
     ("t2", "a ship", "sea", "sea", 1.0, 0.9),
-    ("t3", "<i>soup</i> soup soup", "kitchen", "sea", 0.0, 0.95),
+    ("t3", "<i>soup</i> soup \x1bsoup", "kitchen", "sea", 0.0, 0.95),
     ("t4", "wide", "sea", "kitchen", 0.0, 0.95),
 ]
 
@@ -152,9 +152,10 @@ def test_the_command_writes_a_table_and_a_page_and_prints_the_surest(
         return int(ended.value.code or 0), said.out.splitlines(), said.err
 
     code, out, err = run()
-    assert (code, out[0]) == (0, "0.9500\tsea\tnot kitchen\t<i>soup</i> soup soup")
+    assert (code, out[0]) == (0, "0.9500\tsea\tnot kitchen\t<i>soup</i> soup  soup")
     assert "3 of 4 answers of quantized to test rows are not right" in err
     assert run("-o", "errors.csv", "-o", "errors.html")[:2] == (0, [])
     assert Path("errors.csv").read_text().startswith("row_id,text,truth,answer,score,probability,slice: length,near_1_")
     assert "<title>Winnow: errors of quantized</title>" in Path("errors.html").read_text()
     assert run("-o", "errors.xlsx")[0] == 1
+    assert run("-o", "no/errors.html")[2] == "winnow: -o no/errors.html: there is no folder no. Make it first.\n"

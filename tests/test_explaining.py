@@ -128,6 +128,17 @@ def test_a_span_is_explained_by_its_own_tokens_and_is_gone_without_them() -> Non
     }  # fmt: skip
 
 
+def test_a_dot_in_the_place_of_all_words_is_no_part_of_the_span() -> None:
+    def named(texts: Sequence[Text]) -> Outputs:  # takes each token for a name, a dot too
+        found = tagger(texts)
+        return found._replace(values=np.tile(np.array([[0.1, 0.9, 0]], "f"), (len(found.values), 1)))
+
+    runner = Runner(TAGGER.task, TAGGER.space, named, TAGGER.clean)
+    (aspect,) = explained(runner, "Ada").aspects
+    assert (aspect.value, aspect.without_top) == (pytest.approx(0.9), 0)
+    assert [word.weight for word in aspect.words] == [pytest.approx(0.9)]
+
+
 def test_an_answer_without_a_span_is_explained_by_the_confidence_in_it() -> None:
     (aspect,) = explained(TAGGER, "made by Bo").aspects
     assert (aspect.name, aspect.unit, aspect.value) == ("answer", "confidence", pytest.approx(0.9))
@@ -215,3 +226,6 @@ def test_the_command_prints_words_json_and_a_page(
         "of": 0, "start": 5, "end": 10, "text": "bread", "weight": round(WEIGHT, 6), "grouped": False,
     }  # fmt: skip
     assert run(" ")[0] == 2
+    assert run("bread", "-o", "why.csv")[0] == 1
+    assert run("bread", "-o", "no/why.html")[0] == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["why.html"]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,6 +116,35 @@ def test_a_kit_that_was_altered_names_the_file_and_one_for_another_python_says_w
     assert f"is Python {HERE}. Allowed: 3.9" in second
 
 
+def test_a_kit_in_a_folder_that_paths_are_parted_at_is_refused_in_a_line(tmp_path: Path) -> None:
+    folder = tmp_path / "of 12:30"
+    folder.mkdir()
+    script = shutil.copy(REPOSITORY / "benchmarks/gpu_kit/run.sh", folder)
+    done = run(tmp_path, "bash", str(script), "out", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "has a colon in its name" in done.stderr
+
+
+def test_a_stage_that_says_much_before_its_checkpoint_does_not_wait_for_a_reader(
+    kits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").touch()
+    (tmp_path / "stages/finetune.py").write_text(LOUD)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert kits.pipeline.kill_after_checkpoint(tmp_path, {}) == 7
+
+
+LOUD = """
+import sys, time
+from pathlib import Path
+
+sys.stderr.write("a warning\\n" * 20_000)
+Path(".dvc/tmp/winnow/checkpoints/teacher/1/step-7").mkdir(parents=True)
+time.sleep(20)
+"""
+
+
 def test_without_what_repro_makes_no_kit_is_made_and_the_next_step_is_told(kits: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no artifacts/data/clean.parquet.*make repro"):
         kits.build.build(tmp_path, tmp_path / "out", python=HERE, wheels=None)
@@ -152,6 +186,11 @@ def slow(kit, found):
     found.add("seen", 1)
     time.sleep(60)
 
+def endless(kit, found):
+    import os
+    kit.folder.joinpath("pid").write_text(str(os.getpid()))
+    time.sleep(60)
+
 def left_out(kit, found):
     raise SkippedError("no GPU")
 
@@ -159,6 +198,17 @@ def gone(kit, found):
     import os
     print("the driver fell over", flush=True)
     os._exit(7)
+"""
+
+
+WHOLE = """
+from pathlib import Path
+import gpu
+from gpu_kit.part import Kit
+
+gpu.ended_by_signals()
+here = Path.cwd()
+gpu.together(Kit(here, here, gpu=True), (gpu.Part("parts", "endless", 60),), here)
 """
 
 
@@ -184,6 +234,28 @@ def test_a_part_that_fails_or_takes_too_long_says_why_and_keeps_what_it_has_foun
     assert {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")} == found
 
 
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
+def test_no_part_goes_on_where_the_kit_is_interrupted(tmp_path: Path, by: str) -> None:
+    (tmp_path / "parts.py").write_text(PARTS)
+    (tmp_path / "whole.py").write_text(WHOLE)
+    path = os.pathsep.join([str(REPOSITORY / "benchmarks"), str(tmp_path)])
+    process = subprocess.Popen([sys.executable, "whole.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
+    pid = tmp_path / "pid"
+    until(lambda: pid.is_file() and pid.read_text() != "")
+    process.send_signal(signal.Signals[by])
+    assert process.wait(30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, a minute at most."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_all_limits_together_leave_time_for_the_rest_of_eight_minutes(kits: Any) -> None:
     assert sum(max(part.seconds for part in wave) for wave in kits.gpu.WAVES) <= 460
 
@@ -193,6 +265,7 @@ def test_a_gpus_stated_peak_goes_by_its_name_and_not_by_one_that_begins_alike(ki
         "NVIDIA H200": 989.4, "NVIDIA H100 80GB HBM3": 989.4, "NVIDIA H100 PCIe": 756.0, "NVIDIA GH200 480GB": 989.4,
         "NVIDIA A100-SXM4-80GB": 312.0, "NVIDIA A10G": 70.0, "NVIDIA A10": 125.0, "NVIDIA L40S": 362.1,
         "NVIDIA B200": 2250.0, "NVIDIA GB200": 2500.0, "NVIDIA L4": 121.0, "some other": None,
+        "NVIDIA RTX A1000 Laptop GPU": None, "NVIDIA A100 80GB PCIe": 312.0, "NVIDIA RTX A4000": None,
     }  # fmt: skip
     assert {name: kits.speed.stated_peak(name) for name in peaks} == peaks
 
@@ -211,6 +284,36 @@ def test_losses_are_held_by_their_first_and_by_all_of_them_as_shares_of_the_firs
     assert [(check["held"], check["found"]) for check in checks] == [
         (True, 3), (True, 0.005), (False, 0.15), (False, 2), (False, 0.05), (True, 0.05),
     ]  # fmt: skip
+
+
+def test_where_fp32_does_not_train_all_losses_are_held_beside_the_cpus(
+    kits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losses(_project: Path, *, precision: str, zero_stage: int) -> tuple[list[float], int]:
+        if precision == "fp32":
+            raise RuntimeError(f"no memory in ZeRO-{zero_stage}")
+        return [4.0, 2.0], 0
+
+    monkeypatch.setattr(kits.exactness, "losses", losses)
+    kit = SimpleNamespace(
+        new_project=lambda *_: tmp_path, about={"cpu": {"losses": [4.0, 2.0]}}, precisions=("fp16", "bf16")
+    )
+    found = kits.part.Findings(tmp_path / "found.json")
+    kits.exactness.exactness(kit, found)
+    held = [check["what"] for check in found.content["checks"] if ": within" in check["what"]]
+    assert len(held) == 16
+    assert all(what.endswith("of a CPU's in fp32") for what in held)
+
+
+def test_where_no_way_trains_the_checks_say_so(kits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_kit: Any, found: Any, ways: Any, _stated: Any) -> None:
+        found.add("winnow", [{**way, "failure": "no memory"} for way in ways])
+
+    monkeypatch.setattr(kits.speed, "measure", fails)
+    monkeypatch.setattr(kits.speed, "trainer_apart", lambda *_args, **_more: {"failure": "no memory"})
+    found = kits.part.Findings(tmp_path / "found.json")
+    kits.speed.speed(SimpleNamespace(gpu=False), found)
+    assert [check["held"] for check in found.content["checks"]] == [False, False]
 
 
 def test_the_farthest_weight_is_told_beside_the_greatest_of_its_tensor(kits: Any, tmp_path: Path) -> None:

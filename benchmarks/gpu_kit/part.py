@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MANIFEST = "manifest.json"
 WEIGHTS, PACKED = "model.safetensors", "model.npz"
@@ -151,11 +151,16 @@ class Ran:
 
 
 def start_stage(
-    project: Path, stage: str, *, threads: int, environment: Mapping[str, str] | None = None
+    project: Path,
+    stage: str,
+    *,
+    threads: int,
+    environment: Mapping[str, str] | None = None,
+    said: IO[bytes] | int = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
-    """Start `python -m stages.STAGE` in `project`."""
+    """Start `python -m stages.STAGE` in `project`; what it says goes to `said`."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        [sys.executable, "-m", f"stages.{stage}"], cwd=project, stdout=subprocess.DEVNULL, stderr=said,
         text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads), **(environment or {})},
     )  # fmt: skip
 

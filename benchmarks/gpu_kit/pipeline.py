@@ -122,15 +122,17 @@ def kill_after_checkpoint(project: Path, environment: dict[str, str]) -> int:
 
     Raises RuntimeError where it ends by itself before.
     """
-    process = start_stage(project, "finetune", threads=1, environment=environment)
-    checkpoints = project / ".dvc/tmp/winnow/checkpoints/teacher"
+    log, checkpoints = project / "killed.log", project / ".dvc/tmp/winnow/checkpoints/teacher"
+    with log.open("wb") as said:  # no pipe: nobody reads it while there is nothing to kill yet
+        process = start_stage(project, "finetune", threads=1, environment=environment, said=said)
     while process.poll() is None:
         if any(checkpoints.glob("*/step-*")):
             process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.wait()
             return max(int(path.name.removeprefix("step-")) for path in checkpoints.glob("*/step-*"))
         time.sleep(POLL_SECONDS)
-    raise RuntimeError(f"finetune ended before it could be killed: {process.communicate()[1][-500:]}")
+    last = log.read_text(encoding="utf-8", errors="replace")[-500:]
+    raise RuntimeError(f"finetune ended before it could be killed: {last}")
 
 
 def farthest(one: Path, other: Path) -> float:

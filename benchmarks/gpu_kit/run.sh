@@ -8,6 +8,10 @@ out=${1:?"usage: run.sh OUT [--rehearse] [--only PART...] (OUT: a folder, which 
 shift
 python=${PYTHON:-python3}
 driver=$kit/project/benchmarks/gpu.py
+if [[ $kit == *:* ]]; then
+    echo "run.sh: $kit has a colon in its name, at which Python parts its paths. Rename the folder." >&2
+    exit 1
+fi
 
 "$python" "$driver" check --kit "$kit"
 scratch=$(mktemp -d)

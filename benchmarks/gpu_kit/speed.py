@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 from gpu_kit.part import SAID, Findings, Kit
 
-# Dense bf16 products, in 1e12 operations a second, as the makers state them; the first name that is a part counts.
+# Dense bf16 products, in 1e12 operations a second, by the makers; the first whose words are in a device's name counts.
 STATED_PEAKS = {
     "GB200": 2500.0, "B200": 2250.0, "GH200": 989.4, "H200": 989.4, "H100 PCIe": 756.0, "H100 NVL": 835.5,
     "H100": 989.4, "H800": 989.4, "A100": 312.0, "A800": 312.0, "L40S": 362.1, "L40": 181.1, "L4": 121.0,
@@ -57,6 +58,8 @@ def speed(kit: Kit, found: Findings) -> None:
     done = [run for run in found.content["winnow"] if "failure" not in run]
     found.check("every way trains", len(done) == len(ways), f"{len(done)} of {len(ways)}")
     found.check("Trainer trains too", "failure" not in other, other.get("failure"))
+    if not done:
+        return
     best = max(done, key=lambda run: run["tokens_per_second"])
     if "failure" not in other:
         found.add("fastest_to_trainer", round(best["tokens_per_second"] / other["tokens_per_second"], 3))
@@ -83,7 +86,7 @@ def measure(kit: Kit, found: Findings, ways: Sequence[dict[str, Any]], stated: f
 
 def stated_peak(device: str) -> float | None:
     """The stated bf16 peak of a GPU by its name, in 1e12 operations a second; None for one that is not in the table."""
-    return next((peak for name, peak in STATED_PEAKS.items() if name in device), None)
+    return next((peak for name, peak in STATED_PEAKS.items() if re.search(rf"\b{re.escape(name)}\b", device)), None)
 
 
 def trainer_apart(way: str, *, gpu: bool) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from flows.answering.explaining import Aspect, Explanation, Word
+from flows.answering.terminal import cleaned
 
 FOR, AGAINST = (27, 95, 168), (184, 72, 10)  # red, green and blue of words that speak for the answer, and against it
 STEPS = 4  # strengths of a colour
-CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], " ")
 
 
 def coloured(found: Explanation, stream: TextIO, width: int | None = None) -> None:
@@ -18,11 +18,11 @@ def coloured(found: Explanation, stream: TextIO, width: int | None = None) -> No
     from rich.text import Text
 
     console = Console(file=stream, width=width, highlight=False)
-    console.print(found.shown.replace("\t", "  ").translate(CONTROLS), style="bold", markup=False)
+    console.print(cleaned(found.shown.replace("\t", "  ")), style="bold", markup=False)
     for aspect in found.aspects:
-        console.print(f"{_clean(aspect.name)}  {check(aspect)}", markup=False)
+        console.print(f"{cleaned(aspect.name)}  {check(aspect)}", markup=False)
         for of, text in enumerate(found.texts):
-            line = Text(_clean(text))
+            line = Text(cleaned(text))
             for word in (word for word in aspect.words if word.of == of):
                 if style := _style(strength(word, aspect), word.weight):
                     line.stylize(style, word.start, word.end)
@@ -33,7 +33,7 @@ def plain(found: Explanation) -> Iterator[str]:
     """Lines with a tab between the weight and the word, the heaviest first; a line above says of what."""
     yield found.shown
     for aspect in found.aspects:
-        yield f"{_clean(aspect.name)}\t{check(aspect)}"
+        yield f"{cleaned(aspect.name)}\t{check(aspect)}"
         yield from (f"{word.weight:+.4f}\t{word.text}" for word in sorted(aspect.words, key=lambda word: -word.weight))
 
 
@@ -57,8 +57,3 @@ def _style(strong: int, weight: float) -> str:
     share = strong / STEPS
     ground = ",".join(str(round(255 - (255 - part) * share)) for part in (FOR if weight > 0 else AGAINST))
     return f"{'white' if share > 0.6 else 'black'} on rgb({ground})"
-
-
-def _clean(text: str) -> str:
-    """The text without control characters, which could move the cursor; each is one blank."""
-    return text.translate(CONTROLS)

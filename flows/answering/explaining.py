@@ -211,7 +211,8 @@ def without(text: str, words: Sequence[Place]) -> Variant:
         kept[start : behind if text[end:].strip() else end] = False
     places = np.flatnonzero(kept)
     found = "".join(text[place] for place in places) if words else text
-    return Variant(found, places) if found.strip() else Variant(NOTHING, np.zeros(1, dtype=np.int64))
+    # What is asked in the place of nothing stands nowhere in the text, but behind it: it is no part of any answer.
+    return Variant(found, places) if found.strip() else Variant(NOTHING, np.full(1, len(text)))
 
 
 def moved_back(outputs: Outputs, variants: Sequence[Variant]) -> Outputs:

@@ -9,6 +9,7 @@ Memory is bounded: a batch is read while the one before is answered, and no more
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,7 @@ BATCH_CHARS = 4_000_000  # fewer rows, where they are long
 ANSWER, PROBABILITY, ERROR = "answer", "probability", "error"
 OURS = "predicted_"  # before a name of ours that the file has as well
 DIGITS = 6  # of a probability
+_IN_NUMBERS = re.compile(r"\t(?:[\d.]+(?:; [\d.]+)*|-)$")  # what follows an answer in a line: its probabilities
 PROBE = "a"  # a text to see by what an answer of the model looks like
 
 
@@ -101,7 +103,11 @@ def _names(taken: Mapping[str, Any], look: Look, asking: Asking) -> dict[str, st
     """Our columns by what they hold, each by a name that the file does not have."""
     top = [name for at in range(1, asking.top + 1) for name in (f"top_{at}", f"{PROBABILITY}_{at}")]
     sure = [PROBABILITY] if asking.task.confidence else []
-    return {name: OURS * (name in taken) + name for name in (ANSWER, *sure, *look.lists, *top, ERROR)}
+    return {name: _free(name, taken) for name in (ANSWER, *sure, *look.lists, *top, ERROR)}
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    return _free(OURS + name, taken) if name in taken else name
 
 
 def _types(names: Mapping[str, str], look: Look) -> dict[str, pa.DataType | None]:
@@ -155,7 +161,7 @@ class _Filling:
         sure: Sequence[float | None] = [None] * len(texts)
         if task.confidence:
             known = task.confidence(outputs, task.answers(outputs, runner.space), runner.space)
-            sure = np.round(known.astype(np.float64), DIGITS).tolist()
+            sure = known.astype(np.float64).tolist()
         rows = []
         for number, (text, confidence) in enumerate(zip(texts, sure, strict=True)):
             asked = text if isinstance(text, str) else text[0]
@@ -170,14 +176,14 @@ class _Filling:
     ) -> dict[str, Any]:
         own: dict[str, Any] = {}
         if confidence is not None:
-            own[PROBABILITY] = confidence
+            own[PROBABILITY] = round(confidence, DIGITS)
         for at, one in enumerate(top_of(record, top) if top else (), start=1):
             own[f"top_{at}"], own[f"{PROBABILITY}_{at}"] = one["label"], round(one["probability"], DIGITS)
         if threshold is not None and confidence is not None and confidence < threshold:
             self.withheld += 1
             return {ANSWER: None, **own, ERROR: unsure(confidence, threshold)}
         number = _only_number(record) if self._look.number else None
-        answer = self._asking.task.shown(record).partition("\t")[0] if number is None else number
+        answer = _IN_NUMBERS.sub("", self._asking.task.shown(record)) if number is None else number
         return {ANSWER: answer, **own, **{name: record[name] for name in self._look.lists}, ERROR: None}
 
 

@@ -1,12 +1,16 @@
 """The rows of a file with all of their columns, for answers that are written beside them.
 
-csv, tsv, parquet ── read_records, of all columns ─┐
-jsonl             ── an object a line, whole ──────┼──> SourceRow: the row to answer, and what else it holds
-lines of text     ── the text alone ───────────────┘
+csv, tsv      ── read_records, of all columns ─────────────────────┐
+parquet       ── read_records, of the texts; all columns beside ───┼──> SourceRow: the row to answer, and its columns
+jsonl         ── an object a line, whole ──────────────────────────┤
+lines of text ── the text alone ───────────────────────────────────┘
+
+Only the texts are judged: what is in another column, bytes say, is no fault of a row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
@@ -15,7 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,12 +29,14 @@ from flows.cli.answers import Row
 from flows.cli.asked import Columns
 from stages.core.contracts import as_text
 from stages.reading import nested
+from stages.reading.errors import one_line
 from stages.reading.lines import Fault, Line, encoding_of, lines_of
+from stages.reading.parquet import Table, UnlikelyError
 from stages.reading.records import DELIMITERS, LARGEST_FIELD, Format, read_records
 from stages.reading.storage import DataFile, local_file, opened
 from stages.reading.values import Wanted, fault_of
 
-LOOKED_AT = 1000  # lines of a jsonl, for the names of its columns
+HEADER_LINES = 100  # lines that a header may have, where newlines are in its names
 TEXTS = ("text", "text_pair")  # the columns of what has none: lines of text
 
 Tell = Callable[[str], object]
@@ -41,7 +47,7 @@ class SourceRow(NamedTuple):
 
     row: Row
     own: Mapping[str, Any]
-    """Its columns, as the file has them; of a row that cannot be read none."""
+    """Its columns, as the file has them; of a row that cannot be taken apart none."""
 
 
 class Source(NamedTuple):
@@ -70,12 +76,16 @@ def open_table(file: str, columns: Columns, opener: Callable[[], BinaryIO], tell
     data = DataFile(Path(file).name, file, opener)
     with opened(data) as stream:  # what is no such file is told before anything else
         first = _first(data, stream, columns)
+    if first.doubles:
+        names = ", ".join(name[:40] for name in first.doubles)
+        tell(f"{file}: columns whose name is there more than once are left out: {names}.")
     if data.ending in (".jsonl", ".json") and not first.is_nested:
         if first.columns and (lacking := _lacking(list(first.columns), _wanted(columns))):
             raise ValueError(f"{file}: {lacking}.")
         rows = _json_rows(data, columns)
     else:
-        rows = _record_rows(data, columns, list(first.columns), tell)
+        read = _parquet_rows if data.ending == ".parquet" else _record_rows
+        rows = read(data, columns, list(first.columns), tell)
     return Source(
         {**first.columns, **{name: None for name in columns.names.values() if name not in first.columns}}, rows
     )
@@ -88,44 +98,53 @@ def local_opener(file: str) -> Callable[[], BinaryIO]:
 
 class _First(NamedTuple):
     columns: Mapping[str, pa.DataType | None]
+    doubles: Sequence[str] = ()
+    """Names that several columns have."""
     is_nested: bool = False
 
 
 def _first(data: DataFile, stream: BinaryIO, columns: Columns) -> _First:
-    """The names that the columns of a file have; of a header that cannot be read at once, none."""
+    """The names that the columns of a file have, of a jsonl those of all its lines; none of a header without texts."""
     if data.ending == ".parquet":
-        return _First(_schema(data, stream))
+        return _schema(data, stream)
     codec = encoding_of(stream, columns.encoding, data.shown, has_params=columns.has_params)
     if data.ending == ".json" and nested.is_nested(stream, codec):
         return _First({}, is_nested=True)
     is_json = data.ending in (".jsonl", ".json")
     lines = lines_of(stream, codec, max_chars=columns.max_chars, newline="\n" if is_json else "")
     if is_json:
-        return _First(dict.fromkeys(_keys(itertools.islice(lines, LOOKED_AT))))
-    header = next((line.text for line in lines if line.text.strip()), "")
-    return _First(dict.fromkeys(_header(header, {*columns.names.values()})))
+        return _First(dict.fromkeys(_keys(lines)))
+    texts = (line.text for line in lines)
+    whole = itertools.dropwhile(lambda text: not text.strip(), texts)
+    names = _header(list(itertools.islice(whole, HEADER_LINES)), {*columns.names.values()})
+    doubles = _doubles(names)
+    return _First(dict.fromkeys(name for name in names if name not in doubles), doubles)
 
 
-def _schema(data: DataFile, stream: BinaryIO) -> Mapping[str, pa.DataType]:
+def _doubles(names: Sequence[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def _schema(data: DataFile, stream: BinaryIO) -> _First:
     with tempfile.TemporaryFile() as unzipped:
         if data.is_gzipped:  # Parquet is read from its end
             shutil.copyfileobj(stream, unzipped)
         try:
             schema = pq.read_schema(unzipped if data.is_gzipped else stream)
         except (pa.ArrowException, OSError):  # `read_records` says what is wrong with it
-            return {}
-    return {field.name: field.type for field in schema if schema.names.count(field.name) == 1}
+            return _First({})
+    doubles = _doubles(schema.names)
+    return _First({field.name: field.type for field in schema if field.name not in doubles}, doubles)
 
 
-def _header(line: str, texts: set[str]) -> list[str]:
-    """The names in a header, with the separator by which it has the columns of texts; each that is there once."""
-    if line.count('"') % 2:
-        return []
+def _header(lines: Sequence[str], texts: set[str]) -> list[str]:
+    """The names in a header, with the separator by which it has the columns of texts; it may go over several lines."""
+    csv.field_size_limit(LARGEST_FIELD)
     for is_spaced, delimiter in itertools.product((False, True), DELIMITERS):
-        names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=is_spaced), [])
-        if texts <= set(names):
-            counts = Counter(names)
-            return [name for name in names if counts[name] == 1]
+        with contextlib.suppress(csv.Error):  # `read_records` says what is wrong with it
+            names = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=is_spaced, strict=True), [])
+            if texts <= set(names):
+                return names
     return []
 
 
@@ -138,29 +157,54 @@ def _keys(lines: Iterator[Line]) -> Iterator[str]:
 
 
 def _record_rows(data: DataFile, columns: Columns, found: Sequence[str], tell: Tell) -> Iterator[SourceRow]:
-    csv.field_size_limit(LARGEST_FIELD)
     texts = {one.column: one for one in _wanted(columns)}
     wanted = [texts.get(name) or Wanted(name, "ingest.keep_columns") for name in dict.fromkeys([*found, *texts])]
     names = [one.column for one in wanted]
     places = [names.index(name) for name in columns.names.values()]
     records = read_records(data, Format(wanted, columns.encoding, columns.max_chars, columns.has_params), tell)
-    unit = "row" if data.ending == ".parquet" else "line"
     for record in records:
-        where = f"{data.shown}, {unit} {record.place}"
+        where = f"{data.shown}, line {record.place}"
         if record.fault:
-            yield _unread(where, record.fault, columns)
+            yield _unread(where, record.fault, columns, {})
         else:
             row = asked.row_of(where, [as_text(record.values[place]) for place in places])
             yield SourceRow(row, dict(zip(names, record.values, strict=True)))
+
+
+def _parquet_rows(data: DataFile, columns: Columns, found: Sequence[str], tell: Tell) -> Iterator[SourceRow]:
+    """Each row with all columns, whatever is in them; the texts are read, and judged, as for training."""
+    wanted = _wanted(columns)
+    records = read_records(data, Format(wanted, columns.encoding, columns.max_chars, columns.has_params), tell)
+    for record, values in zip(records, _values(data, found), strict=True):
+        where, own = f"{data.shown}, row {record.place}", dict(zip(found, values, strict=True))
+        if record.fault:
+            yield _unread(where, record.fault, columns, own)
+        else:
+            yield SourceRow(asked.row_of(where, [as_text(value) for value in record.values]), own)
+
+
+def _values(data: DataFile, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The values of these columns, row by row."""
+    with opened(data) as stream, tempfile.TemporaryFile() as unzipped:
+        if data.is_gzipped:
+            shutil.copyfileobj(stream, unzipped)
+        try:
+            yield from Table(cast(BinaryIO, unzipped) if data.is_gzipped else stream).rows(names, None)
+        except UnlikelyError as error:
+            raise ValueError(
+                f"{data.shown} has a column that unzips to far more than is stored of it: {error}."
+            ) from None
+        except pa.ArrowException as error:
+            raise ValueError(f"{data.shown} is not a whole Parquet file: {one_line(error)}. Write it again.") from None
 
 
 def _wanted(columns: Columns) -> list[Wanted]:
     return [Wanted(column, option) for option, column in columns.names.items()]
 
 
-def _unread(where: str, fault: Fault, columns: Columns) -> SourceRow:
+def _unread(where: str, fault: Fault, columns: Columns, own: Mapping[str, Any]) -> SourceRow:
     shown = fault if columns.has_params else asked.without_params(fault)
-    return SourceRow(asked.unread(where, shown, are_pairs=len(columns.names) == 2), {})
+    return SourceRow(asked.unread(where, shown, are_pairs=len(columns.names) == 2), own)
 
 
 def _json_rows(data: DataFile, columns: Columns) -> Iterator[SourceRow]:
@@ -177,23 +221,26 @@ def _json_rows(data: DataFile, columns: Columns) -> Iterator[SourceRow]:
                     f"{where}: the file is one JSON array, expected an object a line. Write it so, with jq:"
                     " `jq -c '.[]'`, and end its name in .jsonl."
                 )
-            found = line.fault or _object(line.text, wanted, columns.max_chars)
-            if isinstance(found, Fault):
-                yield _unread(where, found, columns)
+            found, fault = _object(line, wanted, columns.max_chars)
+            if fault:
+                yield _unread(where, fault, columns, found)
             else:
                 yield SourceRow(asked.row_of(where, [as_text(found[one.column]) for one in wanted]), found)
 
 
-def _object(text: str, wanted: Sequence[Wanted], max_chars: int) -> dict[str, Any] | Fault:
-    found = _loaded(text)
+def _object(line: Line, wanted: Sequence[Wanted], max_chars: int) -> tuple[dict[str, Any], Fault | None]:
+    """The object in a line, empty where there is none, and what is wrong with it."""
+    if line.fault:
+        return {}, line.fault
+    found = _loaded(line.text)
     if isinstance(found, str):
-        return Fault("not_json", f"not JSON: {found}. Each line must be one object: {{...}}")
+        return {}, Fault("not_json", f"not JSON: {found}. Each line must be one object: {{...}}")
     if not isinstance(found, dict):
-        return Fault("not_an_object", "no object. Each line must be one object: {...}")
+        return {}, Fault("not_an_object", "no object. Each line must be one object: {...}")
     if lacking := _lacking(list(found), wanted):
-        return Fault("missing_column", lacking)
+        return found, Fault("missing_column", lacking)
     fault = fault_of([found[one.column] for one in wanted], wanted, max_chars)
-    return fault[0] if fault else found
+    return found, fault[0] if fault else None
 
 
 def _lacking(found: Sequence[str], wanted: Sequence[Wanted]) -> str:

@@ -15,8 +15,10 @@ BY_LABEL = "probabilities"
 
 
 def unsure(confidence: float, threshold: float) -> str:
-    """Why an answer is withheld."""
-    return f"not sure enough: {confidence:.4f} is under the threshold {threshold:g}"
+    """Why an answer is withheld; `confidence` with so many digits that it looks smaller, which it is."""
+    texts = (f"{confidence:.{digits}f}" for digits in range(4, 18))
+    shown = next((text for text in texts if float(text) < threshold), repr(confidence))
+    return f"not sure enough: {shown} is under the threshold {threshold:.15g}"
 
 
 def refuse_threshold(task: TaskAnswers, noun: str) -> None:

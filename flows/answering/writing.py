@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +19,7 @@ from stages.core.contracts import as_text
 from stages.core.files import publish
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+PAGE = ".html"  # of what is written for readers
 ROW_GROUP = 65_536  # rows of a parquet file that are held before they are written
 
 Schema = Mapping[str, pa.DataType | None]
@@ -47,11 +48,14 @@ def ending_of(out: str) -> str:
     return ending
 
 
-def refuse_out(out: str, file: str) -> None:
-    """Raise ValueError where `out` is the input itself or no place for a file."""
+def refuse_out(out: str, file: str, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise ValueError where `out` is the input itself, has another ending, or is no place for a file."""
+    if PAGE in endings and not out.lower().endswith(PAGE):
+        raise ValueError(f"-o {out}: a page ends in {PAGE}.")
     if out == "-":
         return
-    ending_of(out)
+    if PAGE not in endings:
+        ending_of(out)
     path = Path(out)
     if path.is_dir():
         raise ValueError(f"-o {out} is a folder. Give the name of a file in it.")
@@ -82,7 +86,7 @@ class _Text:
         self._as_lines: Callable[[Sequence[Mapping[str, Any]]], None] = self._json
         if ending != ".jsonl":
             self._names = list(schema)
-            self._csv = csv.writer(self._stream, delimiter="\t" if ending == ".tsv" else ",", lineterminator="\n")
+            self._csv = csv.writer(_Ended(self._stream), delimiter="\t" if ending == ".tsv" else ",")
             self._csv.writerow(self._names)
             self._as_lines = self._cells
 
@@ -103,6 +107,19 @@ class _Text:
         else:
             self._stream.flush()
             self._stream.detach()
+
+
+class _Ended:
+    """Ends rows of csv with a newline alone.
+
+    A writer told to end them so leaves a carriage return in a cell without quotes, and readers then see two rows.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:
@@ -138,13 +155,16 @@ class _Parquet:
 
     def _column(self, field: pa.Field, values: list[Any]) -> pa.Array:
         if self._typed[field.name]:
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind):  # a text that is not UTF-8 is read as bytes
+                values = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
             return pa.array(values, field.type)
         return pa.array([value if value is None else _as_text(value) for value in values], field.type)
 
     def _flush(self) -> None:
-        if self._tables:
-            self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
-        self._tables = []
+        tables, self._tables = self._tables, []  # first: what is interrupted is not written twice
+        if tables:
+            self._writer.write_table(pa.concat_tables(tables).combine_chunks())
 
     def close(self) -> None:
         self._flush()

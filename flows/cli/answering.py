@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from flows.cli.numbers import Number
+
 if TYPE_CHECKING:
     from stages.core.contracts import Runner
     from stages.tasks.contract import TaskAnswers
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SOME_UNANSWERED = 3  # the exit code where rows of a file have no answer
-_TABLE = re.compile(r"\S+\.(csv|tsv|jsonl|parquet)(\.gz)?", re.IGNORECASE)  # what is meant as the name of one
 
 
 class Wanted(NamedTuple):
@@ -30,7 +31,7 @@ def options(command: Command) -> Command:
     """The options of `winnow predict` for files of answers, and for answers in another shape."""
     for option in (
         click.option(
-            "--threshold", type=click.FloatRange(0, 1), metavar="SHARE",
+            "--threshold", type=Number(0, 1), metavar="SHARE",
             help="No answer where the confidence is less; `winnow threshold` proposes one.",
         ),
         click.option(
@@ -58,7 +59,10 @@ def named_file(texts: tuple[str, ...]) -> str | None:
             return text
     except OSError:  # too long for a name
         return None
-    if _TABLE.fullmatch(text):
+    from flows.cli.asked import TABLES
+
+    endings = "|".join(map(re.escape, TABLES))
+    if re.fullmatch(rf"\S+({endings})(\.gz)?", text, re.IGNORECASE):  # what is meant as the name of a table
         raise FileNotFoundError(
             f"there is no file {text}. Give the path of one, or a text with more than a name in it."
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.cli.numbers import Number
 from flows.cli.project import print_json, root_here
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _model_name = click.option(
 @click.command()
 @_model_name
 @click.option(
-    "--risk", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    "--risk", type=Number(0, 1, min_open=True, max_open=True), metavar="SHARE",
     help="Propose the threshold with which no more of the answers are wrong: 0.05, say.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as a JSON object.")
@@ -106,16 +107,16 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
     root = root_here()
     from flows.answering.errors import NUMBERS, as_rows, wrong_rows
     from flows.answering.errors_page import render
-    from flows.answering.writing import refuse_out, write_rows
+    from flows.answering.terminal import cleaned
+    from flows.answering.writing import ENDINGS, PAGE, refuse_out, write_rows
     from flows.running.masking import masked
     from stages.core.paths import Paths
 
     for out in outs:
-        if not out.endswith(".html"):
-            refuse_out(out, "-")
+        refuse_out(out, "-", (PAGE,) if out.lower().endswith(PAGE) else ENDINGS)
     found = wrong_rows(Paths(root), _known(root, model), limit=limit, neighbours=neighbours)
     for out in outs:
-        if out.endswith(".html"):
+        if out.lower().endswith(PAGE):
             Path(out).write_text(masked(render(found)), encoding="utf-8")
         else:
             write_rows(out, as_rows(found), NUMBERS)
@@ -123,7 +124,8 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
     if not outs:
         for row in found.rows[:SHOWN]:
             sure = "" if row.confidence is None else f"{row.confidence:.4f}\t"
-            click.echo(f"{sure}{row.answer_words}\tnot {row.truth_words}\t{' '.join(row.text.split())[:WIDTH]}")
+            parts = (row.answer_words, f"not {row.truth_words}", " ".join(row.text.split())[:WIDTH])
+            click.echo(sure + "\t".join(map(cleaned, parts)))
     told = f"{found.wrong:,} of {found.of:,} answers of {model} to test rows are not right, or not wholly."
     click.echo(f"winnow: {told}", err=True)
 
@@ -148,6 +150,10 @@ def explain(
     """
     if not text.strip() or (pair is not None and not pair.strip()):
         raise click.UsageError("There is nothing to explain: the text is empty.")
+    if out is not None:
+        from flows.answering.writing import PAGE, refuse_out
+
+        refuse_out(out, "-", (PAGE,))
     from flows.answering.explaining import explained
     from flows.cli.predicting import folder_of
     from stages.backends.runners import open_runner

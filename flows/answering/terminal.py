@@ -1,0 +1,8 @@
+"""Texts of others on a terminal."""
+
+CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], " ")
+
+
+def cleaned(text: str) -> str:
+    """The text without control characters, which could move the cursor; each is one blank."""
+    return text.translate(CONTROLS)
