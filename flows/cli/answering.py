@@ -59,6 +59,8 @@ def named_file(texts: tuple[str, ...]) -> str | None:
             return text
     except OSError:  # too long for a name
         return None
+    if not re.fullmatch(r"\S+\.\w+", text):
+        return None  # and what reads files is not loaded for a text
     from flows.cli.asked import TABLES
 
     endings = "|".join(map(re.escape, TABLES))
