@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from stages.core.contracts import Text
 from stages.core.params.file import load_params
@@ -152,11 +153,7 @@ def propose(found: Judged, risk: float, confidence: float) -> Point | None:
 
 def separates(found: Judged) -> float | None:
     """AUROC of the confidence, of right answers (a score of 1) against others; None where all are alike."""
-    from scipy.stats import rankdata
-
     right_N = found.scores_N >= 1
-    right, wrong = int(right_N.sum()), int((~right_N).sum())
-    if not right or not wrong:
+    if right_N.all() or not right_N.any():
         return None
-    ranks_N = rankdata(found.confidence_N)
-    return float((ranks_N[right_N].sum() - right * (right + 1) / 2) / (right * wrong))
+    return float(roc_auc_score(right_N, found.confidence_N))

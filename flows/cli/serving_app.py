@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from flows.app.hosts import allowed_name, is_loopback
 from flows.cli.numbers import Number
-from flows.cli.predicting import DEFAULT_MODEL
-from flows.cli.project import root_here
+from flows.cli.predicting import folder_of
 
 
 def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,7 +68,7 @@ def app(
             f"--allow-remote does nothing where it listens on {host}, which other machines cannot reach. Add --host"
             " 0.0.0.0, or leave --allow-remote out."
         )
-    place = _model_at(folder)
+    place = folder_of(folder)
     opened = server.listening("127.0.0.1" if host == "localhost" else host, port)
     from flows.app.application import application
     from flows.app.ending import Ending
@@ -89,10 +86,3 @@ def app(
     click.echo(f"Serving {about}, at {server.url_of(opened)} Ctrl-C ends it.", err=True)
     if not server.serve(asked, opened, ending, seconds=timeout, log=not quiet):
         raise click.ClickException("some requests were given up: the server ended before they were answered.")
-
-
-def _model_at(folder: str | None) -> Path:
-    place = Path(folder) if folder is not None else root_here() / DEFAULT_MODEL
-    if folder is None and not place.is_dir():
-        raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder.")
-    return place
