@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stages.backends.records import records
 from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.machine import cores
@@ -70,12 +71,8 @@ class Model:
 
     def __call__(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
         """What it says of each text, in their order. Raises as `Classifier.probabilities`."""
-        given, runner, task = _several(texts), self._runner, self._task
-        outputs = runner.predict(given)
-        asked = [text if isinstance(text, str) else text[0] for text in given]
-        clean = [runner.clean(text) for text in asked]
-        records = [task.record(outputs, number, text, runner.space) for number, text in enumerate(clean)]
-        return [task.placed(*each) for each in zip(records, clean, asked, strict=True)]
+        given = _several(texts)
+        return list(records(self._runner.predict(given), given, self._task, self._runner.space))
 
 
 def _several(texts: Sequence[Text]) -> list[Text]:

@@ -21,7 +21,8 @@ import pyarrow as pa
 from flows.answering.reading import Source, SourceRow
 from flows.answering.shaped import top_of, unsure
 from flows.answering.writing import Schema, Writer, open_writer
-from flows.cli.answers import Unanswered
+from flows.cli.answers import Unanswered, text_of
+from stages.backends.records import records
 from stages.core.contracts import Runner, Text
 from stages.tasks.contract import TaskAnswers
 
@@ -132,7 +133,7 @@ class _Filling:
         with ThreadPoolExecutor(1) as pool:
             before: tuple[list[SourceRow], Future[list[dict[str, Any]]]] | None = None
             for batch in batches(rows):
-                texts = [_text(one.row.texts) for one in batch if one.row.fault is None]
+                texts = [text_of(one.row) for one in batch if one.row.fault is None]
                 asked = pool.submit(self._answers, texts)
                 if before is not None:
                     yield self._merged(*before)
@@ -162,14 +163,8 @@ class _Filling:
         if task.confidence:
             known = task.confidence(outputs, task.answers(outputs, runner.space), runner.space)
             sure = known.astype(np.float64).tolist()
-        rows = []
-        for number, (text, confidence) in enumerate(zip(texts, sure, strict=True)):
-            asked = text if isinstance(text, str) else text[0]
-            # Of a model with one output a row, an answer names no places of the text.
-            clean = outputs.texts[number] if outputs.texts is not None else asked
-            record = task.placed(task.record(outputs, number, clean, runner.space), clean, asked)
-            rows.append(self._columns(record, confidence, threshold, top))
-        return rows
+        found = zip(records(outputs, texts, task, runner.space), sure, strict=True)
+        return [self._columns(record, confidence, threshold, top) for record, confidence in found]
 
     def _columns(
         self, record: Mapping[str, Any], confidence: float | None, threshold: float | None, top: int
@@ -199,11 +194,6 @@ def batches(rows: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
             batch, chars = [], 0
     if batch:
         yield batch
-
-
-def _text(texts: tuple[str | None, ...]) -> Text:
-    whole = tuple(text for text in texts if text is not None)
-    return whole[0] if len(whole) == 1 else (whole[0], whole[1])
 
 
 class _Counted:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stages.backends.records import records
 
 if TYPE_CHECKING:
     from stages.core.contracts import Runner, Text
@@ -71,24 +73,17 @@ def answers(
 ) -> Iterator[str]:
     """One line of output for each row, in order; rows are read, answered and discarded in batches."""
     while batch := list(islice(rows, BATCH)):
-        asked = [_text(row.texts) for row in batch if row.fault is None]
-        found = iter(_records(asked, runner, task) if asked else ())
+        asked = [text_of(row) for row in batch if row.fault is None]
+        found = records(runner.predict(asked), asked, task, runner.space) if asked else iter(())
         for row in batch:
             unanswered.add(row)
-            record = next(found) if row.fault is None else task.nothing
+            record: Mapping[str, Any] = next(found) if row.fault is None else task.nothing
             yield _object(row.texts, record) if as_json else _columns(row.texts, task.shown(record))
 
 
-def _records(texts: Sequence[Text], runner: Runner, task: TaskAnswers) -> Iterator[Mapping[str, Any]]:
-    outputs = runner.predict(texts)
-    for number, text in enumerate(texts):
-        asked = text if isinstance(text, str) else text[0]
-        clean = runner.clean(asked)
-        yield task.placed(task.record(outputs, number, clean, runner.space), clean, asked)
-
-
-def _text(texts: tuple[str | None, ...]) -> Text:
-    whole = tuple(text for text in texts if text is not None)
+def text_of(row: Row) -> Text:
+    """What a row without a fault asks: its text, or both of a pair."""
+    whole = tuple(text for text in row.texts if text is not None)
     return whole[0] if len(whole) == 1 else (whole[0], whole[1])
 
 
