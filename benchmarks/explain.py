@@ -17,7 +17,8 @@ import numpy as np
 import record
 from record import ROOT
 
-from flows.answering.explaining import CHECKED, explained, words_of
+from flows.answering.explaining import CHECKED, explained
+from flows.answering.variants import words_of
 from stages.backends.runners import open_runner
 from stages.reading.clean_rows import read_split, texts_of
 

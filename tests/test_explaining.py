@@ -14,7 +14,8 @@ from flow_fixtures import write_word_model
 
 from flows.answering import explained_text
 from flows.answering.explained_page import render
-from flows.answering.explaining import GROUPS, SINGLY, Place, explained, moved_back, without, words_of
+from flows.answering.explaining import GROUPS, SINGLY, explained
+from flows.answering.variants import Place, moved_back, without, words_of
 from flows.cli.commands import main
 from stages.backends.runners import open_runner
 from stages.core.contracts import Outputs, Runner, Text

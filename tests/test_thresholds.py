@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from flow_fixtures import ROOT, write_word_model
 
-from flows.answering.threshold import FEWEST, Judged, curve, fit, point, propose, separates
+from flows.answering.threshold import FEWEST, Answered, curve, fit, point, propose, separates
 from flows.cli.commands import main
 from stages.core.paths import Paths
 
 
-def judged(confidence: Sequence[float], right: Sequence[float]) -> Judged:
-    return Judged(np.array(confidence), np.array(right), np.arange(len(right)))
+def judged(confidence: Sequence[float], right: Sequence[float]) -> Answered:
+    return Answered(np.array(confidence), np.array(right), np.arange(len(right)))
 
 
 FOUR = judged([0.9, 0.8, 0.6, 0.5], [1, 1, 0, 1])
@@ -54,7 +54,7 @@ def test_the_curve_answers_at_least_each_of_its_shares_and_shows_none_twice() ->
     ]
 
 
-def steps() -> Judged:
+def steps() -> Answered:
     """200 rows, the surer the righter: of the 100 surest none is wrong, of the others every second."""
     return judged(list(np.linspace(0.99, 0.01, 200)), [1] * 100 + [1, 0] * 50)
 

@@ -30,7 +30,7 @@ DIGITS = 4  # of a threshold
 BATCH = 2048
 
 
-class Judged(NamedTuple):
+class Answered(NamedTuple):
     """A model's answers to N rows: how sure it is of each, how right that is, and the unit that each row is of."""
 
     confidence_N: np.ndarray
@@ -90,13 +90,13 @@ def fit(paths: Paths, model: str, risk: float | None) -> Fitted:
     )
 
 
-def judged(model: Opened, paths: Paths, split: str) -> Judged:
+def judged(model: Opened, paths: Paths, split: str) -> Answered:
     """The model's answers to the rows of a split. Its task has a confidence."""
     rows = read_split(paths.clean, split, GROUP)
     texts, truths = texts_of(rows), rows["label"].to_pylist()
     parts = [_asked(model, texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
     answers = [answer for _, own in parts for answer in own]
-    return Judged(
+    return Answered(
         np.concatenate([confidence for confidence, _ in parts]),
         model.of_measures.scores(truths, answers),
         np.asarray(rows[GROUP].to_pylist()),
@@ -110,7 +110,7 @@ def _asked(model: Opened, texts: Sequence[Text]) -> tuple[np.ndarray, Sequence[s
     return confidence, answers
 
 
-def point(found: Judged, threshold: float, confidence: float) -> Point | None:
+def point(found: Answered, threshold: float, confidence: float) -> Point | None:
     """The rows of which the model is as sure as `threshold`, or surer; None where there are none."""
     at = found.confidence_N >= threshold
     if not at.any():
@@ -121,7 +121,7 @@ def point(found: Judged, threshold: float, confidence: float) -> Point | None:
     )  # fmt: skip
 
 
-def curve(found: Judged, confidence: float) -> Iterator[Point]:
+def curve(found: Answered, confidence: float) -> Iterator[Point]:
     """A point for each coverage of SHOWN: the threshold that answers at least that share; none that adds no row."""
     seen: set[int] = set()
     for coverage in SHOWN:
@@ -140,7 +140,7 @@ def _threshold(confidence_N: np.ndarray, coverage: float) -> float:
     return math.floor(float(last) * 10**DIGITS) / 10**DIGITS
 
 
-def propose(found: Judged, risk: float, confidence: float) -> Point | None:
+def propose(found: Answered, risk: float, confidence: float) -> Point | None:
     """The threshold of the largest coverage at which the upper end of the risk's interval is not above `risk`."""
     for coverage in np.linspace(1, 0, CANDIDATES, endpoint=False):
         one = point(found, _threshold(found.confidence_N, float(coverage)), confidence)
@@ -151,7 +151,7 @@ def propose(found: Judged, risk: float, confidence: float) -> Point | None:
     return None
 
 
-def separates(found: Judged) -> float | None:
+def separates(found: Answered) -> float | None:
     """AUROC of the confidence, of right answers (a score of 1) against others; None where all are alike."""
     right_N = found.scores_N >= 1
     if right_N.all() or not right_N.any():

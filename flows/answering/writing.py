@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol, TextIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.running.masking import masked
 from stages.core.contracts import as_text
 from stages.core.files import publish
 
@@ -174,6 +175,12 @@ class _Parquet:
 def _as_text(value: Any) -> str:
     text = _cell(value)
     return (text if isinstance(text, str) else str(text)).encode("utf-8", "replace").decode("utf-8")
+
+
+def write_page(out: str, html: str) -> None:
+    """Write a page, whole or not at all, with secrets masked."""
+    with publish(Path(out)) as draft:
+        draft.write_text(masked(html), encoding="utf-8")
 
 
 def write_rows(out: str, rows: Sequence[Mapping[str, Any]], types: Schema | None = None) -> None:

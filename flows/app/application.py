@@ -123,15 +123,15 @@ def _add_the_state(
     async def model() -> Response:
         return JSONResponse(about)
 
-    @app.get("/health/live", **about_health("Whether the process answers"))
+    @app.get("/health/live", **about_health("Whether the process answers", may_fail=False))
     async def live() -> Response:
         return JSONResponse({"live": True})
 
-    @app.get("/health/ready", **about_health("Whether new requests are taken"))
+    @app.get("/health/ready", **about_health("Whether new requests are taken", may_fail=True))
     async def ready() -> Response:
         return JSONResponse({"ready": is_ready()}, 200 if is_ready() else 503)
 
-    @app.get("/health", **about_health("Both"))
+    @app.get("/health", **about_health("Both", may_fail=True))
     async def health() -> Response:
         return JSONResponse({"live": True, "ready": is_ready()}, 200 if is_ready() else 503)
 

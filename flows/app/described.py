@@ -51,14 +51,10 @@ def about_model() -> dict[str, Any]:
     return {"summary": "The model, what it takes, and the limits of a request", "response_class": JSONResponse}
 
 
-def about_health(summary: str) -> dict[str, Any]:
-    """Of GET /health and what is below it."""
-    responses = (
-        {503: {"description": "No: the server is ending, or the model no longer answers"}}
-        if "process" not in summary
-        else {}
-    )
-    return {"summary": summary, "response_class": JSONResponse, "responses": responses}
+def about_health(summary: str, *, may_fail: bool) -> dict[str, Any]:
+    """Of GET /health and what is below it; `may_fail`: whether it may be 503."""
+    failure = {503: {"description": "No: the server is ending, or the model no longer answers"}}
+    return {"summary": summary, "response_class": JSONResponse, "responses": failure if may_fail else {}}
 
 
 def _rows(name: str, limits: Limits) -> dict[str, Any]:

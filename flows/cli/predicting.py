@@ -84,14 +84,13 @@ def predict(
     unanswered = answers.Unanswered()
     runner = open_runner(folder, threads=threads or cores())
     task = plugins.part(TASKS, runner.task, "answers", key=f"{folder / 'model.json'}: task")
+    shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
-        answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
         answering.answer_file(
             file, out, runner, task, wanted, text=text_column, text_pair=text_pair_column, are_pairs=are_pairs
         )  # fmt: skip
         return
-    task = answering.shaped(task, runner.task, wanted)
-    for line in answers.answers(rows, runner, task, unanswered, as_json=as_json):
+    for line in answers.answers(rows, runner, shaped, unanswered, as_json=as_json):
         click.echo(line)
     if unanswered.are_all:
         raise click.ClickException(str(unanswered))

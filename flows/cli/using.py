@@ -108,8 +108,7 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
     from flows.answering.errors import NUMBERS, as_rows, wrong_rows
     from flows.answering.errors_page import render
     from flows.answering.terminal import cleaned
-    from flows.answering.writing import ENDINGS, PAGE, refuse_out, write_rows
-    from flows.running.masking import masked
+    from flows.answering.writing import ENDINGS, PAGE, refuse_out, write_page, write_rows
     from stages.core.paths import Paths
 
     for out in outs:
@@ -117,7 +116,7 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
     found = wrong_rows(Paths(root), _known(root, model), limit=limit, neighbours=neighbours)
     for out in outs:
         if out.lower().endswith(PAGE):
-            Path(out).write_text(masked(render(found)), encoding="utf-8")
+            write_page(out, render(found))
         else:
             write_rows(out, as_rows(found), NUMBERS)
         click.echo(f"Written: {out}", err=True)
@@ -163,8 +162,9 @@ def explain(
     found = explained(runner, text if pair is None else (text, pair))
     if out is not None:
         from flows.answering.explained_page import render
+        from flows.answering.writing import write_page
 
-        Path(out).write_text(render(found), encoding="utf-8")
+        write_page(out, render(found))
         click.echo(f"Written: {out}", err=True)
     if as_json:
         print_json(found.as_json())
