@@ -27,6 +27,7 @@ from typing import Any
 
 import record
 import torch
+import zero
 
 from stages.core.machine import cores
 from stages.training.meter import matrix_peak
@@ -177,17 +178,6 @@ def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: An
 
     clock, pending = Clock(), 0
 
-    class Wrapped(torch.nn.Module):
-        """The model with its loss, as Trainer wants one."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model
-
-        def forward(self, input_ids: Any, attention_mask: Any, labels: Any) -> dict[str, torch.Tensor]:
-            logits = self.inner(input_ids, attention_mask)
-            return {"loss": task.loss(logits, labels).mean(), "logits": logits}
-
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_more: Any) -> Any:  # noqa: ARG002
             control.should_training_stop = clock.step(pending)
@@ -221,7 +211,9 @@ def trainer(way: str, model: Any, data: Any, params: Any, _family: Any, task: An
         remove_unused_columns=False,
         logging_strategy="no",
     )
-    Trainer(Wrapped(), arguments, data_collator=collate, train_dataset=Rows(), callbacks=[Watch()]).train()
+    Trainer(
+        zero.WithLoss(model, task.loss), arguments, data_collator=collate, train_dataset=Rows(), callbacks=[Watch()]
+    ).train()
     return clock
 
 

@@ -189,6 +189,19 @@ def built(size: dict[str, Any], labels: int) -> torch.nn.Module:
     return EncoderWithHead(encoder, pooling="mean", dropout=0.0, head=Head("row", labels))
 
 
+class WithLoss(torch.nn.Module):
+    """A model with its loss, (B,) of logits and labels, as Trainer wants one."""
+
+    def __init__(self, model: torch.nn.Module, loss: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.inner, self._loss = model, loss
+
+    def forward(self, input_ids: Any, attention_mask: Any, labels: Any) -> dict[str, torch.Tensor]:
+        """Its mean loss, and the logits."""
+        logits = self.inner(input_ids, attention_mask)
+        return {"loss": self._loss(logits, labels).mean(), "logits": logits}
+
+
 def held() -> float:
     """MB of memory that this process holds, of a GPU where there is one, after what is free was given back."""
     gc.collect()

@@ -6,14 +6,22 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flow_fixtures import ROOT, environment
+
+from flows.app import server
+from flows.app.application import application
+from flows.app.ending import Ending
+from flows.app.limits import Limits
+from flows.app.served import Served
 
 
 class Told(NamedTuple):
@@ -68,6 +76,22 @@ def told(connection: http.client.HTTPConnection) -> Told:
     found = Told(response.status, response.headers, response.read())
     connection.close()
     return found
+
+
+@contextmanager
+def in_thread(served: Served, limits: Limits, ending: Ending) -> Iterator[socket.socket]:
+    """Where a server of this model listens, in a thread of its own; after a signal it must end by itself."""
+    opened = server.listening("127.0.0.1", 0)
+    app = application(served, limits, ending, gather=0)
+    told = {"seconds": limits.seconds, "log": False}
+    thread = threading.Thread(target=server.serve, args=(app, opened, ending), kwargs=told)
+    thread.start()
+    try:
+        yield opened
+    finally:
+        ending.signal()
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 @contextmanager

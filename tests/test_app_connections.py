@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import app_fixtures
 import pytest
 
 from flows.app import server
@@ -28,17 +29,8 @@ def serving(answer: Answer, ending: Ending | None = None, **limits: Any) -> Iter
     """The address of a server of this model, in a thread; it must end by itself after a signal."""
     served = Served("toy", "0" * 64, "toy", "toy model", frozenset({TEXTS}), answer)
     chosen = Limits(**{"rows": 8, "characters": 200, "bytes": 100_000, "waiting": 100, "seconds": PATIENCE} | limits)
-    ending, opened = ending or Ending(), server.listening("127.0.0.1", 0)
-    app = application(served, chosen, ending, gather=0)
-    address, told = opened.getsockname(), {"seconds": chosen.seconds, "log": False}
-    thread = threading.Thread(target=server.serve, args=(app, opened, ending), kwargs=told)
-    thread.start()
-    try:
-        yield address
-    finally:
-        ending.signal()
-        thread.join(20)
-        assert not thread.is_alive()
+    with app_fixtures.in_thread(served, chosen, ending or Ending()) as opened:
+        yield opened.getsockname()
 
 
 def echo(texts: Sequence[Any]) -> list[dict[str, Any]]:

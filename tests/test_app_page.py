@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import app_fixtures
 import page_fixtures
 import pytest
 
 from flows.app import server
-from flows.app.application import application
 from flows.app.ending import Ending
 from flows.app.limits import PAIRS, TEXTS, Limits
 from flows.app.served import Served
@@ -26,17 +25,8 @@ def serving(answer: Callable[[Any], dict[str, Any]], *takes: str) -> Iterator[st
     """The address of a server of a model that says this of each text."""
     served = Served("toy", "0123456789ab" + "0" * 52, "toy", "toy model", frozenset(takes or {TEXTS}),
                     lambda texts: [answer(text) for text in texts])  # fmt: skip
-    ending, opened = Ending(), server.listening("127.0.0.1", 0)
-    app = application(served, LIMITS, ending, gather=0)
-    url = server.url_of(opened)
-    thread = threading.Thread(target=server.serve, args=(app, opened, ending), kwargs={"seconds": 10, "log": False})
-    thread.start()
-    try:
-        yield url
-    finally:
-        ending.signal()
-        thread.join(20)
-        assert not thread.is_alive()
+    with app_fixtures.in_thread(served, LIMITS, Ending()) as opened:
+        yield server.url_of(opened)
 
 
 @pytest.fixture

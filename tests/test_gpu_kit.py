@@ -286,33 +286,32 @@ def test_losses_are_held_by_their_first_and_by_all_of_them_as_shares_of_the_firs
     ]  # fmt: skip
 
 
-def test_where_fp32_does_not_train_all_losses_are_held_beside_the_cpus(
-    kits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def losses(_project: Path, *, precision: str, zero_stage: int) -> tuple[list[float], int]:
-        if precision == "fp32":
-            raise RuntimeError(f"no memory in ZeRO-{zero_stage}")
-        return [4.0, 2.0], 0
-
-    monkeypatch.setattr(kits.exactness, "losses", losses)
-    kit = SimpleNamespace(
-        new_project=lambda *_: tmp_path, about={"cpu": {"losses": [4.0, 2.0]}}, precisions=("fp16", "bf16")
-    )
-    found = kits.part.Findings(tmp_path / "found.json")
-    kits.exactness.exactness(kit, found)
-    held = [check["what"] for check in found.content["checks"] if ": within" in check["what"]]
-    assert len(held) == 16
-    assert all(what.endswith("of a CPU's in fp32") for what in held)
+def test_where_fp32_does_not_train_all_losses_are_held_beside_the_cpus(kits: Any, tmp_path: Path) -> None:
+    found, way = kits.part.Findings(tmp_path / "found.json"), kits.exactness.Tried
+    ways = [way("fp32", 0, [], 0, "no memory"), way("fp16", 0, [4.0, 2.0], 1), way("bf16", 0, [4.0, 2.0], 0)]
+    kits.exactness.compare(found, ways, [4.0, 2.0])
+    checks = found.content["checks"]
+    assert [check["held"] for check in checks] == [False, *[True] * 6]
+    assert [check["what"].endswith("of a CPU's in fp32") for check in checks if ": within" in check["what"]] == [
+        True
+    ] * 4
 
 
-def test_where_no_way_trains_the_checks_say_so(kits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_kit: Any, found: Any, ways: Any, _stated: Any) -> None:
-        found.add("winnow", [{**way, "failure": "no memory"} for way in ways])
+def test_where_fp32_trains_other_losses_are_held_beside_its_own(kits: Any, tmp_path: Path) -> None:
+    found, way = kits.part.Findings(tmp_path / "found.json"), kits.exactness.Tried
+    kits.exactness.compare(found, [way("fp32", 0, [4.0, 2.0], 0), way("bf16", 0, [4.0, 3.0], 0)], [4.0, 2.0])
+    held = {check["what"]: check["held"] for check in found.content["checks"] if ": within" in check["what"]}
+    assert held == {
+        "first loss in fp32, ZeRO-0: within 0.0001 of a CPU's in fp32": True,
+        "losses in fp32, ZeRO-0: within 0.001 of a CPU's in fp32": True,
+        "first loss in bf16, ZeRO-0: within 0.01 of fp32's in ZeRO-0": True,
+        "losses in bf16, ZeRO-0: within 0.1 of fp32's in ZeRO-0": False,
+    }
 
-    monkeypatch.setattr(kits.speed, "measure", fails)
-    monkeypatch.setattr(kits.speed, "trainer_apart", lambda *_args, **_more: {"failure": "no memory"})
-    found = kits.part.Findings(tmp_path / "found.json")
-    kits.speed.speed(SimpleNamespace(gpu=False), found)
+
+def test_where_no_way_trains_the_checks_say_so(kits: Any, tmp_path: Path) -> None:
+    found, failed = kits.part.Findings(tmp_path / "found.json"), {"failure": "no memory"}
+    kits.speed.judge(found, [failed, failed], failed, 989.4)
     assert [check["held"] for check in found.content["checks"]] == [False, False]
 
 

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpu_kit.part import Findings, Kit, greatest
 
@@ -23,21 +25,43 @@ TOLERANCES = {"fp32": (1e-4, 1e-3), "fp16": (2e-3, 0.05), "bf16": (1e-2, 0.1)}
 
 def exactness(kit: Kit, found: Findings) -> None:
     """Losses of each way; each is to be near float32's in ZeRO-0, and that near the CPU's, as all are without it."""
-    project, of_cpu = kit.new_project("exactness", {}), kit.about["cpu"]["losses"]
+    project = kit.new_project("exactness", {})
+    compare(found, tried(project, dict.fromkeys(("fp32", *kit.precisions))), kit.about["cpu"]["losses"])
+
+
+class Tried(NamedTuple):
+    """One way to train."""
+
+    precision: str
+    zero_stage: int
+    losses: list[float]
+    skipped: int
+    failure: str = ""
+    """Why there are no losses."""
+
+
+def tried(project: Path, precisions: Iterable[str]) -> Iterator[Tried]:
+    """Each of the precisions in each ZeRO stage."""
+    for precision, stage in itertools.product(precisions, ZERO_STAGES):
+        try:
+            yield Tried(precision, stage, *losses(project, precision=precision, zero_stage=stage))
+        except Exception as error:  # the other ways are to be tried all the same
+            yield Tried(precision, stage, [], 0, f"{type(error).__name__}: {error}"[:500])
+
+
+def compare(found: Findings, ways: Iterable[Tried], of_cpu: list[float]) -> None:
+    """Judge each way beside float32 in ZeRO-0, where that trained, else beside the CPU."""
     exact: list[float] | None = None
-    for precision in dict.fromkeys(("fp32", *kit.precisions)):
-        for zero_stage in ZERO_STAGES:
-            name = f"{precision}, ZeRO-{zero_stage}"
-            try:
-                values, skipped = losses(project, precision=precision, zero_stage=zero_stage)
-            except Exception as error:  # the other ways are to be tried all the same
-                found.check(f"{name}: it trains", False, f"{type(error).__name__}: {error}"[:500])
-                continue
-            found.add(name, {"losses": values, "skipped_steps": skipped})
-            beside, whose = (of_cpu, "a CPU's in fp32") if exact is None else (exact, "fp32's in ZeRO-0")
-            judge(found, name, values, beside, tolerances=TOLERANCES[precision], whose=whose)
-            if (precision, zero_stage) == ("fp32", 0):
-                exact = values
+    for way in ways:
+        name = f"{way.precision}, ZeRO-{way.zero_stage}"
+        if way.failure:
+            found.check(f"{name}: it trains", False, way.failure)
+            continue
+        found.add(name, {"losses": way.losses, "skipped_steps": way.skipped})
+        beside, whose = (of_cpu, "a CPU's in fp32") if exact is None else (exact, "fp32's in ZeRO-0")
+        judge(found, name, way.losses, beside, tolerances=TOLERANCES[way.precision], whose=whose)
+        if (way.precision, way.zero_stage) == ("fp32", 0):
+            exact = way.losses
 
 
 def judge(

@@ -55,7 +55,12 @@ def speed(kit: Kit, found: Findings) -> None:
     other = trainer_apart("compile" if kit.gpu else "eager", gpu=kit.gpu)
     found.add("trainer_bf16", other)
     measure(kit, found, ways[BEFORE_TRAINER:], stated)
-    done = [run for run in found.content["winnow"] if "failure" not in run]
+    judge(found, found.content["winnow"], other, stated)
+
+
+def judge(found: Findings, ways: Sequence[dict[str, Any]], other: dict[str, Any], stated: float | None) -> None:
+    """Check that each of our ways and the `other`, Trainer, trained, and the fastest by its share of the peak."""
+    done = [run for run in ways if "failure" not in run]
     found.check("every way trains", len(done) == len(ways), f"{len(done)} of {len(ways)}")
     found.check("Trainer trains too", "failure" not in other, other.get("failure"))
     if not done:
@@ -117,17 +122,6 @@ def trainer(*, compiled: bool, gpu: bool) -> dict[str, Any]:
     model = zero.built(zero.BASE if gpu else zero.TINY, LABELS)
     clock = {"begun": 0.0, "seconds": 0.0}
 
-    class Wrapped(torch.nn.Module):
-        """The model with its loss, as Trainer wants one."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model
-
-        def forward(self, input_ids: Any, attention_mask: Any, labels: Any) -> dict[str, torch.Tensor]:
-            logits = self.inner(input_ids, attention_mask)
-            return {"loss": LEARNING.loss(logits, labels).mean(), "logits": logits}
-
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_more: Any) -> Any:  # noqa: ARG002
             if state.global_step == WARMUP:
@@ -151,7 +145,9 @@ def trainer(*, compiled: bool, gpu: bool) -> dict[str, Any]:
         optim="adamw_torch_fused", max_grad_norm=1.0, dataloader_num_workers=4 if gpu else 0, save_strategy="no",
         report_to="none", disable_tqdm=True, use_cpu=not gpu, remove_unused_columns=False, logging_strategy="no",
     )  # fmt: skip
-    Trainer(Wrapped(), arguments, data_collator=collate, train_dataset=rows, callbacks=[Watch()]).train()
+    Trainer(
+        zero.WithLoss(model, LEARNING.loss), arguments, data_collator=collate, train_dataset=rows, callbacks=[Watch()]
+    ).train()
     tokens = int(rows.lengths[: size["batch_size"] * size["steps"]].sum())
     most = torch.cuda.max_memory_allocated() / 1e6 if gpu else None
     return {
