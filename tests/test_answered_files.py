@@ -9,13 +9,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import predict_fixtures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from flow_fixtures import write_word_model
+from predict_fixtures import Said, predicted
 
 from flows.answering import filling, shaped
 from flows.answering.filling import Asking, batches, fill
@@ -23,7 +24,6 @@ from flows.answering.reading import Source, SourceRow, open_table
 from flows.answering.writing import open_writer, write_rows
 from flows.cli.answers import Row
 from flows.cli.asked import Columns
-from flows.cli.commands import main
 from stages.core.contracts import Outputs, Runner
 from stages.tasks.regression.answers import ANSWERS as OF_NUMBERS
 from stages.tasks.text_classification.answers import ANSWERS as OF_CLASSES
@@ -32,18 +32,8 @@ BREAD, SHIP = 0.993307, 0.952574  # 1 / (1 + e^-5), 1 / (1 + e^-3)
 TICKETS = 'id,text,owner\n1,bread,ann\n2,"the ship,\nat sea",bob\n'
 
 
-class Said(NamedTuple):
-    code: int | str
-    out: str
-    err: list[str]
-
-
+model = predict_fixtures.model
 Predict = Callable[..., Said]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_word_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -53,13 +43,7 @@ def predict(
     """predict(argument, ...): the command's exit code and output, where there is nothing but what the test writes."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main(["predict", "--model", str(model), "--threads", "1", *arguments])
-        said = capsys.readouterr()
-        return Said(ended.value.code or 0, said.out, said.err.splitlines())
-
-    return run
+    return lambda *arguments: predicted(model, capsys, *arguments)
 
 
 def read(path: Path | str) -> list[dict[str, str]]:

@@ -8,35 +8,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+import predict_fixtures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from flow_fixtures import change, environment, make_project, winnow, write_word_model
+from flow_fixtures import change, environment, make_project, winnow
+from predict_fixtures import Said, predicted
 
 from flows.cli import answers, asked
 from flows.cli.answers import Row
 from flows.cli.asked import Columns
-from flows.cli.commands import main
 from stages.core.contracts import Outputs, Runner, Text
 from stages.tasks.text_classification.answers import ANSWERS as OF_CLASSES
 
 ANSWERS = ["kitchen\t0.9933", "sea\t0.9526"]  # to "bread" and "ship": 1 / (1 + e^-5), 1 / (1 + e^-3)
 
 
-class Said(NamedTuple):
-    code: int | str
-    out: list[str]
-    err: list[str]
-
-
+model = predict_fixtures.model
 Predict = Callable[..., Said]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_word_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -48,10 +38,7 @@ def predict(
 
     def run(name: str, content: bytes | str, *options: str) -> Said:
         (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        with pytest.raises(SystemExit) as ended:
-            main(["predict", "--model", str(model), "--threads", "1", "--file", name, *options])
-        said = capsys.readouterr()
-        return Said(ended.value.code or 0, said.out.splitlines(), said.err.splitlines())
+        return predicted(model, capsys, "--file", name, *options)
 
     return run
 
@@ -74,14 +61,14 @@ def test_the_text_column_of_a_table_is_answered_and_not_its_header_or_its_lines(
     predict: Predict, name: str, content: bytes | str
 ) -> None:
     said = predict(name, content)
-    assert said == (0, [f"{ANSWERS[0]}\tbread", f"{ANSWERS[1]}\tthe ship, at sea"], [])
+    assert said == (0, f"{ANSWERS[0]}\tbread\n{ANSWERS[1]}\tthe ship, at sea\n", [])
 
 
 def test_the_text_column_of_parquet_is_answered(predict: Predict, tmp_path: Path) -> None:
     texts = pa.array(["bread", None, "ship"]).dictionary_encode()
     pq.write_table(pa.table({"id": [1, 2, 3], "body": texts}), tmp_path / "made.parquet")
     said = predict("tickets.parquet", (tmp_path / "made.parquet").read_bytes(), "--text-column", "body")
-    assert said.out == [f"{ANSWERS[0]}\tbread", "null\tnull\t", f"{ANSWERS[1]}\tship"]
+    assert said.lines == [f"{ANSWERS[0]}\tbread", "null\tnull\t", f"{ANSWERS[1]}\tship"]
     assert said.err == [
         "winnow: 1 of 3 rows have no answer: 1 empty. The first: tickets.parquet, row 2: there is nothing to label."
     ]
@@ -93,8 +80,8 @@ def test_an_option_names_the_column_and_else_params_yaml_of_the_project_does(pre
         (tmp_path / "project" / name).rename(tmp_path / name)
     change(tmp_path, ingest__columns__text="body")
     content = "text,body,title\nnothing,bread,ship\n"
-    assert predict("a.csv", content).out == [f"{ANSWERS[0]}\tbread"]
-    assert predict("a.csv", content, "--text-column", "title").out == [f"{ANSWERS[1]}\tship"]
+    assert predict("a.csv", content).lines == [f"{ANSWERS[0]}\tbread"]
+    assert predict("a.csv", content, "--text-column", "title").lines == [f"{ANSWERS[1]}\tship"]
 
 
 def test_the_encoding_is_that_of_params_yaml(predict: Predict, tmp_path: Path) -> None:
@@ -102,7 +89,7 @@ def test_the_encoding_is_that_of_params_yaml(predict: Predict, tmp_path: Path) -
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / "project" / name).rename(tmp_path / name)
     change(tmp_path, ingest__encoding="cp1252")
-    assert predict("a.csv", "text\ncafé bread\n".encode("cp1252")).out == [f"{ANSWERS[0]}\tcafé bread"]
+    assert predict("a.csv", "text\ncafé bread\n".encode("cp1252")).lines == [f"{ANSWERS[0]}\tcafé bread"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +102,7 @@ def test_the_encoding_is_that_of_params_yaml(predict: Predict, tmp_path: Path) -
 )
 def test_a_column_that_is_not_there_is_one_line_with_those_that_are(predict: Predict, name: str, content: str) -> None:
     said = predict(name, content)
-    assert (said.code, said.out, len(said.err)) == (1, [], 1)
+    assert (said.code, said.lines, len(said.err)) == (1, [], 1)
     assert "no column 'text' (--text-column). Found: id, body. Set --text-column." in said.err[0]
     assert said.err[0].startswith(f"winnow: {name}")
 
@@ -131,7 +118,7 @@ def test_a_table_without_a_header_is_asked_for_one(predict: Predict) -> None:
 def test_a_row_that_is_empty_or_cannot_be_read_is_a_null_and_ends_nothing(predict: Predict) -> None:
     content = b'id,text\n1,bread\n2,\n3,"  "\n4,a,b\n5,a\x00b\n6,ship\n'
     said = predict("tickets.csv", content, "--text-column", "text", "--json")
-    found = [json.loads(line) for line in said.out]
+    found = [json.loads(line) for line in said.lines]
     assert [one["label"] for one in found] == ["kitchen", None, None, None, None, "sea"]
     assert found[1] == {"text": None, "label": None, "probability": None, "probabilities": None}
     assert found[3]["text"] is None
@@ -144,7 +131,7 @@ def test_a_row_that_is_empty_or_cannot_be_read_is_a_null_and_ends_nothing(predic
 
 def test_a_table_in_another_encoding_is_refused_before_any_row_is_answered(predict: Predict) -> None:
     said = predict("tickets.csv", "text\ncafé bread\n".encode("cp1252"))
-    assert (said.code, said.out) == (1, [])
+    assert (said.code, said.lines) == (1, [])
     assert "tickets.csv, line 2: not UTF-8" in said.err[0]
     assert "first 2 lines. Save it as UTF-8. That line reads: cp1252 'café bread'" in said.err[0]
 
@@ -164,37 +151,40 @@ def test_nobody_is_told_of_parameters_outside_a_project(predict: Predict, tmp_pa
 
 
 def test_an_empty_line_of_a_table_is_no_row(predict: Predict) -> None:
-    assert predict("tickets.csv", "id,text\n1,bread\n\n2,ship\n").out == [f"{ANSWERS[0]}\tbread", f"{ANSWERS[1]}\tship"]
+    assert predict("tickets.csv", "id,text\n1,bread\n\n2,ship\n").lines == [
+        f"{ANSWERS[0]}\tbread",
+        f"{ANSWERS[1]}\tship",
+    ]
     both = '{"text": "bread"}\n\n{"text": "ship"}\n'
-    assert predict("tickets.jsonl", both).out == [f"{ANSWERS[0]}\tbread", f"{ANSWERS[1]}\tship"]
+    assert predict("tickets.jsonl", both).lines == [f"{ANSWERS[0]}\tbread", f"{ANSWERS[1]}\tship"]
 
 
 def test_lines_of_a_text_file_that_are_empty_or_no_text_are_nulls(predict: Predict) -> None:
     said = predict("tickets.txt", b"\xef\xbb\xbfbread\r\n\n  \n\xff\nship")
-    assert said.out == [f"{ANSWERS[0]}\tbread", *["null\tnull\t"] * 3, f"{ANSWERS[1]}\tship"]
+    assert said.lines == [f"{ANSWERS[0]}\tbread", *["null\tnull\t"] * 3, f"{ANSWERS[1]}\tship"]
     assert said.code == 0
     assert said.err[0].startswith("winnow: 3 of 5 rows have no answer: 2 empty, 1 not_text. The first: tickets.txt, li")
 
 
 def test_a_line_of_a_text_file_may_hold_commas_and_need_no_header(predict: Predict) -> None:
-    assert predict("tickets.txt", "text,bread\nship\n").out == [f"{ANSWERS[0]}\ttext,bread", f"{ANSWERS[1]}\tship"]
+    assert predict("tickets.txt", "text,bread\nship\n").lines == [f"{ANSWERS[0]}\ttext,bread", f"{ANSWERS[1]}\tship"]
 
 
 def test_where_nothing_is_answered_the_command_fails(predict: Predict) -> None:
     said = predict("tickets.txt", "\n\n")
-    assert (said.code, said.out) == (1, ["null\tnull\t"] * 2)
+    assert (said.code, said.lines) == (1, ["null\tnull\t"] * 2)
     assert said.err == [
         "winnow: 2 of 2 rows have no answer: 2 empty. The first: tickets.txt, line 1: there is nothing to label."
     ]
 
 
 def test_a_file_without_rows_has_no_answers_and_is_no_failure(predict: Predict) -> None:
-    assert predict("tickets.txt", "") == (0, [], [])
-    assert predict("tickets.csv", "text\n") == (0, [], [])
+    assert predict("tickets.txt", "") == (0, "", [])
+    assert predict("tickets.csv", "text\n") == (0, "", [])
 
 
 def test_a_zipped_text_file_is_read_and_a_spreadsheet_is_named(predict: Predict) -> None:
-    assert predict("tickets.txt.gz", gzip.compress(b"bread\n")).out == [f"{ANSWERS[0]}\tbread"]
+    assert predict("tickets.txt.gz", gzip.compress(b"bread\n")).lines == [f"{ANSWERS[0]}\tbread"]
     said = predict("tickets.xlsx", b"PK\x03\x04 and more")
     assert said.err == ["winnow: tickets.xlsx is a zip archive or a spreadsheet. Save its rows as csv."]
 
