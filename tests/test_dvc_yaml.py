@@ -259,8 +259,8 @@ def test_every_task_has_the_same_files(task: str) -> None:
 
 TABLES = ("sources", "tasks", "models", "backends", "measures")
 LIGHT = {
-    "core", "backends.runners", "compression.recipe", "compression.refusals", "measures", "models.pretrained",
-    "reading", "sources.files", "tasks.contract", "tasks.shared",
+    "core", "backends.records", "backends.runners", "compression.recipe", "compression.refusals", "measures",
+    "models.pretrained", "reading", "sources.files", "tasks.contract", "tasks.shared",
 }  # fmt: skip
 
 
