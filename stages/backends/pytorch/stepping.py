@@ -9,12 +9,19 @@ import numpy as np
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
+from stages.decoding.stepper import Stepper
+
+
+def stepper_of(model: Any) -> Stepper:
+    """The stepper of one of transformers' models that have a head on the vocabulary; it is in evaluation mode."""
+    return EncoderDecoderStepper(model) if model.config.is_encoder_decoder else DecoderStepper(model)
+
 
 class DecoderStepper:
     """A decoder's (GPT-2, Llama). Sequences are filled up on their left, where the mask hides it."""
 
     def __init__(self, model: Any) -> None:
-        """`model`: one of transformers' with a head on the vocabulary, in evaluation mode."""
+        """`model`: see `stepper_of`."""
         self._model = model
         self._cache = DynamicCache(config=model.config)
         self._mask_RT = torch.empty(0, 0, dtype=torch.long)
@@ -48,7 +55,7 @@ class EncoderDecoderStepper:
     """An encoder-decoder's (T5). Sources are filled up on their right; all sequences begin with one token."""
 
     def __init__(self, model: Any) -> None:
-        """`model`: one of transformers' with a head on the vocabulary, in evaluation mode."""
+        """`model`: see `stepper_of`."""
         self._model = model
         self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self._mask_RS = torch.empty(0, 0, dtype=torch.long)
