@@ -43,7 +43,7 @@ def report(judged: Judged) -> dict[str, Any]:
 
 
 def _likelihood(judged: Judged) -> dict[str, float]:
-    """Bits a byte of the targets, and the perplexity of their tokens; nothing of a model that knows no probabilities."""
+    """Bits a byte of the targets, and the perplexity of their tokens; nothing where a model gives no probabilities."""
     if judged.told is None or np.isnan(judged.losses_N).any():
         return {}
     nats, bytes_ = judged.losses_N.sum(), sum(len(truth.encode("utf-8")) for truth in judged.truths)

@@ -18,9 +18,7 @@ NAMES = ("chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match")
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
     """(N, S) float64: what each row adds."""
-    own = [
-        (1, truth == answer, len(truth), len(answer)) for truth, answer in zip(truths, answers, strict=True)
-    ]
+    own = [(1, truth == answer, len(truth), len(answer)) for truth, answer in zip(truths, answers, strict=True)]
     return np.hstack([np.array(own, dtype=np.float64).reshape(len(own), OWN), overlap.counts(truths, answers)])
 
 

@@ -1,7 +1,7 @@
 """The answers of a model that writes on: how likely a text is, and the text that it writes.
 
-The outputs for a text are the logarithms of the probabilities of its own tokens, each given those before; a text's answer
-is the sum of them, its nats. N rows, T tokens.
+The outputs for a text are the logarithms of the probabilities of its own tokens, each given those before. The text's
+answer is the sum of them, its nats. N rows, T tokens.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ MEASURES = TaskMeasures(
     scores=scores,
     kinds=lambda _: ("text",),
     kind="text",
+    own_truth=of_texts.size,
     report=report,
     figures=(Figure("perplexity", "perplexity of a token"),),
     per_row=lambda judged: {"nats": judged.losses_N},

@@ -1,7 +1,7 @@
 """What the measures of a text's likelihood are counted from, and the score by which int8 is judged.
 
-N rows, S = 3 counts: the nats of a text, its bytes in UTF-8, its words. They do not hang on the tokenizer, so models with
-other tokens can be compared.
+N rows, S = 3 counts: the nats of a text, its bytes in UTF-8, its words. They do not hang on the tokenizer, so models
+with other tokens can be compared.
 """
 
 from __future__ import annotations
