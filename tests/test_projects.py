@@ -345,7 +345,6 @@ def test_a_stride_that_leaves_a_window_nothing_is_a_mistake_before_anything_runs
     ("rows", "message"),
     [
         ([{"a": i, "b": i * 2} for i in range(9)], r"has no column of texts .found: a, b.. Name the one: --text"),
-        ([{"text": text, "more": text} for text in texts()], "Name the one: --label"),
         ([{"text": t, "x": f"{i} x", "y": f"{i} y"} for i, t in enumerate(texts())], "Name the one: --label"),
     ],
 )
