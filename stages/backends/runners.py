@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ from stages.backends import RUNNERS
 from stages.cleaning.rules import cleaner, of_description
 from stages.core.contracts import Generation, Outputs, Runner, Text, each
 from stages.core.model_folder import describe, plugin_of, reads_apart, verify, wants_pairs, writes_for_sources
+from stages.decoding.settings import adjusted
 
 
 def open_runner(folder: Path, *, threads: int) -> Runner:
@@ -56,6 +57,17 @@ def _writing(runner: Runner, folder: Path, clean: Callable[[str], str]) -> dict[
         "written": lambda texts, how: written(cleaned(texts), how),
         "stream": lambda text, how: stream(cleaned([text])[0], how),
     }
+
+
+def generation_of(folder: Path, settings: Mapping[str, Any]) -> Generation:
+    """How the model in `folder` writes: as it says itself, but for these settings.
+
+    Raises ValueError where it writes nothing, and for a name or a value that is no setting.
+    """
+    description = describe(folder)
+    if "generation" not in description:
+        raise ValueError(f"{folder}: a model of the task '{description['task']}' writes no text: leave settings out.")
+    return adjusted(Generation.of(description["generation"]), settings)
 
 
 def as_writer(runner: Runner, how: Generation) -> Runner:
