@@ -74,6 +74,11 @@ class TaskSettings:
     """claim(shown): why a file is for this task; None: it is not."""
     plots: frozenset[str] = frozenset()
     """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""
+    writes: Literal["text", "target"] | None = None
+    """What the task's models write: texts like those of the rows, or of each row its target for its text.
+
+    None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
+    """
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -144,6 +149,11 @@ class TaskEncoding:
 
     `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
     """
+    writes: Literal["text", "target"] | None = None
+    """What is learned to be written, as in TaskSettings: then each token's target is the token behind it.
+
+    `stages.tokens.writing` makes the rows, and `targets` is not asked.
+    """
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,16 @@ class TaskLearning:
     """Whether a row's loss, and its distance from the teacher, hang on the other rows of its batch.
 
     Then both are given the rows of all processes; `mask_BT` is still that of this process's.
+    """
+    by_tokens: bool = False
+    """Whether a step's loss is the mean over the targets of all its rows, so that long rows count more than short ones.
+
+    `loss` and `distilled` give of each example the mean over its targets all the same. Otherwise rows count the same.
+    """
+    reduced: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    """reduced(logits_BTK, targets_BT): (B, T, R), the few numbers of each token that `score` needs of its K logits.
+
+    `score` is then given these. None: the logits themselves.
     """
     whole_rows: bool = False
     """Whether the loss of a token head compares a row's tokens with each other, so that it needs all of them at once.
