@@ -64,7 +64,7 @@ def _matched(
     if len(whole) > 1 and "" not in whole:
         raise ValueError(
             f"it has {len(whole)} whole models, under {', '.join(map(repr, sorted(whole)))}. Allowed: one. Save the"
-            " encoder that you want with save_pretrained."
+            " model that you want with save_pretrained."
         )
     prefix = one_prefix(whole, counts)
     matches = {name: sources[prefix + name] for name in known if prefix + name in sources}
@@ -74,13 +74,13 @@ def _matched(
         raise ValueError(
             f"{len(missing)} of the {len(needed)} weights that it needs are not in model.safetensors"
             f" ({some(missing)}), which has {len(others)} others ({some(others)}). Allowed: transformers' own names,"
-            " all under one prefix. Save the whole encoder with save_pretrained."
+            " all under one prefix. Save the whole model with save_pretrained."
         )
     if beyond := _within_layers(others, prefix, known):
         raise ValueError(
             f"model.safetensors has {len(beyond)} weights in its layers that config.json leaves no place for"
             f" ({some(beyond)}). Correct config.json (num_hidden_layers), or merge adapters into the weights, and save"
-            " the whole encoder with save_pretrained."
+            " the whole model with save_pretrained."
         )
     return matches
 
