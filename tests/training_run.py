@@ -142,6 +142,7 @@ class Repeated:
 
     def __init__(self, rows: TokenRows, times: int) -> None:
         self._rows, self.lengths, self.row_ids = rows, np.tile(rows.lengths, times), rows.row_ids * times
+        self.decoded = rows.decoded
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -171,8 +172,8 @@ def keeping_gradients(file: Path | None) -> Iterator[None]:
 
     start = loop.start_engine
 
-    def watched(*arguments: Any) -> Any:
-        engine = start(*arguments)
+    def watched(*arguments: Any, **more: Any) -> Any:
+        engine = start(*arguments, **more)
         module, step = engine.deepspeed, engine.deepspeed.step
 
         def first() -> None:

@@ -89,7 +89,8 @@ class Engine:
             weights = {name: _copy(tensor) for name, tensor in module.state_dict().items()}
         for name, parameter, master in self._trained():
             weights[name] = _copy(safe_get_full_fp32_param(parameter) if master is None else master)
-        return {**weights, **self.frozen}
+        weights |= self.frozen
+        return weights | {other: weights[name] for other, name in _other_names(module).items()}
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The state with which a later run can continue, as tensors on the CPU and as JSON.
@@ -177,6 +178,15 @@ class Engine:
         return {id(half): master for half, master in matches} if self.zero_stage == 0 else {}
 
 
+def _other_names(module: nn.Module) -> dict[str, str]:
+    """The further names of weights that have several, as of embeddings that are the head too -> their first name."""
+    first: dict[int, str] = {}
+    named = list(module.named_parameters(remove_duplicate=False))
+    for name, parameter in named:
+        first.setdefault(id(parameter), name)
+    return {name: first[id(parameter)] for name, parameter in named if first[id(parameter)] != name}
+
+
 def _own_part(tensor: torch.Tensor, parameter: Any) -> torch.Tensor:
     """This process's part of `tensor` in ZeRO-3: flat, and in the last process padded with zeros."""
     size = parameter.ds_tensor.numel()
@@ -219,8 +229,18 @@ def _fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() and machine.vendor() == "AuthenticAMD"
 
 
-def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_steps: int, max_tokens: int) -> Engine:
+def start_engine(
+    model: nn.Module,
+    parts: Parts,
+    params: TrainingParams,
+    total_steps: int,
+    max_tokens: int,
+    *,
+    decoded: bool = False,
+) -> Engine:
     """Put `model` on a DeepSpeed engine, for `total_steps` optimizer steps, in every process of this run.
+
+    `decoded`: whether it reads a source apart from what it writes.
 
     Raises ValueError for fp16 on a device that does not have it.
     """
@@ -233,7 +253,7 @@ def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_s
         )
     join()
     freeze(parts, params)
-    cost = cost_of_rows(model, max_tokens)
+    cost = cost_of_rows(model, max_tokens, decoded=decoded)
     frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
     if params.activation_checkpointing:
         _checkpoint_activations(parts)
