@@ -79,6 +79,11 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The models of the table that the task has not, by their names, with the reason as the end of a sentence.
+
+    Their stages write a folder that says so, and nothing is measured of it.
+    """
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -214,6 +219,18 @@ class TaskLearning:
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
 
 
+class Likelihood(NamedTuple):
+    """How a task whose answers are written measures the targets themselves, without writing.
+
+    It is asked for pairs of source and target, and the outputs are of the target's tokens.
+    """
+
+    measure: str
+    """What it is called."""
+    score: Callable[[Sequence[str], Outputs], float]
+    """score(truths, told): of the outputs for such pairs; higher is better."""
+
+
 @dataclass(frozen=True)
 class TaskAnswers:
     """The answers that a model's outputs stand for."""
@@ -230,7 +247,10 @@ class TaskAnswers:
     The answers may be others than its own.
     """
     losses: Callable[[Sequence[str], Outputs, Space], np.ndarray]
-    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities."""
+    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities.
+
+    Of a task with a `likelihood` the outputs are those for pairs of source and target.
+    """
     score: Callable[[Sequence[str], Sequence[str], Space], dict[str, float]]
     """score(truths, answers, space): by the names of the task's measures, for the guard of int8; higher is better."""
     divergence: Callable[[Outputs, Outputs], float]
@@ -251,6 +271,11 @@ class TaskAnswers:
     """window(logits_TK): those of a window's tokens, special ones included, so that they can stand beside others'.
 
     Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
+    """
+    likelihood: Likelihood | None = None
+    """Of a task whose answers are written: int8 is judged by it, as writing takes a step for each token.
+
+    None: it is judged by the answers.
     """
     fitted: Callable[[Sequence[str], Outputs, Space], Space] | None = None
     """fitted(truths, outputs, space): the space, with what the quantized model's validation rows say of how to answer.
@@ -325,6 +350,8 @@ class Judged:
     seed: int
     columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` keeps."""
+    told: Outputs | None = None
+    """The outputs for pairs of text and truth, where the task has a `likelihood`."""
 
 
 @dataclass(frozen=True)
@@ -346,6 +373,10 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    alike: Callable[[str, str], float] | None = None
+    """alike(one, other): how alike two answers are, in [0, 1]; None: they are equal or not."""
+    own_truth: Callable[[str], str] | None = None
+    """own_truth(text): the target of a text that is its own, so that a changed text has another; None: it has none."""
     marks: Callable[[str], Sequence[tuple[int, int, str]]] | None = None
     """marks(answer): the places of the text that it names, as (start, end, class); None: answers name no places.
 
