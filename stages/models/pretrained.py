@@ -26,6 +26,7 @@ from stages.models.model_files import (
     too_few_rows,
     too_many_tokens,
 )
+from stages.models.scratch import folder_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,16 +46,20 @@ WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 def locate(model: ModelParams) -> Path:
     """The folder that holds the model `model.name`: config.json, model.safetensors and the tokenizer's files.
 
+    Of a model from scratch (`model.scratch`) it holds config.json alone.
+
     Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
     it has no safetensors in one file, where it is of a kind that Winnow does not take, or where it asks for code of
     its own to be run.
     """
+    if model.scratch is not None:
+        return folder_of(model.scratch)
     folder = located_here(model) or _hub(model)
     if fault := lacking(folder):
         raise ValueError(f"params.yaml: model.name is '{model.name}': {fault}")
     refuse_remote_code(folder)
     try:
-        refuse_kind(read_object(folder / CONFIG))
+        refuse_kind(read_object(folder / CONFIG), model.family)
     except ValueError as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {error}") from None
     found = sha256((folder / "model.safetensors").resolve())
@@ -99,7 +104,7 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
     name = f"params.yaml: model.name is '{params.model.name}'"
     try:
         refuse_remote_code(folder)
-        for fault in faults(folder, params.tokenize.max_tokens):
+        for fault in faults(folder, params.tokenize.max_tokens, params.model.family):
             yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"
     except ValueError as error:
         yield f"{name}: {error}"
