@@ -89,8 +89,7 @@ class Engine:
             weights = {name: _copy(tensor) for name, tensor in module.state_dict().items()}
         for name, parameter, master in self._trained():
             weights[name] = _copy(safe_get_full_fp32_param(parameter) if master is None else master)
-        weights |= self.frozen
-        return weights | {other: weights[name] for other, name in _other_names(module).items()}
+        return {**weights, **self.frozen}
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The state with which a later run can continue, as tensors on the CPU and as JSON.
@@ -176,15 +175,6 @@ class Engine:
         halves, masters = getattr(optimizer, "fp16_groups", []), getattr(optimizer, "fp32_groups", [])
         matches = zip(itertools.chain.from_iterable(halves), itertools.chain.from_iterable(masters), strict=True)
         return {id(half): master for half, master in matches} if self.zero_stage == 0 else {}
-
-
-def _other_names(module: nn.Module) -> dict[str, str]:
-    """The further names of weights that have several, as of embeddings that are the head too -> their first name."""
-    first: dict[int, str] = {}
-    named = list(module.named_parameters(remove_duplicate=False))
-    for name, parameter in named:
-        first.setdefault(id(parameter), name)
-    return {name: first[id(parameter)] for name, parameter in named if first[id(parameter)] != name}
 
 
 def _own_part(tensor: torch.Tensor, parameter: Any) -> torch.Tensor:

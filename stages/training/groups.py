@@ -29,7 +29,7 @@ def parameter_groups(parts: Parts, params: TrainingParams) -> list[dict[str, Any
 
     The head has its own rate. The encoder's highest layer has the encoder's; each below it that of the one above times
     `layer_decay`; the rest of the encoder (embeddings) that of a layer below the lowest. Vectors (biases, norms) have
-    no weight decay. Layers of one rate are one group. A head that is the embeddings has their rate.
+    no weight decay. Layers of one rate are one group.
     """
     depth = {id(p): level for level, layer in enumerate(reversed(parts.layers)) for p in layer.parameters()}
     named: dict[tuple[str, float], list[nn.Parameter]] = {}
@@ -37,8 +37,7 @@ def parameter_groups(parts: Parts, params: TrainingParams) -> list[dict[str, Any
         level = depth.get(id(parameter), len(parts.layers))
         rate = params.encoder_learning_rate * params.layer_decay**level
         named.setdefault(("encoder", rate), []).append(parameter)
-    inside = {id(parameter) for parameter in parts.encoder.parameters()}
-    named[("head", params.head_learning_rate)] = [p for p in parts.head.parameters() if id(p) not in inside]
+    named[("head", params.head_learning_rate)] = list(parts.head.parameters())
     groups = []
     for (name, rate), parameters in named.items():
         trained = [parameter for parameter in parameters if parameter.requires_grad]
