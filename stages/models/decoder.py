@@ -22,6 +22,8 @@ from stages.models.writers import Kind, Made, Writer
 if TYPE_CHECKING:
     from stages.core.params.model import ModelParams
 
+COMPARED, NO_VECTORS = "compared with its teacher by inner vectors", "cache_logits.vectors []"
+
 
 class Decoder(Writer):
     """A decoder of transformers. Its positions follow from the mask, so that padding, on any side, changes nothing."""
@@ -156,11 +158,9 @@ def taps(model: Any) -> Taps:
     """The modules that put out the vectors of embeddings, layers and attentions."""
     config = model.config
     if config.model_type == "gpt2":
-        raise writers.cannot("decoder", "compared with its teacher by inner vectors: GPT-2 makes queries, keys and values"
-                             " with one matrix", "cache_logits.vectors []")  # fmt: skip
+        raise writers.cannot("decoder", f"{COMPARED}: GPT-2 makes queries, keys and values with one matrix", NO_VECTORS)
     if config.num_key_value_heads != config.num_attention_heads:
-        raise writers.cannot("decoder", "compared with its teacher by inner vectors where heads share keys and values",
-                             "cache_logits.vectors []")  # fmt: skip
+        raise writers.cannot("decoder", f"{COMPARED} where heads share keys and values", NO_VECTORS)
     layers = model.language.model.layers
     return Taps(
         embeddings=model.table,

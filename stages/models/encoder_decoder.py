@@ -29,25 +29,20 @@ class EncoderDecoder(Writer):
     """An encoder-decoder of transformers. It knows distances alone, so that padding changes nothing."""
 
     def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        decoder_input_ids: torch.Tensor | None = None,
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
     ) -> torch.Tensor:
         """input_ids, attention_mask (B, T), decoder_input_ids (B, U) int64 -> logits (B, U, V) of the next tokens.
 
-        What is written is filled up at its end, where no token sees it. Without decoder_input_ids the source stands for
-        them, as where operations are counted.
+        What is written is filled up at its end, where no token sees it.
         """
-        written = input_ids if decoder_input_ids is None else decoder_input_ids
         logits: torch.Tensor = self.language(
-            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=written, use_cache=False
+            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=decoder_input_ids, use_cache=False
         ).logits
         return logits
 
 
 class SelfAttention(T5Attention):
-    """T5's, which may have lost heads. The table of distances stays whole, as all layers of a stack read the first's."""
+    """T5's, which may have lost heads. The table of distances stays whole, as a stack's layers share the first's."""
 
     heads: list[int]
 
@@ -76,8 +71,9 @@ class CrossAttention(T5Attention):
         past_key_values: Any = None, **more: Any,
     ) -> Any:  # fmt: skip
         """As transformers'."""
+        assert position_bias is None
         out, _, weights = super().forward(
-            hidden_states, mask, key_value_states, None, past_key_values=past_key_values, **more
+            hidden_states, mask, key_value_states, position_bias, past_key_values=past_key_values, **more
         )
         return out, None, weights
 

@@ -35,7 +35,8 @@ OTHER_WORDS = {
     "t5": "shared.weight",
 }  # fmt: skip
 OTHER_LAYERS = {
-    "distilbert": "transformer.layer.", "modernbert": "layers.", "gpt2": "h.", "llama": "layers.", "t5": "encoder.block.",
+    "distilbert": "transformer.layer.", "modernbert": "layers.", "gpt2": "h.", "llama": "layers.",
+    "t5": "encoder.block.",
 }  # fmt: skip
 N_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 WIDTHS = ("input_embedding_size", "embedding_size", "hidden_size", "dim", "n_embd", "d_model")

@@ -94,7 +94,7 @@ class Writer(nn.Module):
     def __init__(self, language: Any) -> None:
         super().__init__()
         self.language = language
-        """transformers' own: it takes its keyword arguments, as `past_key_values`, and is what `generate` is called of."""
+        """transformers' own, with all that it can: `past_key_values`, `generate`."""
 
     @property
     def config(self) -> Any:
@@ -157,9 +157,9 @@ def built(made: Made, folder: Path, model: ModelParams, head: Head) -> Writer:
 def _random(made: Made, config: Any) -> Writer:
     config.vocab_size = 1
     language = made.kind(config).language(config)
-    weights = {name: weight.detach() for name, weight in language.named_parameters()}  # those that are tied are there once
     kind = made.kind(config)
-    return assembled(made, config, {name: _turned(kind, name, weight) for name, weight in weights.items()}, {})
+    weights = {name: _turned(kind, name, weight.detach()) for name, weight in language.named_parameters()}
+    return assembled(made, config, weights, {})
 
 
 def _pretrained(kind: Kind, known: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -29,8 +29,8 @@ class ScratchParams(Section):
             raise ValueError(f"width is {self.width}. Allowed: a multiple of heads, of which there are {self.heads}")
         if self.kind == "llama" and self.width // self.heads % 2:
             raise ValueError(
-                f"width is {self.width} with {self.heads} heads. Allowed of kind llama: heads of an even width, as their"
-                " numbers are turned two by two"
+                f"width is {self.width} with {self.heads} heads. Allowed of kind llama: heads of an even width, as"
+                " their numbers are turned two by two"
             )
         return self
 
