@@ -28,6 +28,7 @@ from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding, TaskLearning
 from stages.tokens.encoded import encoded
+from stages.tokens.literal import literal
 from stages.training.batches import by_row, first_batches
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers
@@ -103,10 +104,11 @@ def renumbered(
 ) -> TrainingData:
     """The same rows with the cut tokenizer's ids; all tokens of the training rows were kept."""
     writing = None if data.writing is None else _of_kept(Writing.of(data.writing), kept)
+    engine = Tokenizer.from_file(str(tokenizer))
     validation = encoded(
         read_split(paths.clean, "validation").to_pydict(), task=encoding,
-        tokenizer=Tokenizer.from_file(str(tokenizer)), space=data.space, max_tokens=data.max_tokens, stride=data.stride,
-        writing=writing,
+        tokenizer=engine if writing is None else literal(engine), space=data.space, max_tokens=data.max_tokens,
+        stride=data.stride, writing=writing,
     )  # fmt: skip
     return replace(
         data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation),

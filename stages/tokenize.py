@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,16 @@ from stages.tokens.capitals import marked
 from stages.tokens.counts import beyond, statistics
 from stages.tokens.encoded import TARGET, encoded
 from stages.tokens.files import write_tokenizer
+from stages.tokens.literal import literal
 from stages.tokens.pieces import new_tokens
+from stages.tokens.scratch import scratch_tokenizer
 from stages.tokens.trained import train_tokenizer
 from stages.tokens.unknown import unread
 from stages.tokens.writing import refuse_long_targets, writing_of
 from stages.validation.verdict import Broken, settle
 
 INT32, INTS = datasets.Value("int32"), datasets.List(datasets.Value("int32"))
+START_OF_SCRATCH = "<pad>"  # as T5's
 FLOAT32 = datasets.Value("float32")
 TARGETS = {"int32": INT32, "float32": FLOAT32, "list_int32": INTS, "vector_float32": datasets.List(FLOAT32)}
 
@@ -51,20 +55,14 @@ def tokenize(params: Params, paths: Paths) -> None:
     unknown to the tokenizer than `validate.max_unknown_share`.
     """
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
-    tokenizer = load_tokenizer(params.model)
-    refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=task.writes is not None)
-    start = start_of(tokenizer, params) if task.writes else None
-    if params.tokenize.capitals == "marked":
-        tokenizer = marked(tokenizer)
+    tokenizer = None if params.model.scratch else pretrained_tokenizer(params, task)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
     report: dict[str, Any] = {}
+    start = start_of(tokenizer, params) if task.writes else None
     pieces: list[list[int]] | None = None
-    if params.tokenize.tokenizer == "trained":
-        texts = [part for text in texts_of(rows["train"]) for part in ((text,) if isinstance(text, str) else text)]
-        if task.writes == "target":
-            texts += filter(None, rows["train"]["label"].to_pylist())
-        tokenizer, pieces = train_tokenizer(tokenizer, texts, params.tokenize.vocabulary_size)
+    if tokenizer is None or params.tokenize.tokenizer == "trained":
+        tokenizer, pieces = trained_tokenizer(tokenizer, params, texts_to_read(rows["train"], task))
         report["vocabulary"] = {"tokens": len(pieces), "new_tokens": new_tokens(pieces)}
     write_tokenizer(tokenizer, paths.tokenizer, pieces)
     max_tokens, stride = params.tokenize.max_tokens, params.tokenize.shared
@@ -73,7 +71,7 @@ def tokenize(params: Params, paths: Paths) -> None:
     writing = writing_of(tokenizer, params.tokenize, task.writes, start) if task.writes else None
     if writing is not None and writing.source:
         targets = {split: of["label"].to_pylist() for split, of in rows.items()}
-        refuse_long_targets(targets, tokenizer.backend_tokenizer, writing)
+        refuse_long_targets(targets, literal(tokenizer.backend_tokenizer), writing)
     with publish(paths.tokens) as draft:
         draft.mkdir()
         values = {"space": space, "max_tokens": max_tokens, "stride": stride, "writing": writing}
@@ -91,14 +89,49 @@ def tokenize(params: Params, paths: Paths) -> None:
     write_json(paths.token_report, report)
 
 
-def start_of(tokenizer: PreTrainedTokenizerFast, params: Params) -> str | None:
-    """The token that the pretrained model's decoder begins with; None of a model that reads no source apart."""
+def pretrained_tokenizer(params: Params, task: TaskEncoding) -> PreTrainedTokenizerFast:
+    """The model's own. Raises ValueError where `tokenize` does not fit it."""
+    tokenizer = load_tokenizer(params.model)
+    refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=task.writes is not None)
+    return marked(tokenizer) if params.tokenize.capitals == "marked" else tokenizer
+
+
+def trained_tokenizer(
+    pretrained: PreTrainedTokenizerFast | None, params: Params, texts: Sequence[str]
+) -> tuple[PreTrainedTokenizerFast, list[list[int]]]:
+    """One that is learned from these texts, of the kind of the pretrained one, and its tokens' pieces in that.
+
+    Without one it is that of a model from scratch, whose tokens have no pieces.
+    """
+    size, scratch = params.tokenize.vocabulary_size, params.model.scratch
+    if pretrained is not None:
+        return train_tokenizer(pretrained, texts, size)
+    assert scratch is not None
+    if params.tokenize.tokenizer != "trained":
+        raise ValueError(
+            f"params.yaml: tokenize.tokenizer is '{params.tokenize.tokenizer}'. Allowed with model.name 'scratch':"
+            " trained, as there is no model to have one."
+        )
+    tokenizer = scratch_tokenizer(scratch.kind, texts, size, max_tokens=scratch.positions)
+    refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=True)
+    return tokenizer, [[] for _ in range(len(tokenizer))]
+
+
+def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
+    """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
+    texts = [part for text in texts_of(rows) for part in ((text,) if isinstance(text, str) else text)]
+    return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
+
+
+def start_of(pretrained: PreTrainedTokenizerFast | None, params: Params) -> str | None:
+    """The token that the model's decoder begins with; None of a model that reads no source apart."""
     if "source_apart" in LACKS[params.model.family]:
         return None
+    if pretrained is None:
+        return START_OF_SCRATCH
     folder = located_here(params.model)
-    config = read_json(folder / "config.json") if folder else {}
-    start = config.get("decoder_start_token_id")
-    token: Any = tokenizer.pad_token if start is None else tokenizer.convert_ids_to_tokens(start)
+    start = read_json(folder / "config.json").get("decoder_start_token_id") if folder else None
+    token: Any = pretrained.pad_token if start is None else pretrained.convert_ids_to_tokens(start)
     return token
 
 
@@ -110,6 +143,7 @@ def write_tokens(
     `values` are those of `encoded`: `space`, `max_tokens`, `stride` and `writing`.
     """
     mark, engine = _fingerprint(rows, tokenizer, values), tokenizer.backend_tokenizer
+    engine = engine if values["writing"] is None else literal(engine)
     with tempfile.TemporaryDirectory(prefix="winnow-tokens-") as cache:
         written = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
             encoded,

@@ -7,7 +7,8 @@
                     -    -    -   | I      came  end
 
 Long texts alone become windows, as those of other tasks; what two of them share is learned in the first one. A source
-is cut at its end where it has no room, a target never. It needs tokenizers alone.
+is cut at its end where it has no room, a target never. It needs tokenizers alone, `literal` ones (tokens/literal.py),
+so that no name of a special token in a text ends it.
 """
 
 from __future__ import annotations
@@ -222,12 +223,10 @@ def _begin(writing: Writing) -> list[int]:
 
 
 def tokens_of(texts: Sequence[str], tokenizer: Tokenizer, *, characters: bool = False) -> list[Encoding]:
-    """The tokens of each text, without special ones: also where a text holds the name of one, it is read as text."""
+    """The tokens of each text, without special ones; `tokenizer` is a `literal` one, to which a text is text alone."""
     if tokenizer.padding is not None:
         tokenizer.no_padding()
     if tokenizer.truncation is not None:
         tokenizer.no_truncation()
-    if not tokenizer.encode_special_tokens:
-        tokenizer.encode_special_tokens = True
     encode = tokenizer.encode_batch if characters else tokenizer.encode_batch_fast
     return encode(list(texts), add_special_tokens=False)

@@ -148,7 +148,7 @@ class TokenRows:
         return np.unique(tokens).tolist()
 
     def renumbered(self, kept: Sequence[int], *, targets: bool = False) -> TokenRows:
-        """The same rows with `kept[i]` renumbered to i; `targets` says whether there too. All that occur must be kept."""
+        """The same rows with `kept[i]` renumbered to i, with `targets` in these too; all that occur must be kept."""
         number = np.full(max(kept) + 1, -1, dtype=np.int32)
         number[list(kept)] = np.arange(len(kept), dtype=np.int32)
         learned = np.where(there(self.targets), number[self.targets], NO_LABEL) if targets else self.targets
