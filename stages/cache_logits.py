@@ -16,15 +16,18 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from torch import nn
 
+from stages.backends.pytorch.stepping import stepper_of
 from stages.compression.augmentation import with_tokens_hidden
 from stages.core import plugins
-from stages.core.contracts import Family
+from stages.core.contracts import Family, Writing
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.model_folder import describe, plugin_of
 from stages.core.params.distill import CacheLogitsParams
 from stages.core.params.file import Params
 from stages.core.paths import Paths
+from stages.decoding.stepper import Prompt, TokenModel
+from stages.decoding.writing import write
 from stages.models import FAMILIES
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
@@ -32,6 +35,7 @@ from stages.training.inference import predict_logits, scores_of
 from stages.training.likeliest import MeanOf, predict_likeliest
 from stages.training.processes import own_device
 from stages.training.rows import TokenRows, TrainingData, open_training_data
+from stages.training.sequences import as_columns, asked_of
 from stages.training.vectors import predict_logits_and_vectors, vector_names
 
 
@@ -60,6 +64,7 @@ def cache_logits(params: Params, paths: Paths) -> None:
         return
     more = augmented(data.train, params.cache_logits, paths, params.seed)
     rows = data.train.and_unlabelled(more["input_ids"], more["lengths"]) if more else data.train
+    logits: np.ndarray
     logits, vectors = predict_logits_and_vectors(
         teacher, lambda: family.taps(teacher), names, rows,
         folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's logits",
@@ -116,7 +121,7 @@ def cache_likeliest(
         )
     others = [family.open(folder).to(own_device()) for folder in co_teachers(paths.co_teachers)]
     asked = MeanOf([teacher, *others]) if others else teacher
-    more = written_rows(asked, data, params, precision) if own.sequences else {}
+    more = written_rows(teacher, data, params, paths) if own.sequences else {}
     rows = data.train.and_written(**more) if more else data.train
     likeliest, vectors = predict_logits_and_vectors(
         asked, lambda: family.taps(teacher), names, rows,
@@ -128,13 +133,34 @@ def cache_likeliest(
     if others:
         ask = partial(predict_logits, pad_id=data.pad_id, precision=precision, reduced=task.reduced, title="validation")
         report["validation"], *report["validation_of_each"] = (
-            {
-                name: round(score, 6)
-                for name, score in scores_of(ask(model, data.validation), data.validation, task.score).items()
-            }
-            for model in (asked, teacher, *others)
+            {name: round(score, 6) for name, score in scores_of(logs, data.validation, task.score).items()}
+            for logs in (ask(model, data.validation) for model in (asked, teacher, *others))
         )
-    write_cache(paths, likeliest | {name: part for name, part in more.items() if part is not None} | vectors, report)
+    write_cache(paths, likeliest | more | vectors, report)
+
+
+def written_rows(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> dict[str, np.ndarray]:
+    """Rows with what the teacher, the first of several, writes for the source of each row, as section `generate` says.
+
+    None has more tokens than a target may. Raises ValueError where targets have no source.
+    """
+    assert data.writing is not None
+    writing, how = Writing.of(data.writing), params.generate.settings
+    if writing.source is None:
+        raise ValueError(
+            f"params.yaml: cache_logits.sequences is true. Allowed for task '{params.task.name}', which has no sources"
+            " to write for: false."
+        )
+    tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
+    model = TokenModel(
+        open=lambda: stepper_of(teacher.eval().language),
+        decode=lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
+        end=writing.end,
+    )
+    asked = asked_of(data.train)
+    how = how._replace(max_new_tokens=min(how.max_new_tokens, writing.max_target_tokens))
+    found = write(model, [Prompt(one.ids, one.source) for one in asked], how)
+    return as_columns(asked, [one.ids for one in found])
 
 
 def co_teachers(folder: Path) -> list[Path]:

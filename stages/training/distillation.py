@@ -199,8 +199,8 @@ def read_answers(path: Path, rows: TokenRows) -> TeacherAnswers:
     tensors = load_file(path)
     logits: torch.Tensor | Likeliest
     if "labels" in tensors:  # texts that the teacher wrote itself
-        ids, lengths, labels = (tensors.pop(name).numpy() for name in ("input_ids", "lengths", "labels"))
-        rows = rows.and_written(ids, lengths, labels, tensors.pop("begins").numpy() if rows.decoded else None)
+        names = ("input_ids", "lengths", "labels", *(["begins"] if rows.decoded else []))
+        rows = rows.and_written(**{name: tensors.pop(name).numpy() for name in names})
     elif "lengths" in tensors:
         rows = rows.and_unlabelled(tensors.pop("input_ids").numpy(), tensors.pop("lengths").numpy())
     if Likeliest._fields[0] in tensors:

@@ -168,12 +168,12 @@ class TokenRows:
         return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, **self._kind))
 
     def and_written(
-        self, tokens: np.ndarray, lengths: np.ndarray, targets: np.ndarray, begins: np.ndarray | None
+        self, *, input_ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray, begins: np.ndarray | None = None
     ) -> TokenRows:
         """These rows, followed by others with targets of their tokens; `begins` of sources that are read apart."""
         names = [f"written {number}" for number in range(len(lengths))]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return self.and_rows(TokenRows(names, targets, offsets, tokens, begins, **self._kind))
+        return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
         """These rows, followed by others of the same kind: single texts, or pairs."""

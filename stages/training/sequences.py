@@ -36,7 +36,9 @@ def asked_of(rows: TokenRows) -> list[Asked]:
 def as_columns(asked: Sequence[Asked], written: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
     """The rows in which what was written for each is learned: `input_ids`, `lengths`, `labels`, and `begins` of sources
     that are read apart; as `TokenRows.and_written` takes them."""
-    ids, labels, lengths, begins = [], [], [], []
+    ids: list[int] = []
+    labels: list[int] = []
+    lengths, begins = [], []
     for before, tokens in zip(asked, written, strict=True):
         source = before.source or []
         row = [*source, *before.ids, *tokens[:-1]]
@@ -44,7 +46,7 @@ def as_columns(asked: Sequence[Asked], written: Sequence[Sequence[int]]) -> dict
         labels += [NO_LABEL] * (len(row) - len(tokens)) + list(tokens)
         lengths.append(len(row))
         begins.append(len(source))
-    columns = {
+    columns: dict[str, np.ndarray] = {
         "input_ids": np.array(ids, dtype=np.int32),
         "labels": np.array(labels, dtype=np.int32),
         "lengths": np.array(lengths, dtype=np.int64),
