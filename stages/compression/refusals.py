@@ -96,7 +96,8 @@ def _faults_of_layers(about: Mapping[str, Any], params: Params) -> Iterator[str]
 def faults_of_student(params: Params) -> Iterator[str]:
     """The settings of params.yaml that the families of teacher and student do not support, one line each."""
     if "pretrained_weights" in _lacked(params.model.family):
-        allowed = ", ".join(name for name, lacked in LACKS.items() if "pretrained_weights" not in lacked)
+        known = {name: lacked for name, lacked in LACKS.items() if "pretrained_weights" not in lacked}
+        allowed = ", ".join(name for name, lacked in known.items() if "writing" in lacked)
         yield (
             f"params.yaml: model.family is '{params.model.family}', which has no pretrained weights. Allowed:"
             f" {allowed}. For such a student set distill.family to it."
