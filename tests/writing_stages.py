@@ -36,7 +36,7 @@ def write_sentences(path: Path) -> None:
         for thing, what in OBJECTS.items()
         for number in (1, 2)
     ]
-    random.Random(3).shuffle(rows)  # noqa: S311
+    random.Random(3).shuffle(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
