@@ -74,6 +74,16 @@ class TaskSettings:
     """claim(shown): why a file is for this task; None: it is not."""
     plots: frozenset[str] = frozenset()
     """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""
+    writes: Literal["text", "target"] | None = None
+    """What the task's models write: texts like those of the rows, or of each row its target for its text.
+
+    None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
+    """
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The models of the table that the task has not, by their names, with the reason as the end of a sentence.
+
+    Their stages write a folder that says so, and nothing is measured of it.
+    """
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -144,6 +154,11 @@ class TaskEncoding:
 
     `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
     """
+    writes: Literal["text", "target"] | None = None
+    """What is learned to be written, as in TaskSettings: then each token's target is the token behind it.
+
+    `stages.tokens.writing` makes the rows, and `targets` is not asked.
+    """
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,16 @@ class TaskLearning:
 
     Then both are given the rows of all processes; `mask_BT` is still that of this process's.
     """
+    by_tokens: bool = False
+    """Whether a step's loss is the mean over the targets of all its rows, so that long rows count more than short ones.
+
+    `loss` and `distilled` give of each example the mean over its targets all the same. Otherwise rows count the same.
+    """
+    reduced: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    """reduced(logits_BTK, targets_BT): (B, T, R), the few numbers of each token that `score` needs of its K logits.
+
+    `score` is then given these. None: the logits themselves.
+    """
     whole_rows: bool = False
     """Whether the loss of a token head compares a row's tokens with each other, so that it needs all of them at once.
 
@@ -178,6 +203,18 @@ class TaskLearning:
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
+
+
+class Likelihood(NamedTuple):
+    """How a task whose answers are written measures the targets themselves, without writing.
+
+    It is asked for pairs of source and target, and the outputs are of the target's tokens.
+    """
+
+    measure: str
+    """What it is called."""
+    score: Callable[[Sequence[str], Outputs], float]
+    """score(truths, told): of the outputs for such pairs; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +233,10 @@ class TaskAnswers:
     The answers may be others than its own.
     """
     losses: Callable[[Sequence[str], Outputs, Space], np.ndarray]
-    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities."""
+    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities.
+
+    Of a task with a `likelihood` the outputs are those for pairs of source and target.
+    """
     score: Callable[[Sequence[str], Sequence[str], Space], dict[str, float]]
     """score(truths, answers, space): by the names of the task's measures, for the guard of int8; higher is better."""
     divergence: Callable[[Outputs, Outputs], float]
@@ -217,6 +257,11 @@ class TaskAnswers:
     """window(logits_TK): those of a window's tokens, special ones included, so that they can stand beside others'.
 
     Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
+    """
+    likelihood: Likelihood | None = None
+    """Of a task whose answers are written: int8 is judged by it, as writing takes a step for each token.
+
+    None: it is judged by the answers.
     """
     fitted: Callable[[Sequence[str], Outputs, Space], Space] | None = None
     """fitted(truths, outputs, space): the space, with what the quantized model's validation rows say of how to answer.
@@ -291,6 +336,8 @@ class Judged:
     seed: int
     columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` keeps."""
+    told: Outputs | None = None
+    """The outputs for pairs of text and truth, where the task has a `likelihood`."""
 
 
 @dataclass(frozen=True)
@@ -312,6 +359,10 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    alike: Callable[[str, str], float] | None = None
+    """alike(one, other): how alike two answers are, in [0, 1]; None: they are equal or not."""
+    own_truth: Callable[[str], str] | None = None
+    """own_truth(text): the target of a text that is its own, so that a changed text has another; None: it has none."""
     marks: Callable[[str], Sequence[tuple[int, int, str]]] | None = None
     """marks(answer): the places of the text that it names, as (start, end, class); None: answers name no places.
 

@@ -19,6 +19,8 @@ class CacheLogitsParams(Section):
     hidden_share: ProperFraction
     vectors: list[TeacherVectors]
     layers: list[Annotated[int, Field(ge=0)]]
+    likeliest: PositiveInt
+    sequences: bool
 
     @model_validator(mode="after")
     def _vectors_are_those_of_layers(self) -> CacheLogitsParams:

@@ -29,6 +29,8 @@ class TokenizeParams(Section):
     capitals: Literal["pretrained", "marked"]
     tokenizer: Literal["pretrained", "trained"]
     vocabulary_size: Annotated[int, Field(ge=100)]
+    prefix: Annotated[str, Field(max_length=200)]
+    max_target_tokens: Annotated[int, Field(ge=2, le=8192)]
 
     @property
     def shared(self) -> int | None:

@@ -1,0 +1,64 @@
+"""What settings of tasks that write have in common: the models that they lack, and values that do not go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+LEFT_OUT = {
+    "static": "a mean of token vectors says nothing of what comes next",
+    "probe": "what it would fit is the head that writes, which is most of such a model",
+}
+"""The models of the table that no task that writes has."""
+
+STARTS = {
+    "clean.conflicting_labels": "keep",  # a text may be written on, or for, in several ways
+    "validate.min_labels": 1,  # to these limits all texts are one class
+    "validate.max_label_share": None,
+    "promotion.max_ece": None,
+    "promotion.max_identity_flip_rate": None,
+    "finetune.freeze_embeddings": False,
+}
+"""Values with which a project of such a task begins."""
+
+
+def faults(params: Params, name: str) -> Iterator[str]:
+    """A line for each value of params.yaml that written texts do not allow; `name` is the task's."""
+    if params.finetune.class_weights != "none":
+        yield (
+            f"params.yaml: finetune.class_weights is '{params.finetune.class_weights}', and texts are no classes."
+            f" Allowed for {name}: none."
+        )
+    if params.clean.rare_labels != "keep":
+        yield (
+            f"params.yaml: clean.rare_labels is '{params.clean.rare_labels}', and hardly a text occurs twice. Allowed"
+            f" for {name}: keep."
+        )
+    if params.ingest.columns.text_pair is not None:
+        yield (
+            f"params.yaml: ingest.columns.text_pair is '{params.ingest.columns.text_pair}', and one text is written on,"
+            f" or for. Allowed for {name}: null."
+        )
+    if params.validate_.min_labels > 1 or (params.validate_.max_label_share or 1) < 1:
+        yield (
+            f"params.yaml: validate.min_labels is {params.validate_.min_labels} and validate.max_label_share"
+            f" {params.validate_.max_label_share}, and to them all texts are one class. Allowed for {name}: 1, null."
+        )
+    if params.promotion.max_ece is not None:
+        yield (
+            f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and texts come without a confidence."
+            f" Allowed for {name}: null."
+        )
+    if params.promotion.model in LEFT_OUT:
+        yield (
+            f"params.yaml: promotion.model is '{params.promotion.model}', which {name} has not:"
+            f" {LEFT_OUT[params.promotion.model]}. Allowed: baseline, teacher, student, pruned, quantized."
+        )
+    if "label" in params.evaluate.slices:
+        yield (
+            f"params.yaml: evaluate.slices has label, and texts make no parts. Allowed for {name}: length, and columns"
+            " of ingest.keep_columns."
+        )

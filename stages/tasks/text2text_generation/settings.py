@@ -1,0 +1,57 @@
+"""Text to text in words, and the parameters that it cannot be done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stages.tasks.contract import TaskSettings
+from stages.tasks.shared import writers
+from stages.tasks.shared.claims import Claim, Shown, as_text
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+TARGETS = ("target", "summary", "translation", "target_text", "output", "highlights")
+WORDS = 3  # of a value, in the mean: fewer are labels
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for each value of params.yaml that sources with targets do not allow."""
+    yield from writers.faults(params, "text2text_generation")
+    if params.tokenize.long_texts == "windows":
+        yield (
+            "params.yaml: tokenize.long_texts is 'windows', and one target cannot be written from several parts of its"
+            " source. Allowed for text2text_generation: truncate."
+        )
+
+
+def claim(shown: Shown) -> Claim | None:
+    """A column that is called as targets are, with texts that mostly differ and have several words."""
+    texts = [as_text(value) for value in shown.values]
+    if shown.target not in TARGETS or not texts or shown.of_numbers or shown.of_lists:
+        return None
+    if 2 * shown.distinct < len(texts) or sum(len(text.split()) for text in texts) < WORDS * len(texts):
+        return None
+    return Claim(2, "texts to be written, each for the text beside it.")
+
+
+SETTINGS = TaskSettings(
+    noun="writer of texts from texts",
+    pipeline_tag="text2text-generation",
+    measures=("chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match"),
+    starts={
+        "ingest.columns.text": "source",
+        "ingest.columns.label": "target",
+        "model.family": "encoder_decoder",
+        "distill.family": "encoder_decoder",
+        "tokenize.max_tokens": 128,
+        "quantize.max_loss": 0.01,  # bits a byte of the targets
+        **writers.STARTS,
+    },
+    targets=TARGETS,
+    claim=claim,
+    writes="target",
+    left_out=writers.LEFT_OUT,
+    faults=faults,
+)

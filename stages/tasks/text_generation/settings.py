@@ -1,0 +1,44 @@
+"""Text generation in words, and the parameters that it cannot be done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stages.tasks.contract import TaskSettings
+from stages.tasks.shared import writers
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for each value of params.yaml that texts alone do not allow."""
+    yield from writers.faults(params, "text_generation")
+    if params.promotion.max_identity_flip_rate is not None:
+        yield (
+            f"params.yaml: promotion.max_identity_flip_rate is {params.promotion.max_identity_flip_rate:g}, and a text"
+            " with other words is another text. Allowed for text_generation: null."
+        )
+    if params.cache_logits.sequences:
+        yield (
+            "params.yaml: cache_logits.sequences is true, and texts alone have no source that the teacher could write"
+            " for. Allowed for text_generation: false."
+        )
+
+
+SETTINGS = TaskSettings(
+    noun="text generator",
+    pipeline_tag="text-generation",
+    measures=("bits_per_byte", "word_perplexity"),
+    starts={
+        "ingest.columns.label": "text",  # a text is its own target
+        "model.family": "decoder",
+        "distill.family": "decoder",
+        "tokenize.long_texts": "windows",
+        **writers.STARTS,
+    },
+    writes="text",
+    left_out=writers.LEFT_OUT,
+    faults=faults,
+)
