@@ -36,8 +36,8 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write model.onnx (inputs as in INPUTS, (B, T) int64 each; output logits) to `folder`.
 
-    Of a model that writes, other files and inputs: see the package `writing`. `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
-    result of `guarded`.
+    A model that writes has other files and inputs: see the package `writing`. `source` is the folder of a model that
+    PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the result of `guarded`.
     """
     made = prepare(source, params, rows.calibration)
     return guarded(made, folder, backend="onnxruntime_int8", open_runner=open_runner, params=params, rows=rows)

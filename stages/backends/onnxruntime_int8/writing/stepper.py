@@ -80,12 +80,13 @@ class GraphStepper:
         self._bound = None
         return self._prompted(ids, lengths, last_N)
 
-    def score(self, ids: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None) -> np.ndarray:
-        """Read R sequences of T tokens -> logits (R, T, V) of what follows each token; float32."""
-        lengths = np.full(len(ids), len(ids[0]), dtype=np.int32)
-        self._read(ids, sources, lengths)
+    def score(self, ids_RT: np.ndarray, sources_RS: np.ndarray | None) -> np.ndarray:
+        """Read R sequences of T tokens, and their sources -> logits (R, T, V) of what follows each token; float32."""
+        rows, tokens = ids_RT.shape
+        lengths = np.full(rows, tokens, dtype=np.int32)
+        self._read(ids_RT.tolist(), None if sources_RS is None else sources_RS.tolist(), lengths)
         self._bound = None
-        return self._prompted(ids, lengths, np.arange(len(ids) * len(ids[0]))).reshape(len(ids), len(ids[0]), -1)
+        return self._prompted(ids_RT.tolist(), lengths, np.arange(rows * tokens)).reshape(rows, tokens, -1)
 
     def step(self, tokens_R: np.ndarray, order_R: np.ndarray | None) -> np.ndarray:
         """Sequence r becomes the one that was `order_R[r]`, and goes on with its token -> logits (R, V); float32."""
