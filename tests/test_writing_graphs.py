@@ -24,17 +24,17 @@ from transformers import (
 
 from stages.backends.onnxruntime_int8.writing import files, prepared
 from stages.backends.onnxruntime_int8.writing.stepper import ROOM, GraphStepper, Sessions, open_sessions
-from stages.core.contracts import Generation
+from stages.core.contracts import Generation, Quantizable
 from stages.decoding.scores import log_softmax
 from stages.decoding.stepper import Prompt, TokenModel
 from stages.decoding.writing import write
 
 VOCABULARY, POSITIONS, END, START = 97, 256, 1, 0
-LLAMA = {
+LLAMA: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": POSITIONS,
 }  # fmt: skip
-T5 = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+T5: dict[str, Any] = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
 STRETCHED = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
              "high_freq_factor": 4.0, "original_max_position_embeddings": 32}  # fmt: skip
 
@@ -54,7 +54,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "llama, stretched": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, rope_parameters=STRETCHED)),
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
     "t5, gated, untied": lambda: T5ForConditionalGeneration(
-        T5Config(**T5, num_decoder_layers=3, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+        T5Config(**{**T5, "num_decoder_layers": 3, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False})
     ),
 }
 
@@ -69,7 +69,7 @@ def made(name: str) -> Any:
     return model
 
 
-def quantizable(model: Any) -> prepared.Quantizable:
+def quantizable(model: Any) -> Quantizable:
     weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
     config = json.loads(model.config.to_json_string(use_diff=False))
     return prepared.prepare(weights, config, per_channel=True)
@@ -115,7 +115,7 @@ def test_a_float_graph_gives_transformers_logits_step_by_step_in_any_order_of_it
     for step in range(ROOM + 30):  # the room is full on the way
         order = ORDERS.get(step)
         if order is not None:
-            ids, sources = [ids[row] for row in order], sources and [sources[row] for row in order]
+            ids, sources = [ids[row] for row in order], [sources[row] for row in order] if sources else None
         tokens = random.integers(2, VOCABULARY, len(ids))
         ids = [[*own, int(token)] for own, token in zip(ids, tokens, strict=True)]
         found.append(stepper.step(tokens, None if order is None else np.array(order)).copy())
@@ -144,9 +144,15 @@ def test_a_float_graph_writes_what_transformers_generates(name: str, beams: int,
     tokens = TokenModel(
         open=lambda: GraphStepper(sessions), decode=lambda ids: " ".join(map(str, ids)), end=END, positions=None
     )
-    prompts = [Prompt(own, sources and sources[row]) for row, own in enumerate(ids)]
+    prompts = [Prompt(own, sources[row] if sources else None) for row, own in enumerate(ids)]
     written = write(tokens, prompts, Generation(max_new_tokens=12, beams=beams))
-    settings = {"max_new_tokens": 12, "num_beams": beams, "do_sample": False, "eos_token_id": END, "pad_token_id": 0}
+    settings: dict[str, Any] = {
+        "max_new_tokens": 12,
+        "num_beams": beams,
+        "do_sample": False,
+        "eos_token_id": END,
+        "pad_token_id": 0,
+    }
     started = {"decoder_start_token_id": START} if sources else {}
     for one, own, read in zip(written, ids, sources or ids, strict=True):
         found = model.generate(torch.tensor([read]), **settings, **started)[0].tolist()
@@ -174,7 +180,7 @@ def test_in_int8_a_rows_logits_do_not_hang_on_the_other_rows_of_its_batch(name: 
     found = [together.begin(ids, sources).copy(), together.step(np.array([5, 6, 7]), None).copy()]
     for row, own in enumerate(ids):
         alone = GraphStepper(sessions)
-        first = alone.begin([own], sources and [sources[row]]).copy()
+        first = alone.begin([own], [sources[row]] if sources else None).copy()
         for one, other in zip(found, (first, alone.step(np.array([5 + row]), None)), strict=True):
             assert np.abs(one[row] - other[0]).max() < 1e-4
 
