@@ -29,19 +29,24 @@ def baseline(params: Params, paths: Paths) -> None:
     texts, targets = texts_of(train), train["label"].to_pylist()
     space = encoding.space(targets)
     model = task.fit(texts, targets, space, params.baseline, params.seed)
-    log.info("fitted: %d rows, %d features", len(texts), len(model.features))
+    log.info("fitted: %d rows, %d features", len(texts), len(model.features) or sum(map(len, model.weights.values())))
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
         write_json(folder / "vocabulary.json", list(model.features))
         save_file(
-            {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in model.weights.items()},
+            {name: as_stored(array) for name, array in model.weights.items()},
             folder / "weights.safetensors",
         )
         pairs = {} if isinstance(texts[0], str) else {"pairs": True}
         more = {**model.settings, "cleaning": cleaning._asdict(), **pairs}
         seal(folder, backend="linear", task=params.task.name, space=space, **more)
+
+
+def as_stored(array: np.ndarray) -> np.ndarray:
+    """Whole numbers as they are, others as float32."""
+    return np.ascontiguousarray(array, dtype=None if np.issubdtype(array.dtype, np.integer) else np.float32)
 
 
 if __name__ == "__main__":

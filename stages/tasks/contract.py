@@ -408,7 +408,7 @@ class Linear(NamedTuple):
     features: Sequence[str]
     """What its weights are of, V names."""
     weights: Mapping[str, np.ndarray]
-    """float32, by their names."""
+    """float32, or whole numbers, by their names."""
     settings: Mapping[str, Any] = MappingProxyType({})
     """What more it needs to be opened; JSON can hold it."""
 
