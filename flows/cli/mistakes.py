@@ -106,5 +106,10 @@ def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
 
         with contextlib.chdir(root):  # as the stage, which is told the same path
             yield from faults(ingest)
+    elif not separator and ingest.source == "parallel":
+        from stages.sources import parallel
+
+        with contextlib.chdir(root):
+            yield from parallel.faults(ingest)
     elif not separator and ingest.source in corpora.SOURCES:
         yield from corpora.faults(root / ingest.path)

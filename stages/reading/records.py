@@ -26,7 +26,7 @@ from stages.reading.errors import one_line, too_large
 from stages.reading.lines import Fault, Line, encoding_of, excerpt, lines_of
 from stages.reading.parquet import MAX_RATIO, Table, TooManyBytesError, UnlikelyError
 from stages.reading.storage import TAGGED, DataFile, OutOfReachError, opened
-from stages.reading.values import Wanted, fault_of
+from stages.reading.values import Wanted, column_of, fault_of, value_at
 
 DELIMITERS = (",", ";", "\t", "|")
 LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small; lines come with a limit of their own
@@ -270,10 +270,16 @@ def _json_values(text: str, wanted: Sequence[Wanted]) -> list[Any] | Fault:
     if not isinstance(record, dict):
         found = {"list": "an array", "str": "a text", "NoneType": "null"}.get(type(record).__name__, "a number")
         return Fault("not_an_object", f"{found}, expected an object. Each line must be one object: {{...}}")
+    values = []
     for one in wanted:
-        if one.column not in record:
+        column = column_of(one.column, record)
+        try:
+            if column is None:
+                raise KeyError(one.column)
+            values.append(value_at(one.column, column, record[column]))
+        except KeyError:
             return Fault("missing_column", _no_column(one, list(record)))
-    return [record[one.column] for one in wanted]
+    return values
 
 
 def _nested(file: DataFile, stream: BinaryIO, encoding: str, how: Format) -> Iterator[Record]:
@@ -303,9 +309,9 @@ def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
             stream = unzipped
         try:
             table = Table(stream)
-            column_places(table.columns, how.wanted, file.shown)
-            for row, values in enumerate(table.rows([one.column for one in how.wanted], how.max_bytes), start=1):
-                yield Record(row, values)
+            columns = columns_of(table.columns, how.wanted, file.shown)
+            for row, cells in enumerate(table.rows(columns, how.max_bytes), start=1):
+                yield Record(row, values_in(cells, columns, how.wanted, file.shown))
         except OutOfReachError:
             raise
         except TooManyBytesError:
@@ -331,6 +337,22 @@ def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str, hi
         if found.count(one.column) > 1:
             raise ValueError(f"{where}: the column '{one.column}' ({one.key}) is there more than once. Rename one.")
     return [found.index(one.column) for one in wanted]
+
+
+def columns_of(found: Sequence[str], wanted: Sequence[Wanted], where: str) -> list[str]:
+    """The columns that the wanted ones are, or point into. Raises ValueError as `column_places`."""
+    columns = [column_of(one.column, found) or one.column for one in wanted]
+    column_places(found, [one._replace(column=column) for one, column in zip(wanted, columns, strict=True)], where)
+    return columns
+
+
+def values_in(cells: Sequence[Any], columns: Sequence[str], wanted: Sequence[Wanted], where: str) -> list[Any]:
+    """The wanted values of a row of a typed table. Raises ValueError where a name points to nothing."""
+    try:
+        return [value_at(one.column, column, cell) for one, column, cell in zip(wanted, columns, cells, strict=True)]
+    except KeyError as error:
+        one = next(one for one in wanted if one.column == error.args[0])
+        raise ValueError(f"{where}: {_no_column(one, columns)}.") from None
 
 
 def _no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:

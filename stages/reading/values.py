@@ -35,6 +35,34 @@ def wanted_columns(
     return wanted + [Wanted(column, "ingest.keep_columns") for column in params.keep_columns]
 
 
+def column_of(name: str, found: Collection[str]) -> str | None:
+    """The column that a name is of: itself, or that of the objects into which it points; None where there is none.
+
+    "translation.en" is `en` of the objects in the column `translation`, where no column has the whole name.
+    """
+    while name not in found:
+        name, dot, _ = name.rpartition(".")
+        if not dot:
+            return None
+    return name
+
+
+def value_at(name: str, column: str, cell: Any) -> Any:
+    """What stands in the cell of the column that `name` is of; None where there is no object.
+
+    Raises KeyError where an object lacks the key, or something else than an object is there.
+    """
+    rest = name.removeprefix(column).removeprefix(".")
+    while rest and cell is not None:
+        if not isinstance(cell, dict):
+            raise KeyError(name)
+        key = column_of(rest, cell)
+        if key is None:
+            raise KeyError(name)
+        cell, rest = cell[key], rest.removeprefix(key).removeprefix(".")
+    return cell
+
+
 def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) -> tuple[Fault, str] | None:
     """The first fault among a row's values, and the start of that value.
 
