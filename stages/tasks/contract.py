@@ -79,11 +79,6 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """The models of the table that the task has not, by their names, with the reason as the end of a sentence.
-
-    Their stages write a folder that says so, and nothing is measured of it.
-    """
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.core.contracts import Outputs, Space, Text
+from stages.core.contracts import Outputs, Space, Text, as_one
 from stages.tasks.contract import Linear, TaskBaseline
 from stages.tasks.shared import dictionary
 from stages.tasks.shared.written import canonical
@@ -36,7 +36,7 @@ def lead(source: str) -> str:
 
 def fit(texts: Sequence[Text], targets: Sequence[str], _space: Space, params: BaselineParams, _seed: int) -> Linear:
     """What is written, and for `dictionary` its words, each with what it is translated by."""
-    sources = [text if isinstance(text, str) else " ".join(text) for text in texts]
+    sources = [as_one(text) for text in texts]
     writes = params.writes if params.writes != "auto" else best(sources, targets)
     words = dictionary.learned(sources, targets) if writes == "dictionary" else {}
     return Linear([_BETWEEN.join(pair) for pair in sorted(words.items())], {}, {"writes": writes, "apart": True})

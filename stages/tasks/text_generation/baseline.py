@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.core.contracts import Outputs, Space, Text
+from stages.core.contracts import Outputs, Space, Text, as_one
 from stages.tasks.contract import Linear, TaskBaseline
 from stages.tasks.shared import byte_model
 
@@ -31,7 +31,7 @@ def opened(model: Linear) -> Callable[[Sequence[Text]], Outputs]:
     orders = byte_model.opened(model.weights, longest)
 
     def predict(texts: Sequence[Text]) -> Outputs:
-        own = [text if isinstance(text, str) else " ".join(text) for text in texts]
+        own = [as_one(text) for text in texts]
         found = byte_model.symbols(own, longest)
         values = byte_model.log_probabilities(orders, found).astype(np.float32)[:, None]
         places = [byte_model.characters(text) for text in own] or [np.zeros((0, 2), dtype=np.int64)]

@@ -39,6 +39,5 @@ SETTINGS = TaskSettings(
         **writers.STARTS,
     },
     writes="text",
-    left_out=writers.LEFT_OUT,
     faults=faults,
 )
