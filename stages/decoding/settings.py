@@ -1,0 +1,36 @@
+"""Whether settings of generation go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.core.contracts import Generation
+
+
+def refuse_faulty(how: Generation) -> None:
+    """Raise ValueError for settings by which nothing can be written; all of them are told."""
+    if found := list(faults(how)):
+        raise ValueError(" ".join(found))
+
+
+def faults(how: Generation) -> Iterator[str]:
+    """A sentence for each setting that is wrong: its name, what was found, what is allowed."""
+    for name, value, least in (("max_new_tokens", how.max_new_tokens, 1), ("beams", how.beams, 1),
+                               ("top_k", how.top_k, 0), ("seed", how.seed, 0)):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            yield f"{name} is {value!r}. Allowed: whole numbers from {least}."
+    if not 0 <= how.temperature < float("inf"):
+        yield f"temperature is {how.temperature!r}. Allowed: 0 (always the likeliest token) and above."
+    if not 0 < how.top_p <= 1:
+        yield f"top_p is {how.top_p!r}. Allowed: above 0, up to 1 (all tokens)."
+    if not 0 < how.repetition_penalty < float("inf"):
+        yield f"repetition_penalty is {how.repetition_penalty!r}. Allowed: above 0; 1 is none."
+    if not abs(how.length_penalty) < float("inf"):
+        yield f"length_penalty is {how.length_penalty!r}. Allowed: any number; 1 divides by the length."
+    if isinstance(how.stop, str) or not all(isinstance(one, str) and one for one in how.stop):
+        yield f"stop is {how.stop!r}. Allowed: several texts, none of them empty."
+    if how.beams != 1 and how.temperature:
+        yield (
+            f"beams is {how.beams!r} and temperature {how.temperature!r}. Beams are searched by probability alone: set"
+            " temperature to 0, or beams to 1 to draw tokens."
+        )
