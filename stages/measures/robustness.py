@@ -72,9 +72,12 @@ def _flips(
 ) -> dict[str, float | int | None]:
     changed = [(i, _changed(judged.texts[i], change, judged.seed)) for i in chosen]
     changed = [(i, text) for i, text in changed if text != judged.texts[i]]
+    task = model.of_measures
+    if task.alike is not None or task.own_truth is not None:  # nothing is written for nothing
+        changed = [(i, text) for i, text in changed if as_one(text).strip()]
     if not changed:
         return {"rows": 0, "flip_rate": None, "score": None}
-    asked, task = model.ask([text for _, text in changed]), model.of_measures
+    asked = model.ask([text for _, text in changed])
     before, after = [judged.answers[i] for i, _ in changed], asked.answers
     truths = [judged.truths[i] for i, _ in changed]
     if task.own_truth is not None:

@@ -253,6 +253,8 @@ class TaskAnswers:
 
     Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
     """
+    agreement: Callable[[Outputs, Outputs], float] | None = None
+    """agreement(one, other): the share of tokens that two models find as likely; None: of rows with the same answer."""
     likelihood: Likelihood | None = None
     """Of a task whose answers are written: int8 is judged by it, as writing takes a step for each token.
 
