@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.files import read_json, read_object, refuse_remote_code, sha256
 from stages.models.model_files import (
     CONFIG,
+    KINDS,
     TOKENIZER,
     faults,
     faults_of_tokens,
@@ -108,9 +109,12 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
     """The model's own fast tokenizer; its `model_max_length` is the number of tokens that the model takes.
 
+    That of a model that writes names the token that ends a text; it may name none that begins one, or for padding.
     Raises ValueError without one, and for one with tokens that the model has no embeddings for.
     """
     from transformers import AutoTokenizer
+
+    from stages.models.written_tokenizer import tokenizer_as_it_stands
 
     folder = locate(model)
     if not (folder / TOKENIZER).is_file():  # from nothing, transformers makes one that knows no word
@@ -120,8 +124,10 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
         stated_limit(folder)
         if fault := next(faults_of_tokens(folder, config), None):
             raise ValueError(fault)
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        tokenizer: Any = (
+            AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=False)
+            if config["model_type"] in KINDS
+            else tokenizer_as_it_stands(folder, config)
         )
     except Exception as error:  # whatever transformers and tokenizers raise for files that are none of theirs
         reason = " ".join(str(error).split())

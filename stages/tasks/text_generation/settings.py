@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
 from stages.tasks.shared import writers
+from stages.tasks.shared.claims import Claim, Shown
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -27,6 +28,14 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Texts, and nothing beside them."""
+    if shown.pair is not None or shown.values or shown.tags_words or shown.parallel:
+        return None
+    alone = ", as there is no other column" if len(shown.columns) == 1 else ""
+    return Claim(2, f"the text itself{alone}: more such texts are to be written.")
+
+
 SETTINGS = TaskSettings(
     noun="text generator",
     pipeline_tag="text-generation",
@@ -38,6 +47,7 @@ SETTINGS = TaskSettings(
         "tokenize.long_texts": "windows",
         **writers.STARTS,
     },
+    claim=claim,
     writes="text",
     faults=faults,
 )
