@@ -159,7 +159,8 @@ int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)
 {answered}- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
 - On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
-{writing}- It knows nothing of other answers, languages or kinds of text than those it was trained on, and always answers.
+{writing}- It knows nothing of other answers, languages or kinds of text than those it was trained on,
+  and always answers.
 
 Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` ({_held(settings)}),
 `manifest.json` (SHA-256 of each file).
