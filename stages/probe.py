@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ def probe(params: Params, paths: Paths) -> None:
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
-        data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
+        replace(data, space=best.chosen.space), backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family, **how,
     )  # fmt: skip
     with publish(paths.model("probe")) as folder:

@@ -54,7 +54,7 @@ def quantize(params: Params, paths: Paths) -> None:
             seal(folder, **sealed)
         if task.fitted is not None:
             int8 = open_runner(folder, threads=cores())  # with its temperature
-            sealed["space"] = task.fitted(truths, int8.predict(rows.validation), int8.space)
+            sealed["space"] = task.fitted(truths, int8.predict(rows.validation), int8.space, rows.measure)
             seal(folder, **sealed)
     generation = {"generation": sealed["generation"]} if "generation" in sealed else {}
     write_json(paths.quantization, {**found, **written(task, paths), **generation})
@@ -127,6 +127,13 @@ def _longer(description: dict[str, Any]) -> str:
     return f"longer ones are read in windows that share {description['stride']} tokens, and their outputs put together"
 
 
+def _listed(found: Any) -> str:
+    """An entry of the space in a line."""
+    if isinstance(found, dict):
+        return ", ".join(f"{name} {of}" for name, of in found.items())
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found)
+
+
 def card(
     description: dict[str, Any],
     params: Params,
@@ -146,10 +153,7 @@ def card(
     texts = "pairs of texts" if wants_pairs(description) or reads_apart(description) else "texts"
     files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
-    answered = "".join(
-        f"- {key.capitalize()}: {', '.join(map(str, of)) if isinstance(of, list) else of}\n"
-        for key, of in description["space"].items()
-    )
+    answered = "".join(f"- {key.capitalize()}: {_listed(of)}\n" for key, of in description["space"].items())
     writing = _of_writing(description, settings)
     return f"""# A small {settings.noun}
 

@@ -9,6 +9,7 @@ sentence embeddings", for the weights.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -60,7 +61,7 @@ def static(params: Params, paths: Paths) -> None:
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
-        data, backend="static", task=params.task.name, cleaning=cleaning._asdict(),
+        replace(data, space=chosen.space), backend="static", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), per_token=data.train.per_token, **how,
     )  # fmt: skip
     weights = {"vectors": kept_VD, "weights": table.weights_V}

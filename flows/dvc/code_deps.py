@@ -56,7 +56,7 @@ LOADED = {
     "validate": [DATA],
     "report": [DATA],
     "tokenize": [ENCODING],
-    "baseline": [BASELINE, ENCODING, "cleaning/stop_words.py"],
+    "baseline": [BASELINE, ENCODING, ANSWERS_OF_TASK, "cleaning/stop_words.py"],
     "static": [LEARNING, TEACHER, "cleaning/stop_words.py"],
     "probe": [LEARNING, TEACHER, "cleaning/stop_words.py"],
     "finetune": [LEARNING, TEACHER, "cleaning/stop_words.py"],

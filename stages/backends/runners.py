@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stages.backends import RUNNERS
 from stages.cleaning.rules import cleaner, of_description
-from stages.core.contracts import Outputs, Runner, Text, each
-from stages.core.model_folder import describe, left_out, plugin_of, reads_apart, verify, wants_pairs
+from stages.core.contracts import Generation, Outputs, Runner, Text, each
+from stages.core.model_folder import (
+    describe,
+    left_out,
+    plugin_of,
+    reads_apart,
+    verify,
+    wants_pairs,
+    writes_for_sources,
+)
 
 
 def open_runner(folder: Path, *, threads: int) -> Runner:
     """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
 
-    Its `predict` cleans texts by the rules in model.json, which were applied to the training texts. It raises
-    ValueError for single texts where the model is of pairs, and the other way round; one that reads the texts of a pair
-    apart takes both, but not in one call.
+    It cleans texts by the rules in model.json, which were applied to the training texts, and of a model that writes for
+    a source the source alone. Its `predict` raises ValueError for single texts where the model is of pairs, and the
+    other way round; one that reads the texts of a pair apart takes both, but not in one call, and so does one that
+    writes for a source: it writes for single texts, and of pairs it tells how likely the second text is.
     """
     description = describe(folder)
     verify(folder)
@@ -27,15 +36,43 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
     runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
     cleaning = of_description(description)
     clean = cleaner(cleaning) if cleaning else str
+    has_source = writes_for_sources(description)
+    either = reads_apart(description) or has_source
 
     def predict(texts: Sequence[Text]) -> Outputs:
         are_pairs = wants_pairs(description)
-        if reads_apart(description):
+        if either:
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
-        checked = _checked(texts, folder, are_pairs=are_pairs, either=reads_apart(description))
+        checked = _checked(texts, folder, are_pairs=are_pairs, either=either)
+        if has_source:  # a target is as it is
+            return runner.predict([clean(text) if isinstance(text, str) else (clean(text[0]), text[1])
+                                   for text in checked])  # fmt: skip
         return runner.predict([each(clean, text) for text in checked])
 
-    return replace(runner, predict=predict, clean=clean)
+    return replace(runner, predict=predict, clean=clean, **_writing(runner, folder, clean))
+
+
+def _writing(runner: Runner, folder: Path, clean: Callable[[str], str]) -> dict[str, Any]:
+    """What a model that writes does with texts as they are asked; nothing of another."""
+    write, written, stream = runner.write, runner.written, runner.stream
+    if write is None or written is None or stream is None:
+        return {}
+
+    def cleaned(texts: Sequence[Text]) -> list[str]:
+        return [clean(str(text)) for text in _checked(texts, folder, are_pairs=False, either=False)]
+
+    return {
+        "write": lambda texts, how: write(cleaned(texts), how),
+        "written": lambda texts, how: written(cleaned(texts), how),
+        "stream": lambda text, how: stream(cleaned([text])[0], how),
+    }
+
+
+def as_writer(runner: Runner, how: Generation) -> Runner:
+    """The runner of a model that writes, such that its `predict` writes for each text."""
+    written = runner.written
+    assert written is not None
+    return replace(runner, predict=lambda texts: written(cast("Sequence[str]", texts), how))
 
 
 def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool, either: bool) -> Sequence[Text]:

@@ -52,7 +52,7 @@ def writing_runner(folder: Path, description: Mapping[str, Any], model: Backed) 
     asked = _Asked(folder, description, model)
     return Runner(
         task=task_of(description), space=description["space"], predict=asked.predict, write=asked.write,
-        stream=asked.stream,
+        written=asked.written, stream=asked.stream,
     )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class _Asked:
         self._usual = Generation.of(description["generation"])
         self._max_tokens = description["max_tokens"]
         self._stride = description["stride"] if description.get("long_texts") == "windows" else None
+        self._most = WINDOWED_CHARACTERS if self._stride is not None else self._max_tokens * CHARACTERS_A_TOKEN
         self._model = model
         self._tokens = TokenModel(
             open=model.open,
@@ -77,6 +78,12 @@ class _Asked:
         """What follows each text, or is written for it. Raises ValueError where there is no room, or no text."""
         return [one.text for one in decoding.write(self._tokens, self._prompts(texts), how)]
 
+    def written(self, texts: Sequence[str], how: Generation) -> Outputs:
+        """The same, and of each token that was written its log-probability, whatever `how` made of it."""
+        given = self._prompts(texts)
+        written = decoding.write(self._tokens, given, how)
+        return self._outputs(_rows_of(given, written), texts)._replace(written=[one.text for one in written])
+
     def stream(self, text: str, how: Generation) -> Iterator[str]:
         """The same of one text, in pieces."""
         return decoding.stream(self._tokens, self._prompts([text])[0], how)
@@ -84,48 +91,48 @@ class _Asked:
     def predict(self, texts: Sequence[Text]) -> Outputs:
         """The log-probability of each token: of texts, of targets behind their sources, or of what is written now."""
         if self._writing.source is not None and not are_pairs(texts):
-            sources = [str(text) for text in texts]
-            given = self._prompts(sources)
-            written = decoding.write(self._tokens, given, self._usual)
-            found = self._outputs(_rows_of(given, written), sources)
-            return found._replace(written=[one.text for one in written])
+            return self.written([str(text) for text in texts], self._usual)
         rows = self._learned(texts)
-        return self._outputs(
-            Scored(rows.at, rows.input_ids, rows.labels, rows.begins, rows.places),
-            [text if isinstance(text, str) else text[0] for text in texts],
-        )
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        found = self._outputs(Scored(rows.at, rows.input_ids, rows.labels, rows.begins, rows.places), firsts)
+        return found if are_pairs(texts) else found._replace(texts=self._read(firsts, rows))
+
+    def _read(self, texts: Sequence[str], rows: Learned) -> list[str]:
+        """The texts as far as they are read."""
+        read = [text[: self._most] for text in texts]
+        for at, length, places in zip(rows.at, rows.full_lengths, rows.places, strict=True):
+            if length > self._max_tokens and self._stride is None:
+                read[at] = read[at][: places[-1][1]]
+        return read
 
     def _prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """What is read before a text is written. Sources are cut as in training, other texts never."""
         most = self._max_tokens * CHARACTERS_A_TOKEN
-        for number, text in enumerate(texts, start=1):
-            self._refuse(number, text, most)
         found = prompts(_valid([text[:most] for text in texts]), self._tokenizer, self._writing,
                         max_tokens=self._max_tokens)  # fmt: skip
         if self._writing.source is not None:
+            for number, text in enumerate(texts, start=1):
+                if not text.strip():
+                    raise ValueError(f"text {number} is empty: there is nothing to write for. Leave it out.")
             return [Prompt(one.ids, one.source) for one in found]
-        for number, one in enumerate(found, start=1):
-            if len(one.ids) >= self._max_tokens:
-                raise ValueError(_no_room(number, f"{len(one.ids):,} tokens", self._max_tokens))
+        for number, (one, text) in enumerate(zip(found, texts, strict=True), start=1):
+            if len(one.ids) >= self._max_tokens or len(text) > most:
+                long = f"{len(text):,} characters" if len(text) > most else f"{len(one.ids):,} tokens"
+                raise ValueError(
+                    f"text {number} has {long}, and the model reads and writes {self._max_tokens:,} tokens together."
+                    f" Allowed: up to {self._max_tokens - 1:,} tokens. Shorten it: what it writes follows the end."
+                )
+            if not one.ids:
+                raise ValueError(
+                    f"text {number} is empty, and the model has no token with which a text begins. Give it a beginning."
+                )
         begin = int(self._writing.begin is not None)
         return [Prompt(one.ids, None, one.ids[begin:][-CONTEXT:]) for one in found]
 
-    def _refuse(self, number: int, text: str, most: int) -> None:
-        """Raise ValueError for a text behind which, or for which, nothing can be written."""
-        if self._writing.source is not None and not text.strip():
-            raise ValueError(f"text {number} is empty: there is nothing to write for. Leave it out.")
-        if self._writing.source is None and not text and self._writing.begin is None:
-            raise ValueError(
-                f"text {number} is empty, and the model has no token with which a text begins. Give it a beginning."
-            )
-        if self._writing.source is None and len(text) > most:
-            raise ValueError(_no_room(number, f"{len(text):,} characters", self._max_tokens))
-
     def _learned(self, texts: Sequence[Text]) -> Learned:
-        most = WINDOWED_CHARACTERS if self._stride is not None else self._max_tokens * CHARACTERS_A_TOKEN
-        sources, targets = None, [text[:most] for text in texts if isinstance(text, str)]
+        sources, targets = None, [text[: self._most] for text in texts if isinstance(text, str)]
         if are_pairs(texts):
-            sources, targets = _valid([text[0][:most] for text in texts]), [text[1] for text in texts]
+            sources, targets = _valid([text[0][: self._most] for text in texts]), [text[1] for text in texts]
         try:
             return learned(
                 _valid(targets), sources, self._tokenizer, self._writing, max_tokens=self._max_tokens,
@@ -148,13 +155,6 @@ class _Asked:
             np.array(places, dtype=np.int64).reshape(-1, 2),
             texts,
         )
-
-
-def _no_room(number: int, found: str, max_tokens: int) -> str:
-    return (
-        f"text {number} has {found}, and the model reads and writes {max_tokens:,} tokens together. Allowed: up to"
-        f" {max_tokens - 1:,} tokens. Shorten it: its end is what counts."
-    )
 
 
 def _valid(texts: Sequence[str]) -> list[str]:

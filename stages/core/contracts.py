@@ -409,6 +409,8 @@ class Runner:
 
     None: the model writes nothing.
     """
+    written: Callable[[Sequence[str], Generation], Outputs] | None = None
+    """written(texts, generation): the same, with the probability of each token that was written."""
     stream: Callable[[str, Generation], Iterator[str]] | None = None
     """stream(text, generation): the same of one text, piece by piece as it is written; together they are what `write`
     gives."""

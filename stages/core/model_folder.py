@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import plugins
+from stages.core.contracts import Generation
 from stages.core.files import publish, read_json, sha256, write_json
 
 DESCRIPTION, MANIFEST = "model.json", "manifest.json"
@@ -118,3 +119,13 @@ def reads_apart(description: Mapping[str, Any]) -> bool:
 def wants_pairs(description: Mapping[str, Any]) -> bool:
     """Whether a model, of that model.json, takes pairs of texts alone (ingest.columns.text_pair)."""
     return description.get("pairs", False)
+
+
+def writes_for_sources(description: Mapping[str, Any]) -> bool:
+    """Whether a model, of that model.json, writes a text for each source that it is given."""
+    return description.get("writing", {}).get("source") is not None
+
+
+def generation_of(description: Mapping[str, Any]) -> Generation | None:
+    """How a model, of that model.json, writes where nothing else is asked; None: it writes nothing."""
+    return Generation.of(description["generation"]) if "generation" in description else None

@@ -10,7 +10,7 @@ from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.contracts import Generation, Outputs, Runner, Text, as_one
 from stages.core.machine import cores
-from stages.core.model_folder import describe
+from stages.core.model_folder import describe, generation_of
 from stages.tasks import TASKS
 from stages.tasks.contract import Judged, TaskAnswers, TaskMeasures
 
@@ -73,6 +73,5 @@ def opened(folder: Path) -> Opened:
     """The model in `folder`, on all cores, with its task's parts."""
     runner = open_runner(folder, threads=cores())
     parts = (plugins.part(TASKS, runner.task, part, key=f"{folder}: task") for part in ("answers", "measures"))
-    known = describe(folder).get("generation")
     of_answers, of_measures = parts
-    return Opened(runner, of_answers, of_measures, None if known is None else Generation.of(known))
+    return Opened(runner, of_answers, of_measures, generation_of(describe(folder)))

@@ -14,7 +14,7 @@ SINGLES = 20  # texts that are written one at a time
 def measure(runner: Runner, texts: Sequence[Text], generation: Generation, params: ProfileParams) -> dict[str, float]:
     """`tokens_per_s` of one text at a time, and `tokens_per_s_batch`, of batches of `profile.batch_size`.
 
-    Tokens are those of what was written, as this model's tokenizer counts them. Nothing of a model that only reads.
+    Tokens are those of what was written, the end of each included. Nothing of a model that only reads.
     """
     if runner.write is None:
         return {}
@@ -29,21 +29,11 @@ def measure(runner: Runner, texts: Sequence[Text], generation: Generation, param
 
 def _rate(runner: Runner, texts: Sequence[str], size: int, generation: Generation) -> float:
     assert runner.write is not None
-    written: list[str] = []
+    assert runner.written is not None
+    batches = [texts[at : at + size] for at in range(0, len(texts), size)]
     started = time.perf_counter()
-    for at in range(0, len(texts), size):
-        written += runner.write(texts[at : at + size], generation)
+    for batch in batches:
+        runner.write(batch, generation)
     seconds = time.perf_counter() - started
-    return _tokens(runner, texts, written) / seconds
-
-
-def _tokens(runner: Runner, texts: Sequence[str], written: Sequence[str]) -> int:
-    """The tokens of what was written, the end of each included."""
-    pairs = list(zip(texts, written, strict=True))
-    try:
-        asked: Sequence[Text] = pairs
-        outputs = runner.predict(asked)
-    except ValueError:  # of texts alone
-        outputs = runner.predict([text or " " for text in written])
-    assert outputs.offsets is not None
-    return int(outputs.offsets[-1])
+    ends = [runner.written(batch, generation).offsets for batch in batches]
+    return sum(int(offsets[-1]) for offsets in ends if offsets is not None) / seconds

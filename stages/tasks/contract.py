@@ -198,6 +198,11 @@ class TaskLearning:
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
+    fitted: Callable[[Sequence[Any], Sequence[np.ndarray], Space, str], Space] | None = None
+    """fitted(targets_N, logits_N, space, measure): the space, with what validation rows say of how to answer.
+
+    It is for the model whose logits these are, as `score` takes them, and for the best `measure`. None: nothing is.
+    """
 
 
 class Likelihood(NamedTuple):
@@ -260,10 +265,11 @@ class TaskAnswers:
 
     None: it is judged by the answers.
     """
-    fitted: Callable[[Sequence[str], Outputs, Space], Space] | None = None
-    """fitted(truths, outputs, space): the space, with what the quantized model's validation rows say of how to answer.
+    fitted: Callable[[Sequence[str], Outputs, Space, str], Space] | None = None
+    """fitted(truths, outputs, space, measure): the space, with what validation rows say of how to answer.
 
-    The outputs are over its temperature. None: nothing is fitted.
+    It is for the model whose outputs these are, over its temperature, and for the best `measure`. What the space has is
+    fitted anew. Models that are trained on tokens have the same of LEARNING. None: nothing is fitted.
     """
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.core.contracts import inputs_of
+from stages.core.contracts import Space, inputs_of
 from stages.core.progress import progress
+from stages.tasks.contract import TaskLearning
 from stages.training.batches import by_row, collate
 from stages.training.processes import rank, total, world_size
 from stages.training.rows import TokenRows
@@ -66,6 +67,11 @@ def predict_logits(
 def scores_of(logits: np.ndarray, rows: TokenRows, score: Callable[..., dict[str, float]]) -> dict[str, float]:
     """The task's `score` of the logits of `rows`; a text in windows has their mean, unless each token has its own."""
     return score(*rows.answered(logits))
+
+
+def space_of(logits: np.ndarray, rows: TokenRows, task: TaskLearning, space: Space, measure: str) -> Space:
+    """The space with what the logits of validation rows say of how to answer, for the best `measure`."""
+    return space if task.fitted is None else task.fitted(*rows.answered(logits), space, measure)
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.core.contracts import Family, inputs_of
+from stages.core.contracts import Family, Space, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.tasks.contract import TaskLearning
@@ -26,7 +26,7 @@ from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
 from stages.training.guards import LossWatch, check_finite, check_weights, loss_scale_is_found, memory_is_enough
-from stages.training.inference import predict_logits, scores_of
+from stages.training.inference import predict_logits, scores_of, space_of
 from stages.training.meter import Meter, StepLog, peak_memory_mb
 from stages.training.processes import agreed, rank, refuse_differences, total, world_size
 from stages.training.rows import TrainingData
@@ -54,6 +54,7 @@ class Standing:
     window_rows: int = 0
     kept_score: float = -math.inf
     kept_epoch: int = -1
+    kept_space: dict[str, Any] = field(default_factory=dict)  # with what that epoch's model says of how to answer
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
@@ -129,6 +130,8 @@ class Trained(NamedTuple):
     """The course of the training; nothing in it depends on the clock."""
     speed: dict[str, Any]
     """Its speed on this hardware."""
+    space: Space
+    """All that it can answer, with what its validation rows say of how to."""
 
 
 def train(
@@ -165,7 +168,7 @@ def train(
             " Set precision to bf16 or fp32, or lower the learning rates."
         )
     trained.load_state_dict(kept)
-    return Trained(trained, _report(job, standing), meter.report())
+    return Trained(trained, _report(job, standing), meter.report(), standing.kept_space or data.space)
 
 
 def _report(job: Job, standing: Standing) -> dict[str, Any]:
@@ -211,7 +214,8 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
     """Run the rest of an epoch over the training rows, then validate. Returns the weights to keep."""
     title = f"epoch {standing.epoch + 1}/{job.params.epochs}"
     _all_steps(job, standing, kept, Points(lines, step_log), title)
-    scores = _validation(job)
+    logits = _on_validation(job)
+    scores = scores_of(logits, job.data.validation, job.learner.task.score)
     done = job.engine.deepspeed.global_steps
     lines.log(done, {f"validation/{name}": score for name, score in scores.items()})
     step_log.write(done, epoch=standing.epoch + 1, validation=scores)
@@ -223,6 +227,8 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
     if (score := scores[job.learner.measure]) > standing.kept_score or job.params.select_by == "last":
         standing.kept_score, standing.kept_epoch, kept = score, epoch, job.engine.weights()
         check_weights(kept, title)
+        space = space_of(logits, job.data.validation, job.learner.task, job.data.space, job.learner.measure)
+        standing.kept_space = dict(space)
     _save_where_due(job, standing, kept)
     return kept
 
@@ -271,13 +277,12 @@ def _point(job: Job, standing: Standing, points: Points, title: str) -> dict[str
     return {"loss": f"{mean:.3f}", "lr": f"{rate:.1e}", "tokens_s": f"{speed:.0f}", "left": f"{left:.0f}s"}
 
 
-def _validation(job: Job) -> dict[str, float]:
-    """The scores on the validation rows."""
-    task, rows = job.learner.task, job.data.validation
-    logits = predict_logits(
-        job.engine.deepspeed.module, rows, pad_id=job.data.pad_id, precision=job.engine.precision, title="validation"
-    )
-    return scores_of(logits, rows, task.score)
+def _on_validation(job: Job) -> np.ndarray:
+    """The logits of the validation rows."""
+    return predict_logits(
+        job.engine.deepspeed.module, job.data.validation, pad_id=job.data.pad_id, precision=job.engine.precision,
+        title="validation",
+    )  # fmt: skip
 
 
 def _save_where_due(job: Job, standing: Standing, kept: Weights) -> None:
