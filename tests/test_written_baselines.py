@@ -122,7 +122,7 @@ def test_one_round_of_the_dictionary_is_that_of_a_hand_counted_example(monkeypat
 def test_signs_are_left_where_they_are_and_sources_without_words_are_no_fault() -> None:
     assert dictionary.learned(["!"], ["?"]) == {}
     assert dictionary.learned([], []) == {}
-    assert dictionary.translated("Hm... (x) “y”", {}) == "Hm... (x) “ y ”"
+    assert dictionary.translated("Hm... (x)  “y”", {"x": "z"}) == "Hm... (z)  “y”"
 
 
 def write(**changes: object) -> tuple[str, list[str]]:

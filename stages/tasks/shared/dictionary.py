@@ -16,22 +16,11 @@ ROUNDS = 5
 MOST_PLACES = 8_000_000  # of rows evenly taken; some 300 MB
 MOST_WORDS = 100  # of a text, from its beginning
 NONE = ""  # the word that others come from where none of the source's does
-_TOKEN, _WORD = re.compile(r"\w+|[^\w\s]"), re.compile(r"\w+")
-_CLOSING = re.compile(r" (?=[.,;:!?%)\]}»”])|(?<=[(\[{«„]) ")
-
-
-def tokens(text: str) -> list[str]:
-    """Words, and other signs one by one."""
-    return _TOKEN.findall(text)
-
-
-def as_text(found: Sequence[str]) -> str:
-    """Tokens as a text: blanks between them, none before what closes, none behind what opens."""
-    return _CLOSING.sub("", " ".join(found))
+_WORD = re.compile(r"\w+")
 
 
 def learned(sources: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
-    """For each word of the sources, in small letters, the likeliest word of the targets; other signs are left alone."""
+    """For each word of the sources, in small letters, the likeliest word of the targets."""
     given = [[NONE, *_WORD.findall(text.lower())[:MOST_WORDS]] for text in sources]
     written = [_WORD.findall(text)[:MOST_WORDS] for text in targets]
     places = sum(len(one) * len(other) for one, other in zip(given, written, strict=True))
@@ -85,7 +74,6 @@ def _likeliest(codes: np.ndarray, share_P: np.ndarray, known: Sequence[str], wan
 
 
 def translated(source: str, words: Mapping[str, str]) -> str:
-    """The source with a word for each of its words; those that the dictionary lacks stay as they are."""
-    found = [words.get(token.lower(), token) for token in tokens(source)]
-    text = as_text(found)
+    """The source with a word for each of its words; those that the dictionary lacks, and other signs, stay."""
+    text = _WORD.sub(lambda found: words.get(found[0].lower(), found[0]), source)
     return text[:1].upper() + text[1:] if source[:1].isupper() else text
