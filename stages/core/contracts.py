@@ -173,6 +173,7 @@ class Units:
     """The prunable units of one layer: its attention heads, or the neurons of its feed-forward part.
 
     Unit u is the rows u * size to (u + 1) * size - 1 of each producer's weights, and these columns of the consumer's.
+    Where several heads share keys and values, all of them together are one unit.
     """
 
     producers: Sequence[nn.Linear]
@@ -183,6 +184,10 @@ class Units:
     and values."""
     resized: Callable[[int], object] = lambda _count: None
     """resized(count): tells the layer how many units it has left, where its code counts them."""
+    sizes: Sequence[int] | None = None
+    """The rows that a unit has of each producer, where they are not `size`: of keys and values that heads share."""
+    selected: Callable[[Sequence[int]], object] = lambda _kept: None
+    """selected(kept): tells the layer which of its units are left, where weights elsewhere belong to them."""
 
     def __len__(self) -> int:
         return self.consumer.in_features // self.size
