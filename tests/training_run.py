@@ -60,7 +60,7 @@ def one_run(options: dict[str, Any], out: Path) -> None:
     params, data = FinetuneParams(**options["params"]), open_training_data(Paths(Path(options["root"])))
     model = ModelParams(
         family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0),
+        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None,
     )  # fmt: skip
     torch.manual_seed(0)
     built = FAMILY.build(Path(options["model"]), model, Head("row", options.get("labels", 2)))

@@ -10,7 +10,15 @@ from typing import Any, cast
 from stages.backends import RUNNERS
 from stages.cleaning.rules import cleaner, of_description
 from stages.core.contracts import Generation, Outputs, Runner, Text, each
-from stages.core.model_folder import describe, plugin_of, reads_apart, verify, wants_pairs, writes_for_sources
+from stages.core.model_folder import (
+    describe,
+    left_out,
+    plugin_of,
+    reads_apart,
+    verify,
+    wants_pairs,
+    writes_for_sources,
+)
 
 
 def open_runner(folder: Path, *, threads: int) -> Runner:
@@ -23,6 +31,8 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
     """
     description = describe(folder)
     verify(folder)
+    if (reason := left_out(folder)) is not None:
+        raise ValueError(f"{folder}: the task '{description['task']}' has no such model: {reason}. Take another.")
     runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
     cleaning = of_description(description)
     clean = cleaner(cleaning) if cleaning else str

@@ -27,6 +27,7 @@ from stages.models.model_files import (
     too_few_rows,
     too_many_tokens,
 )
+from stages.models.scratch import folder_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,18 +47,23 @@ WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 def locate(model: ModelParams) -> Path:
     """The folder that holds the model `model.name`: config.json, model.safetensors and the tokenizer's files.
 
+    Of a model from scratch (`model.scratch`) it holds config.json alone.
+
     Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
     it has no safetensors in one file, where it is of a kind that Winnow does not take, or where it asks for code of
     its own to be run.
     """
     folder = located_here(model) or _hub(model)
-    if fault := lacking(folder):
+    fault = None if model.scratch is not None else lacking(folder)
+    if fault is not None:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {fault}")
     refuse_remote_code(folder)
     try:
-        refuse_kind(read_object(folder / CONFIG))
+        refuse_kind(read_object(folder / CONFIG), model.family)
     except ValueError as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {error}") from None
+    if model.scratch is not None:
+        return folder
     found = sha256((folder / "model.safetensors").resolve())
     if model.sha256 is None:
         raise ValueError(
@@ -77,6 +83,8 @@ def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
 
     Raises ValueError where it names a folder, from `root`, that does not exist.
     """
+    if model.scratch is not None:
+        return folder_of(model.scratch)
     return _local(model.name, root) or _packaged(model.name) or _cached(model)
 
 
@@ -100,7 +108,10 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
     name = f"params.yaml: model.name is '{params.model.name}'"
     try:
         refuse_remote_code(folder)
-        for fault in faults(folder, params.tokenize.max_tokens):
+        if params.model.scratch is not None:
+            refuse_kind(read_object(folder / CONFIG), params.model.family)
+            return
+        for fault in faults(folder, params.tokenize.max_tokens, params.model.family):
             yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"
     except ValueError as error:
         yield f"{name}: {error}"

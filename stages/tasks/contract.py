@@ -79,11 +79,6 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """The models of the table that the task has not, by their names, with the reason as the end of a sentence.
-
-    Their stages write a folder that says so, and nothing is measured of it.
-    """
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -263,6 +258,8 @@ class TaskAnswers:
 
     Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
     """
+    agreement: Callable[[Outputs, Outputs], float] | None = None
+    """agreement(one, other): the share of tokens that two models find as likely; None: of rows with the same answer."""
     likelihood: Likelihood | None = None
     """Of a task whose answers are written: int8 is judged by it, as writing takes a step for each token.
 
@@ -414,7 +411,7 @@ class Linear(NamedTuple):
     features: Sequence[str]
     """What its weights are of, V names."""
     weights: Mapping[str, np.ndarray]
-    """float32, by their names."""
+    """float32, or whole numbers, by their names."""
     settings: Mapping[str, Any] = MappingProxyType({})
     """What more it needs to be opened; JSON can hold it."""
 

@@ -1,18 +1,14 @@
-"""What settings of tasks that write have in common: the models that they lack, and values that do not go with them."""
+"""What settings of tasks that write have in common: values that a project begins with, and those that do not go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stages.tasks.shared.left_out import LEFT_OUT
+
 if TYPE_CHECKING:
     from stages.core.params.file import Params
-
-LEFT_OUT = {
-    "static": "a mean of token vectors says nothing of what comes next",
-    "probe": "what it would fit is the head that writes, which is most of such a model",
-}
-"""The models of the table that no task that writes has."""
 
 STARTS = {
     "clean.conflicting_labels": "keep",  # a text may be written on, or for, in several ways

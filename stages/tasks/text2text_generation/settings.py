@@ -69,6 +69,5 @@ SETTINGS = TaskSettings(
     targets=TARGETS,
     claim=claim,
     writes="target",
-    left_out=writers.LEFT_OUT,
     faults=faults,
 )

@@ -72,6 +72,5 @@ SETTINGS = TaskSettings(
     },
     claim=claim,
     writes="text",
-    left_out=writers.LEFT_OUT,
     faults=faults,
 )
