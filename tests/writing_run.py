@@ -1,17 +1,28 @@
-"""Small runs of tasks that write through the stages: models from scratch, of few rows of made-up sentences."""
+"""A task that writes, through the stages to the pruned model: `python tests/writing_run.py FOLDER TASK KIND`.
+
+The models are from scratch, and the rows a few made-up sentences with their translations.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from conftest import REPOSITORY
 
+from stages.cache_logits import cache_logits
+from stages.clean import clean
 from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
+from stages.distill import distill
+from stages.finetune import finetune
+from stages.ingest import ingest
+from stages.prune import prune
+from stages.tokenize import tokenize
 
 SUBJECTS = {"the cat": "die Katze", "the dog": "der Hund", "a bird": "ein Vogel", "the child": "das Kind"}
 VERBS = {"sees": "sieht", "hears": "hört", "knows": "kennt", "finds": "findet"}
@@ -72,3 +83,11 @@ def started(root: Path) -> Paths:
     (root / "metrics").mkdir(parents=True, exist_ok=True)
     (root / "metrics/released_data.json").write_text("{}")
     return Paths(root)
+
+
+if __name__ == "__main__":
+    root, task, kind = Path(sys.argv[1]), *sys.argv[2:]
+    changes = {"cache_logits": {"likeliest": 8, "sequences": task == "text2text_generation"}}
+    params, paths = params_of(root, task, kind, changes), started(root)
+    for stage in (ingest, clean, tokenize, finetune, cache_logits, distill, prune):
+        stage(params, paths)
