@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.backends.records import records
-from stages.backends.runners import as_writer, generation_of, open_runner
+from stages.backends.runners import as_writer, generation_with, open_runner
 from stages.core import plugins
 from stages.core.machine import cores
 from stages.decoding.settings import adjusted
@@ -138,4 +138,4 @@ def load(folder: str | Path, *, threads: int | None = None) -> Any:
     if runner.task == "text_classification":
         return Classifier(runner)
     answers = plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task")
-    return Model(runner, answers) if runner.write is None else TextWriter(runner, answers, generation_of(folder, {}))
+    return Model(runner, answers) if runner.write is None else TextWriter(runner, answers, generation_with(folder, {}))

@@ -56,18 +56,18 @@ def as_asked(runner: Runner, folder: Path, settings: Settings) -> Runner:
     """
     if runner.written is None and not settings:
         return runner
-    from stages.backends.runners import as_writer, generation_of
+    from stages.backends.runners import as_writer, generation_with
 
-    return as_writer(runner, generation_of(folder, settings))
+    return as_writer(runner, generation_with(folder, settings))
 
 
 def show(runner: Runner, folder: Path, settings: Settings, text: str) -> None:
     """Print what is written for a text, piece by piece; on a terminal without characters that could move its cursor."""
     from flows.answering.terminal import in_lines
-    from stages.backends.runners import generation_of
+    from stages.backends.runners import generation_with
 
     assert runner.stream is not None
     clean = in_lines if sys.stdout.isatty() else str
-    for piece in runner.stream(text, generation_of(folder, settings)):
+    for piece in runner.stream(text, generation_with(folder, settings)):
         click.echo(clean(piece), nl=False)
     click.echo()

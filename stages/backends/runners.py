@@ -10,7 +10,16 @@ from typing import Any, cast
 from stages.backends import RUNNERS
 from stages.cleaning.rules import Cleaning, cleaner, cutting_cleaner, of_description
 from stages.core.contracts import Generation, Outputs, Runner, Text, UnwritableError, each
-from stages.core.model_folder import describe, plugin_of, reads_apart, verify, wants_pairs, writes_for_sources
+from stages.core.model_folder import (
+    describe,
+    generation_of,
+    left_out,
+    plugin_of,
+    reads_apart,
+    verify,
+    wants_pairs,
+    writes_for_sources,
+)
 from stages.decoding.settings import adjusted
 
 
@@ -24,6 +33,8 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
     """
     description = describe(folder)
     verify(folder)
+    if (reason := left_out(folder)) is not None:
+        raise ValueError(f"{folder}: the task '{description['task']}' has no such model: {reason}. Take another.")
     runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
     cleaning = of_description(description)
     clean = cleaner(cleaning) if cleaning else str
@@ -68,15 +79,15 @@ def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut
     }
 
 
-def generation_of(folder: Path, settings: Mapping[str, Any]) -> Generation:
+def generation_with(folder: Path, settings: Mapping[str, Any]) -> Generation:
     """How the model in `folder` writes: as it says itself, but for these settings.
 
     Raises ValueError where it writes nothing, and for a name or a value that is no setting.
     """
     description = describe(folder)
-    if "generation" not in description:
+    if (usual := generation_of(description)) is None:
         raise ValueError(f"{folder}: a model of the task '{description['task']}' writes no text: leave settings out.")
-    return adjusted(Generation.of(description["generation"]), settings)
+    return adjusted(usual, settings)
 
 
 def as_writer(runner: Runner, how: Generation) -> Runner:

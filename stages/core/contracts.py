@@ -32,6 +32,11 @@ def each(change: Callable[[str], str], text: Text) -> Text:
     return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
 
 
+def as_one(text: Text) -> str:
+    """A text, or both texts of a pair with a blank between them."""
+    return text if isinstance(text, str) else " ".join(text)
+
+
 class RawRow(NamedTuple):
     """A row as a source gives it, before any judgement."""
 
@@ -281,6 +286,11 @@ class Head(NamedTuple):
         """The entry of a model's config.json."""
         reach = {"reach": self.reach} if self.reach else {}
         return {"head": {"kind": self.kind, "size": self.size, **reach}}
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes: then it has no head of its own, but the logits of the next token."""
+        return self.kind == "vocabulary"
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Head:

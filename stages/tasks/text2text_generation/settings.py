@@ -52,13 +52,22 @@ SETTINGS = TaskSettings(
         "ingest.columns.label": "target",
         "model.family": "encoder_decoder",
         "distill.family": "encoder_decoder",
+        **writers.FROM_SCRATCH,
+        "model.scratch": {"kind": "t5", "layers": 3, "width": 256, "heads": 4, "feed_forward": 512, "positions": 256},
+        "distill.teacher_layers": [0, 2],
         "tokenize.max_tokens": 128,
         "quantize.max_loss": 0.01,  # bits a byte of the targets
         **writers.STARTS,
     },
+    corpus={
+        "ingest.source": "docstring_summaries",
+        "ingest.docstrings.rows_per_library": 400,
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.min_chars": 100,
+        "ingest.docstrings.max_chars": 500,
+    },
     targets=TARGETS,
     claim=claim,
     writes="target",
-    left_out=writers.LEFT_OUT,
     faults=faults,
 )
