@@ -18,6 +18,7 @@ from stages.core.contracts import NO_LABEL, Generation, Outputs, Runner, Text, W
 from stages.decoding import writing as decoding
 from stages.decoding.stepper import Prompt, Stepper, TokenModel, Written
 from stages.tasks.contract import TargetError
+from stages.tokens.literal import literal
 from stages.tokens.windows import are_pairs
 from stages.tokens.writing import Learned, learned, prompts
 
@@ -60,7 +61,7 @@ class _Asked:
     """A model, and what is asked of it."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any], model: Backed) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = literal(Tokenizer.from_file(str(folder / "tokenizer.json")))
         self._writing = Writing.of(description["writing"])
         self._usual = Generation.of(description["generation"])
         self._max_tokens = description["max_tokens"]
