@@ -119,6 +119,8 @@ class TaskData:
     """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
     """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects."""
+    writes: Literal["text", "target"] | None = None
+    """What is to be written, as in TaskSettings: `clean` cuts none of it, and `validate` expects more of targets."""
 
 
 @dataclass(frozen=True)
