@@ -397,6 +397,15 @@ class Outputs(NamedTuple):
         return Outputs(self.values[tokens], ends, self.characters[tokens], texts, written=written)
 
 
+class UnwritableError(ValueError):
+    """Texts for which nothing can be written: `reasons`, by their numbers, in words; nothing was written for others."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        first = min(reasons)
+        super().__init__(f"text {first + 1} {reasons[first]}")
+        self.reasons = reasons
+
+
 @dataclass(frozen=True)
 class Runner:
     """An opened model, with any backend."""
