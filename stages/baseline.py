@@ -33,8 +33,8 @@ def baseline(params: Params, paths: Paths) -> None:
     texts, targets = texts_of(train), train["label"].to_pylist()
     space = encoding.space(targets)
     model = task.fit(texts, targets, space, params.baseline, params.seed)
-    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in model.weights.items()}
-    log.info("fitted: %d rows, %d features", len(texts), len(model.features))
+    weights = {name: as_stored(array) for name, array in model.weights.items()}
+    log.info("fitted: %d rows, %d features", len(texts), len(model.features) or sum(map(len, weights.values())))
     if answers.fitted is not None:
         validation = read_split(paths.clean, "validation")
         outputs = task.opened(model._replace(weights=weights))(texts_of(validation))
@@ -48,6 +48,11 @@ def baseline(params: Params, paths: Paths) -> None:
         pairs = {} if isinstance(texts[0], str) else {"pairs": True}
         more = {**model.settings, "cleaning": cleaning._asdict(), **pairs}
         seal(folder, backend="linear", task=params.task.name, space=space, **more)
+
+
+def as_stored(array: np.ndarray) -> np.ndarray:
+    """Whole numbers as they are, others as float32."""
+    return np.ascontiguousarray(array, dtype=None if np.issubdtype(array.dtype, np.integer) else np.float32)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage `cache_logits`: run the teacher once over the training rows; every distillation reuses its answers.
 
 It keeps logits always, of several teachers their mean; and inner vectors of the first where params.yaml asks for them.
+Of a teacher that writes it keeps the likeliest tokens at each place, and where asked for what it writes itself.
 """
 
 from __future__ import annotations
@@ -13,22 +14,28 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
+from torch import nn
 
+from stages.backends.pytorch.stepping import stepper_of
 from stages.compression.augmentation import with_tokens_hidden
 from stages.core import plugins
-from stages.core.contracts import Family
+from stages.core.contracts import Family, Writing
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.model_folder import describe, plugin_of
 from stages.core.params.distill import CacheLogitsParams
 from stages.core.params.file import Params
 from stages.core.paths import Paths
+from stages.decoding.stepper import Prompt, TokenModel
+from stages.decoding.writing import write
 from stages.models import FAMILIES
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.training.inference import predict_logits, scores_of
+from stages.training.likeliest import MeanOf, predict_likeliest
 from stages.training.processes import own_device
-from stages.training.rows import TokenRows, open_training_data
+from stages.training.rows import TokenRows, TrainingData, open_training_data
+from stages.training.sequences import as_columns, asked_of
 from stages.training.vectors import predict_logits_and_vectors, vector_names
 
 
@@ -40,6 +47,9 @@ def cache_logits(params: Params, paths: Paths) -> None:
 
     The vectors pass through unnamed files beside `paths.logits`: they need their room on the disk twice, not in memory.
 
+    Of a task that writes there are, in the place of logits, the teacher's `cache_logits.likeliest` likeliest tokens at
+    each place with a target (Likeliest); with several teachers by the mean of their logits.
+
     Raises ValueError where cache_logits.layers names a layer that the teacher does not have, and where its logits are
     not those that its task wants.
     """
@@ -47,10 +57,14 @@ def cache_logits(params: Params, paths: Paths) -> None:
     family: Family = plugin_of(paths.model("teacher"), "family", FAMILIES)
     teacher = family.open(paths.model("teacher")).to(own_device())
     data = open_training_data(paths, transfer=True)
-    more = augmented(data.train, params.cache_logits, paths, params.seed)
-    rows = data.train.and_unlabelled(more["input_ids"], more["lengths"]) if more else data.train
     precision = read_json(paths.training("teacher"))["precision"]
     names = vector_names(params.cache_logits.vectors, params.cache_logits.layers)
+    if data.writing is not None:
+        cache_likeliest(params, paths, task, family, teacher, data, names, precision)
+        return
+    more = augmented(data.train, params.cache_logits, paths, params.seed)
+    rows = data.train.and_unlabelled(more["input_ids"], more["lengths"]) if more else data.train
+    logits: np.ndarray
     logits, vectors = predict_logits_and_vectors(
         teacher, lambda: family.taps(teacher), names, rows,
         folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's logits",
@@ -74,11 +88,79 @@ def cache_logits(params: Params, paths: Paths) -> None:
             {name: round(score, 6) for name, score in scores_of(one, data.validation, task.score).items()}
             for one in (mean_of(scored), *scored)
         )
-    kept = {"logits": logits, **more, **vectors}
+    write_cache(paths, {"logits": logits, **more, **vectors}, report)
+
+
+def write_cache(paths: Paths, kept: dict[str, np.ndarray], report: dict[str, Any]) -> None:
+    """Write what is kept, and its sizes beside `report`."""
     with publish(paths.logits) as draft:
         save_file(kept, draft)
     sizes = {f"{name}_mb": round(array.nbytes / 1e6, 3) for name, array in kept.items()}
     write_json(paths.cache_report, report | sizes)
+
+
+def cache_likeliest(
+    params: Params,
+    paths: Paths,
+    task: TaskLearning,
+    family: Family,
+    teacher: nn.Module,
+    data: TrainingData,
+    names: Sequence[str],
+    precision: str,
+) -> None:
+    """Write the likeliest tokens of a teacher that writes, its vectors, what it writes itself, and their sizes.
+
+    Raises ValueError where copies with hidden tokens are asked for, which are no texts to be written.
+    """
+    own = params.cache_logits
+    if own.augmented_copies:
+        raise ValueError(
+            f"params.yaml: cache_logits.augmented_copies is {own.augmented_copies}. Allowed for tasks that write: 0, as"
+            " a text with hidden tokens is none to be written."
+        )
+    others = [family.open(folder).to(own_device()) for folder in co_teachers(paths.co_teachers)]
+    asked = MeanOf([teacher, *others]) if others else teacher
+    more = written_rows(teacher, data, params, paths) if own.sequences else {}
+    rows = data.train.and_written(**more) if more else data.train
+    likeliest, vectors = predict_logits_and_vectors(
+        asked, lambda: family.taps(teacher), names, rows,
+        folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's likeliest tokens",
+        predict=partial(predict_likeliest, count=own.likeliest),
+    )  # fmt: skip
+    rest = np.exp(likeliest["log_rest"].astype(np.float64)).mean()
+    report: dict[str, Any] = {"rows": len(rows), "rest_share": round(float(rest), 6)}
+    if others:
+        ask = partial(predict_logits, pad_id=data.pad_id, precision=precision, reduced=task.reduced, title="validation")
+        report["validation"], *report["validation_of_each"] = (
+            {name: round(score, 6) for name, score in scores_of(logs, data.validation, task.score).items()}
+            for logs in (ask(model, data.validation) for model in (asked, teacher, *others))
+        )
+    write_cache(paths, likeliest | more | vectors, report)
+
+
+def written_rows(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> dict[str, np.ndarray]:
+    """Rows with what the teacher, the first of several, writes for the source of each row, as section `generate` says.
+
+    None has more tokens than a target may. Raises ValueError where targets have no source.
+    """
+    assert data.writing is not None
+    writing, how = Writing.of(data.writing), params.generate.settings
+    if writing.source is None:
+        raise ValueError(
+            f"params.yaml: cache_logits.sequences is true. Allowed for task '{params.task.name}', which has no sources"
+            " to write for: false."
+        )
+    tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
+    model = TokenModel(
+        open=lambda: stepper_of(teacher.eval().language),
+        decode=lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
+        end=writing.end,
+    )
+    asked = asked_of(data.train)
+    how = how._replace(max_new_tokens=min(how.max_new_tokens, writing.max_target_tokens))
+    found = write(model, [Prompt(one.ids, one.source) for one in asked], how)
+    return as_columns(asked, [one.ids for one in found])
 
 
 def co_teachers(folder: Path) -> list[Path]:

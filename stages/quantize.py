@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from stages.backends import QUANTIZERS
 from stages.backends.runners import open_runner
 from stages.compression.recipe import ensemble, pruned_to, recurrent
 from stages.core import plugins
-from stages.core.contracts import INPUTS, Outputs, QuantizationRows
+from stages.core.contracts import INPUTS, Outputs, QuantizationRows, Text, as_one
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.machine import cores
@@ -26,6 +28,8 @@ from stages.tasks.contract import TaskAnswers, TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
 SHOWN = ("backend", "activations", "most_threads", "kept")  # figures of the quantization that model.json holds too
+WRITTEN = 200  # validation rows that are written for, as each token is a step
+DIGITS = 6
 
 
 def quantize(params: Params, paths: Paths) -> None:
@@ -52,13 +56,18 @@ def quantize(params: Params, paths: Paths) -> None:
             int8 = open_runner(folder, threads=cores())  # with its temperature
             sealed["space"] = task.fitted(truths, int8.predict(rows.validation), int8.space, rows.measure)
             seal(folder, **sealed)
-    write_json(paths.quantization, found)
+    generation = {"generation": sealed["generation"]} if "generation" in sealed else {}
+    write_json(paths.quantization, {**found, **written(task, paths), **generation})
 
 
 def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[QuantizationRows, list[str]]:
-    """Calibration texts spread over the training rows; the validation rows, their float32 outputs; their truths."""
+    """Calibration texts spread over the training rows; the validation rows, their float32 outputs; their truths.
+
+    Of a task whose answers are written, texts are pairs of source and target, and the score is of the targets.
+    """
     train, validation = (read_split(paths.clean, split) for split in ("train", "validation"))
-    texts, truths = texts_of(train), validation["label"].to_pylist()
+    told, truths = task.likelihood, validation["label"].to_pylist()
+    texts, judged = (texts_of(rows) if told is None else with_targets(rows) for rows in (train, validation))
     chosen = np.linspace(0, len(texts) - 1, num=min(params.quantize.calibration_rows, len(texts)), dtype=int)
     exact, measure = open_runner(paths.model("pruned"), threads=cores()), params.task.measure
 
@@ -68,16 +77,47 @@ def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[Quantization
     def agreement(one: Outputs, other: Outputs) -> float:
         return float(np.mean([mine == its for mine, its in zip(answers(one), answers(other), strict=True)]))
 
+    def score(outputs: Outputs) -> float:
+        if told is not None:
+            return told.score(truths, outputs)
+        return task.score(truths, answers(outputs), exact.space)[measure]
+
     rows = QuantizationRows(
         calibration=[texts[i] for i in chosen],
-        validation=texts_of(validation),
-        exact=exact.predict(texts_of(validation)),
-        measure=measure,
-        score=lambda outputs: task.score(truths, answers(outputs), exact.space)[measure],
-        agreement=agreement,
+        validation=judged,
+        exact=exact.predict(judged),
+        measure=measure if told is None else told.measure,
+        score=score,
+        agreement=task.agreement or agreement,
         divergence=task.divergence,
     )
     return rows, truths
+
+
+def with_targets(rows: pa.Table) -> list[Text]:
+    """Pairs of source and target."""
+    return list(zip(map(as_one, texts_of(rows)), rows["label"].to_pylist(), strict=True))
+
+
+def written(task: TaskAnswers, paths: Paths) -> dict[str, Any]:
+    """The measures of what the model writes for some validation rows, in float32 and as int8, and how many are equal.
+
+    Nothing of a task whose answers are not written.
+    """
+    if task.likelihood is None:
+        return {}
+    validation = read_split(paths.clean, "validation")
+    some = validation.take(np.linspace(0, len(validation) - 1, num=min(WRITTEN, len(validation)), dtype=int))
+    texts, truths = [as_one(text) for text in texts_of(some)], some["label"].to_pylist()
+    models = [open_runner(paths.model(name), threads=cores()) for name in ("pruned", "quantized")]
+    given = [task.answers(model.predict(texts), model.space) for model in models]
+    measured = [task.score(truths, answers, model.space) for model, answers in zip(models, given, strict=True)]
+    equal = float(np.mean([one == other for one, other in zip(*given, strict=True)]))
+    both = {
+        name: {"float32": round(of_exact, DIGITS), "int8": round(measured[1][name], DIGITS)}
+        for name, of_exact in measured[0].items()
+    }
+    return {"written": {"rows": len(texts), "equal": round(equal, DIGITS), **both}}
 
 
 def _longer(description: dict[str, Any]) -> str:
@@ -114,20 +154,48 @@ def card(
     files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
     answered = "".join(f"- {key.capitalize()}: {_listed(of)}\n" for key, of in description["space"].items())
+    writing = _of_writing(description, settings)
     return f"""# A small {settings.noun}
 
 int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
 {answered}- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
-- On the validation rows: {found["measure"]} {found["int8"]:.4f}, before quantization {found["float32"]:.4f};
-  the same answer as before to {found["agreement"]:.1%} of them. The figures of the test rows are in the project's
+- On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
-- It knows nothing of other answers, languages or kinds of text than those it was trained on, and always answers.
+{writing}- It knows nothing of other answers, languages or kinds of text than those it was trained on,
+  and always answers.
 
-Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` (what
-it can answer, in the order of the logits), `manifest.json` (SHA-256 of each file).
+Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` ({_held(settings)}),
+`manifest.json` (SHA-256 of each file).
 """
+
+
+def _of_validation(found: Mapping[str, Any], settings: TaskSettings) -> str:
+    """The measure before and after, and what stayed the same. A likelihood has its sign turned there, and not here."""
+    if settings.writes is None:
+        return (
+            f"{found['measure']} {found['int8']:.4f}, before quantization {found['float32']:.4f};\n"
+            f"  the same answer as before to {found['agreement']:.1%} of them"
+        )
+    return (
+        f"{found['measure']} {abs(found['int8']):.4f}, before quantization {abs(found['float32']):.4f};\n"
+        f"  {found['agreement']:.1%} of the tokens are as likely as before, to a tenth"
+    )
+
+
+def _of_writing(description: Mapping[str, Any], settings: TaskSettings) -> str:
+    """A line of the card on how the model writes; nothing of one that reads alone."""
+    how = description.get("generation")
+    if settings.writes is None or how is None:
+        return ""
+    told = ", ".join(f"{name} {value}" for name, value in sorted(how.items()) if value != [])
+    return f"- It writes, where it is not asked otherwise, and for all figures: {told}.\n"
+
+
+def _held(settings: TaskSettings) -> str:
+    """What model.json says."""
+    return "what\nit can answer, in the order of the logits" if settings.writes is None else "how\nit reads and writes"
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stages.backends.batching import BATCH_TOKENS, CHARACTERS_A_TOKEN, WINDOWED_CHARACTERS, Run, equally_long, task_of
-from stages.core.contracts import NO_LABEL, Generation, Outputs, Runner, Text, Writing
+from stages.core.contracts import NO_LABEL, Generation, Outputs, Runner, Text, UnwritableError, Writing
 from stages.decoding import writing as decoding
 from stages.decoding.stepper import Prompt, Stepper, TokenModel, Written
 from stages.tasks.contract import TargetError
+from stages.tokens.literal import literal
 from stages.tokens.windows import are_pairs
 from stages.tokens.writing import Learned, learned, prompts
 
@@ -52,7 +53,7 @@ def writing_runner(folder: Path, description: Mapping[str, Any], model: Backed) 
     asked = _Asked(folder, description, model)
     return Runner(
         task=task_of(description), space=description["space"], predict=asked.predict, write=asked.write,
-        stream=asked.stream,
+        written=asked.written, stream=asked.stream,
     )  # fmt: skip
 
 
@@ -60,11 +61,12 @@ class _Asked:
     """A model, and what is asked of it."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any], model: Backed) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = literal(Tokenizer.from_file(str(folder / "tokenizer.json")))
         self._writing = Writing.of(description["writing"])
         self._usual = Generation.of(description["generation"])
         self._max_tokens = description["max_tokens"]
         self._stride = description["stride"] if description.get("long_texts") == "windows" else None
+        self._most = WINDOWED_CHARACTERS if self._stride is not None else self._max_tokens * CHARACTERS_A_TOKEN
         self._model = model
         self._tokens = TokenModel(
             open=model.open,
@@ -74,8 +76,14 @@ class _Asked:
         )
 
     def write(self, texts: Sequence[str], how: Generation) -> list[str]:
-        """What follows each text, or is written for it. Raises ValueError where there is no room, or no text."""
+        """What follows each text, or is written for it. Raises UnwritableError where there is no room, or no text."""
         return [one.text for one in decoding.write(self._tokens, self._prompts(texts), how)]
+
+    def written(self, texts: Sequence[str], how: Generation) -> Outputs:
+        """The same, and of each token that was written its log-probability, whatever `how` made of it."""
+        given = self._prompts(texts)
+        written = decoding.write(self._tokens, given, how)
+        return self._outputs(_rows_of(given, written), texts)._replace(written=[one.text for one in written])
 
     def stream(self, text: str, how: Generation) -> Iterator[str]:
         """The same of one text, in pieces."""
@@ -84,48 +92,52 @@ class _Asked:
     def predict(self, texts: Sequence[Text]) -> Outputs:
         """The log-probability of each token: of texts, of targets behind their sources, or of what is written now."""
         if self._writing.source is not None and not are_pairs(texts):
-            sources = [str(text) for text in texts]
-            given = self._prompts(sources)
-            written = decoding.write(self._tokens, given, self._usual)
-            found = self._outputs(_rows_of(given, written), sources)
-            return found._replace(written=[one.text for one in written])
+            return self.written([str(text) for text in texts], self._usual)
         rows = self._learned(texts)
-        return self._outputs(
-            Scored(rows.at, rows.input_ids, rows.labels, rows.begins, rows.places),
-            [text if isinstance(text, str) else text[0] for text in texts],
-        )
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        found = self._outputs(Scored(rows.at, rows.input_ids, rows.labels, rows.begins, rows.places), firsts)
+        return found if are_pairs(texts) else found._replace(texts=self._read(firsts, rows))
+
+    def _read(self, texts: Sequence[str], rows: Learned) -> list[str]:
+        """The texts as far as they are read."""
+        read = [text[: self._most] for text in texts]
+        for at, length, places in zip(rows.at, rows.full_lengths, rows.places, strict=True):
+            if length > self._max_tokens and self._stride is None:
+                read[at] = read[at][: places[-1][1]]
+        return read
 
     def _prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """What is read before a text is written. Sources are cut as in training, other texts never."""
         most = self._max_tokens * CHARACTERS_A_TOKEN
-        for number, text in enumerate(texts, start=1):
-            self._refuse(number, text, most)
         found = prompts(_valid([text[:most] for text in texts]), self._tokenizer, self._writing,
                         max_tokens=self._max_tokens)  # fmt: skip
+        refused = {at: reason for at, (text, one) in enumerate(zip(texts, found, strict=True))
+                   if (reason := self._refused(text, one.ids, most))}  # fmt: skip
+        if refused:
+            raise UnwritableError(refused)
         if self._writing.source is not None:
             return [Prompt(one.ids, one.source) for one in found]
-        for number, one in enumerate(found, start=1):
-            if len(one.ids) >= self._max_tokens:
-                raise ValueError(_no_room(number, f"{len(one.ids):,} tokens", self._max_tokens))
         begin = int(self._writing.begin is not None)
         return [Prompt(one.ids, None, one.ids[begin:][-CONTEXT:]) for one in found]
 
-    def _refuse(self, number: int, text: str, most: int) -> None:
-        """Raise ValueError for a text behind which, or for which, nothing can be written."""
-        if self._writing.source is not None and not text.strip():
-            raise ValueError(f"text {number} is empty: there is nothing to write for. Leave it out.")
-        if self._writing.source is None and not text and self._writing.begin is None:
-            raise ValueError(
-                f"text {number} is empty, and the model has no token with which a text begins. Give it a beginning."
-            )
-        if self._writing.source is None and len(text) > most:
-            raise ValueError(_no_room(number, f"{len(text):,} characters", self._max_tokens))
+    def _refused(self, text: str, ids: Sequence[int], most: int) -> str | None:
+        """Why nothing can be written for a text; None: it can."""
+        if self._writing.source is not None:
+            return None if text.strip() else "is empty: there is nothing to write for. Leave it out."
+        if not ids:
+            return "is empty, and the model has no token with which a text begins. Give it a beginning."
+        if len(text) <= most and len(ids) < self._max_tokens:
+            return None
+        found = f"{len(text):,} characters" if len(text) > most else f"{len(ids):,} tokens"
+        return (
+            f"has {found}, and the model reads and writes {self._max_tokens:,} tokens together. Allowed: up to"
+            f" {self._max_tokens - 1:,} tokens. Shorten it: what is written follows its end."
+        )
 
     def _learned(self, texts: Sequence[Text]) -> Learned:
-        most = WINDOWED_CHARACTERS if self._stride is not None else self._max_tokens * CHARACTERS_A_TOKEN
-        sources, targets = None, [text[:most] for text in texts if isinstance(text, str)]
+        sources, targets = None, [text[: self._most] for text in texts if isinstance(text, str)]
         if are_pairs(texts):
-            sources, targets = _valid([text[0][:most] for text in texts]), [text[1] for text in texts]
+            sources, targets = _valid([text[0][: self._most] for text in texts]), [text[1] for text in texts]
         try:
             return learned(
                 _valid(targets), sources, self._tokenizer, self._writing, max_tokens=self._max_tokens,
@@ -148,13 +160,6 @@ class _Asked:
             np.array(places, dtype=np.int64).reshape(-1, 2),
             texts,
         )
-
-
-def _no_room(number: int, found: str, max_tokens: int) -> str:
-    return (
-        f"text {number} has {found}, and the model reads and writes {max_tokens:,} tokens together. Allowed: up to"
-        f" {max_tokens - 1:,} tokens. Shorten it: its end is what counts."
-    )
 
 
 def _valid(texts: Sequence[str]) -> list[str]:

@@ -32,6 +32,11 @@ def each(change: Callable[[str], str], text: Text) -> Text:
     return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
 
 
+def as_one(text: Text) -> str:
+    """A text, or both texts of a pair with a blank between them."""
+    return text if isinstance(text, str) else " ".join(text)
+
+
 class RawRow(NamedTuple):
     """A row as a source gives it, before any judgement."""
 
@@ -168,6 +173,7 @@ class Units:
     """The prunable units of one layer: its attention heads, or the neurons of its feed-forward part.
 
     Unit u is the rows u * size to (u + 1) * size - 1 of each producer's weights, and these columns of the consumer's.
+    Where several heads share keys and values, all of them together are one unit.
     """
 
     producers: Sequence[nn.Linear]
@@ -178,6 +184,10 @@ class Units:
     and values."""
     resized: Callable[[int], object] = lambda _count: None
     """resized(count): tells the layer how many units it has left, where its code counts them."""
+    sizes: Sequence[int] | None = None
+    """The rows that a unit has of each producer, where they are not `size`: of keys and values that heads share."""
+    selected: Callable[[Sequence[int]], object] = lambda _kept: None
+    """selected(kept): tells the layer which of its units are left, where weights elsewhere belong to them."""
 
     def __len__(self) -> int:
         return self.consumer.in_features // self.size
@@ -276,6 +286,11 @@ class Head(NamedTuple):
         """The entry of a model's config.json."""
         reach = {"reach": self.reach} if self.reach else {}
         return {"head": {"kind": self.kind, "size": self.size, **reach}}
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes: then it has no head of its own, but the logits of the next token."""
+        return self.kind == "vocabulary"
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Head:
@@ -382,6 +397,15 @@ class Outputs(NamedTuple):
         return Outputs(self.values[tokens], ends, self.characters[tokens], texts, written=written)
 
 
+class UnwritableError(ValueError):
+    """Texts for which nothing can be written: `reasons`, by their numbers, in words; nothing was written for others."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        first = min(reasons)
+        super().__init__(f"text {first + 1} {reasons[first]}")
+        self.reasons = reasons
+
+
 @dataclass(frozen=True)
 class Runner:
     """An opened model, with any backend."""
@@ -399,6 +423,8 @@ class Runner:
 
     None: the model writes nothing.
     """
+    written: Callable[[Sequence[str], Generation], Outputs] | None = None
+    """written(texts, generation): the same, with the probability of each token that was written."""
     stream: Callable[[str, Generation], Iterator[str]] | None = None
     """stream(text, generation): the same of one text, piece by piece as it is written; together they are what `write`
     gives."""

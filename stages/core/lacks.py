@@ -7,7 +7,9 @@ LACKS = {
         {"pretrained_weights", "units", "vectors", "width", "layers", "activation_checkpointing", "writing"}
         | {"openvino_int8", "torchao_int8"}
     ),
+    "decoder": frozenset({"source_apart", "width", "openvino_int8", "torchao_int8"}),
     "encoder": frozenset({"writing"}),
+    "encoder_decoder": frozenset({"vectors", "width", "openvino_int8", "torchao_int8"}),
 }
 """What a family has not: weights to begin a teacher with; attention heads and neurons that can be pruned (`units`);
 inner vectors that correspond to a teacher's; a width that can be cut; layers of its teacher's; activation
@@ -20,6 +22,7 @@ LACKS_OF_KINDS = {
     "albert": frozenset({"vectors", "width", "layers", "activation_checkpointing"}),
     "deberta": ALL_WITHIN,
     "deberta-v2": frozenset({"vectors", "width"}),
+    "gpt2": frozenset({"vectors"}),
     "megatron-bert": ALL_WITHIN,
     "mobilebert": frozenset({"width"}),
     "modernbert": frozenset({"vectors", "width", "first_layer"}),
@@ -29,7 +32,7 @@ LACKS_OF_KINDS = {
     "roc_bert": frozenset({"width"}),
     "xlm-roberta-xl": frozenset({"width"}),
 }
-"""What a kind of encoder (`model_type` in config.json) has not, in the same words; the other kinds lack nothing.
+"""What a kind of model (`model_type` in config.json) has not, in the same words; the other kinds lack nothing.
 
 Besides: `layers` that can be told apart, as they are one; a `first_layer` that any other could take the place of.
 """

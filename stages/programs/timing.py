@@ -9,6 +9,7 @@ from typing import Any
 from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.entry import run_stage
+from stages.core.model_folder import describe, generation_of
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import COSTS
@@ -28,6 +29,9 @@ def timing(params: Params, paths: Paths, name: str, *more: str) -> None:
 
     # The memory before the table, which opens the model again.
     found = {**measures["speed"](opened, texts, params.profile), **measures["size"](folder)}
+    if (generation := generation_of(describe(folder))) is not None:
+        writer = opened(params.profile.threads)
+        found |= measures["writing_speed"](writer, texts, generation, params.profile)
     if TABLE in more:
         found["throughput"] = measures["throughput"](opened, texts, params.profile)
     sys.stdout.write(f"{json.dumps(found)}\n")

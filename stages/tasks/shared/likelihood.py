@@ -6,6 +6,8 @@ import numpy as np
 
 from stages.core.contracts import Outputs
 
+SAME = 0.1  # nats between probabilities that count as the same
+
 
 def of_rows(outputs: Outputs) -> np.ndarray:
     """(N,) float64: the logarithm of each row's probability, in nats; 0 for a row without tokens."""
@@ -25,6 +27,13 @@ def mean_probability(outputs: Outputs) -> np.ndarray:
     count_N = tokens(outputs)
     mean_N = np.divide(of_rows(outputs), count_N, out=np.full(len(count_N), np.nan), where=count_N > 0)
     return np.minimum(np.exp(mean_N), 1.0)
+
+
+def agreement(one: Outputs, other: Outputs) -> float:
+    """The share of tokens whose probability is the same, to a tenth of it; both are of the same tokens."""
+    if not one.values.size:
+        return 1.0
+    return float((np.abs(one.values.astype(np.float64) - other.values) < SAME).mean())
 
 
 def divergence(exact: Outputs, other: Outputs) -> float:

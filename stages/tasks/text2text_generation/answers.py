@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stages.tasks.contract import Likelihood, Outputs, Space, TaskAnswers
-from stages.tasks.shared.likelihood import divergence, mean_probability, of_rows, tokens
+from stages.tasks.shared.likelihood import agreement, divergence, mean_probability, of_rows, tokens
 from stages.tasks.shared.written import BITS, canonical, in_a_line
 
 
@@ -56,6 +56,6 @@ def shown(record: Mapping[str, Any]) -> str:
 
 ANSWERS = TaskAnswers(
     activate=lambda values: values, size=lambda _: 1, answers=answers, confidence=None, losses=losses, score=score,
-    divergence=divergence, record=record, shown=shown, nothing={"written": None, "probability": None},
-    likelihood=Likelihood("bits_per_byte", bits_per_byte),
+    divergence=divergence, agreement=agreement, record=record, shown=shown,
+    nothing={"written": None, "probability": None}, likelihood=Likelihood("bits_per_byte", bits_per_byte),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from stages.core.contracts import as_one
 from stages.tasks.contract import Figure, Judged, Measure, TaskMeasures
 from stages.tasks.shared import overlap, rouge
 from stages.tasks.shared.likelihood import tokens
@@ -33,7 +34,7 @@ def report(judged: Judged) -> dict[str, Any]:
     `length_ratio` is of characters, `repetition` and `copied` the means of the rows' own, `copies` the share of rows
     whose answer is the source, `empty` of those without one.
     """
-    sources = [canonical(text) if isinstance(text, str) else canonical(" ".join(text)) for text in judged.texts]
+    sources = [canonical(as_one(text)) for text in judged.texts]
     sums = of_texts.counts(judged.truths, judged.answers).sum(0).reshape(1, -1)
     shares = {name: values_N.mean() for name, values_N in per_row(judged).items() if name in ("repetition", "copied")}
     shares["copies"] = np.mean([source == answer for source, answer in zip(sources, judged.answers, strict=True)])
@@ -52,7 +53,7 @@ def _likelihood(judged: Judged) -> dict[str, float]:
 
 def per_row(judged: Judged) -> Mapping[str, np.ndarray]:
     """The nats of each row's target, the repetition of its answer, and the share of its words that are the source's."""
-    sources = [text if isinstance(text, str) else " ".join(text) for text in judged.texts]
+    sources = [as_one(text) for text in judged.texts]
     return {
         "nats": judged.losses_N,
         "repetition": np.array([repetition(answer) for answer in judged.answers]),

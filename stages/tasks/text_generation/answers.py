@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stages.tasks.contract import Outputs, Space, TaskAnswers
-from stages.tasks.shared.likelihood import divergence, of_rows
+from stages.tasks.shared.likelihood import agreement, divergence, of_rows
 from stages.tasks.shared.written import BITS, in_a_line
 from stages.tasks.text_generation import scores
 
@@ -55,5 +55,5 @@ NOTHING = {"written": None, "bits_per_byte": None, "nats": None}
 
 ANSWERS = TaskAnswers(
     activate=lambda values: values, size=lambda _: 1, answers=answers, confidence=None, losses=losses, score=score,
-    divergence=divergence, record=record, shown=shown, nothing=NOTHING,
+    divergence=divergence, agreement=agreement, record=record, shown=shown, nothing=NOTHING,
 )  # fmt: skip

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
 from stages.tasks.shared import writers
+from stages.tasks.shared.claims import Claim, Shown
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
+
+
+# Those with the most docstrings, of subjects that are near each other.
+LIBRARIES = ["networkx", "numpy", "pandas", "scipy", "sklearn", "sympy", "torch", "transformers"]
 
 
 def faults(params: Params) -> Iterator[str]:
@@ -27,6 +32,14 @@ def faults(params: Params) -> Iterator[str]:
         )
 
 
+def claim(shown: Shown) -> Claim | None:
+    """Texts, and nothing beside them."""
+    if shown.pair is not None or shown.values or shown.tags_words or shown.parallel:
+        return None
+    alone = ", as there is no other column" if len(shown.columns) == 1 else ""
+    return Claim(2, f"the text itself{alone}: more such texts are to be written.")
+
+
 SETTINGS = TaskSettings(
     noun="text generator",
     pipeline_tag="text-generation",
@@ -35,10 +48,29 @@ SETTINGS = TaskSettings(
         "ingest.columns.label": "text",  # a text is its own target
         "model.family": "decoder",
         "distill.family": "decoder",
+        **writers.FROM_SCRATCH,
+        "model.scratch": {
+            "kind": "llama",
+            "layers": 4,
+            "width": 256,
+            "heads": 4,
+            "feed_forward": 704,
+            "positions": 256,
+        },
+        "clean.rules": ["unicode_nfc", "invisible_characters"],  # lines and indents are part of a text
+        "tokenize.max_tokens": 256,
         "tokenize.long_texts": "windows",
         **writers.STARTS,
     },
+    corpus={
+        "ingest.source": "docstring_texts",
+        "ingest.docstrings.libraries": LIBRARIES,
+        "ingest.docstrings.rows_per_library": 400,
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.min_chars": 100,
+        "ingest.docstrings.max_chars": 800,
+    },
+    claim=claim,
     writes="text",
-    left_out=writers.LEFT_OUT,
     faults=faults,
 )
