@@ -20,7 +20,7 @@ from flows.app.batching import Batcher, Record
 from flows.app.described import about_health, about_model, about_predict, about_stream
 from flows.app.ending import Ending
 from flows.app.guarding import Guard, Handler, fault
-from flows.app.limits import TEXTS, Limits, texts_of
+from flows.app.limits import TEXTS, Limits, texts_to_write
 from flows.app.metrics import CONTENT_TYPE, Metrics
 from flows.app.reading import Held, body_of
 from flows.app.refusals import Refused, is_ending, unwritable
@@ -92,7 +92,7 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
         try:
             async with asyncio.timeout(limits.seconds):
                 body = await body_of(request, limits.bytes, held)
-                texts, how = texts_of(body, served.takes, limits, served.usual)
+                texts, how = texts_to_write(body, served.takes, limits, served.usual)
                 refused = _is_late
                 answers = await _unless_gone(request, batcher.answers(texts, how))
         except TimeoutError:

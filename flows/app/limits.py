@@ -95,14 +95,19 @@ def text_to_stream(body: bytes, usual: Generation, limits: Limits) -> tuple[str,
     return _text(asked[TEXT], TEXT, limits), how
 
 
-def texts_of(
-    body: bytes, takes: AbstractSet[str], limits: Limits, usual: Generation | None = None
-) -> tuple[list[Text], Generation | None]:
-    """The texts, or pairs, that a body asks about, of which there is at least one, and how is to be written for them.
+def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]:
+    """The texts, or pairs, that a body asks about, of which there is at least one.
 
-    `takes`: TEXTS, PAIRS or both, as the model does. `usual`: how it writes; None: it does not. Raises Refused: 400
-    where the body is no JSON, 422 where it is other JSON.
+    `takes`: TEXTS, PAIRS or both, as the model does. Raises Refused: 400 where the body is no JSON, 422 where it is
+    other JSON.
     """
+    return texts_to_write(body, takes, limits, None)[0]
+
+
+def texts_to_write(
+    body: bytes, takes: AbstractSet[str], limits: Limits, usual: Generation | None
+) -> tuple[list[Text], Generation | None]:
+    """The same, and how is to be written for them; `usual`: where the body says nothing else."""
     asked = _parsed(body)
     how = settings_of(asked, usual, limits)
     return _rows_of(*_named(asked, takes), limits), how
