@@ -159,7 +159,7 @@ def on_engine(
     measure = "chrf" if subject.task is WRITING else "macro_f1"
     learner = loop.Learner(*subject, loss, options.get("measure", measure))
     with keeping_gradients(gradients), faults_of_the_engine(options):
-        trained, report, speed = loop.train(
+        trained, report, speed, _ = loop.train(
             model, data, learner, loop.Places(out / "curves", out / "steps.jsonl", kept), params=params, seed=5
         )  # fmt: skip
     if options.get("kill_after"):

@@ -18,6 +18,7 @@ STARTS = {
     "promotion.max_identity_flip_rate": None,
     "finetune.freeze_embeddings": False,
     "distill.freeze_embeddings": False,
+    "distill.temperature": 1.0,  # a higher one makes the rest of the vocabulary, one class to a student, the likeliest
 }
 """Values with which a project of such a task begins."""
 
