@@ -6,7 +6,6 @@ Of a teacher that writes it keeps the likeliest tokens at each place, and where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from stages.backends.pytorch.stepping import stepper_of
-from stages.compression.augmentation import with_tokens_hidden
+from stages.compression.augmentation import hidden_copies
 from stages.core import plugins
 from stages.core.contracts import Family, Writing
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.model_folder import describe, plugin_of
-from stages.core.params.distill import CacheLogitsParams
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.decoding.stepper import Prompt, TokenModel
@@ -31,12 +29,11 @@ from stages.decoding.writing import write
 from stages.models import FAMILIES
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
-from stages.training.inference import predict_logits, scores_of
-from stages.training.likeliest import MeanOf, predict_likeliest
+from stages.training.answering import Kept, Teachers, likeliest_of, logits_of
 from stages.training.processes import own_device
-from stages.training.rows import TokenRows, TrainingData, open_training_data
+from stages.training.rows import TrainingData, open_training_data
 from stages.training.sequences import as_columns, asked_of
-from stages.training.vectors import predict_logits_and_vectors, vector_names
+from stages.training.vectors import vector_names
 
 
 def cache_logits(params: Params, paths: Paths) -> None:
@@ -57,95 +54,59 @@ def cache_logits(params: Params, paths: Paths) -> None:
     family: Family = plugin_of(paths.model("teacher"), "family", FAMILIES)
     teacher = family.open(paths.model("teacher")).to(own_device())
     data = open_training_data(paths, transfer=True)
-    precision = read_json(paths.training("teacher"))["precision"]
-    names = vector_names(params.cache_logits.vectors, params.cache_logits.layers)
-    if data.writing is not None:
-        cache_likeliest(params, paths, task, family, teacher, data, names, precision)
-        return
-    more = augmented(data.train, params.cache_logits, paths, params.seed)
-    rows = data.train.and_unlabelled(more["input_ids"], more["lengths"]) if more else data.train
-    logits: np.ndarray
-    logits, vectors = predict_logits_and_vectors(
-        teacher, lambda: family.taps(teacher), names, rows,
-        folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's logits",
+    teachers = Teachers(
+        teacher, lambda: family.taps(teacher),
+        [partial(opened, family, folder) for folder in co_teachers(paths.co_teachers)],
+        task, read_json(paths.training("teacher"))["precision"],
     )  # fmt: skip
-    kind, wanted, _ = task.head(describe(paths.model("teacher"))["space"])
-    if kind != "vector" and logits.shape[1] != wanted:
-        raise ValueError(
-            f"{paths.model('teacher')}: the model has {logits.shape[1]} outputs, and by its model.json {wanted}."
-            " Make it again: `dvc repro --force finetune`."
-        )
-    report: dict[str, Any] = {"rows": len(rows)}
-    if others := co_teachers(paths.co_teachers):
-        ask = partial(predict_logits, pad_id=data.pad_id, precision=precision)
-        answers, scored = [logits], [ask(teacher, data.validation, title="validation")]
-        for folder in others:
-            model = family.open(folder).to(own_device())
-            answers.append(ask(model, rows, title=f"logits of teacher {folder.name}"))
-            scored.append(ask(model, data.validation, title="validation"))
-        logits = mean_of(answers)
-        report["validation"], *report["validation_of_each"] = (
-            {name: round(score, 6) for name, score in scores_of(one, data.validation, task.score).items()}
-            for one in (mean_of(scored), *scored)
-        )
-    write_cache(paths, {"logits": logits, **more, **vectors}, report)
-
-
-def write_cache(paths: Paths, kept: dict[str, np.ndarray], report: dict[str, Any]) -> None:
-    """Write what is kept, and its sizes beside `report`."""
-    with publish(paths.logits) as draft:
-        save_file(kept, draft)
-    sizes = {f"{name}_mb": round(array.nbytes / 1e6, 3) for name, array in kept.items()}
-    write_json(paths.cache_report, report | sizes)
-
-
-def cache_likeliest(
-    params: Params,
-    paths: Paths,
-    task: TaskLearning,
-    family: Family,
-    teacher: nn.Module,
-    data: TrainingData,
-    names: Sequence[str],
-    precision: str,
-) -> None:
-    """Write the likeliest tokens of a teacher that writes, its vectors, what it writes itself, and their sizes.
-
-    Raises ValueError where copies with hidden tokens are asked for, which are no texts to be written.
-    """
     own = params.cache_logits
-    if own.augmented_copies:
-        raise ValueError(
-            f"params.yaml: cache_logits.augmented_copies is {own.augmented_copies}. Allowed for tasks that write: 0, as"
-            " a text with hidden tokens is none to be written."
-        )
-    others = [family.open(folder).to(own_device()) for folder in co_teachers(paths.co_teachers)]
-    asked = MeanOf([teacher, *others]) if others else teacher
-    more = written_rows(teacher, data, params, paths) if own.sequences else {}
-    rows = data.train.and_written(**more) if more else data.train
-    likeliest, vectors = predict_logits_and_vectors(
-        asked, lambda: family.taps(teacher), names, rows,
-        folder=paths.logits.parent, pad_id=data.pad_id, precision=precision, title="teacher's likeliest tokens",
-        predict=partial(predict_likeliest, count=own.likeliest),
-    )  # fmt: skip
-    rest = np.exp(likeliest["log_rest"].astype(np.float64)).mean()
-    report: dict[str, Any] = {"rows": len(rows), "rest_share": round(float(rest), 6)}
-    if others:
-        ask = partial(predict_logits, pad_id=data.pad_id, precision=precision, reduced=task.reduced, title="validation")
-        report["validation"], *report["validation_of_each"] = (
-            {name: round(score, 6) for name, score in scores_of(logs, data.validation, task.score).items()}
-            for logs in (ask(model, data.validation) for model in (asked, teacher, *others))
-        )
-    write_cache(paths, likeliest | more | vectors, report)
+    kept = Kept(vector_names(own.vectors, own.layers), paths.logits.parent, data.pad_id)
+    if data.writing is not None:
+        more = written(teacher, data, params, paths)
+        rows = data.train.and_written(**more) if more else data.train
+        answers, figures = likeliest_of(teachers, rows, data.validation, kept, count=own.likeliest)
+    else:
+        more = hidden_copies(data.train, own, paths.tokenizer / "tokenizer.json", params.seed)
+        rows = data.train.and_unlabelled(more["input_ids"], more["lengths"]) if more else data.train
+        answers, figures = logits_of(teachers, rows, data.validation, kept)
+        kind, wanted, _ = task.head(describe(paths.model("teacher"))["space"])
+        if kind != "vector" and (found := answers["logits"].shape[1]) != wanted:
+            raise ValueError(
+                f"{paths.model('teacher')}: the model has {found} outputs, and by its model.json {wanted}."
+                " Make it again: `dvc repro --force finetune`."
+            )
+    with publish(paths.logits) as draft:
+        save_file(answers | more, draft)
+    sizes = {f"{name}_mb": round(array.nbytes / 1e6, 3) for name, array in (answers | more).items()}
+    write_json(paths.cache_report, {"rows": len(rows)} | figures | sizes)
 
 
-def written_rows(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> dict[str, np.ndarray]:
-    """Rows with what the teacher, the first of several, writes for the source of each row, as section `generate` says.
+def opened(family: Family, folder: Path) -> nn.Module:
+    """The model in that folder, where it runs."""
+    return family.open(folder).to(own_device())
 
-    None has more tokens than a target may. Raises ValueError where targets have no source.
+
+def co_teachers(folder: Path) -> list[Path]:
+    """The folders of the co-teachers, in the order of their seeds."""
+    models = (model for model in folder.glob("*") if model.is_dir() and model.name.isdigit())
+    return sorted(models, key=lambda model: int(model.name))
+
+
+def written(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> dict[str, np.ndarray]:
+    """Rows with what the teacher, the first of several, writes for each source, as section `generate` says; or none.
+
+    None has more tokens than a target may. Raises ValueError where targets have no source, and for copies with hidden
+    tokens.
     """
     assert data.writing is not None
-    writing, how = Writing.of(data.writing), params.generate.settings
+    writing, how, copies = Writing.of(data.writing), params.generate.settings, params.cache_logits.augmented_copies
+    if copies:
+        raise ValueError(
+            f"params.yaml: cache_logits.augmented_copies is {copies}. Allowed for tasks that write: 0, as a text with"
+            " hidden tokens is none to be written."
+        )
+    if not params.cache_logits.sequences:
+        return {}
     if writing.source is None:
         raise ValueError(
             f"params.yaml: cache_logits.sequences is true. Allowed for task '{params.task.name}', which has no sources"
@@ -161,38 +122,6 @@ def written_rows(teacher: Any, data: TrainingData, params: Params, paths: Paths)
     how = how._replace(max_new_tokens=min(how.max_new_tokens, writing.max_target_tokens))
     found = write(model, [Prompt(one.ids, one.source) for one in asked], how)
     return as_columns(asked, [one.ids for one in found])
-
-
-def co_teachers(folder: Path) -> list[Path]:
-    """The folders of the co-teachers, in the order of their seeds."""
-    models = (model for model in folder.glob("*") if model.is_dir() and model.name.isdigit())
-    return sorted(models, key=lambda model: int(model.name))
-
-
-def mean_of(logits: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of the logits of several models, of one shape each, float32."""
-    return np.stack(logits).mean(axis=0, dtype=np.float32)
-
-
-def augmented(rows: TokenRows, params: CacheLogitsParams, paths: Paths, seed: int) -> dict[str, np.ndarray]:
-    """The tokens of the rows' copies, all together, and the number of tokens of each copy; empty without copies."""
-    if not params.augmented_copies:
-        return {}
-    tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
-    special = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
-    hide_as = tokenizer.token_to_id("[MASK]") or tokenizer.token_to_id("<mask>") or tokenizer.token_to_id("[UNK]")
-    if hide_as is None:
-        raise ValueError(
-            f"params.yaml: cache_logits.augmented_copies is {params.augmented_copies}. Allowed: 0, as the tokenizer of"
-            " this model has no token to hide others behind ([MASK], <mask>, [UNK])."
-        )
-    copies = list(
-        with_tokens_hidden(
-            (rows[number]["input_ids"] for number in range(len(rows))), copies=params.augmented_copies,
-            share=params.hidden_share, hide_as=hide_as, special=special, seed=seed,
-        )
-    )  # fmt: skip
-    return {"input_ids": np.concatenate(copies), "lengths": np.array([len(copy) for copy in copies], dtype=np.int64)}
 
 
 if __name__ == "__main__":

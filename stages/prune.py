@@ -53,6 +53,7 @@ def prune(params: Params, paths: Paths) -> None:
     model, data = family.open(student), open_training_data(paths, transfer=True)
     answers = read_answers(paths.logits, data.train)
     data = replace(data, train=answers.rows)
+    writing = Writing.of(data.writing) if data.writing else None
     checkpoints = open_checkpoints(
         paths.checkpoints("pruned"),
         [
@@ -67,43 +68,30 @@ def prune(params: Params, paths: Paths) -> None:
         shutil.copyfile(whole, tokenizer)
         report: dict[str, Any] = {"parameters": [n_weights(model)]}
         if params.prune.vocabulary == "corpus":
-            used = [data.pad_id, *data.train.used_tokens(targets=data.writing is not None), *of_writing(data)]
+            around = writing.tokens if writing else ()
+            used = [data.pad_id, *data.train.used_tokens(targets=writing is not None), *around]
             kept = cut_tokenizer(whole, tokenizer, used, common=params.prune.common_words)
             report["tokens"] = [Tokenizer.from_file(str(whole)).get_vocab_size(), len(kept)]
             model = family.cut_vocabulary(model, kept, data.max_tokens)
             data = renumbered(data, tokenizer, kept, paths, encoding)
-            if data.writing is not None:
-                answers = answers_of_kept(answers, kept)
+            answers = answers_of_kept(answers, kept) if writing else answers
         report |= cut_units(model, params.prune, family, task, data)
         report["parameters"].append(n_weights(model))
         trained = recover(model, data, answers, params, paths, family, task, checkpoints) if len(report) > 1 else None
         paths.curves("pruned").mkdir(parents=True, exist_ok=True)
         write_outcome(
             paths, "pruned", trained or as_it_was(model, "student", paths), family=family, tokenizer=tokenizer,
-            description={**describe(student), **told_anew(data)}, checkpoints=checkpoints,
+            description={**describe(student), **data.numbered}, checkpoints=checkpoints,
         )  # fmt: skip
     if rank() == 0:
         write_json(paths.pruning_report, report)
-
-
-def of_writing(data: TrainingData) -> list[int]:
-    """The tokens that stand around texts and their sources; none of a model that does not write."""
-    if data.writing is None:
-        return []
-    writing = Writing.of(data.writing)
-    return [token for token in (writing.begin, writing.end, *writing.separator) if token is not None]
-
-
-def told_anew(data: TrainingData) -> dict[str, Any]:
-    """The entries of model.json that hang on the numbers of tokens."""
-    return {"pad_id": data.pad_id} | ({} if data.writing is None else {"writing": data.writing})
 
 
 def renumbered(
     data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, encoding: TaskEncoding
 ) -> TrainingData:
     """The same rows with the cut tokenizer's ids; all tokens of the training rows were kept."""
-    writing = None if data.writing is None else _of_kept(Writing.of(data.writing), kept)
+    writing = Writing.of(data.writing).of_kept(kept) if data.writing else None
     engine = Tokenizer.from_file(str(tokenizer))
     validation = encoded(
         read_split(paths.clean, "validation").to_pydict(), task=encoding,
@@ -113,14 +101,6 @@ def renumbered(
     return replace(
         data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation),
         pad_id=kept.index(data.pad_id), writing=writing and writing.described(),
-    )  # fmt: skip
-
-
-def _of_kept(writing: Writing, kept: list[int]) -> Writing:
-    """The same with the numbers that its tokens have among the `kept`."""
-    return writing._replace(
-        begin=None if writing.begin is None else kept.index(writing.begin), end=kept.index(writing.end),
-        separator=tuple(kept.index(token) for token in writing.separator),
     )  # fmt: skip
 
 
@@ -142,15 +122,9 @@ def cut_units(
 
 
 def recover(
-    model: nn.Module,
-    data: TrainingData,
-    answers: TeacherAnswers,
-    params: Params,
-    paths: Paths,
-    family: Family,
-    task: TaskLearning,
-    checkpoints: Checkpoints,
-) -> Trained:
+    model: nn.Module, data: TrainingData, answers: TeacherAnswers, params: Params, paths: Paths, family: Family,
+    task: TaskLearning, checkpoints: Checkpoints,
+) -> Trained:  # fmt: skip
     """Train the pruned model on the teacher's logits and the rows' targets."""
     changes = {name: getattr(params.prune, name) for name in ("epochs", "encoder_learning_rate", "head_learning_rate")}
     recovery: DistillParams = params.distill.model_copy(update=changes)

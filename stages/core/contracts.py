@@ -318,6 +318,18 @@ class Writing(NamedTuple):
     max_target_tokens: int
     """The room of what is written, its end included, where there is a source."""
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Those that stand around texts and their sources."""
+        return (*(() if self.begin is None else (self.begin,)), self.end, *self.separator)
+
+    def of_kept(self, kept: Sequence[int]) -> Writing:
+        """The same with the numbers that its tokens have among the `kept`."""
+        begin = None if self.begin is None else kept.index(self.begin)
+        return self._replace(
+            begin=begin, end=kept.index(self.end), separator=tuple(kept.index(token) for token in self.separator)
+        )
+
     def described(self) -> dict[str, Any]:
         """The entry of model.json."""
         return {**self._asdict(), "separator": list(self.separator)}

@@ -265,6 +265,11 @@ class TrainingData:
             kind = {} if self.train.boundaries is None else {"apart" if self.train.apart else "pairs": True}
         return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows, **kind}
 
+    @property
+    def numbered(self) -> dict[str, Any]:
+        """Those settings that hang on the numbers of tokens."""
+        return {"pad_id": self.pad_id} | ({} if self.writing is None else {"writing": self.writing})
+
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
     """The tokenized training and validation rows; with `transfer`, the rows of that split follow those of training."""
