@@ -23,7 +23,8 @@ def measure(
     """`tokens_per_s` of one text at a time, and `tokens_per_s_batch`, of batches of `profile.batch_size`.
 
     `positions`: of a model that writes texts on, how many tokens it reads and writes together; the texts' beginnings
-    are written on, which leave half of it. Tokens are those of what was written, the end of each included. Nothing of a model that only reads.
+    are written on, which leave half of it. Tokens are those of what was written, the end of each included. Nothing of
+    a model that only reads.
     """
     if runner.write is None:
         return {}
