@@ -163,6 +163,13 @@ def test_the_tokens_that_may_be_drawn_are_those_of_transformers(scores: list[flo
     assert sorted(kept.tolist()) == torch.isfinite(wanted[0]).nonzero()[:, 0].tolist()
 
 
+@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.9, 0.999])
+def test_of_a_large_vocabulary_the_same_tokens_may_be_drawn(top_p: float) -> None:
+    scores_V = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    wanted = TopPLogitsWarper(top_p)(torch.zeros(1, 1, dtype=torch.long), torch.from_numpy(scores_V)[None].double())
+    assert likeliest(scores_V, top_k=0, top_p=top_p).tolist() == torch.isfinite(wanted[0]).nonzero()[:, 0].tolist()
+
+
 def test_drawn_tokens_have_the_shares_of_their_probabilities() -> None:
     model = TokenModel(lambda: Known(np.log([0.6, 0.3, 0.1, 1e-9])), letters, end=3)
     prompts = [Prompt([0, number]) for number in range(3000)]
@@ -171,6 +178,12 @@ def test_drawn_tokens_have_the_shares_of_their_probabilities() -> None:
     again = [one.ids[0] for one in write(model, prompts[:50], Generation(1, temperature=1.0, seed=1))]
     other = [one.ids[0] for one in write(model, prompts[:50], Generation(1, temperature=1.0, seed=2))]
     assert again == drawn[:50] != other
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-9, 1e-3])
+def test_a_low_temperature_draws_the_likeliest_token(temperature: float) -> None:
+    model = TokenModel(lambda: Known(np.array([3.0, 5.0, 4.99])), letters, end=0)
+    assert write(model, [Prompt([0])], Generation(3, temperature=temperature, top_p=0.9))[0].ids == [1, 1, 1]
 
 
 class Known:
