@@ -191,19 +191,21 @@ def test_heads_and_neurons_that_were_pruned_are_missing_in_the_graph_too(tmp_pat
     weights = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
     config = json.loads(model.config.to_json_string(use_diff=False))
     heads, left = [1, 3], np.r_[8:16, 24:32]
-    attention = "decoder.block.1.layer.0.SelfAttention"
+    attentions = [f"{stack}.block.1.layer.0.SelfAttention" for stack in ("encoder", "decoder")]
     dense = "encoder.block.0.layer.1.DenseReluDense"
     with torch.no_grad():
         gone = np.setdiff1d(np.arange(32), left)
-        model.get_submodule(attention).o.weight[:, gone] = 0
+        for attention in attentions:
+            model.get_submodule(attention).o.weight[:, gone] = 0
         model.get_submodule(dense).wo.weight[:, 5:] = 0
-    for part in "qkv":
-        weights[f"{attention}.{part}.weight"] = weights[f"{attention}.{part}.weight"][left]
-    weights[f"{attention}.o.weight"] = weights[f"{attention}.o.weight"][:, left]
+    for attention in attentions:
+        for part in "qkv":
+            weights[f"{attention}.{part}.weight"] = weights[f"{attention}.{part}.weight"][left]
+        weights[f"{attention}.o.weight"] = weights[f"{attention}.o.weight"][:, left]
     weights[f"{dense}.wi.weight"] = weights[f"{dense}.wi.weight"][:5]
     weights[f"{dense}.wo.weight"] = weights[f"{dense}.wo.weight"][:, :5]
     every = [0, 1, 2, 3]
-    config["winnow"] = {"heads": {"encoder": [every, every], "decoder": [every, heads]}}
+    config["winnow"] = {"heads": {"encoder": [every, heads], "decoder": [every, heads]}}
     found = prepared.prepare(weights, config, per_channel=True)
     found.write(tmp_path, found.matrices)
     ids, sources = begun(model)
