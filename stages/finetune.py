@@ -31,7 +31,7 @@ from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data, there
-from stages.training.whole_batch import of_each
+from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
 
@@ -55,6 +55,7 @@ def finetune(params: Params, paths: Paths) -> None:
     description = described(
         data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family,
+        **({} if data.writing is None else {"generation": params.generate.settings.described()}),
     )  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
     write_outcome(
@@ -81,7 +82,8 @@ def learned(
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
         smoothing = params.finetune.label_smoothing
         own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
-        return of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted")).mean()
+        each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
+        return mean_of_rows(each_B, batch.get("weights"))
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),

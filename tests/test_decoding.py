@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import (
-    GenerationConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import TopKLogitsWarper, TopPLogitsWarper
+from writing_fixtures import END, LAYOUTS, POSITIONS, START, VOCABULARY, generated, sharp
 
 from stages.backends.pytorch.stepping import stepper_of
 from stages.core.contracts import Generation
@@ -28,40 +19,6 @@ from stages.decoding.pieces import TextSoFar
 from stages.decoding.scores import likeliest, log_softmax
 from stages.decoding.stepper import Prompt, TokenModel
 from stages.decoding.writing import stream, write
-
-VOCABULARY, END, START, POSITIONS = 96, 1, 0, 64
-
-
-def gpt2() -> Any:
-    return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=32, n_layer=2, n_head=4))
-
-
-def llama() -> Any:
-    return LlamaForCausalLM(
-        LlamaConfig(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=POSITIONS)
-    )  # fmt: skip
-
-
-def t5() -> Any:
-    return T5ForConditionalGeneration(
-        T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
-    )  # fmt: skip
-
-
-LAYOUTS: dict[str, Callable[[], Any]] = {"gpt2": gpt2, "llama": llama, "t5": t5}
-
-
-def sharp(layout: str) -> Any:
-    """A small random model that is sure of its tokens, and ends a text now and then."""
-    torch.manual_seed(5)
-    model = LAYOUTS[layout]().eval()
-    for weight in model.parameters():
-        if weight.dim() > 1:
-            torch.nn.init.normal_(weight, std=0.4 if layout == "t5" else 0.25)
-    with torch.no_grad():
-        model.get_output_embeddings().weight[END] *= 5 if layout == "t5" else 1.5
-    return model
 
 
 def letters(ids: Sequence[int]) -> str:
@@ -79,15 +36,6 @@ def prompts_of(model: Any, count: int) -> list[Prompt]:
     if model.config.is_encoder_decoder:
         return [Prompt([START], row) for row in rows]
     return [Prompt(row) for row in rows]
-
-
-def generated(model: Any, prompt: Prompt, **settings: Any) -> list[int]:
-    """The tokens that transformers writes behind one prompt."""
-    asked = torch.tensor([list(prompt.ids if prompt.source is None else prompt.source)])
-    how = GenerationConfig(eos_token_id=END, pad_token_id=START, decoder_start_token_id=START, **settings)
-    found = model.generate(asked, attention_mask=torch.ones_like(asked), generation_config=how)[0].tolist()
-    own = found[len(prompt.ids) :]
-    return own[: own.index(END) + 1] if END in own else own
 
 
 def compare(layout: str, count: int, how: Generation, **settings: Any) -> None:
@@ -215,6 +163,13 @@ def test_the_tokens_that_may_be_drawn_are_those_of_transformers(scores: list[flo
     assert sorted(kept.tolist()) == torch.isfinite(wanted[0]).nonzero()[:, 0].tolist()
 
 
+@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.9, 0.999])
+def test_of_a_large_vocabulary_the_same_tokens_may_be_drawn(top_p: float) -> None:
+    scores_V = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    wanted = TopPLogitsWarper(top_p)(torch.zeros(1, 1, dtype=torch.long), torch.from_numpy(scores_V)[None].double())
+    assert likeliest(scores_V, top_k=0, top_p=top_p).tolist() == torch.isfinite(wanted[0]).nonzero()[:, 0].tolist()
+
+
 def test_drawn_tokens_have_the_shares_of_their_probabilities() -> None:
     model = TokenModel(lambda: Known(np.log([0.6, 0.3, 0.1, 1e-9])), letters, end=3)
     prompts = [Prompt([0, number]) for number in range(3000)]
@@ -223,6 +178,12 @@ def test_drawn_tokens_have_the_shares_of_their_probabilities() -> None:
     again = [one.ids[0] for one in write(model, prompts[:50], Generation(1, temperature=1.0, seed=1))]
     other = [one.ids[0] for one in write(model, prompts[:50], Generation(1, temperature=1.0, seed=2))]
     assert again == drawn[:50] != other
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-9, 1e-3])
+def test_a_low_temperature_draws_the_likeliest_token(temperature: float) -> None:
+    model = TokenModel(lambda: Known(np.array([3.0, 5.0, 4.99])), letters, end=0)
+    assert write(model, [Prompt([0])], Generation(3, temperature=temperature, top_p=0.9))[0].ids == [1, 1, 1]
 
 
 class Known:

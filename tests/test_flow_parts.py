@@ -16,6 +16,7 @@ import pytest
 import yaml
 from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import retrain
 from flows.dvc import storage
@@ -190,7 +191,8 @@ def test_what_ends_a_start_of_prefects_server_ends_the_run_in_its_own_words(
         raise error
 
     monkeypatch.setattr(temporary, "get_client", fail)  # Prefect's
-    with pytest.raises(type(error), match=f"^{told}"):
+    no_server = temporary_settings(restore_defaults={PREFECT_API_URL})
+    with no_server, pytest.raises(type(error), match=f"^{told}"):
         retrain.run(tmp_path, None, "by hand", accept_drift=False)
 
 

@@ -5,59 +5,43 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_decoding import END, LAYOUTS, START, VOCABULARY, generated
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from writing_fixtures import (
+    END,
+    MAX_TOKENS,
+    SHAPES,
+    START,
+    TEXTS,
+    VOCABULARY,
+    Source,
+    described,
+    generated,
+    sharp,
+    tokenizer_of,
+)
 
 from stages.backends.pytorch.stepping import stepper_of
 from stages.backends.writing import Backed, writing_runner
 from stages.core.contracts import Generation, Runner, Writing
 from stages.decoding.stepper import Prompt
 
-TEXTS = ["the cat sat on the mat", "a dog ate the cat's food", "die Katze saß auf der Matte", "one two three"] * 4
-MAX_TOKENS = 48
-
-
-def tokenizer_of(folder: Path) -> Tokenizer:
-    """A byte-level tokenizer, which has a token for every byte, with the numbers START and END as special ones."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        TEXTS,
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY + 256, special_tokens=["<s>", "</s>"], show_progress=False,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        ),
-    )  # fmt: skip
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return tokenizer
-
 
 class Opened:
     """A small random model with its runner."""
 
-    def __init__(self, folder: Path, layout: str, source: Literal["before", "apart"] | None, **more: Any) -> None:
-        self.tokenizer = tokenizer_of(folder)
-        torch.manual_seed(5)
-        self.model = LAYOUTS[layout]().eval()
-        self.model.resize_token_embeddings(self.tokenizer.get_vocab_size(), mean_resizing=False)
-        for weight in self.model.parameters():
-            if weight.dim() > 1:
-                torch.nn.init.normal_(weight, std=0.4 if layout == "t5" else 0.25)
-        self.writing = Writing(START, END, (5,) if source == "before" else (), "to: " if source else "", source, 16)
+    def __init__(self, folder: Path, layout: str, source: Source, **more: Any) -> None:
+        self.tokenizer = tokenizer_of(folder / "tokenizer.json")
+        self.model = sharp(layout, self.tokenizer.get_vocab_size())
+        self.writing = Writing.of(described(source)["writing"])
         self.runner = self.opened_again(folder, **more)
 
     def opened_again(self, folder: Path, **more: Any) -> Runner:
-        task = "text_generation" if self.writing.source is None else "text2text_generation"
-        description = {
-            "task": task, "space": {}, "max_tokens": MAX_TOKENS, "writing": self.writing.described(),
-            "generation": Generation(12).described(), **more,
-        }  # fmt: skip
+        description = described(self.writing.source, **more)
 
         def run(*inputs: np.ndarray) -> np.ndarray:
             names = ("input_ids", "attention_mask", "decoder_input_ids")
@@ -94,9 +78,6 @@ def write(runner: Runner, texts: list[str], most: int) -> list[str]:
 def stream(runner: Runner, text: str, most: int) -> Iterator[str]:
     assert runner.stream is not None
     return runner.stream(text, Generation(most))
-
-
-SHAPES = [("gpt2", None), ("llama", None), ("gpt2", "before"), ("llama", "before"), ("t5", "apart")]
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -150,7 +131,7 @@ def test_a_source_alone_is_written_for_as_the_model_says(tmp_path: Path) -> None
 
 def test_a_long_text_is_read_in_windows_each_token_once(tmp_path: Path) -> None:
     opened = Opened(tmp_path, "gpt2", None, long_texts="windows", stride=8)
-    text = " ".join(TEXTS)
+    text = " ".join(TEXTS * 4)
     found = opened.runner.predict([text, "short"])
     assert found.offsets is not None
     assert found.characters is not None
@@ -173,7 +154,7 @@ def test_the_blank_before_what_is_written_is_kept(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    tokenizer.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=["<s>", "</s>"]))
+    tokenizer.train_from_iterator(TEXTS * 4, trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=["<s>", "</s>"]))
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     again = opened.opened_again(tmp_path)
     ids = tokenizer.encode("the cat").ids
@@ -187,7 +168,7 @@ def test_the_blank_before_what_is_written_is_kept(tmp_path: Path) -> None:
 def test_what_has_no_room_is_refused(tmp_path: Path) -> None:
     runner = Opened(tmp_path, "gpt2", None).runner
     with pytest.raises(ValueError, match=r"text 2 has \d+ tokens, and the model reads and writes 48 tokens together"):
-        write(runner, ["one", " ".join(TEXTS)], 4)
+        write(runner, ["one", " ".join(TEXTS * 4)], 4)
     with pytest.raises(ValueError, match="text 1 has 1,000,000 characters"):
         stream(runner, "x" * 1_000_000, 4)
     assert write(runner, [""], 4)[0] is not None, "the begin token stands before it"
@@ -200,7 +181,7 @@ def test_an_empty_source_is_refused_and_a_long_one_cut(tmp_path: Path) -> None:
     long = "one two " * 125_000
     assert write(runner, [long], 4) == write(runner, [long[:1000]], 4)
     with pytest.raises(ValueError, match=r"text 1: its target has .* tokens.*Allowed: 16"):
-        runner.predict([("one", " ".join(TEXTS))])
+        runner.predict([("one", " ".join(TEXTS * 4))])
 
 
 def test_half_a_surrogate_pair_is_read_as_a_question_mark(opened: Opened) -> None:

@@ -18,29 +18,8 @@ from stages.tasks.shared.written import canonical, copied, in_a_line, repetition
 from stages.tasks.text2text_generation.measures import MEASURES
 from stages.tasks.text2text_generation.scores import score
 
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "sat",
-    "on",
-    "mat",
-    "Hund",
-    "Katze",
-    "läuft",
-    "über",
-    ".",
-    ",",
-    "!",
-    "?",
-    "12",
-    "3.5",
-    "日本語",
-    "x",
-    "don't",
-    "U.S.",
-    "(oh)",
-]
+TEXT = "the a cat sat on mat Hund Katze läuft über . , ! ? 12 3.5 日本語 x don't U.S. (oh)"
+WORDS = TEXT.split()
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
 

@@ -196,6 +196,7 @@ class Flip:
     sure_before: float | None = None  # how sure it was of its answer, in [0, 1]; None where that is not known
     sure_after: float | None = None
     marked: Marked | None = None  # the places that truth and answers name; None where the task's name none
+    written: bool = False  # whether truth and answers are texts that can be read beside each other
 
     @property
     def kind(self) -> Kind:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from stages.backends import RUNNERS
-from stages.cleaning.rules import cleaner, of_description
-from stages.core.contracts import Generation, Outputs, Runner, Text, each
+from stages.cleaning.rules import Cleaning, cleaner, cutting_cleaner, of_description
+from stages.core.contracts import Generation, Outputs, Runner, Text, UnwritableError, each
 from stages.core.model_folder import (
     describe,
+    generation_of,
     left_out,
     plugin_of,
     reads_apart,
@@ -19,6 +20,7 @@ from stages.core.model_folder import (
     wants_pairs,
     writes_for_sources,
 )
+from stages.decoding.settings import adjusted
 
 
 def open_runner(folder: Path, *, threads: int) -> Runner:
@@ -49,23 +51,43 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
                                    for text in checked])  # fmt: skip
         return runner.predict([each(clean, text) for text in checked])
 
-    return replace(runner, predict=predict, clean=clean, **_writing(runner, folder, clean))
+    return replace(runner, predict=predict, clean=clean, **_writing(runner, folder, cleaning, may_cut=has_source))
 
 
-def _writing(runner: Runner, folder: Path, clean: Callable[[str], str]) -> dict[str, Any]:
-    """What a model that writes does with texts as they are asked; nothing of another."""
+def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut: bool) -> dict[str, Any]:
+    """What a model that writes does with texts as they are asked; nothing of another.
+
+    `may_cut`: whether a text is written for as well where cleaning cut it, as a source may be.
+    """
     write, written, stream = runner.write, runner.written, runner.stream
     if write is None or written is None or stream is None:
         return {}
+    clean = cutting_cleaner(cleaning) if cleaning else lambda text: (text, False)
 
     def cleaned(texts: Sequence[Text]) -> list[str]:
-        return [clean(str(text)) for text in _checked(texts, folder, are_pairs=False, either=False)]
+        found = [clean(str(text)) for text in _checked(texts, folder, are_pairs=False, either=False)]
+        cut = [at for at, (_, was_cut) in enumerate(found) if was_cut and not may_cut]
+        if cut and cleaning:
+            told = "has {:,} characters, and the model reads {:,} of them. Shorten it: what is written follows its end."
+            raise UnwritableError({at: told.format(len(texts[at]), cleaning.max_chars) for at in cut})
+        return [text for text, _ in found]
 
     return {
         "write": lambda texts, how: write(cleaned(texts), how),
         "written": lambda texts, how: written(cleaned(texts), how),
         "stream": lambda text, how: stream(cleaned([text])[0], how),
     }
+
+
+def generation_with(folder: Path, settings: Mapping[str, Any]) -> Generation:
+    """How the model in `folder` writes: as it says itself, but for these settings.
+
+    Raises ValueError where it writes nothing, and for a name or a value that is no setting.
+    """
+    description = describe(folder)
+    if (usual := generation_of(description)) is None:
+        raise ValueError(f"{folder}: a model of the task '{description['task']}' writes no text: leave settings out.")
+    return adjusted(usual, settings)
 
 
 def as_writer(runner: Runner, how: Generation) -> Runner:

@@ -14,10 +14,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stages.backends.batching import BATCH_TOKENS, CHARACTERS_A_TOKEN, WINDOWED_CHARACTERS, Run, equally_long, task_of
-from stages.core.contracts import NO_LABEL, Generation, Outputs, Runner, Text, Writing
+from stages.core.contracts import NO_LABEL, Generation, Outputs, Runner, Text, UnwritableError, Writing
 from stages.decoding import writing as decoding
 from stages.decoding.stepper import Prompt, Stepper, TokenModel, Written
 from stages.tasks.contract import TargetError
+from stages.tokens.literal import literal
 from stages.tokens.windows import are_pairs
 from stages.tokens.writing import Learned, learned, prompts
 
@@ -60,7 +61,7 @@ class _Asked:
     """A model, and what is asked of it."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any], model: Backed) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = literal(Tokenizer.from_file(str(folder / "tokenizer.json")))
         self._writing = Writing.of(description["writing"])
         self._usual = Generation.of(description["generation"])
         self._max_tokens = description["max_tokens"]
@@ -75,7 +76,7 @@ class _Asked:
         )
 
     def write(self, texts: Sequence[str], how: Generation) -> list[str]:
-        """What follows each text, or is written for it. Raises ValueError where there is no room, or no text."""
+        """What follows each text, or is written for it. Raises UnwritableError where there is no room, or no text."""
         return [one.text for one in decoding.write(self._tokens, self._prompts(texts), how)]
 
     def written(self, texts: Sequence[str], how: Generation) -> Outputs:
@@ -110,24 +111,28 @@ class _Asked:
         most = self._max_tokens * CHARACTERS_A_TOKEN
         found = prompts(_valid([text[:most] for text in texts]), self._tokenizer, self._writing,
                         max_tokens=self._max_tokens)  # fmt: skip
+        refused = {at: reason for at, (text, one) in enumerate(zip(texts, found, strict=True))
+                   if (reason := self._refused(text, one.ids, most))}  # fmt: skip
+        if refused:
+            raise UnwritableError(refused)
         if self._writing.source is not None:
-            for number, text in enumerate(texts, start=1):
-                if not text.strip():
-                    raise ValueError(f"text {number} is empty: there is nothing to write for. Leave it out.")
             return [Prompt(one.ids, one.source) for one in found]
-        for number, (one, text) in enumerate(zip(found, texts, strict=True), start=1):
-            if len(one.ids) >= self._max_tokens or len(text) > most:
-                long = f"{len(text):,} characters" if len(text) > most else f"{len(one.ids):,} tokens"
-                raise ValueError(
-                    f"text {number} has {long}, and the model reads and writes {self._max_tokens:,} tokens together."
-                    f" Allowed: up to {self._max_tokens - 1:,} tokens. Shorten it: what it writes follows the end."
-                )
-            if not one.ids:
-                raise ValueError(
-                    f"text {number} is empty, and the model has no token with which a text begins. Give it a beginning."
-                )
         begin = int(self._writing.begin is not None)
         return [Prompt(one.ids, None, one.ids[begin:][-CONTEXT:]) for one in found]
+
+    def _refused(self, text: str, ids: Sequence[int], most: int) -> str | None:
+        """Why nothing can be written for a text; None: it can."""
+        if self._writing.source is not None:
+            return None if text.strip() else "is empty: there is nothing to write for. Leave it out."
+        if not ids:
+            return "is empty, and the model has no token with which a text begins. Give it a beginning."
+        if len(text) <= most and len(ids) < self._max_tokens:
+            return None
+        found = f"{len(text):,} characters" if len(text) > most else f"{len(ids):,} tokens"
+        return (
+            f"has {found}, and the model reads and writes {self._max_tokens:,} tokens together. Allowed: up to"
+            f" {self._max_tokens - 1:,} tokens. Shorten it: what is written follows its end."
+        )
 
     def _learned(self, texts: Sequence[Text]) -> Learned:
         sources, targets = None, [text[: self._most] for text in texts if isinstance(text, str)]

@@ -198,6 +198,8 @@ def vocabulary_fault(tokenizer: Mapping[str, Any]) -> str | None:
     found = model.get("type")
     if found == "Unigram" and model.get("unk_id") is None:
         found = "Unigram without an unknown token"
+    if found == "BPE" and model.get("dropout"):
+        found = "BPE that drops joined tokens by chance"
     if found in CUTTABLE:
         return None
     return (

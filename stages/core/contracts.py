@@ -318,6 +318,18 @@ class Writing(NamedTuple):
     max_target_tokens: int
     """The room of what is written, its end included, where there is a source."""
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Those that stand around texts and their sources."""
+        return (*(() if self.begin is None else (self.begin,)), self.end, *self.separator)
+
+    def of_kept(self, kept: Sequence[int]) -> Writing:
+        """The same with the numbers that its tokens have among the `kept`."""
+        begin = None if self.begin is None else kept.index(self.begin)
+        return self._replace(
+            begin=begin, end=kept.index(self.end), separator=tuple(kept.index(token) for token in self.separator)
+        )
+
     def described(self) -> dict[str, Any]:
         """The entry of model.json."""
         return {**self._asdict(), "separator": list(self.separator)}
@@ -395,6 +407,15 @@ class Outputs(NamedTuple):
         texts = None if self.texts is None else [self.texts[row] for row in rows]
         written = None if self.written is None else [self.written[row] for row in rows]
         return Outputs(self.values[tokens], ends, self.characters[tokens], texts, written=written)
+
+
+class UnwritableError(ValueError):
+    """Texts for which nothing can be written: `reasons`, by their numbers, in words; nothing was written for others."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        first = min(reasons)
+        super().__init__(f"text {first + 1} {reasons[first]}")
+        self.reasons = reasons
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
 
 from stages.core.contracts import Generation
+
+
+def adjusted(usual: Generation, settings: Mapping[str, Any]) -> Generation:
+    """The settings `usual`, with others by their names. Raises ValueError for a name or a value that is none."""
+    for name in settings:
+        if name not in Generation._fields:
+            near = get_close_matches(name, Generation._fields, 1)
+            meant = f" Did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"'{name}' is no setting of writing. Allowed: {', '.join(Generation._fields)}.{meant}")
+    stop = settings.get("stop")
+    given = {**settings, "stop": tuple(stop)} if isinstance(stop, list) else settings
+    found = usual._replace(**given)
+    refuse_faulty(found)
+    return found
 
 
 def refuse_faulty(how: Generation) -> None:
@@ -19,18 +35,22 @@ def faults(how: Generation) -> Iterator[str]:
                                ("top_k", how.top_k, 0), ("seed", how.seed, 0)):  # fmt: skip
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             yield f"{name} is {value!r}. Allowed: whole numbers from {least}."
-    if not 0 <= how.temperature < float("inf"):
+    if not (_is_number(how.temperature) and how.temperature >= 0):
         yield f"temperature is {how.temperature!r}. Allowed: 0 (always the likeliest token) and above."
-    if not 0 < how.top_p <= 1:
+    if not (_is_number(how.top_p) and 0 < how.top_p <= 1):
         yield f"top_p is {how.top_p!r}. Allowed: above 0, up to 1 (all tokens)."
-    if not 0 < how.repetition_penalty < float("inf"):
+    if not (_is_number(how.repetition_penalty) and how.repetition_penalty > 0):
         yield f"repetition_penalty is {how.repetition_penalty!r}. Allowed: above 0; 1 is none."
-    if not abs(how.length_penalty) < float("inf"):
+    if not _is_number(how.length_penalty):
         yield f"length_penalty is {how.length_penalty!r}. Allowed: any number; 1 divides by the length."
-    if isinstance(how.stop, str) or not all(isinstance(one, str) and one for one in how.stop):
-        yield f"stop is {how.stop!r}. Allowed: several texts, none of them empty."
+    if not isinstance(how.stop, tuple) or not all(isinstance(one, str) and one for one in how.stop):
+        yield f"stop is {how.stop!r}. Allowed: a list of texts, none of them empty."
     if how.beams != 1 and how.temperature:
         yield (
             f"beams is {how.beams!r} and temperature {how.temperature!r}. Beams are searched by probability alone: set"
             " temperature to 0, or beams to 1 to draw tokens."
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,13 +24,16 @@ FEWEST = 4  # words of a text that has a beginning
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
     """`continuations`, of a model that writes on: what follows the first half of some test texts, of 30 words at most.
 
+    Half of what the model reads and writes at once is left to write.
+
     `repetition` is the share of runs of four words that were written already, `copied` that of words that the beginning
     has, `characters` the mean length, `empty` the share where nothing follows. Nothing of other tasks, and of models
     that only read.
     """
     if model.runner.write is None or model.generation is None or model.of_measures.own_truth is None:
         return {}
-    begun = [text for text in map(beginning, map(as_one, judged.texts)) if text]
+    most = 1_000 if model.max_tokens is None else model.max_tokens // 2
+    begun = [text for text in (beginning(as_one(text), most) for text in judged.texts) if text]
     some = random.Random(judged.seed).sample(begun, min(len(begun), MOST, params.perturbed_rows))
     if not some:
         return {"continuations": {"rows": 0}}
@@ -43,7 +47,12 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
     return {"continuations": {"rows": len(some), **{name: round(float(mean), 6) for name, mean in found.items()}}}
 
 
-def beginning(text: str) -> str:
-    """The first half of its words, MOST_WORDS at most, in a line; nothing of a text of fewer than FEWEST."""
-    words = text.split()
-    return "" if len(words) < FEWEST else " ".join(words[: min(len(words) // 2, MOST_WORDS)])
+def beginning(text: str, most: int) -> str:
+    """The first half of its words, as they stand there, MOST_WORDS at most; nothing of a text of fewer than FEWEST.
+
+    It has at most `most` bytes, so at most as many tokens whatever the tokenizer; the first word is there in any case.
+    """
+    words = list(re.finditer(r"\S+", text))
+    ends = [word.end() for word in words[: min(len(words) // 2, MOST_WORDS)]]
+    fitting = [end for end in ends if len(text[:end].encode()) <= most] or ends[:1]
+    return text[: fitting[-1]] if len(words) >= FEWEST else ""

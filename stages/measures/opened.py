@@ -33,6 +33,8 @@ class Opened(NamedTuple):
     of_measures: TaskMeasures
     generation: Generation | None = None
     """How it writes, where it does."""
+    max_tokens: int | None = None
+    """How many tokens it reads at once, and reads and writes where it writes on; None: it counts none."""
 
     def ask(self, texts: Sequence[Text]) -> Asked:
         """Its answers, in the order of the texts."""
@@ -74,4 +76,5 @@ def opened(folder: Path) -> Opened:
     runner = open_runner(folder, threads=cores())
     parts = (plugins.part(TASKS, runner.task, part, key=f"{folder}: task") for part in ("answers", "measures"))
     of_answers, of_measures = parts
-    return Opened(runner, of_answers, of_measures, generation_of(describe(folder)))
+    description = describe(folder)
+    return Opened(runner, of_answers, of_measures, generation_of(description), description.get("max_tokens"))

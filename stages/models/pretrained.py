@@ -153,12 +153,17 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str) -> None:
-    """Raise ValueError for more tokens than the model takes, windows that do not advance, or no special tokens."""
+def refuse_misfit(
+    tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str, *, writes: bool = False
+) -> None:
+    """Raise ValueError for more tokens than the model takes, windows that do not advance, or no special tokens.
+
+    Of models that write (`writes`) the tokenizer need put none around a text: rows have them all the same.
+    """
     special = len(tokenizer.backend_tokenizer.encode("").ids)
     if params.max_tokens > tokenizer.model_max_length:
         raise ValueError(too_many_tokens(params.max_tokens, tokenizer.model_max_length, name))
-    if special == 0:
+    if special == 0 and not writes:
         raise ValueError(
             f"params.yaml: model.name is '{name}': its tokenizer puts no special tokens around a text (as [CLS] and"
             " [SEP]), so an empty one would be no tokens at all. Allowed: models that were trained as encoders."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -61,6 +62,16 @@ def value_at(name: str, column: str, cell: Any) -> Any:
             raise KeyError(name)
         cell, rest = cell[key], rest.removeprefix(key).removeprefix(".")
     return cell
+
+
+def no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
+    """What to say of a wanted column that is not there: those found, a guess or else the hint, and what to set."""
+    near = difflib.get_close_matches(one.column, found, n=1)
+    guess = f"Did you mean '{near[0]}'? " if near else hint
+    shown = ", ".join(name[:40] for name in found[:20]) or "none"
+    place = " in params.yaml" if one.key.startswith("ingest.") else ""
+    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.columns.label" else ""
+    return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"
 
 
 def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) -> tuple[Fault, str] | None:

@@ -119,6 +119,8 @@ class TaskData:
     """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
     """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects."""
+    writes: Literal["text", "target"] | None = None
+    """What is to be written, as in TaskSettings: `clean` cuts none of it, and `validate` expects more of targets."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,17 @@ class TaskEncoding:
     """
 
 
+class Likeliest(NamedTuple):
+    """A teacher's answers at P places of texts: its k likeliest tokens at each, and all others as one more class."""
+
+    tokens: torch.Tensor
+    """(P, k): the numbers of these tokens."""
+    log_probabilities: torch.Tensor
+    """(P, k): theirs, in nats; -inf of one that the student's vocabulary has no more."""
+    log_rest: torch.Tensor
+    """(P,): that of all others together; of no meaning where k is the whole vocabulary."""
+
+
 @dataclass(frozen=True)
 class TaskLearning:
     """The task's training: its head, loss and score."""
@@ -168,7 +181,10 @@ class TaskLearning:
     The logits are (B, K), (B, T, K), or of two texts read apart (B, 2, K).
     """
     distilled: Callable[..., torch.Tensor]
-    """distilled(student, teacher, mask_BT, *, temperature): (B,), how far each example is from its teacher's answer."""
+    """distilled(student, teacher, mask_BT, *, temperature): (B,), how far each example is from its teacher's answer.
+
+    Of a task that writes, `mask_BT` has the places with a target, and the teacher's answers are Likeliest at them.
+    """
     score: Callable[[Sequence[Any], Sequence[np.ndarray]], dict[str, float]]
     """score(targets_N, logits_N): by the names of the task's measures, by which an epoch is chosen; higher is better.
 

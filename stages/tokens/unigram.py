@@ -47,27 +47,27 @@ class Ways(NamedTuple):
     """(E,) the piece's number."""
 
 
-def letters_of(words: Mapping[str, int]) -> list[str]:
-    """The letters that make up COVERED of the characters of the words, which have counts; sorted."""
+def letters_of(words: Mapping[str, int], *, covered: float = COVERED) -> list[str]:
+    """The letters that make up the share `covered` of the characters of the words, which have counts; sorted."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for letter in word:
             counts[letter] += count
-    wanted, covered, found = COVERED * sum(counts.values()), 0, []
+    left, found = covered * sum(counts.values()), []
     for letter, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if covered >= wanted:
+        if left <= 0:
             break
         found.append(letter)
-        covered += count
+        left -= count
     return sorted(found)
 
 
-def learn_pieces(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
+def learn_pieces(words: Mapping[str, int], size: int, *, covered: float = COVERED) -> list[tuple[str, float]]:
     """At most `size` pieces of the words, which have counts, with their scores in nats, the likeliest first.
 
     All `letters_of` the words are among them. Raises ValueError where `size` is less than they are.
     """
-    letters = letters_of(words)
+    letters = letters_of(words, covered=covered)
     if size < len(letters):
         raise ValueError(f"{size} pieces are fewer than the {len(letters)} letters of the words")
     known = set(letters)

@@ -7,19 +7,25 @@
                     -    -    -   | I      came  end
 
 Long texts alone become windows, as those of other tasks; what two of them share is learned in the first one. A source
-is cut at its end where it has no room, a target never. It needs tokenizers alone.
+is cut at its end where it has no room, a target never. It needs tokenizers alone, `literal` ones (tokens/literal.py),
+so that no name of a special token in a text ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stages.core.contracts import NO_LABEL, Writing
 from stages.tasks.contract import TargetError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    from stages.core.params.model import TokenizeParams
+
+BREAK = "\n"  # what parts a source from what is written, where the one stands before the other
 
 
 class Learned(NamedTuple):
@@ -48,6 +54,53 @@ class Prompt(NamedTuple):
     """What the encoder reads; None where no source is read apart."""
     ids: list[int]
     """What the decoder reads before the first token that it writes."""
+
+
+def writing_of(
+    tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, writes: Literal["text", "target"], start: str | None
+) -> Writing:
+    """How a model with this tokenizer writes. `start`: the first token of a decoder that reads its source apart.
+
+    Raises ValueError for a tokenizer without a token for the end of a text.
+    """
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ValueError(
+            "params.yaml: model.name: its tokenizer has no token for the end of a text (eos_token), so nothing that is"
+            " written would end. Allowed for tasks that write: models of which tokenizer_config.json names one."
+        )
+    before = writes == "target" and start is None
+    begin: Any = tokenizer.convert_tokens_to_ids(start) if start is not None else tokenizer.bos_token_id
+    return Writing(
+        begin=end if begin is None else begin,
+        end=end,
+        separator=tuple(_break(tokenizer) or [end]) if before else (),
+        prefix=params.prefix if writes == "target" else "",
+        source="before" if before else "apart" if writes == "target" else None,
+        max_target_tokens=params.max_target_tokens,
+    )
+
+
+def _break(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The tokens of a line break; none where it cannot be read."""
+    ids = tokenizer.backend_tokenizer.encode(BREAK, add_special_tokens=False).ids
+    return [] if tokenizer.unk_token_id in ids else ids
+
+
+def refuse_long_targets(targets: Mapping[str, Sequence[str | None]], tokenizer: Tokenizer, writing: Writing) -> None:
+    """Raise ValueError where targets of some splits have no room beside their source: none is cut."""
+    lengths = {
+        split: [len(one.ids) + 1 for one in tokens_of([target or "" for target in of], tokenizer)]
+        for split, of in targets.items()
+    }
+    over = {split: sum(length > writing.max_target_tokens for length in own) for split, own in lengths.items()}
+    if any(over.values()):
+        found = ", ".join(f"{count:,} of {split}" for split, count in over.items() if count)
+        most = max(length for own in lengths.values() for length in own)
+        raise ValueError(
+            f"tokens: targets with more than {writing.max_target_tokens} tokens, their end included: {found}; the"
+            f" longest has {most:,}. No target is cut. Raise tokenize.max_target_tokens, or take such rows out."
+        )
 
 
 def learned(
@@ -170,12 +223,10 @@ def _begin(writing: Writing) -> list[int]:
 
 
 def tokens_of(texts: Sequence[str], tokenizer: Tokenizer, *, characters: bool = False) -> list[Encoding]:
-    """The tokens of each text, without special ones: also where a text holds the name of one, it is read as text."""
+    """The tokens of each text, without special ones; `tokenizer` is a `literal` one, to which a text is text alone."""
     if tokenizer.padding is not None:
         tokenizer.no_padding()
     if tokenizer.truncation is not None:
         tokenizer.no_truncation()
-    if not tokenizer.encode_special_tokens:
-        tokenizer.encode_special_tokens = True
     encode = tokenizer.encode_batch if characters else tokenizer.encode_batch_fast
     return encode(list(texts), add_special_tokens=False)

@@ -38,7 +38,11 @@ REHEARSALS = 40  # steps until a loss scale of fp16 is low enough, at most
 
 Weights = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Tensor]
-"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`, with `counted` (B,)."""
+"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`, with `counted` (B,).
+
+Of a task whose loss is the mean over targets (`by_tokens`) there are `weights` (B,) too, how many each example has: it
+is then the mean with these weights (`mean_of_rows`).
+"""
 
 
 @dataclass
@@ -48,9 +52,9 @@ class Standing:
     watch: LossWatch
     epoch: int = 0  # the one under way, from 0
     step: int = 0  # optimizer steps of it that are done
-    loss_sum: float = 0.0  # over the rows of this epoch
+    loss_sum: float = 0.0  # over the rows of this epoch, or their targets
     rows: int = 0
-    window_sum: float = 0.0  # over the rows since the last point of the curve
+    window_sum: float = 0.0  # over the rows, or their targets, since the last point of the curve
     window_rows: int = 0
     kept_score: float = -math.inf
     kept_epoch: int = -1
@@ -63,7 +67,7 @@ class Standing:
         return cls(**{**numbers, "watch": LossWatch(**numbers["watch"])})
 
     def take(self, loss: float, rows: int) -> None:
-        """Count one more step, with its mean loss over `rows` rows."""
+        """Count one more step, with its mean loss over `rows` rows, or so many targets."""
         self.watch.begin(loss)
         self.step += 1
         self.loss_sum, self.rows = self.loss_sum + loss * rows, self.rows + rows
@@ -115,6 +119,12 @@ class Job:
     params: TrainingParams
     seed: int
     meter: Meter
+    n_targets: np.ndarray | None = None
+    """(N,): how many targets each training row has, where the loss is the mean over them; None: over rows."""
+
+    def weight(self, rows: np.ndarray) -> int:
+        """How much these rows count together in the mean of a step's loss; 1 at least."""
+        return max(1, len(rows) if self.n_targets is None else int(self.n_targets[rows].sum()))
 
     def steps(self, epoch: int) -> list[np.ndarray]:
         """The rows of each optimizer step of an epoch."""
@@ -149,14 +159,17 @@ def train(
     trained = copy.deepcopy(model)  # the engine takes the other apart: ZeRO-3 leaves its tensors empty
     total_steps = sum(len(steps_of(data, params, seed, epoch)) for epoch in range(params.epochs))
     with memory_is_enough(params), loss_scale_is_found():
-        engine = start_engine(model, learner.family.parts(model), params, total_steps, data.max_tokens)
+        engine = start_engine(
+            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded
+        )
         refuse_differences(
             places.checkpoints.key,
             engine.device,
             "training: the data, the parameters, the code or the precision are others",
         )
         meter = Meter(engine.cost, engine.device, engine.precision, params.epochs * int(data.train.lengths.sum()))
-        job = Job(engine, data, learner, places, params, seed, meter)
+        n_targets = data.train.n_targets if learner.task.by_tokens else None
+        job = Job(engine, data, learner, places, params, seed, meter, n_targets)
         log.info(
             "training: %d rows, %s, ZeRO-%d, on %s%s", len(data.train), engine.precision, engine.zero_stage,
             engine.device, f", {world_size()} processes" if world_size() > 1 else "",
@@ -278,10 +291,10 @@ def _point(job: Job, standing: Standing, points: Points, title: str) -> dict[str
 
 
 def _on_validation(job: Job) -> np.ndarray:
-    """The logits of the validation rows."""
+    """The logits of the validation rows, or what the task's score needs of them."""
     return predict_logits(
         job.engine.deepspeed.module, job.data.validation, pad_id=job.data.pad_id, precision=job.engine.precision,
-        title="validation",
+        title="validation", reduced=job.learner.task.reduced,
     )  # fmt: skip
 
 
@@ -296,7 +309,7 @@ def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Ten
     first = job.engine.deepspeed.global_steps - len(window) + 1
     for at, ((rows, _), loss) in enumerate(zip(window, losses, strict=True)):
         check_finite(loss, first + at, [job.data.train.row_ids[row] for row in rows[:5]], title)
-        standing.take(loss, len(rows))
+        standing.take(loss, job.weight(rows))
     window.clear()
 
 
@@ -313,10 +326,12 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
         collated = collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
         batch["counted"] = torch.full((len(taken),), len(own) > 0, device=engine.device)
+        if job.n_targets is not None:
+            batch["weights"] = torch.from_numpy(job.n_targets[taken]).to(engine.device)
         logits = by_row(module(*inputs_of(batch)), batch)
-        part = job.learner.loss(logits, batch, taken) * (
-            len(own) / len(rows)
-        )  # the parts add up to the mean over all rows
+        # The parts add up to the mean over all rows, or all targets.
+        share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0
+        part = job.learner.loss(logits, batch, taken) * share_of_step
         # DeepSpeed takes the mean over the batches and the processes; this undoes it.
         module.backward(part * (job.params.accumulation_steps * world_size()))
         module.step()

@@ -17,8 +17,27 @@ STARTS = {
     "promotion.max_ece": None,
     "promotion.max_identity_flip_rate": None,
     "finetune.freeze_embeddings": False,
+    "distill.freeze_embeddings": False,
+    "distill.temperature": 1.0,  # a higher one makes the rest of the vocabulary, one class to a student, the likeliest
 }
 """Values with which a project of such a task begins."""
+
+FROM_SCRATCH = {
+    "model.name": "scratch",
+    "model.revision": None,
+    "model.sha256": None,
+    "model.encoder_dropout": 0.1,
+    "tokenize.tokenizer": "trained",
+    "tokenize.vocabulary_size": 4000,
+    "finetune.encoder_learning_rate": 1.0e-3,
+    "finetune.head_learning_rate": 1.0e-3,
+    "finetune.epochs": 5,
+    "distill.teacher_layers": [0, 3],
+    "distill.encoder_learning_rate": 1.0e-3,
+    "distill.head_learning_rate": 1.0e-3,
+    "prune.vocabulary": "all",  # it was made of the training rows
+}
+"""Values of a model from random weights, with which one begins where nothing says which pretrained one it is to be."""
 
 
 def faults(params: Params, name: str) -> Iterator[str]:

@@ -20,4 +20,4 @@ def read(rows: Iterable[RawRow | RejectedRow]) -> Iterator[RawRow | RejectedRow]
     return each_row(rows, lambda row: row._replace(label=canonical(row.label or "") or None))
 
 
-DATA = TaskData(read=read, kinds=lambda _: ("text",), exclusive=False)
+DATA = TaskData(read=read, kinds=lambda _: ("text",), exclusive=False, writes="target")

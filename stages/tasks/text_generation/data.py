@@ -24,4 +24,4 @@ def carried(_target: str, _before: str, after: str) -> str | None:
     return size(after)
 
 
-DATA = TaskData(read=read, kinds=lambda _: ("text",), carried=carried, exclusive=False)
+DATA = TaskData(read=read, kinds=lambda _: ("text",), carried=carried, exclusive=False, writes="text")

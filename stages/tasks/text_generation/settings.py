@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from stages.core.params.file import Params
 
 
+# Those with the most docstrings, of subjects that are near each other.
+LIBRARIES = ["networkx", "numpy", "pandas", "scipy", "sklearn", "sympy", "torch", "transformers"]
+
+
 def faults(params: Params) -> Iterator[str]:
     """A line for each value of params.yaml that texts alone do not allow."""
     yield from writers.faults(params, "text_generation")
@@ -44,8 +48,27 @@ SETTINGS = TaskSettings(
         "ingest.columns.label": "text",  # a text is its own target
         "model.family": "decoder",
         "distill.family": "decoder",
+        **writers.FROM_SCRATCH,
+        "model.scratch": {
+            "kind": "llama",
+            "layers": 4,
+            "width": 256,
+            "heads": 4,
+            "feed_forward": 704,
+            "positions": 256,
+        },
+        "clean.rules": ["unicode_nfc", "invisible_characters"],  # lines and indents are part of a text
+        "tokenize.max_tokens": 256,
         "tokenize.long_texts": "windows",
         **writers.STARTS,
+    },
+    corpus={
+        "ingest.source": "docstring_texts",
+        "ingest.docstrings.libraries": LIBRARIES,
+        "ingest.docstrings.rows_per_library": 400,
+        "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.min_chars": 100,
+        "ingest.docstrings.max_chars": 800,
     },
     claim=claim,
     writes="text",
