@@ -77,7 +77,7 @@ def clean(params: Params, paths: Paths) -> None:
         more = rows[rows["reason"] == KEPT].drop(kept.index)
         kept = pd.concat([kept, more.assign(label=None, split=TRANSFER)]).sort_index()
     if aside.any():
-        rows = with_rows_set_aside(every, rows, keys, aside, rare, settings)
+        rows = with_rows_set_aside(every, rows, keys, aside, rare, settings, targets)
     held_out = rows[aside & (rows["reason"] == KEPT)]
     del keys, every
     rows["repeats"] = np.where(rows["repeats"] < 0, None, rows["row_id"].to_numpy()[rows["repeats"]])

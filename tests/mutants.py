@@ -87,6 +87,12 @@ MUTANTS = (
     Mutant(
         "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
     ),
+    Mutant(
+        "stages/tasks/shared/label_thresholds.py",
+        "counts.true_C < FEWEST",
+        "counts.true_C < 0",
+        "test_label_thresholds.py -k few_rows",
+    ),
     # The gate
     Mutant(
         "flows/gate/promotion.py", "rules.measure, confidence", "rules.task.measures[-1], confidence", "test_margin.py"

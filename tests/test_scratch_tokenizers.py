@@ -10,13 +10,26 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, TOPICS
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
+from stages.core.files import sha256
+from stages.core.params.file import load_params
+from stages.core.params.model import ModelParams
+from stages.models.pretrained import load_tokenizer
 from stages.models.written_tokenizer import tokenizer_as_it_stands
 from stages.tokens.literal import literal
 from stages.tokens.scratch import LAYOUTS, scratch_tokenizer
 from stages.tokens.unigram import learn_pieces, letters_of
 
+WHOLE = load_params(REPOSITORY / "params.yaml")
 CORPUS = [" ".join(words) for words in TOPICS.values()] * 3
 KINDS = tuple(LAYOUTS)
 ODD = "a</s>b <pad> <0x41> <unk> <|endoftext|> <|begin_of_text|>  海é😀 two\n\tlines "
@@ -157,3 +170,42 @@ def test_a_tokenizer_without_a_token_that_ends_a_text_is_refused(end: int | None
     (tmp_path / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"names the token that ends a text.* Name it in tokenizer_config\.json"):
         tokenizer_as_it_stands(tmp_path, {"eos_token_id": end})
+
+
+def tiny(kind: str, tokenizer: PreTrainedTokenizerFast, folder: Path, rows: int) -> ModelParams:
+    """A tiny model of the layout, as transformers writes it, with embeddings for so many tokens."""
+    layers = {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 24}
+    model = {
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=rows, n_positions=24, n_embd=8, n_layer=1, n_head=2)),
+        "llama": lambda: LlamaForCausalLM(
+            LlamaConfig(vocab_size=rows, hidden_size=8, intermediate_size=16, **layers)  # type: ignore[arg-type]
+        ),
+        "t5": lambda: T5ForConditionalGeneration(
+            T5Config(vocab_size=rows, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+        ),
+    }[kind]()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    family = "encoder_decoder" if kind == "t5" else "decoder"
+    return WHOLE.model.model_copy(
+        update={
+            "name": str(folder), "family": family, "revision": None, "sha256": sha256(folder / "model.safetensors"),
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_load_tokenizer_opens_folders_of_models_that_write(kind: str, tmp_path: Path) -> None:
+    own = scratch(kind)
+    found = load_tokenizer(tiny(kind, own, tmp_path, len(own)))
+    assert json.loads(found.backend_tokenizer.to_str()) == json.loads(own.backend_tokenizer.to_str())
+    assert found.model_max_length == (80 if kind == "t5" else 24)
+    assert (found.eos_token_id, found.pad_token_id) == (own.eos_token_id, own.pad_token_id)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_with_fewer_embeddings_than_tokens_is_refused(kind: str, tmp_path: Path) -> None:
+    own = scratch(kind)
+    said = f"largest token is number {len(own) - 1}, and the model has embeddings for 99"
+    with pytest.raises(ValueError, match=said):
+        load_tokenizer(tiny(kind, own, tmp_path, 99))

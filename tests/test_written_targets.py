@@ -184,6 +184,21 @@ def test_a_training_row_with_nearly_the_target_of_a_given_test_row_is_a_leak_tha
     assert all(repeats == "row-0" for _, repeats in why(dropped).values())
 
 
+@pytest.mark.parametrize(("repeated_targets", "leaks"), [("keep", 0), ("together", 1)])
+def test_a_row_that_is_set_aside_with_nearly_the_target_of_another_is_a_leak(
+    repeated_targets: str, leaks: int, tmp_path: Path
+) -> None:
+    rows = [
+        (SOURCES[0], TARGETS[0], None),
+        (SOURCES[1], changed(TARGETS[0]), "held_out"),
+        (SOURCES[2], TARGETS[2], "held_out"),
+        (SOURCES[3], changed(TARGETS[2]), "held_out"),  # those that are set aside may be alike
+    ]
+    _, report, dropped = pairs(tmp_path, rows, repeated_targets=repeated_targets, near_duplicate_jaccard=0.7)
+    assert why(dropped) == dict([("row-1", ("leaked_target", "row-0"))][:leaks])
+    assert report["dropped_by_reason"]["leaked_target"] == leaks
+
+
 def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
     table: list[tuple] = [
         (f"row-{number:02}", SOURCES[number % 30], TARGETS[number % 25], "made", None, None, None)
