@@ -155,6 +155,9 @@ def card(
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
     answered = "".join(f"- {key.capitalize()}: {_listed(of)}\n" for key, of in description["space"].items())
     writing = _of_writing(description, settings)
+    reads, held = f": inputs {inputs}; output `logits`", "can answer, in the order of the logits"
+    if settings.writes is not None:
+        reads, held = "", "reads, and how it writes"
     return f"""# A small {settings.noun}
 
 int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
@@ -166,8 +169,8 @@ int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)
 {writing}- It knows nothing of other answers, languages or kinds of text than those it was trained on,
   and always answers.
 
-Files: {files} (the model: inputs {inputs}; output `logits`), `tokenizer.json`, `model.json` ({_held(settings)}),
-`manifest.json` (SHA-256 of each file).
+Files: {files} (the model{reads}), `tokenizer.json`, `model.json` (what
+it {held}), `manifest.json` (SHA-256 of each file).
 """
 
 
@@ -190,12 +193,7 @@ def _of_writing(description: Mapping[str, Any], settings: TaskSettings) -> str:
     if settings.writes is None or how is None:
         return ""
     told = ", ".join(f"{name} {value}" for name, value in sorted(how.items()) if value != [])
-    return f"- It writes, where it is not asked otherwise, and for all figures: {told}.\n"
-
-
-def _held(settings: TaskSettings) -> str:
-    """What model.json says."""
-    return "what\nit can answer, in the order of the logits" if settings.writes is None else "how\nit reads and writes"
+    return f"- It writes like this where nothing else is asked, and for all figures:\n  {told}.\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The application: /predict, /stream, /model, /health, /metrics; at / a page to try the model on, at /docs the API's."""
+"""The application: /predict, /stream, /model, /health, /metrics; / is a page to try the model on, /docs the API's."""
 
 from __future__ import annotations
 

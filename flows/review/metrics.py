@@ -117,7 +117,7 @@ def header(table: Sequence[Row]) -> tuple[str, ...]:
 
 
 def rows(root: Path) -> tuple[Row, ...]:
-    """One row for each model, in the order of `stages.core.paths.MODELS`; means over seeds where they are current.
+    """One row for each model of the task, in the order of `stages.core.paths.MODELS`; means over seeds where current.
 
     Raises ValueError for a file that is not an object of numbers.
     """
@@ -125,7 +125,8 @@ def rows(root: Path) -> tuple[Row, ...]:
     measures = judged_last(root)
     quality = {name: _object(paths.quality(name)) for name in MODELS}
     profile = {name: _object(paths.profile(name)) for name in MODELS}
-    every = tuple(_judged(_row(name, measures, quality, profile), quality[name], paths) for name in MODELS)
+    names = [name for name in MODELS if "left_out" not in quality[name]]  # the task cannot have the others
+    every = tuple(_judged(_row(name, measures, quality, profile), quality[name], paths) for name in names)
     return tuple(_over_seeds(row, known) for row in every) if known and known.current else every
 
 

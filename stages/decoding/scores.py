@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+LOOKED_AT = 256  # tokens that are sorted at first: to sort all takes longer than all else
+
 
 def log_softmax(logits_RV: np.ndarray) -> np.ndarray:
     """(R, V) float32: natural logarithms of the probabilities."""
@@ -24,7 +26,7 @@ def penalize(scores_V: np.ndarray, seen: Sequence[int], penalty: float) -> None:
 
 
 def likeliest(scores_V: np.ndarray, *, top_k: int, top_p: float) -> np.ndarray:
-    """The tokens among which one is drawn, the likeliest first: (N,) int64, one at least.
+    """The tokens among which one is drawn, in the order of the vocabulary: (N,) int64, one at least.
 
     Those that are not less likely than the `top_k`-th (0: all); of these the fewest whose probabilities come to
     `top_p`. Source of the second: Holtzman et al. 2020, arXiv:1904.09751.
@@ -32,12 +34,21 @@ def likeliest(scores_V: np.ndarray, *, top_k: int, top_p: float) -> np.ndarray:
     at_N = np.arange(len(scores_V))
     if 0 < top_k < len(scores_V):
         at_N = np.flatnonzero(scores_V >= np.partition(scores_V, -top_k)[-top_k])
-    at_N = at_N[np.argsort(-scores_V[at_N], kind="stable")]
-    if top_p >= 1:
-        return at_N
-    # What is less likely than each token, itself included, counts: a token goes where that is under 1 - top_p.
-    tail_N = probabilities(scores_V[at_N])[::-1].cumsum()[::-1]
-    return at_N[: max(1, int((tail_N > 1 - top_p).sum()))]
+    return at_N if top_p >= 1 else np.sort(at_N[_nucleus(probabilities(scores_V[at_N]), top_p)])
+
+
+def _nucleus(shares_N: np.ndarray, top_p: float) -> np.ndarray:
+    """The places of the fewest of these shares that come to `top_p`, the largest first; one at least."""
+    looked_at = LOOKED_AT
+    while True:
+        largest = np.argpartition(-shares_N, looked_at)[:looked_at] if looked_at < len(shares_N) else slice(None)
+        at = np.arange(len(shares_N))[largest]
+        at = at[np.argsort(-shares_N[at], kind="stable")]
+        larger = np.concatenate([[0.0], shares_N[at].cumsum()[:-1]])  # the sum of those before each
+        kept = max(1, int((larger < top_p).sum()))
+        if kept < len(at) or len(at) == len(shares_N):
+            return at[:kept]
+        looked_at *= 8
 
 
 def probabilities(scores_N: np.ndarray) -> np.ndarray:

@@ -29,10 +29,10 @@ class Continuation:
             penalize(logits_V, [*self.prompt.ids, *self.ids], self._how.repetition_penalty)
         if self._random is None:
             return int(logits_V.argmax())
-        scores_V = logits_V / np.float32(self._how.temperature)
+        # Above the largest there is nothing, so that no temperature, however low, makes infinities of several tokens.
+        scores_V = (logits_V - logits_V.max()).astype(np.float64) / self._how.temperature
         at_N = likeliest(scores_V, top_k=self._how.top_k, top_p=self._how.top_p)
-        # In the order of the vocabulary, which rounding does not change as it may that of the probabilities.
-        at_N.sort()
+        # In the order of the vocabulary, as rounding may change that of the probabilities.
         cumulated_N = probabilities(scores_V[at_N]).cumsum()
         drawn = cumulated_N.searchsorted(self._random.random() * cumulated_N[-1], side="right")
         return int(at_N[min(drawn, len(at_N) - 1)])

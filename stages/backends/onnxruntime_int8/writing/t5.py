@@ -96,8 +96,9 @@ def build_encoder(weights: Weights, config: Config, precision: Precision) -> onn
         normed = _norm(graph, f"{name}.attention.norm", hidden, known, f"{own}0.layer_norm", config)
         joint, heads = _joint(graph, f"{name}.query_key_value", normed, known, f"{own}0.SelfAttention.", "qkv", size)
         parts = split(graph, joint, f"{name}.parts", [heads * size] * 3)
+        own_bias = _of_own_heads(graph, name, bias, config)
         attended = graph.node(
-            "MultiHeadAttention", [*parts, "", "source_mask", bias], f"{name}.attended", MICROSOFT,
+            "MultiHeadAttention", [*parts, "", "source_mask", own_bias], f"{name}.attended", MICROSOFT,
             num_heads=heads, scale=1.0, mask_filter_value=float(HIDDEN),
         )  # fmt: skip
         mixed = linear(graph, f"{name}.attention_output", attended, known[f"{own}0.SelfAttention.o.weight"])
