@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, PretrainedConfig
+from transformers.initialization import no_init_weights
 
 from stages.core.contracts import Head, Units
 from stages.core.files import plain_names, read_json, refuse_remote_code, write_json
@@ -220,7 +221,8 @@ def assembled(
     kind = made.kind(config)
     config = copy.deepcopy(config)
     config._attn_implementation = ATTENTION
-    language = kind.language(config).float()
+    with no_init_weights():  # all of them are replaced
+        language = kind.language(config).float()
     kind.prepare(language)
     if HEAD in weights:
         language.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
