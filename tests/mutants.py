@@ -303,6 +303,36 @@ MUTANTS = (
         "(clean(text[0]), clean(text[1]))",
         "test_text_writer.py -k cleaned",
     ),
+    Mutant(
+        "stages/tasks/shared/next_tokens.py",
+        "student = torch.cat([student, _rest(student_PV, teacher.tokens, ~gone_Pk)[:, None]], 1)",
+        "student = torch.cat([student, student_PV.logsumexp(1)[:, None]], 1)",
+        "test_next_tokens.py -k 'one_class'",
+    ),
+    Mutant(
+        "stages/training/whole_batch.py",
+        "(values_B * weights_B).sum() / weights_B.sum().clamp(min=1)",
+        "values_B.mean()",
+        "test_writing_engine.py -k 'add_up and gpt2'",
+    ),
+    Mutant(
+        "stages/training/loop.py",
+        "share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0",
+        "share_of_step = len(own) / len(rows)",
+        "test_writing_engine.py -k 'add_up and gpt2'",
+    ),
+    Mutant(
+        "stages/tokens/writing.py",
+        "[*[NO_LABEL] * repeated, *targets[start + repeated : end]]",
+        "targets[start:end]",
+        "test_next_tokens.py -k 'windows_learn'",
+    ),
+    Mutant(
+        "stages/tokens/writing.py",
+        "[*source[:room], writing.end]",
+        "[*source, writing.end]",
+        "test_next_tokens.py -k 'long_source'",
+    ),
 )
 
 
