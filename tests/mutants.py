@@ -278,6 +278,32 @@ MUTANTS = (
     ),
     # Texts that are written
     Mutant(
+        "stages/decoding/tokenwise.py",
+        '[seed, int.from_bytes(digest[:16], "big")]',
+        "[seed, 7]",
+        "test_decoding.py -k shares",
+    ),
+    Mutant(
+        "stages/decoding/beams.py",
+        "worst = self._ended[-1][0]",
+        "worst = self._ended[0][0]",
+        "test_decoding.py -k 'token_for_token or length_penalty'",
+    ),
+    Mutant("stages/decoding/pieces.py", "max(0, known - len(stop) + 1)", "known", "test_decoding.py -k spans"),
+    Mutant(
+        "stages/backends/pytorch/stepping.py",
+        "self._mask_RT = self._mask_RT[order]",
+        "pass",
+        "test_decoding.py -k hang_on",
+    ),
+    Mutant("stages/backends/writing.py", "one.ids[begin:][-CONTEXT:]", "()", "test_writing_runner.py -k blank"),
+    Mutant(
+        "stages/backends/runners.py",
+        "(clean(text[0]), text[1])",
+        "(clean(text[0]), clean(text[1]))",
+        "test_text_writer.py -k cleaned",
+    ),
+    Mutant(
         "stages/tasks/shared/next_tokens.py",
         "student = torch.cat([student, _rest(student_PV, teacher.tokens, ~gone_Pk)[:, None]], 1)",
         "student = torch.cat([student, student_PV.logsumexp(1)[:, None]], 1)",
