@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import decoders
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 from writing_fixtures import END, LAYOUTS, POSITIONS, START, VOCABULARY, generated, sharp
 
+from stages.backends.onnxruntime_int8.writing.prepared import prepare
+from stages.backends.onnxruntime_int8.writing.stepper import GraphStepper, Sessions, open_sessions
 from stages.backends.pytorch.stepping import stepper_of
 from stages.core.contracts import Generation
 from stages.decoding.pieces import TextSoFar
@@ -56,8 +61,22 @@ def test_it_writes_what_transformers_writes_token_for_token(layout: str, beams: 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("beams", [1, 4])
-def test_two_hundred_prompts_are_written_as_transformers_writes_them(layout: str, beams: int) -> None:
-    compare(layout, 200, Generation(24, beams=beams), num_beams=beams, do_sample=False)
+def test_two_hundred_prompts_are_written_as_transformers_writes_them(layout: str, beams: int, tmp_path: Path) -> None:
+    """With PyTorch's cache, and by the graphs for ONNX Runtime before they are quantized."""
+    model = sharp(layout)
+    prompts, how = prompts_of(model, 200), Generation(24, beams=beams)
+    theirs = [generated(model, one, max_new_tokens=24, num_beams=beams, do_sample=False) for one in prompts]
+    assert [one.ids for one in write(opened(model), prompts, how)] == theirs
+    sessions = float_graphs(model, tmp_path)
+    graphs = opened(model)._replace(open=lambda: GraphStepper(sessions))
+    assert [one.ids for one in write(graphs, prompts, how)] == theirs
+
+
+def float_graphs(model: Any, folder: Path) -> Sessions:
+    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
+    found = prepare(weights, json.loads(model.config.to_json_string(use_diff=False)), per_channel=True)
+    found.write(folder, found.matrices)
+    return open_sessions(folder, 1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -229,3 +248,36 @@ def test_bytes_that_are_no_text_are_decoded_as_all_at_once(values: list[int]) ->
         growing.add(byte)
     growing.finish()
     assert growing.text == in_bytes(values).rstrip("\ufffd")
+
+
+def decoded_by(decoder: Any, pieces: Sequence[str]) -> Callable[[Sequence[int]], str]:
+    return lambda ids: decoder.decode([pieces[number] for number in ids])
+
+
+BYTES = [f"<0x{number:02X}>" for number in (0xE2, 0x82, 0xAC, 0x41, 0xFF)]
+WORDS = ["▁", "▁the", "the", "▁▁", "a", "▁é", ".", "▁."]
+DECODERS = {
+    "metaspace": (decoders.Metaspace(), WORDS),
+    "llama": (
+        decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+                           decoders.Strip(" ", 1, 0)]), [*WORDS, *BYTES],
+    ),
+    "bytes": (decoders.ByteLevel(), ["Ġ", "Ġthe", "Ã", "©", "a", "â", "Ĥ", "¬", "Ċ"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@given(ids=st.lists(st.integers(0, 12), max_size=12), context=st.integers(0, 3))
+def test_pieces_are_together_what_a_tokenizer_decodes_at_once(kind: str, ids: list[int], context: int) -> None:
+    decoder, pieces = DECODERS[kind]
+    decode = decoded_by(decoder, pieces)
+    ids, before = [number % len(pieces) for number in ids], [1] * context
+    growing, streamed = TextSoFar(decode, before, ()), ""
+    for token in ids:
+        growing.add(token)
+        streamed += growing.take()
+    growing.finish()
+    assert streamed + growing.take() == growing.text
+    whole = decode([*before, *ids])[len(decode(before)) :]
+    # Of a run of bytes that are no text Llama's decoder drops all, also those that were read before.
+    assert growing.text == whole.rstrip("\ufffd") or (kind == "llama" and "\ufffd" in whole)

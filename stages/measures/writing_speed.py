@@ -7,18 +7,32 @@ from collections.abc import Sequence
 
 from stages.core.contracts import Generation, Runner, Text, as_one
 from stages.core.params.evaluate import ProfileParams
+from stages.measures.continuations import beginning
 
 SINGLES = 20  # texts that are written one at a time
 
 
-def measure(runner: Runner, texts: Sequence[Text], generation: Generation, params: ProfileParams) -> dict[str, float]:
+def measure(
+    runner: Runner,
+    texts: Sequence[Text],
+    generation: Generation,
+    params: ProfileParams,
+    *,
+    positions: int | None = None,
+) -> dict[str, float]:
     """`tokens_per_s` of one text at a time, and `tokens_per_s_batch`, of batches of `profile.batch_size`.
 
-    Tokens are those of what was written, the end of each included. Nothing of a model that only reads.
+    `positions`: of a model that writes texts on, how many tokens it reads and writes together; the texts' beginnings
+    are written on, which leave half of it. Tokens are those of what was written, the end of each included. Nothing of
+    a model that only reads.
     """
     if runner.write is None:
         return {}
     asked = [as_one(text) for text in texts[: params.throughput_rows]]
+    if positions is not None:
+        asked = [text for text in (beginning(text, positions // 2) for text in asked) if text]
+    if not asked:
+        return {}
     runner.write(asked[:1], generation)
     sizes = {"tokens_per_s": 1, "tokens_per_s_batch": params.batch_size}
     found = {

@@ -9,7 +9,7 @@ from typing import Any
 from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.entry import run_stage
-from stages.core.model_folder import describe, generation_of
+from stages.core.model_folder import describe, generation_of, writes_for_sources
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import COSTS
@@ -29,9 +29,11 @@ def timing(params: Params, paths: Paths, name: str, *more: str) -> None:
 
     # The memory before the table, which opens the model again.
     found = {**measures["speed"](opened, texts, params.profile), **measures["size"](folder)}
-    if (generation := generation_of(describe(folder))) is not None:
+    description = describe(folder)
+    if (generation := generation_of(description)) is not None:
         writer = opened(params.profile.threads)
-        found |= measures["writing_speed"](writer, texts, generation, params.profile)
+        positions = None if writes_for_sources(description) else description["max_tokens"]
+        found |= measures["writing_speed"](writer, texts, generation, params.profile, positions=positions)
     if TABLE in more:
         found["throughput"] = measures["throughput"](opened, texts, params.profile)
     sys.stdout.write(f"{json.dumps(found)}\n")
