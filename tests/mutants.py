@@ -293,6 +293,63 @@ MUTANTS = (
         ".sum(1) / mask_BT.shape[1]",
         "test_distillation.py -k real_tokens",
     ),
+    # Texts that are written
+    Mutant(
+        "stages/decoding/tokenwise.py",
+        '[seed, int.from_bytes(digest[:16], "big")]',
+        "[seed, 7]",
+        "test_decoding.py -k shares",
+    ),
+    Mutant(
+        "stages/decoding/beams.py",
+        "worst = self._ended[-1][0]",
+        "worst = self._ended[0][0]",
+        "test_decoding.py -k 'token_for_token or length_penalty'",
+    ),
+    Mutant("stages/decoding/pieces.py", "max(0, known - len(stop) + 1)", "known", "test_decoding.py -k spans"),
+    Mutant(
+        "stages/backends/pytorch/stepping.py",
+        "self._mask_RT = self._mask_RT[order]",
+        "pass",
+        "test_decoding.py -k hang_on",
+    ),
+    Mutant("stages/backends/writing.py", "one.ids[begin:][-CONTEXT:]", "()", "test_writing_runner.py -k blank"),
+    Mutant(
+        "stages/backends/runners.py",
+        "(clean(text[0]), text[1])",
+        "(clean(text[0]), clean(text[1]))",
+        "test_text_writer.py -k cleaned",
+    ),
+    Mutant(
+        "stages/tasks/shared/next_tokens.py",
+        "student = torch.cat([student, _rest(student_PV, teacher.tokens, ~gone_Pk)[:, None]], 1)",
+        "student = torch.cat([student, student_PV.logsumexp(1)[:, None]], 1)",
+        "test_next_tokens.py -k 'one_class'",
+    ),
+    Mutant(
+        "stages/training/whole_batch.py",
+        "(values_B * weights_B).sum() / weights_B.sum().clamp(min=1)",
+        "values_B.mean()",
+        "test_writing_engine.py -k 'add_up and gpt2'",
+    ),
+    Mutant(
+        "stages/training/loop.py",
+        "share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0",
+        "share_of_step = len(own) / len(rows)",
+        "test_writing_engine.py -k 'add_up and gpt2'",
+    ),
+    Mutant(
+        "stages/tokens/writing.py",
+        "[*[NO_LABEL] * repeated, *targets[start + repeated : end]]",
+        "targets[start:end]",
+        "test_next_tokens.py -k 'windows_learn'",
+    ),
+    Mutant(
+        "stages/tokens/writing.py",
+        "[*source[:room], writing.end]",
+        "[*source, writing.end]",
+        "test_next_tokens.py -k 'long_source'",
+    ),
 )
 
 

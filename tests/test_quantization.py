@@ -28,6 +28,7 @@ from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.ranges import BINS, Histogram
 from stages.backends.onnxruntime_int8.runner import open_runner
+from stages.compression.card import card
 from stages.core import model_folder, plugins
 from stages.core.contracts import Head, Outputs, Quantizable, QuantizationRows, Runner
 from stages.core.files import read_json, write_json
@@ -36,9 +37,9 @@ from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams, Pooling
 from stages.measures.calibration import fit_temperature
 from stages.models.encoder import FAMILY
-from stages.quantize import card
 from stages.tasks.shared.probabilities import kl_divergence
 from stages.tasks.text_classification.answers import ANSWERS
+from stages.tasks.text_classification.settings import SETTINGS as OF_LABELS
 
 WORDS = [word for words in TOPICS.values() for word in words]
 TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
@@ -519,16 +520,17 @@ def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(stud
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
     assert (
         "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"
-        in card(described, whole, training, cut, FOUND, tmp_path)
+        in card(OF_LABELS, described, whole, training, cut, FOUND, tmp_path)
     )
-    assert "prune" not in card(described, whole, training, {"parameters": [9, 9]}, FOUND, tmp_path)
+    assert "prune" not in card(OF_LABELS, described, whole, training, {"parameters": [9, 9]}, FOUND, tmp_path)
 
 
 def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student: Path, tmp_path: Path) -> None:
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "torchao_int8"}
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
-    said = card(described, load_params(REPOSITORY / "params.yaml"), {"train_rows": 7}, {}, FOUND, tmp_path)
+    params = load_params(REPOSITORY / "params.yaml")
+    said = card(OF_LABELS, described, params, {"train_rows": 7}, {}, FOUND, tmp_path)
     assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said
 

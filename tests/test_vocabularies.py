@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from test_fast_tokenizers import CORPUS, KINDS, fast
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from stages.compression.refusals import vocabulary_fault
 from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
@@ -206,3 +206,35 @@ def test_a_bpe_vocabulary_that_takes_whole_words_keeps_the_ways_in_which_used_te
     smaller = Tokenizer.from_file(str(tmp_path / "cut.json"))
     for text in used:
         assert [kept[number] for number in smaller.encode(text).ids] == whole.encode(text).ids
+
+
+def llama_2_like() -> Tokenizer:
+    """BPE on characters with ▁ for blanks, not split into words, that writes other characters in bytes."""
+    special = ["<unk>", "<s>", "</s>"]
+    engine = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    engine.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    of_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=[*special, *of_bytes], show_progress=False)
+    engine.train_from_iterator([word for text in CORPUS for word in text.split()], trainer)
+    described = json.loads(engine.to_str())
+    described["added_tokens"] = described["added_tokens"][: len(special)]  # bytes are no tokens of a text's
+    engine = Tokenizer.from_str(json.dumps(described))
+    engine.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    engine.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return engine
+
+
+def test_a_bpe_vocabulary_that_writes_bytes_is_cut_exactly_too(tmp_path: Path) -> None:
+    whole = literal(llama_2_like())
+    whole.save(str(tmp_path / "whole.json"))
+    used = [CORPUS[0], "海 </s> <0x41>"]
+    numbers = [number for text in used for number in whole.encode(text).ids]
+    kept = cut_tokenizer(tmp_path / "whole.json", tmp_path / "cut.json", numbers, common=0)
+    smaller = literal(Tokenizer.from_file(str(tmp_path / "cut.json")))
+    assert smaller.get_vocab_size() < whole.get_vocab_size()
+    for text in used:
+        assert [kept[number] for number in smaller.encode(text).ids] == whole.encode(text).ids
+    for text in (*CORPUS, *OTHERS, "¿Qué?  <s>😀</s> <0x41>"):
+        assert smaller.decode(smaller.encode(text).ids) == whole.decode(whole.encode(text).ids) == text

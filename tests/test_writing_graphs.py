@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -21,10 +23,15 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+from writing_fixtures import SHAPES, TEXTS, Source, write_writer
 
+from stages.backends import runners
+from stages.backends.onnxruntime_int8 import quantizer
 from stages.backends.onnxruntime_int8.writing import files, prepared
 from stages.backends.onnxruntime_int8.writing.stepper import ROOM, GraphStepper, Sessions, open_sessions
-from stages.core.contracts import Generation, Quantizable
+from stages.core import model_folder
+from stages.core.contracts import Generation, Quantizable, QuantizationRows, Runner
+from stages.core.params.file import load_params
 from stages.decoding.scores import log_softmax
 from stages.decoding.stepper import Prompt, TokenModel
 from stages.decoding.writing import write
@@ -37,6 +44,10 @@ LLAMA: dict[str, Any] = {
 T5: dict[str, Any] = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
 STRETCHED = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
              "high_freq_factor": 4.0, "original_max_position_embeddings": 32}  # fmt: skip
+
+PARAMS = load_params(REPOSITORY / "params.yaml").quantize
+
+ALLOWED = 0.03  # nats a token
 
 
 def gpt2() -> Any:
@@ -191,19 +202,21 @@ def test_heads_and_neurons_that_were_pruned_are_missing_in_the_graph_too(tmp_pat
     weights = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
     config = json.loads(model.config.to_json_string(use_diff=False))
     heads, left = [1, 3], np.r_[8:16, 24:32]
-    attention = "decoder.block.1.layer.0.SelfAttention"
+    attentions = [f"{stack}.block.1.layer.0.SelfAttention" for stack in ("encoder", "decoder")]
     dense = "encoder.block.0.layer.1.DenseReluDense"
     with torch.no_grad():
         gone = np.setdiff1d(np.arange(32), left)
-        model.get_submodule(attention).o.weight[:, gone] = 0
+        for attention in attentions:
+            model.get_submodule(attention).o.weight[:, gone] = 0
         model.get_submodule(dense).wo.weight[:, 5:] = 0
-    for part in "qkv":
-        weights[f"{attention}.{part}.weight"] = weights[f"{attention}.{part}.weight"][left]
-    weights[f"{attention}.o.weight"] = weights[f"{attention}.o.weight"][:, left]
+    for attention in attentions:
+        for part in "qkv":
+            weights[f"{attention}.{part}.weight"] = weights[f"{attention}.{part}.weight"][left]
+        weights[f"{attention}.o.weight"] = weights[f"{attention}.o.weight"][:, left]
     weights[f"{dense}.wi.weight"] = weights[f"{dense}.wi.weight"][:5]
     weights[f"{dense}.wo.weight"] = weights[f"{dense}.wo.weight"][:, :5]
     every = [0, 1, 2, 3]
-    config["winnow"] = {"heads": {"encoder": [every, every], "decoder": [every, heads]}}
+    config["winnow"] = {"heads": {"encoder": [every, heads], "decoder": [every, heads]}}
     found = prepared.prepare(weights, config, per_channel=True)
     found.write(tmp_path, found.matrices)
     ids, sources = begun(model)
@@ -241,22 +254,64 @@ def test_a_formula_that_no_graph_is_written_for_is_refused_with_its_name(setting
         prepared.prepare(weights, config, per_channel=True)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "t5"])
-def test_a_folder_opens_and_writes_in_a_python_without_torch_and_onnx(name: str, tmp_path: Path) -> None:
-    model = made(name)
-    opened(model, tmp_path, kept=())
-    apart = model.config.is_encoder_decoder
+def quantized(layout: str, source: Source, root: Path, **changes: Any) -> tuple[Runner, Runner, dict[str, Any]]:
+    """A small model in float32 and as the stage quantizes it, in `root`/int8, and what the guard found."""
+    float32, int8 = root / "float32", root / "int8"
+    for folder in (float32, int8):
+        folder.mkdir()
+    write_writer(float32, layout, source)
+    shutil.copyfile(float32 / "tokenizer.json", int8 / "tokenizer.json")
+    model_folder.seal(int8, **{**model_folder.describe(float32), "backend": "onnxruntime_int8"})
+    asked: list[Any] = TEXTS if source is None else list(itertools.pairwise(TEXTS))
+    exact = runners.open_runner(float32, threads=1)
+    outputs = exact.predict(asked)
+    rows = QuantizationRows(
+        calibration=asked, validation=asked, exact=outputs, measure="nats",
+        score=lambda given: -float(np.abs(given.values - outputs.values).mean()),
+        agreement=lambda one, other: float((one.values == other.values).mean()),
+        divergence=lambda one, other: float(np.abs(one.values - other.values).mean()),
+    )  # fmt: skip
+    found = quantizer.quantize(float32, int8, PARAMS.model_copy(update=changes), rows)
+    model_folder.seal(int8, **model_folder.describe(int8))
+    return exact, runners.open_runner(int8, threads=1), found
+
+
+@pytest.mark.parametrize(("layout", "source"), SHAPES)
+def test_a_quantized_folder_reads_and_writes_as_the_model_does(layout: str, source: Source, tmp_path: Path) -> None:
+    exact, int8, found = quantized(layout, source, tmp_path, max_loss=1.0)
+    assert found["kept"] == []
+    assert found["activations"] == "dynamic"
+    asked: list[Any] = TEXTS if source is None else list(itertools.pairwise(TEXTS))
+    assert np.abs(int8.predict(asked).values - exact.predict(asked).values).mean() < 0.3
+    assert int8.write is not None
+    assert int8.stream is not None
+    written = int8.write(TEXTS, Generation(8))
+    assert written == ["".join(int8.stream(text, Generation(8))) for text in TEXTS], "alone as in a batch"
+
+
+@pytest.mark.parametrize(("layout", "source"), [("llama", None), ("t5", "apart")])
+def test_the_guard_puts_harmful_matrices_of_a_writing_model_back(layout: str, source: Source, tmp_path: Path) -> None:
+    exact, int8, found = quantized(layout, source, tmp_path, max_loss=ALLOWED)
+    assert found["lost_without_guard"] > ALLOWED >= found["lost"]
+    assert 0 < len(found["kept"]) < found["matrices"]
+    asked: list[Any] = TEXTS if source is None else list(itertools.pairwise(TEXTS))
+    assert np.abs(int8.predict(asked).values - exact.predict(asked).values).mean() <= ALLOWED + 1e-3
+
+
+@pytest.mark.parametrize(("layout", "source"), [("gpt2", None), ("t5", "apart")])
+def test_a_quantized_folder_opens_and_writes_in_a_python_without_torch_and_onnx(
+    layout: str, source: Source, tmp_path: Path
+) -> None:
+    _, int8, _ = quantized(layout, source, tmp_path, max_loss=1.0)
     code = f"""
 import sys
-for name in ("torch", "transformers", "onnx"):
+for name in ("torch", "transformers", "onnx", "safetensors"):
     sys.modules[name] = None
 from pathlib import Path
-import numpy as np
-from stages.backends.onnxruntime_int8.runner import open_runner
-from stages.backends.onnxruntime_int8.writing.stepper import GraphStepper, open_sessions
-stepper = GraphStepper(open_sessions(Path({str(tmp_path)!r}), 1))
-stepper.begin({[[START]] if apart else [[3, 4]]}, {[[3, 4]] if apart else None})
-print(stepper.step(np.array([5]), None).shape)
+from stages.backends.runners import open_runner
+from stages.core.contracts import Generation
+print(ascii(open_runner(Path({str(tmp_path / "int8")!r}), threads=1).write({TEXTS!r}, Generation(8))))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout == f"(1, {VOCABULARY})\n"
+    assert int8.write is not None
+    assert done.stdout.strip() == ascii(int8.write(TEXTS, Generation(8)))

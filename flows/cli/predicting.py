@@ -63,8 +63,8 @@ def predict(
     Exits with 1 where no row has an answer.
 
     A model that writes answers with what it writes behind each TEXT, or for it. Of one TEXT alone it is printed as it
-    comes, and with several, or --json, in lines as above. How it writes is recorded in the model; the settings
-    from --max-new-tokens to --seed are for others.
+    comes, and with several, or --json, in lines as above. How it writes is recorded in the model; the options
+    from --max-new-tokens to --stop change that.
     """
     texts, file = _given(texts, pairs, file)
     if out is not None:

@@ -166,7 +166,7 @@ def _over_seeds(row: Row, known: Seeds) -> Row:
             for one in row.measures
             for own in [one.measure.name]
         ),
-        of_teacher=_ratio(of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
+        of_teacher=_share(row.judged.measure, of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
         differs=_leaves_out_0(apart[name]) if apart else None,
         seeds=known.count,
     )
@@ -189,7 +189,7 @@ def _row(
     return Row(
         model=name,
         measures=valued,
-        of_teacher=_ratio(judged.value, number(quality[TEACHER], judged.measure.name)),
+        of_teacher=_share(judged.measure, judged.value, number(quality[TEACHER], judged.measure.name)),
         p50_ms=p50,
         p99_ms=number(own, "latency_p99_ms"),
         rows_per_s=number(own, "throughput_rows_per_s"),
@@ -203,6 +203,11 @@ def _row(
 
 def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole and whole > 0 else None
+
+
+def _share(measure: Measure, own: float | None, teachers: float | None) -> float | None:
+    """The share of the teacher's measure; where lower is better, the teacher's as a share of the model's own."""
+    return _ratio(own, teachers) if measure.better == "higher" else _ratio(teachers, own)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@
                       data.py       DATA        ingest, clean, validate, report          numpy
                       encoding.py   ENCODING    tokenize, prune                          tokenizers, numpy
                       learning.py   LEARNING    finetune, cache_logits, distill, prune   torch
-                      answers.py    ANSWERS     quantize, evaluate, predict, profile     numpy
+                      answers.py    ANSWERS     baseline, quantize, evaluate, predict    numpy
                       measures.py   MEASURES    evaluate, compare, and the flows         numpy
                       baseline.py   BASELINE    baseline, and its runner                 scikit-learn
                       scores.py     -           learning.py and answers.py               numpy

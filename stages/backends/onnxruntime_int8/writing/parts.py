@@ -20,15 +20,12 @@ from stages.backends.onnxruntime_int8.graph import MICROSOFT, Graph
 TABLE, VOCABULARY = "embeddings", "vocabulary"
 LEVELS = np.float32(127)  # of a quantized activation, on each side of 0
 MIDDLE = np.uint8(128)  # what stands for 0
-TINY = np.float32(1e-30)  # added to the largest value of a token, which may be 0
 
 
 def shared_constants(graph: Graph) -> None:
     """The constants that `linear` needs; once a graph, before anything else."""
     graph.constant("level", np.float32(1) / LEVELS)
-    graph.constant("one", np.float32(1))
     graph.constant("middle", MIDDLE)
-    graph.constant("tiny", TINY)
     graph.constant("last_axis", np.array([-1], dtype=np.int64))
     graph.constant("axis_1", np.array([1], dtype=np.int64))
 
@@ -49,12 +46,12 @@ def int8_product(graph: Graph, name: str, x: str, columns: list[str]) -> str:
     weight, scale, zero_point = columns
     sizes = graph.node("Abs", [x], f"{name}.sizes")
     largest = graph.node("ReduceMax", [sizes, "last_axis"], f"{name}.largest", keepdims=1)
-    scale_of_token = graph.node("Add", [largest, "tiny"], f"{name}.token_scale")
-    levels = graph.node("Div", [x, scale_of_token], f"{name}.relative")
-    values = graph.node("QuantizeLinear", [levels, "level", "middle"], f"{name}.in")
+    # A token of zeros is divided by 0: whatever whole numbers come of that, its product is multiplied with 0 below.
+    relative = graph.node("Div", [x, largest], f"{name}.relative")
+    values = graph.node("QuantizeLinear", [relative, "level", "middle"], f"{name}.in")
     inputs = [values, weight, "level", scale, "middle", zero_point]
     product = graph.node("MatMulIntegerToFloat", inputs, f"{name}.integer_product", MICROSOFT)
-    return graph.node("Mul", [product, scale_of_token], f"{name}.product")
+    return graph.node("Mul", [product, largest], f"{name}.product")
 
 
 def embedded(graph: Graph, table_VH: np.ndarray, *, tied: bool) -> str:
