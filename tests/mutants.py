@@ -137,6 +137,23 @@ MUTANTS = (
         "+ 0 * of_block",
         "test_pruning.py -k blocks",
     ),
+    # Models that write
+    Mutant(
+        "stages/models/decoder.py", "seen_BTT.sum(-1) - 1", "seen_BTT.sum(-1)", "test_writers.py -k 'gpt2 and those'"
+    ),
+    Mutant("stages/models/decoder.py", "(same_BTT & before_TT)", "before_TT", "test_writers.py -k packed"),
+    Mutant(
+        "stages/models/encoder_decoder.py",
+        "whole[:, self.heads]",
+        "whole[:, : len(self.heads)]",
+        "test_writers.py -k heads",
+    ),
+    Mutant(
+        "stages/models/writers.py",
+        "own is not None and not torch.equal",
+        "own is None and not torch.equal",
+        "test_writers.py -k untied",
+    ),
     # Training
     Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
     Mutant(
