@@ -133,8 +133,8 @@ MUTANTS = (
     ),
     Mutant(
         "stages/compression/structured.py",
-        "columns + block * units",
-        "columns + 0 * units",
+        "+ block * of_block",
+        "+ 0 * of_block",
         "test_pruning.py -k blocks",
     ),
     # Training
