@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from stages.backends.records import records
 from stages.backends.runners import as_writer, generation_with, open_runner
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from stages.core.contracts import Generation, Runner, Text
     from stages.tasks.contract import TaskAnswers
+
+Asked = TypeVar("Asked")
+"""A text, or a pair."""
 
 __all__ = ["Answer", "Classifier", "Model", "TextWriter", "load"]
 
@@ -122,7 +125,7 @@ class TextWriter:
         return (-of_rows(found)).tolist()
 
 
-def _several(texts: Sequence[Text]) -> list[Text]:
+def _several(texts: Sequence[Asked]) -> list[Asked]:
     if isinstance(texts, str):
         raise TypeError("texts is one text. Give a list: [text].")
     return list(texts)
