@@ -123,6 +123,24 @@ MUTANTS = (
         "test_families.py -k 'puts_out and deberta'",
     ),
     Mutant(
+        "stages/backends/onnxruntime_int8/writing/stepper.py",
+        "first = int(self._shared_RR[moved, origin].min())",
+        "first = int(self._shared_RR[moved, origin].max())",
+        "test_writing_graphs.py -k 'any_order and gpt2'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/writing/parts.py",
+        '[sizes, "last_axis"]',
+        "[sizes]",
+        "test_writing_graphs.py -k 'other_rows and gpt2'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/writing/t5.py",
+        'return graph.node("Gather", [bias, own], f"{name}.bias", axis=1)',
+        "return bias",
+        "test_writing_graphs.py -k pruned",
+    ),
+    Mutant(
         "stages/backends/batching.py",
         "places[token][0] + len(inside) - len(inside.lstrip())",
         "places[token][0]",
@@ -136,6 +154,23 @@ MUTANTS = (
         "+ block * of_block",
         "+ 0 * of_block",
         "test_pruning.py -k blocks",
+    ),
+    # Models that write
+    Mutant(
+        "stages/models/decoder.py", "seen_BTT.sum(-1) - 1", "seen_BTT.sum(-1)", "test_writers.py -k 'gpt2 and those'"
+    ),
+    Mutant("stages/models/decoder.py", "(same_BTT & before_TT)", "before_TT", "test_writers.py -k packed"),
+    Mutant(
+        "stages/models/encoder_decoder.py",
+        "whole[:, self.heads]",
+        "whole[:, : len(self.heads)]",
+        "test_writers.py -k heads",
+    ),
+    Mutant(
+        "stages/models/writers.py",
+        "own is not None and not torch.equal",
+        "own is None and not torch.equal",
+        "test_writers.py -k untied",
     ),
     # Training
     Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
