@@ -79,7 +79,7 @@ LOADED = {
 }  # fmt: skip
 # What one model alone needs of these is too small for a slot of its own.
 BENEATH = (
-    "stages/core/", "stages/models/", "stages/decoding/", "stages/backends/writing.py",
+    "stages/core/", "stages/models/", "stages/decoding/", "stages/tokens/", "stages/backends/writing.py",
     "stages/backends/pytorch/stepping.py",
 )  # fmt: skip
 FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage depends on all of them
