@@ -94,12 +94,17 @@ def guess(
     _limit(sample, text, values, reasons, in_windows=writes != "target")
     if writes == "target" and label:
         _make_room(sample, label, values, reasons)
-    starts = settings[task or found].starts
-    if (scratch := starts.get("model.scratch")) and scratch["positions"] < values["tokenize.max_tokens"]:
-        values["model.scratch"] = {**scratch, "positions": values["tokenize.max_tokens"]}
-    if stride := starts.get("tokenize.stride"):
-        values["tokenize.stride"] = min(stride, values["tokenize.max_tokens"] // 4)
+    values |= _of_tokens(settings[task or found].starts, values["tokenize.max_tokens"])
     return Guess(task or found, values, reasons)
+
+
+def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Where the values that a task begins with are of fewer tokens than these rows have, or share more: others."""
+    stride, scratch = starts.get("tokenize.stride"), starts.get("model.scratch")
+    values: dict[str, Any] = {"tokenize.stride": min(stride, most // 4)} if stride else {}
+    if scratch and scratch["positions"] < most:
+        values["model.scratch"] = {**scratch, "positions": most}
+    return values
 
 
 def _settings() -> dict[str, TaskSettings]:
