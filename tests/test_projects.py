@@ -250,6 +250,17 @@ def test_files_that_belong_together_line_by_line_are_sources_and_targets(tmp_pat
     assert [other[f"ingest.columns.{role}"] for role in ("text", "label")] == ["en", "de"]
 
 
+def test_texts_in_objects_are_columns_with_a_dot(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"none": None, "translation": {"de": f"kurz {i} und gut", "en": text}} for i, text in enumerate(texts())
+    ]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.jsonl", [*rows, {"none": None, "translation": None}]))))
+    assert found.task == "text2text_generation"
+    assert (found.values["ingest.columns.text"], found.values[COLUMN]) == ("translation.en", "translation.de")
+    others = [{"spans": {"at": number}, "none": None} for number in range(2)]
+    assert sample_of(str(rows_of(tmp_path / "others.jsonl", others))).columns == ("spans", "none")
+
+
 def test_numbered_parts_of_a_split_are_all_read(tmp_path: Path) -> None:
     stems = ("train-00", "train-01", "val-00001-of-00002", "val-00002-of-00002", "test_2016")
     folder = lines_of(tmp_path / "parts", *(f"{stem}.{end}" for stem in stems for end in ("de", "en")))
