@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_json, read_object, refuse_remote_code, sha256
+from stages.models.fetched import FETCHED, not_fetched
+from stages.models.fetched import folder_of as fetched
 from stages.models.model_files import (
     CONFIG,
     KINDS,
@@ -81,11 +83,12 @@ def locate(model: ModelParams) -> Path:
 def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
     """The folder of the model `model.name` if it is on this machine; nothing is checked or downloaded.
 
-    Raises ValueError where it names a folder, from `root`, that does not exist.
+    Weights that `winnow fetch` brings (stages/models/fetched.py) have the same name on every machine. Raises ValueError
+    where it names a folder, from `root`, that does not exist.
     """
     if model.scratch is not None:
         return folder_of(model.scratch)
-    return _local(model.name, root) or _packaged(model.name) or _cached(model)
+    return _local(model.name, root) or _packaged(model.name) or fetched(model.name) or _cached(model)
 
 
 def without_path(name: str) -> str:
@@ -217,6 +220,8 @@ def _hub(model: ModelParams) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    if model.name in FETCHED:
+        raise ValueError(not_fetched(model.name))
     if model.revision is None:
         raise ValueError(
             f"params.yaml: model.name is '{model.name}', no folder here, and model.revision is null."
