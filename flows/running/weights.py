@@ -46,8 +46,9 @@ def fetch(name: str, wanted: str | None, store: Path, places: Callable[[], Place
 def _convert(name: str, archive: Path, folder: Path) -> None:
     """In a process of its own, whose memory is freed with it, and which imports nothing from where it is called."""
     command = [sys.executable, "-P", "-m", CONVERTER, name, str(archive), str(folder)]
-    done = subprocess.run(command, cwd=CODE, env={**os.environ, "PYTHONPATH": str(CODE)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=CODE, env={**os.environ, "PYTHONPATH": str(CODE)}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         told = one_line(RuntimeError(done.stderr.strip() or f"exit status {done.returncode}"))
         raise ValueError(f"{FETCHED[name].pin}: its weights cannot be converted: {told}")
-

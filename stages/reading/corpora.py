@@ -143,7 +143,9 @@ def members_of_wheel(archive: bytes, names: Sequence[str], *, shown: str, larges
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             found = [member for member in opened.infolist() if member.filename in names]
             if sum(member.file_size for member in found) > largest:
-                raise ValueError(f"{shown} holds more than {largest:,} bytes, unzipped. Pin an archive that holds less.")
+                raise ValueError(
+                    f"{shown} holds more than {largest:,} bytes, unzipped. Pin an archive that holds less."
+                )
             return _whole_members(opened, found, names, shown)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, zlib.error) as error:
         raise ValueError(f"{shown}: no archive that can be read ({error}). Fetch it anew: {FETCH}") from None
