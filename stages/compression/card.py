@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.compression.recipe import ensemble, pruned_to, recurrent
+from stages.compression.recipe import pruned_to, recurrent
 from stages.core.contracts import INPUTS
 from stages.core.model_folder import reads_apart, wants_pairs
 
 if TYPE_CHECKING:
-    from stages.core.params.file import Params
+    from stages.core.params.distill import DistillParams
     from stages.tasks.contract import TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
@@ -20,17 +20,23 @@ DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # th
 def card(
     settings: TaskSettings,
     description: dict[str, Any],
-    params: Params,
+    distill: DistillParams,
     training: dict[str, Any],
     pruning: dict[str, Any],
     found: dict[str, Any],
     folder: Path,
+    *,
+    source: str,
+    teachers: str,
 ) -> str:
-    """A short model card, from the facts known when the model is made."""
+    """A short model card, from the facts known when the model is made.
+
+    `source` of the rows; `teachers`: a phrase where there are several, as of `ensemble`.
+    """
     cut = f", pruned to {left}" if (left := pruned_to(pruning)) else ""
-    width = f" with a width of {params.distill.hidden_size}" if params.distill.hidden_size else ""
-    layers = f"its layers\n{', '.join(map(str, params.distill.teacher_layers))}{width}"
-    made = f"distilled to {recurrent(params.distill) or layers}{cut}, quantized with `{description['backend']}`"
+    width = f" with a width of {distill.hidden_size}" if distill.hidden_size else ""
+    layers = f"its layers\n{', '.join(map(str, distill.teacher_layers))}{width}"
+    made = f"distilled to {recurrent(distill) or layers}{cut}, quantized with `{description['backend']}`"
     unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
@@ -43,10 +49,10 @@ def card(
         reads, held = "", "reads, and how it writes"
     return f"""# A small {settings.noun}
 
-int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
+int8, made with Winnow: {description["pretrained"]}, fine-tuned{teachers}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
-{answered}- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
+{answered}- Trained on {training["train_rows"]} rows of the source `{source}`{unlabelled}.
 - On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
 {writing}- It knows nothing of other answers, languages or kinds of text than those it was trained on,

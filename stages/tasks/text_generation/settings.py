@@ -25,10 +25,10 @@ def faults(params: Params) -> Iterator[str]:
             f"params.yaml: promotion.max_identity_flip_rate is {params.promotion.max_identity_flip_rate:g}, and a text"
             " with other words is another text. Allowed for text_generation: null."
         )
-    if params.cache_logits.sequences:
+    if beams := params.cache_logits.sequence_beams:
         yield (
-            "params.yaml: cache_logits.sequences is true, and texts alone have no source that the teacher could write"
-            " for. Allowed for text_generation: false."
+            f"params.yaml: cache_logits.sequence_beams is {beams}, and texts alone have no source that the teacher"
+            " could write for. Allowed for text_generation: 0."
         )
 
 
