@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from stages.backends.records import records
 from stages.backends.runners import as_writer, generation_with, open_runner
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from stages.core.contracts import Generation, Runner, Text
     from stages.tasks.contract import TaskAnswers
+
+Asked = TypeVar("Asked")
+"""A text, or a pair."""
 
 __all__ = ["Answer", "Classifier", "Model", "TextWriter", "load"]
 
@@ -98,7 +101,7 @@ class TextWriter:
         With a temperature it is drawn, by the seed and the text alone. Raises TypeError for one text in the place of
         several; ValueError for settings that there are not, and for a text that is empty or leaves no room.
         """
-        return self._write([str(text) for text in _several(texts)], adjusted(self.generation, settings))
+        return self._write(_several(texts), adjusted(self.generation, settings))
 
     def stream(self, text: str, **settings: Any) -> Iterator[str]:
         """The same of one text, in pieces of whole characters as they come; with beams in one. Raises as `write`."""
@@ -113,15 +116,16 @@ class TextWriter:
     def nats(self, texts: Sequence[Text]) -> list[float]:
         """How unlikely each text is, -log(p); of a model that writes for a source, each is a pair: (source, target).
 
-        Raises ValueError for a source alone.
+        Of a text longer than the model reads it is that of the part that is read. Raises ValueError for a source alone.
         """
-        found = self._runner.predict(_several(texts))
-        if found.written is not None:
+        given = _several(texts)
+        found = self._runner.predict(given)
+        if given and found.written is not None:
             raise ValueError("a source alone has no target whose probability there were. Give pairs: (source, target).")
         return (-of_rows(found)).tolist()
 
 
-def _several(texts: Sequence[Text]) -> list[Text]:
+def _several(texts: Sequence[Asked]) -> list[Asked]:
     if isinstance(texts, str):
         raise TypeError("texts is one text. Give a list: [text].")
     return list(texts)

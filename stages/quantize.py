@@ -45,12 +45,6 @@ def quantize(params: Params, paths: Paths) -> None:
         seal(folder, **sealed)
         found = quantizer(source, folder, params.quantize, rows)
         sealed |= {name: found[name] for name in SHOWN if name in found}
-        training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
-        told = card(
-            settings, sealed, params.distill, training, pruning, found, folder, source=params.ingest.source,
-            teachers=ensemble(params),
-        )  # fmt: skip
-        (folder / "README.md").write_text(told, encoding="utf-8")
         seal(folder, **sealed)
         if params.quantize.temperature_scaling and task.logits is not None:
             int8 = open_runner(folder, threads=cores())
@@ -59,7 +53,13 @@ def quantize(params: Params, paths: Paths) -> None:
         if task.fitted is not None:
             int8 = open_runner(folder, threads=cores())  # with its temperature
             sealed["space"] = task.fitted(truths, int8.predict(rows.validation), int8.space, rows.measure)
-            seal(folder, **sealed)
+        training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
+        told = card(  # with what was fitted
+            settings, sealed, params.distill, training, pruning, found, folder, source=params.ingest.source,
+            teachers=ensemble(params),
+        )  # fmt: skip
+        (folder / "README.md").write_text(told, encoding="utf-8")
+        seal(folder, **sealed)
     write_json(paths.quantization, {**found, **written(task, params, paths), **how})
 
 

@@ -123,6 +123,24 @@ MUTANTS = (
         "test_families.py -k 'puts_out and deberta'",
     ),
     Mutant(
+        "stages/backends/onnxruntime_int8/writing/stepper.py",
+        "first = int(self._shared_RR[moved, origin].min())",
+        "first = int(self._shared_RR[moved, origin].max())",
+        "test_writing_graphs.py -k 'any_order and gpt2'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/writing/parts.py",
+        '[sizes, "last_axis"]',
+        "[sizes]",
+        "test_writing_graphs.py -k 'other_rows and gpt2'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/writing/t5.py",
+        'return graph.node("Gather", [bias, own], f"{name}.bias", axis=1)',
+        "return bias",
+        "test_writing_graphs.py -k pruned",
+    ),
+    Mutant(
         "stages/backends/batching.py",
         "places[token][0] + len(inside) - len(inside.lstrip())",
         "places[token][0]",

@@ -284,3 +284,13 @@ def test_a_load_is_told_in_rows_a_second_against_the_runner_and_in_milliseconds(
         "requests_per_s": 50, "rows_per_s": 400, "share_of_runner": 0.4, "p50_ms": 1, "p99_ms": 200,
     }  # fmt: skip
     assert [len(benchmark.requests_of(["a"] * 10, rows)) for rows in (1, 3, 11)] == [10, 3, 0]
+
+
+@pytest.mark.parametrize("benchmark", ["writing"], indirect=True)
+def test_the_speed_of_writing_is_the_best_rounds_and_is_held_against_the_faster_torch(benchmark: ModuleType) -> None:
+    rounds = [{"tokens_per_s": 90.0, "prompt_ms": 7.0}, {"tokens_per_s": 120.04, "prompt_ms": 8.0}]
+    assert benchmark.best(rounds) == {"tokens_per_s": 120.0, "prompt_ms": 7.0}
+    names = benchmark.writers
+    rates = {names.OURS: 120.0, names.FLOAT: 70.0, names.EAGER: 30.0, names.COMPILED: 40.0, names.PLAIN: 80.0}
+    found = benchmark.ratios({name: {"tokens_per_s": rate} for name, rate in rates.items()})
+    assert found == {"to_torch": 3.0, "to_plain_tools": 1.5}

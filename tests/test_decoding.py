@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,10 @@ def test_beams_are_streamed_as_one_piece() -> None:
         (Generation(4, temperature=float("nan")), "temperature is nan"),
         (Generation(4, stop=("",)), "none of them empty"),
         (Generation(4, seed=-1), "seed is -1"),
+        (Generation(4, temperature=10**400), "temperature is 1000"),
+        (Generation(4, repetition_penalty=1e-300), r"repetition_penalty is 1e-300. Allowed: from 0.001 to 1000"),
+        (Generation(4, repetition_penalty=1e300), "repetition_penalty is 1e\\+300"),
+        (Generation(4, beams=2, length_penalty=10**6), r"length_penalty is 1000000. Allowed: from -10 to 10"),
     ],
 )
 def test_settings_that_write_nothing_are_refused(how: Generation, said: str) -> None:
@@ -161,6 +166,21 @@ def test_settings_that_write_nothing_are_refused(how: Generation, said: str) -> 
         write(scripted("abc"), [Prompt([5])], how)
     with pytest.raises(ValueError, match=said):
         stream(scripted("abc"), Prompt([5]), how)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("penalty", [0.001, 1000.0])
+@pytest.mark.parametrize("length_penalty", [-10.0, 10.0])
+def test_the_largest_settings_overflow_nothing(penalty: float, length_penalty: float) -> None:
+    beams = Generation(40, beams=3, repetition_penalty=penalty, length_penalty=length_penalty)
+    for how in (beams, Generation(40, temperature=1e-300, top_k=2, repetition_penalty=penalty)):
+        assert write(scripted("Some words"), [Prompt([5])], how)[0].ids
+
+
+def test_a_stop_string_of_a_megabyte_costs_no_more_than_the_text() -> None:
+    began = time.monotonic()
+    assert "".join(stream(scripted("abc"), Prompt([5]), Generation(9, stop=("b" * 1_000_000,)))) == "abc"
+    assert time.monotonic() - began < 2
 
 
 def test_writing_ends_where_the_context_does() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import REPOSITORY, TOPICS
@@ -33,10 +35,13 @@ from stages.core import model_folder, plugins
 from stages.core.contracts import Head, Outputs, Quantizable, QuantizationRows, Runner
 from stages.core.files import read_json, write_json
 from stages.core.params.compress import QuantizeParams
-from stages.core.params.file import load_params
+from stages.core.params.file import Params, load_params
 from stages.core.params.model import ModelParams, Pooling
+from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
 from stages.models.encoder import FAMILY
+from stages.quantize import quantize
+from stages.tasks.shared.label_sets import as_text
 from stages.tasks.shared.probabilities import kl_divergence
 from stages.tasks.text_classification.answers import ANSWERS
 from stages.tasks.text_classification.settings import SETTINGS as OF_LABELS
@@ -512,6 +517,8 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 
 # What the stage writes beside the model
 
+NAMED = {"source": "files", "teachers": ""}
+
 
 def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
     whole = load_params(REPOSITORY / "params.yaml")
@@ -520,9 +527,10 @@ def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(stud
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
     assert (
         "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"
-        in card(OF_LABELS, described, whole, training, cut, FOUND, tmp_path)
+        in card(OF_LABELS, described, whole.distill, training, cut, FOUND, tmp_path, **NAMED)
     )
-    assert "prune" not in card(OF_LABELS, described, whole, training, {"parameters": [9, 9]}, FOUND, tmp_path)
+    none = {"parameters": [9, 9]}
+    assert "prune" not in card(OF_LABELS, described, whole.distill, training, none, FOUND, tmp_path, **NAMED)
 
 
 def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student: Path, tmp_path: Path) -> None:
@@ -530,9 +538,36 @@ def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
     params = load_params(REPOSITORY / "params.yaml")
-    said = card(OF_LABELS, described, params, {"train_rows": 7}, {}, FOUND, tmp_path)
+    said = card(OF_LABELS, described, params.distill, {"train_rows": 7}, {}, FOUND, tmp_path, **NAMED)
     assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said
+
+
+def test_an_int8_model_and_its_card_have_thresholds_of_their_own(student: Path, tmp_path: Path) -> None:
+    """Not with those of the pruned model, here all of 0.9."""
+    paths = Paths(tmp_path)
+    shutil.copytree(student, paths.model("pruned"))
+    others = {"labels": LABELS, "thresholds": dict.fromkeys(LABELS, 0.9)}
+    task = {"task": "multilabel_classification", "space": others, "pretrained": "tiny"}
+    model_folder.seal(paths.model("pruned"), **{**model_folder.describe(student), **task})
+    of_texts = runners.open_runner(paths.model("pruned"), threads=1).predict(TEXTS).values
+    truths = [as_text(label for label, one in zip(LABELS, row, strict=True) if one > 0.2) for row in of_texts]
+    rows = {"row_id": list(map(str, range(len(TEXTS)))), "text": TEXTS, "label": truths}
+    both = [pa.table({**rows, "split": [split] * len(TEXTS)}) for split in ("train", "validation")]
+    paths.clean.parent.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(both), paths.clean)
+    for report, content in ((paths.training("pruned"), {"train_rows": 7}), (paths.pruning_report, {})):
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, content)
+    whole = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
+    whole["task"] = {"name": "multilabel_classification", "measure": "micro_f1"}
+    whole["quantize"] |= {"backend": "onnxruntime_int8", "max_loss": 1.0}
+    quantize(Params.model_validate(whole), paths)
+    thresholds = model_folder.describe(paths.model("quantized"))["space"]["thresholds"]
+    assert max(thresholds.values()) < 0.5
+    shown = ", ".join(f"{label} {of}" for label, of in thresholds.items())
+    assert f"- Thresholds: {shown}\n" in (paths.model("quantized") / "README.md").read_text()
+    model_folder.verify(paths.model("quantized"))
 
 
 def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:

@@ -11,7 +11,9 @@ from predict_fixtures import predicted
 from writing_fixtures import SHAPES, TEXTS, Source, write_writer
 
 import winnow
-from stages.backends.runners import open_runner
+from stages.backends.records import asked
+from stages.backends.runners import as_writer, open_runner
+from stages.core.contracts import Generation
 
 CLEANING = {"rules": ["white_space"], "masks": {}, "stop_words": [], "max_chars": 10_000}
 Folders = dict[Source, Path]
@@ -51,7 +53,7 @@ def test_a_text_alone_is_printed_as_it_is_written(folder: Path, capsys: pytest.C
     assert predicted(folder, capsys, TEXTS[0], "--beams", "3").out == writer.write([TEXTS[0]], beams=3)[0] + "\n"
 
 
-def test_a_terminal_gets_no_characters_that_move_its_cursor(folders: Folders) -> None:
+def test_a_terminal_gets_no_characters_that_move_its_cursor() -> None:
     from flows.answering.terminal import in_lines
 
     assert in_lines("a\x1b[2J\n\tb\x07") == "a [2J\n\tb "
@@ -91,6 +93,30 @@ def test_a_file_gets_what_is_written_for_each_row_and_bad_rows_cost_themselves_a
     assert len(lines) == 4
 
 
+def test_rows_that_cannot_be_written_for_several_reasons_cost_themselves_alone(folders: Folders) -> None:
+    runner = as_writer(open_runner(folders[None], threads=1), Generation(4))
+    texts = ["x y " * 4000, "one", "one two three four " * 30, "two"]
+    outputs, reasons = asked(runner, texts)
+    assert sorted(reasons) == [0, 2]
+    assert "16,000 characters" in reasons[0]
+    assert "tokens together" in reasons[2]
+    assert outputs.written == runner.predict(["one", "two"]).written
+
+
+def test_a_file_is_answered_also_where_cleaning_leaves_nothing_of_short_texts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, lines, out = tmp_path / "model", tmp_path / "lines.txt", tmp_path / "out.csv"
+    folder.mkdir()
+    rules = ["no_stop_words", "white_space"]
+    write_writer(folder, "t5", "apart", cleaning={**CLEANING, "rules": rules, "stop_words": ["a"]})
+    lines.write_text("the cat\na\n")
+    said = predicted(folder, capsys, "--file", str(lines), "-o", str(out), "--max-new-tokens", "3")
+    assert said.code == 3
+    assert [bool(row["error"]) for row in read(out)] == [False, True]
+    assert "the text is empty" in read(out)[1]["error"]
+
+
 def test_settings_that_do_not_fit_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -107,6 +133,10 @@ def test_settings_that_do_not_fit_are_refused(
         writer.write(["one"], temprature=1)
     with pytest.raises(TypeError, match="Give a list"):
         writer.write("one")
+    with pytest.raises(ValueError, match=r"'\\ud83d' is no setting"):
+        writer.write(["one"], **{"\ud83d": 1})
+    with pytest.raises(ValueError, match="text number 1 is a pair"):
+        writer.write([("one", "two")])
     with pytest.raises(ValueError, match=r"stop is 'x'. Allowed: a list of texts"):
         writer.stream("one", stop="x")
 
@@ -123,6 +153,7 @@ def test_how_unlikely_a_text_is(folders: Folders) -> None:
     alone, apart = winnow.load(folders[None], threads=1), winnow.load(folders["apart"], threads=1)
     assert alone.nats(TEXTS[:2]) == [-one for one in sums(folders[None], TEXTS[:2])]
     pairs = [(TEXTS[0], "cat"), (TEXTS[1], "dog")]
+    assert apart.nats([]) == alone.nats([]) == []
     assert apart.nats(pairs) == [-one for one in sums(folders["apart"], pairs)]
     with pytest.raises(ValueError, match="a source alone has no target"):
         apart.nats(TEXTS[:1])

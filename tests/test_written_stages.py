@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import warm_python
@@ -128,6 +130,16 @@ def test_a_changed_text_is_another_text_and_nothing_flips(of_texts: Paths) -> No
     assert 0 < found["robustness"]["upper_case"]["score"] < found["slices"]["length"]["short"]["score"]
     assert found["fairness"]["identity_swaps"]["flip_rate"] is None
     assert found["fairness"]["identity_swaps"]["mean_change"] > 0
+
+
+def test_texts_that_ran_into_the_limit_are_counted(of_targets: Paths) -> None:
+    runner = open_runner(of_targets.model("quantized"), threads=1)
+    texts = pq.read_table(of_targets.clean).filter(pc.field("split") == "test")["text"].to_pylist()
+    offsets = runner.predict(texts).offsets
+    assert offsets is not None
+    full = sum(end - start >= 24 for start, end in itertools.pairwise(offsets))
+    assert quality(of_targets, "quantized")["full_length"] == round(full / len(texts), 6)
+    assert "full_length" not in quality(of_targets, "baseline")
 
 
 def test_continuations_are_counted_of_models_that_write_on(of_texts: Paths, of_targets: Paths) -> None:

@@ -52,6 +52,7 @@ FITTING: dict[str, dict[str, Any]] = {
     [
         ("finetune", {"class_weights": "balanced"}, "finetune.class_weights is 'balanced'"),
         ("clean", {"rare_labels": "drop"}, "clean.rare_labels is 'drop'"),
+        ("tokenize", {"capitals": "marked"}, "tokenize.capitals is 'marked'"),
         ("validate", {"min_labels": 2}, "validate.min_labels is 2"),
         ("promotion", {"max_ece": 0.1}, "promotion.max_ece is 0.1"),
         ("promotion", {"model": "static"}, "promotion.model is 'static'"),

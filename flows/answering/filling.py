@@ -85,6 +85,8 @@ def fill(source: Source, asking: Asking, out: str, on_rows: Callable[[int], obje
 
 
 def _look(asking: Asking) -> Look:
+    if WRITTEN_ENTRY in asking.task.nothing:
+        return Look(number=False, lists=())
     probe: Text = (PROBE, PROBE) if asking.are_pairs else PROBE
     record = asking.task.record(asking.runner.predict([probe]), 0, PROBE, asking.runner.space)
     lists = tuple(name for name, value in record.items() if _is_list(name, value, asking.task))

@@ -23,7 +23,7 @@ from flows.app.guarding import Guard, Handler, fault
 from flows.app.limits import TEXTS, Limits, texts_to_write
 from flows.app.metrics import CONTENT_TYPE, Metrics
 from flows.app.reading import Held, body_of
-from flows.app.refusals import Refused, is_ending, unwritable
+from flows.app.refusals import Refused, is_ending, is_late, is_slow, unwritable
 from flows.app.served import Served
 from flows.app.streaming import Streams, streaming
 from stages.core.contracts import UnwritableError
@@ -88,12 +88,12 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
     async def predict(request: Request) -> Response:
         if ending.begun:
             raise is_ending()
-        refused = _is_slow
+        refused = is_slow
         try:
             async with asyncio.timeout(limits.seconds):
                 body = await body_of(request, limits.bytes, held)
                 texts, how = texts_to_write(body, served.takes, limits, served.usual)
-                refused = _is_late
+                refused = is_late
                 answers = await _unless_gone(request, batcher.answers(texts, how))
         except TimeoutError:
             raise refused(limits.seconds) from None
@@ -161,18 +161,6 @@ def _add_pages(app: FastAPI, served: Served) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return pages.described(app.openapi(), served)
-
-
-def _is_slow(seconds: float) -> Refused:
-    found, allowed = f"no end of it in {seconds:g} seconds", "a request and its answer in them"
-    step, headers = "Send it faster, or in parts.", {"Connection": "close"}
-    return Refused(408, "the body did not come in time", "body", found, allowed, step, headers)
-
-
-def _is_late(seconds: float) -> Refused:
-    found, allowed = f"none in {seconds:g} seconds", "a request and its answer in them"
-    step, headers = "Ask again later, or for fewer rows.", {"Retry-After": "1"}
-    return Refused(503, "there was no answer in time", "server", found, allowed, step, headers)
 
 
 async def _told(_: Request, error: Exception) -> Response:

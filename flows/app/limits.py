@@ -73,7 +73,7 @@ def settings_of(asked: Any, usual: Generation | None, limits: Limits) -> Generat
     for name, value, most in (
         ("max_new_tokens", found.max_new_tokens, max(limits.new_tokens, usual.max_new_tokens)),
         ("beams", found.beams, max(limits.beams, usual.beams)),
-        ("stop", len(found.stop), STOPS),
+        ("stop", len(found.stop), max(STOPS, len(usual.stop))),
     ):
         if value > most:
             raise Refused(422, "more than one text may take", f"{SETTINGS}.{name}", f"{value:,}", f"up to {most:,}",

@@ -41,6 +41,20 @@ def is_ending() -> Refused:
                    "Ask again when it is up again.", {"Retry-After": "5"})  # fmt: skip
 
 
+def is_slow(seconds: float) -> Refused:
+    """That of a body that does not come in time."""
+    found, allowed = f"no end of it in {seconds:g} seconds", "a request and its answer in them"
+    step, headers = "Send it faster, or in parts.", {"Connection": "close"}
+    return Refused(408, "the body did not come in time", "body", found, allowed, step, headers)
+
+
+def is_late(seconds: float) -> Refused:
+    """That of a request without an answer in time."""
+    found, allowed = f"none in {seconds:g} seconds", "a request and its answer in them"
+    step, headers = "Ask again later, or for fewer rows.", {"Retry-After": "1"}
+    return Refused(503, "there was no answer in time", "server", found, allowed, step, headers)
+
+
 def unwritable(error: UnwritableError, rows: str | None) -> Refused:
     """That of texts for which nothing can be written; `rows`: the name of their list, None: of one text alone."""
     first = min(error.reasons)

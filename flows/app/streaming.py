@@ -7,7 +7,6 @@ client has gone is written no further.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from flows.app.guarding import Handler, fault
 from flows.app.limits import Limits, text_to_stream
 from flows.app.metrics import Metrics
 from flows.app.reading import Held, body_of
-from flows.app.refusals import Refused, is_ending, unwritable
+from flows.app.refusals import Refused, is_ending, is_late, is_slow, unwritable
 from stages.core.contracts import UnwritableError
 
 if TYPE_CHECKING:
@@ -110,16 +109,18 @@ def streaming(streams: Streams, usual: Generation, limits: Limits, ending: Endin
     async def stream(request: Request) -> Response:
         if ending.begun:
             raise is_ending()
-        with contextlib.suppress(TimeoutError):
+        refused = is_slow
+        try:
             async with asyncio.timeout(limits.seconds):
-                text, how = text_to_stream(await body_of(request, limits.bytes, held), usual, limits)
-                try:
-                    found = await streams.begin(text, how)
-                except UnwritableError as error:
-                    raise unwritable(error, None) from None
-                metrics.answered(1)
-                return found
-        raise Refused(503, "there was no answer in time", "server", f"none in {limits.seconds:g} seconds",
-                      "a request and its first piece in them", "Ask again later.", {"Retry-After": "1"})  # fmt: skip
+                body = await body_of(request, limits.bytes, held)
+                text, how = text_to_stream(body, usual, limits)
+                refused = is_late
+                found = await streams.begin(text, how)
+        except TimeoutError:
+            raise refused(limits.seconds) from None
+        except UnwritableError as error:
+            raise unwritable(error, None) from None
+        metrics.answered(1)
+        return found
 
     return stream

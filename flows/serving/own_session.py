@@ -26,8 +26,9 @@ class OwnSession(SubprocessASGIServer):
     """
 
     def __init__(self, port: int | None = None) -> None:
+        if not hasattr(self, "_initialized"):  # Prefect keeps one server a port: it may be one that runs
+            self._children = Children()
         super().__init__(port)
-        self._children = Children()
 
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
         """Start it as Prefect does."""

@@ -20,8 +20,10 @@ def records(outputs: Outputs, texts: Sequence[Text], task: TaskAnswers, space: S
 
 def asked(runner: Runner, texts: Sequence[Text]) -> tuple[Outputs, Mapping[int, str]]:
     """The outputs for all texts but those for which nothing can be written, and why not, by their numbers."""
-    try:
-        return runner.predict(texts), {}
-    except UnwritableError as error:
-        others = [text for number, text in enumerate(texts) if number not in error.reasons]
-        return runner.predict(others), error.reasons
+    reasons: dict[int, str] = {}
+    while True:
+        others = [number for number in range(len(texts)) if number not in reasons]
+        try:
+            return runner.predict([texts[number] for number in others]), reasons
+        except UnwritableError as error:  # of one kind: among the others there may be texts of another
+            reasons |= {others[at]: reason for at, reason in error.reasons.items()}

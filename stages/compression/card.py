@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from stages.tasks.contract import TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
+LIMITS = (
+    "- It knows nothing of other answers, languages or kinds of text than those it was trained on, and always answers."
+)
 
 
 def card(
@@ -55,8 +58,7 @@ int8, made with Winnow: {description["pretrained"]}, fine-tuned{teachers}, {made
 {answered}- Trained on {training["train_rows"]} rows of the source `{source}`{unlabelled}.
 - On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
-{writing}- It knows nothing of other answers, languages or kinds of text than those it was trained on,
-  and always answers.
+{writing}{LIMITS}
 
 Files: {files} (the model{reads}), `tokenizer.json`, `model.json` (what
 it {held}), `manifest.json` (SHA-256 of each file).

@@ -340,6 +340,10 @@ class Writing(NamedTuple):
         return cls(**{**found, "separator": tuple(found["separator"])})
 
 
+# Beyond these nothing changes in what is written, but numbers overflow: of a repetition penalty, of the length's power.
+SMALLEST_PENALTY, LARGEST_PENALTY, LARGEST_POWER = 0.001, 1000, 10
+
+
 class Generation(NamedTuple):
     """How texts are written: the section `generate` of params.yaml, which the quantized model's model.json has as the
     entry `generation`."""

@@ -57,9 +57,11 @@ class TextSoFar:
 
     def _held(self) -> int:
         """How many of the last characters may begin a stop string."""
-        lengths = (length for stop in self._stop for length in range(len(stop) - 1, 0, -1)
-                   if self.text.endswith(stop[:length]))  # fmt: skip
-        return max(lengths, default=0)
+        return max((self._held_by(stop) for stop in self._stop), default=0)
+
+    def _held_by(self, stop: str) -> int:
+        lengths = range(min(len(stop) - 1, len(self.text)), 0, -1)
+        return next((length for length in lengths if self.text.endswith(stop[:length])), 0)
 
     def copied(self) -> TextSoFar:
         """Another one, which grows by itself."""

@@ -61,7 +61,6 @@ class EncoderDecoderStepper:
         self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self._mask_RS = torch.empty(0, 0, dtype=torch.long)
         self._source_RSH = torch.empty(0, 0, 0)
-        self._of_R = np.arange(0)  # the number of each row's source
 
     @torch.inference_mode()
     def begin(self, ids: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None) -> np.ndarray:
@@ -70,7 +69,6 @@ class EncoderDecoderStepper:
         assert len({len(row) for row in ids}) == 1, "all begin with the start token alone"
         source_ids, self._mask_RS = _filled(sources, self._model.device, on_left=False)
         encoder = self._model.get_encoder()
-        self._of_R = np.arange(len(sources))
         self._source_RSH = encoder(input_ids=source_ids, attention_mask=self._mask_RS).last_hidden_state
         return self._logits(torch.tensor(ids, device=self._model.device))
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.core.contracts import Generation
-from stages.core.params.values import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Share
+from stages.core.contracts import LARGEST_PENALTY, LARGEST_POWER, SMALLEST_PENALTY, Generation
+from stages.core.params.values import Name, NonNegativeFloat, PositiveInt, Section, Share
 
 
 class GenerateParams(Section):
@@ -16,8 +16,8 @@ class GenerateParams(Section):
     temperature: NonNegativeFloat
     top_k: Annotated[int, Field(ge=0)]
     top_p: Share
-    repetition_penalty: PositiveFloat
-    length_penalty: Annotated[float, Field(allow_inf_nan=False)]
+    repetition_penalty: Annotated[float, Field(ge=SMALLEST_PENALTY, le=LARGEST_PENALTY)]
+    length_penalty: Annotated[float, Field(ge=-LARGEST_POWER, le=LARGEST_POWER)]
     stop: list[Name]
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
 

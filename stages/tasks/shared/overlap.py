@@ -19,7 +19,7 @@ CHARACTERS = 6  # of chrF's
 BETA = 2  # chrF: recall counts twice
 OF_BLEU, OF_CHRF, OF_ROUGE = 2 + 2 * ORDERS, 3 * CHARACTERS, 3
 COLUMNS = OF_BLEU + OF_CHRF + OF_ROUGE
-REMEMBERED = 1 << 17  # rows whose counts are kept, as each measure asks for them
+REMEMBERED = 1 << 16  # rows whose counts are kept, a kB each, as each measure asks for them
 
 _BLEU, _CHRF = BLEU(), CHRF(char_order=CHARACTERS, beta=BETA)
 

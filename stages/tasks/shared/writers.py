@@ -52,6 +52,11 @@ def faults(params: Params, name: str) -> Iterator[str]:
             f"params.yaml: clean.rare_labels is '{params.clean.rare_labels}', and hardly a text occurs twice. Allowed"
             f" for {name}: keep."
         )
+    if params.tokenize.capitals != "pretrained":
+        yield (
+            f"params.yaml: tokenize.capitals is '{params.tokenize.capitals}', and marks would stand in what is written."
+            f" Allowed for {name}: pretrained."
+        )
     if params.ingest.columns.text_pair is not None:
         yield (
             f"params.yaml: ingest.columns.text_pair is '{params.ingest.columns.text_pair}', and one text is written on,"

@@ -22,10 +22,7 @@ def behind(weights: Weights, known: str) -> dict[str, np.ndarray] | None:
 
 def vocabulary_of(weights: Weights, table_VH: np.ndarray) -> tuple[np.ndarray, bool]:
     """The matrix that makes logits (V, H), and whether it is the table of the embeddings."""
-    own = next(
-        (array for name, array in weights.items() if name.rpartition("lm_head.")[2] == "weight" and "lm_head." in name),
-        None,
-    )
-    if own is None or (own.shape == table_VH.shape and np.array_equal(own, table_VH)):
+    own = [array for name, array in weights.items() if f".{name}".endswith(".lm_head.weight")]
+    if not own or (own[0].shape == table_VH.shape and np.array_equal(own[0], table_VH)):
         return table_VH, True
-    return own, False
+    return own[0], False
