@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.compression.recipe import pruned_to, recurrent
 from stages.core.contracts import INPUTS
 from stages.core.model_folder import reads_apart, wants_pairs
 
 if TYPE_CHECKING:
-    from stages.core.params.distill import DistillParams
+    from stages.core.origin.distill import DistillParams
     from stages.tasks.contract import TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
@@ -20,26 +20,30 @@ LIMITS = (
 )
 
 
+class Origin(NamedTuple):
+    """What a quantized model was made of, as params.yaml says it."""
+
+    source: str
+    """ingest.source."""
+    ensemble: str
+    """As `recipe.ensemble` says it."""
+    distill: DistillParams
+
+
 def card(
     settings: TaskSettings,
     description: dict[str, Any],
-    distill: DistillParams,
+    origin: Origin,
     training: dict[str, Any],
     pruning: dict[str, Any],
     found: dict[str, Any],
     folder: Path,
-    *,
-    source: str,
-    teachers: str,
 ) -> str:
-    """A short model card, from the facts known when the model is made.
-
-    `source` of the rows; `teachers`: a phrase where there are several, as of `ensemble`.
-    """
+    """A short model card, from the facts known when the model is made."""
     cut = f", pruned to {left}" if (left := pruned_to(pruning)) else ""
-    width = f" with a width of {distill.hidden_size}" if distill.hidden_size else ""
-    layers = f"its layers\n{', '.join(map(str, distill.teacher_layers))}{width}"
-    made = f"distilled to {recurrent(distill) or layers}{cut}, quantized with `{description['backend']}`"
+    width = f" with a width of {origin.distill.hidden_size}" if origin.distill.hidden_size else ""
+    layers = f"its layers\n{', '.join(map(str, origin.distill.teacher_layers))}{width}"
+    made = f"distilled to {recurrent(origin.distill) or layers}{cut}, quantized with `{description['backend']}`"
     unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
@@ -52,10 +56,10 @@ def card(
         reads, held = "", "reads, and how it writes"
     return f"""# A small {settings.noun}
 
-int8, made with Winnow: {description["pretrained"]}, fine-tuned{teachers}, {made}.
+int8, made with Winnow: {description["pretrained"]}, fine-tuned{origin.ensemble}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
-{answered}- Trained on {training["train_rows"]} rows of the source `{source}`{unlabelled}.
+{answered}- Trained on {training["train_rows"]} rows of the source `{origin.source}`{unlabelled}.
 - On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
 {writing}{LIMITS}
