@@ -114,15 +114,24 @@ def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
 
 
 def start_of(pretrained: PreTrainedTokenizerFast | None, params: Params) -> str | None:
-    """The token that the model's decoder begins with; None of a model that reads no source apart."""
+    """The token that the model's decoder begins with; None of a model that reads no source apart.
+
+    Raises ValueError where neither config.json nor a token for padding, with which it begins else, says which.
+    """
     if "source_apart" in LACKS[params.model.family]:
         return None
     if pretrained is None:
         return START_OF_SCRATCH
     folder = located_here(params.model)
     start = read_json(folder / "config.json").get("decoder_start_token_id") if folder else None
-    token: Any = pretrained.pad_token if start is None else pretrained.convert_ids_to_tokens(start)
-    return token
+    token = pretrained.pad_token if start is None else pretrained.backend_tokenizer.id_to_token(start)
+    if token is None:
+        raise ValueError(
+            f"params.yaml: model.name is '{params.model.name}': its config.json has decoder_start_token_id"
+            f" {'null' if start is None else start}, which is no token, and what it writes begins with none. Name it"
+            " there, or a pad_token in tokenizer_config.json."
+        )
+    return str(token)
 
 
 if __name__ == "__main__":

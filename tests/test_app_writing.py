@@ -105,6 +105,11 @@ def test_a_client_that_goes_leaves_room_for_others(app: App) -> None:
         ({"texts": ["a"], "generation": {"max_new_tokens": 100_000}}, "generation.max_new_tokens", "100,000"),
         ({"texts": ["a"], "generation": {"beams": 99}}, "generation.beams", "99"),
         ({"texts": ["a", "one two three four " * 30]}, "texts[1]", "tokens together"),
+        (  # of the second batch
+            {"texts": ["a"] * 66 + ["one two three four " * 30], "generation": {"max_new_tokens": 2}},
+            "texts[66]",
+            "tokens together",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_refused(app: App, asked: Any, where: str, found: str) -> None:

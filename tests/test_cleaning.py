@@ -263,6 +263,14 @@ def test_a_text_under_several_labels_is_handled_as_the_parameter_says(
     assert set(dropped["reason"]) <= {"conflicting_label", "exact_duplicate"}
 
 
+def test_conflicting_labels_are_reported_whole_however_long_they_are(tmp_path: Path) -> None:
+    (one,) = sentences(1)
+    labels = [f"{'long ' * 20}{end}" for end in "ab"]
+    _, report, _ = cleaned(tmp_path, [(one, label, None) for label in labels], conflicting_labels="keep")
+    (found,) = report["conflicting_texts"]["examples"]
+    assert found["labels"] == dict.fromkeys(labels, 1)
+
+
 def of_labels(counts: dict[tuple[str, str | None], int]) -> list[tuple[str, str, str | None]]:
     """Unlike texts, so many of each (label, split)."""
     texts = iter(sentences(sum(counts.values())))

@@ -21,6 +21,7 @@ from stages.backends.onnxruntime_int8.writing.prepared import prepare
 from stages.backends.onnxruntime_int8.writing.stepper import GraphStepper, Sessions, open_sessions
 from stages.backends.pytorch.stepping import stepper_of
 from stages.core.contracts import Generation
+from stages.core.params.generate import GenerateParams
 from stages.decoding.pieces import TextSoFar
 from stages.decoding.scores import likeliest, log_softmax
 from stages.decoding.stepper import Prompt, TokenModel
@@ -166,6 +167,8 @@ def test_settings_that_write_nothing_are_refused(how: Generation, said: str) -> 
         write(scripted("abc"), [Prompt([5])], how)
     with pytest.raises(ValueError, match=said):
         stream(scripted("abc"), Prompt([5]), how)
+    with pytest.raises(ValueError, match="GenerateParams"):  # before anything is trained
+        GenerateParams.model_validate(how.described())
 
 
 @pytest.mark.filterwarnings("error")

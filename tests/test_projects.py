@@ -47,6 +47,7 @@ def texts(count: int = 60) -> list[str]:
 
 COLUMN, TASK = "ingest.columns.label", "task"
 UNTOUCHED = "as Winnow has it"
+LLAMA = {"kind": "llama", "layers": 4, "width": 256, "heads": 4, "feed_forward": 704}
 GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "labels": (
         "rows.csv",
@@ -151,6 +152,16 @@ GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
         [{"text": t} for t in texts()],
         {TASK: "text_generation", "ingest.columns.text": "text", COLUMN: "text"},
     ),
+    "texts alone, that are long": (
+        "rows.csv",
+        [{"text": f"{t} " * 40} for t in texts()],
+        {TASK: "text_generation", "tokenize.max_tokens": 512, "model.scratch": LLAMA | {"positions": 512}},
+    ),
+    "long texts with targets": (
+        "rows.jsonl",
+        [{"article": f"{t} " * 80, "summary": f"Of a dog, {i} times."} for i, t in enumerate(texts())],
+        {TASK: "text2text_generation", "tokenize.max_tokens": 512, "tokenize.long_texts": UNTOUCHED},
+    ),
     "splits": (
         "rows.csv",
         [{"split": ("Train", "dev")[i % 2], "text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts())],
@@ -237,6 +248,24 @@ def test_files_that_belong_together_line_by_line_are_sources_and_targets(tmp_pat
     assert any("The other way round: --text en --label de." in reason for reason in found.reasons)
     other = guess(sample_of(str(folder)), text="en", label="de").values
     assert [other[f"ingest.columns.{role}"] for role in ("text", "label")] == ["en", "de"]
+
+
+def test_texts_in_objects_are_columns_with_a_dot(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"none": None, "translation": {"de": f"kurz {i} und gut", "en": text}} for i, text in enumerate(texts())
+    ]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.jsonl", [*rows, {"none": None, "translation": None}]))))
+    assert found.task == "text2text_generation"
+    assert (found.values["ingest.columns.text"], found.values[COLUMN]) == ("translation.en", "translation.de")
+    others = [{"spans": {"at": number}, "none": None} for number in range(2)]
+    assert sample_of(str(rows_of(tmp_path / "others.jsonl", others))).columns == ("spans", "none")
+
+
+def test_numbered_parts_of_a_split_are_all_read(tmp_path: Path) -> None:
+    stems = ("train-00", "train-01", "val-00001-of-00002", "val-00002-of-00002", "test_2016")
+    folder = lines_of(tmp_path / "parts", *(f"{stem}.{end}" for stem in stems for end in ("de", "en")))
+    found = guess(sample_of(str(folder))).values
+    assert [found[f"ingest.splits.{split}"] for split in SPLITS] == ["train", "val", "test_2016"]
 
 
 def test_of_three_files_that_belong_together_two_are_to_be_named(tmp_path: Path) -> None:
@@ -339,6 +368,31 @@ def test_a_stride_that_leaves_a_window_nothing_is_a_mistake_before_anything_runs
     edit_params(tmp_path, ingest__source="files", ingest__columns__text_pair=pair, **task, **windows)
     found = [line for line in mistakes(tmp_path, load_params(tmp_path / "params.yaml")) if "tokenize.stride" in line]
     assert (len(found) == 1 and told in found[0]) if told else found == []
+
+
+@pytest.mark.parametrize(
+    ("family", "max_tokens", "told"),
+    [
+        ("decoder", 66, "tokenize.max_tokens is 66, of which what is written may take 64"),
+        ("decoder", 67, None),
+        ("encoder_decoder", 64, None),
+    ],
+)
+def test_a_source_without_room_is_a_mistake_before_anything_runs(
+    family: str, max_tokens: int, told: str | None, tmp_path: Path
+) -> None:
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    task = {"task__name": "text2text_generation", "model__family": family, "tokenize__max_tokens": max_tokens}
+    edit_params(tmp_path, **task)
+    found = [line for line in mistakes(tmp_path, load_params(tmp_path / "params.yaml")) if "max_tokens is" in line]
+    assert (len(found) == 1 and told in found[0]) if told else found == []
+
+
+def test_what_is_about_targets_is_a_mistake_before_anything_runs_where_none_is_written(tmp_path: Path) -> None:
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    edit_params(tmp_path, clean__copied_targets="drop")
+    found = [*mistakes(tmp_path, load_params(tmp_path / "params.yaml"))]
+    assert any("clean.copied_targets is drop" in line for line in found)
 
 
 @pytest.mark.parametrize(

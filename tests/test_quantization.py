@@ -30,7 +30,7 @@ from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.ranges import BINS, Histogram
 from stages.backends.onnxruntime_int8.runner import open_runner
-from stages.compression.card import card
+from stages.compression.card import Origin, card
 from stages.core import model_folder, plugins
 from stages.core.contracts import Head, Outputs, Quantizable, QuantizationRows, Runner
 from stages.core.files import read_json, write_json
@@ -519,23 +519,23 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 
 
 def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
-    whole = load_params(REPOSITORY / "params.yaml")
+    origin = Origin("files", "", load_params(REPOSITORY / "params.yaml").distill)
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "onnxruntime_int8"}
     training = {"train_rows": 7}
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
     assert (
         "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"
-        in card(OF_LABELS, described, whole, training, cut, FOUND, tmp_path)
+        in card(OF_LABELS, described, origin, training, cut, FOUND, tmp_path)
     )
-    assert "prune" not in card(OF_LABELS, described, whole, training, {"parameters": [9, 9]}, FOUND, tmp_path)
+    assert "prune" not in card(OF_LABELS, described, origin, training, {"parameters": [9, 9]}, FOUND, tmp_path)
 
 
 def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student: Path, tmp_path: Path) -> None:
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "torchao_int8"}
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
-    params = load_params(REPOSITORY / "params.yaml")
-    said = card(OF_LABELS, described, params, {"train_rows": 7}, {}, FOUND, tmp_path)
+    origin = Origin("files", "", load_params(REPOSITORY / "params.yaml").distill)
+    said = card(OF_LABELS, described, origin, {"train_rows": 7}, {}, FOUND, tmp_path)
     assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said
 

@@ -25,6 +25,7 @@ from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams
 from stages.models.pretrained import load_tokenizer
 from stages.models.written_tokenizer import tokenizer_as_it_stands
+from stages.tokenize import start_of
 from stages.tokens.literal import literal
 from stages.tokens.scratch import LAYOUTS, scratch_tokenizer
 from stages.tokens.unigram import learn_pieces, letters_of
@@ -209,3 +210,17 @@ def test_a_folder_with_fewer_embeddings_than_tokens_is_refused(kind: str, tmp_pa
     said = f"largest token is number {len(own) - 1}, and the model has embeddings for 99"
     with pytest.raises(ValueError, match=said):
         load_tokenizer(tiny(kind, own, tmp_path, 99))
+
+
+@pytest.mark.parametrize("start", [None, 5000])
+def test_a_decoder_of_which_no_first_token_is_known_is_refused(start: int | None, tmp_path: Path) -> None:
+    own = scratch("t5")
+    model = tiny("t5", own, tmp_path, len(own))
+    config = json.loads((tmp_path / "config.json").read_text()) | {"decoder_start_token_id": start}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    params = WHOLE.model_copy(update={"model": model})
+    if start is None:
+        assert start_of(own, params) == "<pad>"
+        own.pad_token = None
+    with pytest.raises(ValueError, match=r"its config\.json has decoder_start_token_id (null|5000), which is no token"):
+        start_of(own, params)

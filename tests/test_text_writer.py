@@ -53,7 +53,7 @@ def test_a_text_alone_is_printed_as_it_is_written(folder: Path, capsys: pytest.C
     assert predicted(folder, capsys, TEXTS[0], "--beams", "3").out == writer.write([TEXTS[0]], beams=3)[0] + "\n"
 
 
-def test_a_terminal_gets_no_characters_that_move_its_cursor(folders: Folders) -> None:
+def test_a_terminal_gets_no_characters_that_move_its_cursor() -> None:
     from flows.answering.terminal import in_lines
 
     assert in_lines("a\x1b[2J\n\tb\x07") == "a [2J\n\tb "

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from conftest import REPOSITORY
@@ -315,3 +318,54 @@ print(ascii(open_runner(Path({str(tmp_path / "int8")!r}), threads=1).write({TEXT
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert int8.write is not None
     assert done.stdout.strip() == ascii(int8.write(TEXTS, Generation(8)))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_a_folder_of_links_into_a_cache_opens_as_dvc_makes_them(name: str, tmp_path: Path) -> None:
+    model = made(name)
+    ids, sources = begun(model)
+    (tmp_path / "made").mkdir()
+    expected = GraphStepper(opened(model, tmp_path / "made")).begin(ids, sources)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for number, path in enumerate(sorted((tmp_path / "made").iterdir())):
+        cached = tmp_path / "cache" / f"{number:02}" / "content"
+        cached.parent.mkdir(parents=True)
+        path.rename(cached)
+        (linked / path.name).symlink_to(cached)
+    assert np.array_equal(GraphStepper(open_sessions(linked, 1)).begin(ids, sources), expected)
+
+
+def test_a_model_that_is_open_stays_as_it_is_while_its_folder_is_written_anew(tmp_path: Path) -> None:
+    model = made("t5")
+    ids, sources = begun(model)
+    sessions = opened(model, tmp_path, kept=())
+    before = GraphStepper(sessions).begin(ids, sources).copy()
+    quantizable(model).write(tmp_path, quantizable(model).matrices)
+    assert np.array_equal(GraphStepper(sessions).begin(ids, sources), before)
+
+
+def test_a_graph_that_nobody_has_any_more_leaves_the_memory_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard opens one for each matrix, and Python's collector does not know how large they are."""
+    quantized("gpt2", None, tmp_path, max_loss=1.0)
+    open_graphs: list[weakref.ref[Any]] = []
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, *of: Any, **more: Any) -> None:
+            super().__init__(*of, **more)
+            open_graphs.append(weakref.ref(self))
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    runner = runners.open_runner(tmp_path / "int8", threads=1)
+    assert runner.stream is not None
+    assert runner.predict(TEXTS).values.size
+    assert "".join(runner.stream(TEXTS[0], Generation(3)))
+    gc.collect()
+    gc.disable()
+    try:
+        del runner
+        assert [one() for one in open_graphs] == [None]
+    finally:
+        gc.enable()

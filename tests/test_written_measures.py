@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import random
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -123,6 +125,10 @@ def test_the_canonical_form_keeps_what_is_inside_and_nothing_at_the_ends(given: 
 
 def test_a_text_in_a_line_can_be_read_back() -> None:
     assert in_a_line("a\tb\nc\\n") == "a\\tb\\nc\\\\n"
+    odd = "".join(map(chr, range(0x3000))) + "ß 🙂"
+    (line,) = in_a_line(odd).splitlines()
+    assert not any(unicodedata.category(char) == "Cc" for char in line)
+    assert ast.literal_eval("'" + line.replace("'", "\\'") + "'") == odd
 
 
 def test_the_longest_common_subsequence_is_that_of_the_table() -> None:

@@ -61,7 +61,7 @@ class _Asked:
     """A model, and what is asked of it."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any], model: Backed) -> None:
-        self._tokenizer = literal(Tokenizer.from_file(str(folder / "tokenizer.json")))
+        self._tokenizer = tokenizer = literal(Tokenizer.from_file(str(folder / "tokenizer.json")))
         self._writing = Writing.of(description["writing"])
         self._usual = Generation.of(description["generation"])
         self._max_tokens = description["max_tokens"]
@@ -70,7 +70,8 @@ class _Asked:
         self._model = model
         self._tokens = TokenModel(
             open=model.open,
-            decode=lambda ids: self._tokenizer.decode(list(ids), skip_special_tokens=True),
+            # Not by way of `self`: a circle would keep a model in memory that nobody has any more.
+            decode=lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
             end=self._writing.end,
             positions=None if self._writing.source == "apart" else self._max_tokens,
         )

@@ -49,7 +49,8 @@ def rare_labels(rare: dict[str, int]) -> dict[str, Any]:
 def conflict_examples(rows: pd.DataFrame, keys: pa.Array) -> dict[str, Any]:
     """The number of texts with several labels, and the first of them with their labels."""
     found = conflicts(rows[(rows["reason"] == KEPT) | (rows["reason"] >= CODES["conflicting_label"])])
-    by_sense = found.assign(label=found["label"].str.slice(0, EXAMPLE_CHARS)).groupby("sense")["label"]
+    labels = found["label"].str.slice(0, EXAMPLE_CHARS) if "target_key" in found else found["label"]
+    by_sense = labels.groupby(found["sense"])
     shown = [
         {
             "text": keys[key].as_py().replace(PAIR_SEPARATOR, " | ")[:EXAMPLE_CHARS],

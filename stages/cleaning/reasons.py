@@ -77,7 +77,7 @@ def reasons(
     tasks that write there are the columns of `with_answers` (written.py); target_key is a position in `targets`.
 
     Of two reasons the earlier in REASONS counts. Rows that the data gives as `test` are dropped only where
-    there is no text or no label.
+    there is no text or no label, or what is to be learned would be lost or cut.
     """
     reason = np.full(len(rows), KEPT, dtype=np.int8)
     for name, faulty in faults(rows, params).items():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.compression.recipe import ensemble, pruned_to, recurrent
+from stages.compression.recipe import pruned_to, recurrent
 from stages.core.contracts import INPUTS
 from stages.core.model_folder import reads_apart, wants_pairs
 
 if TYPE_CHECKING:
-    from stages.core.params.file import Params
+    from stages.core.origin.distill import DistillParams
     from stages.tasks.contract import TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
@@ -20,10 +20,20 @@ LIMITS = (
 )
 
 
+class Origin(NamedTuple):
+    """What a quantized model was made of, as params.yaml says it."""
+
+    source: str
+    """ingest.source."""
+    ensemble: str
+    """As `recipe.ensemble` says it."""
+    distill: DistillParams
+
+
 def card(
     settings: TaskSettings,
     description: dict[str, Any],
-    params: Params,
+    origin: Origin,
     training: dict[str, Any],
     pruning: dict[str, Any],
     found: dict[str, Any],
@@ -31,9 +41,9 @@ def card(
 ) -> str:
     """A short model card, from the facts known when the model is made."""
     cut = f", pruned to {left}" if (left := pruned_to(pruning)) else ""
-    width = f" with a width of {params.distill.hidden_size}" if params.distill.hidden_size else ""
-    layers = f"its layers\n{', '.join(map(str, params.distill.teacher_layers))}{width}"
-    made = f"distilled to {recurrent(params.distill) or layers}{cut}, quantized with `{description['backend']}`"
+    width = f" with a width of {origin.distill.hidden_size}" if origin.distill.hidden_size else ""
+    layers = f"its layers\n{', '.join(map(str, origin.distill.teacher_layers))}{width}"
+    made = f"distilled to {recurrent(origin.distill) or layers}{cut}, quantized with `{description['backend']}`"
     unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
@@ -46,10 +56,10 @@ def card(
         reads, held = "", "reads, and how it writes"
     return f"""# A small {settings.noun}
 
-int8, made with Winnow: {description["pretrained"]}, fine-tuned{ensemble(params)}, {made}.
+int8, made with Winnow: {description["pretrained"]}, fine-tuned{origin.ensemble}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
-{answered}- Trained on {training["train_rows"]} rows of the source `{params.ingest.source}`{unlabelled}.
+{answered}- Trained on {training["train_rows"]} rows of the source `{origin.source}`{unlabelled}.
 - On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
 {writing}{LIMITS}

@@ -51,7 +51,7 @@ class Decoder(Writer):
 def seen(numbers_BT: torch.Tensor) -> torch.Tensor:
     """(B, T, T) bool: which tokens each token sees: itself, and those before it in a text of the same number.
 
-    What fills a batch up, number 0, sees itself alone, as a softmax of nothing is no number; nobody else sees it.
+    What fills a batch up, number 0, sees itself alone, as shares of nothing are no numbers; nobody else sees it.
     """
     tokens = torch.arange(numbers_BT.shape[1], device=numbers_BT.device)
     before_TT = tokens[:, None] >= tokens

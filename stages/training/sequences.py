@@ -28,7 +28,7 @@ def asked_of(rows: TokenRows) -> list[Asked]:
         row = rows[number]
         begin = int(rows.begins_of([number])[0])
         ids, learned = row["input_ids"][begin:], there(row["target"][begin:])
-        first = int(learned.argmax()) + 1 if learned.any() else len(ids)
+        first = next(iter(np.flatnonzero(learned) + 1), len(ids))
         found.append(Asked(ids[:first].tolist(), row["input_ids"][:begin].tolist() if rows.decoded else None))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 LANGUAGES = ("other_language", "other_target_language")  # reasons of `clean`
 SHOWN = 5  # rows
+_WORD = re.compile(r"[^\W_]+")
 
 
 class Targets(NamedTuple):
@@ -63,5 +65,4 @@ def _first(ids: pd.Series, ordered: pd.Series) -> list[str]:
 
 def _key(text: str) -> str:
     """The letters and digits of a text in small letters; the text itself where it has none."""
-    words = "".join(letter if letter.isalnum() else " " for letter in (as_label(text) or "").casefold()).split()
-    return " ".join(words) or text
+    return " ".join(_WORD.findall((as_label(text) or "").casefold())) or text

@@ -11,7 +11,8 @@ BITS = math.log(2)  # nats of a bit
 REPEATED = 4  # words of a run that says something twice
 _WORD = re.compile(r"\w+")
 _LINE_END = re.compile(r"[^\S\n]*(?:\r\n|\r|\n)")
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n"})
+_UNSHOWN = (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029)  # controls, and what else ends a line
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*_UNSHOWN, ord("\\"))}
 
 
 def canonical(text: str) -> str:
@@ -44,5 +45,5 @@ def copied(source: str, text: str) -> float:
 
 
 def in_a_line(text: str) -> str:
-    """A text as a column of a line: its line feeds and tabs, and the backslash, as \\n, \\t and \\\\."""
+    """A text as a column of a line: line ends, tabs, other controls and the backslash as in Python: \\n, \\t, \\x1b."""
     return text.translate(_ESCAPES)

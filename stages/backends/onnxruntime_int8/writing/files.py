@@ -9,13 +9,15 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import set_external_data
 
-DATA = "model.onnx.data"
+from stages.backends.onnxruntime_int8.writing.stepper import DATA
+
 SHARED_FROM = 1024  # bytes: smaller constants stay in the graph
 ALIGNED = 4096  # so that a constant begins on a page, and is mapped rather than read
 
 
 def save(models: Mapping[str, onnx.ModelProto], folder: Path) -> None:
     """Write the graphs by their files' names to `folder`. What several of them have stands there once."""
+    (folder / DATA).unlink(missing_ok=True)  # a session that has the earlier file in its memory keeps that
     places: dict[bytes, int] = {}
     with (folder / DATA).open("wb") as file:
         for model in models.values():

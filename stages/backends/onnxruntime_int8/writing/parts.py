@@ -27,7 +27,6 @@ def shared_constants(graph: Graph) -> None:
     graph.constant("level", np.float32(1) / LEVELS)
     graph.constant("middle", MIDDLE)
     graph.constant("last_axis", np.array([-1], dtype=np.int64))
-    graph.constant("axis_1", np.array([1], dtype=np.int64))
 
 
 def linear(graph: Graph, name: str, x: str, weight_NK: np.ndarray, bias_N: np.ndarray | None = None) -> str:

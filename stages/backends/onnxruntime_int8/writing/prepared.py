@@ -9,11 +9,11 @@ from typing import Any
 from stages.backends.onnxruntime_int8.graph import Precision
 from stages.backends.onnxruntime_int8.writing import decoders, t5
 from stages.backends.onnxruntime_int8.writing.files import save
+from stages.backends.onnxruntime_int8.writing.stepper import ENCODER, MODEL
 from stages.backends.onnxruntime_int8.writing.weights import Weights
 from stages.core.contracts import Quantizable
 
 DECODERS, ENCODER_DECODERS = ("gpt2", "llama"), ("t5",)
-MODEL, ENCODER = "model.onnx", "encoder.onnx"
 
 
 def writes(config: dict[str, Any]) -> bool:

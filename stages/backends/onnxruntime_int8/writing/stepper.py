@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 
-MODEL, ENCODER = "model.onnx", "encoder.onnx"
+MODEL, ENCODER, DATA = "model.onnx", "encoder.onnx", "model.onnx.data"
 ROOM = 64  # tokens for which there is room at first, besides those of the prompts
 
 
@@ -46,6 +46,11 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    constants = path.with_name(DATA)
+    if path.is_symlink() or constants.is_symlink():
+        # ONNX Runtime reads constants from the graph's own folder alone, and DVC's links lead into its cache.
+        held = np.memmap(constants, dtype=np.uint8, mode="r")
+        options.add_external_initializers_from_files_in_memory([DATA], [held], [held.size])
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
