@@ -47,6 +47,7 @@ def texts(count: int = 60) -> list[str]:
 
 COLUMN, TASK = "ingest.columns.label", "task"
 UNTOUCHED = "as Winnow has it"
+LLAMA = {"kind": "llama", "layers": 4, "width": 256, "heads": 4, "feed_forward": 704}
 GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "labels": (
         "rows.csv",
@@ -151,6 +152,16 @@ GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
         [{"text": t} for t in texts()],
         {TASK: "text_generation", "ingest.columns.text": "text", COLUMN: "text"},
     ),
+    "texts alone, that are long": (
+        "rows.csv",
+        [{"text": f"{t} " * 40} for t in texts()],
+        {TASK: "text_generation", "tokenize.max_tokens": 512, "model.scratch": LLAMA | {"positions": 512}},
+    ),
+    "long texts with targets": (
+        "rows.jsonl",
+        [{"article": f"{t} " * 80, "summary": f"Of a dog, {i} times."} for i, t in enumerate(texts())],
+        {TASK: "text2text_generation", "tokenize.max_tokens": 512, "tokenize.long_texts": UNTOUCHED},
+    ),
     "splits": (
         "rows.csv",
         [{"split": ("Train", "dev")[i % 2], "text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts())],
@@ -237,6 +248,17 @@ def test_files_that_belong_together_line_by_line_are_sources_and_targets(tmp_pat
     assert any("The other way round: --text en --label de." in reason for reason in found.reasons)
     other = guess(sample_of(str(folder)), text="en", label="de").values
     assert [other[f"ingest.columns.{role}"] for role in ("text", "label")] == ["en", "de"]
+
+
+def test_texts_in_objects_are_columns_with_a_dot(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"none": None, "translation": {"de": f"kurz {i} und gut", "en": text}} for i, text in enumerate(texts())
+    ]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.jsonl", [*rows, {"none": None, "translation": None}]))))
+    assert found.task == "text2text_generation"
+    assert (found.values["ingest.columns.text"], found.values[COLUMN]) == ("translation.en", "translation.de")
+    others = [{"spans": {"at": number}, "none": None} for number in range(2)]
+    assert sample_of(str(rows_of(tmp_path / "others.jsonl", others))).columns == ("spans", "none")
 
 
 def test_numbered_parts_of_a_split_are_all_read(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ FITTING: dict[str, dict[str, Any]] = {
     "promotion": {"max_ece": None, "max_identity_flip_rate": None},
 }
 
+READ = {"text_generation": "windows", "text2text_generation": "truncate"}  # texts that are too long
+
 
 @pytest.mark.parametrize(("settings", "name"), [(OF_TEXTS, "text_generation"), (OF_TARGETS, "text2text_generation")])
 @pytest.mark.parametrize(
@@ -63,17 +65,19 @@ FITTING: dict[str, dict[str, Any]] = {
 def test_parameters_that_do_not_go_with_written_texts_are_refused(
     settings: Any, name: str, section: str, change: dict[str, Any], said: str
 ) -> None:
-    assert list(settings.faults(params(**FITTING))) == []
-    (fault,) = settings.faults(params(**FITTING | {section: FITTING.get(section, {}) | change}))
+    fitting = FITTING | {"tokenize": {"long_texts": READ[name]}}
+    assert list(settings.faults(params(**fitting))) == []
+    (fault,) = settings.faults(params(**fitting | {section: fitting.get(section, {}) | change}))
     assert fault.startswith(f"params.yaml: {said}")
     assert name in fault
 
 
 def test_what_only_one_of_the_tasks_refuses() -> None:
-    windows = params(**FITTING, tokenize={"long_texts": "windows"})
-    assert [len(list(settings.faults(windows))) for settings in (OF_TEXTS, OF_TARGETS)] == [0, 1]
+    for read, refused in (("windows", [0, 1]), ("truncate", [1, 0])):  # bits are over the bytes of a whole text
+        found = params(**FITTING, tokenize={"long_texts": read})
+        assert [len(list(settings.faults(found))) for settings in (OF_TEXTS, OF_TARGETS)] == refused
     flips = params(**FITTING | {"promotion": {"max_ece": None}})
-    assert [len(list(settings.faults(flips))) for settings in (OF_TEXTS, OF_TARGETS)] == [1, 0]
+    assert [len(list(settings.faults(flips))) for settings in (OF_TEXTS, OF_TARGETS)] == [2, 0]
 
 
 def read(data: Any, text: str | None, label: str | None) -> str | None:

@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow.parquet as pq
@@ -75,7 +75,26 @@ def sample_of(path: str) -> Sample:
         rows = list(itertools.islice(_rows(file, stream), ROWS))
     if not rows:
         raise ValueError(f"{file.shown} has no rows.")
-    return Sample(file.shown, rows)
+    return Sample(file.shown, _with_columns_of_objects(rows))
+
+
+def _with_columns_of_objects(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows, with a column for each text in objects of texts: translation.en, translation.de."""
+    cells = [(name, cell) for row in rows for name, cell in row.items() if cell is not None]
+    objects = {name for name, _ in cells} - {name for name, cell in cells if not _is_of_texts(cell)}
+    return [dict(_opened(row, objects)) for row in rows] if objects else rows
+
+
+def _opened(row: Row, objects: Collection[str]) -> Iterator[tuple[str, Any]]:
+    for name, cell in row.items():
+        if name in objects:
+            yield from ((f"{name}.{key}", text) for key, text in (cell or {}).items())
+        else:
+            yield name, cell
+
+
+def _is_of_texts(cell: Any) -> bool:
+    return isinstance(cell, dict) and all(isinstance(text, str | None) for text in cell.values())
 
 
 def _of_lines(path: str) -> Sample | None:

@@ -4,8 +4,8 @@
     llama   byte-level BPE; <|begin_of_text|> stands before a text, <|end_of_text|> ends it
     t5      Unigram with ▁ for blanks, and bytes for rare letters; </s> stands behind a text; <pad>, <unk>
 
-Any text can be written with them and read back. The same texts give the same bytes, in any process and with any number
-of threads.
+Any text can be written with them and read back, but for a blank at the beginning, and a ▁, with T5's. The same texts
+give the same bytes, in any process and with any number of threads.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ def refuse_long_targets(targets: Mapping[str, Sequence[str | None]], tokenizer: 
         most = max(length for own in lengths.values() for length in own)
         raise ValueError(
             f"tokens: targets with more than {writing.max_target_tokens} tokens, their end included: {found}; the"
-            f" longest has {most:,}. No target is cut. Raise tokenize.max_target_tokens, or take such rows out."
+            f" longest has {most:,}. No target is cut. Raise tokenize.max_target_tokens, or leave such rows out by"
+            " clean.max_target_chars."
         )
 
 
