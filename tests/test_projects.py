@@ -47,6 +47,7 @@ def texts(count: int = 60) -> list[str]:
 
 COLUMN, TASK = "ingest.columns.label", "task"
 UNTOUCHED = "as Winnow has it"
+LLAMA = {"kind": "llama", "layers": 4, "width": 256, "heads": 4, "feed_forward": 704}
 GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "labels": (
         "rows.csv",
@@ -150,6 +151,16 @@ GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
         "rows.csv",
         [{"text": t} for t in texts()],
         {TASK: "text_generation", "ingest.columns.text": "text", COLUMN: "text"},
+    ),
+    "texts alone, that are long": (
+        "rows.csv",
+        [{"text": f"{t} " * 40} for t in texts()],
+        {TASK: "text_generation", "tokenize.max_tokens": 512, "model.scratch": LLAMA | {"positions": 512}},
+    ),
+    "long texts with targets": (
+        "rows.jsonl",
+        [{"article": f"{t} " * 80, "summary": f"Of a dog, {i} times."} for i, t in enumerate(texts())],
+        {TASK: "text2text_generation", "tokenize.max_tokens": 512, "tokenize.long_texts": UNTOUCHED},
     ),
     "splits": (
         "rows.csv",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,7 @@ def test_the_generation_stands_beside_every_figure_of_a_model_that_writes(of_tar
         for model in HAS:
             assert quality(paths, model).get("generation") == (None if model == "baseline" else GREEDY)
         assert read_json(paths.quantization)["generation"] == GREEDY
+        assert {model for model in HAS if "generation" in describe(paths.model(model))} == {"quantized"}
 
 
 @pytest.mark.parametrize("model", LEFT_OUT)
@@ -171,12 +174,23 @@ def test_the_table_of_models_has_no_row_for_those_left_out(of_targets: Paths) ->
     assert metrics.header(table)[1:7] == ("exact match", "ROUGE-L", "ROUGE-2", "ROUGE-1", "BLEU", "chrF")
 
 
-def test_the_speed_of_writing_is_in_tokens_a_second(of_texts: Paths, tmp_path: Path) -> None:
+def test_few_texts_are_written_for_the_speed_of_writing_however_many_rows_are_timed(
+    of_texts: Paths, tmp_path: Path
+) -> None:
     profile = params_of(tmp_path, "text_generation", "gpt2").profile.model_copy(
-        update={"throughput_rows": 4, "batch_size": 2}
+        update={"throughput_rows": 100, "batch_size": 8}
     )
-    runner = open_runner(of_texts.model("quantized"), threads=1)
-    found = writing_speed.measure(runner, ["die Katze", "der Hund"] * 2, Generation(max_new_tokens=4), profile)
-    assert found.keys() == {"tokens_per_s", "tokens_per_s_batch"}
+    runner, asked = open_runner(of_texts.model("quantized"), threads=1), list[int]()
+    write = runner.write
+    assert write is not None
+
+    def counting(texts: Sequence[str], how: Generation) -> list[str]:
+        asked.append(len(texts))
+        return write(texts, how)
+
+    counted = dataclasses.replace(runner, write=counting)
+    found = writing_speed.measure(counted, ["die Katze", "der Hund"] * 50, Generation(max_new_tokens=4), profile)
+    assert asked == [*[1] * writing_speed.SINGLES, 8]
+    assert found.keys() == {"tokens_per_s", "tokens_per_s_batch", "first_text_ms"}
     assert min(found.values()) > 0
     assert writing_speed.measure(open_runner(of_texts.model("baseline"), threads=1), [], Generation(4), profile) == {}

@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -91,12 +92,20 @@ def guess(
         values |= _splits(sample, by_split)
         told = f", as far as the first {len(sample.rows):,} rows tell" if len(sample.rows) == ROWS else ""
         reasons.append(f"The column '{by_split}' says which rows are for training and which for the test{told}.")
-    _limit(sample, text, values, reasons)
+    _limit(sample, text, values, reasons, in_windows=writes != "target")
     if writes == "target" and label:
         _make_room(sample, label, values, reasons)
-    if stride := settings[task or found].starts.get("tokenize.stride"):
-        values["tokenize.stride"] = min(stride, values["tokenize.max_tokens"] // 4)
+    values |= _of_tokens(settings[task or found].starts, values["tokenize.max_tokens"])
     return Guess(task or found, values, reasons)
+
+
+def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Where the values that a task begins with are of fewer tokens than these rows have, or share more: others."""
+    stride, scratch = starts.get("tokenize.stride"), starts.get("model.scratch")
+    values: dict[str, Any] = {"tokenize.stride": min(stride, most // 4)} if stride else {}
+    if scratch and scratch["positions"] < most:
+        values["model.scratch"] = {**scratch, "positions": most}
+    return values
 
 
 def _settings() -> dict[str, TaskSettings]:
@@ -257,15 +266,18 @@ def _make_room(sample: Sample, label: str, values: dict[str, Any], reasons: list
     reasons.append(f"The longest target has {most} characters: max_target_tokens is {tokens}, as no target is cut.")
 
 
-def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]) -> None:
-    """Limits that these rows keep: of tokens, of rows, and of characters where the usual ones are beyond them."""
+def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str], *, in_windows: bool) -> None:
+    """Limits that these rows keep: of tokens, of rows, and of characters where the usual ones are beyond them.
+
+    `in_windows`: whether the task can read a text in several parts.
+    """
     pair = values.get("ingest.columns.text_pair")
     lengths = sorted(sum(len(str(row.get(column) or "")) for column in (text, pair) if column) for row in sample.rows)
     most = lengths[int(0.95 * (len(lengths) - 1))]
     tokens = next((length for length in LENGTHS if length * CHARS_A_TOKEN >= most), LENGTHS[-1])
     values["tokenize.max_tokens"] = tokens
     reasons.append(f"95 in 100 texts have at most {most} characters: max_tokens is {tokens}.")
-    if most > LENGTHS[-1] * CHARS_A_TOKEN and not pair:
+    if most > LENGTHS[-1] * CHARS_A_TOKEN and not pair and in_windows:
         values |= {"tokenize.long_texts": "windows", "clean.max_chars": 20_000}
         reasons.append("Some are longer than a model reads at once: they are read in windows.")
     if len(sample.rows) < 200:

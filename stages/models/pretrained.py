@@ -110,6 +110,8 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
         refuse_remote_code(folder)
         if params.model.scratch is not None:
             refuse_kind(read_object(folder / CONFIG), params.model.family)
+            if params.tokenize.max_tokens > (most := params.model.scratch.positions):
+                yield too_many_tokens(params.tokenize.max_tokens, most, "a model with these model.scratch.positions")
             return
         for fault in faults(folder, params.tokenize.max_tokens, params.model.family):
             yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"

@@ -19,6 +19,11 @@ STARTS = {
     "finetune.freeze_embeddings": False,
     "distill.freeze_embeddings": False,
     "distill.temperature": 1.0,  # a higher one makes the rest of the vocabulary, one class to a student, the likeliest
+    "profile.rounds": 4,  # of a model that writes each figure takes a step a token; with fewer no change can be told
+    "profile.single_rows": 10,
+    "profile.throughput_rows": 32,
+    "profile.batch_sizes": [8, 32],
+    "profile.thread_counts": [2],
 }
 """Values with which a project of such a task begins."""
 

@@ -25,10 +25,15 @@ def faults(params: Params) -> Iterator[str]:
             f"params.yaml: promotion.max_identity_flip_rate is {params.promotion.max_identity_flip_rate:g}, and a text"
             " with other words is another text. Allowed for text_generation: null."
         )
-    if params.cache_logits.sequences:
+    if params.tokenize.long_texts != "windows":
         yield (
-            "params.yaml: cache_logits.sequences is true, and texts alone have no source that the teacher could write"
-            " for. Allowed for text_generation: false."
+            f"params.yaml: tokenize.long_texts is '{params.tokenize.long_texts}', and the bits of a text's beginning"
+            " would be counted for all of its bytes. Allowed for text_generation: windows."
+        )
+    if beams := params.cache_logits.sequence_beams:
+        yield (
+            f"params.yaml: cache_logits.sequence_beams is {beams}, and texts alone have no source that the teacher"
+            " could write for. Allowed for text_generation: 0."
         )
 
 
