@@ -350,7 +350,7 @@ def test_a_graph_that_nobody_has_any_more_leaves_the_memory_at_once(
     quantized("gpt2", None, tmp_path, max_loss=1.0)
     open_graphs: list[weakref.ref[Any]] = []
 
-    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+    class Session(onnxruntime.InferenceSession):
         def __init__(self, *of: Any, **more: Any) -> None:
             super().__init__(*of, **more)
             open_graphs.append(weakref.ref(self))
