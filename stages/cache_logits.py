@@ -18,7 +18,7 @@ from torch import nn
 from stages.backends.pytorch.stepping import stepper_of
 from stages.compression.augmentation import hidden_copies
 from stages.core import plugins
-from stages.core.contracts import Family, Writing
+from stages.core.contracts import Family, Generation, Writing
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.model_folder import describe, plugin_of
@@ -93,24 +93,25 @@ def co_teachers(folder: Path) -> list[Path]:
 
 
 def written(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> dict[str, np.ndarray]:
-    """Rows with what the teacher, the first of several, writes for each source, as section `generate` says; or none.
+    """Rows with what the teacher, the first of several, writes for each source; or none.
 
-    None has more tokens than a target may. Raises ValueError where targets have no source, and for copies with hidden
+    Each is the likeliest that a search with `cache_logits.sequence_beams` finds, of no more tokens than a target may
+    have. Raises ValueError where targets have no source, and for copies with hidden
     tokens.
     """
     assert data.writing is not None
-    writing, how, copies = Writing.of(data.writing), params.generate.settings, params.cache_logits.augmented_copies
-    if copies:
+    writing, own = Writing.of(data.writing), params.cache_logits
+    if own.augmented_copies:
         raise ValueError(
-            f"params.yaml: cache_logits.augmented_copies is {copies}. Allowed for tasks that write: 0, as a text with"
-            " hidden tokens is none to be written."
+            f"params.yaml: cache_logits.augmented_copies is {own.augmented_copies}. Allowed for tasks that write: 0, as"
+            " a text with hidden tokens is none to be written."
         )
-    if not params.cache_logits.sequences:
+    if not own.sequence_beams:
         return {}
     if writing.source is None:
         raise ValueError(
-            f"params.yaml: cache_logits.sequences is true. Allowed for task '{params.task.name}', which has no sources"
-            " to write for: false."
+            f"params.yaml: cache_logits.sequence_beams is {own.sequence_beams}. Allowed for task '{params.task.name}',"
+            " which has no sources to write for: 0."
         )
     tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
     model = TokenModel(
@@ -119,7 +120,7 @@ def written(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> d
         end=writing.end,
     )
     asked = asked_of(data.train)
-    how = how._replace(max_new_tokens=min(how.max_new_tokens, writing.max_target_tokens))
+    how = Generation(writing.max_target_tokens, beams=own.sequence_beams)
     found = write(model, [Prompt(one.ids, one.source) for one in asked], how)
     return as_columns(asked, [one.ids for one in found])
 

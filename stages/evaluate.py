@@ -37,7 +37,7 @@ def evaluate(params: Params, paths: Paths, name: str) -> None:
         _nothing(paths, name, reason)
         return
     test = read_split(paths.clean, "test", "kept", GROUP)
-    model = opened(paths.model(name))
+    model = opened(paths.model(name), params.generate.settings)
     judged = judge(model, test, params.data_seed)
     measured: dict[str, Any] = {} if model.generation is None else {"generation": model.generation.described()}
     for measure in ANSWERS:

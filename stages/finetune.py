@@ -55,7 +55,6 @@ def finetune(params: Params, paths: Paths) -> None:
     description = described(
         data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family,
-        **({} if data.writing is None else {"generation": params.generate.settings.described()}),
     )  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
     write_outcome(

@@ -36,7 +36,8 @@ def quantize(params: Params, paths: Paths) -> None:
     task: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
     source = paths.model("pruned")
-    sealed = {**describe(source), "temperature": 1.0}
+    how = {} if settings.writes is None else {"generation": params.generate.settings.described()}
+    sealed = {**describe(source), "temperature": 1.0, **how}
     rows, truths = _rows(task, params, paths)
     with publish(paths.model("quantized")) as folder:
         folder.mkdir()
@@ -57,8 +58,7 @@ def quantize(params: Params, paths: Paths) -> None:
         told = card(settings, sealed, origin, training, pruning, found, folder)  # with what was fitted
         (folder / "README.md").write_text(told, encoding="utf-8")
         seal(folder, **sealed)
-    generation = {"generation": sealed["generation"]} if "generation" in sealed else {}
-    write_json(paths.quantization, {**found, **written(task, paths), **generation})
+    write_json(paths.quantization, {**found, **written(task, params, paths), **how})
 
 
 def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[QuantizationRows, list[str]]:
@@ -100,7 +100,7 @@ def with_targets(rows: pa.Table) -> list[Text]:
     return list(zip(map(as_one, texts_of(rows)), rows["label"].to_pylist(), strict=True))
 
 
-def written(task: TaskAnswers, paths: Paths) -> dict[str, Any]:
+def written(task: TaskAnswers, params: Params, paths: Paths) -> dict[str, Any]:
     """The measures of what the model writes for some validation rows, in float32 and as int8, and how many are equal.
 
     Nothing of a task whose answers are not written.
@@ -110,7 +110,8 @@ def written(task: TaskAnswers, paths: Paths) -> dict[str, Any]:
     validation = read_split(paths.clean, "validation")
     some = validation.take(np.linspace(0, len(validation) - 1, num=min(WRITTEN, len(validation)), dtype=int))
     texts, truths = [as_one(text) for text in texts_of(some)], some["label"].to_pylist()
-    models = [open_runner(paths.model(name), threads=cores()) for name in ("pruned", "quantized")]
+    how = params.generate.settings
+    models = [open_runner(paths.model(name), threads=cores(), how=how) for name in ("pruned", "quantized")]
     given = [task.answers(model.predict(texts), model.space) for model in models]
     measured = [task.score(truths, answers, model.space) for model, answers in zip(models, given, strict=True)]
     equal = float(np.mean([one == other for one, other in zip(*given, strict=True)]))

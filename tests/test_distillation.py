@@ -235,7 +235,7 @@ def test_losses_that_cannot_be_are_refused(
 
 
 def test_vectors_without_layers_and_layers_without_vectors_are_refused() -> None:
-    values: dict[str, Any] = {"augmented_copies": 0, "hidden_share": 0.1, "likeliest": 1, "sequences": False}
+    values: dict[str, Any] = {"augmented_copies": 0, "hidden_share": 0.1, "likeliest": 1, "sequence_beams": 0}
     assert CacheLogitsParams(**values, vectors=["embeddings"], layers=[]).vectors == ["embeddings"]
     with pytest.raises(ValueError, match="layers does not say which"):
         CacheLogitsParams(**values, vectors=["values"], layers=[])

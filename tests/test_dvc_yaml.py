@@ -195,6 +195,11 @@ def test_params_are_those_that_the_stage_reads(address: str) -> None:
         assert all_uses(takes_all, section) == len(reads), "the section is passed on as a whole"
 
 
+def test_how_texts_are_written_reruns_no_training() -> None:
+    reading = {address.partition("@")[0] for address, (_, one) in STAGES.items() if "generate" in one.get("params", [])}
+    assert reading == {"quantize", "evaluate"}
+
+
 @pytest.mark.parametrize("address", STAGES)
 def test_a_command_is_the_stages_module_and_nothing_of_params_or_host(address: str) -> None:
     module, definition = STAGES[address]

@@ -88,6 +88,16 @@ def test_a_student_that_answers_as_its_teacher_has_no_loss_and_no_gradient():
     assert student.grad.abs().max() < 1e-6
 
 
+def test_where_a_small_vocabulary_has_no_other_tokens_the_others_do_not_count():
+    student = torch.tensor([[[1.0, -1.0]]])
+    teacher = Likeliest(
+        torch.tensor([[0, 1, 0]]), torch.tensor([[0.5, 0.3, 0.0]]).log(), torch.tensor([0.2]).log()
+    )  # of three likely tokens the last is gone
+    exact = kd_loss(student[0], torch.tensor([[0.5, 0.3]]).log(), temperature=2.0)
+    found = distilled(student, teacher, torch.tensor([[True]]), temperature=2.0)
+    assert found.tolist() == pytest.approx(exact.tolist(), abs=1e-6)
+
+
 def two_rows() -> TokenRows:
     """Two sources in front of their targets."""
     ids, targets = [2, 5, 3, 4, 2, 6, 6, 3], [NO_LABEL, NO_LABEL, 4, 1, NO_LABEL, NO_LABEL, NO_LABEL, 1]
@@ -263,9 +273,19 @@ def test_a_long_source_is_cut_at_its_end_and_its_target_is_not(reader: Tokenizer
 
 
 def test_a_target_without_room_is_refused_with_its_row(reader: Tokenizer):
-    with pytest.raises(TargetError, match=r"its target has 9 tokens, its end included. Allowed: 8") as error:
-        learned(["x", "x" * 8], ["p", "p"], reader, BEFORE, max_tokens=32)
+    with pytest.raises(TargetError, match=r"its target has 12 tokens, its end included. Allowed: 11") as error:
+        learned(["x" * 10, "x" * 11], ["p", "p"], reader, BEFORE, max_tokens=14)
     assert error.value.row == 1
+
+
+def test_a_target_that_a_smaller_vocabulary_makes_longer_takes_of_its_sources_room(reader: Tokenizer):
+    found = learned(["x" * 8], ["pqr"], reader, BEFORE, max_tokens=16)
+    source, target = (reader.encode(text, add_special_tokens=False).ids for text in ("to: pqr", "x" * 8))
+    assert found.input_ids == [[0, *source[:5], 9, *target]], "6 tokens less the one that 9 are more than 8"
+    assert len(found.input_ids[0]) < 16
+    assert found.full_lengths == [16 + len(source) - 5]
+    apart = learned(["x" * 8], ["pqr"], reader, BEFORE._replace(source="apart"), max_tokens=16)
+    assert apart.input_ids == [[*source, 0, 0, *target]]
 
 
 def test_no_room_for_a_source_says_how_much_there_must_be(reader: Tokenizer):

@@ -180,7 +180,7 @@ def test_an_empty_source_is_refused_and_a_long_one_cut(tmp_path: Path) -> None:
         write(runner, ["one", "  "], 4)
     long = "one two " * 125_000
     assert write(runner, [long], 4) == write(runner, [long[:1000]], 4)
-    with pytest.raises(ValueError, match=r"text 1: its target has .* tokens.*Allowed: 16"):
+    with pytest.raises(ValueError, match=r"text 1: its target has .* tokens.*Allowed: 48"):
         runner.predict([("one", " ".join(TEXTS * 4))])
 
 

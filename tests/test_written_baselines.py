@@ -92,6 +92,7 @@ def test_no_texts_are_no_outputs() -> None:
         ('He said "No." Then left.', 'He said "No."'),
         ("Version 3.5 is out! Get it.", "Version 3.5 is out!"),
         ("A line\nthat goes on\n\nNext paragraph.", "A line that goes on"),
+        ("Of arrays, e.g. NumPy's. They differ.", "Of arrays, e.g. NumPy's."),
         ("日本語。次。", "日本語。"),
         ("no end", "no end"),
         ("  ", ""),

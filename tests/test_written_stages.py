@@ -90,6 +90,7 @@ def test_the_generation_stands_beside_every_figure_of_a_model_that_writes(of_tar
         for model in HAS:
             assert quality(paths, model).get("generation") == (None if model == "baseline" else GREEDY)
         assert read_json(paths.quantization)["generation"] == GREEDY
+        assert {model for model in HAS if "generation" in describe(paths.model(model))} == {"quantized"}
 
 
 @pytest.mark.parametrize("model", LEFT_OUT)

@@ -16,6 +16,7 @@ from stages.core.params.file import Params, load_params
 from stages.measures import continuations, fairness, robustness
 from stages.measures.continuations import beginning
 from stages.measures.opened import Opened
+from stages.models.pretrained import faults_of_model, locate
 from stages.tasks.contract import Judged
 from stages.tasks.shared.likelihood import agreement, divergence, mean_probability, of_rows
 from stages.tasks.text2text_generation import answers as of_targets
@@ -78,6 +79,15 @@ def test_what_only_one_of_the_tasks_refuses() -> None:
         assert [len(list(settings.faults(found))) for settings in (OF_TEXTS, OF_TARGETS)] == refused
     flips = params(**FITTING | {"promotion": {"max_ece": None}})
     assert [len(list(settings.faults(flips))) for settings in (OF_TEXTS, OF_TARGETS)] == [2, 0]
+
+
+def test_more_tokens_than_a_model_from_scratch_has_positions_for_are_refused_before_it_is_made() -> None:
+    scratch = {"kind": "llama", "layers": 1, "width": 16, "heads": 2, "feed_forward": 16, "positions": 64}
+    own = {"family": "decoder", "name": "scratch", "revision": None, "sha256": None, "scratch": scratch}
+    found = [params(model=own, tokenize={"max_tokens": most}) for most in (64, 65)]
+    assert list(faults_of_model(locate(found[0].model), found[0])) == []
+    (fault,) = faults_of_model(locate(found[1].model), found[1])
+    assert fault.startswith("params.yaml: tokenize.max_tokens is 65. Allowed: at most 64, which is what a model with")
 
 
 def read(data: Any, text: str | None, label: str | None) -> str | None:

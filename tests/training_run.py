@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from stages.core.contracts import NO_LABEL, Family, Head, inputs_of
+from stages.core.contracts import NO_LABEL, Family, Head, Space, inputs_of
 from stages.core.params.model import ModelParams, ScratchParams
 from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
@@ -90,7 +90,13 @@ def classifier(options: dict[str, Any]) -> tuple[nn.Module, Subject]:
         encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None,
     )  # fmt: skip
     head = Head("row", options.get("labels", 2))
-    return encoder.FAMILY.build(Path(options["model"]), model, head), Subject(encoder.FAMILY, LEARNING)
+    task = dataclasses.replace(LEARNING, fitted=with_first_logit) if options.get("fitted") else LEARNING
+    return encoder.FAMILY.build(Path(options["model"]), model, head), Subject(encoder.FAMILY, task)
+
+
+def with_first_logit(_targets: Sequence[int], logits: Sequence[np.ndarray], space: Space, _measure: str) -> Space:
+    """The space with what tells one epoch's model from another's."""
+    return {**space, "first": float(logits[0][0])}
 
 
 def writer(kind: str, options: dict[str, Any]) -> tuple[nn.Module, Subject]:
@@ -159,15 +165,21 @@ def on_engine(
     measure = "chrf" if subject.task is WRITING else "macro_f1"
     learner = loop.Learner(*subject, loss, options.get("measure", measure))
     with keeping_gradients(gradients), faults_of_the_engine(options):
-        trained, report, speed, _ = loop.train(
+        trained, report, speed, space = loop.train(
             model, data, learner, loop.Places(out / "curves", out / "steps.jsonl", kept), params=params, seed=5
         )  # fmt: skip
+    by_the_first(out / "space.json", space)
     if options.get("kill_after"):
         os.kill(os.getpid(), signal.SIGKILL)
-    if rank() == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "speed.json").write_text(json.dumps(speed))
+    by_the_first(out / "speed.json", speed)
     return dict(trained.state_dict()), report
+
+
+def by_the_first(file: Path, content: Mapping[str, Any]) -> None:
+    """Write it, in the first process."""
+    if rank() == 0:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
 
 
 class Repeated:

@@ -87,7 +87,7 @@ def started(root: Path) -> Paths:
 
 if __name__ == "__main__":
     root, task, kind = Path(sys.argv[1]), *sys.argv[2:]
-    changes = {"cache_logits": {"likeliest": 8, "sequences": task == "text2text_generation"}}
+    changes = {"cache_logits": {"likeliest": 8, "sequence_beams": int(task == "text2text_generation")}}
     params, paths = params_of(root, task, kind, changes), started(root)
     for stage in (ingest, clean, tokenize, finetune, cache_logits, distill, prune):
         stage(params, paths)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 

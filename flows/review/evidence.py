@@ -121,7 +121,7 @@ class ParamChange:
     after: Any  # None: is no longer there
 
 
-Unit = Literal["share", "ms", "MB", "rows/s", "nats", ""]
+Unit = Literal["share", "ms", "MB", "rows/s", "tokens/s", "nats", ""]
 Verdict = Literal["better", "worse", "no clear change", "unchanged", "same", "unknown",
                   "not run", "not comparable", "other machine", "too noisy to tell"]  # fmt: skip
 Withheld = Literal["not run", "not comparable", "other machine", "too noisy to tell", "same"]

@@ -23,13 +23,15 @@ from stages.core.model_folder import (
 from stages.decoding.settings import adjusted
 
 
-def open_runner(folder: Path, *, threads: int) -> Runner:
+def open_runner(folder: Path, *, threads: int, how: Generation | None = None) -> Runner:
     """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
 
     It cleans texts by the rules in model.json, which were applied to the training texts, and of a model that writes for
     a source the source alone. Its `predict` raises ValueError for single texts where the model is of pairs, and the
     other way round; one that reads the texts of a pair apart takes both, but not in one call, and so does one that
     writes for a source: it writes for single texts, and of pairs it tells how likely the second text is.
+
+    `how`: how such a model's `predict` writes; None: as `generation_of` its folder. Other models know none.
     """
     description = describe(folder)
     verify(folder)
@@ -46,12 +48,15 @@ def open_runner(folder: Path, *, threads: int) -> Runner:
         if either:
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
         checked = _checked(texts, folder, are_pairs=are_pairs, either=either)
+        if has_source and how is not None and not are_pairs:
+            return as_writer(opened, how).predict(texts)
         if has_source:  # a target is as it is
             return runner.predict([clean(text) if isinstance(text, str) else (clean(text[0]), text[1])
                                    for text in checked])  # fmt: skip
         return runner.predict([each(clean, text) for text in checked])
 
-    return replace(runner, predict=predict, clean=clean, **_writing(runner, folder, cleaning, may_cut=has_source))
+    opened = replace(runner, predict=predict, clean=clean, **_writing(runner, folder, cleaning, may_cut=has_source))
+    return opened
 
 
 def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut: bool) -> dict[str, Any]:
@@ -80,7 +85,7 @@ def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut
 
 
 def generation_with(folder: Path, settings: Mapping[str, Any]) -> Generation:
-    """How the model in `folder` writes: as it says itself, but for these settings.
+    """How the model in `folder` writes: as `generation_of` says, but for these settings.
 
     Raises ValueError where it writes nothing, and for a name or a value that is no setting.
     """

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from stages.backends.batching import BATCH_TOKENS, CHARACTERS_A_TOKEN, WINDOWED_CHARACTERS, Run, equally_long, task_of
 from stages.core.contracts import NO_LABEL, Generation, Outputs, Runner, Text, UnwritableError, Writing
+from stages.core.model_folder import generation_of
 from stages.decoding import writing as decoding
 from stages.decoding.stepper import Prompt, Stepper, TokenModel, Written
 from stages.tasks.contract import TargetError
@@ -63,7 +64,7 @@ class _Asked:
     def __init__(self, folder: Path, description: Mapping[str, Any], model: Backed) -> None:
         self._tokenizer = tokenizer = literal(Tokenizer.from_file(str(folder / "tokenizer.json")))
         self._writing = Writing.of(description["writing"])
-        self._usual = Generation.of(description["generation"])
+        self._usual = generation_of(description)
         self._max_tokens = description["max_tokens"]
         self._stride = description["stride"] if description.get("long_texts") == "windows" else None
         self._most = WINDOWED_CHARACTERS if self._stride is not None else self._max_tokens * CHARACTERS_A_TOKEN
@@ -93,6 +94,7 @@ class _Asked:
     def predict(self, texts: Sequence[Text]) -> Outputs:
         """The log-probability of each token: of texts, of targets behind their sources, or of what is written now."""
         if self._writing.source is not None and not are_pairs(texts):
+            assert self._usual is not None
             return self.written([str(text) for text in texts], self._usual)
         rows = self._learned(texts)
         firsts = [text if isinstance(text, str) else text[0] for text in texts]

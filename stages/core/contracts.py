@@ -345,7 +345,8 @@ SMALLEST_PENALTY, LARGEST_PENALTY, LARGEST_POWER = 0.001, 1000, 10
 
 
 class Generation(NamedTuple):
-    """How texts are written: the section `generate` of params.yaml, and the entry `generation` of model.json."""
+    """How texts are written: the section `generate` of params.yaml, which the quantized model's model.json has as the
+    entry `generation`."""
 
     max_new_tokens: int
     """The most tokens that are written, the end included."""

@@ -127,5 +127,10 @@ def writes_for_sources(description: Mapping[str, Any]) -> bool:
 
 
 def generation_of(description: Mapping[str, Any]) -> Generation | None:
-    """How a model, of that model.json, writes where nothing else is asked; None: it writes nothing."""
-    return Generation.of(description["generation"]) if "generation" in description else None
+    """How a model, of that model.json, writes where nothing else is asked; None: it writes nothing.
+
+    The quantized one's says it. Others always take the likeliest token, as many as a target may have.
+    """
+    if "generation" in description:
+        return Generation.of(description["generation"])
+    return Generation(description["writing"]["max_target_tokens"]) if "writing" in description else None

@@ -71,10 +71,14 @@ class Opened(NamedTuple):
         )  # fmt: skip
 
 
-def opened(folder: Path) -> Opened:
-    """The model in `folder`, on all cores, with its task's parts."""
-    runner = open_runner(folder, threads=cores())
+def opened(folder: Path, how: Generation | None = None) -> Opened:
+    """The model in `folder`, on all cores, with its task's parts.
+
+    `how` it writes, where it does; None: as `generation_of` its folder.
+    """
+    runner = open_runner(folder, threads=cores(), how=how)
     parts = (plugins.part(TASKS, runner.task, part, key=f"{folder}: task") for part in ("answers", "measures"))
     of_answers, of_measures = parts
     description = describe(folder)
-    return Opened(runner, of_answers, of_measures, generation_of(description), description.get("max_tokens"))
+    written = None if runner.write is None else how or generation_of(description)
+    return Opened(runner, of_answers, of_measures, written, description.get("max_tokens"))

@@ -31,7 +31,9 @@ def held_out(params: Params, paths: Paths) -> None:
     aside = pq.read_table(paths.held_out)
     if len(aside) == 0:
         raise ValueError(f"{paths.held_out}: no rows are set aside. See ingest.docstrings.held_out_rows_per_library.")
-    models = {name: opened(paths.model(name)) for name in MODELS if left_out(paths.model(name)) is None}
+    folders = {name: paths.model(name) for name in MODELS}
+    how = params.generate.settings
+    models = {name: opened(folder, how) for name, folder in folders.items() if left_out(folder) is None}
     kinds = models[REFERENCE].of_measures.kinds
     known = {kind for target in aside["label"].to_pylist() for kind in kinds(target)}
     test = read_split(paths.clean, "test", GROUP)

@@ -118,20 +118,23 @@ def learned(
 
     `sources`: the text that each is written for; None where texts stand alone. A text None teaches nothing. With a
     `stride` texts alone become windows, which share so many tokens; others are never cut. `characters`: whether
-    `places` are asked for. Raises TargetError for a text that has no room beside its source.
+    `places` are asked for. A text with more than `writing.max_target_tokens`, as tokens of a smaller vocabulary are
+    more, takes of its source's room. Raises TargetError for one that leaves its source none.
     """
     own = tokens_of(["" if text is None else text for text in texts], tokenizer, characters=characters)
     if sources is None:
         return _alone(own, writing, max_tokens, stride, characters=characters)
+    room, apart = room_of_source(writing, max_tokens), writing.source == "apart"
+    over = [0 if apart else max(0, len(one.ids) + 1 - writing.max_target_tokens) for one in own]
+    most = max(max_tokens, writing.max_target_tokens) if apart else writing.max_target_tokens + room - 1
     for row, one in enumerate(own):
-        if len(one.ids) + 1 > writing.max_target_tokens:
-            raise TargetError(row, too_long(len(one.ids) + 1, writing.max_target_tokens))
+        if len(one.ids) + 1 > most:
+            raise TargetError(row, too_long(len(one.ids) + 1, most))
     of_sources = [writing.prefix + source for source in sources]
     asked = [one.ids for one in tokens_of(of_sources, tokenizer)]
-    room = room_of_source(writing, max_tokens)
-    found = Learned([], [], [], [] if writing.source == "apart" else None, [], [])
+    found = Learned([], [], [], [] if apart else None, [], [])
     for row, (ids, text, one) in enumerate(zip(asked, texts, own, strict=True)):
-        prompt = _prompt(ids, writing, room)
+        prompt = _prompt(ids, writing, room - over[row])
         written = [] if text is None else [*one.ids, writing.end]
         targets = written or [NO_LABEL]
         before = len(prompt.source or ()) + len(prompt.ids) - 1
@@ -140,7 +143,7 @@ def learned(
         found.labels.append([*[NO_LABEL] * before, *targets])
         if found.begins is not None:
             found.begins.append(len(prompt.source or ()))
-        lost = max(0, len(ids) - room)
+        lost = max(0, len(ids) - room + over[row])
         found.full_lengths.append(max_tokens + lost if lost else _length(found, prompt))
         places = [*one.offsets, (len(text or ""),) * 2] if characters and text is not None else [(0, 0)]
         found.places.append([*[(0, 0)] * before, *places] if characters else [])
@@ -155,8 +158,8 @@ def _length(found: Learned, prompt: Prompt) -> int:
 def too_long(tokens: int, allowed: int) -> str:
     """The words on a target without room."""
     return (
-        f"its target has {tokens} tokens, its end included. Allowed: {allowed} (tokenize.max_target_tokens), as no"
-        " target is cut. Raise it, or take the row out."
+        f"its target has {tokens} tokens, its end included. Allowed: {allowed}, as no target is cut. Take it out, or"
+        " train with more (tokenize.max_target_tokens, tokenize.max_tokens)."
     )
 
 

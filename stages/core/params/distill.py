@@ -20,7 +20,7 @@ class CacheLogitsParams(Section):
     vectors: list[TeacherVectors]
     layers: list[Annotated[int, Field(ge=0)]]
     likeliest: PositiveInt
-    sequences: bool
+    sequence_beams: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _vectors_are_those_of_layers(self) -> CacheLogitsParams:

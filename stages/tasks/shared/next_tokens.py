@@ -54,8 +54,10 @@ def distilled(
     student = student_PV.gather(1, teacher.tokens).masked_fill(gone_Pk, NOWHERE)
     own = teacher.log_probabilities.masked_fill(gone_Pk, NOWHERE)
     if student.shape[1] < student_PV.shape[1] or bool(gone_Pk.any()):
+        no_others_P = (~gone_Pk).sum(1) == student_PV.shape[1]  # then neither has a rest
+        rest_P = teacher.log_rest.masked_fill(no_others_P, NOWHERE)
         student = torch.cat([student, _rest(student_PV, teacher.tokens, ~gone_Pk)[:, None]], 1)
-        own = torch.cat([own, teacher.log_rest[:, None]], 1)
+        own = torch.cat([own, rest_P[:, None]], 1)
     student_log = functional.log_softmax(student / temperature, dim=1)
     teacher_log = functional.log_softmax(own / temperature, dim=1)
     each_P = functional.kl_div(student_log, teacher_log, log_target=True, reduction="none").sum(1)

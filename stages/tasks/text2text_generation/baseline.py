@@ -24,7 +24,8 @@ log = logging.getLogger("winnow")
 
 TENTH = 10  # `auto` is decided by every tenth row
 MOST_JUDGED = 500  # of these rows
-_SENTENCE = re.compile(r"""\S.*?(?:[.!?]["'’”)\]]*(?=\s|$)|[。！？]|(?=\n\s*\n)|$)""", re.DOTALL)
+# The stop of "e.g." and "i.e." ends none.
+_SENTENCE = re.compile(r"""\S.*?(?:(?<!\.[A-Za-z])[.!?]["'’”)\]]*(?=\s|$)|[。！？]|(?=\n\s*\n)|$)""", re.DOTALL)
 _BETWEEN = "\t"  # of a word and its translation, which never hold one
 
 

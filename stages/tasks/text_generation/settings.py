@@ -30,10 +30,10 @@ def faults(params: Params) -> Iterator[str]:
             f"params.yaml: tokenize.long_texts is '{params.tokenize.long_texts}', and the bits of a text's beginning"
             " would be counted for all of its bytes. Allowed for text_generation: windows."
         )
-    if params.cache_logits.sequences:
+    if beams := params.cache_logits.sequence_beams:
         yield (
-            "params.yaml: cache_logits.sequences is true, and texts alone have no source that the teacher could write"
-            " for. Allowed for text_generation: false."
+            f"params.yaml: cache_logits.sequence_beams is {beams}, and texts alone have no source that the teacher"
+            " could write for. Allowed for text_generation: 0."
         )
 
 
