@@ -265,7 +265,8 @@ def test_every_task_has_the_same_files(task: str) -> None:
 TABLES = ("sources", "tasks", "models", "backends", "measures")
 LIGHT = {
     "core", "backends.records", "backends.runners", "compression.recipe", "compression.refusals", "measures",
-    "models.fetched", "models.pretrained", "reading", "sources.files", "sources.parallel", "tasks.contract", "tasks.shared",
+    "models.fetched", "models.pretrained", "reading", "sources.files", "sources.parallel", "tasks.contract",
+    "tasks.shared",
 }  # fmt: skip
 
 
