@@ -42,18 +42,9 @@ class Children:
         self.end()
 
     def start(
-        self,
-        command: list[str],
-        folder: Path,
-        environment: Mapping[str, str],
-        *,
-        stdin: int = subprocess.DEVNULL,
-        output: int | None = subprocess.PIPE,
+        self, command: list[str], folder: Path, environment: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        """Start `command` with a process group of its own.
-
-        Its output is in its `stdout`; with `output` None, it goes where this process's goes.
-        """
+        """Start `command` with a process group of its own. Its output is in its `stdout`."""
         with self._lock:
             if self._ended:
                 raise EndedError("not started: the run is being ended")
@@ -62,8 +53,8 @@ class Children:
                 cwd=folder,
                 env=environment,
                 stdin=stdin,
-                stdout=output,
-                stderr=None if output is None else subprocess.STDOUT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             self._alive.add(process.pid)
@@ -215,15 +206,6 @@ def ending_signals_raise() -> Iterator[None]:
     finally:
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)
-
-
-def told(ended: KeyboardInterrupt | SystemExit, message: str) -> KeyboardInterrupt | SystemExit:
-    """The exception of a signal, with a message for the user, which `winnow` shows as its last line."""
-    if isinstance(ended, KeyboardInterrupt):
-        return KeyboardInterrupt(message)
-    again = SystemExit(ended.code)
-    again.add_note(message)
-    return again
 
 
 def _raise_exit(number: int, _frame: FrameType | None) -> None:
