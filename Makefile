@@ -66,7 +66,7 @@ test-torchao: .venv/.ready  ## run the tests of the backend torchao_int8
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/torchao --constraint constraints.txt torchao
 	PYTHONPATH=.venv/torchao $(BIN)/python -m pytest -k torchao tests/test_quantization.py tests/test_bilstm.py
 
-mutants: .venv/.ready  ## break 53 lines of the product, one at a time: do the tests notice? At most two may survive
+mutants: .venv/.ready  ## break 72 lines of the product, one at a time: do the tests notice? At most two may survive
 	$(BIN)/python tests/mutants.py
 
 soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json
@@ -77,8 +77,8 @@ peers: .venv/.ready  ## install what benchmarks/data.py and ratings.py compare w
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
 
 # The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py,
-# choices.py, data.py with more rows, banking77.py, entities.py, published.py, zero.py, app.py --soak 10, soak; on a GPU,
-# gpu.py, by gpu-kit.
+# choices.py, data.py with more rows, banking77.py, entities.py, multi30k.py, published.py, zero.py, writing.py, app.py --soak 10,
+# soak; on a GPU, gpu.py, by gpu-kit.
 benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
 	for name in runners compression evaluation_overhead orchestration encoder_step distillation app; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; \

@@ -5,28 +5,34 @@ from winnow import load
 classify = load("artifacts/models/quantized")
 classify(["Return the eigenvalues of a symmetric matrix."])  # [Answer(label='scipy', probability=0.41)]
 
-A model of another task answers with a dictionary for each text, as `winnow predict --json` does.
+A model that writes gives texts: `write(["Return the"])`, or one as it is written: `stream("Return the")`. A model of
+another task answers with a dictionary for each text, as `winnow predict --json` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from stages.backends.records import records
-from stages.backends.runners import open_runner
+from stages.backends.runners import as_writer, generation_with, open_runner
 from stages.core import plugins
 from stages.core.machine import cores
+from stages.decoding.settings import adjusted
 from stages.tasks import TASKS
+from stages.tasks.shared.likelihood import of_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stages.core.contracts import Runner, Text
+    from stages.core.contracts import Generation, Runner, Text
     from stages.tasks.contract import TaskAnswers
 
-__all__ = ["Answer", "Classifier", "Model", "load"]
+Asked = TypeVar("Asked")
+"""A text, or a pair."""
+
+__all__ = ["Answer", "Classifier", "Model", "TextWriter", "load"]
 
 
 class Answer(NamedTuple):
@@ -75,7 +81,51 @@ class Model:
         return list(records(self._runner.predict(given), given, self._task, self._runner.space))
 
 
-def _several(texts: Sequence[Text]) -> list[Text]:
+class TextWriter:
+    """A model that writes texts, opened.
+
+    Its settings are those of Generation (stages/core/contracts.py): max_new_tokens, beams, temperature, top_k, top_p,
+    repetition_penalty, length_penalty, stop, seed. What is not given is as the model itself says, in `generation`.
+    """
+
+    def __init__(self, runner: Runner, task: TaskAnswers, generation: Generation) -> None:
+        if runner.write is None or runner.stream is None:
+            raise TypeError("the model writes nothing")
+        self._runner, self._task = runner, task
+        self._write, self._stream = runner.write, runner.stream
+        self.generation = generation
+
+    def write(self, texts: Sequence[str], **settings: Any) -> list[str]:
+        """What follows each text, or is written for it, in their order; it does not hang on the others.
+
+        With a temperature it is drawn, by the seed and the text alone. Raises TypeError for one text in the place of
+        several; ValueError for settings that there are not, and for a text that is empty or leaves no room.
+        """
+        return self._write(_several(texts), adjusted(self.generation, settings))
+
+    def stream(self, text: str, **settings: Any) -> Iterator[str]:
+        """The same of one text, in pieces of whole characters as they come; with beams in one. Raises as `write`."""
+        return self._stream(text, adjusted(self.generation, settings))
+
+    def __call__(self, texts: Sequence[str], **settings: Any) -> list[dict[str, Any]]:
+        """The same as `write`, as records of `winnow predict --json`."""
+        given = _several(texts)
+        runner = as_writer(self._runner, adjusted(self.generation, settings))
+        return list(records(runner.predict(given), given, self._task, runner.space))
+
+    def nats(self, texts: Sequence[Text]) -> list[float]:
+        """How unlikely each text is, -log(p); of a model that writes for a source, each is a pair: (source, target).
+
+        Of a text longer than the model reads it is that of the part that is read. Raises ValueError for a source alone.
+        """
+        given = _several(texts)
+        found = self._runner.predict(given)
+        if given and found.written is not None:
+            raise ValueError("a source alone has no target whose probability there were. Give pairs: (source, target).")
+        return (-of_rows(found)).tolist()
+
+
+def _several(texts: Sequence[Asked]) -> list[Asked]:
     if isinstance(texts, str):
         raise TypeError("texts is one text. Give a list: [text].")
     return list(texts)
@@ -84,10 +134,12 @@ def _several(texts: Sequence[Text]) -> list[Text]:
 def load(folder: str | Path, *, threads: int | None = None) -> Any:
     """The model in `folder`, after checking every file against its manifest; `threads`: of the CPU, all by default.
 
-    A text classifier is a `Classifier`, any other a `Model`. Raises FileNotFoundError where there is no model, and
-    ValueError where a file is not the one that was sealed.
+    A text classifier is a `Classifier`, a model that writes a `TextWriter`, any other a `Model`. Raises
+    FileNotFoundError where there is no model, and ValueError where a file is not the one that was sealed.
     """
-    runner = open_runner(Path(folder), threads=threads or cores())
+    folder = Path(folder)
+    runner = open_runner(folder, threads=threads or cores())
     if runner.task == "text_classification":
         return Classifier(runner)
-    return Model(runner, plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task"))
+    answers = plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task")
+    return Model(runner, answers) if runner.write is None else TextWriter(runner, answers, generation_with(folder, {}))

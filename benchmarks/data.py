@@ -399,7 +399,7 @@ def texts_and_task(params: Params, paths: Paths) -> tuple[pa.Table, Any, Any, di
 def tokenize(params: Params, paths: Paths) -> Prepared:
     import datasets
 
-    from stages.tokenize import write_tokens
+    from stages.tokens.arrow import write_tokens
 
     datasets.disable_progress_bars()
     table, task, tokenizer, values = texts_and_task(params, paths)

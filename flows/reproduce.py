@@ -31,8 +31,8 @@ from flows.running.cancelling import ended_when_cancelled
 from flows.running.described import run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
-from flows.running.processes import Children, EndedError, ending_signals_raise
-from flows.serving.temporary import beating, start_server_deaf_to_ctrl_c
+from flows.running.processes import Children, EndedError, ending_signals_raise, told
+from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
 JUDGES = "evaluate"  # the stage whose results a review is about
@@ -186,11 +186,11 @@ def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Fu
     token = _planned.set(plan)
     try:
         with ending_signals_raise(), beating(not force and plan is not None and _nothing_to_do(plan)):
-            start_server_deaf_to_ctrl_c()
+            start_temporary_server()
             state: State = reproduce(root, stages, force, return_state=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
         how = "`winnow reproduce` goes on, a training from its last checkpoint"
-        raise KeyboardInterrupt(f"stopped. What had ended is kept; {how}.") from None
+        raise told(ended, f"stopped. What had ended is kept; {how}.") from None
     finally:
         _planned.reset(token)
     return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")

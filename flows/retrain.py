@@ -27,10 +27,10 @@ from flows.running.cancelling import ended_when_cancelled
 from flows.running.described import run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
-from flows.running.processes import Children, EndedError, ending_signals_raise
+from flows.running.processes import Children, EndedError, ending_signals_raise, told
 from flows.running.root import here, retraining_in
 from flows.serving.schedules import superseded
-from flows.serving.temporary import start_server_deaf_to_ctrl_c
+from flows.serving.temporary import start_temporary_server
 
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
 MENDS = 3  # attempts to make altered objects of the cache again
@@ -172,9 +172,9 @@ def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) 
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
     try:
         with ending_signals_raise(), retraining_in(root):
-            start_server_deaf_to_ctrl_c()
+            start_temporary_server()
             state: State = retrain(base, approve, accept_drift, return_state=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
         how = "`winnow retrain` takes it from there and runs the rest"
-        raise KeyboardInterrupt(f"stopped. What had ended is in DVC's cache; {how}.") from None
+        raise told(ended, f"stopped. What had ended is in DVC's cache; {how}.") from None
     return state.is_completed(), masked(f"{state.name}: {state.message}")

@@ -23,6 +23,7 @@ from stages.cleaning.reasons import KEPT, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
 from stages.cleaning.targets import carry_targets
+from stages.cleaning.written import with_answers
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import write_json, write_parquet
@@ -39,16 +40,19 @@ def clean(params: Params, paths: Paths) -> None:
     """Write `paths.clean`, `paths.held_out`, `paths.quarantine` and `paths.cleaning_report`.
 
     Raises ValueError, with the counts by reason, where no row is left; and for settings that need one class a row,
-    where the task has others.
+    or targets that are texts, where the task has others.
     """
     data: TaskData = plugins.part(TASKS, params.task.name, "data", key="task.name")
     if not data.exclusive and (faults := list(params.clean.faults_without_one_class())):
         raise ValueError("\n".join(faults))
+    if data.writes != "target" and (faults := list(params.clean.faults_without_targets())):
+        raise ValueError("\n".join(faults))
     every, keys, heavy = normalised(frames.read(paths.raw), params.clean)
     every = carry_targets(every, heavy["clean"], paths.raw, data)
+    every, targets = with_answers(every, keys, params.clean, data)
     aside = (every["split"] == HELD_OUT).to_numpy()
     rows = every[~aside].reset_index(drop=True) if aside.any() else every
-    judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()))
+    judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()), targets)
     rows = rows.assign(reason=judged.reason, repeats=judged.repeats, sense=judged.sense)
     examples = conflict_examples(rows, keys)
     rare = settle_rare_labels(rows, params.clean) if data.exclusive else {}
@@ -58,6 +62,8 @@ def clean(params: Params, paths: Paths) -> None:
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise ValueError(f"no rows left after cleaning. Read: {len(rows)}. Dropped: {shown or 'none'}.")
     kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(judged.kin[kept["key"]], kept.index))
+    if judged.kin_of_targets is not None:
+        kept["group"] = linked(kept["group"], pd.Series(judged.kin_of_targets[kept["target_key"]], kept.index))
     settings = params.clean
     kept["split"] = assign_splits(
         kept,
@@ -71,7 +77,7 @@ def clean(params: Params, paths: Paths) -> None:
         more = rows[rows["reason"] == KEPT].drop(kept.index)
         kept = pd.concat([kept, more.assign(label=None, split=TRANSFER)]).sort_index()
     if aside.any():
-        rows = with_rows_set_aside(every, rows, keys, aside, rare, settings)
+        rows = with_rows_set_aside(every, rows, keys, aside, rare, settings, targets)
     held_out = rows[aside & (rows["reason"] == KEPT)]
     del keys, every
     rows["repeats"] = np.where(rows["repeats"] < 0, None, rows["row_id"].to_numpy()[rows["repeats"]])

@@ -42,8 +42,14 @@ def compare(params: Params, paths: Paths) -> None:
         {
             f"{one}_and_{other}": difference(task, paths, one, other, params.evaluate, params.data_seed)
             for one, other in CONTRASTS
+            if _has_rows(paths, one) and _has_rows(paths, other)
         },
     )
+
+
+def _has_rows(paths: Paths, name: str) -> bool:
+    """Whether the task has that model; of one that is left out there are no predictions."""
+    return pq.read_metadata(paths.predictions(name)).num_rows > 0
 
 
 def difference(
@@ -51,7 +57,8 @@ def difference(
 ) -> dict[str, Any]:
     """The differences of `one` from `other` on the test rows.
 
-    `agreement` is the share of rows with the same answer. Differences are of `one` minus `other`, each with the ends of
+    `agreement` is the share of rows with the same answer, and `similarity` how alike the two answers are in the mean,
+    where the task says so of answers that are not equal. Differences are of `one` minus `other`, each with the ends of
     its interval, rows in pairs; `worse` and `better` are the rows whose score fell and rose, and `p_value` is that of
     `turned`.
     """
@@ -61,6 +68,9 @@ def difference(
     truths, units = ours["truth"], ours["unit"]
     same = [mine == its for mine, its in zip(ours["answer"], theirs["answer"], strict=True)]
     found: dict[str, Any] = {"agreement": round(float(np.mean(same)), 6), "rows": len(truths)}
+    if task.alike is not None:
+        alike = [task.alike(its, mine) for its, mine in zip(theirs["answer"], ours["answer"], strict=True)]
+        found["similarity"] = round(float(np.mean(alike)), 6)
     for measure in task.of(truths):
         before, after = (counted(task, measure, truths, side["answer"], units) for side in (theirs, ours))
         interval = difference_interval(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, write_json, write_parquet
+from stages.core.model_folder import left_out
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import ANSWERS
@@ -29,17 +30,35 @@ DIGITS = 6  # beyond them are rounding errors, which differ from machine to mach
 def evaluate(params: Params, paths: Paths, name: str) -> None:
     """Measure the model `name`; write its quality, its predictions, and the tables that its task shows.
 
-    Raises ValueError where a test row has a target that the model does not know.
+    Of a model that the task cannot have they say that. Raises ValueError where a test row has a target that the model
+    does not know.
     """
+    if (reason := left_out(paths.model(name))) is not None:
+        _nothing(paths, name, reason)
+        return
     test = read_split(paths.clean, "test", "kept", GROUP)
-    model = opened(paths.model(name))
+    model = opened(paths.model(name), params.generate.settings)
     judged = judge(model, test, params.data_seed)
-    measured: dict[str, Any] = {}
+    measured: dict[str, Any] = {} if model.generation is None else {"generation": model.generation.described()}
     for measure in ANSWERS:
         measured |= plugins.load(ANSWERS, measure, key="measure")(judged, model, params.evaluate)
     write_json(paths.quality(name), measured)
     write_parquet(paths.predictions(name), predictions(judged, model, test, params.evaluate.slices))
-    tables = {**model.of_measures.tables(judged), **_reliability(judged, params.evaluate.calibration_bins)}
+    _write_tables(
+        paths, name, {**model.of_measures.tables(judged), **_reliability(judged, params.evaluate.calibration_bins)}
+    )
+
+
+def _nothing(paths: Paths, name: str, reason: str) -> None:
+    """The same files of a model that is left out: the reason, and no rows."""
+    write_json(paths.quality(name), {"left_out": reason})
+    texts, numbers = (pa.array([], kind) for kind in (pa.large_string(), pa.float64()))
+    columns = {"row_id": texts, "unit": texts, "truth": texts, "answer": texts, "score": numbers, "confidence": numbers}
+    write_parquet(paths.predictions(name), pa.table(columns))
+    _write_tables(paths, name, {"left_out": Table(("reason",), [[reason]])})
+
+
+def _write_tables(paths: Paths, name: str, tables: Mapping[str, Table]) -> None:
     with publish(paths.tables(name)) as draft:
         draft.mkdir()
         for title, table in tables.items():

@@ -31,7 +31,7 @@ from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data, there
-from stages.training.whole_batch import of_each
+from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
 
@@ -81,7 +81,8 @@ def learned(
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
         smoothing = params.finetune.label_smoothing
         own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
-        return of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted")).mean()
+        each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
+        return mean_of_rows(each_B, batch.get("weights"))
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),

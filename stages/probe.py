@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from stages.core import plugins
 from stages.core.contracts import Family, Head
 from stages.core.entry import run_stage
 from stages.core.files import publish
-from stages.core.model_folder import seal
+from stages.core.model_folder import leave_out, seal
 from stages.core.neighbours import FAR
 from stages.core.params.file import Params
 from stages.core.paths import Paths
@@ -25,6 +26,7 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
+from stages.tasks.shared.left_out import LEFT_OUT
 from stages.training.described import described
 from stages.training.frozen import put_in, read_by_head, some_of
 from stages.training.linear_head import Chosen, Featured, head_of
@@ -47,12 +49,15 @@ class Fitted(NamedTuple):
 def probe(params: Params, paths: Paths) -> None:
     """Write the probe: a model's folder as the teacher's, whose encoder was not trained.
 
-    How much its head is regularized, and after which of its layers it reads, is chosen by the validation rows. Raises
-    ValueError for an unknown family or task, and for a family without pretrained weights.
+    How much its head is regularized, and after which of its layers it reads, is chosen by the validation rows. Tasks
+    that write have none. Raises ValueError for an unknown family or task, and for a family without pretrained weights.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
-    family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     data = open_training_data(paths)
+    if task.head(data.space).writes:
+        leave_out(paths.model("probe"), params.task.name, LEFT_OUT["probe"])
+        return
+    family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     best = max(
         (fitted(params, paths, data, task, family, depth) for depth in params.probe.depths),
         key=lambda found: (found.chosen.score, found.depth),
@@ -69,7 +74,7 @@ def probe(params: Params, paths: Paths) -> None:
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
-        data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
+        replace(data, space=best.chosen.space), backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family, **how,
     )  # fmt: skip
     with publish(paths.model("probe")) as folder:

@@ -22,6 +22,7 @@ from stages.core import guard
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.machine import processor
+from stages.core.model_folder import left_out
 from stages.core.params.file import Params
 from stages.core.paths import MODELS, Paths
 from stages.core.progress import progress
@@ -31,13 +32,20 @@ EXACT = ("size_mb",)  # the same in each round
 
 
 def profile(params: Params, paths: Paths, *names: str) -> None:
-    """Measure the models `names` (none named: all); write metrics/profile/NAME.json. The figures are this machine's."""
-    found = in_turns(names or MODELS, params.profile.rounds, measured)
+    """Measure the models `names` (none named: all); write metrics/profile/NAME.json. The figures are this machine's.
+
+    Of a model that the task cannot have the file says so.
+    """
+    reasons = {name: left_out(paths.model(name)) for name in names or MODELS}
+    found = in_turns([name for name, reason in reasons.items() if reason is None], params.profile.rounds, measured)
     machine = {
         "threads": params.profile.threads,
         "processor": processor(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+    for name, reason in reasons.items():
+        if reason is not None:
+            write_json(paths.profile(name), {"left_out": reason})
     for name, rounds in found.items():
         write_json(paths.profile(name), {**combined(rounds), **machine})
 

@@ -15,7 +15,7 @@ from torch import nn
 from stages.compression.structured import cut_layers, n_weights
 from stages.compression.vocabulary import cut_tokenizer
 from stages.core import plugins
-from stages.core.contracts import Family, inputs_of
+from stages.core.contracts import Family, Writing, inputs_of
 from stages.core.entry import run_stage
 from stages.core.files import write_json
 from stages.core.model_folder import describe, plugin_of
@@ -28,9 +28,11 @@ from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding, TaskLearning
 from stages.tokens.encoded import encoded
+from stages.tokens.literal import literal
 from stages.training.batches import by_row, first_batches
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.distillation import TeacherAnswers, distillation_loss, read_answers
+from stages.training.distillation import renumbered as answers_of_kept
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
@@ -51,6 +53,7 @@ def prune(params: Params, paths: Paths) -> None:
     model, data = family.open(student), open_training_data(paths, transfer=True)
     answers = read_answers(paths.logits, data.train)
     data = replace(data, train=answers.rows)
+    writing = Writing.of(data.writing) if data.writing else None
     checkpoints = open_checkpoints(
         paths.checkpoints("pruned"),
         [
@@ -65,18 +68,20 @@ def prune(params: Params, paths: Paths) -> None:
         shutil.copyfile(whole, tokenizer)
         report: dict[str, Any] = {"parameters": [n_weights(model)]}
         if params.prune.vocabulary == "corpus":
-            used = [data.pad_id, *data.train.used_tokens()]
+            around = writing.tokens if writing else ()
+            used = [data.pad_id, *data.train.used_tokens(targets=writing is not None), *around]
             kept = cut_tokenizer(whole, tokenizer, used, common=params.prune.common_words)
             report["tokens"] = [Tokenizer.from_file(str(whole)).get_vocab_size(), len(kept)]
             model = family.cut_vocabulary(model, kept, data.max_tokens)
             data = renumbered(data, tokenizer, kept, paths, encoding)
+            answers = answers_of_kept(answers, kept) if writing else answers
         report |= cut_units(model, params.prune, family, task, data)
         report["parameters"].append(n_weights(model))
         trained = recover(model, data, answers, params, paths, family, task, checkpoints) if len(report) > 1 else None
         paths.curves("pruned").mkdir(parents=True, exist_ok=True)
         write_outcome(
             paths, "pruned", trained or as_it_was(model, "student", paths), family=family, tokenizer=tokenizer,
-            description={**describe(student), "pad_id": data.pad_id}, checkpoints=checkpoints,
+            description={**describe(student), **data.numbered}, checkpoints=checkpoints,
         )  # fmt: skip
     if rank() == 0:
         write_json(paths.pruning_report, report)
@@ -86,12 +91,17 @@ def renumbered(
     data: TrainingData, tokenizer: Path, kept: list[int], paths: Paths, encoding: TaskEncoding
 ) -> TrainingData:
     """The same rows with the cut tokenizer's ids; all tokens of the training rows were kept."""
+    writing = Writing.of(data.writing).of_kept(kept) if data.writing else None
+    engine = Tokenizer.from_file(str(tokenizer))
     validation = encoded(
         read_split(paths.clean, "validation").to_pydict(), task=encoding,
-        tokenizer=Tokenizer.from_file(str(tokenizer)), space=data.space, max_tokens=data.max_tokens, stride=data.stride,
+        tokenizer=engine if writing is None else literal(engine), space=data.space, max_tokens=data.max_tokens,
+        stride=data.stride, writing=writing,
     )  # fmt: skip
-    kept_pad = kept.index(data.pad_id)
-    return replace(data, train=data.train.renumbered(kept), validation=rows_of(validation), pad_id=kept_pad)
+    return replace(
+        data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation),
+        pad_id=kept.index(data.pad_id), writing=writing and writing.described(),
+    )  # fmt: skip
 
 
 def cut_units(
@@ -112,15 +122,9 @@ def cut_units(
 
 
 def recover(
-    model: nn.Module,
-    data: TrainingData,
-    answers: TeacherAnswers,
-    params: Params,
-    paths: Paths,
-    family: Family,
-    task: TaskLearning,
-    checkpoints: Checkpoints,
-) -> Trained:
+    model: nn.Module, data: TrainingData, answers: TeacherAnswers, params: Params, paths: Paths, family: Family,
+    task: TaskLearning, checkpoints: Checkpoints,
+) -> Trained:  # fmt: skip
     """Train the pruned model on the teacher's logits and the rows' targets."""
     changes = {name: getattr(params.prune, name) for name in ("epochs", "encoder_learning_rate", "head_learning_rate")}
     recovery: DistillParams = params.distill.model_copy(update=changes)

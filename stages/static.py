@@ -9,6 +9,7 @@ sentence embeddings", for the weights.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -21,13 +22,14 @@ from stages.core import plugins
 from stages.core.contracts import Family, Head, inputs_of
 from stages.core.entry import run_stage
 from stages.core.files import publish
-from stages.core.model_folder import seal
+from stages.core.model_folder import leave_out, seal
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
+from stages.tasks.shared.left_out import LEFT_OUT
 from stages.training.batches import by_row, first_batches
 from stages.training.described import described
 from stages.training.frozen import read_by_head, some_of
@@ -39,10 +41,15 @@ from stages.training.rows import TokenRows, open_training_data
 def static(params: Params, paths: Paths) -> None:
     """Write the static model: its tokenizer, vectors float16, and the head, which the validation rows chose.
 
-    Raises ValueError for an unknown family or task, and for a family without pretrained weights.
+    Tasks that write have none. Raises ValueError for an unknown family or task, and for a family without pretrained
+    weights.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
-    data, tokenizer = open_training_data(paths), Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
+    data = open_training_data(paths)
+    if task.head(data.space).writes:
+        leave_out(paths.model("static"), params.task.name, LEFT_OUT["static"])
+        return
+    tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
     special = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     vectors_VD = fewer_dimensions(read_alone(params, paths, tokenizer, data.pad_id), params.static.dimensions, special)
     kept_VD = vectors_VD.astype(np.float16)
@@ -54,7 +61,7 @@ def static(params: Params, paths: Paths) -> None:
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
-        data, backend="static", task=params.task.name, cleaning=cleaning._asdict(),
+        replace(data, space=chosen.space), backend="static", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), per_token=data.train.per_token, **how,
     )  # fmt: skip
     weights = {"vectors": kept_VD, "weights": table.weights_V}

@@ -5,40 +5,36 @@ The bytes depend on the rows, the tokenizer and the parameters alone: no times, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
 from stages.core import plugins
-from stages.core.contracts import PLACE
 from stages.core.entry import run_stage
-from stages.core.files import publish, write_json
+from stages.core.files import publish, read_json, write_json
+from stages.core.lacks import LACKS
 from stages.core.params.file import Params
 from stages.core.paths import Paths
-from stages.models.pretrained import load_tokenizer, refuse_misfit
-from stages.reading.clean_rows import TEXT_PAIR, read_split, splits_of, texts_of
+from stages.models.pretrained import load_tokenizer, located_here, refuse_misfit
+from stages.reading.clean_rows import read_split, splits_of, texts_of
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding
+from stages.tokens.arrow import write_tokens
 from stages.tokens.capitals import marked
-from stages.tokens.counts import beyond, statistics
-from stages.tokens.encoded import TARGET, encoded
+from stages.tokens.counts import beyond
 from stages.tokens.files import write_tokenizer
+from stages.tokens.literal import literal
 from stages.tokens.pieces import new_tokens
+from stages.tokens.scratch import scratch_tokenizer
 from stages.tokens.trained import train_tokenizer
-from stages.tokens.unknown import unread
+from stages.tokens.writing import refuse_long_targets, writing_of
 from stages.validation.verdict import Broken, settle
 
-INT32, INTS = datasets.Value("int32"), datasets.List(datasets.Value("int32"))
-FLOAT32 = datasets.Value("float32")
-TARGETS = {"int32": INT32, "float32": FLOAT32, "list_int32": INTS, "vector_float32": datasets.List(FLOAT32)}
+START_OF_SCRATCH = "<pad>"  # as T5's
 
 
 def tokenize(params: Params, paths: Paths) -> None:
@@ -49,29 +45,31 @@ def tokenize(params: Params, paths: Paths) -> None:
     unknown to the tokenizer than `validate.max_unknown_share`.
     """
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
-    tokenizer = load_tokenizer(params.model)
-    refuse_misfit(tokenizer, params.tokenize, params.model.name)
-    if params.tokenize.capitals == "marked":
-        tokenizer = marked(tokenizer)
+    tokenizer = None if params.model.scratch else pretrained_tokenizer(params, task)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
     report: dict[str, Any] = {}
+    start = start_of(tokenizer, params) if task.writes else None
     pieces: list[list[int]] | None = None
-    if params.tokenize.tokenizer == "trained":
-        texts = [part for text in texts_of(rows["train"]) for part in ((text,) if isinstance(text, str) else text)]
-        tokenizer, pieces = train_tokenizer(tokenizer, texts, params.tokenize.vocabulary_size)
+    if tokenizer is None or params.tokenize.tokenizer == "trained":
+        tokenizer, pieces = trained_tokenizer(tokenizer, params, texts_to_read(rows["train"], task))
         report["vocabulary"] = {"tokens": len(pieces), "new_tokens": new_tokens(pieces)}
     write_tokenizer(tokenizer, paths.tokenizer, pieces)
     max_tokens, stride = params.tokenize.max_tokens, params.tokenize.shared
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    writing = writing_of(tokenizer, params.tokenize, task.writes, start) if task.writes else None
+    if writing is not None and writing.source:
+        targets = {split: of["label"].to_pylist() for split, of in rows.items()}
+        refuse_long_targets(targets, literal(tokenizer.backend_tokenizer), writing)
     with publish(paths.tokens) as draft:
         draft.mkdir()
-        values = {"space": space, "max_tokens": max_tokens, "stride": stride}
+        values = {"space": space, "max_tokens": max_tokens, "stride": stride, "writing": writing}
         report |= {split: write_tokens(of, draft / split, task, tokenizer, values) for split, of in rows.items()}
         # Any token can fill batches where none is made for it: the attention mask hides what it fills.
-        described = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
-        write_json(draft / "space.json", described | ({} if stride is None else {"stride": stride}))
+        described: dict[str, Any] = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
+        described |= {} if stride is None else {"stride": stride}
+        write_json(draft / "space.json", described | ({} if writing is None else {"writing": writing.described()}))
     found = beyond(
         report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,
@@ -81,45 +79,59 @@ def tokenize(params: Params, paths: Paths) -> None:
     write_json(paths.token_report, report)
 
 
-def write_tokens(
-    rows: pa.Table, folder: Path, task: TaskEncoding, tokenizer: PreTrainedTokenizerFast, values: dict[str, Any]
-) -> dict[str, Any]:
-    """Write one split's encoded rows to `folder` as one shard. Returns their entry in the report.
+def pretrained_tokenizer(params: Params, task: TaskEncoding) -> PreTrainedTokenizerFast:
+    """The model's own. Raises ValueError where `tokenize` does not fit it."""
+    tokenizer = load_tokenizer(params.model)
+    refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=task.writes is not None)
+    return marked(tokenizer) if params.tokenize.capitals == "marked" else tokenizer
 
-    `values` are those of `encoded`: `space`, `max_tokens` and `stride`.
+
+def trained_tokenizer(
+    pretrained: PreTrainedTokenizerFast | None, params: Params, texts: Sequence[str]
+) -> tuple[PreTrainedTokenizerFast, list[list[int]]]:
+    """One that is learned from these texts, of the kind of the pretrained one, and its tokens' pieces in that.
+
+    Without one it is that of a model from scratch, whose tokens have no pieces.
     """
-    mark, engine = _fingerprint(rows, tokenizer, values), tokenizer.backend_tokenizer
-    with tempfile.TemporaryDirectory(prefix="winnow-tokens-") as cache:
-        written = datasets.Dataset(rows.replace_schema_metadata(None), fingerprint=f"{mark}-text").map(
-            encoded,
-            batched=True,
-            fn_kwargs={"task": task, "tokenizer": engine, **values},
-            remove_columns=rows.column_names,
-            features=features_of(task, are_pairs=TEXT_PAIR in rows.column_names),
-            cache_file_name=str(Path(cache) / "tokens.arrow"),
-            new_fingerprint=f"{mark}-full",
-            desc=f"tokenizing {folder.name}",
+    size, scratch = params.tokenize.vocabulary_size, params.model.scratch
+    if pretrained is not None:
+        return train_tokenizer(pretrained, texts, size)
+    assert scratch is not None
+    if params.tokenize.tokenizer != "trained":
+        raise ValueError(
+            f"params.yaml: tokenize.tokenizer is '{params.tokenize.tokenizer}'. Allowed with model.name 'scratch':"
+            " trained, as there is no model to have one."
         )
-        full_lengths = np.asarray(written.with_format("numpy")["full_length"][:])
-        of_reading = unread(written.data["input_ids"], full_lengths, rows, tokenizer)
-        tokens = written.remove_columns("full_length", new_fingerprint=mark)
-        tokens.save_to_disk(str(folder), num_shards=1)
-    row_ids = rows["row_id"].to_numpy()
-    of_lengths = statistics(full_lengths, row_ids, values["max_tokens"], windows=values["stride"] is not None)
-    return of_lengths | of_reading
+    tokenizer = scratch_tokenizer(scratch.kind, texts, size, max_tokens=scratch.positions)
+    refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=True)
+    return tokenizer, [[] for _ in range(len(tokenizer))]
 
 
-def features_of(task: TaskEncoding, *, are_pairs: bool) -> datasets.Features:
-    """The columns of a split, in their order."""
-    columns = {"row_id": datasets.Value("large_string"), "input_ids": INTS, TARGET[task.feature]: TARGETS[task.feature]}
-    return datasets.Features({**columns, "full_length": INT32, **({PLACE[task.apart]: INT32} if are_pairs else {})})
+def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
+    """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
+    texts = [part for text in texts_of(rows) for part in ((text,) if isinstance(text, str) else text)]
+    return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
 
 
-def _fingerprint(rows: pa.Table, tokenizer: PreTrainedTokenizerFast, values: dict[str, Any]) -> str:
-    """The fingerprint by which `datasets` tells its caches apart: a hash of everything that the tokens depend on."""
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    digest.update(json.dumps([values, rows.to_pydict()], sort_keys=True).encode())
-    return digest.hexdigest()[:32]
+def start_of(pretrained: PreTrainedTokenizerFast | None, params: Params) -> str | None:
+    """The token that the model's decoder begins with; None of a model that reads no source apart.
+
+    Raises ValueError where neither config.json nor a token for padding, with which it begins else, says which.
+    """
+    if "source_apart" in LACKS[params.model.family]:
+        return None
+    if pretrained is None:
+        return START_OF_SCRATCH
+    folder = located_here(params.model)
+    start = read_json(folder / "config.json").get("decoder_start_token_id") if folder else None
+    token = pretrained.pad_token if start is None else pretrained.backend_tokenizer.id_to_token(start)
+    if token is None:
+        raise ValueError(
+            f"params.yaml: model.name is '{params.model.name}': its config.json has decoder_start_token_id"
+            f" {'null' if start is None else start}, which is no token, and what it writes begins with none. Name it"
+            " there, or a pad_token in tokenizer_config.json."
+        )
+    return str(token)
 
 
 if __name__ == "__main__":

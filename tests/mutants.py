@@ -87,6 +87,12 @@ MUTANTS = (
     Mutant(
         "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
     ),
+    Mutant(
+        "stages/tasks/shared/label_thresholds.py",
+        "counts.true_C < FEWEST",
+        "counts.true_C < 0",
+        "test_label_thresholds.py -k few_rows",
+    ),
     # The gate
     Mutant(
         "flows/gate/promotion.py", "rules.measure, confidence", "rules.task.measures[-1], confidence", "test_margin.py"
@@ -117,6 +123,24 @@ MUTANTS = (
         "test_families.py -k 'puts_out and deberta'",
     ),
     Mutant(
+        "stages/backends/onnxruntime_int8/writing/stepper.py",
+        "first = int(self._shared_RR[moved, origin].min())",
+        "first = int(self._shared_RR[moved, origin].max())",
+        "test_writing_graphs.py -k 'any_order and gpt2'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/writing/parts.py",
+        '[sizes, "last_axis"]',
+        "[sizes]",
+        "test_writing_graphs.py -k 'other_rows and gpt2'",
+    ),
+    Mutant(
+        "stages/backends/onnxruntime_int8/writing/t5.py",
+        'return graph.node("Gather", [bias, own], f"{name}.bias", axis=1)',
+        "return bias",
+        "test_writing_graphs.py -k pruned",
+    ),
+    Mutant(
         "stages/backends/batching.py",
         "places[token][0] + len(inside) - len(inside.lstrip())",
         "places[token][0]",
@@ -127,9 +151,26 @@ MUTANTS = (
     ),
     Mutant(
         "stages/compression/structured.py",
-        "columns + block * units",
-        "columns + 0 * units",
+        "+ block * of_block",
+        "+ 0 * of_block",
         "test_pruning.py -k blocks",
+    ),
+    # Models that write
+    Mutant(
+        "stages/models/decoder.py", "seen_BTT.sum(-1) - 1", "seen_BTT.sum(-1)", "test_writers.py -k 'gpt2 and those'"
+    ),
+    Mutant("stages/models/decoder.py", "(same_BTT & before_TT)", "before_TT", "test_writers.py -k packed"),
+    Mutant(
+        "stages/models/encoder_decoder.py",
+        "whole[:, self.heads]",
+        "whole[:, : len(self.heads)]",
+        "test_writers.py -k heads",
+    ),
+    Mutant(
+        "stages/models/writers.py",
+        "own is not None and not torch.equal",
+        "own is None and not torch.equal",
+        "test_writers.py -k untied",
     ),
     # Training
     Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
@@ -269,6 +310,63 @@ MUTANTS = (
         ".sum(1) / mask_BT.sum(1)",
         ".sum(1) / mask_BT.shape[1]",
         "test_distillation.py -k real_tokens",
+    ),
+    # Texts that are written
+    Mutant(
+        "stages/decoding/tokenwise.py",
+        '[seed, int.from_bytes(digest[:16], "big")]',
+        "[seed, 7]",
+        "test_decoding.py -k shares",
+    ),
+    Mutant(
+        "stages/decoding/beams.py",
+        "worst = self._ended[-1][0]",
+        "worst = self._ended[0][0]",
+        "test_decoding.py -k 'token_for_token or length_penalty'",
+    ),
+    Mutant("stages/decoding/pieces.py", "max(0, known - len(stop) + 1)", "known", "test_decoding.py -k spans"),
+    Mutant(
+        "stages/backends/pytorch/stepping.py",
+        "self._mask_RT = self._mask_RT[order]",
+        "pass",
+        "test_decoding.py -k hang_on",
+    ),
+    Mutant("stages/backends/writing.py", "one.ids[begin:][-CONTEXT:]", "()", "test_writing_runner.py -k blank"),
+    Mutant(
+        "stages/backends/runners.py",
+        "(clean(text[0]), text[1])",
+        "(clean(text[0]), clean(text[1]))",
+        "test_text_writer.py -k cleaned",
+    ),
+    Mutant(
+        "stages/tasks/shared/next_tokens.py",
+        "student = torch.cat([student, _rest(student_PV, teacher.tokens, ~gone_Pk)[:, None]], 1)",
+        "student = torch.cat([student, student_PV.logsumexp(1)[:, None]], 1)",
+        "test_next_tokens.py -k 'one_class'",
+    ),
+    Mutant(
+        "stages/training/whole_batch.py",
+        "(values_B * weights_B).sum() / weights_B.sum().clamp(min=1)",
+        "values_B.mean()",
+        "test_writing_engine.py -k 'add_up and gpt2'",
+    ),
+    Mutant(
+        "stages/training/loop.py",
+        "share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0",
+        "share_of_step = len(own) / len(rows)",
+        "test_writing_engine.py -k 'add_up and gpt2'",
+    ),
+    Mutant(
+        "stages/tokens/writing.py",
+        "[*[NO_LABEL] * repeated, *targets[start + repeated : end]]",
+        "targets[start:end]",
+        "test_next_tokens.py -k 'windows_learn'",
+    ),
+    Mutant(
+        "stages/tokens/writing.py",
+        "[*source[:room], writing.end]",
+        "[*source, writing.end]",
+        "test_next_tokens.py -k 'long_source'",
     ),
 )
 

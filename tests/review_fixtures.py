@@ -282,6 +282,19 @@ def entity_review(*flips: Flip) -> Review:
     return dataclasses.replace(empty_review(), flips=flips, candidate="quantized", kind="type")
 
 
+BEFORE, AFTER = "A dog runs over the green grass.", "A dog walks over the grass."
+
+
+def written_flip(before: str = BEFORE, after: str = AFTER) -> Flip:
+    """A row for which a model writes: what it wrote before and after."""
+    return Flip("quantized", "row-0", "Ein <b>Hund</b> läuft.", "A dog runs.", before, after, 0.5, 0.4, written=True)
+
+
+def written_review(*flips: Flip) -> Review:
+    """The review of a model that writes, with these rows."""
+    return dataclasses.replace(empty_review(), flips=flips, candidate="quantized", kind="text")
+
+
 def empty_review() -> Review:
     """Nothing but two revisions."""
     return Review(

@@ -137,6 +137,14 @@ def test_a_file_without_rows_gives_a_header_alone(predict: Predict) -> None:
     assert Path("out.csv").read_text() == "id,text,answer,probability,error\n"
 
 
+def test_a_text_inside_an_object_of_a_jsonl_is_answered(predict: Predict) -> None:
+    Path("a.jsonl").write_text('{"said": {"en": "bread"}}\n{"said": {"de": "Brot"}}\n')
+    assert predict("a.jsonl", "--text-column", "said.en", "-o", "out.jsonl").code == 3
+    first, second = (json.loads(line) for line in Path("out.jsonl").read_text().splitlines())
+    assert first == {"said": {"en": "bread"}, "answer": "kitchen", "probability": BREAD, "error": None}
+    assert second["error"].startswith("a.jsonl, line 2: no column 'said.en' (--text-column). Found: said. ")
+
+
 def test_objects_of_a_jsonl_stay_whole_though_their_keys_differ(predict: Predict) -> None:
     Path("a.jsonl").write_text(
         '{"text": "bread", "tags": ["x"]}\n{"owner": {"name": "é"}, "text": "ship"}\n{"no": 1}\n[1]\n{'
@@ -145,7 +153,7 @@ def test_objects_of_a_jsonl_stay_whole_though_their_keys_differ(predict: Predict
     rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert rows[0] == {"text": "bread", "tags": ["x"], "answer": "kitchen", "probability": BREAD, "error": None}
     assert rows[1]["owner"] == {"name": "é"}
-    assert [row["error"].split(":")[1][:12] for row in rows[2:]] == [" no column '", " no object. ", " not JSON"]
+    assert [row["error"].split(":")[1][:12] for row in rows[2:]] == [" no column '", " an array, e", " not JSON"]
 
 
 def test_of_a_row_whose_text_alone_is_at_fault_the_other_columns_stay(predict: Predict) -> None:

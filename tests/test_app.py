@@ -222,7 +222,8 @@ def test_the_model_and_its_limits_are_told(app: App) -> None:
     about = app.ask("GET", "/model").json
     assert about["takes"] == ["texts"]
     of_request = {"rows": 8, "characters": 100, "bytes": 2000, "seconds": 30.0}
-    assert about["limits"] == {**of_request, "waiting": 4096, "held_bytes": 256_000_000}
+    of_writing = {"new_tokens": 512, "beams": 8, "streams": 4}
+    assert about["limits"] == {**of_request, "waiting": 4096, "held_bytes": 256_000_000, **of_writing}
 
 
 def test_the_log_has_a_line_a_request_and_nothing_of_its_content(model: Path) -> None:

@@ -14,6 +14,7 @@ from flows.app import server
 from flows.app.ending import Ending
 from flows.app.limits import PAIRS, TEXTS, Limits
 from flows.app.served import Served
+from stages.core.contracts import Generation, UnwritableError
 
 browser = page_fixtures.browser
 LIMITS = Limits(rows=8, characters=200, bytes=100_000, waiting=100, seconds=10)
@@ -155,3 +156,24 @@ def test_the_page_of_the_api_is_opened_without_a_script(open_page: Open) -> None
         page.wait_for_selector("h2")
         assert page.locator("h2").first.inner_text() == "POST /predict"
         assert page.locator("script").count() == 0
+
+
+def test_a_model_that_writes_is_asked_by_the_button_and_its_text_grows(open_page: Open) -> None:
+    def pieces(text: str, how: Generation) -> Iterator[str]:
+        if text == "bad":
+            raise UnwritableError({0: "has 9 tokens."})
+        return iter([" then <b>", f"é{how.max_new_tokens}", "\nand 🦊"])
+
+    served = Served("toy", "0" * 64, "toy", "toy writer", frozenset({TEXTS}), list, Generation(7), pieces)
+    with app_fixtures.in_thread(served, LIMITS, Ending()) as opened:
+        page = open_page(server.url_of(opened))
+        assert not page.get_by_text("as you type").is_visible()
+        page.get_by_label("Text", exact=True).fill("first")
+        assert page.inner_text("#answer") == ""
+        page.get_by_role("button").click()
+        page.wait_for_function("document.getElementById('answer').innerText.includes('🦊')")
+        assert page.inner_text("#answer") == " then <b>é7\nand 🦊"
+        page.get_by_label("Text", exact=True).fill("bad")
+        page.get_by_role("button").click()
+        page.wait_for_selector("[role=alert]")
+        assert "Nothing can be written for a text (text): it has 9 tokens" in page.inner_text("#answer")

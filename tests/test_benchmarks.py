@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import re
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from flows.cli.mistakes import mistakes
 from flows.dvc.edits import set_values
 from stages.core import machine
 from stages.core.params.file import load_params
@@ -120,6 +122,49 @@ def test_banking77s_table_has_the_mean_and_each_seed(benchmark: ModuleType) -> N
     cost = {"size_mb": 7.21, "latency_p50_ms": 0.356}
     runs = {20: {"quantized": {"accuracy": 0.93, **cost}}, 23: {"quantized": {"accuracy": 0.94}}}
     assert "| quantized | 93.50 | 93.00, 94.00 | 7.2 | 0.36 |" in benchmark.as_table(runs)
+
+
+@pytest.mark.parametrize("benchmark", ["multi30k"], indirect=True)
+def test_multi30k_changes_parameters_that_go_together_and_takes_the_corpus_alone(
+    benchmark: ModuleType, tmp_path: Path
+) -> None:
+    lines = b"".join(b"A dog.\n" for _ in range(3))
+    (tmp_path / "given").mkdir()
+    for stem in ("train", "val", "test_2016_flickr"):
+        for column in ("en", "de"):
+            (tmp_path / f"given/{stem}.{column}.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "given/README.md").write_text("Not of the corpus.")
+    benchmark.copied(tmp_path / "given", tmp_path / benchmark.DATA)
+    copied = shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    set_values(copied, benchmark.PARAMETERS)
+    assert list(mistakes(tmp_path, load_params(copied))) == []
+    assert len(list((tmp_path / benchmark.DATA).iterdir())) == 6
+    assert benchmark.lines(tmp_path / "given", "val.de") == ["A dog."] * 3
+
+
+@pytest.mark.parametrize("benchmark", ["multi30k"], indirect=True)
+def test_multi30ks_table_has_means_and_the_baselines_once_for_all_beams(benchmark: ModuleType) -> None:
+    runs = {
+        seed: {
+            "models": {
+                "copy": {"bleu": 2.0},
+                "student": {"beams_1": {"bleu": bleu}, "beams_4": {"bleu": 30.0}, "size_mb": 7.21},
+            }
+        }
+        for seed, bleu in ((20, 27.0), (21, 29.0))
+    }
+    table = benchmark.as_table(runs).splitlines()
+    assert table[2:] == ["| copy | 2.00 | 2.00 | - |", "| student | 28.00 | 30.00 | 7.2 |"]
+
+
+@pytest.mark.parametrize("benchmark", ["multi30k"], indirect=True)
+def test_multi30k_judges_all_lines_by_sacrebleu(benchmark: ModuleType) -> None:
+    references = ["Ein Hund läuft über die Wiese.", "Zwei Katzen schlafen."]
+    found = benchmark.judged(list, references, references)
+    assert (found["bleu"], found["chrf"]) == (100.0, 100.0)
+    assert benchmark.signatures(references, references)["bleu"].startswith(
+        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"
+    )
 
 
 @pytest.mark.parametrize("benchmark", ["choices"], indirect=True)
@@ -239,3 +284,13 @@ def test_a_load_is_told_in_rows_a_second_against_the_runner_and_in_milliseconds(
         "requests_per_s": 50, "rows_per_s": 400, "share_of_runner": 0.4, "p50_ms": 1, "p99_ms": 200,
     }  # fmt: skip
     assert [len(benchmark.requests_of(["a"] * 10, rows)) for rows in (1, 3, 11)] == [10, 3, 0]
+
+
+@pytest.mark.parametrize("benchmark", ["writing"], indirect=True)
+def test_the_speed_of_writing_is_the_best_rounds_and_is_held_against_the_faster_torch(benchmark: ModuleType) -> None:
+    rounds = [{"tokens_per_s": 90.0, "prompt_ms": 7.0}, {"tokens_per_s": 120.04, "prompt_ms": 8.0}]
+    assert benchmark.best(rounds) == {"tokens_per_s": 120.0, "prompt_ms": 7.0}
+    names = benchmark.writers
+    rates = {names.OURS: 120.0, names.FLOAT: 70.0, names.EAGER: 30.0, names.COMPILED: 40.0, names.PLAIN: 80.0}
+    found = benchmark.ratios({name: {"tokens_per_s": rate} for name, rate in rates.items()})
+    assert found == {"to_torch": 3.0, "to_plain_tools": 1.5}

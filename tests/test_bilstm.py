@@ -327,7 +327,7 @@ def test_a_student_can_be_made_under_zero_3_and_in_bf16(
     [
         ({"activation_checkpointing": True}, r"distill\.activation_checkpointing is true, .*\. Allowed for it: false"),
         ({"freeze_layers": 2}, "freeze_layers is 2. Allowed: 0 to 1"),
-        ({"family": "lstm"}, r"distill\.family is 'lstm'. Allowed: bilstm, encoder"),
+        ({"family": "lstm"}, r"distill\.family is 'lstm'. Allowed: bilstm, decoder, encoder"),
     ],
 )
 def test_what_a_student_cannot_do_is_refused_before_it_trains(

@@ -20,7 +20,7 @@ from conftest import REPOSITORY, run
 
 from stages.clean import clean
 from stages.cleaning import duplicates, rules
-from stages.cleaning.reasons import REASONS
+from stages.cleaning.reasons import NEEDS, REASONS
 from stages.cleaning.splits import assign_splits
 from stages.core.params.clean import CleanParams
 from stages.core.params.file import Params, load_params
@@ -29,7 +29,7 @@ from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 
 COLUMNS = ("row_id", "text", "label", "origin", "split", "group", "kept")
-OF_ANY_TASK = [reason for reason in REASONS if reason != "target_lost"]
+OF_ANY_TASK = [reason for reason in REASONS if reason not in NEEDS]
 
 
 Outcome = tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]
@@ -261,6 +261,14 @@ def test_a_text_under_several_labels_is_handled_as_the_parameter_says(
     found = {example["text"]: example["labels"] for example in report["conflicting_texts"]["examples"]}
     assert found == {one[:80]: {"a": 2, "b": 1}, two[:80]: {"a": 1, "b": 1}}
     assert set(dropped["reason"]) <= {"conflicting_label", "exact_duplicate"}
+
+
+def test_conflicting_labels_are_reported_whole_however_long_they_are(tmp_path: Path) -> None:
+    (one,) = sentences(1)
+    labels = [f"{'long ' * 20}{end}" for end in "ab"]
+    _, report, _ = cleaned(tmp_path, [(one, label, None) for label in labels], conflicting_labels="keep")
+    (found,) = report["conflicting_texts"]["examples"]
+    assert found["labels"] == dict.fromkeys(labels, 1)
 
 
 def of_labels(counts: dict[tuple[str, str | None], int]) -> list[tuple[str, str, str | None]]:
@@ -546,7 +554,7 @@ def test_spans_go_along_with_their_text_and_a_row_whose_span_is_lost_is_dropped_
     }
     assert dropped[["row_id", "label", "reason"]].to_numpy().tolist() == [["row-2", rows[2][1], "target_lost"]]
     assert report["dropped_by_reason"]["target_lost"] == 1
-    assert sorted(report["dropped_by_reason"]) == sorted(REASONS)
+    assert sorted(report["dropped_by_reason"]) == sorted([*OF_ANY_TASK, "target_lost"])
     assert report["label_shares"] == {"person": 0.333333, "thing": 0.333333}
     assert report["rare_labels"] == {"labels": 0, "rows": 0, "examples": {}}
 

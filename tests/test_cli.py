@@ -71,7 +71,10 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             " docstring_types, docstrings, files, hub, human_ratings. Did you mean 'files'?",
         ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
-        ({"distill__family": "bilstn"}, "distill.family is 'bilstn'. Allowed: bilstm, encoder. Did you mean 'bilstm'?"),
+        (
+            {"distill__family": "bilstn"},
+            "distill.family is 'bilstn'. Allowed: bilstm, decoder, encoder, encoder_decoder. Did you mean 'bilstm'?",
+        ),
         (
             {"distill__family": "bilstm"},
             "distill.family is 'bilstm', whose layers have neither attention heads nor feed-forward neurons."

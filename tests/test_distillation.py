@@ -235,13 +235,12 @@ def test_losses_that_cannot_be_are_refused(
 
 
 def test_vectors_without_layers_and_layers_without_vectors_are_refused() -> None:
-    assert CacheLogitsParams(augmented_copies=0, hidden_share=0.1, vectors=["embeddings"], layers=[]).vectors == [
-        "embeddings"
-    ]
+    values: dict[str, Any] = {"augmented_copies": 0, "hidden_share": 0.1, "likeliest": 1, "sequence_beams": 0}
+    assert CacheLogitsParams(**values, vectors=["embeddings"], layers=[]).vectors == ["embeddings"]
     with pytest.raises(ValueError, match="layers does not say which"):
-        CacheLogitsParams(augmented_copies=0, hidden_share=0.1, vectors=["values"], layers=[])
+        CacheLogitsParams(**values, vectors=["values"], layers=[])
     with pytest.raises(ValueError, match="vectors does not say what"):
-        CacheLogitsParams(augmented_copies=0, hidden_share=0.1, vectors=["embeddings"], layers=[1])
+        CacheLogitsParams(**values, vectors=["embeddings"], layers=[1])
 
 
 def test_tokens_are_hidden_by_chance_and_special_ones_never() -> None:

@@ -195,6 +195,11 @@ def test_params_are_those_that_the_stage_reads(address: str) -> None:
         assert all_uses(takes_all, section) == len(reads), "the section is passed on as a whole"
 
 
+def test_how_texts_are_written_reruns_no_training() -> None:
+    reading = {address.partition("@")[0] for address, (_, one) in STAGES.items() if "generate" in one.get("params", [])}
+    assert reading == {"quantize", "evaluate"}
+
+
 @pytest.mark.parametrize("address", STAGES)
 def test_a_command_is_the_stages_module_and_nothing_of_params_or_host(address: str) -> None:
     module, definition = STAGES[address]
@@ -236,9 +241,9 @@ def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
     stage_modules = {f"stages.{name}" for name in DVC["stages"]} | {"stages.core.entry"}
     packages = [
         "sources", "cleaning", "validation", "tokens", "tasks", "models", "training", "compression", "backends",
-        "measures",
+        "decoding", "measures",
     ]  # fmt: skip
-    allowed = {("backends", "models"), ("backends", "cleaning"), ("backends", "tokens"), ("measures", "backends")}
+    allowed = {("measures", "backends"), *(("backends", one) for one in ("cleaning", "decoding", "models", "tokens"))}
     for package in packages:
         for path in (REPOSITORY / "stages" / package).rglob("*.py"):
             found = imports(path)
@@ -260,7 +265,8 @@ def test_every_task_has_the_same_files(task: str) -> None:
 TABLES = ("sources", "tasks", "models", "backends", "measures")
 LIGHT = {
     "core", "backends.records", "backends.runners", "compression.recipe", "compression.refusals", "measures",
-    "models.pretrained", "reading", "sources.files", "tasks.contract", "tasks.shared",
+    "models.fetched", "models.pretrained", "reading", "sources.files", "sources.parallel", "tasks.contract",
+    "tasks.shared",
 }  # fmt: skip
 
 

@@ -306,7 +306,7 @@ def test_a_comment_in_another_tasks_files_reruns_nothing(again: Path) -> None:
     [
         ("data", {"ingest", "clean", "validate", "report"}),
         ("learning", LEARNERS),
-        ("answers", {"quantize", "profile", *(f"evaluate@{model}" for model in MODELS)}),
+        ("answers", {"baseline", "quantize", "profile", *(f"evaluate@{model}" for model in MODELS)}),
         ("measures", {"compare", *(f"evaluate@{model}" for model in MODELS)}),
     ],
 )

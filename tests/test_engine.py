@@ -261,10 +261,15 @@ def test_a_run_in_fp16_goes_on_to_the_same_bytes(lab: Lab, alone: Path, tmp_path
 
 def test_a_run_killed_after_its_early_stop_does_not_go_on_learning(lab: Lab, tmp_path: Path):
     """The kill comes when all is learned, and before the results are written."""
-    options: dict[str, Any] = {"changes": {"epochs": 12, "patience": 1}, "checkpoints": str(tmp_path / "kept")}
-    lab.run("stopped", **options, kill_after=True, expect=-9)
-    out = lab.run("stopped", **options)
+    changes = {"epochs": 12, "patience": 1}
+    options: dict[str, Any] = {"changes": changes, "checkpoints": str(tmp_path / "kept"), "fitted": True}
+    out = lab.run("stopped", **options, kill_after=True, expect=-9)
+    space = json.loads((out / "space.json").read_text())
+    assert space.keys() == {"labels", "first"}
+    (out / "space.json").unlink()
+    lab.run("stopped", **options)
     assert "stopped early" in lab.said
+    assert json.loads((out / "space.json").read_text()) == space, "what was fitted to the kept epoch's answers"
     history = report(out)["history"]
     assert report(out)["kept_epoch"] == len(history) - 1, "one epoch of patience, and no more"
     assert json.loads((out / "speed.json").read_text())["tokens_per_second"] > 0

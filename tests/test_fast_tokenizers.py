@@ -26,7 +26,9 @@ from stages.compression.vocabulary import cut_tokenizer
 from stages.models.encoder import FAMILY
 from stages.models.pretrained import load_tokenizer
 from stages.tokenize import tokenize
+from stages.tokens.literal import literal
 from stages.tokens.pieces import new_tokens
+from stages.tokens.scratch import scratch_tokenizer
 from stages.tokens.trained import train_tokenizer
 
 CORPUS = [" ".join(words) for words in TOPICS.values()] * 3
@@ -165,10 +167,10 @@ def test_a_tokenizer_that_is_only_there_in_python_is_refused_with_its_name(
         load_tokenizer(params(model).model)
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "byte_level_bpe"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_gives_the_same_tokenizer_each_time_also_where_ties_decide(kind: str) -> None:
     pretrained = fast(kind, size=400)
-    size = 60 if kind == "wordpiece" else 290
+    size = 290 if kind == "byte_level_bpe" else 60
     found = {train_tokenizer(pretrained, TIES, size)[0].backend_tokenizer.to_str() for _ in range(20)}
     assert len(found) == 1
 
@@ -192,7 +194,7 @@ def test_training_gives_the_same_bytes_in_any_process_with_any_threads(tiny_mode
     assert "##z" in written.pop()
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "byte_level_bpe"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_tokenizer_writes_its_corpus_in_fewer_tokens_with_the_same_ones_around(kind: str) -> None:
     pretrained = fast(kind, ["a b"], size=270)  # knows letters, or bytes, at best
     texts = ["zebra zebra violin", "zebra violin violin"]
@@ -232,15 +234,37 @@ def test_the_other_splits_teach_the_tokenizer_nothing(
     assert "It was learned from the training rows: set tokenize.tokenizer to pretrained" in caplog.text
 
 
-@pytest.mark.parametrize(("kind", "named"), [("unigram", "Unigram"), ("marked", "BPE with marks within words")])
-def test_kinds_that_come_out_otherwise_each_time_are_not_trained(kind: str, named: str) -> None:
-    if kind == "marked":
-        engine = Tokenizer(models.BPE(continuing_subword_prefix="##"))
-        pretrained = PreTrainedTokenizerFast(tokenizer_object=engine)
-    else:
-        pretrained = fast(kind)
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [(models.BPE(continuing_subword_prefix="##"), "BPE with marks within words"), (models.WordLevel(), "WordLevel")],
+)
+def test_kinds_that_come_out_otherwise_each_time_are_not_trained(model: models.Model, named: str) -> None:
+    pretrained = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
     with pytest.raises(ValueError, match=rf"of the kind {named}\. Allowed for it: pretrained"):
         train_tokenizer(pretrained, CORPUS, 200)
+
+
+def test_a_unigram_tokenizer_keeps_its_unknown_token_and_writes_each_character_of_the_corpus() -> None:
+    pretrained = fast("unigram")
+    trained, pieces = train_tokenizer(pretrained, [*CORPUS, "zzz q"], 120)
+    unknown = trained.convert_tokens_to_ids("<unk>")
+    assert trained.unk_token_id == unknown
+    assert unknown not in trained.backend_tokenizer.encode("zzz q").ids
+    assert unknown in trained.backend_tokenizer.encode("海").ids
+    assert len(pieces) == len(trained) <= 120
+    old, new = pretrained.get_vocab(), trained.get_vocab()
+    assert pieces[new["</s>"]] == [old["</s>"]]
+    assert all(pieces[new[piece]] == [old[piece]] for piece in old.keys() & new.keys())
+
+
+def test_a_tokenizer_of_t5s_layout_is_trained_again_with_its_bytes_and_reads_any_text() -> None:
+    whole = scratch_tokenizer("t5", CORPUS, 400, max_tokens=80)
+    trained, _ = train_tokenizer(whole, CORPUS[:2], 330)
+    assert len(trained) <= 330
+    engine = literal(trained.backend_tokenizer)
+    for text in (*CORPUS, "a</s>b <0x41> 海é😀"):
+        assert engine.decode(engine.encode(text).ids) == text
+    assert (trained.pad_token_id, trained.eos_token_id, trained.unk_token_id) == (0, 1, 2)
 
 
 def test_the_unknown_token_is_there_though_no_special_one_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import gc
 import itertools
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from dvc.cli import parse_args
 from flow_fixtures import ROOT, environment, eventually
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import retrain
 from flows.dvc import storage
@@ -27,7 +29,7 @@ from flows.running.budget import Budget
 from flows.running.locks import one_at_a_time
 from flows.running.processes import Children
 from flows.running.root import here, retraining_in
-from flows.serving import temporary
+from flows.serving import own_session, temporary
 
 HOLDER = """
 import sys, time
@@ -190,8 +192,23 @@ def test_what_ends_a_start_of_prefects_server_ends_the_run_in_its_own_words(
         raise error
 
     monkeypatch.setattr(temporary, "get_client", fail)  # Prefect's
-    with pytest.raises(type(error), match=f"^{told}"):
+    no_server = temporary_settings(restore_defaults={PREFECT_API_URL})
+    with no_server, pytest.raises(type(error), match=f"^{told}"):
         retrain.run(tmp_path, None, "by hand", accept_drift=False)
+
+
+def test_a_second_run_in_one_process_finds_the_temporary_server_of_the_first(tmp_path: Path) -> None:
+    """Prefect keeps a server a port; what ends it with this process must not end it where it is asked for again."""
+    server = own_session.OwnSession(port=1)
+    sleeping = server._children.start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, environment())
+    try:
+        assert own_session.OwnSession(port=1) is server
+        gc.collect()
+        with pytest.raises(subprocess.TimeoutExpired):
+            sleeping.wait(timeout=2)
+    finally:
+        server.stop()
+    eventually(lambda: sleeping.poll() is not None, seconds=10)
 
 
 def test_a_retraining_is_named_after_its_clone_wherever_it_is_started(

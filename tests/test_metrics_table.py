@@ -109,7 +109,7 @@ def test_speeds_of_another_machine_are_said_to_be(measured: Path):
 def test_nothing_measured_gives_rows_of_dashes(tmp_path: Path):
     rows = metrics.rows(tmp_path)
     assert not any(row.measured for row in rows)
-    assert set(metrics.cells(rows[0])[1:]) == {"-"}
+    assert set(metrics.cells(rows)[0][1:]) == {"-"}
 
 
 def test_a_metrics_file_that_is_not_json_is_named(tmp_path: Path):
@@ -252,3 +252,25 @@ def test_a_merge_conflict_is_told_and_the_table_is_shown(project: Path, name: st
 def test_without_a_lock_nothing_is_claimed(project: Path):
     (project / "dvc.lock").unlink()
     assert freshness.notice(project) is None
+
+
+def test_models_that_write_have_their_tokens_a_second_and_what_is_better_is_said(measured: Path):
+    (measured / "params.yaml").write_text(
+        (REPOSITORY / "params.yaml").read_text()
+        .replace("text_classification", "text_generation", 1).replace("measure: macro_f1", "measure: bits_per_byte")
+    )  # fmt: skip
+    write(measured, "quality", "teacher", bits_per_byte=2.0, word_perplexity=500.0)
+    write(measured, "quality", "quantized", bits_per_byte=2.5, word_perplexity=700.0)
+    write(measured, "profile", "quantized", latency_p50_ms=2.5, tokens_per_s=1234.5, threads=2)
+    table = metrics.rows(measured)
+    quantized = dict(zip(metrics.header(table), metrics.cells(table)[-1], strict=True))
+    assert (quantized["bits per byte"], quantized["tokens/s"], quantized["model"]) == ("2.5", "1,234", "quantized")
+    assert {row.model: row for row in table}["quantized"].of_teacher == pytest.approx(0.8)
+    assert "Lower is better: perplexity of a word, bits per byte." in metrics.as_text(table).splitlines()
+    assert metrics.as_markdown(table).splitlines()[-1].startswith("Lower is better: perplexity of a word, bits per ")
+
+
+def test_a_table_of_one_run_says_what_is_timed_of_a_model_that_writes(measured: Path):
+    table = [metrics.Row("student", (), tokens_per_s=10.0, threads=2)]
+    assert metrics.machine(table).endswith(metrics.OF_WRITING)
+    assert metrics.OF_WRITING not in metrics.machine(metrics.rows(measured))

@@ -97,6 +97,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
         "pooling": "mean",
         "encoder_dropout": 0.0,
         "head_dropout": 0.1,
+        "scratch": None,
         **changes,
     }
     return ModelParams(name=str(name), **values)

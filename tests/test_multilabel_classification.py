@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -21,8 +22,9 @@ from source_fixtures import settings
 
 from stages.core.contracts import Head, Outputs, RawRow, RejectedRow
 from stages.core.files import read_json
+from stages.core.model_folder import describe
 from stages.core.params.file import load_params
-from stages.core.paths import Paths
+from stages.core.paths import MODELS, Paths
 from stages.measures.calibration import fit_temperature
 from stages.measures.counted import counted
 from stages.measures.paired import difference_interval, interval, measured
@@ -178,7 +180,7 @@ def test_every_part_knows_the_same_measures() -> None:
 OUTPUTS = Outputs(np.array([[0.75, 0.5, 0.875], [0.25, 0.5, 0.125]], dtype=np.float32))
 
 
-def test_a_label_is_given_where_it_is_likelier_to_hold_than_not() -> None:
+def test_a_label_is_given_where_it_is_likelier_to_hold_than_not_unless_thresholds_are_fitted() -> None:
     assert ANSWERS.answers(OUTPUTS, SPACE) == ['["a","c"]', "[]"]
     assert ANSWERS.size(SPACE) == 3
     assert ANSWERS.columns(OUTPUTS, SPACE)["p_c"].tolist() == [0.875, 0.125]
@@ -334,16 +336,35 @@ def judged(truths: list[str], answers: list[str], labels: list[str]) -> Judged:
 
 def test_the_report_and_the_table_have_the_figures_of_each_label() -> None:
     of = judged(TRUTHS, GIVEN, ["a", "b", "c", "d"])
-    nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 1}
+    nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "true": 1, "ece": 0.333333}
+    all_right = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "true": 1, "ece": 0.333333}
     assert MEASURES.report(of) == {
         "precision": 0.5, "recall": 0.333333, "hamming_loss": 0.25, "log_loss": 0.25,
-        "per_label": {"a": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "true": 1}, "b": nothing, "c": nothing},
+        "per_label": {"a": all_right, "b": nothing, "c": nothing},
     }  # fmt: skip
     assert MEASURES.per_row(of)["hamming_loss"].tolist() == [0.25, 0.0, 0.5]
     table = MEASURES.tables(of)["labels"]
-    assert table.columns == ("label", "precision", "recall", "f1", "found", "given", "true")
-    assert table.rows == [["a", 1.0, 1.0, 1.0, 1, 1, 1], ["b", 0.0, 0.0, 0.0, 0, 1, 1], ["c", 0.0, 0.0, 0.0, 0, 0, 1]]
+    assert table.columns == (
+        "label", "precision", "recall", "f1", "found", "given", "true", "expected", "ece", "threshold"
+    )  # fmt: skip
+    assert [row[:7] for row in table.rows] == [
+        ["a", 1.0, 1.0, 1.0, 1, 1, 1], ["b", 0.0, 0.0, 0.0, 0, 1, 1], ["c", 0.0, 0.0, 0.0, 0, 0, 1]
+    ]  # fmt: skip
+    assert [row[7:] for row in table.rows] == [[0.0, 0.333333, 0.5]] * 3
     assert (MEASURES.kinds('["a","b"]'), MEASURES.classes(["p_a", "score"])) == (("a", "b"), frozenset({"a"}))
+
+
+def test_the_calibration_of_a_label_is_how_far_its_probabilities_are_from_the_shares_that_have_it() -> None:
+    values_N = [0.9, 0.95, 0.92, 0.15, 0.2, 0.11]
+    truths = ['["a"]', "[]", '["a"]', "[]", '["a"]', "[]"]
+    of = judged(truths, ["[]"] * 6, ["a", "b"])
+    values = np.column_stack([values_N, np.zeros(6)])
+    of = dataclasses.replace(of, outputs=Outputs(values), space={"labels": ["a", "b"], "thresholds": {"a": 0.25}})
+    # 0.9 is in the bin below: it is closed above
+    away = abs(0.9 - 1) + abs(0.95 + 0.92 - 1) + abs(0.15 + 0.2 + 0.11 - 1)
+    (row,) = MEASURES.tables(of)["labels"].rows
+    assert row[7:] == [pytest.approx(sum(values_N), abs=0.051), pytest.approx(away / 6, abs=1e-6), 0.25]
+    assert MEASURES.report(of)["per_label"]["a"]["ece"] == row[8]
 
 
 # the floor
@@ -392,10 +413,22 @@ def test_each_window_has_the_vector_of_its_text(ran: Paths) -> None:
     assert rows.has_target.all()
 
 
+def assert_every_model_answers_by_thresholds_of_its_own(ran: Paths) -> None:
+    spaces = {name: describe(ran.model(name))["space"] for name in MODELS if (ran.model(name) / "model.json").is_file()}
+    assert spaces.keys() >= {"baseline", "teacher", "student", "pruned", "quantized"}
+    for name, space in spaces.items():
+        assert list(space["thresholds"]) == space["labels"], name
+    assert "thresholds" not in read_json(ran.tokens / "space.json")["space"]
+    card = (ran.model("quantized") / "README.md").read_text()
+    shown = ", ".join(f"{label} {of}" for label, of in spaces["quantized"]["thresholds"].items())
+    assert f"- Thresholds: {shown}\n" in card
+
+
 def test_the_int8_model_learned_the_topics_and_its_folder_answers_alone(ran: Paths) -> None:
     quality = {name: read_json(ran.quality(name)) for name in ("baseline", "quantized")}
     assert min(of["micro_f1"] for of in quality.values()) > 0.9
     assert sorted(path.name for path in ran.tables("quantized").iterdir()) == ["labels.csv", "reliability.csv"]
+    assert_every_model_answers_by_thresholds_of_its_own(ran)
     test = read_split(ran.clean, "test")
     answers = load(ran.model("quantized"))(texts_of(test))
     assert [as_text(one["label"] for one in answer["labels"]) for answer in answers] == pq.read_table(

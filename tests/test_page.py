@@ -18,6 +18,8 @@ from review_fixtures import (
     entity_review,
     example_review,
     label_names,
+    written_flip,
+    written_review,
 )
 
 from flows.review.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange, without_texts
@@ -393,6 +395,16 @@ def test_entities_are_marked_in_the_truth_and_in_both_answers_with_what_turned(o
     assert page.locator(f"{FLIPS} thead th").all_inner_texts()[1:3] == ["Text", "Confidence"]
     assert page.locator(".legend mark").all_inner_texts() == ["person", "place"]
     assert "[[0" not in page.locator("main").inner_text()
+
+
+def test_written_texts_stand_side_by_side_with_the_words_that_turned(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(write(written_review(written_flip()), tmp_path))
+    cells = page.locator(f"{FLIPS} tbody tr").first.locator("td")
+    assert page.locator(f"{FLIPS} thead th").all_inner_texts()[1:5] == ["Text", "Truth", "Before", "After"]
+    assert cells.nth(1).inner_text() == "Ein <b>Hund</b> läuft."
+    assert [found.strip() for found in cells.nth(3).locator("mark").all_inner_texts()] == ["−runs", "−green"]
+    assert cells.nth(4).locator("mark").all_inner_texts() == ["+walks"]
+    assert "no longer written" in page.locator("main").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

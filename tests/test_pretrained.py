@@ -332,7 +332,7 @@ def test_each_kind_that_is_allowed_takes_as_many_tokens_as_is_said_and_can_what_
 @pytest.mark.parametrize("kind", sorted({*MODEL_FOR_MASKED_LM_MAPPING_NAMES, "gpt2", "t5", "new"} - {*KINDS}))
 def test_each_other_kind_is_refused_at_once_with_those_that_are_allowed(kind: str) -> None:
     with pytest.raises(ValueError, match=rf"it is a {kind} model\. Allowed .*: albert, bert, .*xlm-roberta"):
-        refuse_kind({"model_type": kind})
+        refuse_kind({"model_type": kind}, "encoder")
 
 
 def test_a_kind_that_is_not_taken_is_refused_by_check_and_by_tokenize(

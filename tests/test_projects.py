@@ -21,6 +21,7 @@ from flows.retraining import proposals
 from flows.running.code import LINK, code_of, link_code
 from stages.core import plugins
 from stages.core.params.file import load_params
+from stages.core.paths import SPLITS
 from stages.tasks import TASKS
 
 
@@ -46,6 +47,7 @@ def texts(count: int = 60) -> list[str]:
 
 COLUMN, TASK = "ingest.columns.label", "task"
 UNTOUCHED = "as Winnow has it"
+LLAMA = {"kind": "llama", "layers": 4, "width": 256, "heads": 4, "feed_forward": 704}
 GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "labels": (
         "rows.csv",
@@ -125,6 +127,41 @@ GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
         [{"query": t[:9], "document": t} for t in texts()],
         {TASK: "sentence_similarity", COLUMN: "document", "task.measure": "ndcg_at_10"},
     ),
+    "texts to be written": (
+        "rows.csv",
+        [{"id": i, "article": f"{t} {t}", "summary": t} for i, t in enumerate(texts())],
+        {TASK: "text2text_generation", "ingest.columns.text": "article", COLUMN: "summary", "model.family": UNTOUCHED},
+    ),
+    "source and target": (
+        "rows.jsonl",
+        [{"target": f"{t} {t}", "source": t} for t in texts()],
+        {TASK: "text2text_generation", "ingest.columns.text": "source", COLUMN: "target"},
+    ),
+    "questions with their answers": (
+        "rows.tsv",
+        [{"question": f"Where is {i}?", "answer": t} for i, t in enumerate(texts())],
+        {TASK: "text2text_generation", "ingest.columns.text": "question", COLUMN: "answer"},
+    ),
+    "room for the longest target": (
+        "rows.jsonl",
+        [{"source": t, "target": f"{t} {'and so on ' * (i % 5)}".strip()} for i, t in enumerate(texts())],
+        {"tokenize.max_target_tokens": 64, "generate.max_new_tokens": 64, "tokenize.max_tokens": 32},
+    ),
+    "texts alone": (
+        "rows.csv",
+        [{"text": t} for t in texts()],
+        {TASK: "text_generation", "ingest.columns.text": "text", COLUMN: "text"},
+    ),
+    "texts alone, that are long": (
+        "rows.csv",
+        [{"text": f"{t} " * 40} for t in texts()],
+        {TASK: "text_generation", "tokenize.max_tokens": 512, "model.scratch": LLAMA | {"positions": 512}},
+    ),
+    "long texts with targets": (
+        "rows.jsonl",
+        [{"article": f"{t} " * 80, "summary": f"Of a dog, {i} times."} for i, t in enumerate(texts())],
+        {TASK: "text2text_generation", "tokenize.max_tokens": 512, "tokenize.long_texts": UNTOUCHED},
+    ),
     "splits": (
         "rows.csv",
         [{"split": ("Train", "dev")[i % 2], "text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts())],
@@ -189,6 +226,65 @@ def test_nested_questions_are_questions(tmp_path: Path) -> None:
     found = guess(sample_of(str(tmp_path / "train.json")))
     assert found.task == "question_answering"
     assert (found.values["ingest.columns.text"], found.values[COLUMN]) == ("context", "answers")
+
+
+def lines_of(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("".join(f"{text}\n" for text in texts()))
+    return folder
+
+
+def test_files_that_belong_together_line_by_line_are_sources_and_targets(tmp_path: Path) -> None:
+    folder = lines_of(
+        tmp_path / "pairs", *(f"{stem}.{end}" for stem in ("val", "train", "test_2016") for end in ("de", "en"))
+    )
+    (folder / "README.md").write_text("# Captions\n")
+    found = guess(sample_of(str(folder)))
+    assert found.task == "text2text_generation"
+    assert found.values["ingest.source"] == "parallel"
+    assert [found.values[f"ingest.columns.{role}"] for role in ("text", "label")] == ["de", "en"]
+    assert [found.values[f"ingest.splits.{split}"] for split in SPLITS] == ["train", "val", "test_2016"]
+    assert any("The other way round: --text en --label de." in reason for reason in found.reasons)
+    other = guess(sample_of(str(folder)), text="en", label="de").values
+    assert [other[f"ingest.columns.{role}"] for role in ("text", "label")] == ["en", "de"]
+
+
+def test_texts_in_objects_are_columns_with_a_dot(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"none": None, "translation": {"de": f"kurz {i} und gut", "en": text}} for i, text in enumerate(texts())
+    ]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.jsonl", [*rows, {"none": None, "translation": None}]))))
+    assert found.task == "text2text_generation"
+    assert (found.values["ingest.columns.text"], found.values[COLUMN]) == ("translation.en", "translation.de")
+    others = [{"spans": {"at": number}, "none": None} for number in range(2)]
+    assert sample_of(str(rows_of(tmp_path / "others.jsonl", others))).columns == ("spans", "none")
+
+
+def test_numbered_parts_of_a_split_are_all_read(tmp_path: Path) -> None:
+    stems = ("train-00", "train-01", "val-00001-of-00002", "val-00002-of-00002", "test_2016")
+    folder = lines_of(tmp_path / "parts", *(f"{stem}.{end}" for stem in stems for end in ("de", "en")))
+    found = guess(sample_of(str(folder))).values
+    assert [found[f"ingest.splits.{split}"] for split in SPLITS] == ["train", "val", "test_2016"]
+
+
+def test_of_three_files_that_belong_together_two_are_to_be_named(tmp_path: Path) -> None:
+    folder = lines_of(tmp_path / "three", "a.de", "a.en", "a.fr")
+    with pytest.raises(ValueError, match=r"has lines in de, en, fr\. Name two of them: --text de --label en\."):
+        guess(sample_of(str(folder)))
+    found = guess(sample_of(str(folder)), text="fr", label="en").values
+    assert [found[f"ingest.columns.{role}"] for role in ("text", "label")] == ["fr", "en"]
+    with pytest.raises(FileNotFoundError, match=r"no file of rows, and no two files of lines"):
+        sample_of(str(lines_of(tmp_path / "one", "a.de", "b.en")))
+
+
+def test_texts_alone_are_no_labels_and_are_written_where_somebody_says_so(tmp_path: Path) -> None:
+    alone = sample_of(str(rows_of(tmp_path / "alone.csv", [{"text": text} for text in texts()])))
+    with pytest.raises(ValueError, match=r"has no column that looks like a target\. Name the one: --label COLUMN"):
+        guess(alone, task="text_classification")
+    rows = [{"text": text, "topic": "ab"[i % 2]} for i, text in enumerate(texts())]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", rows))), task="text_generation")
+    assert (found.task, found.values[COLUMN]) == ("text_generation", "text")
 
 
 def test_words_with_tags_are_entities(tmp_path: Path) -> None:
@@ -275,10 +371,34 @@ def test_a_stride_that_leaves_a_window_nothing_is_a_mistake_before_anything_runs
 
 
 @pytest.mark.parametrize(
+    ("family", "max_tokens", "told"),
+    [
+        ("decoder", 66, "tokenize.max_tokens is 66, of which what is written may take 64"),
+        ("decoder", 67, None),
+        ("encoder_decoder", 64, None),
+    ],
+)
+def test_a_source_without_room_is_a_mistake_before_anything_runs(
+    family: str, max_tokens: int, told: str | None, tmp_path: Path
+) -> None:
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    task = {"task__name": "text2text_generation", "model__family": family, "tokenize__max_tokens": max_tokens}
+    edit_params(tmp_path, **task)
+    found = [line for line in mistakes(tmp_path, load_params(tmp_path / "params.yaml")) if "max_tokens is" in line]
+    assert (len(found) == 1 and told in found[0]) if told else found == []
+
+
+def test_what_is_about_targets_is_a_mistake_before_anything_runs_where_none_is_written(tmp_path: Path) -> None:
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    edit_params(tmp_path, clean__copied_targets="drop")
+    found = [*mistakes(tmp_path, load_params(tmp_path / "params.yaml"))]
+    assert any("clean.copied_targets is drop" in line for line in found)
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([{"a": i, "b": i * 2} for i in range(9)], r"has no column of texts .found: a, b.. Name the one: --text"),
-        ([{"text": text} for text in texts()], r"has no column that looks like a target .found: text."),
         ([{"text": t, "x": f"{i} x", "y": f"{i} y"} for i, t in enumerate(texts())], "Name the one: --label"),
     ],
 )

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import REPOSITORY, TOPICS
@@ -28,17 +30,21 @@ from stages.backends.guard import guarded
 from stages.backends.onnxruntime_int8 import graph, quantizer
 from stages.backends.onnxruntime_int8.ranges import BINS, Histogram
 from stages.backends.onnxruntime_int8.runner import open_runner
+from stages.compression.card import Origin, card
 from stages.core import model_folder, plugins
 from stages.core.contracts import Head, Outputs, Quantizable, QuantizationRows, Runner
 from stages.core.files import read_json, write_json
 from stages.core.params.compress import QuantizeParams
-from stages.core.params.file import load_params
+from stages.core.params.file import Params, load_params
 from stages.core.params.model import ModelParams, Pooling
+from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
 from stages.models.encoder import FAMILY
-from stages.quantize import card
+from stages.quantize import quantize
+from stages.tasks.shared.label_sets import as_text
 from stages.tasks.shared.probabilities import kl_divergence
 from stages.tasks.text_classification.answers import ANSWERS
+from stages.tasks.text_classification.settings import SETTINGS as OF_LABELS
 
 WORDS = [word for words in TOPICS.values() for word in words]
 TEXTS = [" ".join(WORDS[i : i + n]) for n in (1, 2, 4, 9) for i in range(0, len(WORDS) - 9, 3)]
@@ -57,7 +63,7 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0), Head("row", 3)
+        tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0, scratch=None), Head("row", 3)
     )
     with torch.no_grad():
         model.head.weight.mul_(20)
@@ -147,7 +153,9 @@ def test_the_built_graph_of_a_model_without_a_layer_as_its_head_gives_torchs_vec
     named: dict[str, Any] = {"family": "encoder", "name": "tiny", "revision": None, "sha256": None, "pooling": pooling}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny_models("bert"), ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0), Head("vector", 0)
+        tiny_models("bert"),
+        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None),
+        Head("vector", 0),
     )
     FAMILY.write(model, tmp_path)
     assert graph.understands(*weights_and_config(tmp_path))
@@ -511,24 +519,52 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 
 
 def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
-    whole = load_params(REPOSITORY / "params.yaml")
+    origin = Origin("files", "", load_params(REPOSITORY / "params.yaml").distill)
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "onnxruntime_int8"}
     training = {"train_rows": 7}
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
     assert (
         "pruned to 9,000 of 30,522 tokens, 3 of 4 attention heads a layer, 32 of 64 neurons a layer, quantized with"
-        in card(described, whole, training, cut, FOUND, tmp_path)
+        in card(OF_LABELS, described, origin, training, cut, FOUND, tmp_path)
     )
-    assert "prune" not in card(described, whole, training, {"parameters": [9, 9]}, FOUND, tmp_path)
+    assert "prune" not in card(OF_LABELS, described, origin, training, {"parameters": [9, 9]}, FOUND, tmp_path)
 
 
 def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student: Path, tmp_path: Path) -> None:
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "torchao_int8"}
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
-    said = card(described, load_params(REPOSITORY / "params.yaml"), {"train_rows": 7}, {}, FOUND, tmp_path)
+    origin = Origin("files", "", load_params(REPOSITORY / "params.yaml").distill)
+    said = card(OF_LABELS, described, origin, {"train_rows": 7}, {}, FOUND, tmp_path)
     assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said
+
+
+def test_an_int8_model_and_its_card_have_thresholds_of_their_own(student: Path, tmp_path: Path) -> None:
+    """Not with those of the pruned model, here all of 0.9."""
+    paths = Paths(tmp_path)
+    shutil.copytree(student, paths.model("pruned"))
+    others = {"labels": LABELS, "thresholds": dict.fromkeys(LABELS, 0.9)}
+    task = {"task": "multilabel_classification", "space": others, "pretrained": "tiny"}
+    model_folder.seal(paths.model("pruned"), **{**model_folder.describe(student), **task})
+    of_texts = runners.open_runner(paths.model("pruned"), threads=1).predict(TEXTS).values
+    truths = [as_text(label for label, one in zip(LABELS, row, strict=True) if one > 0.2) for row in of_texts]
+    rows = {"row_id": list(map(str, range(len(TEXTS)))), "text": TEXTS, "label": truths}
+    both = [pa.table({**rows, "split": [split] * len(TEXTS)}) for split in ("train", "validation")]
+    paths.clean.parent.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(both), paths.clean)
+    for report, content in ((paths.training("pruned"), {"train_rows": 7}), (paths.pruning_report, {})):
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, content)
+    whole = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
+    whole["task"] = {"name": "multilabel_classification", "measure": "micro_f1"}
+    whole["quantize"] |= {"backend": "onnxruntime_int8", "max_loss": 1.0}
+    quantize(Params.model_validate(whole), paths)
+    thresholds = model_folder.describe(paths.model("quantized"))["space"]["thresholds"]
+    assert max(thresholds.values()) < 0.5
+    shown = ", ".join(f"{label} {of}" for label, of in thresholds.items())
+    assert f"- Thresholds: {shown}\n" in (paths.model("quantized") / "README.md").read_text()
+    model_folder.verify(paths.model("quantized"))
 
 
 def test_a_temperature_is_fitted_to_the_texts_and_labels_given(student: Path) -> None:

@@ -335,6 +335,14 @@ def test_an_epoch_is_scored_by_texts_whose_answer_is_the_likeliest_of_all_their_
     # where every text has an answer, one is given, however unlikely
     assert LEARNING.score([np.array([0, 3, 8])], [logits(9, 0, 0)]) == {"token_f1": 1.0, "exact_match": 1.0}
     assert LEARNING.score([], []) == {"token_f1": 0.0, "exact_match": 0.0}
+    # the odds of the texts' answers are 6, -2 and 10: zero keeps the right ones; one more at 2 is wrong, so it is 4
+    assert LEARNING.fitted is not None
+    sure = [*windows, ([3, 0, 0, 8], logits(0, 1, 1, 9))]
+    for some, threshold in ((windows, 0.0), (sure, 4.0)):
+        given = [np.array(numbers) for numbers, _ in some], [values for _, values in some]
+        for measure in SETTINGS.measures:
+            assert LEARNING.fitted(*given, SPACE, measure) == {**SPACE, "threshold": threshold}
+        assert LEARNING.fitted(*given, ALL_HAVE_ONE, "token_f1") == ALL_HAVE_ONE
 
 
 def test_every_part_knows_the_same_measures() -> None:
@@ -475,10 +483,10 @@ def test_the_threshold_is_where_the_f1_of_the_validation_rows_is_best(
 ) -> None:
     assert ANSWERS.fitted is not None
     truths = ['[[0,"Ada"]]' if one else "[]" for one in right]
-    found = ANSWERS.fitted(truths, one_word(*odds), SPACE)
+    found = ANSWERS.fitted(truths, one_word(*odds), SPACE, "token_f1")
     assert found == {**SPACE, "threshold": pytest.approx(threshold, abs=1e-4)}
-    assert ANSWERS.fitted(truths, one_word(*odds), ALL_HAVE_ONE) == ALL_HAVE_ONE
-    assert ANSWERS.fitted([], one_word(1.0).of_rows([]), SPACE)["threshold"] == 0.0
+    assert ANSWERS.fitted(truths, one_word(*odds), ALL_HAVE_ONE, "token_f1") == ALL_HAVE_ONE
+    assert ANSWERS.fitted([], one_word(1.0).of_rows([]), SPACE, "token_f1")["threshold"] == 0.0
 
 
 # the measures
@@ -649,8 +657,10 @@ def test_the_floor_learns_what_is_asked_for_and_when_there_is_no_answer() -> Non
     texts, targets = floor_rows(240)
     space = ENCODING.space(targets[:180])
     model = BASELINE.fit(texts[:180], targets[:180], space, PARAMS.baseline, PARAMS.seed)
+    assert ANSWERS.fitted is not None
     again = BASELINE.fit(texts[:180], targets[:180], space, PARAMS.baseline, PARAMS.seed)
     assert model.weights["coefficients"].tobytes() == again.weights["coefficients"].tobytes()
+    space = ANSWERS.fitted(targets[:180], BASELINE.opened(model)(texts[:180]), space, "token_f1")
     found = BASELINE.opened(model)(texts[180:])
     assert ANSWERS.score(targets[180:], ANSWERS.answers(found, space), space)["token_f1"] > 0.9
     answered = [at for at, target in enumerate(targets) if target != "[]"]
@@ -720,7 +730,9 @@ def test_every_model_learned_what_answers_and_when_nothing_does(ran: Paths) -> N
 def test_the_int8_folder_has_its_threshold_and_answers_alone(ran: Paths) -> None:
     described = model_folder.describe(ran.model("quantized"))
     assert described["space"].keys() == {"longest", "unanswerable", "threshold"}
-    assert "threshold" not in model_folder.describe(ran.model("pruned"))["space"]
+    for name in ("baseline", "static", "probe", "teacher", "student", "pruned"):
+        assert "threshold" in model_folder.describe(ran.model(name))["space"], name
+    assert "threshold" not in read_json(ran.tokens / "space.json")["space"]
     test = read_split(ran.clean, "test")
     records = load(ran.model("quantized"))(texts_of(test))
     given = [quotes.as_text(Quote(one["start"], one["text"]) for one in record["answers"]) for record in records]

@@ -290,29 +290,41 @@ def test_a_terminated_flow_leaves_no_process_of_its_stages_and_can_run_again(pro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "to_group", "expected"),
+    [
+        (signal.SIGTERM, False, 143),
+        (signal.SIGTERM, True, 143),  # as who ends a job, or a container, sends it
+        (signal.SIGINT, True, 130),  # as a terminal sends it
+        (signal.SIGKILL, True, -9),
+    ],
+)
 def test_without_a_server_the_temporary_one_ends_with_the_flow(
-    project: Path, tmp_path: Path, number: signal.Signals, expected: int
+    project: Path, tmp_path: Path, number: signal.Signals, to_group: bool, expected: int
 ):
-    dead, code = interrupt(project, number, PREFECT_HOME=str(tmp_path / "prefect"), PREFECT_API_URL="")
+    """Within seconds, and with one line: the flow is not left alone to ask a server that is gone."""
+    more = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": ""}
+    dead, code = interrupt(project, number, to_group=to_group, seconds=30, **more)
     assert code == expected
     assert len(dead) >= 4, "the server, DVC, the stage and its helper"
     eventually(lambda: not any(runs(pid) for pid in dead), seconds=10)
 
 
-def interrupt(root: Path, number: signal.Signals, **more: str) -> tuple[set[int], int]:
-    """Signal `winnow reproduce` amid a stage. Returns what it had started by then, and its exit code."""
+def interrupt(
+    root: Path, number: signal.Signals, *, to_group: bool = False, seconds: float = 60, **more: str
+) -> tuple[set[int], int]:
+    """Signal `winnow reproduce`, or its group, amid a stage. Returns what it had started by then, and its exit code."""
     (root / "ingest.sleeps").touch()
     parent = start(root, **more)
     try:
         started = amid_a_stage(parent, root)
-        if number == signal.SIGINT:  # a terminal sends it to all that the command has started, Prefect's server too
-            os.killpg(parent.pid, number)
-        else:
-            parent.send_signal(number)
-        _, stderr = parent.communicate(timeout=60)
+        (os.killpg if to_group else os.kill)(parent.pid, number)
+        _, stderr = parent.communicate(timeout=seconds)
         assert str(flow_fixtures.ROOT / "flows") not in stderr, "no traceback through Winnow's own code"
-        assert ("winnow: stopped. What had ended is kept" in stderr) is (number == signal.SIGINT)
+        lines = [line for line in stderr.splitlines() if line.startswith("winnow: ")]
+        how = "`winnow reproduce` goes on, a training from its last checkpoint"
+        assert lines == ([] if number == signal.SIGKILL else [f"winnow: stopped. What had ended is kept; {how}."])
+        assert "Traceback" not in stderr
     finally:
         parent.kill()
         parent.wait()

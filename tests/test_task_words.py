@@ -23,6 +23,7 @@ OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
     "stages/reading": {"squad"},  # the layout of files
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
+    "stages/decoding": {"softmax", "argmax"},  # of the next token
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name
 }

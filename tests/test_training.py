@@ -283,7 +283,7 @@ root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 
 def learn(name, poison=False, dropout=0.1, measure="macro_f1", shift=0.0, **values):
     model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-                        encoder_dropout=0.0, head_dropout=dropout)
+                        encoder_dropout=0.0, head_dropout=dropout, scratch=None)
     torch.manual_seed(0)
     built = FAMILY.build(tiny, model, Head("row", 2))
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
@@ -293,7 +293,7 @@ def learn(name, poison=False, dropout=0.1, measure="macro_f1", shift=0.0, **valu
         places = Places(root / "curves" / name, root / "steps" / name, Checkpoints(None))
         score = lambda targets, logits: {name: of - shift for name, of in LEARNING.score(targets, logits).items()}
         learner = Learner(FAMILY, dataclasses.replace(LEARNING, score=score), loss, measure)
-        trained, report, _ = train(built, open_training_data(Paths(root)), learner, places,
+        trained, report, *_ = train(built, open_training_data(Paths(root)), learner, places,
                                    params=FinetuneParams(**values), seed=5)
     except (ValueError, RuntimeError) as error:
         return {"error": str(error)}

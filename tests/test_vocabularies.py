@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_fast_tokenizers import CORPUS, KINDS, fast
-from tokenizers import AddedToken, Tokenizer, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from stages.compression.refusals import vocabulary_fault
 from stages.compression.vocabulary import cut_tokenizer, tokens_to_keep, with_vocabulary
+from stages.tokens.literal import literal
+from stages.tokens.scratch import LAYOUTS, scratch_tokenizer
 
 USED = CORPUS[:1]
 UNKNOWN = ("[UNK]", "<unk>")
@@ -137,3 +140,101 @@ def test_a_tokenizer_whose_tokens_would_get_other_numbers_is_refused(tmp_path: P
     (tmp_path / "whole.json").write_text(json.dumps(engine))
     with pytest.raises(ValueError, match="special tokens of this tokenizer stand in a way"):
         cut_tokenizer(tmp_path / "whole.json", tmp_path / "cut.json", [0], common=0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_that_write_are_cut_so_that_used_texts_are_the_same_and_any_other_can_be_written(
+    layout: str, tmp_path: Path
+) -> None:
+    whole = literal(scratch_tokenizer(layout, CORPUS, 420, max_tokens=80).backend_tokenizer)
+    used = [*CORPUS[:1], "a</s>b <0x41>  <|endoftext|>\n"]
+    whole.save(str(tmp_path / "whole.json"))
+    numbers = [number for text in used for number in whole.encode(text).ids]
+    kept = cut_tokenizer(tmp_path / "whole.json", tmp_path / "cut.json", numbers, common=0)
+    smaller = literal(Tokenizer.from_file(str(tmp_path / "cut.json")))
+    assert smaller.get_vocab_size() == len(kept) < whole.get_vocab_size()
+    for text in used:
+        assert [kept[number] for number in smaller.encode(text).ids] == whole.encode(text).ids
+    for text in (*CORPUS, *OTHERS, "¿Qué? 海 </s> <|end_of_text|>\t"):
+        assert smaller.decode(smaller.encode(text).ids) == text
+        assert len(smaller.encode(text).ids) >= len(whole.encode(text).ids)
+
+
+def test_a_bpe_vocabulary_that_draws_lots_is_refused() -> None:
+    tokenizer: dict[str, Any] = {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 0.1}}
+    with pytest.raises(ValueError, match=r"type is BPE that drops joined tokens by chance\. Allowed for it: all"):
+        tokens_to_keep(tokenizer, [], common=0)
+    assert vocabulary_fault({"model": {**tokenizer["model"], "dropout": 0.0}}) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_unigram_vocabulary_of_random_prices_and_ties_keeps_the_ways_in_which_used_texts_are_written(
+    seed: int, tmp_path: Path
+) -> None:
+    lots = random.Random(seed)
+    pieces = sorted({"".join(lots.choices("abc▁", k=lots.randint(1, 4))) for _ in range(60)} | set("abc▁"))
+    priced = [("<unk>", 0.0), *((piece, -float(lots.randint(1, 4))) for piece in pieces)]
+    engine = Tokenizer(models.Unigram(priced, 0, False))
+    engine.save(str(tmp_path / "whole.json"))
+    used = ["".join(lots.choices("abc▁é", k=12)) for _ in range(6)]
+    numbers = [number for text in used for number in engine.encode(text).ids]
+    kept = cut_tokenizer(tmp_path / "whole.json", tmp_path / "cut.json", numbers, common=0)
+    assert len(kept) < len(priced)
+    smaller = Tokenizer.from_file(str(tmp_path / "cut.json"))
+    for text in used:
+        assert [kept[number] for number in smaller.encode(text).ids] == engine.encode(text).ids
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bpe_vocabulary_that_takes_whole_words_keeps_the_ways_in_which_used_texts_are_written(
+    seed: int, tmp_path: Path
+) -> None:
+    lots = random.Random(seed)
+    engine = Tokenizer(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words = ["".join(lots.choices("abcd", k=lots.randint(1, 7))) for _ in range(200)]
+    engine.train_from_iterator([" ".join(words)], trainers.BpeTrainer(vocab_size=60, show_progress=False))
+    described = json.loads(engine.to_str())
+    more = {word: number for number, word in enumerate(sorted(set(words) - set(engine.get_vocab())), start=60)}
+    assert more  # no merges make them
+    described["model"] |= {"ignore_merges": True, "vocab": described["model"]["vocab"] | more}
+    whole = Tokenizer.from_str(json.dumps(described))
+    whole.save(str(tmp_path / "whole.json"))
+    used = [" ".join(words[:20]), " ".join("".join(lots.choices("abcd", k=9)) for _ in range(9))]
+    numbers = [number for text in used for number in whole.encode(text).ids]
+    kept = cut_tokenizer(tmp_path / "whole.json", tmp_path / "cut.json", numbers, common=0)
+    smaller = Tokenizer.from_file(str(tmp_path / "cut.json"))
+    for text in used:
+        assert [kept[number] for number in smaller.encode(text).ids] == whole.encode(text).ids
+
+
+def llama_2_like() -> Tokenizer:
+    """BPE on characters with ▁ for blanks, not split into words, that writes other characters in bytes."""
+    special = ["<unk>", "<s>", "</s>"]
+    engine = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    engine.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    of_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=[*special, *of_bytes], show_progress=False)
+    engine.train_from_iterator([word for text in CORPUS for word in text.split()], trainer)
+    described = json.loads(engine.to_str())
+    described["added_tokens"] = described["added_tokens"][: len(special)]  # bytes are no tokens of a text's
+    engine = Tokenizer.from_str(json.dumps(described))
+    engine.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    engine.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return engine
+
+
+def test_a_bpe_vocabulary_that_writes_bytes_is_cut_exactly_too(tmp_path: Path) -> None:
+    whole = literal(llama_2_like())
+    whole.save(str(tmp_path / "whole.json"))
+    used = [CORPUS[0], "海 </s> <0x41>"]
+    numbers = [number for text in used for number in whole.encode(text).ids]
+    kept = cut_tokenizer(tmp_path / "whole.json", tmp_path / "cut.json", numbers, common=0)
+    smaller = literal(Tokenizer.from_file(str(tmp_path / "cut.json")))
+    assert smaller.get_vocab_size() < whole.get_vocab_size()
+    for text in used:
+        assert [kept[number] for number in smaller.encode(text).ids] == whole.encode(text).ids
+    for text in (*CORPUS, *OTHERS, "¿Qué?  <s>😀</s> <0x41>"):
+        assert smaller.decode(smaller.encode(text).ids) == whole.decode(whole.encode(text).ids) == text

@@ -13,9 +13,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -23,12 +23,15 @@ import psutil
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
-from stages.core.contracts import Head
-from stages.core.params.model import ModelParams
+from stages.core.contracts import NO_LABEL, Family, Head, Space, inputs_of
+from stages.core.params.model import ModelParams, ScratchParams
 from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
-from stages.models.encoder import FAMILY
+from stages.models import decoder, encoder, encoder_decoder, scratch
+from stages.tasks.contract import TaskLearning
+from stages.tasks.text2text_generation.learning import LEARNING as WRITING
 from stages.tasks.text_classification.learning import LEARNING
 from stages.training import loop
 from stages.training.batches import collate
@@ -36,6 +39,9 @@ from stages.training.checkpoints import Checkpoints
 from stages.training.engine import Engine
 from stages.training.processes import rank, world_size
 from stages.training.rows import TokenRows, TrainingData, open_training_data
+from stages.training.whole_batch import mean_of_rows
+
+VOCABULARY = 40  # of models that write
 
 
 def main(runs: list[dict[str, Any]]) -> None:
@@ -58,20 +64,52 @@ def one_run(options: dict[str, Any], out: Path) -> None:
     """Train as `options` say; the first process writes the weights and the report."""
     loop.LOG_EVERY = options.get("log_every", 2)
     params, data = FinetuneParams(**options["params"]), open_training_data(Paths(Path(options["root"])))
-    model = ModelParams(
-        family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0),
-    )  # fmt: skip
     torch.manual_seed(0)
-    built = FAMILY.build(Path(options["model"]), model, Head("row", options.get("labels", 2)))
+    built, subject = writer(options["writes"], options) if "writes" in options else classifier(options)
     gradients = out / "gradients.safetensors" if options.get("gradients") else None
     if options.get("plain"):
-        weights, report = plain(built, data, params, seed=5, gradients=gradients)
+        weights, report = plain(built, subject, data, params, seed=5, gradients=gradients)
     else:
-        weights, report = on_engine(built, data, params, options, out, gradients)
+        weights, report = on_engine(built, subject, data, params, options, out, gradients)
     if rank() == 0:
         save_tensors(weights, out / "weights.safetensors")
         (out / "report.json").write_text(json.dumps({**report, "world": world_size()}))
+
+
+class Subject(NamedTuple):
+    """What is trained."""
+
+    family: Family
+    task: TaskLearning
+
+
+def classifier(options: dict[str, Any]) -> tuple[nn.Module, Subject]:
+    """The tiny encoder in a folder, with a head for labels."""
+    model = ModelParams(
+        family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
+        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None,
+    )  # fmt: skip
+    head = Head("row", options.get("labels", 2))
+    task = dataclasses.replace(LEARNING, fitted=with_first_logit) if options.get("fitted") else LEARNING
+    return encoder.FAMILY.build(Path(options["model"]), model, head), Subject(encoder.FAMILY, task)
+
+
+def with_first_logit(_targets: Sequence[int], logits: Sequence[np.ndarray], space: Space, _measure: str) -> Space:
+    """The space with what tells one epoch's model from another's."""
+    return {**space, "first": float(logits[0][0])}
+
+
+def writer(kind: str, options: dict[str, Any]) -> tuple[nn.Module, Subject]:
+    """A tiny model that writes, with random weights."""
+    shape = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 32, "positions": 32}
+    own = ScratchParams.model_validate({"kind": kind, **shape})
+    model = ModelParams(
+        family="decoder", name="scratch", revision=None, sha256=None, pooling="mean",
+        encoder_dropout=options.get("dropout", 0.0), head_dropout=0.0, scratch=own,
+    )  # fmt: skip
+    family = encoder_decoder.FAMILY if kind == "t5" else decoder.FAMILY
+    built = family.build(scratch.folder_of(own), model, Head("vocabulary", 0))
+    return family.new_vocabulary(built, [[]] * VOCABULARY), Subject(family, WRITING)
 
 
 @contextlib.contextmanager
@@ -96,7 +134,7 @@ def broken_before(predict: Callable[..., np.ndarray]) -> Callable[..., np.ndarra
 
 
 def on_engine(
-    model: nn.Module, data: TrainingData, params: FinetuneParams, options: dict[str, Any], out: Path,
+    model: nn.Module, subject: Subject, data: TrainingData, params: FinetuneParams, options: dict[str, Any], out: Path,
     gradients: Path | None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:  # fmt: skip
     """With the fault that `options` name."""
@@ -122,19 +160,26 @@ def on_engine(
             logits.register_hook(lambda gradient: gradient * torch.inf)
         if steps == options.get("nan_at"):
             logits = logits * torch.nan
-        return LEARNING.loss(logits, batch["labels"]).mean()
+        return mean_of_rows(subject.task.loss(logits, batch["labels"]), batch.get("weights"))
 
-    learner = loop.Learner(FAMILY, LEARNING, loss, options.get("measure", "macro_f1"))
+    measure = "chrf" if subject.task is WRITING else "macro_f1"
+    learner = loop.Learner(*subject, loss, options.get("measure", measure))
     with keeping_gradients(gradients), faults_of_the_engine(options):
-        trained, report, speed = loop.train(
+        trained, report, speed, space = loop.train(
             model, data, learner, loop.Places(out / "curves", out / "steps.jsonl", kept), params=params, seed=5
         )  # fmt: skip
+    by_the_first(out / "space.json", space)
     if options.get("kill_after"):
         os.kill(os.getpid(), signal.SIGKILL)
-    if rank() == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "speed.json").write_text(json.dumps(speed))
+    by_the_first(out / "speed.json", speed)
     return dict(trained.state_dict()), report
+
+
+def by_the_first(file: Path, content: Mapping[str, Any]) -> None:
+    """Write it, in the first process."""
+    if rank() == 0:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
 
 
 class Repeated:
@@ -142,6 +187,7 @@ class Repeated:
 
     def __init__(self, rows: TokenRows, times: int) -> None:
         self._rows, self.lengths, self.row_ids = rows, np.tile(rows.lengths, times), rows.row_ids * times
+        self.decoded = rows.decoded
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -171,8 +217,8 @@ def keeping_gradients(file: Path | None) -> Iterator[None]:
 
     start = loop.start_engine
 
-    def watched(*arguments: Any) -> Any:
-        engine = start(*arguments)
+    def watched(*arguments: Any, **more: Any) -> Any:
+        engine = start(*arguments, **more)
         module, step = engine.deepspeed, engine.deepspeed.step
 
         def first() -> None:
@@ -198,16 +244,16 @@ def save_tensors(tensors: dict[str, torch.Tensor], file: Path) -> None:
 
 
 def plain(
-    model: nn.Module, data: TrainingData, params: FinetuneParams, *, seed: int, gradients: Path | None
+    model: nn.Module, subject: Subject, data: TrainingData, params: FinetuneParams, *, seed: int, gradients: Path | None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """What anybody would write in torch, without an engine: the same batches, rates and clipping."""
-    parts = FAMILY.parts(model)
+    parts = subject.family.parts(model)
     groups = [
         {"params": [p for p in part.parameters() if (p.ndim > 1) == matrix], "peak": rate, "weight_decay": decay}
         for part, rate in ((parts.encoder, params.encoder_learning_rate), (parts.head, params.head_learning_rate))
         for matrix, decay in ((True, params.weight_decay), (False, 0.0))
     ]
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
     epochs = [loop.steps_of(data, params, seed, epoch) for epoch in range(params.epochs)]
     total = sum(map(len, epochs))
     warmup, done, losses = round(params.warmup_ratio * total), 0, []
@@ -218,7 +264,9 @@ def plain(
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * scale
             batch = collate([data.train[row] for row in rows], pad_id=data.pad_id)
-            value = LEARNING.loss(model(batch["input_ids"], batch["attention_mask"]), batch["labels"]).mean()
+            logits = model(*inputs_of(batch))
+            classes, targets = logits.flatten(0, -2), batch["labels"].flatten()
+            value = functional.cross_entropy(classes, targets, ignore_index=NO_LABEL)
             optimizer.zero_grad()
             value.backward()
             if gradients and not done:
@@ -226,7 +274,7 @@ def plain(
                 save_tensors(found, gradients)
             nn.utils.clip_grad_norm_(model.parameters(), params.max_gradient_norm)
             optimizer.step()
-            losses.append((value.item(), len(rows)))
+            losses.append((value.item(), int((targets != NO_LABEL).sum())))
             done += 1
     return dict(model.state_dict()), {"losses": losses}
 

@@ -98,8 +98,13 @@ class Explanation:
 def explained(runner: Runner, text: Text, *, seed: int = 0) -> Explanation:
     """The model's answer to a text, or a pair, and the words that made it; `seed` is of the words drawn at random.
 
-    Raises ValueError for a text without a word, and where the answer is no answer but a vector.
+    Raises ValueError for a text without a word, and where the answer is no answer but a vector, or a written text.
     """
+    if runner.write is not None:
+        raise ValueError(
+            "the model writes texts, and a text that is written has no probability that words could be weighed by."
+            " `winnow predict` shows what it writes without them."
+        )
     answers: TaskAnswers = plugins.part(TASKS, runner.task, "answers", key="model.json: task")
     measures: TaskMeasures = plugins.part(TASKS, runner.task, "measures", key="model.json: task")
     texts = tuple(runner.clean(part) for part in ((text,) if isinstance(text, str) else text))

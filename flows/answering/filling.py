@@ -21,7 +21,7 @@ import pyarrow as pa
 from flows.answering.reading import Source, SourceRow
 from flows.answering.shaped import top_of, unsure
 from flows.answering.writing import Schema, Writer, open_writer
-from flows.cli.answers import Unanswered, text_of
+from flows.cli.answers import Row, Unanswered, asked_of
 from stages.backends.records import records
 from stages.core.contracts import Runner, Text
 from stages.tasks.contract import TaskAnswers
@@ -30,6 +30,8 @@ BATCH = 2048  # rows that are answered together: the more, the more of them are 
 BATCH_CHARS = 4_000_000  # fewer rows, where they are long
 ANSWER, PROBABILITY, ERROR = "answer", "probability", "error"
 OURS = "predicted_"  # before a name of ours that the file has as well
+WRITTEN = 64  # rows that are written together: each takes a step of the model for every token
+WRITTEN_ENTRY = "written"  # of a record: the whole text that a model wrote
 DIGITS = 6  # of a probability
 _IN_NUMBERS = re.compile(r"\t(?:[\d.]+(?:; [\d.]+)*|-)$")  # what follows an answer in a line: its probabilities
 PROBE = "a"  # a text to see by what an answer of the model looks like
@@ -83,6 +85,8 @@ def fill(source: Source, asking: Asking, out: str, on_rows: Callable[[int], obje
 
 
 def _look(asking: Asking) -> Look:
+    if WRITTEN_ENTRY in asking.task.nothing:
+        return Look(number=False, lists=())
     probe: Text = (PROBE, PROBE) if asking.are_pairs else PROBE
     record = asking.task.record(asking.runner.predict([probe]), 0, PROBE, asking.runner.space)
     lists = tuple(name for name, value in record.items() if _is_list(name, value, asking.task))
@@ -103,7 +107,7 @@ def _only_number(record: Mapping[str, Any]) -> float | None:
 def _names(taken: Mapping[str, Any], look: Look, asking: Asking) -> dict[str, str]:
     """Our columns by what they hold, each by a name that the file does not have."""
     top = [name for at in range(1, asking.top + 1) for name in (f"top_{at}", f"{PROBABILITY}_{at}")]
-    sure = [PROBABILITY] if asking.task.confidence else []
+    sure = [PROBABILITY] if asking.task.confidence or {PROBABILITY, WRITTEN_ENTRY} <= asking.task.nothing.keys() else []
     return {name: _free(name, taken) for name in (ANSWER, *sure, *look.lists, *top, ERROR)}
 
 
@@ -131,40 +135,41 @@ class _Filling:
     def answered(self, rows: Iterator[SourceRow]) -> Iterator[list[dict[str, Any]]]:
         """Rows of the output, a batch at a time. The model works in a thread of its own, which needs no lock mostly."""
         with ThreadPoolExecutor(1) as pool:
-            before: tuple[list[SourceRow], Future[list[dict[str, Any]]]] | None = None
-            for batch in batches(rows):
-                texts = [text_of(one.row) for one in batch if one.row.fault is None]
-                asked = pool.submit(self._answers, texts)
+            before: tuple[list[SourceRow], Future[tuple[list[Row], list[dict[str, Any]]]]] | None = None
+            for batch in batches(rows, WRITTEN if self._asking.runner.written else BATCH):
+                asked = pool.submit(self._answers, [one.row for one in batch])
                 if before is not None:
                     yield self._merged(*before)
                 before = batch, asked
             if before is not None:
                 yield self._merged(*before)
 
-    def _merged(self, batch: Sequence[SourceRow], asked: Future[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        found, rows = iter(asked.result()), []
-        for one in batch:
-            self.unanswered.add(one.row)
-            fault = one.row.fault
-            own = next(found) if fault is None else {ANSWER: None, ERROR: f"{one.row.where}: {fault.detail}"}
+    def _merged(
+        self, batch: Sequence[SourceRow], asked: Future[tuple[list[Row], list[dict[str, Any]]]]
+    ) -> list[dict[str, Any]]:
+        judged, answers = asked.result()
+        found, rows = iter(answers), []
+        for one, row in zip(batch, judged, strict=True):
+            self.unanswered.add(row)
+            own = next(found) if row.fault is None else {ANSWER: None, ERROR: f"{row.where}: {row.fault.detail}"}
             rows.append({**one.own, **(own if self._are_ours else self._renamed(own))})
         return rows
 
     def _renamed(self, own: Mapping[str, Any]) -> dict[str, Any]:
         return {self._names[name]: value for name, value in own.items()}
 
-    def _answers(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
-        """Our columns of some texts."""
-        if not texts:
-            return []
+    def _answers(self, rows: Sequence[Row]) -> tuple[list[Row], list[dict[str, Any]]]:
+        """The rows, with faults that the model finds, and our columns of those without a fault."""
         runner, task, threshold, top = self._asking.runner, self._asking.task, self._asking.threshold, self._asking.top
-        outputs = runner.predict(texts)
+        judged, texts, outputs = asked_of(rows, runner)
+        if outputs is None:
+            return judged, []
         sure: Sequence[float | None] = [None] * len(texts)
         if task.confidence:
             known = task.confidence(outputs, task.answers(outputs, runner.space), runner.space)
             sure = known.astype(np.float64).tolist()
         found = zip(records(outputs, texts, task, runner.space), sure, strict=True)
-        return [self._columns(record, confidence, threshold, top) for record, confidence in found]
+        return judged, [self._columns(record, confidence, threshold, top) for record, confidence in found]
 
     def _columns(
         self, record: Mapping[str, Any], confidence: float | None, threshold: float | None, top: int
@@ -177,19 +182,23 @@ class _Filling:
         if threshold is not None and confidence is not None and confidence < threshold:
             self.withheld += 1
             return {ANSWER: None, **own, ERROR: unsure(confidence, threshold)}
-        number = _only_number(record) if self._look.number else None
-        answer = _IN_NUMBERS.sub("", self._asking.task.shown(record)) if number is None else number
+        answer = record.get(WRITTEN_ENTRY)
+        if answer is None:
+            number = _only_number(record) if self._look.number else None
+            answer = _IN_NUMBERS.sub("", self._asking.task.shown(record)) if number is None else number
+        elif PROBABILITY in record:
+            own[PROBABILITY] = record[PROBABILITY]
         return {ANSWER: answer, **own, **{name: record[name] for name in self._look.lists}, ERROR: None}
 
 
-def batches(rows: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
-    """Rows in batches of at most BATCH rows, and BATCH_CHARS characters of texts but for one row alone."""
+def batches(rows: Iterator[SourceRow], most: int = BATCH) -> Iterator[list[SourceRow]]:
+    """Rows in batches of `most` rows, and BATCH_CHARS characters of texts but for one row alone."""
     batch: list[SourceRow] = []
     chars = 0
     for one in rows:
         batch.append(one)
         chars += sum(len(text) for text in one.row.texts if text)
-        if len(batch) == BATCH or chars > BATCH_CHARS:
+        if len(batch) == most or chars > BATCH_CHARS:
             yield batch
             batch, chars = [], 0
     if batch:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
-import json
 import shutil
 import tempfile
 from collections import Counter
@@ -30,11 +29,12 @@ from flows.cli.asked import Columns
 from stages.core.contracts import as_text
 from stages.reading import nested
 from stages.reading.errors import one_line
+from stages.reading.json_lines import object_in, refuse_array, values_of
 from stages.reading.lines import Fault, Line, encoding_of, lines_of
 from stages.reading.parquet import Table, UnlikelyError
-from stages.reading.records import DELIMITERS, LARGEST_FIELD, Format, read_records
+from stages.reading.records import DELIMITERS, LARGEST_FIELD, Format, columns_of, read_records
 from stages.reading.storage import DataFile, local_file, opened
-from stages.reading.values import Wanted, fault_of
+from stages.reading.values import Wanted, column_of, fault_of
 
 HEADER_LINES = 100  # lines that a header may have, where newlines are in its names
 TEXTS = ("text", "text_pair")  # the columns of what has none: lines of text
@@ -80,15 +80,14 @@ def open_table(file: str, columns: Columns, opener: Callable[[], BinaryIO], tell
         names = ", ".join(name[:40] for name in first.doubles)
         tell(f"{file}: columns whose name is there more than once are left out: {names}.")
     if data.ending in (".jsonl", ".json") and not first.is_nested:
-        if first.columns and (lacking := _lacking(list(first.columns), _wanted(columns))):
-            raise ValueError(f"{file}: {lacking}.")
+        if first.columns:
+            columns_of(list(first.columns), _wanted(columns), file)
         rows = _json_rows(data, columns)
     else:
         read = _parquet_rows if data.ending == ".parquet" else _record_rows
         rows = read(data, columns, list(first.columns), tell)
-    return Source(
-        {**first.columns, **{name: None for name in columns.names.values() if name not in first.columns}}, rows
-    )
+    lacking = [name for name in columns.names.values() if column_of(name, first.columns) is None]
+    return Source({**first.columns, **dict.fromkeys(lacking)}, rows)
 
 
 def local_opener(file: str) -> Callable[[], BinaryIO]:
@@ -151,8 +150,8 @@ def _header(lines: Sequence[str], texts: set[str]) -> list[str]:
 def _keys(lines: Iterator[Line]) -> Iterator[str]:
     """The keys of the objects in some lines."""
     for line in lines:
-        found = None if line.fault else _loaded(line.text)
-        if isinstance(found, dict):
+        found = object_in(line)
+        if not isinstance(found, Fault):
             yield from found
 
 
@@ -209,55 +208,30 @@ def _unread(where: str, fault: Fault, columns: Columns, own: Mapping[str, Any]) 
 
 def _json_rows(data: DataFile, columns: Columns) -> Iterator[SourceRow]:
     """Each line as an object, whole: objects need not have the same keys."""
-    wanted = _wanted(columns)
+    wanted, is_first = _wanted(columns), True
     with opened(data) as stream:
         codec = encoding_of(stream, columns.encoding, data.shown, has_params=columns.has_params)
         for line in lines_of(stream, codec, max_chars=columns.max_chars, newline="\n"):
             if not line.text.strip():
                 continue
+            if is_first and data.ending == ".json":
+                refuse_array(line, data.shown)
+            is_first = False
             where = f"{data.shown}, line {line.number}"
-            if data.ending == ".json" and line.text.lstrip().startswith("["):
-                raise ValueError(
-                    f"{where}: the file is one JSON array, expected an object a line. Write it so, with jq:"
-                    " `jq -c '.[]'`, and end its name in .jsonl."
-                )
-            found, fault = _object(line, wanted, columns.max_chars)
-            if fault:
-                yield _unread(where, fault, columns, found)
+            found, texts = _object(line, wanted, columns.max_chars)
+            if isinstance(texts, Fault):
+                yield _unread(where, texts, columns, found)
             else:
-                yield SourceRow(asked.row_of(where, [as_text(found[one.column]) for one in wanted]), found)
+                yield SourceRow(asked.row_of(where, list(map(as_text, texts))), found)
 
 
-def _object(line: Line, wanted: Sequence[Wanted], max_chars: int) -> tuple[dict[str, Any], Fault | None]:
-    """The object in a line, empty where there is none, and what is wrong with it."""
-    if line.fault:
-        return {}, line.fault
-    found = _loaded(line.text)
-    if isinstance(found, str):
-        return {}, Fault("not_json", f"not JSON: {found}. Each line must be one object: {{...}}")
-    if not isinstance(found, dict):
-        return {}, Fault("not_an_object", "no object. Each line must be one object: {...}")
-    if lacking := _lacking(list(found), wanted):
-        return found, Fault("missing_column", lacking)
-    fault = fault_of([found[one.column] for one in wanted], wanted, max_chars)
-    return found, fault[0] if fault else None
-
-
-def _lacking(found: Sequence[str], wanted: Sequence[Wanted]) -> str:
-    """Which of the wanted columns is not there; empty where all are."""
-    for one in wanted:
-        if one.column not in found:
-            there = ", ".join(name[:40] for name in found[:20]) or "none"
-            return f"no column '{one.column}' ({one.key}). Found: {there}. Set {one.key}"
-    return ""
-
-
-def _loaded(text: str) -> dict[str, Any] | list[Any] | str | None:
-    """The object in a line; a text that says why it is no JSON; None or a list where it is no object."""
-    try:
-        found = json.loads(text)
-        if "\\u" in text:
-            json.dumps(found, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
-    except (ValueError, RecursionError) as error:
-        return str(error)
-    return found if isinstance(found, dict) else None
+def _object(line: Line, wanted: Sequence[Wanted], max_chars: int) -> tuple[dict[str, Any], list[Any] | Fault]:
+    """The object in a line, empty where there is none; and its texts, or what is wrong with it."""
+    found = object_in(line)
+    if isinstance(found, Fault):
+        return {}, found
+    values = values_of(found, wanted)
+    if isinstance(values, Fault):
+        return found, values
+    fault = fault_of(values, wanted, max_chars)
+    return found, fault[0] if fault else values

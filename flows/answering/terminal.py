@@ -6,3 +6,8 @@ CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], " ")
 def cleaned(text: str) -> str:
     """The text without control characters, which could move the cursor; each is one blank."""
     return text.translate(CONTROLS)
+
+
+def in_lines(text: str) -> str:
+    """The same, but line feeds and tabs stay."""
+    return text.translate({code: blank for code, blank in CONTROLS.items() if chr(code) not in "\n\t"})

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.core.contracts import Outputs
+from stages.core.scripts import UNSPACED
 
 NOTHING = "."  # a text without any of its words
-# A word, or one character of a script without blanks between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese).
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:['’-][^\W{_UNSPACED}]+)*")
+# A word, or one character of a script without blanks between words.
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+(?:['’-][^\W{UNSPACED}]+)*")
 
 
 class Place(NamedTuple):

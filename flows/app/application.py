@@ -1,4 +1,4 @@
-"""The application: /predict, /model, /health, /metrics, the page to try the model on at /, and the API's at /docs."""
+"""The application: /predict, /stream, /model, /health, /metrics; / is a page to try the model on, /docs the API's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from starlette.routing import Route
 from flows import __version__
 from flows.app import pages
 from flows.app.batching import Batcher, Record
-from flows.app.described import about_health, about_model, about_predict
+from flows.app.described import about_health, about_model, about_predict, about_stream
 from flows.app.ending import Ending
 from flows.app.guarding import Guard, Handler, fault
-from flows.app.limits import Limits, texts_of
+from flows.app.limits import TEXTS, Limits, texts_to_write
 from flows.app.metrics import CONTENT_TYPE, Metrics
 from flows.app.reading import Held, body_of
-from flows.app.refusals import Refused
+from flows.app.refusals import Refused, is_ending, is_late, is_slow, unwritable
 from flows.app.served import Served
+from flows.app.streaming import Streams, streaming
+from stages.core.contracts import UnwritableError
 
 GONE = 499  # for the log and the metrics, as nobody reads it; the number is nginx's
 
@@ -61,13 +63,18 @@ def application(
     )  # fmt: skip
     predict = _predict(served, limits, ending, batcher, metrics)
     app.add_api_route("/predict", predict, methods=["POST"], **about_predict(served, limits))
+    direct = {("POST", "/predict"): predict}
+    if served.stream is not None and served.usual is not None:
+        stream = streaming(Streams(served.stream, limits), served.usual, limits, ending, metrics)
+        app.add_api_route("/stream", stream, methods=["POST"], **about_stream(limits))
+        direct["POST", "/stream"] = stream
     _add_the_state(app, served, limits, lambda: batcher.works and not ending.begun, metrics)
     _add_pages(app, served)
     app.add_exception_handler(Refused, _told)
     app.add_exception_handler(HTTPException, _told_of_http)
     app.add_exception_handler(Exception, _told_of_fault)
     paths = frozenset(_paths(app))
-    return Guard(app, {("POST", "/predict"): predict}, paths, frozenset(hosts), remote, ending, metrics)
+    return Guard(app, direct, paths, frozenset(hosts), remote, ending, metrics)
 
 
 def _paths(app: FastAPI) -> set[str]:
@@ -80,15 +87,18 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
 
     async def predict(request: Request) -> Response:
         if ending.begun:
-            raise _is_ending()
-        refused = _is_slow
+            raise is_ending()
+        refused = is_slow
         try:
             async with asyncio.timeout(limits.seconds):
-                texts = texts_of(await body_of(request, limits.bytes, held), served.takes, limits)
-                refused = _is_late
-                answers = await _unless_gone(request, batcher.answers(texts))
+                body = await body_of(request, limits.bytes, held)
+                texts, how = texts_to_write(body, served.takes, limits, served.usual)
+                refused = is_late
+                answers = await _unless_gone(request, batcher.answers(texts, how))
         except TimeoutError:
             raise refused(limits.seconds) from None
+        except UnwritableError as error:
+            raise unwritable(error, TEXTS) from None
         metrics.answered(len(texts))
         return JSONResponse({**head, "answers": answers})
 
@@ -117,7 +127,8 @@ def _add_the_state(
     app: FastAPI, served: Served, limits: Limits, is_ready: Callable[[], bool], metrics: Metrics
 ) -> None:
     about = {"model": served.name, "manifest": served.manifest, "task": served.task, "is_a": served.noun,
-             "takes": sorted(served.takes, reverse=True), "limits": asdict(limits)}  # fmt: skip
+             "takes": sorted(served.takes, reverse=True), "limits": asdict(limits),
+             "generation": None if served.usual is None else served.usual.described()}  # fmt: skip
 
     @app.get("/model", **about_model())
     async def model() -> Response:
@@ -150,23 +161,6 @@ def _add_pages(app: FastAPI, served: Served) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return pages.described(app.openapi(), served)
-
-
-def _is_slow(seconds: float) -> Refused:
-    found, allowed = f"no end of it in {seconds:g} seconds", "a request and its answer in them"
-    step, headers = "Send it faster, or in parts.", {"Connection": "close"}
-    return Refused(408, "the body did not come in time", "body", found, allowed, step, headers)
-
-
-def _is_late(seconds: float) -> Refused:
-    found, allowed = f"none in {seconds:g} seconds", "a request and its answer in them"
-    step, headers = "Ask again later, or for fewer rows.", {"Retry-After": "1"}
-    return Refused(503, "there was no answer in time", "server", found, allowed, step, headers)
-
-
-def _is_ending() -> Refused:
-    return Refused(503, "the server is ending", "server", "a new request", "those that it had before",
-                   "Ask again when it is up again.", {"Retry-After": "5"})  # fmt: skip
 
 
 async def _told(_: Request, error: Exception) -> Response:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flows.app.refusals import Refused
+from stages.core.contracts import UnwritableError
 
 if TYPE_CHECKING:
-    from stages.core.contracts import Text
+    from stages.core.contracts import Generation, Text
 
 BATCH_ROWS = 64
 BATCH_CHARACTERS = 200_000  # some seconds of work at most, where long texts are read in windows
@@ -30,14 +31,17 @@ class _Asked:
     """The rows of a request, and their answers as they come."""
 
     texts: Sequence[Text]
+    how: Generation | None
+    """How is to be written for them, where that is asked for."""
     answered: asyncio.Future[list[Record]]
     taken: int = 0
     """Rows that are, or were, in a batch."""
     records: list[Record] = field(default_factory=list)
 
     @property
-    def are_pairs(self) -> bool:
-        return not isinstance(self.texts[0], str)
+    def kind(self) -> Hashable:
+        """Rows of the same kind are answered together."""
+        return isinstance(self.texts[0], str), self.how
 
     def give(self, records: Sequence[Record]) -> None:
         self.records += records
@@ -57,13 +61,15 @@ class Batcher:
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Text]], list[Record]],
+        answer: Callable[..., list[Record]],
         *,
         waiting: int,
         gather: float,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """answer(texts) is called in a thread; at most `waiting` rows wait.
+        """answer(texts), or answer(texts, how) of requests that say how to write, is called in a thread.
+
+        At most `waiting` rows wait.
 
         `gather`: the seconds that a batch under BATCH_ROWS waits for more.
         observe(rows) is called with the size of each batch.
@@ -77,7 +83,7 @@ class Batcher:
         self.works = False
         """Whether rows are answered."""
 
-    async def answers(self, texts: Sequence[Text]) -> list[Record]:
+    async def answers(self, texts: Sequence[Text], how: Generation | None = None) -> list[Record]:
         """The record of each text, or pair. Raises Refused (429) where too many rows wait.
 
         Rows of a caller that was cancelled are not answered.
@@ -86,7 +92,7 @@ class Batcher:
             raise Refused(429, "too many rows wait for the model", "server", f"{self.waiting:,} rows waiting",
                           f"{self._most:,}", "Ask again in a second, or ask more slowly.",
                           {"Retry-After": "1"})  # fmt: skip
-        asked = _Asked(texts, asyncio.get_running_loop().create_future())
+        asked = _Asked(texts, how, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         self.waiting += len(texts)
         self._filled.set()
@@ -123,7 +129,7 @@ class Batcher:
         while self._asked and rows < BATCH_ROWS and characters < BATCH_CHARACTERS:
             asked = self._asked[0]
             if asked.taken < len(asked.texts):
-                if batch and batch[0][0].are_pairs != asked.are_pairs:
+                if batch and batch[0][0].kind != asked.kind:
                     break
                 begins = asked.taken
                 while asked.taken < len(asked.texts) and rows < BATCH_ROWS and characters < BATCH_CHARACTERS:
@@ -142,10 +148,11 @@ class Batcher:
         texts = [text for _, some in batch for text in some]
         self._observe(len(texts))
         try:
-            records = iter(await self._in_thread(texts))
+            records = iter(await self._in_thread(texts, batch[0][0].how))
         except Exception as error:
             if len(batch) == 1:
-                batch[0][0].fail(error)
+                only = batch[0][0]
+                only.fail(_moved(error, len(only.records)))
                 return
             for one in batch:  # which of them it was: the others get their answers
                 await self._answered([one])
@@ -153,11 +160,19 @@ class Batcher:
         for asked, some in batch:
             asked.give([next(records) for _ in some])
 
-    async def _in_thread(self, texts: Sequence[Text]) -> list[Record]:
-        records = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, texts)
+    async def _in_thread(self, texts: Sequence[Text], how: Generation | None) -> list[Record]:
+        asked = (texts,) if how is None else (texts, how)
+        records = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, *asked)
         if len(records) != len(texts):
             raise ValueError(f"the model gave {len(records):,} records for {len(texts):,} texts")
         return records
+
+
+def _moved(error: Exception, before: int) -> Exception:
+    """The error, with the numbers of texts for which nothing can be written as those of the whole request."""
+    if not isinstance(error, UnwritableError):
+        return error
+    return UnwritableError({before + number: reason for number, reason in error.reasons.items()})
 
 
 async def _at_most(seconds: float, event: asyncio.Event) -> None:

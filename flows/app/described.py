@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
-from flows.app.limits import EXAMPLES, PAIRS, TEXTS, Limits
+from flows.app.limits import EXAMPLES, PAIRS, SETTINGS, TEXT, TEXT_EXAMPLE, TEXTS, Limits
 from flows.app.served import Served
 
 REFUSALS = {
@@ -24,7 +24,8 @@ _TEXT = {"type": "string"}
 
 def about_predict(served: Served, limits: Limits) -> dict[str, Any]:
     """Of POST /predict, as FastAPI's decorators take it."""
-    kinds = [_rows(name, limits) for name in sorted(served.takes, reverse=True)]
+    writes = served.usual is not None
+    kinds = [_rows(name, limits, writes=writes) for name in sorted(served.takes, reverse=True)]
     content = {
         "schema": kinds[0] if len(kinds) == 1 else {"oneOf": kinds},
         "examples": {name: {"value": json.loads(EXAMPLES[name])} for name in sorted(served.takes, reverse=True)},
@@ -37,12 +38,36 @@ def about_predict(served: Served, limits: Limits) -> dict[str, Any]:
         "response_class": JSONResponse,
         "responses": {
             200: {"description": "The answers", "content": {"application/json": {"schema": _ANSWERS}}},
-            **{
-                status: {"description": why, "content": {"application/json": {"schema": _REFUSAL}}}
-                for status, why in REFUSALS.items()
-            },
+            **_refusals(),
         },
         "openapi_extra": {"requestBody": body},
+    }
+
+
+def about_stream(limits: Limits) -> dict[str, Any]:
+    """Of POST /stream."""
+    schema = {
+        "type": "object", "required": [TEXT], "additionalProperties": False,
+        "properties": {TEXT: {**_TEXT, "minLength": 1, "maxLength": limits.characters}, SETTINGS: _SETTINGS},
+    }  # fmt: skip
+    content = {"schema": schema, "examples": {TEXT: {"value": json.loads(TEXT_EXAMPLE)}}}
+    return {
+        "summary": "What the model writes for one text, piece by piece",
+        "description": 'Each line is JSON: {"piece": "..."} as it is written, and at the end {"written": "..."}, the'
+        ' whole text, or {"error": {...}}.',
+        "response_class": StreamingResponse,
+        "responses": {
+            200: {"description": "The pieces", "content": {"application/x-ndjson": {"schema": _TEXT}}},
+            **_refusals(),
+        },
+        "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": content}}},
+    }
+
+
+def _refusals() -> dict[int, dict[str, Any]]:
+    return {
+        status: {"description": why, "content": {"application/json": {"schema": _REFUSAL}}}
+        for status, why in REFUSALS.items()
     }
 
 
@@ -57,11 +82,19 @@ def about_health(summary: str, *, may_fail: bool) -> dict[str, Any]:
     return {"summary": summary, "response_class": JSONResponse, "responses": failure if may_fail else {}}
 
 
-def _rows(name: str, limits: Limits) -> dict[str, Any]:
+def _rows(name: str, limits: Limits, *, writes: bool) -> dict[str, Any]:
     text = {**_TEXT, "minLength": 1, "maxLength": limits.characters}
     pair = {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
     rows = {"type": "array", "items": {TEXTS: text, PAIRS: pair}[name], "minItems": 1, "maxItems": limits.rows}
-    return {"type": "object", "properties": {name: rows}, "required": [name], "additionalProperties": False}
+    members = {name: rows, SETTINGS: _SETTINGS} if writes else {name: rows}
+    return {"type": "object", "properties": members, "required": [name], "additionalProperties": False}
+
+
+_SETTINGS = {
+    "type": "object",
+    "description": "How text is written: max_new_tokens, beams, temperature, top_k, top_p, repetition_penalty,"
+    " length_penalty, stop (a list), seed; what is missing is as the model says (GET /model)",
+}
 
 
 _ANSWERS = {

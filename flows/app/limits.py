@@ -18,9 +18,14 @@ from typing import TYPE_CHECKING, Any
 from flows.app.refusals import Refused
 
 if TYPE_CHECKING:
-    from stages.core.contracts import Text
+    from stages.core.contracts import Generation, Text
 
 TEXTS, PAIRS = "texts", "pairs"
+TEXT, SETTINGS = "text", "generation"
+TEXT_EXAMPLE = '{"text": "a text", "generation": {"max_new_tokens": 40}}'
+SETTINGS_EXAMPLE = 'Send for example {"generation": {"max_new_tokens": 40, "temperature": 0.8}}'
+SHOWN = 300  # characters of what was found
+STOPS = 16  # stop strings of a request
 NAME = 40  # characters that are looked at, and shown, of a name in a request
 EXAMPLES = {TEXTS: '{"texts": ["a text", "another"]}', PAIRS: '{"pairs": [["a text", "its second text"]]}'}
 
@@ -41,6 +46,53 @@ class Limits:
     """From the end of a request's head to its answer; also for that head to come, and for the answer to be taken."""
     held_bytes: int = 256_000_000
     """Of all bodies that are being read; one that is alone may have more."""
+    new_tokens: int = 512
+    """Of one written text; more where the model says so itself."""
+    beams: int = 8
+    streams: int = 4
+    """Texts that are streamed at the same time."""
+
+
+def settings_of(asked: Any, usual: Generation | None, limits: Limits) -> Generation | None:
+    """How the texts of a request are to be written, by its member SETTINGS, which is taken out; else as `usual`.
+
+    None of a model that writes nothing. Raises Refused (422) for settings that there are not, or too large ones.
+    """
+    if usual is None or not isinstance(asked, dict) or SETTINGS not in asked:
+        return usual
+    from stages.backends.runners import adjusted
+
+    given = asked.pop(SETTINGS)
+    if not isinstance(given, dict):
+        raise _unlike(SETTINGS, given, "an object", SETTINGS_EXAMPLE)
+    try:
+        found = adjusted(usual, given)
+    except ValueError as error:
+        raise Refused(422, "settings that text cannot be written with", SETTINGS, str(error)[:SHOWN],
+                      ", ".join(usual._fields), SETTINGS_EXAMPLE) from None  # fmt: skip
+    for name, value, most in (
+        ("max_new_tokens", found.max_new_tokens, max(limits.new_tokens, usual.max_new_tokens)),
+        ("beams", found.beams, max(limits.beams, usual.beams)),
+        ("stop", len(found.stop), max(STOPS, len(usual.stop))),
+    ):
+        if value > most:
+            raise Refused(422, "more than one text may take", f"{SETTINGS}.{name}", f"{value:,}", f"up to {most:,}",
+                          "Ask for less.")  # fmt: skip
+    return found
+
+
+def text_to_stream(body: bytes, usual: Generation, limits: Limits) -> tuple[str, Generation]:
+    """The text of a body {"text": ...}, and how what is written for it is to be written. Raises as `texts_of`."""
+    asked = _parsed(body)
+    how = settings_of(asked, usual, limits)
+    assert how is not None
+    example = f"Send for example {TEXT_EXAMPLE}"
+    if not isinstance(asked, dict):
+        raise _unlike("body", asked, "an object", example)
+    if asked.keys() != {TEXT}:
+        found = ", ".join(shortened(name) for name in asked) or "an empty object"
+        raise Refused(422, "there is to be one text", "body", found[:SHOWN], f"'{TEXT}'", example)
+    return _text(asked[TEXT], TEXT, limits), how
 
 
 def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]:
@@ -49,7 +101,19 @@ def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]
     `takes`: TEXTS, PAIRS or both, as the model does. Raises Refused: 400 where the body is no JSON, 422 where it is
     other JSON.
     """
-    name, rows = _named(_parsed(body), takes)
+    return texts_to_write(body, takes, limits, None)[0]
+
+
+def texts_to_write(
+    body: bytes, takes: AbstractSet[str], limits: Limits, usual: Generation | None
+) -> tuple[list[Text], Generation | None]:
+    """The same, and how is to be written for them; `usual`: where the body says nothing else."""
+    asked = _parsed(body)
+    how = settings_of(asked, usual, limits)
+    return _rows_of(*_named(asked, takes), limits), how
+
+
+def _rows_of(name: str, rows: Any, limits: Limits) -> list[Text]:
     if not isinstance(rows, list):
         raise _unlike(name, rows, "a list", _like(name))
     if not 0 < len(rows) <= limits.rows:

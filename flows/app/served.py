@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.app.limits import PAIRS, TEXTS
 
 if TYPE_CHECKING:
-    from stages.core.contracts import Text
+    from stages.core.contracts import Generation, Text
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,15 @@ class Served:
     """What it is, in words."""
     takes: frozenset[str]
     """TEXTS, PAIRS or both."""
-    answer: Callable[[Sequence[Text]], list[dict[str, Any]]]
-    """answer(texts): the record of each, as `winnow predict --json` has it; either texts or pairs."""
+    answer: Callable[..., list[dict[str, Any]]]
+    """answer(texts): the record of each, as `winnow predict --json` has it; either texts or pairs.
+
+    Of a model that writes answer(texts, how).
+    """
+    usual: Generation | None = None
+    """How it writes where a request says nothing else; None: it writes nothing."""
+    stream: Callable[[str, Generation], Iterator[str]] | None = None
+    """stream(text, how): what a model that writes writes for a text, in pieces."""
 
 
 def open_served(folder: Path, *, threads: int) -> Served:
@@ -35,7 +42,7 @@ def open_served(folder: Path, *, threads: int) -> Served:
 
     Raises FileNotFoundError where there is no model, ValueError where a file is not the one that was sealed.
     """
-    from stages.backends.runners import open_runner
+    from stages.backends.runners import as_writer, generation_with, open_runner
     from stages.core import plugins
     from stages.core.files import sha256
     from stages.core.model_folder import MANIFEST, describe, reads_apart, wants_pairs
@@ -45,9 +52,14 @@ def open_served(folder: Path, *, threads: int) -> Served:
     about = describe(folder)
     runner = open_runner(folder, threads=threads)
     key = f"{folder / 'model.json'}: task"
-    answer = Model(runner, plugins.part(TASKS, runner.task, "answers", key=key))
+    answers = plugins.part(TASKS, runner.task, "answers", key=key)
+    usual = None if runner.write is None else generation_with(folder, {})
     takes = frozenset({TEXTS, PAIRS} if reads_apart(about) else {PAIRS if wants_pairs(about) else TEXTS})
+
+    def answer(texts: Sequence[Text], how: Generation | None = usual) -> list[dict[str, Any]]:
+        return Model(runner if how is None else as_writer(runner, how), answers)(texts)
+
     answer([("warm", "warm") if takes == {PAIRS} else "warm"])
     noun = plugins.part(TASKS, runner.task, "settings", key=key).noun
-    name = folder.resolve().name
-    return Served(name, sha256(folder / MANIFEST), runner.task, noun, takes, answer)
+    name, manifest = folder.resolve().name, sha256(folder / MANIFEST)
+    return Served(name, manifest, runner.task, noun, takes, answer, usual, runner.stream)

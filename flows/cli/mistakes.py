@@ -66,9 +66,27 @@ def _of_task(params: Params) -> Iterator[str]:
     data = plugins.part(TASKS, params.task.name, "data", key="task.name")
     if not data.exclusive:
         yield from params.clean.faults_without_one_class()
+    if data.writes != "target":
+        yield from params.clean.faults_without_targets()
     encoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     if params.tokenize.long_texts == "windows":
         yield from _of_windows(params, of_pairs=encoding.windows_of_pairs)
+    if encoding.writes == "target":
+        yield from _of_room(params)
+
+
+def _of_room(params: Params) -> Iterator[str]:
+    """The mistake of a source that has no room before its target, where a model reads it there."""
+    from stages.core.lacks import LACKS
+
+    tokenize = params.tokenize
+    least = tokenize.max_target_tokens + 3  # what begins, a token of the source, and what parts it from its target
+    if "source_apart" in LACKS.get(params.model.family, ()) and tokenize.max_tokens < least:
+        yield (
+            f"params.yaml: tokenize.max_tokens is {tokenize.max_tokens}, of which what is written may take"
+            f" {tokenize.max_target_tokens} (tokenize.max_target_tokens), so that none is left for its source. Allowed:"
+            f" {least} or more."
+        )
 
 
 def _of_windows(params: Params, *, of_pairs: bool) -> Iterator[str]:
@@ -106,5 +124,10 @@ def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
 
         with contextlib.chdir(root):  # as the stage, which is told the same path
             yield from faults(ingest)
+    elif not separator and ingest.source == "parallel":
+        from stages.sources import parallel
+
+        with contextlib.chdir(root):
+            yield from parallel.faults(ingest)
     elif not separator and ingest.source in corpora.SOURCES:
         yield from corpora.faults(root / ingest.path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli import answering
+from flows.cli import answering, writing
 from flows.cli.project import root_here
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ DEFAULT_MODEL = "artifacts/models/quantized"
 @click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.columns.text of params.yaml.")
 @click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.columns.text_pair.")
 @answering.options
+@writing.options
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with all that the model says of it.")
 @click.option("--model", metavar="DIR", help=f"A model's folder; without it the project's {DEFAULT_MODEL}.")
 @click.option("--threads", type=click.IntRange(min=1), help="Without it: as many as there are cores.")
@@ -41,6 +42,7 @@ def predict(
     out: str | None,
     top: int | None,
     threshold: float | None,
+    settings: writing.Settings,
     as_json: bool,
     model: str | None,
     threads: int | None,
@@ -59,6 +61,10 @@ def predict(
     A row of a file that is empty or cannot be read is answered with null, so that answers and rows never shift; how
     many there are is told on stderr. An empty line between the rows of a csv or jsonl is no row, and has no answer.
     Exits with 1 where no row has an answer.
+
+    A model that writes answers with what it writes behind each TEXT, or for it. Of one TEXT alone it is printed as it
+    comes, and with several, or --json, in lines as above. How it writes is recorded in the model; the options
+    from --max-new-tokens to --stop change that.
     """
     texts, file = _given(texts, pairs, file)
     if out is not None:
@@ -83,12 +89,16 @@ def predict(
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
     runner = open_runner(folder, threads=threads or cores())
+    runner = writing.as_asked(runner, folder, settings)
     task = plugins.part(TASKS, runner.task, "answers", key=f"{folder / 'model.json'}: task")
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
         answering.answer_file(
             file, out, runner, task, wanted, text=text_column, text_pair=text_pair_column, are_pairs=are_pairs
         )  # fmt: skip
+        return
+    if runner.stream is not None and file is None and len(texts) == 1 and not pairs and not as_json:
+        writing.show(runner, folder, settings, *_not_empty(texts, "text"))
         return
     for line in answers.answers(rows, runner, shaped, unanswered, as_json=as_json):
         click.echo(line)

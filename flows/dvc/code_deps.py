@@ -56,7 +56,7 @@ LOADED = {
     "validate": [DATA],
     "report": [DATA],
     "tokenize": [ENCODING],
-    "baseline": [BASELINE, ENCODING, "cleaning/stop_words.py"],
+    "baseline": [BASELINE, ENCODING, ANSWERS_OF_TASK, "cleaning/stop_words.py"],
     "static": [LEARNING, TEACHER, "cleaning/stop_words.py"],
     "probe": [LEARNING, TEACHER, "cleaning/stop_words.py"],
     "finetune": [LEARNING, TEACHER, "cleaning/stop_words.py"],
@@ -77,7 +77,11 @@ LOADED = {
         *chain(*RUN_BY.values()),
     ],
 }  # fmt: skip
-BENEATH = ("stages/core/", "stages/models/")  # what one model alone needs of these is too small for a slot of its own
+# What one model alone needs of these is too small for a slot of its own.
+BENEATH = (
+    "stages/core/", "stages/models/", "stages/decoding/", "stages/tokens/", "stages/backends/writing.py",
+    "stages/backends/pytorch/stepping.py",
+)  # fmt: skip
 FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage depends on all of them
 
 

@@ -26,21 +26,21 @@ def set_values(path: Path, values: Mapping[str, Any]) -> None:
             section = section.get(part, {})
         if key not in section:
             raise ValueError(f"{path}: it has no parameter '{name}'.")
-        section[key] = _in_line(value, section, key) if isinstance(value, list) else value
+        section[key] = _in_line(value, section, key) if isinstance(value, list | dict) else value
     with path.open("w", encoding="utf-8") as file:
         editor.dump(content, file)
 
 
-def _in_line(values: list[Any], section: Any, key: str) -> Sequence[Any]:
-    """The list as it is written on the line of its key: [a, b].
+def _in_line(values: list[Any] | dict[str, Any], section: Any, key: str) -> Sequence[Any] | Mapping[str, Any]:
+    """The list, or the section, as it is written on the line of its key: [a, b], {a: 1}.
 
     Its comment, which stays behind it, goes where the others of the section stand, however long the old list was.
     """
-    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     comments = {name: tokens[2] for name, tokens in section.ca.items.items() if tokens[2]}
     if key in comments:
         comments[key].column = min(comment.column for comment in comments.values())
-    found = CommentedSeq(values)
+    found = CommentedMap(values) if isinstance(values, dict) else CommentedSeq(values)
     found.fa.set_flow_style()
     return found

@@ -47,7 +47,7 @@ def measure(root: Path, seeds: int, log: Log) -> dict[str, Any]:
             for model in quality:
                 quality[model].append(here.measured(f"quality/{model}"))
             for model in against:
-                against[model].append(comparison[f"{model}_and_{TEACHER}"])
+                against[model] += [comparison[name] for name in [f"{model}_and_{TEACHER}"] if name in comparison]
             if here.measured("data/cleaning")["rows"].get(HELD_OUT):
                 aside.append(_on_rows_set_aside(here))
         confidence = here.params.evaluate.confidence
@@ -59,8 +59,8 @@ def measure(root: Path, seeds: int, log: Log) -> dict[str, Any]:
             "seeds": list(every),
             "rows": quality[TEACHER][0]["rows"],
             "confidence": confidence,
-            "models": {model: _of_model(found) for model, found in quality.items()},
-            "against_teacher": {model: _of_differences(found, confidence) for model, found in against.items()},
+            "models": {model: _of_model(found) for model, found in quality.items() if "left_out" not in found[0]},
+            "against_teacher": {model: _of_differences(found, confidence) for model, found in against.items() if found},
             "held_out": _of_rows_set_aside(aside, confidence) if aside else None,
         }
 
@@ -104,7 +104,7 @@ def _judged(found: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, 
             },
             "against_teacher": _of_differences([one["models"][model]["against_teacher"] for one in found], confidence),
         }
-        for model in MODELS
+        for model in found[0]["models"]
     }
     return {"rows": found[0]["rows"], "models": models}
 

@@ -14,6 +14,7 @@ from flows.releases.model import model_of
 from flows.review.evidence import Results
 from flows.review.model_results import clean_texts, results
 from flows.review.side import Side
+from stages.core.contracts import Generation
 from stages.core.paths import Paths
 
 
@@ -69,6 +70,7 @@ def _answers(released: Side, model: str, candidate: Results) -> tuple[np.ndarray
             raise ValueError(
                 f"{path} of {revision[:7]} is not what dvc.lock says: its bytes changed. It judges nothing."
             )
-        known = opened(target)
+        settings = released.yaml(root / "params.yaml").get("generate")
+        known = opened(target, None if settings is None else Generation.of(settings))  # as its own figures were made
         answers = known.ask([texts[str(row)] for row in candidate.row_ids]).answers
         return np.array(answers), known.of_measures.scores(candidate.truths.tolist(), answers)

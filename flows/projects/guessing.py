@@ -9,10 +9,12 @@ import contextlib
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
-from flows.projects.sample import ROWS, Sample
+from flows.projects import of_lines
+from flows.projects.sample import ROWS, SPLITS, Sample
 from stages.core import plugins
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
@@ -22,16 +24,12 @@ from stages.tasks.shared.claims import Claim, Shown
 TEXTS = (
     "text", "sentence", "review", "content", "body", "comment", "message", "question", "tweet", "document", "tokens",
 )  # fmt: skip
+SOURCES = ("source", "src", "input", "prompt", "instruction", "article", "dialogue")  # where they hold texts
 TARGETS = ("label", "labels", "target")  # before those that tasks name
 WORDS_OF_NAME = 6  # a column with more is rather called by a row
 SHOWN_CHARS = 40
 WORDS = "tokens"  # the column of a list of words
 SPLIT_COLUMNS = ("split", "set", "partition", "fold")
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "dev", "valid", "val"),
-    "test": ("test", "testing"),
-}
 LENGTHS = (32, 64, 128, 256, 512)  # tokens
 CHARS_A_TOKEN = 4.0  # of English; fewer of others, so that more is cut there: tokenize says how much
 
@@ -66,13 +64,19 @@ def guess(
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
     text = pair[0] if pair else text or _text_column(sample, taken)
-    label = label or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
-    shown = Shown(sample.columns, pair, _values(sample, label), _tags_words(sample, label), label)
+    if task is None or settings[task].writes != "text":
+        label = label or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
+    shown = Shown(
+        sample.columns, pair, _values(sample, label), _tags_words(sample, label), label, parallel=bool(sample.parts)
+    )
     found, claim = _claimed(settings, shown) or (task, Claim(0, "as you said."))
-    if found is None or (label is None and task not in (None, found)):
+    if found is None or (label is None and task not in (None, found) and settings[task or found].writes != "text"):
         raise ValueError(f"{sample.shown} has no column that looks like a target. Name the one: --label COLUMN.")
     values |= {"ingest.columns.text": text, "ingest.columns.text_pair": pair[1] if pair else None}
     values |= {"ingest.columns.label": label, **claim.values} if label else claim.values
+    writes = settings[task or found].writes
+    if writes == "text":
+        label = values["ingest.columns.label"] = text
     of_label = f"{label!r}: " if label else ""
     reasons = [
         _of_text(sample, text, pair),
@@ -81,14 +85,27 @@ def guess(
     ]
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
+    if sample.parts and label:
+        values |= of_lines.values(sample)
+        reasons.append(of_lines.direction(sample, text, label))
     if by_split:
         values |= _splits(sample, by_split)
         told = f", as far as the first {len(sample.rows):,} rows tell" if len(sample.rows) == ROWS else ""
         reasons.append(f"The column '{by_split}' says which rows are for training and which for the test{told}.")
-    _limit(sample, text, values, reasons)
-    if stride := settings[task or found].starts.get("tokenize.stride"):
-        values["tokenize.stride"] = min(stride, values["tokenize.max_tokens"] // 4)
+    _limit(sample, text, values, reasons, in_windows=writes != "target")
+    if writes == "target" and label:
+        _make_room(sample, label, values, reasons)
+    values |= _of_tokens(settings[task or found].starts, values["tokenize.max_tokens"])
     return Guess(task or found, values, reasons)
+
+
+def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Where the values that a task begins with are of fewer tokens than these rows have, or share more: others."""
+    stride, scratch = starts.get("tokenize.stride"), starts.get("model.scratch")
+    values: dict[str, Any] = {"tokenize.stride": min(stride, most // 4)} if stride else {}
+    if scratch and scratch["positions"] < most:
+        values["model.scratch"] = {**scratch, "positions": most}
+    return values
 
 
 def _settings() -> dict[str, TaskSettings]:
@@ -166,6 +183,11 @@ def _text_column(sample: Sample, taken: set[str]) -> str:
     free = [column for column in sample.columns if column not in taken]
     if named := next((column for name in TEXTS for column in free if column.lower() == name), None):
         return named
+    sources = (column for name in SOURCES for column in free if column.lower() == name)
+    if source := next((column for column in sources if sample.parts or _is_prose(sample, column)), None):
+        return source
+    if sample.parts:
+        return free[0]
     lengths = {column: _median_chars(sample, column) for column in free if _is_prose(sample, column)}
     if not lengths:
         shown = ", ".join(sample.columns)
@@ -187,9 +209,16 @@ def _median_chars(sample: Sample, column: str) -> float:
 def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set[str], *, has_pair: bool) -> str | None:
     """The column of that name, else the only one that is left, else the one with the fewest different values.
 
-    None for pairs where nothing is left that can be a target.
+    None for pairs where nothing is left that can be a target, and for texts that are alone.
     """
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
+    if not has_pair and len(sample.columns) == 1:
+        return None
+    if sample.parts and len(free) > 1:
+        raise ValueError(
+            f"{sample.shown} has lines in {', '.join(sample.columns)}. Name two of them: --text {sample.columns[0]}"
+            f" --label {sample.columns[1]}."
+        )
     if named := _targets(settings, free):
         return named[0]
     distinct = {column: len({claims.as_text(value) for value in sample.values(column)}) for column in free}
@@ -229,15 +258,26 @@ def _splits(sample: Sample, column: str) -> dict[str, Any]:
     return {"ingest.split_column": column, **{f"ingest.splits.{split}": name for split, name in called.items()}}
 
 
-def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str]) -> None:
-    """Limits that these rows keep: of tokens, of rows, and of characters where the usual ones are beyond them."""
+def _make_room(sample: Sample, label: str, values: dict[str, Any], reasons: list[str]) -> None:
+    """Room for every target, as none is cut; a tokenizer that knows their words badly has two characters a token."""
+    most = max(len(claims.as_text(value)) for value in sample.values(label))
+    tokens = next((length for length in LENGTHS if 2 * length >= most), LENGTHS[-1])
+    values |= {"tokenize.max_target_tokens": tokens, "generate.max_new_tokens": tokens}
+    reasons.append(f"The longest target has {most} characters: max_target_tokens is {tokens}, as no target is cut.")
+
+
+def _limit(sample: Sample, text: str, values: dict[str, Any], reasons: list[str], *, in_windows: bool) -> None:
+    """Limits that these rows keep: of tokens, of rows, and of characters where the usual ones are beyond them.
+
+    `in_windows`: whether the task can read a text in several parts.
+    """
     pair = values.get("ingest.columns.text_pair")
     lengths = sorted(sum(len(str(row.get(column) or "")) for column in (text, pair) if column) for row in sample.rows)
     most = lengths[int(0.95 * (len(lengths) - 1))]
     tokens = next((length for length in LENGTHS if length * CHARS_A_TOKEN >= most), LENGTHS[-1])
     values["tokenize.max_tokens"] = tokens
     reasons.append(f"95 in 100 texts have at most {most} characters: max_tokens is {tokens}.")
-    if most > LENGTHS[-1] * CHARS_A_TOKEN and not pair:
+    if most > LENGTHS[-1] * CHARS_A_TOKEN and not pair and in_windows:
         values |= {"tokenize.long_texts": "windows", "clean.max_chars": 20_000}
         reasons.append("Some are longer than a model reads at once: they are read in windows.")
     if len(sample.rows) < 200:

@@ -7,18 +7,26 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow.parquet as pq
 
 from stages.reading import nested
-from stages.reading.lines import encoding_of
+from stages.reading.lines import Line, encoding_of, lines_of
 from stages.reading.records import DELIMITERS, LARGEST_FIELD
 from stages.reading.storage import TAGGED, DataFile, find, opened
+from stages.sources.parallel import files_by_stem
 
 ROWS = 2000  # are looked at, at most
 LOOKED_AT = 64_000_000  # bytes of a file, at most
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "dev", "valid", "val"),
+    "test": ("test", "testing"),
+}
+"""What data call the splits, in small letters."""
 
 Row = Mapping[str, Any]
 
@@ -30,6 +38,8 @@ class Sample(NamedTuple):
     """The file's name in messages."""
     rows: Sequence[Row]
     tagged: bool = False
+    parts: tuple[str, ...] = ()
+    """Of parallel files, whose endings are the columns, the names without these: "train", "val"."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -42,7 +52,7 @@ class Sample(NamedTuple):
 
 
 def sample_of(path: str) -> Sample:
-    """The first rows of the file at `path`, or of the first file of that folder.
+    """The first rows of the file at `path`, or of the first file of that folder; of parallel files lines are rows.
 
     Raises FileNotFoundError where there is none, ValueError, in words, where it cannot be read.
     """
@@ -51,8 +61,13 @@ def sample_of(path: str) -> Sample:
     except ValueError as error:  # it names where a project has the path
         raise ValueError(str(error).replace("params.yaml: ingest.path is", "--data is")) from None
     files = [file for file in found if not file.name.startswith((".", "_"))]
+    if not files and (lines := _of_lines(path)):
+        return lines
     if not files:
-        raise FileNotFoundError(f"{path} has no file of rows.")
+        raise FileNotFoundError(
+            f"{path} has no file of rows, and no two files of lines that belong together, such as train.en and"
+            " train.de."
+        )
     file = next((file for file in files if file.stem.rpartition("/")[2].startswith("train")), files[0])
     if file.ending in TAGGED:
         return Sample(file.shown, (), tagged=True)
@@ -60,7 +75,46 @@ def sample_of(path: str) -> Sample:
         rows = list(itertools.islice(_rows(file, stream), ROWS))
     if not rows:
         raise ValueError(f"{file.shown} has no rows.")
-    return Sample(file.shown, rows)
+    return Sample(file.shown, _with_columns_of_objects(rows))
+
+
+def _with_columns_of_objects(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows, with a column for each text in objects of texts: translation.en, translation.de."""
+    cells = [(name, cell) for row in rows for name, cell in row.items() if cell is not None]
+    objects = {name for name, _ in cells} - {name for name, cell in cells if not _is_of_texts(cell)}
+    return [dict(_opened(row, objects)) for row in rows] if objects else rows
+
+
+def _opened(row: Row, objects: Collection[str]) -> Iterator[tuple[str, Any]]:
+    for name, cell in row.items():
+        if name in objects:
+            yield from ((f"{name}.{key}", text) for key, text in (cell or {}).items())
+        else:
+            yield name, cell
+
+
+def _is_of_texts(cell: Any) -> bool:
+    return isinstance(cell, dict) and all(isinstance(text, str | None) for text in cell.values())
+
+
+def _of_lines(path: str) -> Sample | None:
+    """The first lines of the files in a folder that belong together, those for training first; None: there are none."""
+    parts = {stem: files for stem, files in files_by_stem(path).items() if len(files) > 1}
+    if not parts:
+        return None
+    stem = next((stem for stem in parts if stem.rpartition("/")[2].startswith("train")), next(iter(parts)))
+    columns = [[line.text.rstrip("\r\n") for line in _lines(file)] for file in parts[stem].values()]
+    rows = [dict(zip(parts[stem], lines, strict=True)) for lines in zip(*columns, strict=False)]
+    if not rows:
+        raise ValueError(f"{path} has no lines in {', '.join(file.name for file in parts[stem].values())}.")
+    same = tuple(stem for stem, files in parts.items() if files.keys() == parts[next(iter(parts))].keys())
+    return Sample(path, rows, parts=same)
+
+
+def _lines(file: DataFile) -> Iterator[Line]:
+    with opened(file, None) as stream:
+        encoding = encoding_of(stream, "auto", file.shown, has_params=False)
+        yield from itertools.islice(lines_of(stream, encoding, max_chars=LOOKED_AT, newline="\n"), ROWS)
 
 
 def _rows(file: DataFile, stream: BinaryIO) -> Iterator[Row]:

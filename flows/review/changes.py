@@ -51,6 +51,11 @@ COST = (
     Shown("peak_rss_mb", "peak memory", "MB", "lower"),
     Shown("size_mb", "size", "MB", "lower"),
 )
+OF_WRITING = (  # of models that write
+    Shown("tokens_per_s", "writing one text", "tokens/s", "higher"),
+    Shown("tokens_per_s_batch", "writing a batch", "tokens/s", "higher"),
+    Shown("first_text_ms", "first words", "ms", "lower"),
+)
 
 
 def params(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[ParamChange]:
@@ -214,8 +219,10 @@ def _costs(
     machines = timing.other_machine(old.profile, new.profile) if old.profile and new.profile else ""
     if machines and not withheld:
         notes.append(f"{model}: times are of two machines and cannot be compared: {machines}.")
-    for shown in COST:
+    for shown in (*COST, *OF_WRITING):
         before, after = timing.spread(old.profile, shown.key), timing.spread(new.profile, shown.key)
+        if shown in OF_WRITING and before is after is None:
+            continue
         change = MetricChange(
             model, shown.key, shown.unit, shown.better, before and before.value, after and after.value,
             withheld=withheld, title=shown.title,

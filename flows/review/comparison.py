@@ -231,6 +231,7 @@ def _flips(
             sure_before=None if sure[0] is None else float(sure[0][i]),
             sure_after=None if sure[1] is None else float(sure[1][i]),
             marked=marked(task.marks, str(new.truths[i]), str(old.answers[i]), str(new.answers[i])),
+            written=task.alike is not None,
         )
         for i in changed
     ]

@@ -121,7 +121,7 @@ class ParamChange:
     after: Any  # None: is no longer there
 
 
-Unit = Literal["share", "ms", "MB", "rows/s", "nats", ""]
+Unit = Literal["share", "ms", "MB", "rows/s", "tokens/s", "nats", ""]
 Verdict = Literal["better", "worse", "no clear change", "unchanged", "same", "unknown",
                   "not run", "not comparable", "other machine", "too noisy to tell"]  # fmt: skip
 Withheld = Literal["not run", "not comparable", "other machine", "too noisy to tell", "same"]
@@ -196,6 +196,7 @@ class Flip:
     sure_before: float | None = None  # how sure it was of its answer, in [0, 1]; None where that is not known
     sure_after: float | None = None
     marked: Marked | None = None  # the places that truth and answers name; None where the task's name none
+    written: bool = False  # whether truth and answers are texts that can be read beside each other
 
     @property
     def kind(self) -> Kind:

@@ -20,6 +20,10 @@ from stages.tasks.contract import Measure
 TEACHER = "teacher"
 UNMEASURED = "-"
 MEASURE_HERE = "dvc repro --force --single-item profile"
+OF_WRITING = (
+    "A model that writes for a source has written its text by then. Tokens are those that are written, one text at a"
+    " time."
+)
 UNKNOWN = "a processor that is not known"
 
 
@@ -58,6 +62,7 @@ class Row:
     p50_ms: float | None = None
     p99_ms: float | None = None
     rows_per_s: float | None = None
+    tokens_per_s: float | None = None
     size_mb: float | None = None
     faster: float | None = None
     smaller: float | None = None
@@ -105,6 +110,7 @@ _COLUMNS = {
     "p50 ms": ("p50_ms", "{:.2f}"),
     "p99 ms": ("p99_ms", "{:.2f}"),
     "rows/s": ("rows_per_s", "{:,.0f}"),
+    "tokens/s": ("tokens_per_s", "{:,.0f}"),
     "size MB": ("size_mb", "{:.1f}"),
     "faster": ("faster", "{:.1f}x"),
     "smaller": ("smaller", "{:.1f}x"),
@@ -113,11 +119,20 @@ _COLUMNS = {
 
 def header(table: Sequence[Row]) -> tuple[str, ...]:
     """The names of the columns: those of the measures, and then of what is the same for every task."""
-    return ("model", *(one.measure.title for one in table[0].measures), *_COLUMNS)
+    return ("model", *(one.measure.title for one in table[0].measures), *_columns(table))
+
+
+def _columns(table: Sequence[Row]) -> Sequence[str]:
+    """The columns behind those of the measures: of models that write how fast they do."""
+    return [name for name in _COLUMNS if name != "tokens/s" or _writes(table)]
+
+
+def _writes(table: Sequence[Row]) -> bool:
+    return any(row.tokens_per_s is not None for row in table)
 
 
 def rows(root: Path) -> tuple[Row, ...]:
-    """One row for each model, in the order of `stages.core.paths.MODELS`; means over seeds where they are current.
+    """One row for each model of the task, in the order of `stages.core.paths.MODELS`; means over seeds where current.
 
     Raises ValueError for a file that is not an object of numbers.
     """
@@ -125,7 +140,8 @@ def rows(root: Path) -> tuple[Row, ...]:
     measures = judged_last(root)
     quality = {name: _object(paths.quality(name)) for name in MODELS}
     profile = {name: _object(paths.profile(name)) for name in MODELS}
-    every = tuple(_judged(_row(name, measures, quality, profile), quality[name], paths) for name in MODELS)
+    names = [name for name in MODELS if "left_out" not in quality[name]]  # the task cannot have the others
+    every = tuple(_judged(_row(name, measures, quality, profile), quality[name], paths) for name in names)
     return tuple(_over_seeds(row, known) for row in every) if known and known.current else every
 
 
@@ -165,7 +181,7 @@ def _over_seeds(row: Row, known: Seeds) -> Row:
             for one in row.measures
             for own in [one.measure.name]
         ),
-        of_teacher=_ratio(of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
+        of_teacher=_share(row.judged.measure, of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
         differs=_leaves_out_0(apart[name]) if apart else None,
         seeds=known.count,
     )
@@ -188,10 +204,11 @@ def _row(
     return Row(
         model=name,
         measures=valued,
-        of_teacher=_ratio(judged.value, number(quality[TEACHER], judged.measure.name)),
+        of_teacher=_share(judged.measure, judged.value, number(quality[TEACHER], judged.measure.name)),
         p50_ms=p50,
         p99_ms=number(own, "latency_p99_ms"),
         rows_per_s=number(own, "throughput_rows_per_s"),
+        tokens_per_s=number(own, "tokens_per_s"),
         size_mb=size,
         faster=_ratio(number(teacher, "latency_p50_ms"), p50),
         smaller=_ratio(number(teacher, "size_mb"), size),
@@ -202,6 +219,11 @@ def _row(
 
 def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole and whole > 0 else None
+
+
+def _share(measure: Measure, own: float | None, teachers: float | None) -> float | None:
+    """The share of the teacher's measure; where lower is better, the teacher's as a share of the model's own."""
+    return _ratio(own, teachers) if measure.better == "higher" else _ratio(teachers, own)
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -220,18 +242,29 @@ def _words(content: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key in keys if isinstance(value := content.get(key), str)}
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """The texts of a row, in the order of `header`; "-" for unknown values."""
-    values = [(getattr(row, field), form) for field, form in _COLUMNS.values()]
+def cells(table: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The texts of each row, in the order of `header`; "-" for unknown values."""
+    columns = [_COLUMNS[name] for name in _columns(table)]
+    return [_cells(row, columns) for row in table]
+
+
+def _cells(row: Row, columns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    values = [(getattr(row, field), form) for field, form in columns]
     return (
         row.model, *map(str, row.measures),
         *(UNMEASURED if known is None else form.format(known) for known, form in values),
     )  # fmt: skip
 
 
+def _better(table: Sequence[Row]) -> list[str]:
+    """A sentence on the measures of which less is better, where there are any."""
+    lower = [one.measure.title for one in table[0].measures if one.measure.better == "lower"]
+    return [f"Lower is better: {', '.join(lower)}."] if lower else []
+
+
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """Aligned columns for a terminal, followed by the machine that measured and by notes."""
-    lines = [header(table), *map(cells, table)]
+    lines = [header(table), *cells(table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = [
         "  ".join(
@@ -240,15 +273,15 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([*aligned, "", machine(table), *notes])
+    return "\n".join([*aligned, "", machine(table), *_better(table), *notes])
 
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """A Markdown table, followed by notes and by the machine that measured."""
     columns = header(table)
     ruler = ("---", *["---:"] * (len(columns) - 1))
-    lines = ["| " + " | ".join(line) + " |" for line in (columns, ruler, *map(cells, table))]
-    return "\n".join([*lines, "", " ".join([*notes, machine(table)])])
+    lines = ["| " + " | ".join(line) + " |" for line in (columns, ruler, *cells(table))]
+    return "\n".join([*lines, "", " ".join([*_better(table), *notes, machine(table)])])
 
 
 def as_records(table: Sequence[Row]) -> list[dict[str, str | float | None]]:
@@ -271,7 +304,8 @@ def machine(table: Sequence[Row]) -> str:
     if not models:
         return "Speed and size have not been measured yet."
     if len(models) == 1:
-        return f"Latency is of one text at a time; every model was given {next(iter(models))}."
+        written = f" {OF_WRITING}" if _writes(table) else ""
+        return f"Latency is of one text at a time; every model was given {next(iter(models))}.{written}"
     each = "; ".join(f"{', '.join(names)}: {where}" for where, names in models.items())
     return f"Speeds are not of one run, and their ratios mean nothing: {each}. `{MEASURE_HERE}` measures all here."
 

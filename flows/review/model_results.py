@@ -34,6 +34,8 @@ def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results
     if known and model not in known:  # a revision of before there was this model: nothing of it is missing
         return Results(task=task)
     quality = {} if "quality" in not_run else earlier.quality(side.json(paths.quality(model)))
+    if "left_out" in quality:  # the task cannot have it
+        return Results(task=task)
     profile = {} if "cost" in not_run else side.json(paths.profile(model))
     content = None if "quality" in not_run else side.artifact(paths.predictions(model))
     if content is None:

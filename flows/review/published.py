@@ -30,7 +30,7 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
     create_markdown_artifact(drawn, key="graph", description="The graph, by state.")
     create_table_artifact(rows, key="stages", description="What became of each stage.")
     table = metrics.rows(root)
-    models = [dict(zip(metrics.header(table), metrics.cells(row), strict=True)) for row in table]
+    models = [dict(zip(metrics.header(table), row, strict=True)) for row in metrics.cells(table)]
     described = " ".join(["Quality, speed and size of each model.", *metrics.notes(root), metrics.machine(table)])
     create_table_artifact(models, key="models", description=described)
     publish_parameters(root)

@@ -10,6 +10,7 @@ from flows.review import data_report
 from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
 from flows.review.markdown import arrows, between, escape, table, value
 from flows.review.marks import in_words
+from flows.review.written import shortened, start_of
 
 OUTCOMES = {
     "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
@@ -287,6 +288,9 @@ def _flip(flip: Flip) -> tuple[str, ...]:
 
 def _of_row(flip: Flip) -> tuple[str, ...]:
     """The truth, and the answers before and after; those that mark places of the text, in words."""
+    if flip.written:
+        start = start_of(flip.before, flip.after, TEXT_SHOWN)
+        return tuple(escape(shortened(text, start, TEXT_SHOWN)) for text in (flip.truth, flip.before, flip.after))
     if flip.marked is None:
         return tuple(escape(answer) for answer in (flip.truth, flip.before, flip.after))
     return tuple(escape(in_words(flip.text, marks)) or "none" for marks in flip.marked)

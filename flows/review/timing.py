@@ -18,7 +18,8 @@ NEGLIGIBLE = 0.01  # a share of the figure before: smaller differences are not r
 NOISE = 0.1  # by so much of a time two runs of the same code differ from one day to the next, and a peak of memory
 LEAST_ROUNDS = 4  # this many rounds of two equal models lie apart by chance 1 time in 35; three, 1 in 10
 LONGEST_TAIL = 100.0  # p99 by p50: a model's own is below 10; beyond this the machine did something else
-TIMES = ("latency_p50_ms", "latency_p99_ms", "throughput_rows_per_s", "start_up_ms")
+TIMES = ("latency_p50_ms", "latency_p99_ms", "throughput_rows_per_s", "start_up_ms", "tokens_per_s",
+         "tokens_per_s_batch", "first_text_ms")  # fmt: skip
 MACHINE = ("processor", "threads")
 
 Verdict = Literal["apart", "no clear change", "same", "too noisy to tell"]

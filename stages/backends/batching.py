@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -24,6 +24,8 @@ BATCH_TOKENS = 2048  # in one run of the model, whatever the batch of the caller
 # WordPiece, so the first tokens of a text rarely need more, and a megabyte costs as little as some thousand characters.
 CHARACTERS_A_TOKEN = 100
 WINDOWED_CHARACTERS = 1_000_000  # of a text that is read in windows, which takes time in proportion
+Length = TypeVar("Length", int, tuple[int, int])
+"""Of a row, or of the two parts of one."""
 Run = Callable[..., np.ndarray]
 """run(input_ids, attention_mask), of pairs run(input_ids, attention_mask, token_type_ids), (B, T) int64 each: logits,
 (B, K), or of each token (B, T, K)."""
@@ -120,7 +122,8 @@ def outputs(
         return Outputs(found[numbers], numbers=numbers)
     windows = reader.read(texts)
     logits: list[np.ndarray] = [np.empty(0)] * len(windows.encodings)
-    for rows in _equally_long(windows.encodings):
+    lengths = [len(encoding) for encoding in windows.encodings]
+    for rows in equally_long(lengths, lambda length: max(1, BATCH_TOKENS // max(1, length))):
         batch = run(*model_inputs([windows.encodings[row] for row in rows], are_pairs=are_pairs(texts)))
         for row, found in zip(rows, batch, strict=True):
             logits[row] = found
@@ -216,13 +219,13 @@ def only_taken(names: Collection[str], inputs: Sequence[np.ndarray]) -> dict[str
     return {name: array for name, array in zip(INPUTS, inputs, strict=False) if name in names}
 
 
-def _equally_long(encodings: Sequence[Encoding]) -> list[list[int]]:
-    """Positions of rows of the same length, at most `BATCH_TOKENS` tokens together, the longest first."""
-    by_length: dict[int, list[int]] = {}
-    for row, encoding in enumerate(encodings):
-        by_length.setdefault(len(encoding), []).append(row)
+def equally_long(lengths: Sequence[Length], size: Callable[[Length], int]) -> list[list[int]]:
+    """Positions of rows of the same length, the longest first, at most `size(length)` together."""
+    by_length: dict[Length, list[int]] = {}
+    for row, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(row)
     groups = []
     for length in sorted(by_length, reverse=True):
-        rows, size = by_length[length], max(1, BATCH_TOKENS // max(1, length))
-        groups += [rows[i : i + size] for i in range(0, len(rows), size)]
+        rows, most = by_length[length], size(length)
+        groups += [rows[i : i + most] for i in range(0, len(rows), most)]
     return groups

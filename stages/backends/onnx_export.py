@@ -26,7 +26,7 @@ def export(source: Path, path: Path) -> Any:
     model: Any = family.open(source)
     ids = torch.ones(2, EXAMPLE_TOKENS, dtype=torch.int64)
     batch, tokens = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("tokens", min=2, max=512)
-    inputs = dict(zip(INPUTS, (ids, torch.ones_like(ids), torch.zeros_like(ids)), strict=True))
+    inputs = dict(zip(INPUTS[:3], (ids, torch.ones_like(ids), torch.zeros_like(ids)), strict=True))
     if not description.get("pairs"):
         inputs.pop("token_type_ids")
     program = torch.onnx.export(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stages.core.contracts import Outputs, Space, Text
+from stages.core.contracts import Outputs, Runner, Space, Text, UnwritableError
 from stages.tasks.contract import TaskAnswers
 
 
@@ -16,3 +16,14 @@ def records(outputs: Outputs, texts: Sequence[Text], task: TaskAnswers, space: S
         # Of a model with one output a row, an answer names no places of the text.
         clean = asked if outputs.texts is None else outputs.texts[number]
         yield task.placed(task.record(outputs, number, clean, space), clean, asked)
+
+
+def asked(runner: Runner, texts: Sequence[Text]) -> tuple[Outputs, Mapping[int, str]]:
+    """The outputs for all texts but those for which nothing can be written, and why not, by their numbers."""
+    reasons: dict[int, str] = {}
+    while True:
+        others = [number for number in range(len(texts)) if number not in reasons]
+        try:
+            return runner.predict([texts[number] for number in others]), reasons
+        except UnwritableError as error:  # of one kind: among the others there may be texts of another
+            reasons |= {others[at]: reason for at, reason in error.reasons.items()}

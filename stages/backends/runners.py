@@ -2,38 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stages.backends import RUNNERS
-from stages.cleaning.rules import cleaner, of_description
-from stages.core.contracts import Outputs, Runner, Text, each
-from stages.core.model_folder import describe, plugin_of, reads_apart, verify, wants_pairs
+from stages.cleaning.rules import Cleaning, cleaner, cutting_cleaner, of_description
+from stages.core.contracts import Generation, Outputs, Runner, Text, UnwritableError, each
+from stages.core.model_folder import (
+    describe,
+    generation_of,
+    left_out,
+    plugin_of,
+    reads_apart,
+    verify,
+    wants_pairs,
+    writes_for_sources,
+)
+from stages.decoding.settings import adjusted
 
 
-def open_runner(folder: Path, *, threads: int) -> Runner:
+def open_runner(folder: Path, *, threads: int, how: Generation | None = None) -> Runner:
     """Open the model in `folder`, with `threads` threads, after checking it against its manifest.
 
-    Its `predict` cleans texts by the rules in model.json, which were applied to the training texts. It raises
-    ValueError for single texts where the model is of pairs, and the other way round; one that reads the texts of a pair
-    apart takes both, but not in one call.
+    It cleans texts by the rules in model.json, which were applied to the training texts, and of a model that writes for
+    a source the source alone. Its `predict` raises ValueError for single texts where the model is of pairs, and the
+    other way round; one that reads the texts of a pair apart takes both, but not in one call, and so does one that
+    writes for a source: it writes for single texts, and of pairs it tells how likely the second text is.
+
+    `how`: how such a model's `predict` writes; None: as `generation_of` its folder. Other models know none.
     """
     description = describe(folder)
     verify(folder)
+    if (reason := left_out(folder)) is not None:
+        raise ValueError(f"{folder}: the task '{description['task']}' has no such model: {reason}. Take another.")
     runner = plugin_of(folder, "backend", RUNNERS)(folder, threads)
     cleaning = of_description(description)
     clean = cleaner(cleaning) if cleaning else str
+    has_source = writes_for_sources(description)
+    either = reads_apart(description) or has_source
 
     def predict(texts: Sequence[Text]) -> Outputs:
         are_pairs = wants_pairs(description)
-        if reads_apart(description):
+        if either:
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
-        checked = _checked(texts, folder, are_pairs=are_pairs, either=reads_apart(description))
+        checked = _checked(texts, folder, are_pairs=are_pairs, either=either)
+        if has_source and how is not None and not are_pairs:
+            return as_writer(opened, how).predict(texts)
+        if has_source:  # a target is as it is
+            return runner.predict([clean(text) if isinstance(text, str) else (clean(text[0]), text[1])
+                                   for text in checked])  # fmt: skip
         return runner.predict([each(clean, text) for text in checked])
 
-    return replace(runner, predict=predict, clean=clean)
+    opened = replace(runner, predict=predict, clean=clean, **_writing(runner, folder, cleaning, may_cut=has_source))
+    return opened
+
+
+def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut: bool) -> dict[str, Any]:
+    """What a model that writes does with texts as they are asked; nothing of another.
+
+    `may_cut`: whether a text is written for as well where cleaning cut it, as a source may be.
+    """
+    write, written, stream = runner.write, runner.written, runner.stream
+    if write is None or written is None or stream is None:
+        return {}
+    clean = cutting_cleaner(cleaning) if cleaning else lambda text: (text, False)
+
+    def cleaned(texts: Sequence[Text]) -> list[str]:
+        found = [clean(str(text)) for text in _checked(texts, folder, are_pairs=False, either=False)]
+        cut = [at for at, (_, was_cut) in enumerate(found) if was_cut and not may_cut]
+        if cut and cleaning:
+            told = "has {:,} characters, and the model reads {:,} of them. Shorten it: what is written follows its end."
+            raise UnwritableError({at: told.format(len(texts[at]), cleaning.max_chars) for at in cut})
+        return [text for text, _ in found]
+
+    return {
+        "write": lambda texts, how: write(cleaned(texts), how),
+        "written": lambda texts, how: written(cleaned(texts), how),
+        "stream": lambda text, how: stream(cleaned([text])[0], how),
+    }
+
+
+def generation_with(folder: Path, settings: Mapping[str, Any]) -> Generation:
+    """How the model in `folder` writes: as `generation_of` says, but for these settings.
+
+    Raises ValueError where it writes nothing, and for a name or a value that is no setting.
+    """
+    description = describe(folder)
+    if (usual := generation_of(description)) is None:
+        raise ValueError(f"{folder}: a model of the task '{description['task']}' writes no text: leave settings out.")
+    return adjusted(usual, settings)
+
+
+def as_writer(runner: Runner, how: Generation) -> Runner:
+    """The runner of a model that writes, such that its `predict` writes for each text."""
+    written = runner.written
+    assert written is not None
+    return replace(runner, predict=lambda texts: written(cast("Sequence[str]", texts), how))
 
 
 def _checked(texts: Sequence[Any], folder: Path, *, are_pairs: bool, either: bool) -> Sequence[Text]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR
-from stages.cleaning.reasons import CODES, KEPT, conflicts
+from stages.cleaning.reasons import CODES, KEPT, NEEDS, conflicts
 from stages.reading.kinds import kinds_of, shares_of
 from stages.tasks.contract import TaskData
 
@@ -19,9 +19,12 @@ EXAMPLE_CHARS = 80
 
 
 def counted(rows: pd.DataFrame) -> dict[str, int]:
-    """The number of dropped rows, by reason; `target_lost` only where targets are carried (targets.py)."""
-    found = {reason: int((rows["reason"] == code).sum()) for reason, code in CODES.items()}
-    return found if "lost" in rows else {reason: count for reason, count in found.items() if reason != "target_lost"}
+    """The number of dropped rows, by reason; those that only some tasks have, only of these."""
+    return {
+        reason: int((rows["reason"] == code).sum())
+        for reason, code in CODES.items()
+        if reason not in NEEDS or NEEDS[reason] in rows
+    }
 
 
 def described(kept: pd.DataFrame, splits: Sequence[str], data: TaskData) -> dict[str, Any]:
@@ -46,7 +49,8 @@ def rare_labels(rare: dict[str, int]) -> dict[str, Any]:
 def conflict_examples(rows: pd.DataFrame, keys: pa.Array) -> dict[str, Any]:
     """The number of texts with several labels, and the first of them with their labels."""
     found = conflicts(rows[(rows["reason"] == KEPT) | (rows["reason"] >= CODES["conflicting_label"])])
-    by_sense = found.groupby("sense")["label"]
+    labels = found["label"].str.slice(0, EXAMPLE_CHARS) if "target_key" in found else found["label"]
+    by_sense = labels.groupby(found["sense"])
     shown = [
         {
             "text": keys[key].as_py().replace(PAIR_SEPARATOR, " | ")[:EXAMPLE_CHARS],

@@ -43,7 +43,7 @@ _TABLE = _table()
 @daft.func.batch(return_dtype=daft.DataType.string(), use_process=False)
 def comparison_key(texts: daft.Series) -> pa.Array:
     """The key of each text. A text without any letter or digit (emoji) is its own key."""
-    return _keys(texts.to_arrow())
+    return keys_of(texts.to_arrow())
 
 
 def texts_of(keys: pa.Array) -> list[pa.Array]:
@@ -54,7 +54,8 @@ def texts_of(keys: pa.Array) -> list[pa.Array]:
     return [both.take(pa.array(np.arange(place, len(both), 2))) for place in (0, 1)]
 
 
-def _keys(array: pa.LargeStringArray) -> pa.LargeStringArray:
+def keys_of(array: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The key of each text, as `comparison_key` gives it; null where there is no text."""
     other = pc.fill_null(not_ascii(array), False)
     if not pc.any(other).as_py():
         return in_slices(_of_ascii, array)
@@ -127,7 +128,11 @@ LETTERS = 3  # that a character of those counts for
 @daft.func.batch(return_dtype=daft.DataType.int64(), use_process=False)
 def written(texts: daft.Series) -> pa.Array:
     """The length of each text for a reader: its characters, of which Chinese ones, say, count for LETTERS each."""
-    array = texts.to_arrow()
+    return written_lengths(texts.to_arrow())
+
+
+def written_lengths(array: pa.LargeStringArray) -> pa.Int64Array:
+    """The lengths that `written` gives; null where there is no text."""
     lengths, other = pc.utf8_length(array), pc.fill_null(not_ascii(array), False)
     if pc.any(other).as_py():
         dense = pc.count_substring_regex(array.filter(other), _DENSE)

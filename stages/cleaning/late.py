@@ -47,13 +47,15 @@ def with_rows_set_aside(
     aside: np.ndarray,
     rare: Collection[str],
     params: CleanParams,
+    targets: pa.Array | None = None,
 ) -> pd.DataFrame:
     """All N rows `every`, each with its reason and the row that it repeats (-1: none).
 
     Rows set aside, `aside` (N,), are judged by the others, which stay as they were `judged`, in the same order. They
     have the faults that all rows may have. No kept row may be like them: they are `leaked_group` where one has their
-    group, `leaked` where they repeat one, exactly or nearly, whatever its label. With one of the labels that are `rare`
-    they are dropped, or relabelled, as the others were.
+    group, and `leaked` where they repeat one, exactly or nearly, whatever its label. With one of the labels that are
+    `rare` they are dropped, or relabelled, as the others were. Where targets are to be written, of which `targets` are
+    the keys, they are `leaked_target` where a kept row has nearly theirs, unless params.repeated_targets is keep.
     """
     places = np.flatnonzero(~aside)
     rows = every.assign(reason=np.int8(KEPT), repeats=-1)
@@ -62,6 +64,8 @@ def with_rows_set_aside(
     rows.loc[~aside, "repeats"] = np.where(repeats < 0, -1, places[repeats])
     held = ~aside & (rows["reason"] == KEPT).to_numpy()
     rows["reason"], rows["repeats"] = _judged_after(rows, keys, aside, held, params, labelled=True)
+    if targets is not None and params.repeated_targets != "keep":
+        rows["reason"], rows["repeats"] = _targets_after(rows, targets, aside, held, params)
     theirs = aside & (rows["reason"] == KEPT).to_numpy() & rows["label"].isin(rare).to_numpy()
     if params.rare_labels == "drop":
         rows.loc[theirs, "reason"] = CODES["rare_label"]
@@ -100,6 +104,22 @@ def _judged_after(
     why = np.where(exact, CODES["exact_duplicate"], CODES["near_duplicate"])
     why[again] = np.where(held[at[of[again]]], CODES["leaked"], why[again])
     reason[at[again]], repeats[at[again]] = why[again], at[of[again]]
+    return reason, repeats
+
+
+def _targets_after(
+    rows: pd.DataFrame, targets: pa.Array, asked: np.ndarray, held: np.ndarray, params: CleanParams
+) -> tuple[np.ndarray, np.ndarray]:
+    """The reasons and repeats (N,), also of the rows `asked` (N,) with nearly the target of one that is `held` (N,)."""
+    reason, repeats, target = (rows[name].to_numpy().copy() for name in ("reason", "repeats", "target_key"))
+    left = asked & (reason == KEPT)
+    at = np.concatenate([np.flatnonzero(held), np.flatnonzero(left)])
+    known = neighbours(targets, jaccard=params.near_duplicate_jaccard, compared=present(target[at], len(targets)))
+    of = repeated(known, target[at], np.zeros(len(at), dtype=np.int64), held[at])
+    again = of >= 0
+    again[again] = held[at[of[again]]]
+    reason[at[again]] = CODES["leaked_target"]
+    repeats[at[again]] = at[of[again]]
     return reason, repeats
 
 

@@ -19,14 +19,28 @@ REASONS = (
     "too_short",
     "other_language",
     "target_lost",
+    "too_long",
+    "target_too_long",
+    "copied_target",
+    "length_ratio",
+    "other_target_language",
     "leaked_group",
     "leaked",
+    "leaked_target",
     "conflicting_label",
     "exact_duplicate",
     "near_duplicate",
+    "repeated_target",
     "rare_label",
 )
 CODES = {reason: code for code, reason in enumerate(REASONS)}
+OF_TARGETS = ("target_too_long", "copied_target", "length_ratio", "other_target_language")
+"""The faults of targets that are to be written: columns of the rows (written.py)."""
+NEEDS = {
+    "target_lost": "lost", "too_long": "too_long", **{reason: reason for reason in OF_TARGETS},
+    "leaked_target": "target_key", "repeated_target": "target_key",
+}  # fmt: skip
+"""The reasons that only some tasks have, and the column of the rows that theirs have."""
 KEPT = -1
 KEPT_FIRST = {"test": 0, "validation": 1, "train": 2}  # of duplicates, by given split; without one: last
 
@@ -46,17 +60,24 @@ class Judged(NamedTuple):
     """
     kin: np.ndarray
     """(K,) keys with equal numbers must not be in two splits."""
+    kin_of_targets: np.ndarray | None = None
+    """The same of the distinct keys of targets that are to be written; None where they may be."""
 
 
 def reasons(
-    rows: pd.DataFrame, keys: pa.Array, params: CleanParams, forms: Callable[[np.ndarray], Sequence[str]]
+    rows: pd.DataFrame,
+    keys: pa.Array,
+    params: CleanParams,
+    forms: Callable[[np.ndarray], Sequence[str]],
+    targets: pa.Array | None = None,
 ) -> Judged:
     """The verdicts on `rows`, which are sorted by row_id and have the columns of `normalised` (tables.py).
 
-    key is a position in `keys`, K distinct ones; forms(rows_M) gives the `form_of` (keys.py) these rows' texts.
+    key is a position in `keys`, K distinct ones; forms(rows_M) gives the `form_of` (keys.py) these rows' texts. Of
+    tasks that write there are the columns of `with_answers` (written.py); target_key is a position in `targets`.
 
     Of two reasons the earlier in REASONS counts. Rows that the data gives as `test` are dropped only where
-    there is no text or no label.
+    there is no text or no label, or what is to be learned would be lost or cut.
     """
     reason = np.full(len(rows), KEPT, dtype=np.int8)
     for name, faulty in faults(rows, params).items():
@@ -67,9 +88,18 @@ def reasons(
     left["sense"] = sense[left["at"]]
     _mark_exact(reason, repeats, left, params)
     left = left[reason[left["at"]] == KEPT]
-    known = neighbours(keys, jaccard=params.near_duplicate_jaccard, compared=present(left["key"], len(keys)))
-    _mark_near(reason, repeats, left, known)
-    return Judged(reason, repeats, sense, known.kin)
+    jaccard = params.near_duplicate_jaccard
+    known = neighbours(keys, jaccard=jaccard, compared=present(left["key"], len(keys)))
+    if targets is None:
+        _mark_near(reason, repeats, left, known)
+        return Judged(reason, repeats, sense, known.kin)
+    of_targets = neighbours(targets, jaccard=jaccard, compared=present(left["target"], len(targets)))
+    _mark_near(reason, repeats, left.assign(label=of_targets.groups[left["target"]]), known, of_targets)
+    if params.repeated_targets == "keep":
+        return Judged(reason, repeats, sense, known.kin)
+    left = left[reason[left["at"]] == KEPT]
+    _mark_targets(reason, repeats, left, of_targets, drop=params.repeated_targets == "drop")
+    return Judged(reason, repeats, sense, known.kin, of_targets.kin)
 
 
 def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
@@ -80,6 +110,7 @@ def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
         "missing_label": rows["label"].isna() | (rows["label"].str.strip() == ""),
         "empty": rows["blank"].fillna(False),
         "target_lost": rows["lost"] if "lost" in rows else pd.Series(False, rows.index),
+        **({"too_long": rows["too_long"]} if "too_long" in rows else {}),
         "leaked_group": _in_better_split(rows),
         **{name: faulty & ~given_test for name, faulty in _unfit(rows, params).items()},
     }
@@ -89,6 +120,7 @@ def faults(rows: pd.DataFrame, params: CleanParams) -> dict[str, np.ndarray]:
 def _unfit(rows: pd.DataFrame, params: CleanParams) -> dict[str, pd.Series]:
     """By reason, the rows that are dropped from training, but kept in a given test split."""
     found = {"too_short": rows["written"] < params.min_chars}
+    found |= {name: rows[name] for name in OF_TARGETS if name in rows}
     if params.languages is not None:
         found["other_language"] = ~rows.filter(["language", "language_pair"]).isin(params.languages).all(axis=1)
     return found
@@ -103,7 +135,7 @@ def spared(rows: pd.DataFrame, params: CleanParams) -> dict[str, int]:
 def conflicts(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows (label, key, sense) whose sense has several labels, of those that have a key."""
     rows = rows[rows["key"] >= 0].dropna(subset=["label"])
-    labels = pd.factorize(rows["label"])[0]
+    labels = _answers(rows)
     sense = rows["sense"].to_numpy()
     return rows[_has_several(sense, labels, int(sense.max(initial=-1)) + 1)[sense]]
 
@@ -126,13 +158,25 @@ def _rank(rows: pd.DataFrame) -> pd.Series:
 
 
 def _compared(rows: pd.DataFrame, reason: np.ndarray, sense: np.ndarray) -> pd.DataFrame:
-    """The rows kept so far, the preferred of several duplicates first: at, key, sense, label, rank, is_test."""
+    """The rows kept so far, the preferred of several duplicates first: at, key, sense, label, rank, is_test.
+
+    label is a number, equal where the labels are, or what is to be written; where that is a target, target is its key.
+    """
     at = np.flatnonzero(reason == KEPT)
     left = rows.iloc[at]
     rank = _rank(left).to_numpy()
-    key, label = left["key"].to_numpy(dtype=np.int64), pd.factorize(left["label"])[0]
+    key, label = left["key"].to_numpy(dtype=np.int64), _answers(left)
     numbers = {"at": at, "key": key, "sense": sense[at], "label": label, "rank": rank, "is_test": rank == 0}
+    if "target_key" in left:
+        numbers["target"] = left["target_key"].to_numpy(dtype=np.int64)
     return pd.DataFrame(numbers).iloc[np.argsort(rank, kind="stable")]
+
+
+def _answers(rows: pd.DataFrame) -> np.ndarray:
+    """(N,) numbers, equal where the labels are equal, or what is to be written is the same."""
+    answers = rows["answer"] if "answer" in rows else rows["label"]
+    found: np.ndarray = pd.factorize(answers)[0]
+    return found
 
 
 def _split_senses(
@@ -191,8 +235,14 @@ def _of_majority(rows: pd.DataFrame) -> pd.Series:
     return rows["label"] == winner
 
 
-def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, known: Neighbours) -> None:
-    """Mark the rows that are near-duplicates of one that stays, and have its label.
+def _mark_near(
+    reason: np.ndarray,
+    repeats: np.ndarray,
+    rows: pd.DataFrame,
+    known: Neighbours,
+    of_targets: Neighbours | None = None,
+) -> None:
+    """Mark the rows that are near-duplicates of one that stays, and have its label, or nearly its target.
 
     Of pairs, also mark those that repeat one of a given test or validation split the other way round, where they are of
     a split that is kept later.
@@ -208,7 +258,27 @@ def _mark_near(reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, know
     at, key, test = (left[name].to_numpy() for name in ("at", "key", "is_test"))
     of = repeated(known, key, left["label"].to_numpy(), test)
     found = of >= 0
+    if of_targets is not None:  # so far only of one group, in which each is near the next
+        target = left["target"].to_numpy()
+        found[found] = of_targets.near(target[found], target[of[found]])
     reason[at[found]] = np.where(test[of[found]], CODES["leaked"], CODES["near_duplicate"])
+    repeats[at[found]] = at[of[found]]
+
+
+def _mark_targets(
+    reason: np.ndarray, repeats: np.ndarray, rows: pd.DataFrame, known: Neighbours, *, drop: bool
+) -> None:
+    """Mark the rows whose target is nearly that of a given test or validation row that is kept before them.
+
+    With `drop` also those whose target is nearly that of any row that stays.
+    """
+    at, target, rank, test = (rows[name].to_numpy() for name in ("at", "target", "rank", "is_test"))
+    of = repeated(known, target, np.zeros(len(rows), dtype=np.int64), test)
+    leaks = (of >= 0) & (rank[of] < rank) & (rank[of] < KEPT_FIRST["train"])
+    reason[at[leaks]] = CODES["leaked_target"]
+    again = (of >= 0) & ~leaks & drop
+    reason[at[again]] = CODES["repeated_target"]
+    found = leaks | again
     repeats[at[found]] = at[of[found]]
 
 

@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from tokenizers import Tokenizer
+
+from stages.core.params.distill import CacheLogitsParams
+
+
+class Rows(Sized, Protocol):
+    """Rows of tokens."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Row `index`, with its `input_ids`."""
+        ...
+
+
+def hidden_copies(rows: Rows, params: CacheLogitsParams, tokenizer: Path, seed: int) -> dict[str, np.ndarray]:
+    """The tokens of the rows' copies, all together, and the number of tokens of each copy; empty without copies.
+
+    `tokenizer`: tokenizer.json. Raises ValueError where it has no token to hide others behind.
+    """
+    if not params.augmented_copies:
+        return {}
+    reader = Tokenizer.from_file(str(tokenizer))
+    special = [number for number, token in reader.get_added_tokens_decoder().items() if token.special]
+    hide_as = reader.token_to_id("[MASK]") or reader.token_to_id("<mask>") or reader.token_to_id("[UNK]")
+    if hide_as is None:
+        raise ValueError(
+            f"params.yaml: cache_logits.augmented_copies is {params.augmented_copies}. Allowed: 0, as the tokenizer of"
+            " this model has no token to hide others behind ([MASK], <mask>, [UNK])."
+        )
+    copies = list(
+        with_tokens_hidden(
+            (rows[number]["input_ids"] for number in range(len(rows))), copies=params.augmented_copies,
+            share=params.hidden_share, hide_as=hide_as, special=special, seed=seed,
+        )
+    )  # fmt: skip
+    return {"input_ids": np.concatenate(copies), "lengths": np.array([len(copy) for copy in copies], dtype=np.int64)}
 
 
 def with_tokens_hidden(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stages.core.params.training import TrainingParams
 
 CUTTABLE = ("BPE", "Unigram", "WordPiece")  # those of KINDS in pieces.py
-N_LAYERS = ("num_hidden_layers", "n_layers")
+N_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads
 
 
@@ -96,11 +96,13 @@ def _faults_of_layers(about: Mapping[str, Any], params: Params) -> Iterator[str]
 def faults_of_student(params: Params) -> Iterator[str]:
     """The settings of params.yaml that the families of teacher and student do not support, one line each."""
     if "pretrained_weights" in _lacked(params.model.family):
-        allowed = ", ".join(name for name, lacked in LACKS.items() if "pretrained_weights" not in lacked)
+        known = {name: lacked for name, lacked in LACKS.items() if "pretrained_weights" not in lacked}
+        allowed = ", ".join(name for name, lacked in known.items() if "writing" in lacked)
         yield (
             f"params.yaml: model.family is '{params.model.family}', which has no pretrained weights. Allowed:"
             f" {allowed}. For such a student set distill.family to it."
         )
+    yield from _faults_of_scratch(params)
     family = params.distill.family
     lacks = _lacked(family)
     if "units" in lacks and (wanted := _shares_below_1(params)):
@@ -117,6 +119,22 @@ def faults_of_student(params: Params) -> Iterator[str]:
         yield (
             f"params.yaml: quantize.backend is '{params.quantize.backend}', and distill.family '{family}'. Allowed for"
             " it: auto, onnxruntime_int8."
+        )
+
+
+def _faults_of_scratch(params: Params) -> Iterator[str]:
+    """The settings with which a model from random weights cannot be trained."""
+    if params.model.scratch is None:
+        return
+    if params.tokenize.tokenizer != "trained":
+        yield (
+            f"params.yaml: model.name is 'scratch', which has no tokenizer, and tokenize.tokenizer is"
+            f" '{params.tokenize.tokenizer}'. Allowed for it: trained."
+        )
+    if params.finetune.freeze_embeddings or params.finetune.freeze_layers:
+        yield (
+            "params.yaml: model.name is 'scratch', whose weights are random, so that none may stay as they are. Set"
+            " finetune.freeze_embeddings: false, finetune.freeze_layers: 0."
         )
 
 
@@ -180,6 +198,8 @@ def vocabulary_fault(tokenizer: Mapping[str, Any]) -> str | None:
     found = model.get("type")
     if found == "Unigram" and model.get("unk_id") is None:
         found = "Unigram without an unknown token"
+    if found == "BPE" and model.get("dropout"):
+        found = "BPE that drops joined tokens by chance"
     if found in CUTTABLE:
         return None
     return (

@@ -104,9 +104,10 @@ def n_weights(model: nn.Module) -> int:
 
 def cut(units: Units, kept: np.ndarray) -> None:
     """Keep only the units number `kept`, in that order, in the weights of their layer."""
-    columns = torch.from_numpy((kept[:, None] * units.size + np.arange(units.size)).ravel())
-    rows = torch.cat([columns + block * units.consumer.in_features for block in range(units.blocks)])
-    for producer in units.producers:
+    columns = _places(kept, units.size)
+    for producer, size in zip(units.producers, units.sizes or [units.size] * len(units.producers), strict=True):
+        of_block = producer.out_features // units.blocks
+        rows = torch.cat([_places(kept, size) + block * of_block for block in range(units.blocks)])
         producer.weight.data = producer.weight.data[rows].clone()
         if producer.bias is not None:
             producer.bias.data = producer.bias.data[rows].clone()
@@ -114,3 +115,9 @@ def cut(units: Units, kept: np.ndarray) -> None:
     units.consumer.weight.data = units.consumer.weight.data[:, columns].clone()
     units.consumer.in_features = len(columns)
     units.resized(len(kept))
+    units.selected(kept.tolist())
+
+
+def _places(kept: np.ndarray, size: int) -> torch.Tensor:
+    """The rows, or columns, of the units number `kept`, each `size` of them."""
+    return torch.from_numpy((kept[:, None] * size + np.arange(size)).ravel())

@@ -32,6 +32,11 @@ def each(change: Callable[[str], str], text: Text) -> Text:
     return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
 
 
+def as_one(text: Text) -> str:
+    """A text, or both texts of a pair with a blank between them."""
+    return text if isinstance(text, str) else " ".join(text)
+
+
 class RawRow(NamedTuple):
     """A row as a source gives it, before any judgement."""
 
@@ -134,12 +139,16 @@ def as_labels(texts: Iterable[str]) -> list[str]:
     return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
 
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-"""The inputs of a token model, in this order; the last for pairs alone."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
+"""The inputs of a token model, in this order: the third for pairs alone, the last for models that read a source apart
+from what they write, (B, T) of what is written."""
 
 
 PLACE = {False: "boundary", True: "second"}
 """The column of encoded pairs that says how many tokens the first text has, by `TaskEncoding.apart`."""
+
+BEGINS = "begins"
+"""The column that says how many tokens a source has that is read apart: behind them are the decoder's inputs."""
 
 
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -164,6 +173,7 @@ class Units:
     """The prunable units of one layer: its attention heads, or the neurons of its feed-forward part.
 
     Unit u is the rows u * size to (u + 1) * size - 1 of each producer's weights, and these columns of the consumer's.
+    Where several heads share keys and values, all of them together are one unit.
     """
 
     producers: Sequence[nn.Linear]
@@ -174,6 +184,10 @@ class Units:
     and values."""
     resized: Callable[[int], object] = lambda _count: None
     """resized(count): tells the layer how many units it has left, where its code counts them."""
+    sizes: Sequence[int] | None = None
+    """The rows that a unit has of each producer, where they are not `size`: of keys and values that heads share."""
+    selected: Callable[[Sequence[int]], object] = lambda _kept: None
+    """selected(kept): tells the layer which of its units are left, where weights elsewhere belong to them."""
 
     def __len__(self) -> int:
         return self.consumer.in_features // self.size
@@ -206,7 +220,10 @@ class Family:
     """build(folder, model, head): pretrained weights and a new head.
 
     The model is called with INPUTS, (B, T) each; a family without token types ignores the third. It puts out (B, K), or
-    of a head of the kind `token` (B, T, K); of one of the kind `vector` (B, width), each of length 1.
+    of a head of the kind `token` (B, T, K); of one of the kind `vector` (B, width), each of length 1. Of the kind
+    `vocabulary` it puts out (B, T, V), of each place the logits of the next token, and no place sees a later one. A
+    family that reads its source apart is called with ids and mask of the source and `decoder_input_ids` (B, U), and
+    puts out (B, U, V).
     """
     parts: Callable[[nn.Module], Parts]
     """parts(model): the parts with learning rates of their own, which can also be frozen."""
@@ -255,10 +272,12 @@ Space = Mapping[str, Any]
 class Head(NamedTuple):
     """What a model puts out: `size` numbers for each row, or for each token.
 
-    Of the kind `vector` it is the pooled vector itself, scaled to length 1; there is no layer, and `size` is 0.
+    Of the kind `vector` it is the pooled vector itself, scaled to length 1; there is no layer, and `size` is 0. Of the
+    kind `vocabulary` it is the logits of the next token, of which there are as many as the model has embeddings: a task
+    gives the `size` 0, as it does not know them, and config.json has their number.
     """
 
-    kind: Literal["row", "token", "vector"]
+    kind: Literal["row", "token", "vector", "vocabulary"]
     size: int
     reach: int = 0
     """Of the kind `token`: how many tokens on each side the output of one is made of too, as a convolution."""
@@ -268,6 +287,11 @@ class Head(NamedTuple):
         reach = {"reach": self.reach} if self.reach else {}
         return {"head": {"kind": self.kind, "size": self.size, **reach}}
 
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes: then it has no head of its own, but the logits of the next token."""
+        return self.kind == "vocabulary"
+
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Head:
         """The head of the model of this config.json; those of earlier versions have `n_labels`, numbers of a row."""
@@ -275,6 +299,82 @@ class Head(NamedTuple):
             return cls("row", config["n_labels"])
         head = config["head"]
         return cls(head["kind"], head["size"], head.get("reach", 0))
+
+
+class Writing(NamedTuple):
+    """How a model that writes reads a source and ends a text: the entry `writing` of model.json."""
+
+    begin: int | None
+    """The token in front of all others: a decoder's first input; None: there is none."""
+    end: int
+    """The token behind the last one."""
+    separator: tuple[int, ...]
+    """The tokens between a source and what is written, where the one stands `before` the other."""
+    prefix: str
+    """A text in front of each source: "summarize: "."""
+    source: Literal["before", "apart"] | None
+    """Where the source is read: before what is written, as one sequence with it; apart, by an encoder; None: no source.
+    """
+    max_target_tokens: int
+    """The room of what is written, its end included, where there is a source."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Those that stand around texts and their sources."""
+        return (*(() if self.begin is None else (self.begin,)), self.end, *self.separator)
+
+    def of_kept(self, kept: Sequence[int]) -> Writing:
+        """The same with the numbers that its tokens have among the `kept`."""
+        begin = None if self.begin is None else kept.index(self.begin)
+        return self._replace(
+            begin=begin, end=kept.index(self.end), separator=tuple(kept.index(token) for token in self.separator)
+        )
+
+    def described(self) -> dict[str, Any]:
+        """The entry of model.json."""
+        return {**self._asdict(), "separator": list(self.separator)}
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Writing:
+        """That of an entry of model.json."""
+        return cls(**{**found, "separator": tuple(found["separator"])})
+
+
+# Beyond these nothing changes in what is written, but numbers overflow: of a repetition penalty, of the length's power.
+SMALLEST_PENALTY, LARGEST_PENALTY, LARGEST_POWER = 0.001, 1000, 10
+
+
+class Generation(NamedTuple):
+    """How texts are written: the section `generate` of params.yaml, which the quantized model's model.json has as the
+    entry `generation`."""
+
+    max_new_tokens: int
+    """The most tokens that are written, the end included."""
+    beams: int = 1
+    """Beams that are searched; 1: none."""
+    temperature: float = 0.0
+    """Of sampling; 0: the likeliest token is taken."""
+    top_k: int = 0
+    """Only so many of the likeliest tokens are drawn from; 0: all."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that together have this share are drawn from."""
+    repetition_penalty: float = 1.0
+    """Logits of tokens that are there already are divided by it, or where they are negative multiplied."""
+    length_penalty: float = 1.0
+    """Of beams: their score is divided by their length to this power."""
+    stop: tuple[str, ...] = ()
+    """Texts at which writing ends; they are not written."""
+    seed: int = 0
+    """Of sampling."""
+
+    def described(self) -> dict[str, Any]:
+        """The entry of model.json."""
+        return {**self._asdict(), "stop": list(self.stop)}
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Generation:
+        """That of an entry of model.json."""
+        return cls(**{**found, "stop": tuple(found["stop"])})
 
 
 class Outputs(NamedTuple):
@@ -293,6 +393,9 @@ class Outputs(NamedTuple):
     """(N,): those texts, as the model reads them, of pairs the first ones; None where each row has one output."""
     numbers: np.ndarray | None = None
     """(N, 2): which texts a pair that is read apart has; equal texts have equal numbers. None of others."""
+    written: Sequence[str] | None = None
+    """(N,): what a model that writes wrote; `values` (tokens, 1) are the log-probabilities, in nats, of its tokens, the
+    end included. None where none was asked to write."""
 
     def of_rows(self, rows: np.ndarray | Sequence[int]) -> Outputs:
         """The outputs of some rows, by their numbers."""
@@ -307,7 +410,17 @@ class Outputs(NamedTuple):
         tokens = np.concatenate(at) if at else np.arange(0)
         ends = np.cumsum([0, *(len(own) for own in at)])
         texts = None if self.texts is None else [self.texts[row] for row in rows]
-        return Outputs(self.values[tokens], ends, self.characters[tokens], texts)
+        written = None if self.written is None else [self.written[row] for row in rows]
+        return Outputs(self.values[tokens], ends, self.characters[tokens], texts, written=written)
+
+
+class UnwritableError(ValueError):
+    """Texts for which nothing can be written: `reasons`, by their numbers, in words; nothing was written for others."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        first = min(reasons)
+        super().__init__(f"text {first + 1} {reasons[first]}")
+        self.reasons = reasons
 
 
 @dataclass(frozen=True)
@@ -322,6 +435,16 @@ class Runner:
     """predict(texts): the outputs in the order of the texts, as the task's `activate` makes them: probabilities."""
     clean: Callable[[str], str] = str
     """clean(text): the text as `predict` reads it, in which places are counted."""
+    write: Callable[[Sequence[str], Generation], list[str]] | None = None
+    """write(texts, generation): what follows each text, or of a task with a source what is written for it.
+
+    None: the model writes nothing.
+    """
+    written: Callable[[Sequence[str], Generation], Outputs] | None = None
+    """written(texts, generation): the same, with the probability of each token that was written."""
+    stream: Callable[[str, Generation], Iterator[str]] | None = None
+    """stream(text, generation): the same of one text, piece by piece as it is written; together they are what `write`
+    gives."""
 
 
 @dataclass(frozen=True)

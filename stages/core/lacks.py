@@ -4,20 +4,25 @@ from __future__ import annotations
 
 LACKS = {
     "bilstm": frozenset(
-        {"pretrained_weights", "units", "vectors", "width", "layers", "activation_checkpointing"}
+        {"pretrained_weights", "units", "vectors", "width", "layers", "activation_checkpointing", "writing"}
         | {"openvino_int8", "torchao_int8"}
     ),
-    "encoder": frozenset(),
+    "decoder": frozenset({"source_apart", "width", "openvino_int8", "torchao_int8"}),
+    "encoder": frozenset({"writing"}),
+    "encoder_decoder": frozenset({"vectors", "width", "openvino_int8", "torchao_int8"}),
 }
 """What a family has not: weights to begin a teacher with; attention heads and neurons that can be pruned (`units`);
 inner vectors that correspond to a teacher's; a width that can be cut; layers of its teacher's; activation
-checkpointing; and, by a backend's name, the operators that this backend wants."""
+checkpointing; `writing`: models of it read alone, and those of families without this lack do nothing but write; an
+encoder that reads a source apart from what is written for it (`source_apart`, of families that write); and, by a
+backend's name, the operators that this backend wants."""
 
 ALL_WITHIN = frozenset({"units", "vectors", "width"})
 LACKS_OF_KINDS = {
     "albert": frozenset({"vectors", "width", "layers", "activation_checkpointing"}),
     "deberta": ALL_WITHIN,
     "deberta-v2": frozenset({"vectors", "width"}),
+    "gpt2": frozenset({"vectors"}),
     "megatron-bert": ALL_WITHIN,
     "mobilebert": frozenset({"width"}),
     "modernbert": frozenset({"vectors", "width", "first_layer"}),
@@ -27,7 +32,7 @@ LACKS_OF_KINDS = {
     "roc_bert": frozenset({"width"}),
     "xlm-roberta-xl": frozenset({"width"}),
 }
-"""What a kind of encoder (`model_type` in config.json) has not, in the same words; the other kinds lack nothing.
+"""What a kind of model (`model_type` in config.json) has not, in the same words; the other kinds lack nothing.
 
 Besides: `layers` that can be told apart, as they are one; a `first_layer` that any other could take the place of.
 """

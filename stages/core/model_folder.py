@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import plugins
-from stages.core.files import read_json, sha256, write_json
+from stages.core.contracts import Generation
+from stages.core.files import publish, read_json, sha256, write_json
 
 DESCRIPTION, MANIFEST = "model.json", "manifest.json"
 
@@ -94,6 +95,22 @@ def verify(folder: Path) -> None:
 _ADVICE = "Do not use it: get the folder again (`dvc checkout`, or `make repro`)."
 
 
+def leave_out(folder: Path, task: str, reason: str) -> None:
+    """Write, in place of a model that the task cannot have, a folder that says why; nothing is measured of it."""
+    with publish(folder) as draft:
+        draft.mkdir()
+        seal(draft, backend=NO_BACKEND, task=task, space={}, left_out=reason)
+
+
+def left_out(folder: Path) -> str | None:
+    """Why the task has no such model, as `leave_out` wrote it; None where there is one."""
+    reason = describe(folder).get("left_out")
+    return None if reason is None else str(reason)
+
+
+NO_BACKEND = "none"  # nothing opens it
+
+
 def reads_apart(description: Mapping[str, Any]) -> bool:
     """Whether a model, of that model.json, reads the two texts of a pair apart, and so takes single texts as well."""
     return description.get("apart", False)
@@ -102,3 +119,18 @@ def reads_apart(description: Mapping[str, Any]) -> bool:
 def wants_pairs(description: Mapping[str, Any]) -> bool:
     """Whether a model, of that model.json, takes pairs of texts alone (ingest.columns.text_pair)."""
     return description.get("pairs", False)
+
+
+def writes_for_sources(description: Mapping[str, Any]) -> bool:
+    """Whether a model, of that model.json, writes a text for each source that it is given."""
+    return description.get("writing", {}).get("source") is not None
+
+
+def generation_of(description: Mapping[str, Any]) -> Generation | None:
+    """How a model, of that model.json, writes where nothing else is asked; None: it writes nothing.
+
+    The quantized one's says it. Others always take the likeliest token, as many as a target may have.
+    """
+    if "generation" in description:
+        return Generation.of(description["generation"])
+    return Generation(description["writing"]["max_target_tokens"]) if "writing" in description else None

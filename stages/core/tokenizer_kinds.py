@@ -11,12 +11,12 @@ ONE, SEVERAL = "⁁", "⁂"  # a caret, an asterism: rare, and punctuation, whic
 def untrainable(model: Mapping[str, Any]) -> str | None:
     """Why no tokenizer of this kind (the `model` of tokenizer.json) can be trained; None where one can."""
     kind, affixes = model.get("type"), model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-    if kind == "WordPiece" or (kind == "BPE" and not affixes):
+    if kind in ("WordPiece", "Unigram") or (kind == "BPE" and not affixes):
         return None
     named = f"{kind} with marks within words" if kind == "BPE" else kind
     return (
         f"params.yaml: tokenize.tokenizer is trained, and the model's own is of the kind {named}. Allowed for it:"
-        " pretrained. It would come out otherwise each time; WordPiece and byte-level BPE do not."
+        " pretrained. It would come out otherwise each time; WordPiece, byte-level BPE and Unigram do not."
     )
 
 

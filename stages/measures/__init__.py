@@ -6,9 +6,11 @@ ANSWERS = {
     "slices": "stages.measures.slices:measure",
     "fairness": "stages.measures.fairness:measure",
     "robustness": "stages.measures.robustness:measure",
+    "continuations": "stages.measures.continuations:measure",
 }
 COSTS = {
     "speed": "stages.measures.speed:measure",
     "throughput": "stages.measures.throughput:measure",
+    "writing_speed": "stages.measures.writing_speed:measure",
     "size": "stages.measures.size:measure",
 }

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.core.contracts import each
+from stages.core.contracts import as_one, each
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.identity_words import pairs_of
+from stages.measures.robustness import compared
 from stages.measures.slices import values_of
 from stages.tasks.contract import Judged
 
@@ -36,7 +37,9 @@ def swap_rates(
 
     `flip_rate` is the share of answers that change, `mean_change` the change of the confidence in the answer given
     first. Rates are None where no row holds such a word, and `mean_change` where the task has no confidence, or its
-    answers name places in the text, which a swap moves.
+    answers name places in the text, which a swap moves. Of answers that are texts, the words may be swapped in these
+    too, and `similarity` is how alike they are in the mean. Where an answer is of the text itself, such as how likely
+    it is, nothing flips, and `mean_change` is that of the score.
     """
     swap = swapper(swaps)
     swapped = [(i, other) for i, text in enumerate(judged.texts) if (other := each(swap, text)) != text]
@@ -44,15 +47,20 @@ def swap_rates(
         swapped = sorted(random.Random(judged.seed).sample(swapped, most))
     if not swapped:
         return {"rows": 0, "flip_rate": None, "mean_change": None}
-    first, asked = [judged.answers[i] for i, _ in swapped], model.ask([text for _, text in swapped])
+    rows, task = [i for i, _ in swapped], model.of_measures
+    first, asked = [judged.answers[i] for i in rows], model.ask([text for _, text in swapped])
+    after = list(asked.answers)
+    if task.alike is not None:
+        after = [one if swap(other) == one else other for one, other in zip(first, after, strict=True)]
     change = None
-    if judged.confidence_N is not None and judged.outputs.offsets is None:
+    if task.own_truth is not None:
+        scores_R = task.scores([task.own_truth(as_one(text)) for _, text in swapped], after)
+        change = round(float(np.abs(scores_R - judged.scores_N[rows]).mean()), 6)
+    elif judged.confidence_N is not None and judged.outputs.offsets is None:
         sure_R = model.confidence(asked.outputs, first)
         assert sure_R is not None
-        change = round(float(np.abs(sure_R - judged.confidence_N[[i for i, _ in swapped]]).mean()), 4)
-    gist = model.of_measures.gist
-    flipped = [gist(one) != gist(other) for one, other in zip(first, asked.answers, strict=True)]
-    return {"rows": len(swapped), "flip_rate": round(float(np.mean(flipped)), 6), "mean_change": change}
+        change = round(float(np.abs(sure_R - judged.confidence_N[rows]).mean()), 4)
+    return {"rows": len(swapped), **compared(task, first, after), "mean_change": change}
 
 
 def swapper(swaps: Sequence[Sequence[str]]) -> Callable[[str], str]:

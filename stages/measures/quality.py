@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.counted import counted
 from stages.measures.paired import interval, measured
@@ -23,4 +25,14 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
         )  # fmt: skip
         values[one.name] = round(measured(rows, one), 6)
         intervals[one.name] = {"low": round(ends.low, 6), "high": round(ends.high, 6)}
-    return {**values, "intervals": intervals, "rows": len(judged.truths), **model.of_measures.report(judged)}
+    own = {**_of_length(judged, model), **model.of_measures.report(judged)}
+    return {**values, "intervals": intervals, "rows": len(judged.truths), **own}
+
+
+def _of_length(judged: Judged, model: Opened) -> dict[str, float]:
+    """`full_length`: the share of texts that have all tokens that may be written, so that most of these are cut off."""
+    outputs = judged.outputs
+    if model.generation is None or outputs.written is None or outputs.offsets is None:
+        return {}
+    full_N = np.diff(outputs.offsets) >= model.generation.max_new_tokens
+    return {"full_length": round(float(full_N.mean()), 6)}

@@ -8,14 +8,14 @@ from __future__ import annotations
 import random  # what it draws must be the same every time: no secrets here
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.core.contracts import Text, each
+from stages.core.contracts import Text, as_one, each
 from stages.core.params.evaluate import EvaluateParams
-from stages.tasks.contract import Judged
+from stages.tasks.contract import Judged, TaskMeasures
 
 if TYPE_CHECKING:
     from stages.measures.opened import Opened
@@ -57,7 +57,9 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
 
     It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their
     scores afterwards. Rates are None where no row was changed; the score also where answers name places in the text,
-    which a change moves, and where rows are ranked among each other.
+    which a change moves, and where rows are ranked among each other. Of answers that are more or less alike there is
+    `similarity`, the mean over these rows. Where an answer is of the text itself, such as how likely it is, a changed
+    text has another: then there is no flip, and the score is of the changed texts.
     """
     chosen = random.Random(judged.seed).sample(range(len(judged.texts)), min(len(judged.texts), params.perturbed_rows))
     return {
@@ -70,22 +72,35 @@ def _flips(
 ) -> dict[str, float | int | None]:
     changed = [(i, _changed(judged.texts[i], change, judged.seed)) for i in chosen]
     changed = [(i, text) for i, text in changed if text != judged.texts[i]]
+    task = model.of_measures
+    if task.alike is not None or task.own_truth is not None:  # nothing is written for nothing
+        changed = [(i, text) for i, text in changed if as_one(text).strip()]
     if not changed:
         return {"rows": 0, "flip_rate": None, "score": None}
-    after = model.ask([text for _, text in changed]).answers
-    of_measures = model.of_measures
-    flipped = [
-        of_measures.gist(answer) != of_measures.gist(judged.answers[i])
-        for (i, _), answer in zip(changed, after, strict=True)
-    ]
+    asked = model.ask([text for _, text in changed])
+    before, after = [judged.answers[i] for i, _ in changed], asked.answers
+    truths = [judged.truths[i] for i, _ in changed]
+    if task.own_truth is not None:
+        truths = [task.own_truth(as_one(text)) for _, text in changed]
     score = None
-    if judged.outputs.offsets is None and of_measures.alone:
-        score = round(float(of_measures.scores([judged.truths[i] for i, _ in changed], after).mean()), 6)
-    return {
-        "rows": len(changed),
-        "flip_rate": round(float(np.mean(flipped)), 6),
-        "score": score,
-    }
+    if task.alone and (asked.outputs.offsets is None or asked.outputs.written is not None or task.own_truth):
+        score = round(float(task.scores(truths, after).mean()), 6)
+    return {"rows": len(changed), **compared(task, before, after), "score": score}
+
+
+def compared(task: TaskMeasures, before: Sequence[str], after: Sequence[str]) -> dict[str, float | None]:
+    """The share of answers that flipped, and how alike they are in the mean where the task says so.
+
+    The share is None where an answer is of the text itself, and texts differ.
+    """
+    if task.own_truth is not None:
+        return {"flip_rate": None}
+    flipped = [task.gist(one) != task.gist(other) for one, other in zip(before, after, strict=True)]
+    found: dict[str, float | None] = {"flip_rate": round(float(np.mean(flipped)), 6)}
+    if task.alike is not None:
+        alike = [task.alike(one, other) for one, other in zip(before, after, strict=True)]
+        found["similarity"] = round(float(np.mean(alike)), 6)
+    return found
 
 
 def _changed(text: Text, change: Callable[[str, random.Random], str], seed: int) -> Text:

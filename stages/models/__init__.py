@@ -2,5 +2,7 @@
 
 FAMILIES = {
     "bilstm": "stages.models.bilstm:FAMILY",
+    "decoder": "stages.models.decoder:FAMILY",
     "encoder": "stages.models.encoder:FAMILY",
+    "encoder_decoder": "stages.models.encoder_decoder:FAMILY",
 }

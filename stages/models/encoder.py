@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from stages.core.contracts import Family, Head, Parts, Reader, Taps, Units
-from stages.core.files import (
-    BUFFERS,
-    one_prefix,
-    plain,
-    plain_names,
-    prefixes,
-    read_json,
-    refuse_remote_code,
-    some,
-    write_json,
-)
+from stages.core.files import read_json, refuse_remote_code, write_json
+from stages.models.checkpoint import named_in_errors, weights_of
 from stages.models.layouts import NORMS, Layout, head_size, heads_of, laid_out, neurons_of, stack_of
 
 if TYPE_CHECKING:
@@ -116,15 +106,8 @@ def build(folder: Path, model: ModelParams, head: Head) -> nn.Module:
     Raises ValueError, with the name of the model, where a weight that it needs is missing, or of another shape than
     config.json says. The kind of model has been checked by `stages.models.pretrained.locate`.
     """
-    try:
+    with named_in_errors(model.name):
         encoder = _pretrained(folder, model.encoder_dropout)
-    except SafetensorError as error:
-        raise ValueError(
-            f"params.yaml: model.name is '{model.name}': its model.safetensors cannot be read ({error})."
-            " Fetch or write it again."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"params.yaml: model.name is '{model.name}': {' '.join(str(error).split())}") from None
     return EncoderWithHead(encoder, pooling=model.pooling, dropout=model.head_dropout, head=head)
 
 
@@ -139,76 +122,11 @@ def _pretrained(folder: Path, dropout: float) -> Any:
             known = AutoModel.from_config(config, trust_remote_code=False)
     except Exception as error:  # whatever transformers and torch raise for values that make no model
         raise ValueError(f"no model can be made of its config.json: {type(error).__name__}: {error}") from None
-    weights = _weights(folder / "model.safetensors", known)
+    needed = [name for name, _ in known.named_parameters() if not name.startswith(UNUSED)]
+    weights = weights_of(folder / "model.safetensors", known, needed)
     return type(known).from_pretrained(
         None, config=config, state_dict=weights, dtype=torch.float32, attn_implementation=ATTENTION
     )
-
-
-def _weights(path: Path, known: Any) -> dict[str, torch.Tensor]:
-    """The weights in the file at `path` by the model's names `known`; heads are left out, a pooler may be missing."""
-    expected = {name: list(weight.shape) for name, weight in known.state_dict().items()}
-    needed = [name for name, _ in known.named_parameters() if not name.startswith(UNUSED)]
-    with safe_open(path, framework="pt") as file:
-        matches = _matched(file.keys(), expected, needed)
-        shapes = {name: file.get_slice(source).get_shape() for name, source in matches.items()}
-        if wrong := [name for name in needed if shapes[name] != expected[name]]:
-            raise ValueError(
-                f"model.safetensors: {matches[wrong[0]]} has the shape {shapes[wrong[0]]}, and by config.json it is"
-                f" {expected[wrong[0]]}; so it is with {len(wrong)} of {len(needed)} weights. Take config.json and"
-                " model.safetensors from the same model."
-            )
-        fitting = {name: source for name, source in matches.items() if shapes[name] == expected[name]}
-        return {name: file.get_tensor(source) for name, source in fitting.items()}
-
-
-def _matched(found: Collection[str], known: Collection[str], needed: Collection[str]) -> dict[str, str]:
-    """The name in the checkpoint of each weight of the model that the checkpoint has.
-
-    `found`: the names in the checkpoint; `known`: those of the model; `needed`: those of them that it cannot do
-    without. Names match under one prefix: all weights are taken from the same place. Raises ValueError with names and
-    numbers where a needed one is missing, where layers are left over, and where two whole models are in the checkpoint.
-    """
-    sources = plain_names(found)
-    counts = prefixes(sources, known)
-    whole = [prefix for prefix in counts if all(f"{prefix}{name}" in sources for name in needed)]
-    if len(whole) > 1 and "" not in whole:
-        raise ValueError(
-            f"it has {len(whole)} whole models, under {', '.join(map(repr, sorted(whole)))}. Allowed: one. Save the"
-            " encoder that you want with save_pretrained."
-        )
-    prefix = one_prefix(whole, counts)
-    matches = {name: sources[prefix + name] for name in known if prefix + name in sources}
-    taken = set(matches.values())
-    others = [name for name in found if name not in taken]
-    if missing := [name for name in needed if name not in matches]:
-        raise ValueError(
-            f"{len(missing)} of the {len(needed)} weights that it needs are not in model.safetensors"
-            f" ({some(missing)}), which has {len(others)} others ({some(others)}). Allowed: transformers' own names,"
-            " all under one prefix. Save the whole encoder with save_pretrained."
-        )
-    if beyond := _within_layers(others, prefix, known):
-        raise ValueError(
-            f"model.safetensors has {len(beyond)} weights in its layers that config.json leaves no place for"
-            f" ({some(beyond)}). Correct config.json (num_hidden_layers), or merge adapters into the weights, and save"
-            " the whole encoder with save_pretrained."
-        )
-    return matches
-
-
-def _within_layers(others: Iterable[str], prefix: str, known: Iterable[str]) -> list[str]:
-    """Those of the names that belong to the list of layers, without its old buffers."""
-    stacks = tuple({prefix + name[: at + 1] for name in known if (at := _before_number(name)) is not None})
-    return [
-        name for name in others if stacks and plain(name).startswith(stacks) and name.rpartition(".")[2] not in BUFFERS
-    ]
-
-
-def _before_number(name: str) -> int | None:
-    """The position of the dot before the first number in the name; None where there is no number."""
-    parts = name.split(".")
-    at = next((at for at, part in enumerate(parts) if part.isdecimal()), None)
-    return None if not at else len(".".join(parts[:at]))
 
 
 def parts(model: Any) -> Parts:

@@ -26,28 +26,42 @@ KINDS = (
     "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "megatron-bert",
     "mobilebert", "modernbert", "rembert", "roc_bert", *FROM_PADDING,
 )  # fmt: skip
+KINDS_OF = {"encoder": KINDS, "decoder": ("gpt2", "llama"), "encoder_decoder": ("t5",)}
+"""Kinds by family; of those that write they can also be made anew (model.scratch)."""
 # Where they have the table of tokens, and all but ALBERT their layers.
 WORDS, LAYERS = "embeddings.word_embeddings.weight", "encoder.layer."
-OTHER_WORDS = {"modernbert": "embeddings.tok_embeddings.weight"}
-OTHER_LAYERS = {"distilbert": "transformer.layer.", "modernbert": "layers."}
-N_LAYERS, WIDTHS = ("num_hidden_layers", "n_layers"), ("input_embedding_size", "embedding_size", "hidden_size", "dim")
+OTHER_WORDS = {
+    "modernbert": "embeddings.tok_embeddings.weight", "gpt2": "wte.weight", "llama": "embed_tokens.weight",
+    "t5": "shared.weight",
+}  # fmt: skip
+OTHER_LAYERS = {
+    "distilbert": "transformer.layer.", "modernbert": "layers.", "gpt2": "h.", "llama": "layers.",
+    "t5": "encoder.block.",
+}  # fmt: skip
+N_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+WIDTHS = ("input_embedding_size", "embedding_size", "hidden_size", "dim", "n_embd", "d_model")
 UNLIMITED = 10**9  # tokens, where a file says no limit
 
 
-def refuse_kind(config: Mapping[str, Any]) -> None:
-    """Raise ValueError where config.json is of a kind of model that Winnow does not take."""
-    kind = config.get("model_type")
-    if kind in KINDS:
+def refuse_kind(config: Mapping[str, Any], family: str) -> None:
+    """Raise ValueError where config.json is of a kind of model that Winnow does not take, or not in this family."""
+    kind, kinds = config.get("model_type"), KINDS_OF.get(family, KINDS)
+    if kind in kinds:
         return
-    nearest = difflib.get_close_matches(str(kind), KINDS, n=1)
+    other = next((name for name, of in KINDS_OF.items() if kind in of), None)
+    nearest = difflib.get_close_matches(str(kind), kinds, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest and kind is not None else ""
+    hint = hint if other is None else f" Those of its kind are of model.family '{other}'."
     found = "config.json names no model_type" if kind is None else f"it is a {kind} model"
-    raise ValueError(f"{found}. Allowed for model.family 'encoder': {', '.join(sorted(KINDS))}.{hint}")
+    named = family if family in KINDS_OF else "encoder"
+    raise ValueError(f"{found}. Allowed for model.family '{named}': {', '.join(sorted(kinds))}.{hint}")
 
 
 def positions(config: Mapping[str, Any]) -> int:
     """The number of tokens that the model has positions for. Raises ValueError where it cannot count them."""
     kind, table = config.get("model_type"), config.get("max_position_embeddings")
+    if kind == "gpt2":
+        table = config.get("n_positions", table)
     if not isinstance(table, int):
         return UNLIMITED
     if kind not in FROM_PADDING:
@@ -61,8 +75,8 @@ def positions(config: Mapping[str, Any]) -> int:
     return table - padding - 1
 
 
-def faults(folder: Path, max_tokens: int) -> Iterator[str]:
-    """The faults of the model in `folder`, one line each.
+def faults(folder: Path, max_tokens: int, family: str) -> Iterator[str]:
+    """The faults of the model in `folder` for a `family` of models, one line each.
 
     `max_tokens`: how many tokens it is to take. Raises ValueError for a file that is not JSON.
     """
@@ -72,7 +86,7 @@ def faults(folder: Path, max_tokens: int) -> Iterator[str]:
         yield no_fast_tokenizer(folder)
     if (folder / CONFIG).is_file():
         config = read_object(folder / CONFIG)
-        refuse_kind(config)
+        refuse_kind(config, family)
         yield from faults_of_tokens(folder, config)
         allowed = min(positions(config), stated_limit(folder))
         if max_tokens > allowed:
@@ -190,7 +204,7 @@ def faults_of_weights(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
     if prefix is None:
         yield (
             f"none of the {len(sources)} weights in {path.name} is a table of words ({table}). Found:"
-            f" {some(list(sources.values()))}. Allowed: the weights of a whole encoder. Save it with save_pretrained."
+            f" {some(list(sources.values()))}. Allowed: the weights of a whole model. Save it with save_pretrained."
         )
         return
     rows, width = config.get("vocab_size"), next((config[name] for name in WIDTHS if config.get(name)), None)
@@ -204,7 +218,7 @@ def faults_of_weights(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"config.json says {len(wanted)} layers, and {WEIGHTS} has {len(found)}"
             f" ({some([str(number) for number in sorted(found)])}){f' under {prefix!r}' if prefix else ''}. Save the"
-            " whole encoder with save_pretrained, or correct num_hidden_layers."
+            " whole model with save_pretrained, or correct num_hidden_layers."
         )
 
 

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_json, read_object, refuse_remote_code, sha256
+from stages.models.fetched import FETCHED, not_fetched
+from stages.models.fetched import folder_of as fetched
 from stages.models.model_files import (
     CONFIG,
+    KINDS,
     TOKENIZER,
     faults,
     faults_of_tokens,
@@ -26,6 +29,7 @@ from stages.models.model_files import (
     too_few_rows,
     too_many_tokens,
 )
+from stages.models.scratch import folder_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,18 +49,23 @@ WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 def locate(model: ModelParams) -> Path:
     """The folder that holds the model `model.name`: config.json, model.safetensors and the tokenizer's files.
 
+    Of a model from scratch (`model.scratch`) it holds config.json alone.
+
     Raises ValueError where there is no such model, where its weights are not those that `model.sha256` names, where
     it has no safetensors in one file, where it is of a kind that Winnow does not take, or where it asks for code of
     its own to be run.
     """
     folder = located_here(model) or _hub(model)
-    if fault := lacking(folder):
+    fault = None if model.scratch is not None else lacking(folder)
+    if fault is not None:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {fault}")
     refuse_remote_code(folder)
     try:
-        refuse_kind(read_object(folder / CONFIG))
+        refuse_kind(read_object(folder / CONFIG), model.family)
     except ValueError as error:
         raise ValueError(f"params.yaml: model.name is '{model.name}': {error}") from None
+    if model.scratch is not None:
+        return folder
     found = sha256((folder / "model.safetensors").resolve())
     if model.sha256 is None:
         raise ValueError(
@@ -74,9 +83,12 @@ def locate(model: ModelParams) -> Path:
 def located_here(model: ModelParams, root: Path = Path()) -> Path | None:
     """The folder of the model `model.name` if it is on this machine; nothing is checked or downloaded.
 
-    Raises ValueError where it names a folder, from `root`, that does not exist.
+    Weights that `winnow fetch` brings (stages/models/fetched.py) have the same name on every machine. Raises ValueError
+    where it names a folder, from `root`, that does not exist.
     """
-    return _local(model.name, root) or _packaged(model.name) or _cached(model)
+    if model.scratch is not None:
+        return folder_of(model.scratch)
+    return _local(model.name, root) or _packaged(model.name) or fetched(model.name) or _cached(model)
 
 
 def without_path(name: str) -> str:
@@ -99,7 +111,12 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
     name = f"params.yaml: model.name is '{params.model.name}'"
     try:
         refuse_remote_code(folder)
-        for fault in faults(folder, params.tokenize.max_tokens):
+        if params.model.scratch is not None:
+            refuse_kind(read_object(folder / CONFIG), params.model.family)
+            if params.tokenize.max_tokens > (most := params.model.scratch.positions):
+                yield too_many_tokens(params.tokenize.max_tokens, most, "a model with these model.scratch.positions")
+            return
+        for fault in faults(folder, params.tokenize.max_tokens, params.model.family):
             yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"
     except ValueError as error:
         yield f"{name}: {error}"
@@ -108,9 +125,12 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
     """The model's own fast tokenizer; its `model_max_length` is the number of tokens that the model takes.
 
+    That of a model that writes names the token that ends a text; it may name none that begins one, or for padding.
     Raises ValueError without one, and for one with tokens that the model has no embeddings for.
     """
     from transformers import AutoTokenizer
+
+    from stages.models.written_tokenizer import tokenizer_as_it_stands
 
     folder = locate(model)
     if not (folder / TOKENIZER).is_file():  # from nothing, transformers makes one that knows no word
@@ -120,8 +140,10 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
         stated_limit(folder)
         if fault := next(faults_of_tokens(folder, config), None):
             raise ValueError(fault)
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        tokenizer: Any = (
+            AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=False)
+            if config["model_type"] in KINDS
+            else tokenizer_as_it_stands(folder, config)
         )
     except Exception as error:  # whatever transformers and tokenizers raise for files that are none of theirs
         reason = " ".join(str(error).split())
@@ -136,12 +158,17 @@ def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def refuse_misfit(tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str) -> None:
-    """Raise ValueError for more tokens than the model takes, windows that do not advance, or no special tokens."""
+def refuse_misfit(
+    tokenizer: PreTrainedTokenizerFast, params: TokenizeParams, name: str, *, writes: bool = False
+) -> None:
+    """Raise ValueError for more tokens than the model takes, windows that do not advance, or no special tokens.
+
+    Of models that write (`writes`) the tokenizer need put none around a text: rows have them all the same.
+    """
     special = len(tokenizer.backend_tokenizer.encode("").ids)
     if params.max_tokens > tokenizer.model_max_length:
         raise ValueError(too_many_tokens(params.max_tokens, tokenizer.model_max_length, name))
-    if special == 0:
+    if special == 0 and not writes:
         raise ValueError(
             f"params.yaml: model.name is '{name}': its tokenizer puts no special tokens around a text (as [CLS] and"
             " [SEP]), so an empty one would be no tokens at all. Allowed: models that were trained as encoders."
@@ -193,6 +220,8 @@ def _hub(model: ModelParams) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    if model.name in FETCHED:
+        raise ValueError(not_fetched(model.name))
     if model.revision is None:
         raise ValueError(
             f"params.yaml: model.name is '{model.name}', no folder here, and model.revision is null."

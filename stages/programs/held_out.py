@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from stages.core.entry import run_stage
 from stages.core.files import write_json
+from stages.core.model_folder import left_out
 from stages.core.params.evaluate import EvaluateParams
 from stages.core.params.file import Params
 from stages.core.paths import MODELS, Paths
@@ -30,7 +31,9 @@ def held_out(params: Params, paths: Paths) -> None:
     aside = pq.read_table(paths.held_out)
     if len(aside) == 0:
         raise ValueError(f"{paths.held_out}: no rows are set aside. See ingest.docstrings.held_out_rows_per_library.")
-    models = {name: opened(paths.model(name)) for name in MODELS}
+    folders = {name: paths.model(name) for name in MODELS}
+    how = params.generate.settings
+    models = {name: opened(folder, how) for name, folder in folders.items() if left_out(folder) is None}
     kinds = models[REFERENCE].of_measures.kinds
     known = {kind for target in aside["label"].to_pylist() for kind in kinds(target)}
     test = read_split(paths.clean, "test", GROUP)
@@ -55,7 +58,8 @@ def judged(models: Mapping[str, Opened], rows: pa.Table, params: EvaluateParams,
     answers = {}
     for name, model in models.items():
         asked = model.ask(texts)
-        model.of_answers.losses(truths, asked.outputs, model.runner.space)  # raises for a target it does not know
+        told = asked.outputs if model.of_answers.likelihood is None else model.tell(texts, truths)
+        model.of_answers.losses(truths, told, model.runner.space)  # raises for a target it does not know
         answers[name] = asked.answers
     drawn: Any = {"confidence": params.confidence, "resamples": params.resamples, "seed": seed}
     found: dict[str, Any] = {"rows": len(rows), "models": {name: {"against_teacher": {}} for name in models}}

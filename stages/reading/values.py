@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,44 @@ def wanted_columns(
     if params.columns.text_pair is not None:
         wanted.append(Wanted(params.columns.text_pair, "ingest.columns.text_pair"))
     return wanted + [Wanted(column, "ingest.keep_columns") for column in params.keep_columns]
+
+
+def column_of(name: str, found: Collection[str]) -> str | None:
+    """The column that a name is of: itself, or that of the objects into which it points; None where there is none.
+
+    "translation.en" is `en` of the objects in the column `translation`, where no column has the whole name.
+    """
+    while name not in found:
+        name, dot, _ = name.rpartition(".")
+        if not dot:
+            return None
+    return name
+
+
+def value_at(name: str, column: str, cell: Any) -> Any:
+    """What stands in the cell of the column that `name` is of; None where there is no object.
+
+    Raises KeyError where an object lacks the key, or something else than an object is there.
+    """
+    rest = name.removeprefix(column).removeprefix(".")
+    while rest and cell is not None:
+        if not isinstance(cell, dict):
+            raise KeyError(name)
+        key = column_of(rest, cell)
+        if key is None:
+            raise KeyError(name)
+        cell, rest = cell[key], rest.removeprefix(key).removeprefix(".")
+    return cell
+
+
+def no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
+    """What to say of a wanted column that is not there: those found, a guess or else the hint, and what to set."""
+    near = difflib.get_close_matches(one.column, found, n=1)
+    guess = f"Did you mean '{near[0]}'? " if near else hint
+    shown = ", ".join(name[:40] for name in found[:20]) or "none"
+    place = " in params.yaml" if one.key.startswith("ingest.") else ""
+    other = ", or, of text without labels, ingest.splits.transfer" if one.key == "ingest.columns.label" else ""
+    return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"
 
 
 def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) -> tuple[Fault, str] | None:

@@ -22,7 +22,7 @@ from stages.core.params.ingest import IngestParams
 from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.errors import one_line
 from stages.reading.links import refuse_links
-from stages.reading.records import column_places
+from stages.reading.records import columns_of, values_in
 from stages.reading.values import Wanted, fault_of, wanted_columns
 
 ANSWER_WITHIN = 10  # seconds, for the Hub's first answer
@@ -177,13 +177,13 @@ def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
 
 def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestParams) -> Iterator[Sequence[Any]]:
     """The wanted values of each row, with the names of labels in the place of their numbers."""
-    column_places(split.column_names, wanted, _where(params))
-    feature = split.features[params.columns.label]
-    names = [one.column for one in wanted]
+    names = columns_of(split.column_names, wanted, _where(params))
+    feature = split.features.get(params.columns.label)
     rows = split.select_columns(list(dict.fromkeys(names)))
     try:
         for batch in rows.iter(ROWS_AT_A_TIME):
-            for text, label, *others in zip(*(batch[name] for name in names), strict=True):
+            for cells in zip(*(batch[name] for name in names), strict=True):
+                text, label, *others = values_in(cells, names, wanted, _where(params))
                 yield text, _named(feature, label), *others
     except UnicodeDecodeError as error:
         raise ValueError(

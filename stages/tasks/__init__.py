@@ -5,7 +5,9 @@ TASKS = {
     "question_answering": "stages.tasks.question_answering",
     "regression": "stages.tasks.regression",
     "sentence_similarity": "stages.tasks.sentence_similarity",
+    "text2text_generation": "stages.tasks.text2text_generation",
     "text_classification": "stages.tasks.text_classification",
+    "text_generation": "stages.tasks.text_generation",
     "token_classification": "stages.tasks.token_classification",
 }
 FORMERLY = {

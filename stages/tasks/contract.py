@@ -4,7 +4,7 @@
                       data.py       DATA        ingest, clean, validate, report          numpy
                       encoding.py   ENCODING    tokenize, prune                          tokenizers, numpy
                       learning.py   LEARNING    finetune, cache_logits, distill, prune   torch
-                      answers.py    ANSWERS     quantize, evaluate, predict, profile     numpy
+                      answers.py    ANSWERS     baseline, quantize, evaluate, predict    numpy
                       measures.py   MEASURES    evaluate, compare, and the flows         numpy
                       baseline.py   BASELINE    baseline, and its runner                 scikit-learn
                       scores.py     -           learning.py and answers.py               numpy
@@ -74,6 +74,11 @@ class TaskSettings:
     """claim(shown): why a file is for this task; None: it is not."""
     plots: frozenset[str] = frozenset()
     """Those of the tables that dvc.yaml plots which a model of the task has: "confusion", "reliability"."""
+    writes: Literal["text", "target"] | None = None
+    """What the task's models write: texts like those of the rows, or of each row its target for its text.
+
+    None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
+    """
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -114,6 +119,8 @@ class TaskData:
     """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
     """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects."""
+    writes: Literal["text", "target"] | None = None
+    """What is to be written, as in TaskSettings: `clean` cuts none of it, and `validate` expects more of targets."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,22 @@ class TaskEncoding:
 
     `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
     """
+    writes: Literal["text", "target"] | None = None
+    """What is learned to be written, as in TaskSettings: then each token's target is the token behind it.
+
+    `stages.tokens.writing` makes the rows, and `targets` is not asked.
+    """
+
+
+class Likeliest(NamedTuple):
+    """A teacher's answers at P places of texts: its k likeliest tokens at each, and all others as one more class."""
+
+    tokens: torch.Tensor
+    """(P, k): the numbers of these tokens."""
+    log_probabilities: torch.Tensor
+    """(P, k): theirs, in nats; -inf of one that the student's vocabulary has no more."""
+    log_rest: torch.Tensor
+    """(P,): that of all others together; of no meaning where k is the whole vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +181,10 @@ class TaskLearning:
     The logits are (B, K), (B, T, K), or of two texts read apart (B, 2, K).
     """
     distilled: Callable[..., torch.Tensor]
-    """distilled(student, teacher, mask_BT, *, temperature): (B,), how far each example is from its teacher's answer."""
+    """distilled(student, teacher, mask_BT, *, temperature): (B,), how far each example is from its teacher's answer.
+
+    Of a task that writes, `mask_BT` has the places with a target, and the teacher's answers are Likeliest at them.
+    """
     score: Callable[[Sequence[Any], Sequence[np.ndarray]], dict[str, float]]
     """score(targets_N, logits_N): by the names of the task's measures, by which an epoch is chosen; higher is better.
 
@@ -171,6 +197,16 @@ class TaskLearning:
 
     Then both are given the rows of all processes; `mask_BT` is still that of this process's.
     """
+    by_tokens: bool = False
+    """Whether a step's loss is the mean over the targets of all its rows, so that long rows count more than short ones.
+
+    `loss` and `distilled` give of each example the mean over its targets all the same. Otherwise rows count the same.
+    """
+    reduced: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    """reduced(logits_BTK, targets_BT): (B, T, R), the few numbers of each token that `score` needs of its K logits.
+
+    `score` is then given these. None: the logits themselves.
+    """
     whole_rows: bool = False
     """Whether the loss of a token head compares a row's tokens with each other, so that it needs all of them at once.
 
@@ -178,6 +214,23 @@ class TaskLearning:
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
+    fitted: Callable[[Sequence[Any], Sequence[np.ndarray], Space, str], Space] | None = None
+    """fitted(targets_N, logits_N, space, measure): the space, with what validation rows say of how to answer.
+
+    It is for the model whose logits these are, as `score` takes them, and for the best `measure`. None: nothing is.
+    """
+
+
+class Likelihood(NamedTuple):
+    """How a task whose answers are written measures the targets themselves, without writing.
+
+    It is asked for pairs of source and target, and the outputs are of the target's tokens.
+    """
+
+    measure: str
+    """What it is called."""
+    score: Callable[[Sequence[str], Outputs], float]
+    """score(truths, told): of the outputs for such pairs; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +249,10 @@ class TaskAnswers:
     The answers may be others than its own.
     """
     losses: Callable[[Sequence[str], Outputs, Space], np.ndarray]
-    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities."""
+    """losses(truths, outputs, space): (N,), of each row, in nats where outputs are probabilities.
+
+    Of a task with a `likelihood` the outputs are those for pairs of source and target.
+    """
     score: Callable[[Sequence[str], Sequence[str], Space], dict[str, float]]
     """score(truths, answers, space): by the names of the task's measures, for the guard of int8; higher is better."""
     divergence: Callable[[Outputs, Outputs], float]
@@ -218,10 +274,18 @@ class TaskAnswers:
 
     Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
     """
-    fitted: Callable[[Sequence[str], Outputs, Space], Space] | None = None
-    """fitted(truths, outputs, space): the space, with what the quantized model's validation rows say of how to answer.
+    agreement: Callable[[Outputs, Outputs], float] | None = None
+    """agreement(one, other): the share of tokens that two models find as likely; None: of rows with the same answer."""
+    likelihood: Likelihood | None = None
+    """Of a task whose answers are written: int8 is judged by it, as writing takes a step for each token.
 
-    The outputs are over its temperature. None: nothing is fitted.
+    None: it is judged by the answers.
+    """
+    fitted: Callable[[Sequence[str], Outputs, Space, str], Space] | None = None
+    """fitted(truths, outputs, space, measure): the space, with what validation rows say of how to answer.
+
+    It is for the model whose outputs these are, over its temperature, and for the best `measure`. What the space has is
+    fitted anew. Models that are trained on tokens have the same of LEARNING. None: nothing is fitted.
     """
 
 
@@ -291,6 +355,8 @@ class Judged:
     seed: int
     columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     """Other columns of the rows, by name: `label`, and those that `ingest.keep_columns` keeps."""
+    told: Outputs | None = None
+    """The outputs for pairs of text and truth, where the task has a `likelihood`."""
 
 
 @dataclass(frozen=True)
@@ -312,6 +378,10 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    alike: Callable[[str, str], float] | None = None
+    """alike(one, other): how alike two answers are, in [0, 1]; None: they are equal or not."""
+    own_truth: Callable[[str], str] | None = None
+    """own_truth(text): the target of a text that is its own, so that a changed text has another; None: it has none."""
     marks: Callable[[str], Sequence[tuple[int, int, str]]] | None = None
     """marks(answer): the places of the text that it names, as (start, end, class); None: answers name no places.
 
@@ -357,7 +427,7 @@ class Linear(NamedTuple):
     features: Sequence[str]
     """What its weights are of, V names."""
     weights: Mapping[str, np.ndarray]
-    """float32, by their names."""
+    """float32, or whole numbers, by their names."""
     settings: Mapping[str, Any] = MappingProxyType({})
     """What more it needs to be opened; JSON can hold it."""
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from stages.core.contracts import PLACE, Space, Text
+from stages.core.contracts import BEGINS, PLACE, Space, Text, Writing
 from stages.tasks.contract import TargetError, TaskEncoding
+from stages.tokens import writing as written
 from stages.tokens.windows import boundaries, full_lengths, refuse_windows_of_pairs, windows_of
 
 TARGET = {"int32": "label", "float32": "label", "vector_float32": "label", "list_int32": "labels"}
@@ -17,7 +18,7 @@ TARGET = {"int32": "label", "float32": "label", "vector_float32": "label", "list
 
 def encoded(
     rows: Mapping[str, Sequence[Any]], *, task: TaskEncoding, tokenizer: Tokenizer, space: Space, max_tokens: int,
-    stride: int | None = None,
+    stride: int | None = None, writing: Writing | None = None,
 ) -> dict[str, list[Any]]:  # fmt: skip
     """Columns `row_id`, `text` and `label` -> for each window `row_id`, `input_ids`, its target, and `full_length`.
 
@@ -28,7 +29,12 @@ def encoded(
 
     Of a task that reads them apart, `input_ids` are those of the first text and behind them those of the second, each
     with special tokens of its own; there is `second`, where these begin, and `full_length` is that of the longer one.
+
+    With `writing`, of a task that writes, the rows are those of `stages.tokens.writing`, and there is `begins` where
+    sources are read apart.
     """
+    if writing is not None:
+        return _written(rows, task, tokenizer, writing, max_tokens, stride)
     are_pairs = "text_pair" in rows
     if are_pairs and not task.windows_of_pairs:
         refuse_windows_of_pairs(stride)
@@ -60,6 +66,24 @@ def _apart(
         TARGET[task.feature]: _targets(rows, task, list(zip(*encodings, strict=True)), first.at, space),
         "full_length": [max(both) for both in zip(*lengths, strict=True)],
         PLACE[True]: [len(one.ids) for one in first.encodings],
+    }
+
+
+def _written(
+    rows: Mapping[str, Sequence[Any]], task: TaskEncoding, tokenizer: Tokenizer, writing: Writing, max_tokens: int,
+    stride: int | None,
+) -> dict[str, list[Any]]:  # fmt: skip
+    texts, sources = (rows["text"], None) if task.writes == "text" else (rows["label"], rows["text"])
+    try:
+        found = written.learned(texts, sources, tokenizer, writing, max_tokens=max_tokens, stride=stride)
+    except TargetError as error:
+        raise ValueError(f"row {rows['row_id'][error.row]}: {error}") from None
+    return {
+        "row_id": [rows["row_id"][row] for row in found.at],
+        "input_ids": found.input_ids,
+        "labels": found.labels,
+        "full_length": found.full_lengths,
+        **({} if found.begins is None else {BEGINS: found.begins}),
     }
 
 

@@ -6,6 +6,8 @@ The same texts give the same bytes, in any process and with any number of thread
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,8 @@ from tokenizers import Tokenizer, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from stages.core.tokenizer_kinds import untrainable
+from stages.tokens.literal import BYTE
+from stages.tokens.unigram import COVERED, learn_pieces, letters_of
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -28,23 +32,56 @@ def train_tokenizer(
     """
     source = json.loads(pretrained.backend_tokenizer.to_str())
     special = [token["content"] for token in sorted(source["added_tokens"], key=lambda token: token["id"])]
-    if (unknown := source["model"].get("unk_token")) and unknown not in special:
+    if (unknown := _unknown(source["model"])) and unknown not in special:
         special.append(unknown)
     engine = Tokenizer.from_str(json.dumps(_empty(source)))
-    letters = _letters(engine, texts, source["model"].get("continuing_subword_prefix") or "")
-    if (least := len(special) + len(letters)) > size:
-        raise ValueError(
-            f"params.yaml: tokenize.vocabulary_size is {size}. Allowed: {least} or more, the special tokens and the"
-            " characters of the training rows."
-        )
-    # The trainer numbers ## letters as its hash table has them, which decides ties: given beforehand, they are sorted.
-    engine.train_from_iterator(texts, _trainer(source["model"]["type"], size, [*special, *letters], source))
-    trained = json.loads(engine.to_str())
-    vocabulary = trained["model"]["vocab"]
+    if source["model"]["type"] == "Unigram":
+        trained = _unigram(source, engine, special, texts, size)
+        vocabulary = {piece: number for number, (piece, _) in enumerate(trained["model"]["vocab"])}
+    else:
+        trained = _joined(source, engine, special, texts, size)
+        vocabulary = trained["model"]["vocab"]
     trained["added_tokens"] = [{**token, "id": vocabulary[token["content"]]} for token in source["added_tokens"]]
     trained["post_processor"] = _renumbered(source["post_processor"], vocabulary)
     tokenizer = rebuilt(Tokenizer.from_str(json.dumps(trained)), pretrained)
     return tokenizer, _pieces(tokenizer, pretrained)
+
+
+def _joined(
+    source: Mapping[str, Any], engine: Tokenizer, special: Sequence[str], texts: Sequence[str], size: int
+) -> dict[str, Any]:
+    """The tokenizer of WordPiece or BPE, whose tokens are joined pair by pair."""
+    letters = _letters(engine, texts, source["model"].get("continuing_subword_prefix") or "")
+    _refuse_small(size, len(special) + len(letters))
+    # The trainer numbers ## letters as its hash table has them, which decides ties: given beforehand, they are sorted.
+    engine.train_from_iterator(texts, _trainer(source["model"]["type"], size, [*special, *letters], source))
+    found: dict[str, Any] = json.loads(engine.to_str())
+    return found
+
+
+def _unigram(
+    source: Mapping[str, Any], engine: Tokenizer, special: Sequence[str], texts: Sequence[str], size: int
+) -> dict[str, Any]:
+    """The tokenizer of Unigram. Where it writes bytes, these write the letters that hardly occur."""
+    model, words = source["model"], Counter(_words(engine, texts))
+    of_bytes = [piece for piece, _ in model["vocab"] if model.get("byte_fallback") and re.fullmatch(BYTE, piece)]
+    covered = COVERED if of_bytes else 1.0
+    first = len(special) + len(of_bytes)
+    _refuse_small(size, first + len(letters_of(words, covered=covered)))
+    pieces = [one for one in learn_pieces(words, size - first, covered=covered) if one[0] not in special]
+    least = min((score for _, score in pieces), default=0.0)
+    vocabulary = [*((name, 0.0) for name in special), *((name, least) for name in of_bytes), *pieces]
+    unknown = model.get("unk_id")
+    number = None if unknown is None else special.index(model["vocab"][unknown][0])
+    return {**source, "model": {**model, "vocab": vocabulary, "unk_id": number}}
+
+
+def _refuse_small(size: int, least: int) -> None:
+    if least > size:
+        raise ValueError(
+            f"params.yaml: tokenize.vocabulary_size is {size}. Allowed: {least} or more, the special tokens and the"
+            " characters of the training rows."
+        )
 
 
 def rebuilt(engine: Tokenizer, pretrained: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
@@ -53,12 +90,23 @@ def rebuilt(engine: Tokenizer, pretrained: PreTrainedTokenizerFast) -> PreTraine
     return PreTrainedTokenizerFast(tokenizer_object=engine, model_max_length=pretrained.model_max_length, **special)
 
 
+def _unknown(model: Mapping[str, Any]) -> str | None:
+    """The name of the unknown token; None where there is none."""
+    if model["type"] == "Unigram":
+        return None if model.get("unk_id") is None else model["vocab"][model["unk_id"]][0]
+    found: str | None = model.get("unk_token")
+    return found
+
+
 def _empty(source: Mapping[str, Any]) -> dict[str, Any]:
     """The tokenizer without tokens. Raises ValueError for a kind whose training is not reproducible."""
     model = source["model"]
     if fault := untrainable(model):
         raise ValueError(fault)
-    emptied = {**model, "vocab": {}, **({"merges": []} if model["type"] == "BPE" else {})}
+    if model["type"] == "Unigram":
+        emptied = {**model, "vocab": [], "unk_id": None}
+    else:
+        emptied = {**model, "vocab": {}, **({"merges": []} if model["type"] == "BPE" else {})}
     return {**source, "added_tokens": [], "post_processor": None, "model": emptied}
 
 

@@ -44,7 +44,8 @@ def unread(
 def unknown_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
     """The id of the unknown token; None where there is none, or where it also stands for something else."""
     unknown = tokenizer.unk_token_id
-    return None if unknown in tokenizer.backend_tokenizer.encode("").ids else unknown
+    ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)  # GPT-2 has one token for all three
+    return None if unknown in (*ends, *tokenizer.backend_tokenizer.encode("").ids) else unknown
 
 
 def unknown_words(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, unknown: int | None) -> list[str]:

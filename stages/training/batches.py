@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.core.contracts import NO_LABEL, PLACE
+from stages.core.contracts import BEGINS, NO_LABEL, PLACE
 from stages.training.rows import TokenRows
 
 
@@ -18,10 +18,14 @@ def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, tor
     `labels` are (B,), int64 or float32, or vectors (B, C) float32; where each token has a target (B, T) int64, padded
     with NO_LABEL. Of pairs there are `token_type_ids` (B, T) int64 too, 0 for padding. Of pairs whose texts are read
     apart there are 2 B sequences: the first texts of all examples, then the second ones; `by_row` puts them together.
+
+    Of rows whose source is read apart, `input_ids` are the sources alone, and there are `decoder_input_ids` (B, U)
+    int64, to which the `labels` (B, U) belong.
     """
+    if BEGINS in examples[0]:
+        return _with_sources(examples, pad_id)
     sequences = _sequences(examples)
-    lengths_B = np.array([len(ids) for ids in sequences])
-    real_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
+    real_BT = _real(sequences)
     types: dict[str, torch.Tensor] = {}
     if PLACE[False] in examples[0]:
         before_B1 = np.array([[example[PLACE[False]]] for example in examples])
@@ -33,6 +37,27 @@ def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, tor
         "attention_mask": torch.from_numpy(real_BT.astype(np.int64)),
         "labels": _targets([example["target"] for example in examples], real_BT),
     }
+
+
+def _with_sources(examples: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+    begins = [example[BEGINS] for example in examples]
+    ids = [example["input_ids"] for example in examples]
+    sources = [own[:begin] for own, begin in zip(ids, begins, strict=True)]
+    written = [own[begin:] for own, begin in zip(ids, begins, strict=True)]
+    targets = [example["target"][begin:] for example, begin in zip(examples, begins, strict=True)]
+    real_BT, real_BU = _real(sources), _real(written)
+    return {
+        "input_ids": _padded(sources, real_BT, pad_id),
+        "attention_mask": torch.from_numpy(real_BT.astype(np.int64)),
+        "decoder_input_ids": _padded(written, real_BU, pad_id),
+        "labels": _padded(targets, real_BU, NO_LABEL),
+    }
+
+
+def _real(sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    """(B, T) bool: the places of a batch that are none of padding."""
+    lengths_B = np.array([len(ids) for ids in sequences])
+    return np.arange(lengths_B.max()) < lengths_B[:, None]
 
 
 def _sequences(examples: Sequence[Mapping[str, Any]]) -> list[Sequence[int]]:

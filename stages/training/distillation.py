@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from stages.core.contracts import Taps, Units
-from stages.tasks.contract import TaskLearning
+from stages.core.contracts import NO_LABEL, Taps, Units
+from stages.tasks.contract import Likeliest, TaskLearning
 from stages.training.loop import Loss
 from stages.training.rows import TokenRows
 from stages.training.vectors import Vectors, caught, padded
-from stages.training.whole_batch import of_each
+from stages.training.whole_batch import mean_of_rows, of_each
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Matched:
 
     task: TaskLearning
     student_logits: torch.Tensor
-    teacher_logits: torch.Tensor
-    """(B, K) both, or (B, T, K); of rows whose two texts are read apart (B, 2, K)."""
+    teacher_logits: torch.Tensor | Likeliest
+    """(B, K) both, or (B, T, K); of rows whose two texts are read apart (B, 2, K).
+
+    Of a task that writes, the teacher's likeliest tokens at the places with a target, row after row."""
     targets: torch.Tensor
     """(B,), (B, C), or (B, T)."""
     mask_BT: torch.Tensor
@@ -40,7 +43,8 @@ class Matched:
     heads: int
     """The number of parts into which vectors are split for their relations."""
     counted_B: torch.Tensor | None = None
-    """As `one_step` of the training loop gives it."""
+    weights_B: torch.Tensor | None = None
+    """Both as `one_step` of the training loop gives them."""
 
     def of(self, kind: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The student's and the teacher's vectors of a kind, a pair for each layer."""
@@ -59,17 +63,21 @@ class DistillationLoss:
 def _logits(matched: Matched) -> torch.Tensor:
     """How far the student's answers are from the teacher's, by the task."""
     one, other, mask_BT = matched.student_logits, matched.teacher_logits, matched.mask_BT
+    if isinstance(other, Likeliest):
+        places_BT = matched.targets != NO_LABEL
+        each_B = matched.task.distilled(one, other, places_BT, temperature=matched.temperature)
+        return mean_of_rows(each_B, matched.weights_B)
 
     def distance(*both: torch.Tensor) -> torch.Tensor:
         return matched.task.distilled(*both, mask_BT, temperature=matched.temperature)
 
-    return of_each(matched.task, distance, one, other, counted_B=matched.counted_B).mean()
+    return mean_of_rows(of_each(matched.task, distance, one, other, counted_B=matched.counted_B), matched.weights_B)
 
 
 def _labels(matched: Matched) -> torch.Tensor:
     """The task's own loss; rows without a target add 0."""
     task, own = matched.task, (matched.student_logits, matched.targets)
-    return of_each(task, task.loss, *own, counted_B=matched.counted_B).mean()
+    return mean_of_rows(of_each(task, task.loss, *own, counted_B=matched.counted_B), matched.weights_B)
 
 
 def _same_vectors(kind: str) -> Callable[[Matched], torch.Tensor]:
@@ -87,7 +95,8 @@ def _same_vectors(kind: str) -> Callable[[Matched], torch.Tensor]:
                     f" {student_BTX.shape[-1]}, the teacher's {teacher_BTX.shape[-1]}. Take attention_relations and"
                     " value_relations for a narrower student."
                 )
-            parts.append(over_tokens((student_BTX.float() - teacher_BTX).square().mean(-1), matched.mask_BT))
+            squares_BT = (student_BTX.float() - teacher_BTX).square().mean(-1)
+            parts.append(over_tokens(squares_BT, matched.mask_BT, matched.weights_B))
         return torch.stack(parts).mean()
 
     return loss
@@ -105,15 +114,15 @@ def _relations(first: str, second: str) -> Callable[[Matched], torch.Tensor]:
             student_log = relation(student_a, student_b, matched.mask_BT, heads=matched.heads)
             teacher_log = relation(teacher_a, teacher_b, matched.mask_BT, heads=matched.heads)
             divergence_BHT = (teacher_log.exp() * (teacher_log - student_log)).sum(-1)
-            parts.append(over_tokens(divergence_BHT.mean(1), matched.mask_BT))
+            parts.append(over_tokens(divergence_BHT.mean(1), matched.mask_BT, matched.weights_B))
         return torch.stack(parts).mean()
 
     return loss
 
 
-def over_tokens(values_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+def over_tokens(values_BT: torch.Tensor, mask_BT: torch.Tensor, weights_B: torch.Tensor | None = None) -> torch.Tensor:
     """The mean over the examples of each one's mean over its real tokens, so the batches of a step add up to it."""
-    return ((values_BT * mask_BT).sum(1) / mask_BT.sum(1)).mean()
+    return mean_of_rows((values_BT * mask_BT).sum(1) / mask_BT.sum(1), weights_B)
 
 
 def relation(a_BTX: torch.Tensor, b_BTX: torch.Tensor, mask_BT: torch.Tensor, *, heads: int) -> torch.Tensor:
@@ -155,15 +164,26 @@ LOSSES: Mapping[str, DistillationLoss] = {
 class TeacherAnswers:
     """The teacher's answers, as kept by `cache_logits`."""
 
-    logits: torch.Tensor
-    """(N, K), (N, 2, K), or (tokens of all rows, K), float32."""
+    logits: torch.Tensor | Likeliest
+    """(N, K), (N, 2, K), or (tokens of all rows, K), float32; of a task that writes its likeliest tokens, at the places
+    of all rows that have a target, float16."""
     vectors: Vectors
     """(tokens of all rows, width) float16."""
     rows: TokenRows
     """The training rows, and after them the unlabelled ones that the teacher answered too."""
 
-    def logits_of(self, rows_B: np.ndarray, tokens: int) -> torch.Tensor:
-        """The logits of some rows, (B, K), (B, 2, K), or padded with zeros (B, tokens, K)."""
+    @functools.cached_property
+    def _begins(self) -> np.ndarray:
+        """(N + 1,): where the targets of each row begin among those of all."""
+        return np.concatenate([[0], np.cumsum(self.rows.n_targets)])
+
+    def logits_of(self, rows_B: np.ndarray, tokens: int) -> torch.Tensor | Likeliest:
+        """The logits of some rows, (B, K), (B, 2, K), or padded with zeros (B, tokens, K); or the likeliest tokens."""
+        if isinstance(self.logits, Likeliest):
+            places = [np.arange(self._begins[row], self._begins[row + 1]) for row in rows_B]
+            at = torch.from_numpy(np.concatenate(places))
+            tokens_Pk, log_Pk, rest_P = (part[at] for part in self.logits)
+            return Likeliest(tokens_Pk.long(), log_Pk.float(), rest_P.float())
         if self.rows.per_token:
             return padded(self.logits, self.rows.offsets, rows_B, tokens)
         return self.logits[torch.from_numpy(rows_B)]
@@ -177,13 +197,39 @@ class TeacherAnswers:
 def read_answers(path: Path, rows: TokenRows) -> TeacherAnswers:
     """The teacher's answers at `path` for the training rows `rows`. Raises ValueError where they are for other rows."""
     tensors = load_file(path)
-    logits = tensors.pop("logits")
-    if "lengths" in tensors:
+    logits: torch.Tensor | Likeliest
+    if "labels" in tensors:  # texts that the teacher wrote itself
+        names = ("input_ids", "lengths", "labels", *(["begins"] if rows.decoded else []))
+        rows = rows.and_written(**{name: tensors.pop(name).numpy() for name in names})
+    elif "lengths" in tensors:
         rows = rows.and_unlabelled(tensors.pop("input_ids").numpy(), tensors.pop("lengths").numpy())
-    if len(logits) != (expected := int(rows.offsets[-1]) if rows.per_token else len(rows)):
-        unit = "tokens" if rows.per_token else "rows"
-        raise ValueError(f"{path}: {len(logits)} {unit} for {expected} of the training rows. Run cache_logits again.")
+    if Likeliest._fields[0] in tensors:
+        logits = Likeliest(*(tensors.pop(name) for name in Likeliest._fields))
+        found, expected, unit = len(logits.tokens), int(rows.n_targets.sum()), "tokens"
+    else:
+        logits = tensors.pop("logits")
+        expected = int(rows.offsets[-1]) if rows.per_token else len(rows)
+        found, unit = len(logits), "tokens" if rows.per_token else "rows"
+    if found != expected:
+        raise ValueError(f"{path}: {found} {unit} for {expected} of the training rows. Run cache_logits again.")
     return TeacherAnswers(logits, tensors, rows)
+
+
+def renumbered(answers: TeacherAnswers, kept: Sequence[int]) -> TeacherAnswers:
+    """The answers of a teacher that writes, for a student with the tokens `kept` alone, in that order.
+
+    Those that it has no more are among the rest, of each place all others.
+    """
+    logits = answers.logits
+    assert isinstance(logits, Likeliest)
+    number = torch.full((int(max(max(kept), int(logits.tokens.max()))) + 1,), -1, dtype=torch.int32)
+    number[torch.tensor(kept)] = torch.arange(len(kept), dtype=torch.int32)
+    tokens_Pk, log_Pk = number[logits.tokens.long()], logits.log_probabilities
+    gone_Pk = tokens_Pk < 0
+    lost_P = log_Pk.float().masked_fill(~gone_Pk, -math.inf).logsumexp(1)
+    rest_P = torch.logaddexp(logits.log_rest.float(), lost_P).to(log_Pk.dtype)
+    of_kept = Likeliest(tokens_Pk.clamp(min=0), log_Pk.masked_fill(gone_Pk, -math.inf), rest_P)
+    return replace(answers, logits=of_kept, rows=answers.rows.renumbered(kept, targets=True))
 
 
 @contextmanager
@@ -218,11 +264,15 @@ def distillation_loss(
         def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
             mask_BT, device = batch["attention_mask"].float(), logits.device
             teacher = answers.batch(rows_B, mask_BT.shape[1], names)
+            given = answers.logits_of(rows_B, mask_BT.shape[1])
             matched = Matched(
-                task=task, student_logits=logits, teacher_logits=answers.logits_of(rows_B, mask_BT.shape[1]).to(device),
+                task=task, student_logits=logits,
+                teacher_logits=Likeliest(*(part.to(device) for part in given))
+                if isinstance(given, Likeliest) else given.to(device),
                 targets=batch["labels"], mask_BT=mask_BT, student=student,
                 teacher={name: vectors.to(device) for name, vectors in teacher.items()},
                 temperature=temperature, heads=relation_heads, counted_B=batch.get("counted"),
+                weights_B=batch.get("weights"),
             )  # fmt: skip
             return torch.stack([weight * one.loss(matched) for weight, one in losses]).sum()
 

@@ -219,8 +219,18 @@ def _fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() and machine.vendor() == "AuthenticAMD"
 
 
-def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_steps: int, max_tokens: int) -> Engine:
+def start_engine(
+    model: nn.Module,
+    parts: Parts,
+    params: TrainingParams,
+    total_steps: int,
+    max_tokens: int,
+    *,
+    decoded: bool = False,
+) -> Engine:
     """Put `model` on a DeepSpeed engine, for `total_steps` optimizer steps, in every process of this run.
+
+    `decoded`: whether it reads a source apart from what it writes.
 
     Raises ValueError for fp16 on a device that does not have it.
     """
@@ -233,7 +243,7 @@ def start_engine(model: nn.Module, parts: Parts, params: TrainingParams, total_s
         )
     join()
     freeze(parts, params)
-    cost = cost_of_rows(model, max_tokens)
+    cost = cost_of_rows(model, max_tokens, decoded=decoded)
     frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
     if params.activation_checkpointing:
         _checkpoint_activations(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from stages.core.contracts import NO_LABEL, Space
 from stages.core.params.baseline import HeadParams
 from stages.tasks.contract import TaskLearning
 from stages.training.batches import collate
-from stages.training.inference import scores_of
+from stages.training.inference import scores_of, space_of
 from stages.training.rows import TokenRows
 
 log = logging.getLogger("winnow")
@@ -81,6 +82,8 @@ class Chosen(NamedTuple):
     head: LinearHead
     inverse_regularization: float
     scores: dict[float, float]
+    space: Space = MappingProxyType({})
+    """All that can be answered, with what the head's validation rows say of how to."""
 
     @property
     def score(self) -> float:
@@ -115,7 +118,7 @@ def head_of(
 
     kind, size, _ = task.head(space)
     if kind == "vector":
-        return Chosen(unchanged(train.features.shape[-1]), 0.0, {})
+        return Chosen(unchanged(train.features.shape[-1]), 0.0, {}, space)
     examples, strengths = examples_of(train, whole_rows=task.whole_rows), params.inverse_regularizations
     chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=strengths)
     shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
@@ -129,7 +132,8 @@ def head_of(
             " list in params.yaml longer.",
             chosen.inverse_regularization, chosen.edge,
         )  # fmt: skip
-    return chosen
+    logits = chosen.head.outputs(validation.features)
+    return chosen._replace(space=space_of(logits, validation.rows, task, space, measure))
 
 
 def unchanged(width: int) -> LinearHead:

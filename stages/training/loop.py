@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.core.contracts import Family, inputs_of
+from stages.core.contracts import Family, Space, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.tasks.contract import TaskLearning
@@ -26,7 +26,7 @@ from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
 from stages.training.guards import LossWatch, check_finite, check_weights, loss_scale_is_found, memory_is_enough
-from stages.training.inference import predict_logits, scores_of
+from stages.training.inference import predict_logits, scores_of, space_of
 from stages.training.meter import Meter, StepLog, peak_memory_mb
 from stages.training.processes import agreed, rank, refuse_differences, total, world_size
 from stages.training.rows import TrainingData
@@ -38,7 +38,11 @@ REHEARSALS = 40  # steps until a loss scale of fp16 is low enough, at most
 
 Weights = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Tensor]
-"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`, with `counted` (B,)."""
+"""loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`, with `counted` (B,).
+
+Of a task whose loss is the mean over targets (`by_tokens`) there are `weights` (B,) too, how many each example has: it
+is then the mean with these weights (`mean_of_rows`).
+"""
 
 
 @dataclass
@@ -48,12 +52,13 @@ class Standing:
     watch: LossWatch
     epoch: int = 0  # the one under way, from 0
     step: int = 0  # optimizer steps of it that are done
-    loss_sum: float = 0.0  # over the rows of this epoch
+    loss_sum: float = 0.0  # over the rows of this epoch, or their targets
     rows: int = 0
-    window_sum: float = 0.0  # over the rows since the last point of the curve
+    window_sum: float = 0.0  # over the rows, or their targets, since the last point of the curve
     window_rows: int = 0
     kept_score: float = -math.inf
     kept_epoch: int = -1
+    kept_space: dict[str, Any] = field(default_factory=dict)  # with what that epoch's model says of how to answer
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
@@ -62,7 +67,7 @@ class Standing:
         return cls(**{**numbers, "watch": LossWatch(**numbers["watch"])})
 
     def take(self, loss: float, rows: int) -> None:
-        """Count one more step, with its mean loss over `rows` rows."""
+        """Count one more step, with its mean loss over `rows` rows, or so many targets."""
         self.watch.begin(loss)
         self.step += 1
         self.loss_sum, self.rows = self.loss_sum + loss * rows, self.rows + rows
@@ -114,6 +119,12 @@ class Job:
     params: TrainingParams
     seed: int
     meter: Meter
+    n_targets: np.ndarray | None = None
+    """(N,): how many targets each training row has, where the loss is the mean over them; None: over rows."""
+
+    def weight(self, rows: np.ndarray) -> int:
+        """How much these rows count together in the mean of a step's loss; 1 at least."""
+        return max(1, len(rows) if self.n_targets is None else int(self.n_targets[rows].sum()))
 
     def steps(self, epoch: int) -> list[np.ndarray]:
         """The rows of each optimizer step of an epoch."""
@@ -129,6 +140,8 @@ class Trained(NamedTuple):
     """The course of the training; nothing in it depends on the clock."""
     speed: dict[str, Any]
     """Its speed on this hardware."""
+    space: Space
+    """All that it can answer, with what its validation rows say of how to."""
 
 
 def train(
@@ -146,14 +159,17 @@ def train(
     trained = copy.deepcopy(model)  # the engine takes the other apart: ZeRO-3 leaves its tensors empty
     total_steps = sum(len(steps_of(data, params, seed, epoch)) for epoch in range(params.epochs))
     with memory_is_enough(params), loss_scale_is_found():
-        engine = start_engine(model, learner.family.parts(model), params, total_steps, data.max_tokens)
+        engine = start_engine(
+            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded
+        )
         refuse_differences(
             places.checkpoints.key,
             engine.device,
             "training: the data, the parameters, the code or the precision are others",
         )
         meter = Meter(engine.cost, engine.device, engine.precision, params.epochs * int(data.train.lengths.sum()))
-        job = Job(engine, data, learner, places, params, seed, meter)
+        n_targets = data.train.n_targets if learner.task.by_tokens else None
+        job = Job(engine, data, learner, places, params, seed, meter, n_targets)
         log.info(
             "training: %d rows, %s, ZeRO-%d, on %s%s", len(data.train), engine.precision, engine.zero_stage,
             engine.device, f", {world_size()} processes" if world_size() > 1 else "",
@@ -165,7 +181,7 @@ def train(
             " Set precision to bf16 or fp32, or lower the learning rates."
         )
     trained.load_state_dict(kept)
-    return Trained(trained, _report(job, standing), meter.report())
+    return Trained(trained, _report(job, standing), meter.report(), standing.kept_space or data.space)
 
 
 def _report(job: Job, standing: Standing) -> dict[str, Any]:
@@ -211,7 +227,8 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
     """Run the rest of an epoch over the training rows, then validate. Returns the weights to keep."""
     title = f"epoch {standing.epoch + 1}/{job.params.epochs}"
     _all_steps(job, standing, kept, Points(lines, step_log), title)
-    scores = _validation(job)
+    logits = _on_validation(job)
+    scores = scores_of(logits, job.data.validation, job.learner.task.score)
     done = job.engine.deepspeed.global_steps
     lines.log(done, {f"validation/{name}": score for name, score in scores.items()})
     step_log.write(done, epoch=standing.epoch + 1, validation=scores)
@@ -223,6 +240,8 @@ def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_
     if (score := scores[job.learner.measure]) > standing.kept_score or job.params.select_by == "last":
         standing.kept_score, standing.kept_epoch, kept = score, epoch, job.engine.weights()
         check_weights(kept, title)
+        space = space_of(logits, job.data.validation, job.learner.task, job.data.space, job.learner.measure)
+        standing.kept_space = dict(space)
     _save_where_due(job, standing, kept)
     return kept
 
@@ -271,13 +290,12 @@ def _point(job: Job, standing: Standing, points: Points, title: str) -> dict[str
     return {"loss": f"{mean:.3f}", "lr": f"{rate:.1e}", "tokens_s": f"{speed:.0f}", "left": f"{left:.0f}s"}
 
 
-def _validation(job: Job) -> dict[str, float]:
-    """The scores on the validation rows."""
-    task, rows = job.learner.task, job.data.validation
-    logits = predict_logits(
-        job.engine.deepspeed.module, rows, pad_id=job.data.pad_id, precision=job.engine.precision, title="validation"
-    )
-    return scores_of(logits, rows, task.score)
+def _on_validation(job: Job) -> np.ndarray:
+    """The logits of the validation rows, or what the task's score needs of them."""
+    return predict_logits(
+        job.engine.deepspeed.module, job.data.validation, pad_id=job.data.pad_id, precision=job.engine.precision,
+        title="validation", reduced=job.learner.task.reduced,
+    )  # fmt: skip
 
 
 def _save_where_due(job: Job, standing: Standing, kept: Weights) -> None:
@@ -291,7 +309,7 @@ def _take(job: Job, standing: Standing, window: list[tuple[np.ndarray, torch.Ten
     first = job.engine.deepspeed.global_steps - len(window) + 1
     for at, ((rows, _), loss) in enumerate(zip(window, losses, strict=True)):
         check_finite(loss, first + at, [job.data.train.row_ids[row] for row in rows[:5]], title)
-        standing.take(loss, len(rows))
+        standing.take(loss, job.weight(rows))
     window.clear()
 
 
@@ -308,10 +326,12 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
         collated = collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
         batch["counted"] = torch.full((len(taken),), len(own) > 0, device=engine.device)
+        if job.n_targets is not None:
+            batch["weights"] = torch.from_numpy(job.n_targets[taken]).to(engine.device)
         logits = by_row(module(*inputs_of(batch)), batch)
-        part = job.learner.loss(logits, batch, taken) * (
-            len(own) / len(rows)
-        )  # the parts add up to the mean over all rows
+        # The parts add up to the mean over all rows, or all targets.
+        share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0
+        part = job.learner.loss(logits, batch, taken) * share_of_step
         # DeepSpeed takes the mean over the batches and the processes; this undoes it.
         module.backward(part * (job.params.accumulation_steps * world_size()))
         module.step()

@@ -26,15 +26,17 @@ Cost = Callable[[np.ndarray], float]
 """cost(lengths_N): floating-point operations, forward and backward, for rows of these lengths in tokens."""
 
 
-def cost_of_rows(model: nn.Module, max_tokens: int) -> Cost:
+def cost_of_rows(model: nn.Module, max_tokens: int, *, decoded: bool = False) -> Cost:
     """The cost of training rows, by torch's own count of operations of `model`, which takes ids and mask.
+
+    With `decoded` it takes the inputs of its decoder too, and half of a row's tokens count as these.
 
     Matrix products grow with a row's length, attention with its square; two lengths determine both. Padding, and
     activations that are made twice, are not counted: they are no use. Frozen weights need no gradients of theirs.
     """
     longest = min(max_tokens, COUNTED_TOKENS)
     lengths = (longest // 2, longest)
-    counted = [_count(model, length) for length in lengths]
+    counted = [_count(model, length, decoded=decoded) for length in lengths]
     linear, quadratic = np.linalg.solve([[length, length**2] for length in lengths], counted)
 
     def cost(lengths_N: np.ndarray) -> float:
@@ -43,15 +45,16 @@ def cost_of_rows(model: nn.Module, max_tokens: int) -> Cost:
     return cost
 
 
-def _count(model: nn.Module, length: int) -> int:
+def _count(model: nn.Module, length: int, *, decoded: bool) -> int:
     """The operations for one row, counted on the CPU. The model is left unchanged."""
-    ids_BT = torch.zeros((1, length), dtype=torch.int64)
+    ids_BT = torch.zeros((1, length // 2 if decoded else length), dtype=torch.int64)
+    inputs = (ids_BT, torch.ones_like(ids_BT), *([ids_BT] if decoded else []))
     was_training = model.training
     model.eval()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
         warnings.simplefilter("ignore")  # of a setting for GPUs that oneDNN's flags bring along
         with torch.backends.mkldnn.flags(enabled=False):  # its LSTM is one operator, of which torch counts nothing
-            model(ids_BT, torch.ones_like(ids_BT)).sum().backward()
+            model(*inputs).sum().backward()
     model.zero_grad(set_to_none=True)
     model.train(was_training)
     return int(counter.get_total_flops())

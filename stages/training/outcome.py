@@ -11,7 +11,7 @@ from torch import nn
 
 from stages.core.contracts import Family
 from stages.core.files import publish, read_json, write_json
-from stages.core.model_folder import seal
+from stages.core.model_folder import describe, seal
 from stages.core.paths import Paths
 from stages.training.checkpoints import Checkpoints
 from stages.training.loop import Trained
@@ -28,23 +28,26 @@ def write_outcome(
     description: dict[str, Any],
     checkpoints: Checkpoints,
 ) -> None:
-    """Write the model `name` and its metrics, in the first process. `description` goes to model.json."""
+    """Write the model `name` and its metrics, in the first process.
+
+    `description` goes to model.json, with the space of the model itself.
+    """
     if rank() != 0:
         return
     with publish(paths.model(name)) as folder:
-        write_model(trained.model, folder, family=family, tokenizer=tokenizer, description=description)
+        write_model(trained, folder, family=family, tokenizer=tokenizer, description=description)
     write_json(paths.training(name), trained.report)
     write_json(paths.training_speed(name), trained.speed)
     checkpoints.discard()
 
 
 def write_model(
-    model: nn.Module, folder: Path, *, family: Family, tokenizer: Path, description: dict[str, Any]
+    trained: Trained, folder: Path, *, family: Family, tokenizer: Path, description: dict[str, Any]
 ) -> None:
     """Write a model's folder: its weights and configuration, its tokenizer, model.json, and the manifest."""
-    family.write(model, folder)
+    family.write(trained.model, folder)
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    seal(folder, **description)
+    seal(folder, **{**description, "space": trained.space})
 
 
 def write_co_teachers(
@@ -61,7 +64,7 @@ def write_co_teachers(
     with publish(folder) as draft:
         draft.mkdir()
         for seed, (trained, _) in runs.items():
-            write_model(trained.model, draft / str(seed), family=family, tokenizer=tokenizer, description=description)
+            write_model(trained, draft / str(seed), family=family, tokenizer=tokenizer, description=description)
         write_json(draft / "reports.json", {str(seed): trained.report for seed, (trained, _) in runs.items()})
     for _, checkpoints in runs.values():
         checkpoints.discard()
@@ -70,4 +73,5 @@ def write_co_teachers(
 def as_it_was(model: nn.Module, name: str, paths: Paths) -> Trained:
     """A model that was not trained again, with the reports of the model `name`."""
     speed = paths.training_speed(name)  # no out of DVC's: where it took the model from its cache, there is none
-    return Trained(model, read_json(paths.training(name)), read_json(speed) if speed.is_file() else {})
+    space = describe(paths.model(name))["space"]
+    return Trained(model, read_json(paths.training(name)), read_json(speed) if speed.is_file() else {}, space)

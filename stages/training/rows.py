@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from stages.core.contracts import NO_LABEL, PLACE, Space
+from stages.core.contracts import BEGINS, NO_LABEL, PLACE, Space
 from stages.core.files import read_json
 from stages.core.paths import TRANSFER, Paths
 
@@ -24,7 +24,8 @@ class TokenRows:
     NO_LABEL or NaN where there is none. `lengths` (N,) int64 holds the number of tokens of each row; `offsets` (N + 1,)
     where each begins among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the
     others having the type 1. With `apart` they are how many tokens the first of a row's two sequences has, which a
-    model reads apart.
+    model reads apart. With `decoded` they are how many tokens a row's source has; behind them are a decoder's inputs,
+    to which alone there are outputs.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class TokenRows:
         *,
         per_token: bool = False,
         apart: bool = False,
+        decoded: bool = False,
     ) -> None:
         self.row_ids, self.targets, self.per_token, self.apart = row_ids, targets, per_token, apart
+        self.decoded = decoded
         self.offsets, self._tokens = offsets - offsets[0], tokens[offsets[0] : offsets[-1]]
         self.boundaries = boundaries
         self.lengths: np.ndarray = np.diff(offsets).astype(np.int64)
@@ -48,7 +51,16 @@ class TokenRows:
 
     def __getitem__(self, index: int | np.integer) -> dict[str, Any]:
         row = {"input_ids": self._tokens[self._span(index)], "target": self._target(index)}
-        return row if self.boundaries is None else {**row, PLACE[self.apart]: int(self.boundaries[index])}
+        return row if self.boundaries is None else {**row, self._place: int(self.boundaries[index])}
+
+    @property
+    def _place(self) -> str:
+        """What a row calls its boundary."""
+        return BEGINS if self.decoded else PLACE[self.apart]
+
+    @property
+    def _kind(self) -> dict[str, bool]:
+        return {"per_token": self.per_token, "apart": self.apart, "decoded": self.decoded}
 
     def _span(self, index: int | np.integer) -> slice:
         return slice(self.offsets[index], self.offsets[index + 1])
@@ -59,6 +71,23 @@ class TokenRows:
     def places(self, numbers: np.ndarray | Sequence[int]) -> np.ndarray:
         """The places of the tokens of some rows among all tokens, row after row."""
         return np.concatenate([np.arange(self.offsets[number], self.offsets[number + 1]) for number in numbers])
+
+    def begins_of(self, numbers: np.ndarray | Sequence[int]) -> np.ndarray:
+        """How many tokens of each of some rows have no output: those of a source that is read apart."""
+        return self.boundaries[numbers] if self.decoded and self.boundaries is not None else np.zeros(len(numbers), int)
+
+    def places_of_outputs(self, numbers: np.ndarray | Sequence[int]) -> np.ndarray:
+        """The places among all tokens, row after row, of those tokens of some rows to which there are outputs."""
+        begins = self.offsets[:-1][numbers] + self.begins_of(numbers)
+        return np.concatenate(
+            [np.arange(begin, self.offsets[number + 1]) for begin, number in zip(begins, numbers, strict=True)]
+        )
+
+    @property
+    def n_targets(self) -> np.ndarray:
+        """(N,) int64: how many targets each row has; of a row with one target, or one vector, 1 or 0."""
+        is_there = there(self.targets).astype(np.int64)
+        return np.add.reduceat(is_there, self.offsets[:-1]) if self.per_token else is_there
 
     @property
     def sequences(self) -> np.ndarray:
@@ -113,18 +142,17 @@ class TokenRows:
         spans = [self._span(number) for number in range(len(self))]
         return [self.targets[span] for span in spans], [logits[span] for span in spans]
 
-    def used_tokens(self) -> list[int]:
-        """The ids that occur, each once."""
-        return np.unique(self._tokens).tolist()
+    def used_tokens(self, *, targets: bool = False) -> list[int]:
+        """The ids that occur, each once; with `targets` those that are to be written too."""
+        tokens = np.concatenate([self._tokens, self.targets[there(self.targets)]]) if targets else self._tokens
+        return np.unique(tokens).tolist()
 
-    def renumbered(self, kept: Sequence[int]) -> TokenRows:
-        """The same rows with `kept[i]` renumbered to i. Every token that occurs must be kept."""
+    def renumbered(self, kept: Sequence[int], *, targets: bool = False) -> TokenRows:
+        """The same rows with `kept[i]` renumbered to i, with `targets` in these too; all that occur must be kept."""
         number = np.full(max(kept) + 1, -1, dtype=np.int32)
         number[list(kept)] = np.arange(len(kept), dtype=np.int32)
-        return TokenRows(
-            self.row_ids, self.targets, self.offsets, number[self._tokens], self.boundaries, per_token=self.per_token,
-            apart=self.apart,
-        )  # fmt: skip
+        learned = np.where(there(self.targets), number[self.targets], NO_LABEL) if targets else self.targets
+        return TokenRows(self.row_ids, learned, self.offsets, number[self._tokens], self.boundaries, **self._kind)
 
     def and_unlabelled(self, tokens: np.ndarray, lengths: np.ndarray) -> TokenRows:
         """These rows, followed by others without targets: `tokens` are all their tokens, `lengths` the number of each.
@@ -137,8 +165,15 @@ class TokenRows:
         targets = np.full((count, *self.targets.shape[1:]), nothing, dtype=self.targets.dtype)
         repeated = None if self.boundaries is None else np.repeat(self.boundaries, len(lengths) // len(self))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        kind = {"per_token": self.per_token, "apart": self.apart}
-        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, **kind))
+        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, **self._kind))
+
+    def and_written(
+        self, *, input_ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray, begins: np.ndarray | None = None
+    ) -> TokenRows:
+        """These rows, followed by others with targets of their tokens; `begins` of sources that are read apart."""
+        names = [f"written {number}" for number in range(len(lengths))]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
         """These rows, followed by others of the same kind: single texts, or pairs."""
@@ -151,8 +186,7 @@ class TokenRows:
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             np.concatenate([rows._tokens for rows in both]),
             np.concatenate(boundaries) if boundaries else None,
-            per_token=self.per_token,
-            apart=self.apart,
+            **self._kind,
         )
 
 
@@ -174,13 +208,13 @@ def rows_of(encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
     boundaries = None if place is None else np.array(encoded[place], dtype=np.int32)
     return TokenRows(
         list(encoded["row_id"]), np.array(targets), np.cumsum([0, *map(len, input_ids)], dtype=np.int64), tokens,
-        boundaries, per_token=per_token, apart=place == PLACE[True],
+        boundaries, per_token=per_token, apart=place == PLACE[True], decoded=place == BEGINS,
     )  # fmt: skip
 
 
 def _place(columns: Collection[str]) -> str | None:
-    """The column that says how many tokens the first text of a pair has."""
-    return next((name for name in PLACE.values() if name in columns), None)
+    """The column that says how many tokens the first text of a pair, or a source, has."""
+    return next((name for name in (*PLACE.values(), BEGINS) if name in columns), None)
 
 
 def read_tokens(folder: Path) -> TokenRows:
@@ -192,6 +226,7 @@ def read_tokens(folder: Path) -> TokenRows:
     return TokenRows(
         table["row_id"].to_pylist(), targets, tokens.offsets.to_numpy(), tokens.values.to_numpy(),
         None if place is None else table[place].to_numpy(), per_token=per_token, apart=place == PLACE[True],
+        decoded=place == BEGINS,
     )  # fmt: skip
 
 
@@ -208,7 +243,8 @@ class TrainingData:
     """The input of one training run.
 
     `space`: all that can be answered; `pad_id` fills batches; no row has more than `max_tokens`; neighbouring windows
-    share `stride` of them (None: long texts were cut).
+    share `stride` of them (None: long texts were cut). `writing`: how rows were made for models that write, as
+    `Writing.described` says it; None for others.
     """
 
     train: TokenRows
@@ -217,13 +253,22 @@ class TrainingData:
     pad_id: int
     max_tokens: int
     stride: int | None = None
+    writing: dict[str, Any] | None = None
 
     @property
     def reading(self) -> dict[str, Any]:
         """The settings by which texts become tokens, for model.json."""
         windows = {} if self.stride is None else {"long_texts": "windows", "stride": self.stride}
-        pairs = {} if self.train.boundaries is None else {"apart" if self.train.apart else "pairs": True}
-        return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows, **pairs}
+        if self.writing is not None:
+            kind: dict[str, Any] = {"writing": self.writing}
+        else:
+            kind = {} if self.train.boundaries is None else {"apart" if self.train.apart else "pairs": True}
+        return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows, **kind}
+
+    @property
+    def numbered(self) -> dict[str, Any]:
+        """Those settings that hang on the numbers of tokens."""
+        return {"pad_id": self.pad_id} | ({} if self.writing is None else {"writing": self.writing})
 
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
@@ -239,4 +284,5 @@ def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
         pad_id=description["pad_id"],
         max_tokens=description["max_tokens"],
         stride=description.get("stride"),
+        writing=description.get("writing"),
     )

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from stages.core.contracts import Taps
 from stages.training.inference import predict_logits
 from stages.training.rows import TokenRows
 
+Answers = TypeVar("Answers")
 Vectors = dict[str, torch.Tensor]
 """By name, as `values.5` or `embeddings`: (B, T, width)."""
 
@@ -75,8 +77,9 @@ def predict_logits_and_vectors(
     pad_id: int,
     precision: str,
     title: str,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Logits as of `predict_logits`; and, by name, the vectors (tokens, width) float16 of all `rows`, row after row.
+    predict: Callable[..., Answers] = predict_logits,  # type: ignore[assignment]
+) -> tuple[Answers, dict[str, np.ndarray]]:
+    """What `predict` gives, as logits; and, by name, the vectors (tokens, width) float16 of all `rows`, row after row.
 
     The model runs once over the rows; its `taps` are asked for where there are `names`. The vectors are not in memory
     but in unnamed files of `folder`, which vanish with the arrays.
@@ -95,8 +98,8 @@ def predict_logits_and_vectors(
                     begin, end = begins[number], begins[number + 1]
                     kept[name][begin:end] = found_BTX[at, : end - begin]
 
-        logits = predict_logits(model, rows, pad_id=pad_id, precision=precision, title=title, after_batch=keep)
-    return logits, kept
+        answers = predict(model, rows, pad_id=pad_id, precision=precision, title=title, after_batch=keep)
+    return answers, kept
 
 
 def _on_disk(folder: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Losses that hang on the whole batch: of each row among all others, also those of other processes.
+"""Losses of a batch as one number, and those that hang on the whole batch: of each row among all others, also those of
+other processes.
 
 B rows of this process, W of all.
 """
@@ -11,6 +12,13 @@ import torch
 
 from stages.tasks.contract import TaskLearning
 from stages.training.processes import gathered, rank, world_size
+
+
+def mean_of_rows(values_B: torch.Tensor, weights_B: torch.Tensor | None) -> torch.Tensor:
+    """The mean of what each example has; with `weights_B`, how many targets each has, the mean over the targets."""
+    if weights_B is None:
+        return values_B.mean()
+    return (values_B * weights_B).sum() / weights_B.sum().clamp(min=1)
 
 
 def of_each(

@@ -20,6 +20,7 @@ from stages.tasks.contract import TaskData
 from stages.validation.alike import look_alikes
 from stages.validation.flaws import counted
 from stages.validation.profiles import Drift
+from stages.validation.written import LANGUAGES, targets_of
 
 COLUMNS = ("row_id", "text", "label", "origin", "split")
 TEXT_TYPES = ["large_string", "string"]
@@ -78,6 +79,8 @@ def suites(data: Data, drift: Drift | None, params: ValidateParams) -> list[Suit
         *_of_targets(data),
         _totals(data, ask),
     ]
+    if data.task.writes == "target" and {"row_id", "text", "label"} <= set(data.clean.columns):
+        found.append(_of_targets_to_write(data, ask))
     if len(data.transfer):
         found.append(Suite("transfer", data.transfer, "row_id", [*_of_clean_texts(data.transfer)]))
     if len(data.held_out):
@@ -222,6 +225,7 @@ def _types(types: Mapping[str, str]) -> tuple[pd.DataFrame, str, list[gxe.Expect
 def _totals(data: Data, ask: Ask) -> Suite:
     """The suite on shares of all rows, and on lengths, in a table of one row."""
     everything = len(data.raw) + len(data.unreadable)
+    foreign = data.quarantine.loc[data.quarantine["reason"].isin(LANGUAGES), "row_id"]
     repeated = data.quarantine.loc[data.quarantine["reason"].isin(DUPLICATES), "row_id"]
     texts = whole_texts(data.clean).dropna() if "text" in data.clean else pd.Series(dtype="str")
     chars = texts.astype("str").str.len()
@@ -231,6 +235,7 @@ def _totals(data: Data, ask: Ask) -> Suite:
     alike = look_alikes(labels.astype("str").value_counts().to_dict())
     totals = {
         "look_alike_labels": len(alike),
+        "other_language_share": len(foreign) / max(everything, 1),
         "dropped_share": 1 - (len(data.clean) + len(data.transfer) + len(data.held_out)) / max(everything, 1),
         "duplicate_share": len(repeated) / max(len(data.raw), 1),
         "median_chars": float(chars.median()) if len(chars) else 0.0,
@@ -239,18 +244,34 @@ def _totals(data: Data, ask: Ask) -> Suite:
     examples = {
         "dropped_share": [*data.quarantine["row_id"].head(EXAMPLES), *data.unreadable["origin"].head(EXAMPLES)],
         "duplicate_share": repeated.head(EXAMPLES).tolist(),
+        "other_language_share": foreign.head(EXAMPLES).tolist(),
         "median_chars": ids.reindex(by_length[len(by_length) // 2 :][:EXAMPLES]).tolist(),
         "p95_chars": ids.reindex(by_length[-EXAMPLES:][::-1]).tolist(),
     }
     expectations = [
         *ask.between("look_alike_labels", high="max_look_alike_labels", says=lambda most: _alike(alike, most)),
         *ask.between("dropped_share", high="max_dropped_share"),
+        *ask.between("other_language_share", high="max_other_language_share"),
         *ask.between("duplicate_share", high="max_duplicate_share"),
         *ask.between("median_chars", low="min_median_chars", high="max_median_chars"),
         *ask.between("p95_chars", high="max_p95_chars"),
     ]
     table = pd.DataFrame([{"of": "all rows", **totals}])
     return Suite("totals", table, "of", expectations, {name: rows[:EXAMPLES] for name, rows in examples.items()})
+
+
+def _of_targets_to_write(data: Data, ask: Ask) -> Suite:
+    """The suite on targets that are texts, in a table of one row."""
+    found, examples = targets_of(data.clean)
+    expectations = [
+        *ask.between("median_target_chars", low="min_median_target_chars"),
+        *(
+            expectation
+            for column in ("p95_target_chars", "p95_length_ratio", "copied_target_share", "repeated_target_share")
+            for expectation in ask.between(column, high=f"max_{column}")
+        ),
+    ]
+    return Suite("written_targets", pd.DataFrame([{"of": "the clean rows", **found}]), "of", expectations, examples)
 
 
 def _alike(look_alikes: Sequence[str], most: int) -> str:

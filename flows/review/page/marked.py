@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from flows.review.evidence import Flip
 from flows.review.marks import Mark, Marked, in_words, pieces, window
+from flows.review.written import beside
 
 COLOURS = 6  # of the page; more classes than that share them, and are told apart by their names
 GONE, NEW, WRONG = "−", "+", "✗"
@@ -54,6 +55,15 @@ def lines(flip: Flip, found: Marked, colour: Mapping[str, int], shown: int) -> t
         hidden = [mark for mark in marks if not max(mark.start, start) < min(mark.end, end)]
         told.append(Line(name, tuple(parts), in_words(flip.text, hidden)))
     return tuple(told) if flip.text else (Line("Row", (Part(flip.row_id),)), *told)
+
+
+def written(flip: Flip, shown: int) -> tuple[Line, Line]:
+    """The texts written before and after, with the words that only one of them has; cut around the first of these."""
+    before, after = beside(flip.before, flip.after, shown)
+    return tuple(
+        Line("", tuple(Part(run.text, colour=0 if run.shared else 1, turn="" if run.shared else turn) for run in runs))
+        for runs, turn in ((before, GONE), (after, NEW))
+    )  # type: ignore[return-value]
 
 
 def _of_marks(

@@ -27,13 +27,14 @@ def quality_tables(review: Review) -> Iterator[Table]:
         parts = [mapping(side, column) for side in slices]
         yield _sided(f"slices-{i}", f"{score} by {column}.", str(column).capitalize(), parts, scores, compared=compared)
     changed = [mapping(side, "robustness") for side in sides]
-    rates = (("flip_rate", "Flipped", "share"), ("score", score, "share"))
+    alike = ("similarity", "Alike", "share")
+    rates = (("flip_rate", "Flipped", "share"), *_where(changed, alike), ("score", score, "share"))
     yield _sided(
         "robustness", "Texts changed in ways that should not matter.", "Change", changed, rates, compared=compared
     )
     fairness = [mapping(side, "fairness") for side in sides]
     swaps = [{IDENTITY: part} if (part := mapping(side, "identity_swaps")) else {} for side in fairness]
-    rates = (("flip_rate", "Flipped", "share"), ("mean_change", "Confidence moved", "share"))
+    rates = (("flip_rate", "Flipped", "share"), *_where(swaps, alike), ("mean_change", "Confidence moved", "share"))
     yield _sided("swaps", "Texts with their identity words swapped.", "Words", swaps, rates, compared=compared)
     groups = [mapping(side, "groups") for side in fairness]
     of_groups = [mapping(side, "rates") or side for side in groups]
@@ -43,6 +44,15 @@ def quality_tables(review: Review) -> Iterator[Table]:
         for side in groups
     ]
     yield _sided("gaps", "The largest gaps between groups.", "Of", gaps, (("gap", "Gap", "share"),), compared=compared)
+
+
+Shown = tuple[str, str, str]  # the key of a number, its title and its unit
+
+
+def _where(sides: Sequence[Mapping[str, Any]], column: Shown) -> tuple[Shown, ...]:
+    """The column, where a row of either side has such a number."""
+    known = any(number(part, column[0]) is not None for side in sides for part in side.values())
+    return (column,) if known else ()
 
 
 def _sided(

@@ -8,7 +8,8 @@ from typing import Any
 from flows.review.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, number
 from flows.review.markdown import capital, plural
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, marked, shown
-from flows.review.page.marked import colours, lines
+from flows.review.page.marked import colours, lines, written
+from flows.review.written import shortened, start_of
 
 FLIPS_SHOWN = 500
 TEXT_SHOWN = 400  # characters of a text
@@ -22,6 +23,9 @@ COST_COLUMNS = (  # where, key, title, unit
     ("profile", "latency_p50_ms", "Latency p50", "ms"),
     ("profile", "latency_p99_ms", "Latency p99", "ms"),
     ("profile", "throughput_rows_per_s", "Throughput", "rows/s"),
+    ("profile", "tokens_per_s", "Writing", "tokens/s"),
+    ("profile", "tokens_per_s_batch", "Writing in a batch", "tokens/s"),
+    ("profile", "first_text_ms", "First words", "ms"),
     ("profile", "size_mb", "Size", "MB"),
     ("profile", "peak_rss_mb", "Peak memory", "MB"),
     ("profile", "start_up_ms", "Start-up", "ms"),
@@ -38,6 +42,7 @@ def tables(review: Review) -> dict[str, Any]:
         "groups_table": _groups(review),
         "flips_table": _flips(review),
         "marks": colours(review.flips),
+        "written": any(flip.written for flip in review.flips),
     }
 
 
@@ -201,9 +206,19 @@ def _flip(flip: Flip, colour: Mapping[str, int]) -> tuple[Cell, ...]:
 
 
 def _answers(flip: Flip, colour: Mapping[str, int]) -> tuple[Cell, ...]:
-    """The text, the truth and both answers; in one cell where they mark places of the text."""
+    """The text, the truth and both answers; in one cell where they mark places of the text.
+
+    Written answers stand beside each other, each with the words that the other has not.
+    """
     if flip.marked:
         return (Cell("", style="marked", lines=lines(flip, flip.marked, colour, TEXT_SHOWN)),)
+    if flip.written:
+        start = start_of(flip.before, flip.after, TEXT_SHOWN)
+        texts = (shortened(flip.text, 0, TEXT_SHOWN) or f"row {flip.row_id}", shortened(flip.truth, start, TEXT_SHOWN))
+        return (
+            *(Cell(text, style="text") for text in texts),
+            *(Cell("", style="marked", lines=(line,)) for line in written(flip, TEXT_SHOWN)),
+        )
     text = flip.text if len(flip.text) <= TEXT_SHOWN else flip.text[: TEXT_SHOWN - 1] + "…"
     return (
         Cell(text or f"row {flip.row_id}", style="text"),

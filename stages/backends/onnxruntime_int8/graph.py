@@ -109,7 +109,7 @@ def build(
     `tapped`: the input of each matrix is an output too, by the matrix's name.
     """
     graph = Graph(precision)
-    names = INPUTS if pairs and config["type_vocab_size"] > 1 else INPUTS[:2]
+    names = INPUTS[:3] if pairs and config["type_vocab_size"] > 1 else INPUTS[:2]
     hidden = embeddings(graph, weights, config, max_tokens, typed=len(names) > 2)
     if _projected(config):
         hidden = graph.linear(PROJECTION, hidden, *(weights[name] for name in OF_PROJECTION))

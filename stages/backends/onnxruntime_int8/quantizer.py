@@ -24,6 +24,7 @@ from stages.backends.onnxruntime_int8 import (
 )
 from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
+from stages.backends.onnxruntime_int8.writing import prepared as writing
 from stages.core.contracts import Quantizable, QuantizationRows, Text
 from stages.core.files import read_json
 from stages.core.model_folder import describe
@@ -35,8 +36,8 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write model.onnx (inputs as in INPUTS, (B, T) int64 each; output logits) to `folder`.
 
-    `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the
-    result of `guarded`.
+    A model that writes has other files and inputs: see the package `writing`. `source` is the folder of a model that
+    PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the result of `guarded`.
     """
     made = prepare(source, params, rows.calibration)
     return guarded(made, folder, backend="onnxruntime_int8", open_runner=open_runner, params=params, rows=rows)
@@ -49,6 +50,10 @@ def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quan
         if params.activations == "static":
             log.info("quantize: an LSTM's activations are dynamic: ONNX Runtime has no LSTM with ranges of its own")
         return recurrent.prepare(weights, config, params)
+    if writing.writes(config):
+        if params.activations == "static":
+            log.info("quantize: a model that writes has dynamic activations, each token with a scale of its own")
+        return writing.prepare(weights, config, per_channel=params.per_channel)
     known = written(weights, config)
     if known is None:
         if params.activations == "static":

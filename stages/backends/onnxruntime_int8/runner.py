@@ -8,6 +8,8 @@ import numpy as np
 import onnxruntime
 
 from stages.backends.batching import only_taken, runner_of
+from stages.backends.onnxruntime_int8.writing.stepper import GraphStepper, open_sessions
+from stages.backends.writing import Backed, writing_runner
 from stages.core.contracts import Runner
 from stages.core.model_folder import describe
 
@@ -15,8 +17,11 @@ from stages.core.model_folder import describe
 def open_runner(folder: Path, threads: int) -> Runner:
     """Open model.onnx in `folder` on the CPU, with `threads` threads, or as many as model.json allows."""
     description = describe(folder)
+    allowed = min(threads, description.get("most_threads", threads))
+    if "writing" in description:
+        return writing_runner(folder, description, _backed(folder, allowed))
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(threads, description.get("most_threads", threads))
+    options.intra_op_num_threads = allowed
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
@@ -26,3 +31,15 @@ def open_runner(folder: Path, threads: int) -> Runner:
         return session.run(["logits"], only_taken(names, inputs))[0]
 
     return runner_of(folder, description, run)
+
+
+def _backed(folder: Path, threads: int) -> Backed:
+    """The graphs of a model that writes."""
+    sessions = open_sessions(folder, threads)
+
+    def run(input_ids: np.ndarray, _attention_mask: np.ndarray, *written: np.ndarray) -> np.ndarray:
+        """Rows of one length -> logits (B, T, V); where a source is read apart, of what is written (`written`)."""
+        stepper = GraphStepper(sessions)
+        return stepper.score(written[0], input_ids) if written else stepper.score(input_ids, None)
+
+    return Backed(open=lambda: GraphStepper(sessions), run=run)

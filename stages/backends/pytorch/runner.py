@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from stages.backends.batching import runner_of
+from stages.backends.pytorch.stepping import stepper_of
+from stages.backends.writing import Backed, writing_runner
 from stages.core.contracts import Family, Runner
 from stages.core.model_folder import describe, plugin_of
 from stages.models import FAMILIES
@@ -24,4 +26,7 @@ def open_runner(folder: Path, threads: int) -> Runner:
         with torch.inference_mode():
             return model(*map(torch.from_numpy, inputs)).numpy()
 
+    if "writing" in description:
+        language = model.language
+        return writing_runner(folder, description, Backed(lambda: stepper_of(language), run))
     return runner_of(folder, description, run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from stages.core.params.values import PositiveFloat, PositiveInt, Section, Share
 class BaselineParams(Section):
     max_ngram: Annotated[int, Field(ge=1, le=5)]
     inverse_regularization: PositiveFloat
+    max_bytes: Annotated[int, Field(ge=1, le=7)]
+    writes: Literal["auto", "lead", "copy", "dictionary"]
 
 
 class HeadParams(Section):

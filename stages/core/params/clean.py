@@ -29,6 +29,8 @@ CleaningRule = Literal[
 ConflictingLabels = Literal["drop", "majority", "keep"]
 RareLabels = Literal["keep", "drop", "merge"]
 Unlabelled = Literal["drop", "transfer"]
+CopiedTargets = Literal["keep", "drop"]
+RepeatedTargets = Literal["keep", "together", "drop"]
 MaskWord = Annotated[str, Field(max_length=40)]
 
 
@@ -46,7 +48,12 @@ class CleanParams(Section):
     languages: Annotated[list[LanguageCode], Field(min_length=1)] | None
     min_chars: PositiveInt
     max_chars: PositiveInt
+    max_target_chars: PositiveInt | None
+    max_length_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None
+    target_languages: Annotated[list[LanguageCode], Field(min_length=1)] | None
+    copied_targets: CopiedTargets
     near_duplicate_jaccard: Annotated[float, Field(ge=0.5, le=1)]
+    repeated_targets: RepeatedTargets
     conflicting_labels: ConflictingLabels
     rare_labels: RareLabels
     rare_label_rows: Annotated[int, Field(ge=2)]
@@ -66,6 +73,20 @@ class CleanParams(Section):
                 yield (
                     f"params.yaml: clean.{key} is '{value}', which needs rows of one class each. Allowed for the task:"
                     f" {', '.join(allowed)}."
+                )
+
+    def faults_without_targets(self) -> Iterator[str]:
+        """A line for each value that is about targets that are texts, for tasks whose models write no target."""
+        for key, value, allowed in (
+            ("max_target_chars", self.max_target_chars, None),
+            ("max_length_ratio", self.max_length_ratio, None),
+            ("target_languages", self.target_languages, None),
+            ("copied_targets", self.copied_targets, "keep"),
+        ):
+            if value != allowed:
+                yield (
+                    f"params.yaml: clean.{key} is {value}, which is for targets that are texts to be written. Allowed"
+                    f" for the task: {'null' if allowed is None else allowed}."
                 )
 
     @model_validator(mode="after")

@@ -19,6 +19,8 @@ class CacheLogitsParams(Section):
     hidden_share: ProperFraction
     vectors: list[TeacherVectors]
     layers: list[Annotated[int, Field(ge=0)]]
+    likeliest: PositiveInt
+    sequence_beams: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _vectors_are_those_of_layers(self) -> CacheLogitsParams:
@@ -81,8 +83,8 @@ class DistillParams(TrainingParams):
         lacks = LACKS.get(self.family, frozenset())
         if "width" in lacks and self.hidden_size is not None:
             raise ValueError(
-                f"hidden_size is {self.hidden_size}. Allowed with family '{self.family}': null. Its width is a value of"
-                f" the section {self.family}"
+                f"hidden_size is {self.hidden_size}. Allowed with family '{self.family}': null."
+                f"{'' if self.own is None else f' Its width is a value of the section {self.family}'}"
             )
         weights = self.losses.model_dump()
         inner = [name for name, weight in weights.items() if weight > 0 and name not in HEAD_LOSSES]

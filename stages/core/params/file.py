@@ -16,6 +16,7 @@ from stages.core.params.clean import CleanParams
 from stages.core.params.compress import PruneParams, QuantizeParams
 from stages.core.params.distill import CacheLogitsParams, DistillParams
 from stages.core.params.evaluate import EvaluateParams, ProfileParams
+from stages.core.params.generate import GenerateParams
 from stages.core.params.ingest import IngestParams
 from stages.core.params.mistakes import explained, shown
 from stages.core.params.model import ModelParams, TokenizeParams
@@ -40,6 +41,7 @@ class Params(Section):
     static: StaticParams
     probe: ProbeParams
     finetune: FinetuneParams
+    generate: GenerateParams
     cache_logits: CacheLogitsParams
     distill: DistillParams
     prune: PruneParams

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from stages.core.params.values import PluginName, Revision, Section, Sha256
+from stages.core.params.values import PluginName, PositiveInt, Revision, Section, Sha256
 
 ModelName = Annotated[str, Field(pattern=r"^[\w./~-][\w./ ~-]*$")]
 Pooling = Literal["mean", "cls"]
+SCRATCH = "scratch"  # the name of a model without pretrained weights
+
+
+class ScratchParams(Section):
+    """The shape of a model from random weights."""
+
+    kind: Literal["gpt2", "llama", "t5"]
+    layers: PositiveInt
+    width: PositiveInt
+    heads: PositiveInt
+    feed_forward: PositiveInt
+    positions: PositiveInt
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> ScratchParams:
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width}. Allowed: a multiple of heads, of which there are {self.heads}")
+        if self.kind == "llama" and self.width // self.heads % 2:
+            raise ValueError(
+                f"width is {self.width} with {self.heads} heads. Allowed of kind llama: heads of an even width, as"
+                " their numbers are turned two by two"
+            )
+        return self
 
 
 class ModelParams(Section):
@@ -20,6 +43,19 @@ class ModelParams(Section):
     pooling: Pooling
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)]
     head_dropout: Annotated[float, Field(ge=0, lt=1)]
+    scratch: ScratchParams | None
+
+    @model_validator(mode="after")
+    def _a_model_from_scratch_has_a_shape_and_no_weights(self) -> ModelParams:
+        if (self.name == SCRATCH) != (self.scratch is not None):
+            raise ValueError(
+                f"name is '{self.name}' and scratch {'null' if self.scratch is None else 'a shape'}. Allowed: a model's"
+                f" folder or id with scratch null, or the name '{SCRATCH}' with a shape (a folder of that name is"
+                f" ./{SCRATCH})"
+            )
+        if self.scratch is not None and (self.sha256 is not None or self.revision is not None):
+            raise ValueError("name is 'scratch', which has no weights. Allowed with it: revision null, sha256 null")
+        return self
 
 
 class TokenizeParams(Section):
@@ -29,6 +65,8 @@ class TokenizeParams(Section):
     capitals: Literal["pretrained", "marked"]
     tokenizer: Literal["pretrained", "trained"]
     vocabulary_size: Annotated[int, Field(ge=100)]
+    prefix: Annotated[str, Field(max_length=200)]
+    max_target_tokens: Annotated[int, Field(ge=2, le=8192)]
 
     @property
     def shared(self) -> int | None:

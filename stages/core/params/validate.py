@@ -23,6 +23,12 @@ DataLimit = Literal[
     "max_p95_chars",
     "max_duplicate_share",
     "max_dropped_share",
+    "max_other_language_share",
+    "min_median_target_chars",
+    "max_p95_target_chars",
+    "max_p95_length_ratio",
+    "max_copied_target_share",
+    "max_repeated_target_share",
     "max_truncated_share",
     "max_unknown_share",
     "max_label_drift",
@@ -47,6 +53,12 @@ class ValidateParams(Section):
     max_p95_chars: PositiveInt | None
     max_duplicate_share: UnitInterval | None
     max_dropped_share: UnitInterval | None
+    max_other_language_share: UnitInterval | None
+    min_median_target_chars: PositiveInt | None
+    max_p95_target_chars: PositiveInt | None
+    max_p95_length_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None
+    max_copied_target_share: UnitInterval | None
+    max_repeated_target_share: UnitInterval | None
     max_truncated_share: UnitInterval | None
     max_unknown_share: UnitInterval | None
     max_label_drift: UnitInterval | None

@@ -1,4 +1,4 @@
-"""The answers of a multi-label classifier: the labels that are more likely to hold than not. N rows, C labels."""
+"""The answers of a multi-label classifier: the labels whose probability is above their threshold. N rows, C labels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from stages.tasks.multilabel_classification import scores
 from stages.tasks.shared.label_sets import as_text, from_text, held
 from stages.tasks.shared.probabilities import SMALLEST, kl_divergence, log_odds, sigmoid
 
-THRESHOLD = 0.5
-"""A label is given where its probability is above it. No temperature moves a probability across a half."""
 NODES = 32  # of the rule, which is exact for polynomials up to degree 63
 
 
 def answers(outputs: Outputs, space: Space) -> list[str]:
     """The labels given to each row, as canonical texts."""
     labels = space["labels"]
-    return [as_text(labels[at] for at in np.flatnonzero(row)) for row in outputs.values > THRESHOLD]
+    return [as_text(labels[at] for at in np.flatnonzero(row)) for row in scores.given(outputs.values, space)]
 
 
 def confidence(outputs: Outputs, answers: Sequence[str], space: Space) -> np.ndarray:
@@ -71,6 +69,11 @@ def score(truths: Sequence[str], answers: Sequence[str], space: Space) -> dict[s
     return scores.score(_held(truths, space), _held(answers, space))
 
 
+def fitted(truths: Sequence[str], outputs: Outputs, space: Space, measure: str) -> Space:
+    """The space with `thresholds`, by label. Raises ValueError for a label that is not of the space."""
+    return scores.fitted(_held(truths, space), outputs.values, space, measure)
+
+
 def divergence(exact: Outputs, other: Outputs) -> float:
     """KL(exact || other), the sum over the labels, each a choice of two; the mean over the rows, in nats."""
     exact_NC, other_NC = exact.values.astype(np.float64), other.values.astype(np.float64)
@@ -104,5 +107,5 @@ def columns(outputs: Outputs, space: Space) -> dict[str, np.ndarray]:
 ANSWERS = TaskAnswers(
     activate=sigmoid, logits=log_odds, size=lambda space: len(space["labels"]), answers=answers, confidence=confidence,
     losses=losses, score=score, divergence=divergence, record=record, shown=shown,
-    nothing={"labels": None, "probabilities": None}, columns=columns,
+    nothing={"labels": None, "probabilities": None}, columns=columns, fitted=fitted,
 )  # fmt: skip

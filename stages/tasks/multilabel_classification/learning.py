@@ -12,6 +12,7 @@ from torch.nn import functional
 from stages.core.contracts import Head
 from stages.tasks.contract import Space, TaskLearning
 from stages.tasks.multilabel_classification import scores
+from stages.tasks.shared.probabilities import sigmoid
 
 
 def loss(
@@ -56,6 +57,13 @@ def score(targets_N: Sequence[Sequence[float]], logits_N: Sequence[np.ndarray]) 
     return scores.score(targets_NC[known_N] > 0.5, logits_NC[known_N] > 0)
 
 
+def fitted(targets_N: Sequence[Sequence[float]], logits_N: Sequence[np.ndarray], space: Space, measure: str) -> Space:
+    """The space with `thresholds`, by label. Rows without a target are passed by."""
+    targets_NC, logits_NC = np.asarray(targets_N), np.asarray(logits_N)
+    known_N = ~np.isnan(targets_NC).any(1)
+    return scores.fitted(targets_NC[known_N] > 0.5, sigmoid(logits_NC[known_N]), space, measure)
+
+
 def class_weights(targets_NC: np.ndarray, _space: Space) -> np.ndarray:
     """(C,): for each label, such that the rows that have it count as much as those that do not."""
     holds_C = (targets_NC > 0.5).sum(0)
@@ -64,5 +72,5 @@ def class_weights(targets_NC: np.ndarray, _space: Space) -> np.ndarray:
 
 LEARNING = TaskLearning(
     head=lambda space: Head("row", len(space["labels"])), loss=loss, distilled=distilled, score=score,
-    guess=lambda _: math.log(2), class_weights=class_weights,
+    guess=lambda _: math.log(2), class_weights=class_weights, fitted=fitted,
 )  # fmt: skip

@@ -13,6 +13,8 @@ from stages.tasks.multilabel_classification import scores as of_sets
 from stages.tasks.shared import found
 from stages.tasks.shared.label_sets import from_text, held
 
+BINS = 10  # of a label's probabilities
+
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
     """(N, S) float64: what each row adds, as stages/tasks/multilabel_classification/scores.py says."""
@@ -45,14 +47,16 @@ def wrong_labels(judged: Judged) -> np.ndarray:
 def report(judged: Judged) -> dict[str, Any]:
     """Precision and recall of all labels together, the Hamming loss, the log loss in nats a label, and of each label.
 
-    Shares are in [0, 1]; `true`: how many rows have the label.
+    Shares are in [0, 1]; `true`: how many rows have the label; `ece`: how far its probabilities are from the shares of
+    rows that have it (`calibration`).
     """
     rows = by_label(judged)
+    errors = {name: {"ece": of["ece"]} for name, of in calibration(judged, list(rows)).items()}
     return {
         **found.together(rows),
         "hamming_loss": round(float(wrong_labels(judged).mean()), found.DIGITS),
         "log_loss": round(float(judged.losses_N.mean()), 4),
-        "per_label": found.reported(rows),
+        "per_label": {name: {**of, **errors[name]} for name, of in found.reported(rows).items()},
     }
 
 
@@ -63,9 +67,32 @@ def by_label(judged: Judged) -> dict[str, dict[str, Any]]:
     return found.by_class(labels, of_sets.by_label(sums)[0])
 
 
+def calibration(judged: Judged, labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of each label the rows that its probabilities let expect, and `ece`, its expected calibration error, in [0, 1].
+
+    That is the mean over the rows of |probability - share of rows that have it| of their bin, of BINS of equal width
+    over (0, 1], closed above.
+    """
+    truths_NC, _ = _held(judged.truths, judged.answers, judged.space["labels"])
+    found_by_label = {}
+    for name in labels:
+        at = judged.space["labels"].index(name)
+        values_N = judged.outputs.values[:, at].astype(np.float64)
+        bin_N = np.clip(np.ceil(values_N * BINS).astype(int) - 1, 0, BINS - 1)
+        away = np.abs(np.bincount(bin_N, weights=values_N - truths_NC[:, at])).sum() / len(values_N)
+        found_by_label[name] = {"expected": round(float(values_N.sum()), 1), "ece": round(float(away), found.DIGITS)}
+    return found_by_label
+
+
 def tables(judged: Judged) -> Mapping[str, Table]:
-    """`labels`: the figures of each label."""
-    return {"labels": found.as_table("label", by_label(judged))}
+    """`labels`: the figures of each label, how right its probabilities are, and its threshold."""
+    own = by_label(judged)
+    table, expected = found.as_table("label", own), calibration(judged, list(own))
+    rows = [
+        [*row, *expected[name].values(), of_sets.threshold(name, judged.space)]
+        for name, row in zip(own, table.rows, strict=True)
+    ]
+    return {"labels": Table((*table.columns, "expected", "ece", "threshold"), rows)}
 
 
 MEASURES = TaskMeasures(

@@ -1,4 +1,4 @@
-"""What F1 over sets of labels is counted from, and the score by which an epoch is chosen.
+"""What F1 over sets of labels is counted from, the score by which an epoch is chosen, and when a label is given.
 
 N rows, C labels, R resamples; S = 3 C + 2 counts: of each label the rows that have it and are given it (found), those
 given it, and those that truly have it; then the rows whose whole set is right, and all.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array, hstack
 
+from stages.core.contracts import Space
+from stages.tasks.shared import label_thresholds
 from stages.tasks.shared.found import f1
 
 PARTS = 3  # found, given, true
+HALF = 0.5  # the threshold of a model that has none fitted; no temperature moves a probability across it
 
 
 def counts(truths_NC: np.ndarray, given_NC: np.ndarray) -> csr_array:
@@ -50,3 +53,22 @@ def score(truths_NC: np.ndarray, given_NC: np.ndarray) -> dict[str, float]:
     occur_C = (truths_NC | given_NC).any(0)
     sums = counts(truths_NC[:, occur_C], given_NC[:, occur_C]).sum(0).reshape(1, -1)
     return {name: float(measure(sums)[0]) for name, measure in MEASURED.items()}
+
+
+def given(values_NC: np.ndarray, space: Space) -> np.ndarray:
+    """(N, C) bool: the labels whose probability is above their threshold."""
+    return values_NC > np.array([threshold(label, space) for label in space["labels"]])
+
+
+def threshold(label: str, space: Space) -> float:
+    """That of a label: its probability must be above it for the label to be given."""
+    return float(space.get("thresholds", {}).get(label, HALF))
+
+
+def fitted(truths_NC: np.ndarray, values_NC: np.ndarray, space: Space, measure: str) -> Space:
+    """The space with `thresholds`, by label: those by which the `measure` of these rows, and of others, is best."""
+    found_C = label_thresholds.fitted(
+        truths_NC, values_NC, lambda given_NC: score(truths_NC, given_NC)[measure],
+        each_counts_the_same=measure == "macro_f1",
+    )  # fmt: skip
+    return {**space, "thresholds": dict(zip(space["labels"], found_C.tolist(), strict=True))}

@@ -15,8 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from stages.core.contracts import Outputs, Space
 from stages.tasks.contract import Linear, TaskBaseline
 from stages.tasks.shared.beside_question import features_of
-from stages.tasks.shared.features import BIAS, indicators, vocabulary_of, words_of
-from stages.tasks.shared.passages import fitted
+from stages.tasks.shared.features import indicators, vocabulary_of, words_of
 from stages.tasks.shared.places import within
 from stages.tasks.shared.quotes import from_text
 
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 10_000  # of the fit, evenly taken; more change little
 OTHER_WORDS = 12  # of each of these rows, drawn, beside the first and the last of its answer
-THRESHOLD_ROWS = 500  # training rows by which it is fitted when to answer at all, evenly taken
 MAX_ITERATIONS = 50  # of the fit; from there on the answers hardly change
 
 
-def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: BaselineParams, seed: int) -> Linear:
+def fit(texts: Sequence[Text], targets: Sequence[str], _space: Space, params: BaselineParams, seed: int) -> Linear:
     """The model fitted to training rows."""
     some = slice(None, None, max(1, -(-len(texts) // MOST_ROWS)))
     found, is_end_2R = _examples(texts[some], targets[some], seed)
@@ -47,12 +45,7 @@ def fit(texts: Sequence[Text], targets: Sequence[str], space: Space, params: Bas
         fit_intercept=False,
     )  # fmt: skip
     coefficients_2V = np.concatenate([model.fit(rows, is_end_R).coef_ for is_end_R in is_end_2R])
-    linear = Linear(vocabulary, {"coefficients": coefficients_2V.astype(np.float32)})
-    if space["unanswerable"]:
-        few = slice(None, None, max(1, -(-len(texts) // THRESHOLD_ROWS)))
-        threshold = fitted(targets[few], opened(linear)(texts[few]), space)["threshold"]
-        linear.weights["coefficients"][:, vocabulary.index(BIAS)] -= np.float32(threshold / 2)
-    return linear
+    return Linear(vocabulary, {"coefficients": coefficients_2V.astype(np.float32)})
 
 
 def _examples(texts: Sequence[Text], targets: Sequence[str], seed: int) -> tuple[list[list[str]], np.ndarray]:

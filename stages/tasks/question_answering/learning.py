@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from stages.core.contracts import NO_LABEL
-from stages.tasks.contract import Head, TaskLearning
-from stages.tasks.question_answering.scores import counted, measured, relative
+from stages.tasks.contract import Head, Space, TaskLearning
+from stages.tasks.question_answering.scores import MEASURED, counted, measured, relative
 from stages.tasks.shared import places
 from stages.tasks.shared.distillation import kd_loss
+from stages.tasks.shared.odds_threshold import best_threshold
 from stages.tasks.shared.places import END, FURTHER, OUTSIDE, START, Passage
 
 NEVER = -1e9  # a logit of no token
@@ -72,16 +74,46 @@ def score(targets_W: Sequence[np.ndarray], logits_W: Sequence[np.ndarray]) -> di
     Windows without a target are passed by. A text has the likeliest answer of all its windows; and none where none is
     likelier still, if some text has none. No answer is longer than the longest true one.
     """
+    found = _likeliest_of_each(targets_W, logits_W)
+    least = 0.0 if any(one.of_nothing for one in found) else -math.inf
+    right = [one.given if one.odds >= least else (one.of_nothing, one.of_nothing) for one in found]
+    has_answer_N = np.array([not one.of_nothing for one in found], dtype=bool)
+    return measured(counted(np.array(right, dtype=np.float64).reshape(-1, 2), has_answer_N))
+
+
+def fitted(targets_W: Sequence[np.ndarray], logits_W: Sequence[np.ndarray], space: Space, measure: str) -> Space:
+    """The space with the `threshold` by which the measure, with tokens for words, is best.
+
+    It stays as it is where all training rows have an answer.
+    """
+    if not space["unanswerable"]:
+        return space
+    at = list(MEASURED).index(measure)
+    odds = [(one.odds, one.given[at] - one.of_nothing) for one in _likeliest_of_each(targets_W, logits_W)]
+    odds_N, gains_N = np.array([one for one in odds if math.isfinite(one[0])], dtype=np.float64).reshape(-1, 2).T
+    return {**space, "threshold": best_threshold(odds_N, gains_N)}
+
+
+class Likeliest(NamedTuple):
+    """The likeliest answer of a text."""
+
+    odds: float
+    """The logarithm of its odds against none; -inf where the text has no token."""
+    given: tuple[float, float]
+    """Its F1 and exact match."""
+    of_nothing: float
+    """Those of no answer: 1 where the text has none."""
+
+
+def _likeliest_of_each(targets_W: Sequence[np.ndarray], logits_W: Sequence[np.ndarray]) -> list[Likeliest]:
+    """Of each text that has a target; no answer is longer than the longest true one."""
     texts = _texts(targets_W, logits_W)
     truths = [[_truth(window) for window in windows] for windows in texts]
     longest = max((one.last - one.first + 1 for own in truths for one in own if one), default=1)
-    may_be_none = any(not any(own) for own in truths)
-    found = [
-        _judged(own, [logits_T2[_inside(targets_T)] for targets_T, logits_T2 in windows], longest, may_be_none)
+    return [
+        _likeliest(own, [logits_T2[_inside(targets_T)] for targets_T, logits_T2 in windows], longest)
         for own, windows in zip(truths, texts, strict=True)
     ]
-    has_answer_N = np.array([any(own) for own in truths], dtype=bool)
-    return measured(counted(np.array(found, dtype=np.float64).reshape(-1, 2), has_answer_N))
 
 
 Window = tuple[np.ndarray, np.ndarray]
@@ -115,10 +147,8 @@ def _truth(window: Window) -> Passage | None:
     return Passage(int(first[0]), int(last[0])) if len(first) and len(last) else None
 
 
-def _judged(
-    truths: Sequence[Passage | None], logits: Sequence[np.ndarray], longest: int, may_be_none: bool
-) -> tuple[float, float]:
-    """F1 and exact match of the likeliest answer of a text; `logits` (T, 2) of each window's tokens of the text."""
+def _likeliest(truths: Sequence[Passage | None], logits: Sequence[np.ndarray], longest: int) -> Likeliest:
+    """The likeliest answer of a text; `logits` (T, 2) of each window's tokens of the text."""
     given: tuple[float, Passage] | None = None
     truth: Passage | None = None
     for own, logits_T2 in zip(truths, logits, strict=True):
@@ -126,13 +156,14 @@ def _judged(
         found = places.best(places.scores(logits_T2[:, 0], logits_T2[:, 1], most_T))
         if found is not None and (given is None or found[0] > given[0]):
             given, truth = found, own
-    if given is None or (may_be_none and given[0] < 0):
-        right = float(not any(truths))
-        return right, right
-    return (places.overlap(truth, given[1]), float(truth == given[1])) if truth else (0.0, 0.0)
+    of_nothing = float(not any(truths))
+    if given is None:
+        return Likeliest(-math.inf, (of_nothing, of_nothing), of_nothing)
+    right = (places.overlap(truth, given[1]), float(truth == given[1])) if truth else (0.0, 0.0)
+    return Likeliest(given[0], right, of_nothing)
 
 
 LEARNING = TaskLearning(
     head=lambda _: Head("token", 2), loss=loss, distilled=distilled, score=score, guess=lambda _: math.log(USUAL),
-    whole_rows=True,
+    whole_rows=True, fitted=fitted,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+SEVERAL = 4  # words of a value, in the mean: fewer are labels
 FEW = 20  # different whole numbers, at most, that are taken for classes
 
 
@@ -24,6 +25,8 @@ class Shown:
     """Whether each word has its tag."""
     target: str | None = None
     """The target's column."""
+    parallel: bool = False
+    """Whether the columns are files of plain text, and a row is the same line of each."""
 
     @property
     def distinct(self) -> int:
@@ -34,6 +37,13 @@ class Shown:
     def of_lists(self) -> bool:
         """Whether the values are lists, but for one in ten."""
         return sum(isinstance(value, list) for value in self.values) > 0.9 * len(self.values)
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the values are texts of several words, of which hardly two are equal."""
+        words = [len(as_text(value).split()) for value in self.values if not isinstance(value, list)]
+        several = bool(words) and sum(words) >= SEVERAL * len(self.values)
+        return several and not self.of_numbers and self.distinct > 0.8 * len(self.values)
 
     @property
     def of_amounts(self) -> bool:

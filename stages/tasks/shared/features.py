@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
-# A word, or one character that is none; scripts without blanks between words (Thai, Japanese, Chinese) by characters.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+from stages.core.scripts import UNSPACED
+
+# A word, or one character that is none; of a script without blanks between words each character.
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 RARE = 2  # features of fewer words of the training rows are left out: they fit one word and no other
 EDGE = "<edge>"  # what stands before a text, and behind it
 BIAS = "bias"  # every word has it

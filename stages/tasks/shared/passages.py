@@ -14,11 +14,9 @@ import numpy as np
 from stages.core.contracts import Outputs, Space
 from stages.tasks.shared import places, quotes
 from stages.tasks.shared.answer_words import of_row
+from stages.tasks.shared.odds_threshold import best_threshold
 from stages.tasks.shared.places import Passage
 from stages.tasks.shared.quotes import Quote
-
-DIGITS = 4  # of the threshold
-ROUNDING = 1e-9  # sums of gains that differ by no more are equal
 
 
 class Row(NamedTuple):
@@ -68,35 +66,18 @@ def given(row: Row, space: Space) -> Passage | None:
     return found[1]
 
 
-def fitted(truths: Sequence[str], outputs: Outputs, space: Space) -> Space:
-    """The space with the `threshold` under which the F1 of these rows is best; as it is where all have an answer.
+def fitted(truths: Sequence[str], outputs: Outputs, space: Space, measure: str) -> Space:
+    """The space with the `threshold` by which the measure of these rows is best; as it is where all have an answer.
 
-    An answer is given where the logarithm of its odds against none is not below it. Of equally good thresholds it is
-    the one nearest to 0, where an answer is as likely as none.
+    An answer is given where the logarithm of its odds against none is not below it.
     """
     if not space["unanswerable"]:
         return space
+    measured = ("token_f1", "exact_match").index(measure)
     found_N2 = []
     for truth, row in zip(truths, rows_of(outputs, space), strict=True):
         if found := places.best(row.scores_TD):
             answer = quotes.as_text([row.quote(found[1])])
-            found_N2.append((found[0], of_row(truth, answer)[0] - of_row(truth, "[]")[0]))
+            found_N2.append((found[0], of_row(truth, answer)[measured] - of_row(truth, "[]")[measured]))
     odds_N, gains_N = np.array(found_N2, dtype=np.float64).reshape(-1, 2).T
-    return {**space, "threshold": _best_threshold(odds_N, gains_N)}
-
-
-def _best_threshold(odds_N: np.ndarray, gains_N: np.ndarray) -> float:
-    """The threshold that keeps the rows whose gains, over no answer, sum up to the most."""
-    if len(odds_N) == 0:
-        return 0.0
-    order = np.argsort(-odds_N, kind="stable")
-    sorted_N = odds_N[order]
-    between_N = (sorted_N[:-1] + sorted_N[1:]) / 2
-    cuts = np.concatenate([sorted_N[:1] + 1, between_N, sorted_N[-1:] - 1])  # the k-th keeps the first k rows
-    parts_rows = np.concatenate([[True], sorted_N[:-1] > sorted_N[1:], [True]])
-    gained = np.concatenate([[0.0], np.cumsum(gains_N[order])])
-    is_best = parts_rows & (gained >= gained[parts_rows].max() - ROUNDING)
-    if is_best[(odds_N >= 0).sum()]:
-        return 0.0
-    best = cuts[is_best]
-    return round(float(best[np.abs(best).argmin()]), DIGITS)
+    return {**space, "threshold": best_threshold(odds_N, gains_N)}

@@ -15,17 +15,14 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from stages.core.contracts import Text
+from stages.core.scripts import UNSPACED
 from stages.tasks.contract import Linear
 
 WORDS_WORK = 0.8  # the mean share of a text in words; below it, the features are characters
 LOOKED_AT = 10_000  # training texts, evenly spaced, and characters from the start of each
 LOOKED_AT_CHARS = 1_000
 _WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's
-# Thai, Lao, Burmese, Khmer, Japanese and Chinese put no blanks between words.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
-    "\U00020000-\U0003ffff]"
-)
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 class Seen(NamedTuple):
