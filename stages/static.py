@@ -93,12 +93,14 @@ def each_alone(tokenizer: Tokenizer) -> TokenRows:
 def fewer_dimensions(vectors_VH: np.ndarray, dimensions: int, special: list[int]) -> np.ndarray:
     """(V, D): the vectors on their first principal axes; 0 for the special tokens, which have no part in these.
 
-    The largest component of each axis is positive: nothing else says which way it points.
+    The largest component of each axis is positive: nothing else says which way it points. In float64, as float32 makes
+    of another processor's last digits tenfold more.
     """
     others = np.setdiff1d(np.arange(len(vectors_VH)), special)
+    plain_VH = vectors_VH.astype(np.float64)
     axes = PCA(min(dimensions, vectors_VH.shape[1], len(others)), svd_solver="covariance_eigh")
-    found_VD = np.zeros((len(vectors_VH), axes.fit(vectors_VH[others]).n_components_), dtype=np.float32)
-    found_VD[others] = axes.transform(vectors_VH[others])
+    found_VD = np.zeros((len(vectors_VH), axes.fit(plain_VH[others]).n_components_), dtype=np.float32)
+    found_VD[others] = axes.transform(plain_VH[others])
     return found_VD
 
 

@@ -58,7 +58,7 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
     [
         (
             {"task__name": "text_clasification"},
-            "text_classification, token_classification. Did you mean 'text_classification'?",
+            "text_classification, text_generation, token_classification. Did you mean 'text_classification'?",
         ),
         (
             {"task__measure": "acuracy"},
@@ -68,7 +68,8 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         (
             {"ingest__source": "file"},
             "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles,"
-            " docstring_types, docstrings, files, hub, human_ratings. Did you mean 'files'?",
+            " docstring_summaries, docstring_texts, docstring_types, docstrings, files, hub, human_ratings, parallel."
+            " Did you mean 'files'?",
         ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         (

@@ -57,6 +57,7 @@ def one_batch(rows: list[int]) -> dict[str, torch.Tensor]:
 
 def test_losses_add_up_by_their_weights(tiny_models: Callable[[str], Path]) -> None:
     kept = answers(build(tiny_models("bert")), [])
+    assert isinstance(kept.logits, torch.Tensor)
     student = torch.tensor([[0.3, 0.2, 0.1], [0.0, 1.0, 0.0]])
     soft = functional.kl_div(
         functional.log_softmax(student / 2, -1), functional.log_softmax(kept.logits[[2, 1]] / 2, -1),

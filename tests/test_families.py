@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from test_fast_tokenizers import fast
 from test_models import model_params
 from test_tokenize import write_clean
-from tokenizers import processors
+from tokenizers import Tokenizer, models, processors
 from transformers import CONFIG_MAPPING, AutoModel
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
@@ -418,17 +418,23 @@ def test_what_a_kind_cannot_is_one_line_in_check(kind: str, tmp_path: Path) -> N
         assert len(found) == (what in LACKS_OF_KINDS.get(kind, ())), (what, found)
 
 
-@pytest.mark.parametrize(("kind", "trainable"), [("wordpiece", True), ("byte_level_bpe", True), ("unigram", False)])
+KINDS_OF_TOKENIZERS = [("wordpiece", True), ("byte_level_bpe", True), ("unigram", True), ("word_level", False)]
+
+
+@pytest.mark.parametrize(("kind", "trainable"), KINDS_OF_TOKENIZERS)
 def test_what_a_tokenizer_cannot_is_one_line_in_check(kind: str, trainable: bool, tmp_path: Path) -> None:
-    fast(kind).backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    made = Tokenizer(models.WordLevel({"a": 0})) if kind == "word_level" else fast(kind).backend_tokenizer
+    made.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "model.safetensors").touch()
-    trained_one = list(faults_of_folder(tmp_path, params_of(tmp_path, tokenize={"tokenizer": "trained"})))
+    changes = {"tokenize": {"tokenizer": "trained"}, "prune": {"vocabulary": "all"}}
+    trained_one = list(faults_of_folder(tmp_path, params_of(tmp_path, **changes)))
     assert [line.partition(" is trained, ")[0] for line in trained_one] == ["params.yaml: tokenize.tokenizer"] * (
         not trainable
     )
-    [line] = faults_of_folder(tmp_path, params_of(tmp_path, tokenize={"capitals": "marked"}))
+    changes["tokenize"] = {"capitals": "marked"}
+    [line] = faults_of_folder(tmp_path, params_of(tmp_path, **changes))
     assert line.startswith("params.yaml: tokenize.capitals is 'marked', and its ")
-    assert list(faults_of_folder(tmp_path, params_of(tmp_path))) == []
+    assert list(faults_of_folder(tmp_path, params_of(tmp_path, prune={"vocabulary": "all"}))) == []
 
 
 COLUMNS = {

@@ -125,6 +125,16 @@ def test_fewer_dimensions_are_principal_axes_whose_largest_component_is_positive
     assert fewer_dimensions(vectors, 256, [3]).shape == (4, 2)
 
 
+def test_the_last_digits_of_another_processor_stay_last_digits_in_fewer_dimensions() -> None:
+    random = np.random.default_rng(0)
+    vectors = (random.normal(size=(400, 64)) * np.geomspace(1, 0.5, 64) + 20).astype(np.float32)
+    found = fewer_dimensions(vectors, 16, [])
+    centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:16]
+    axes *= np.sign(axes[np.arange(16), np.abs(axes).argmax(1)])[:, None]
+    assert np.abs(found - centred @ axes.T).max() < 1e-6
+
+
 def token_rows(*rows: list[int]) -> TokenRows:
     ids = np.array([number for row in rows for number in row], dtype=np.int32)
     names = [f"r{at}" for at in range(len(rows))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_log_probabilities_take_one_number_a_place():
     assert found.shape == (3, 4, 1)
     assert found[1, 1, 0].item() == pytest.approx(torch.log_softmax(own[1, 1], 0)[1].item())
     assert found[~PLACES].abs().sum() == 0
-    mean = mean_log_probability(TARGETS.numpy(), found.numpy())
+    mean = mean_log_probability([*TARGETS.numpy()], [*found.numpy()])
     assert mean == pytest.approx(-functional.cross_entropy(own[PLACES], TARGETS[PLACES]).item())
 
 
@@ -214,7 +215,7 @@ def test_a_source_that_is_read_apart_is_a_batch_beside_that_of_what_is_written()
 
 
 @pytest.mark.parametrize("rows", [two_rows, apart])
-def test_what_a_teacher_writes_becomes_rows_like_those_of_the_data(tmp_path: Path, rows: type[TokenRows]):
+def test_what_a_teacher_writes_becomes_rows_like_those_of_the_data(tmp_path: Path, rows: Callable[[], TokenRows]):
     own = rows()
     asked = asked_of(own)
     written = [[4, 4, 1], [1]]
@@ -226,11 +227,11 @@ def test_what_a_teacher_writes_becomes_rows_like_those_of_the_data(tmp_path: Pat
     assert second["target"].tolist() == [*[NO_LABEL] * (len(second["target"]) - 1), 1]
     assert both.n_targets.tolist() == [*own.n_targets.tolist(), 3, 1]
     places = int(both.n_targets.sum())
-    kept = {
+    kept: dict[str, np.ndarray] = {
         "tokens": np.zeros((places, 1), np.int32), "log_probabilities": np.zeros((places, 1), np.float16),
         "log_rest": np.zeros(places, np.float16),
     }  # fmt: skip
-    save_file(kept | columns, tmp_path / "cache")
+    save_file({**kept, **columns}, tmp_path / "cache")
     answered = read_answers(tmp_path / "cache", own).rows
     assert [answered[at]["input_ids"].tolist() for at in range(4)] == [
         both[at]["input_ids"].tolist() for at in range(4)

@@ -96,6 +96,7 @@ def test_each_window_of_tokens_is_scored_by_itself() -> None:
 def test_the_teachers_logits_of_tokens_come_as_a_padded_batch(rows: list[int]) -> None:
     logits = torch.arange(20.0).reshape(10, 2)
     found = TeacherAnswers(logits, {}, TAGGED).logits_of(np.array(rows), 5)
+    assert isinstance(found, torch.Tensor)
     assert found.shape == (len(rows), 5, 2)
     for at, row in enumerate(rows):
         start, end = int(TAGGED.offsets[row]), int(TAGGED.offsets[row + 1])

@@ -35,23 +35,23 @@ MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]
 WRITTEN = torch.tensor([[0, 21, 22, 23], [0, 24, 25, 0], [0, 26, 0, 0]])
 LENGTHS = [6, 4, 2]
 
-GPT2 = {"vocab_size": V, "n_positions": 40, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 96}
-LLAMA = {
+GPT2: dict[str, Any] = {"vocab_size": V, "n_positions": 40, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 96}
+LLAMA: dict[str, Any] = {
     "vocab_size": V, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
     "intermediate_size": 96, "max_position_embeddings": 40,
 }  # fmt: skip
-T5 = {
+T5: dict[str, Any] = {
     "vocab_size": V, "d_model": 32, "d_kv": 8, "num_heads": 4, "d_ff": 96, "num_layers": 3, "num_decoder_layers": 3,
     "decoder_start_token_id": 0,
 }  # fmt: skip
-END_OF = {"bos_token_id": END, "eos_token_id": END, "pad_token_id": 0}
+END_OF: dict[str, Any] = {"bos_token_id": END, "eos_token_id": END, "pad_token_id": 0}
 MADE: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2, **END_OF)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, **END_OF)),
     "llama-tied": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, **END_OF, tie_word_embeddings=True)),
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
     "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5, feed_forward_proj="gated-gelu")),
-    "t5-untied": lambda: untied(T5ForConditionalGeneration(T5Config(**T5, tie_word_embeddings=False))),
+    "t5-untied": lambda: untied(T5ForConditionalGeneration(T5Config(**T5, **{"tie_word_embeddings": False}))),
 }
 TIED = [kind for kind in MADE if kind not in ("llama", "t5-untied")]
 
@@ -457,7 +457,7 @@ SHAPES = {"layers": 2, "width": 32, "heads": 4, "feed_forward": 64, "positions":
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
-def test_a_model_from_scratch_has_the_shape_and_the_tokens_that_are_asked_for(kind: str, tmp_path: Path) -> None:
+def test_a_model_from_scratch_has_the_shape_and_the_tokens_that_are_asked_for(kind: Any, tmp_path: Path) -> None:
     params = params_of(kind, "scratch", scratch=ScratchParams(kind=kind, **SHAPES))
     family = family_of(kind)
     models = []

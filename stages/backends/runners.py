@@ -42,6 +42,8 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
     clean = cleaner(cleaning) if cleaning else str
     has_source = writes_for_sources(description)
     either = reads_apart(description) or has_source
+    # Not by way of the runner that is returned: a circle would keep its graphs in memory when nobody has it any more.
+    writing = _writing(runner, folder, cleaning, may_cut=has_source)
 
     def predict(texts: Sequence[Text]) -> Outputs:
         are_pairs = wants_pairs(description)
@@ -49,14 +51,14 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
         checked = _checked(texts, folder, are_pairs=are_pairs, either=either)
         if has_source and how is not None and not are_pairs:
-            return as_writer(opened, how).predict(texts)
+            written: Outputs = writing["written"](texts, how)
+            return written
         if has_source:  # a target is as it is
             return runner.predict([clean(text) if isinstance(text, str) else (clean(text[0]), text[1])
                                    for text in checked])  # fmt: skip
         return runner.predict([each(clean, text) for text in checked])
 
-    opened = replace(runner, predict=predict, clean=clean, **_writing(runner, folder, cleaning, may_cut=has_source))
-    return opened
+    return replace(runner, predict=predict, clean=clean, **writing)
 
 
 def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut: bool) -> dict[str, Any]:

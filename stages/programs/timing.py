@@ -24,15 +24,16 @@ def timing(params: Params, paths: Paths, name: str, *more: str) -> None:
     folder = paths.model(name)
     measures = {key: plugins.load(COSTS, key, key="measure") for key in COSTS}
 
-    how = generation_of(describe(paths.model("quantized")))  # for all models, so that they are timed at the same work
+    description, how = describe(folder), None
+    if generation_of(description) is not None:  # for all that write, so that they are timed at the same work
+        how = generation_of(describe(paths.model("quantized")))
 
     def opened(threads: int) -> Any:
         return open_runner(folder, threads=threads, how=how)
 
     # The memory before the table, which opens the model again.
     found = {**measures["speed"](opened, texts, params.profile), **measures["size"](folder)}
-    description = describe(folder)
-    if how is not None and generation_of(description) is not None:
+    if how is not None:
         writer = opened(params.profile.threads)
         positions = None if writes_for_sources(description) else description["max_tokens"]
         found |= measures["writing_speed"](writer, texts, how, params.profile, positions=positions)

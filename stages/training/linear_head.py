@@ -27,8 +27,8 @@ log = logging.getLogger("winnow")
 
 Loss = Callable[..., torch.Tensor]
 """loss(logits, targets): (R,), as in TaskLearning."""
-MAX_ITERATIONS = 500
-GRADIENT = 1e-5  # of the mean loss; where it is nowhere larger, the fit is at its end
+MAX_ITERATIONS = 2000
+GRADIENT = 1e-6  # of the mean loss; where it is nowhere larger, the fit is at its end, on each processor
 PROGRESS = 3e-5  # of the mean loss, of tokens; a step that brings less is the last
 ROUND = 0.05  # of tokens: how much of a feature's square is in the loss's curvature, p (1 - p), about
 LEAST_CURVATURE = 1e-4
