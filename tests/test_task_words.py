@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from stages.core import plugins
+from stages.core.params.task import TaskParams
 from stages.tasks import FORMERLY, TASKS
+from stages.tasks.contract import TaskSettings
 
 WORDS = (
     "classif", "multi-?label", "macro_?f1", "macro-f1", "micro_?f1", "micro-f1", "hamming", "subset_accuracy",
@@ -64,3 +67,10 @@ def test_a_task_imports_its_own_folder_the_contract_and_what_is_shared(name: str
         modules = re.findall(r"^\s*(?:from|import) (stages\.tasks[\w.]*)", text, re.MULTILINE)
         own = (f"stages.tasks.{name}", "stages.tasks.contract", "stages.tasks.shared")
         assert [module for module in modules if not module.startswith(own)] == [], path
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_each_measure_of_a_task_can_be_the_one_that_judges(name: str) -> None:
+    settings: TaskSettings = plugins.part(TASKS, name, "settings", key="task.name")
+    for measure in settings.measures:
+        assert TaskParams.model_validate({"name": name, "measure": measure}).measure == measure

@@ -66,7 +66,7 @@ def test_the_measures_of_a_hand_counted_example() -> None:
     # ROUGE-1: precision 1, recall 2/3, so 0.8; and 1. ROUGE-2: precision 1, recall 1/2, so 2/3; and 1.
     assert found["rouge1"] == pytest.approx(0.9)
     assert found["rouge2"] == pytest.approx((2 / 3 + 1) / 2)
-    assert found["rougeL"] == pytest.approx(0.9)
+    assert found["rouge_l"] == pytest.approx(0.9)
     assert found["exact_match"] == 0.5
     # 4 of 4 words, 2 of 2 pairs, no longer n-grams: BLEU is 0 where an order cannot be counted.
     assert found["bleu"] == 0.0
@@ -95,7 +95,7 @@ def test_an_interval_by_documents_is_wider_than_one_by_rows_where_documents_diff
 def test_rouge_is_left_out_where_it_sees_no_words() -> None:
     japanese, english = ["日本語です。", "猫がいる。"], ["a cat", "a dog"]
     assert [one.name for one in MEASURES.of(japanese)] == ["chrf", "bleu", "exact_match"]
-    assert [one.name for one in MEASURES.of(english)] == ["chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match"]
+    assert [one.name for one in MEASURES.of(english)] == ["chrf", "bleu", "rouge1", "rouge2", "rouge_l", "exact_match"]
 
 
 @pytest.mark.parametrize(

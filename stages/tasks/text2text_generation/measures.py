@@ -72,7 +72,7 @@ MEASURES = TaskMeasures(
         Measure("bleu", "BLEU", of_texts.bleu),
         Measure("rouge1", "ROUGE-1", of_texts.rouge1, applies=has_words),
         Measure("rouge2", "ROUGE-2", of_texts.rouge2, applies=has_words),
-        Measure("rougeL", "ROUGE-L", of_texts.rouge_l, applies=has_words),
+        Measure("rouge_l", "ROUGE-L", of_texts.rouge_l, applies=has_words),
         Measure("exact_match", "exact match", of_texts.exact_match),
     ),
     counts=counts,

@@ -13,7 +13,7 @@ from stages.tasks.shared import overlap
 from stages.tasks.shared.overlap import OF_BLEU, OF_CHRF
 
 OWN = 4  # counts in front of those of overlaps
-NAMES = ("chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match")
+NAMES = ("chrf", "bleu", "rouge1", "rouge2", "rouge_l", "exact_match")
 
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:

@@ -46,7 +46,7 @@ def claim(shown: Shown) -> Claim | None:
 SETTINGS = TaskSettings(
     noun="writer of texts from texts",
     pipeline_tag="text2text-generation",
-    measures=("chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match"),
+    measures=("chrf", "bleu", "rouge1", "rouge2", "rouge_l", "exact_match"),
     starts={
         "ingest.columns.text": "source",
         "ingest.columns.label": "target",
