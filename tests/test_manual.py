@@ -1,4 +1,4 @@
-"""The README and the pages of docs/: their links lead somewhere, and the figures in front are those that were measured."""
+"""The README and the pages of docs/: links lead somewhere, and the figures in front are those that were measured."""
 
 from __future__ import annotations
 
