@@ -88,6 +88,37 @@ def test_the_figures_in_front_are_those_of_the_benchmarks(title: str, figures: A
     assert cells[6] == f"{times:.0f}x, {int8['latency_p50_ms']:.2f} ms"
 
 
+@pytest.mark.parametrize(
+    ("name", "figure", "shown"),
+    [
+        ("training", "tokens_per_second/finetune_all", "{:,}"),
+        ("training", "tokens_per_second/trainer_tuned", "{:,}"),
+        ("training", "tokens_per_second/trainer", "{}"),
+        ("runners", "runners/Winnow/p50_ms", "{:.2f}"),
+        ("runners", "runners/ONNX Runtime, dynamic int8, optimizer/p50_ms", "{:.2f}"),
+        ("runners", "runners/OpenVINO, NNCF int8/p50_ms", "{:.2f}"),
+        ("runners", "runners/torch, compiled/p50_ms", "{:.2f}"),
+        ("compression", "models/Winnow/p50_ms", "{:.2f}"),
+        ("compression", "models/teacher, dynamic int8/p50_ms", "{:.2f}"),
+        ("banking77", "seeds/20/baseline/accuracy", "{:.2%}"),
+        ("banking77", "seeds/20/baseline/latency_p50_ms", "{:.2f}"),
+        ("banking77", "seeds/20/quantized/accuracy", "{:.2%}"),
+        ("banking77", "seeds/20/quantized/latency_p50_ms", "{:.2f}"),
+        ("entities", "docstring_roles/seeds/20/baseline/entity_f1", "{:.1%}"),
+        ("entities", "docstring_roles/seeds/20/quantized/entity_f1", "{:.1%}"),
+        ("predict_file", "1000000 rows/command_rows_per_s", "{:,}"),
+    ],
+)
+def test_what_is_compared_was_measured_on_the_day_that_is_named(name: str, figure: str, shown: str) -> None:
+    page = (REPOSITORY / "docs/compared.md").read_text(encoding="utf-8")
+    measured = benchmark(name)
+    assert f"{name}.py, {measured['made']['date']}" in page
+    value = measured
+    for key in figure.split("/"):
+        value = value[key]
+    assert re.search(rf"(?<![\d.,]){re.escape(shown.format(value))}(?![\d.])", page)
+
+
 def test_what_the_readme_says_of_a_teacher_that_is_only_quantized_was_measured() -> None:
     peer = benchmark("compression")["models"]["teacher, dynamic int8"]
     slower, larger = (round(peer[times]["median"], 1) for times in ("times_slower", "times_larger"))
