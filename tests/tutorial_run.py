@@ -83,7 +83,7 @@ class Terminal:
         log = self.home / f".log-{len(self.going_on)}"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["bash", "-c", f"exec {step.command.removesuffix(' &')}"], cwd=self.folder, env=self.environment,
+                ["bash", "-c", step.command.removesuffix(" &")], cwd=self.folder, env=self.environment,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.going_on.append(process)
