@@ -111,7 +111,7 @@ def test_the_figures_in_front_are_those_of_the_benchmarks(title: str, figures: A
     ],
 )
 def test_what_is_compared_was_measured_on_the_day_that_is_named(name: str, figure: str, shown: str) -> None:
-    page = (REPOSITORY / "docs/compared.md").read_text(encoding="utf-8")
+    page = " ".join((REPOSITORY / "docs/compared.md").read_text(encoding="utf-8").split())
     measured = benchmark(name)
     assert f"{name}.py, {measured['made']['date']}" in page
     value = measured
