@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.project import root_here
+from flows.review.page.cells import counted
 
 if TYPE_CHECKING:
     from flows.labelling.keeping import Kept
@@ -92,7 +94,9 @@ def propose(
     allowed = classes(paths.clean, params.task.name, labelling)
     _write_proposals(paths, outs, proposed.rows, allowed or [], labelling)
     of = f"{len(found.rows):,} drawn of {found.of:,}" if len(found.rows) < found.of else f"{found.of:,}"
-    _tell(f"{len(proposed.rows):,} rows proposed of {of} without a label; {proposed.duplicates:,} repeat others.")
+    _tell(
+        f"{counted(len(proposed.rows), 'row')} proposed of {of} without a label; {proposed.duplicates:,} repeat others."
+    )
     if by is None:
         _tell("the model does not say how sure it is of a number, so they are chosen by how much they differ alone.")
     if outs:
@@ -214,10 +218,39 @@ def take(file: str, by: str, new_labels: bool, dry_run: bool) -> None:
         sys.exit(SOME_WRONG)
 
 
+@label.command()
+def apply() -> None:
+    """Write the project's data with the corrections of corrections.csv, as a copy in data/_corrected.
+
+    A relabelled row has its new label, a dropped one none; all rows keep their ids. The data itself is not changed,
+    and params.yaml says which of both is read.
+    """
+    paths, params, _ = _project()
+    from flows.labelling import applying
+
+    with contextlib.chdir(paths.root):  # as the stage, which is told the same path
+        applied = applying.apply(paths, params)
+    _tell(
+        f"{applied.path.as_posix()}: {applied.source} with {counted(applied.relabelled, 'row')} relabelled and"
+        f" {applied.dropped:,} without a label, so that they are dropped."
+    )
+    for line in applied.faults[:SHOWN]:
+        click.echo(line, err=True)
+    if params.clean.unlabelled != "drop":
+        _tell(f"clean.unlabelled is '{params.clean.unlabelled}', so rows without a label stay as such.")
+    if Path(params.ingest.path) != applied.path:
+        _tell(
+            f"Next: set `path: {applied.path.as_posix()}` under ingest in params.yaml; the way back is"
+            f" `path: {applied.source}`."
+        )
+    if applied.faults:
+        sys.exit(SOME_WRONG)
+
+
 def _kept(kept: Kept, name: str, next_step: str) -> list[str]:
     """Tell what became of the rows; returns what is wrong with others."""
     there = f", {kept.there:,} were there already" if kept.there else ""
-    _tell(f"{name}: {kept.added:,} rows added{there}. Next: {next_step}")
+    _tell(f"{name}: {counted(kept.added, 'row')} added{there}. Next: {next_step}")
     return kept.faults
 
 
@@ -238,7 +271,7 @@ def _counts(checked: Checked, new: Sequence[Taken], doubted: Sequence[Taken]) ->
         "wrong": len(checked.faults),
     }
     told += [f"{count:,} {what}" for what, count in others.items() if count]
-    return f"{checked.rows:,} rows: {'; '.join(told) or 'none'}."
+    return f"{counted(checked.rows, 'row')}: {'; '.join(told) or 'none'}."
 
 
 def _project() -> tuple[Paths, Params, TaskLabelling]:

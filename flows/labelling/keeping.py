@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
+
 from flows.answering.writing import write_rows
 from flows.labelling.listed import Listed
 from flows.labelling.taking import Taken
@@ -15,6 +17,7 @@ from flows.running.locks import one_at_a_time
 from stages.core.contracts import Text, as_one
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import Paths
+from stages.reading.clean_rows import TEXT_PAIR
 from stages.reading.records import LARGEST_FIELD
 
 ID, FROM, ON, BY, SUGGESTED = (
@@ -22,6 +25,7 @@ ID, FROM, ON, BY, SUGGESTED = (
 )  # fmt: skip
 """The columns of labelled rows that say where each came from."""
 CORRECTIONS = ("row_id", "origin", "text_sha256", "was", "now", "action", "on", "by")
+"""`text_sha256` and `was` are of the row as its file has it, before it was cleaned."""
 RELABEL, DROPPED, KEEP = "relabel", "drop", "keep"
 """What becomes of a doubted row; `keep`: its target is right."""
 
@@ -62,15 +66,38 @@ def _labelled(one: Taken, ingest: IngestParams, on: str, by: str) -> dict[str, s
 
 
 def keep_corrections(paths: Paths, file: Path, taken: Sequence[Taken], *, on: str, by: str) -> Kept:
-    """Add doubted rows to the corrections: what each was, what it is to be, and who said so when."""
-    rows = [_correction(one.row, one.target, on, by) for one in taken]
+    """Add doubted rows to the corrections: what each was, what it is to be, and who said so when.
+
+    Raises FileNotFoundError where the rows are not there as they were ingested, and ValueError where they are others.
+    """
+    raw = _ingested(paths, [one.row.row_id for one in taken])
+    rows = [_correction(one, raw[one.row.row_id], on, by) for one in taken]
     return _kept(paths, file, rows, ("row_id", "now"), CORRECTIONS)
 
 
-def _correction(row: Listed, target: str | None, on: str, by: str) -> dict[str, str]:
+def _correction(one: Taken, raw: Mapping[str, str | None], on: str, by: str) -> dict[str, str]:
+    row, target = one.row, one.target
     action = DROPPED if target is None else KEEP if target == row.given else RELABEL
-    values = (row.row_id, row.origin, text_hash(row.asked), row.given or "", target or "", action, on, by)
+    now = target if action == RELABEL else raw["label"] if action == KEEP else None
+    second = raw.get(TEXT_PAIR)
+    digest = text_hash(raw["text"] or "" if second is None else (raw["text"] or "", second))
+    values = (row.row_id, row.origin, digest, raw["label"] or "", now or "", action, on, by)
     return dict(zip(CORRECTIONS, values, strict=True))
+
+
+def _ingested(paths: Paths, ids: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """The rows as `ingest` wrote them, by their ids."""
+    if not paths.raw.is_file():
+        raise FileNotFoundError(f"no {paths.raw} yet, by which corrections are checked. Run `winnow reproduce`.")
+    names = [name for name in ("row_id", "text", TEXT_PAIR, "label") if name in pq.read_schema(paths.raw).names]
+    table = pq.read_table(paths.raw, columns=names, filters=[("row_id", "in", list(ids))])
+    found = {row["row_id"]: row for row in table.to_pylist()}
+    if lacking := [name for name in ids if name not in found]:
+        raise ValueError(
+            f"{paths.raw} has no row {lacking[0]}: the data changed since the list was made. Run `winnow reproduce`, and"
+            " `winnow label errors` again."
+        )
+    return found
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
