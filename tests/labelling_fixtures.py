@@ -61,7 +61,8 @@ def write_project(
 
 
 TRAINING = (
-    ("bread with butter on a plate", "kitchen"), ("the ship is in the harbour", "sea"), ("bread, written by a baker", "kitchen"),
+    ("bread with butter on a plate", "kitchen"), ("the ship is in the harbour", "sea"),
+    ("bread, written by a baker", "kitchen"),
     ("a ship on the waves", "sea"),
 )  # fmt: skip
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.project import root_here
-from flows.review.page.cells import counted
 
 if TYPE_CHECKING:
     from flows.labelling.keeping import Kept
@@ -94,9 +93,7 @@ def propose(
     allowed = classes(paths.clean, params.task.name, labelling)
     _write_proposals(paths, outs, proposed.rows, allowed or [], labelling)
     of = f"{len(found.rows):,} drawn of {found.of:,}" if len(found.rows) < found.of else f"{found.of:,}"
-    _tell(
-        f"{counted(len(proposed.rows), 'row')} proposed of {of} without a label; {proposed.duplicates:,} repeat others."
-    )
+    _tell(f"{_rows(len(proposed.rows))} proposed of {of} without a label; {proposed.duplicates:,} repeat others.")
     if by is None:
         _tell("the model does not say how sure it is of a number, so they are chosen by how much they differ alone.")
     if outs:
@@ -231,7 +228,7 @@ def apply() -> None:
     with contextlib.chdir(paths.root):  # as the stage, which is told the same path
         applied = applying.apply(paths, params)
     _tell(
-        f"{applied.path.as_posix()}: {applied.source} with {counted(applied.relabelled, 'row')} relabelled and"
+        f"{applied.path.as_posix()}: {applied.source} with {_rows(applied.relabelled)} relabelled and"
         f" {applied.dropped:,} without a label, so that they are dropped."
     )
     for line in applied.faults[:SHOWN]:
@@ -250,7 +247,7 @@ def apply() -> None:
 def _kept(kept: Kept, name: str, next_step: str) -> list[str]:
     """Tell what became of the rows; returns what is wrong with others."""
     there = f", {kept.there:,} were there already" if kept.there else ""
-    _tell(f"{name}: {counted(kept.added, 'row')} added{there}. Next: {next_step}")
+    _tell(f"{name}: {_rows(kept.added)} added{there}. Next: {next_step}")
     return kept.faults
 
 
@@ -271,7 +268,7 @@ def _counts(checked: Checked, new: Sequence[Taken], doubted: Sequence[Taken]) ->
         "wrong": len(checked.faults),
     }
     told += [f"{count:,} {what}" for what, count in others.items() if count]
-    return f"{counted(checked.rows, 'row')}: {'; '.join(told) or 'none'}."
+    return f"{_rows(checked.rows)}: {'; '.join(told) or 'none'}."
 
 
 def _project() -> tuple[Paths, Params, TaskLabelling]:
@@ -311,6 +308,10 @@ def _print(*parts: str) -> None:
 
     *first, text = parts
     click.echo("\t".join(map(cleaned, (*first, " ".join(text.split())[:WIDTH]))))
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
 
 
 def _tell(news: str) -> None:

@@ -9,7 +9,6 @@ and but for the corrections every row must be as before.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shutil
 from collections import defaultdict
@@ -161,6 +160,6 @@ def _compare(
         if one != other:
             where = next(row.origin for row in (one, other) if row is not None)
             raise ValueError(
-                f"{where}: the copy would be read as another row than the file, so nothing was written. Correct the file"
-                f" by hand: {json.dumps(dict(itertools.islice(changes.items(), 3)), ensure_ascii=False)} ..."
+                f"{where}: the copy would be read as another row than the file, so nothing was written. Correct the"
+                f" file by hand; {len(changes):,} rows are to be changed (corrections.csv)."
             )

@@ -94,8 +94,8 @@ def _ingested(paths: Paths, ids: Sequence[str]) -> dict[str, dict[str, str | Non
     found = {row["row_id"]: row for row in table.to_pylist()}
     if lacking := [name for name in ids if name not in found]:
         raise ValueError(
-            f"{paths.raw} has no row {lacking[0]}: the data changed since the list was made. Run `winnow reproduce`, and"
-            " `winnow label errors` again."
+            f"{paths.raw} has no row {lacking[0]}: the data changed since the list was made. Run `winnow reproduce`,"
+            " and `winnow label errors` again."
         )
     return found
 
