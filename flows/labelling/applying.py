@@ -133,9 +133,9 @@ def _same(one: str | None, other: str | None, data: TaskData) -> bool:
 def _copy(ingest: IngestParams, source: str, place: Path, changes: Mapping[str, str | None]) -> None:
     """All files that are read, those with changes rewritten."""
     by_file: dict[str, dict[int, str | None]] = defaultdict(dict)
-    for origin, target in changes.items():
+    for origin, new in changes.items():
         name, _, number = origin.rpartition(":")
-        by_file[name][int(number)] = target
+        by_file[name][int(number)] = new
     for file in find(source, ingest.pattern):
         target = place if Path(source).is_file() else place / file.name
         if file.name in by_file:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from flows.answering.errors import words
 from flows.answering.neighbours import Near, nearest
 from flows.labelling.listed import Listed
@@ -95,16 +97,16 @@ def doubted_rows(
     given = [targets[at] for at in found.at]
     said = doubts.doubts(given, found.outputs, found.space)
     likely = answers.answers(found.outputs, found.space)
-    sure = [
-        None if answers.confidence is None else answers.confidence(found.outputs, some, found.space)
+    known = answers.confidence
+    sure_of_likely, sure_of_given = (
+        [None] * len(given) if known is None else _rounded(known(found.outputs, some, found.space))
         for some in (likely, given)
-    ]
+    )
+    quality = _rounded(said.quality_N)
     rows = [
         Doubted(
             Listed(own["row_id"], own["text"], own.get(TEXT_PAIR), own["origin"], own["label"], likely[at]),
-            round(float(said.quality_N[at]), DIGITS),
-            *(None if of is None else round(float(of[at]), DIGITS) for of in sure),
-            bool(said.flagged_N[at]),
+            quality[at], sure_of_likely[at], sure_of_given[at], bool(said.flagged_N[at]),
         )
         for at, own in enumerate(train.take(found.at).to_pylist())
         if likely[at] != given[at]
@@ -115,6 +117,10 @@ def doubted_rows(
         _with_neighbours(left[: settings.limit], paths, settings.neighbours, params.task.name),
         len(left), sum(one.flagged for one in left), len(train), len(train) - len(found.at), len(rows) - len(left),
     )  # fmt: skip
+
+
+def _rounded(values_N: np.ndarray) -> list[float]:
+    return [round(float(value), DIGITS) for value in values_N]
 
 
 def _with_neighbours(rows: Sequence[Doubted], paths: Paths, count: int, task: str) -> list[Doubted]:
