@@ -1,4 +1,4 @@
-"""The project's data with its corrections, as a copy in which every row keeps its place, and so its id and its split.
+"""The project's data with its corrections, as a copy in which every row keeps its place, and so its id.
 
     data/reviews.csv ── corrections.csv ──> data/_corrected/reviews.csv      path: under ingest says which is read
 

@@ -162,7 +162,8 @@ def diverse(
     Each is the one with the largest weight times distance (1 - cosine) from the nearest center; of equals the first.
     Centers are those chosen before, and training rows, from which the distances are `apart_M`.
     """
-    apart_M, chosen, repeats = apart_M.astype(np.float64), [], 0
+    apart_M, repeats = apart_M.astype(np.float64), 0
+    chosen: list[int] = []
     free_M = np.ones(len(weight_M), dtype=bool)
     while free_M.any() and len(chosen) < count:
         worth_M = np.where(free_M, weight_M * apart_M, -np.inf)
