@@ -109,6 +109,24 @@ def test_a_bad_row_is_told_with_its_line_and_the_others_are_taken(known: Paths, 
     assert fault.endswith((".", "--new-labels."))
 
 
+def test_lists_of_every_kind_are_taken(known: Paths) -> None:
+    rows = [{"row_id": "b2", "text": "=sum of  things", "label": "sea"}, {"row_id": "c3", "text": "x", "label": None}]
+    Path("filled.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), "filled.parquet")
+    for name in ("filled.jsonl", "filled.parquet"):
+        found = check(known, name, "text_classification", ("kitchen", "sea"), lambda _: None)
+        assert [(one.row.row_id, one.target) for one in found.taken] == [("b2", "sea")]
+        assert (found.rows, found.empty) == (2, 1)
+
+
+def test_of_pairs_both_texts_must_be_as_they_were(known: Paths) -> None:
+    remember(known, [Listed("p1", "a premise", "=a hypothesis")])
+    head = "row_id,text,text_pair,label\n"
+    assert [one.target for one in taken(known, f"{head}p1,a premise,'=a hypothesis,sea\n").taken] == ["sea"]
+    for changed in ("p1,a premise,another,sea", "p1,a premise,,sea", "p1,=a hypothesis,a premise,sea"):
+        assert "the text of row p1 is another one" in taken(known, f"{head}{changed}\n").faults[0]
+
+
 def test_bytes_that_are_no_text_are_a_fault_of_their_row(known: Paths) -> None:
     lines = [b"row_id,text,label", *[b"12e4,bread or ship,sea"] * 30, b"b2,=sum of \xff things,sea", b""]
     found = taken(known, b"\n".join(lines))

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from flows.running.locks import one_at_a_time
-from stages.core.contracts import Text, as_one
+from stages.core.contracts import Text
 from stages.core.files import publish
 from stages.core.paths import Paths
 
 ROW_ID, TEXT, TEXT_PAIR, LABEL, DROP = "row_id", "text", "text_pair", "label", "drop"
 """The columns of a list that are read again; `drop` is of lists of doubted rows."""
+BETWEEN = "\x1f"  # the two texts of a pair in its key
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 
@@ -56,7 +57,8 @@ class Listed:
 
 def key_of(text: Text) -> str:
     """What a spreadsheet leaves of a text, or a pair, as it is: composed letters, one space for any white space."""
-    return " ".join(unicodedata.normalize("NFC", unescaped(as_one(text))).split())
+    parts = (text,) if isinstance(text, str) else text
+    return BETWEEN.join(" ".join(unicodedata.normalize("NFC", unescaped(part)).split()) for part in parts)
 
 
 def escaped(cell: str) -> str:
