@@ -40,7 +40,7 @@ def test_the_distribution_is_not_called_like_the_strangers_and_the_command_is_as
     assert PROJECT["scripts"] == {"winnow": "flows.cli:main"}
 
 
-@pytest.mark.parametrize("extra", ["languages", "ray", "s3"])
+@pytest.mark.parametrize("extra", ["labels", "languages", "ray", "s3"])
 def test_extras_are_installed_from_the_checkout_with_its_pins(extra: str) -> None:
     assert install_extra(extra) == f".venv/bin/pip install --constraint constraints.txt --editable '.[{extra}]'"
     assert extra in PROJECT["optional-dependencies"]

@@ -1,0 +1,1 @@
+"""What a person labels: rows worth a label, labels that are doubted, and what comes back."""

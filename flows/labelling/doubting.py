@@ -1,0 +1,138 @@
+"""Training rows whose target is likely wrong, the likeliest first: what models that did not learn from them say.
+
+Source: Northcutt et al. 2021, arXiv:1911.00068 (confident learning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from flows.answering.errors import words
+from flows.answering.neighbours import Near, nearest
+from flows.labelling.listed import Listed
+from flows.labelling.out_of_fold import out_of_fold
+from flows.labelling.parts import doubts_of
+from stages.core import plugins
+from stages.core.params.file import Params
+from stages.core.paths import Paths
+from stages.reading.clean_rows import GROUP, TEXT_PAIR, read_split, texts_of
+from stages.tasks import TASKS
+from stages.tasks.contract import TaskAnswers, TaskMeasures
+
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Doubted:
+    """A training row whose target is doubted: `row.given`; `row.suggestion` is the likelier one."""
+
+    row: Listed
+    quality: float
+    """In [0, 1]; the lower, the likelier the target is wrong."""
+    probability: float | None
+    """How sure the model is of the likelier target; None: it does not say."""
+    probability_of_given: float | None
+    flagged: bool
+    """Whether confident learning takes it for wrong."""
+    near: Sequence[Near] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why it is doubted, in words."""
+        told = f"a model that did not learn from it says {self.row.suggestion}"
+        if self.probability is not None:
+            told += f" ({self.probability:.2f}; {self.row.given}: {self.probability_of_given:.2f})"
+        if self.near:
+            targets = [near.truth for near in self.near]
+            likely, own = targets.count(self.row.suggestion or ""), targets.count(self.row.given or "")
+            told += f"; of the {len(targets)} nearest rows {likely} have that, {own} this one's"
+        return f"{told}; confident learning flags it" if self.flagged else told
+
+
+class DoubtedRows(NamedTuple):
+    """The doubted rows of a project."""
+
+    rows: list[Doubted]
+    doubted: int
+    """How many there are, of which `rows` are the first."""
+    flagged: int
+    """Those of them that confident learning takes for wrong."""
+    of: int
+    """The training rows."""
+    unjudged: int
+    """Those of a class that rows of no other fold have."""
+    settled: int
+    """Those that somebody has looked at already."""
+
+
+class Settings(NamedTuple):
+    """How much is looked at, and shown."""
+
+    limit: int
+    neighbours: int
+    folds: int
+    most: int
+    """The rows that a model learns from, at most."""
+
+
+def doubted_rows(
+    paths: Paths, params: Params, settings: Settings, *, settled: Collection[str], on_fold: Callable[[int, int], object]
+) -> DoubtedRows:  # fmt: skip
+    """Up to `settings.limit` training rows whose target differs from what is likelier; `settled` are ids left out.
+
+    Raises ValueError where the task's targets cannot be doubted, or there are too few rows.
+    """
+    doubts = doubts_of(params.task.name)
+    answers: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
+    train = read_split(paths.clean, "train", "origin", GROUP)
+    texts, targets = texts_of(train), train["label"].to_pylist()
+    found = out_of_fold(
+        texts, targets, train[GROUP].to_pylist(), params, doubts,
+        folds=settings.folds, most=settings.most, on_fold=on_fold,
+    )  # fmt: skip
+    given = [targets[at] for at in found.at]
+    said = doubts.doubts(given, found.outputs, found.space)
+    likely = answers.answers(found.outputs, found.space)
+    known = answers.confidence
+    sure_of_likely, sure_of_given = (
+        [None] * len(given) if known is None else _rounded(known(found.outputs, some, found.space))
+        for some in (likely, given)
+    )
+    quality = _rounded(said.quality_N)
+    rows = [
+        Doubted(
+            Listed(own["row_id"], own["text"], own.get(TEXT_PAIR), own["origin"], own["label"], likely[at]),
+            quality[at], sure_of_likely[at], sure_of_given[at], bool(said.flagged_N[at]),
+        )
+        for at, own in enumerate(train.take(found.at).to_pylist())
+        if likely[at] != given[at]
+    ]  # fmt: skip
+    left = [one for one in rows if one.row.row_id not in settled]
+    left.sort(key=lambda one: (not one.flagged, one.quality, one.row.row_id))
+    return DoubtedRows(
+        _with_neighbours(left[: settings.limit], paths, settings.neighbours, params.task.name),
+        len(left), sum(one.flagged for one in left), len(train), len(train) - len(found.at), len(rows) - len(left),
+    )  # fmt: skip
+
+
+def _rounded(values_N: np.ndarray) -> list[float]:
+    return [round(float(value), DIGITS) for value in values_N]
+
+
+def _with_neighbours(rows: Sequence[Doubted], paths: Paths, count: int, task: str) -> list[Doubted]:
+    """The rows with the training rows nearest to each; without itself, which is the nearest."""
+    if not count:
+        return list(rows)
+    measures: TaskMeasures = plugins.part(TASKS, task, "measures", key="task.name")
+    texts = [one.row.text if one.row.text_pair is None else f"{one.row.text} {one.row.text_pair}" for one in rows]
+    return [
+        replace(one, near=tuple(
+            near._replace(truth=words(near.text, near.truth, measures))
+            for near in beside if near.row_id != one.row.row_id
+        )[:count])
+        for one, beside in zip(rows, nearest(paths.clean, texts, count + 1), strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,234 @@
+"""`winnow label errors`: planted wrong labels are found first, by models that did not learn from their rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import TOPICS
+from labelling_fixtures import labelled, rows_of, write_project, write_rows
+
+from flows.labelling.doubting import Doubted, DoubtedRows, Settings, doubted_rows
+from flows.labelling.doubts_page import render
+from flows.labelling.listed import Listed, listed
+from flows.labelling.out_of_fold import out_of_fold
+from flows.labelling.parts import doubts_of
+from stages.core.contracts import Outputs
+from stages.core.params.file import Params, load_params
+from stages.core.paths import Paths
+
+pytest.importorskip("cleanlab", reason="cleanlab is not installed: no label is doubted")
+
+ROWS, WRONG = 400, 20
+USUAL = Settings(limit=500, neighbours=2, folds=5, most=20_000)
+
+
+def corpus() -> tuple[list[tuple[str, str]], set[int]]:
+    """Texts of three topics that share words, and the places of those (5%) that were given another label."""
+    draw = random.Random(11)
+    rows = []
+    for at in range(ROWS):
+        label = tuple(TOPICS)[at % 3]
+        other = draw.choice([topic for topic in TOPICS if topic != label])
+        words = [
+            *draw.sample(TOPICS[label], 3),
+            draw.choice(TOPICS[other]),
+            *draw.sample(["the", "old", "near", "a"], 2),
+        ]
+        draw.shuffle(words)
+        rows.append((" ".join(words), label))
+    flipped = set(draw.sample(range(ROWS), WRONG))
+    wrong = {at: draw.choice([topic for topic in TOPICS if topic != rows[at][1]]) for at in sorted(flipped)}
+    return [(text, wrong.get(at, label)) for at, (text, label) in enumerate(rows)], flipped
+
+
+@pytest.fixture(scope="module")
+def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, set[int]]:
+    rows, places = corpus()
+    return write_project(tmp_path_factory.mktemp("flipped") / "project", rows, ()), places
+
+
+def doubted(paths: Paths, settings: Settings = USUAL, settled: Sequence[str] = ()) -> DoubtedRows:
+    return doubted_rows(paths, load_params(paths.params), settings, settled=settled, on_fold=lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def found(flipped: tuple[Paths, set[int]]) -> DoubtedRows:
+    return doubted(flipped[0])
+
+
+def test_of_planted_errors_at_least_seven_in_ten_are_among_the_first_twentieth(
+    flipped: tuple[Paths, set[int]], found: DoubtedRows
+) -> None:
+    planted = {f"r{at}" for at in flipped[1]}
+    first = [one.row.row_id for one in found.rows[:WRONG]]
+    assert len(planted & set(first)) >= 0.7 * WRONG
+    assert found.of == ROWS
+    assert found.unjudged == 0
+
+
+def test_the_flagged_come_first_and_then_those_of_the_least_quality(found: DoubtedRows) -> None:
+    order = [(not one.flagged, one.quality) for one in found.rows]
+    assert order == sorted(order)
+    assert found.flagged == sum(one.flagged for one in found.rows) > 0
+    assert all(one.row.given != one.row.suggestion for one in found.rows)
+
+
+def test_the_reason_says_what_the_model_and_the_nearest_rows_say(found: DoubtedRows) -> None:
+    first = found.rows[0]
+    assert first.reason.startswith(f"a model that did not learn from it says {first.row.suggestion} (0.")
+    assert "of the 2 nearest rows" in first.reason
+    assert first.reason.endswith("confident learning flags it")
+    assert all(near.row_id != one.row.row_id for one in found.rows for near in one.near)
+
+
+def test_rows_that_were_looked_at_are_left_out_and_counted(flipped: tuple[Paths, set[int]], found: DoubtedRows) -> None:
+    less = doubted(flipped[0], USUAL._replace(limit=3, neighbours=0), [found.rows[0].row.row_id])
+    assert [one.row.row_id for one in less.rows] == [one.row.row_id for one in found.rows[1:4]]
+    assert (less.settled, less.doubted) == (1, found.doubted - 1)
+    assert less.rows[0].near == ()
+
+
+class _Seen:
+    """What a baseline learned from, fold by fold."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from stages.tasks.text_classification import baseline
+
+        self.texts: list[list[str]] = []
+        fit = baseline.BASELINE.fit
+
+        def watched(texts: Sequence[str], *others: object) -> object:
+            self.texts.append(list(texts))
+            return fit(texts, *others)  # type: ignore[arg-type]
+
+        kind = type(baseline.BASELINE)
+        monkeypatch.setattr(baseline, "BASELINE", kind(fit=watched, opened=baseline.BASELINE.opened))  # type: ignore[arg-type]
+
+
+def settings_of(tmp_path: Path) -> Params:
+    return load_params(write_project(tmp_path / "project", (("a b", "x"),), ()).params)
+
+
+def test_no_model_judges_a_row_whose_group_it_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, params = _Seen(monkeypatch), settings_of(tmp_path)
+    texts = [f"{word} number{at}" for at in range(12) for word in ("bread", "ship")]
+    targets, groups = ["kitchen", "sea"] * 12, [str(at // 4) for at in range(24)]
+    told: list[tuple[int, int]] = []
+    made = out_of_fold(
+        texts, targets, groups, params, doubts_of("text_classification"), folds=3, most=100,
+        on_fold=lambda done, of: told.append((done, of)),
+    )  # fmt: skip
+    assert made.at.tolist() == list(range(24))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    for learned in seen.texts:
+        of = {groups[texts.index(text)] for text in learned}
+        assert len(learned) == sum(group in of for group in groups)  # groups are whole
+    assert made.outputs.values.shape == (24, 2)
+    assert made.outputs.values.sum(1) == pytest.approx(np.ones(24), abs=1e-5)
+
+
+def test_each_model_learns_from_no_more_rows_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, params = _Seen(monkeypatch), settings_of(tmp_path)
+    texts = [f"{word} number{at}" for at in range(30) for word in ("bread", "ship")]
+    out_of_fold(
+        texts, ["kitchen", "sea"] * 30, [str(at) for at in range(60)], params, doubts_of("text_classification"),
+        folds=2, most=20, on_fold=lambda *_: None,
+    )  # fmt: skip
+    assert [len(learned) for learned in seen.texts] == [20, 20]
+
+
+def test_a_label_that_no_other_group_has_is_not_judged(tmp_path: Path) -> None:
+    texts = ["bread one", "bread two", "ship one", "ship two", "moss", "moss again"]
+    targets, groups = ["kitchen", "kitchen", "sea", "sea", "forest", "forest"], list("abcdee")
+    made = out_of_fold(
+        texts, targets, groups, settings_of(tmp_path), doubts_of("text_classification"), folds=5, most=10,
+        on_fold=lambda *_: None,
+    )  # fmt: skip
+    assert made.at.tolist() == [0, 1, 2, 3]
+    assert made.space == {"labels": ["forest", "kitchen", "sea"]}
+    assert (made.outputs.values[4:] == 0).all()
+    with pytest.raises(ValueError, match="all training rows are of one group"):
+        out_of_fold(
+            texts, targets, ["a"] * 6, settings_of(tmp_path / "b"), doubts_of("text_classification"), folds=5, most=10,
+            on_fold=lambda *_: None,
+        )  # fmt: skip
+
+
+def test_a_model_that_knows_fewer_labels_gives_the_others_none() -> None:
+    own, space = {"labels": ["a", "c"]}, {"labels": ["a", "b", "c"]}
+    outputs = Outputs(np.array([[0.25, 0.75]], dtype=np.float32))
+    for task in ("text_classification", "multilabel_classification"):
+        assert doubts_of(task).aligned(outputs, own, space).values.tolist() == [[0.25, 0, 0.75]]
+    numbers = doubts_of("regression").aligned(
+        Outputs(np.array([[1.0]], dtype=np.float32)), {"mean": 2, "deviation": 3}, {"mean": 1, "deviation": 2}
+    )
+    assert numbers.values.tolist() == [[2.0]]  # 2 + 1 x 3 = 1 + 2 x 2
+
+
+def test_wrong_sets_and_wrong_numbers_have_the_least_quality() -> None:
+    values = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]] * 10, dtype=np.float32)
+    targets = ['["a"]', '["a"]', '["b"]', '["b"]'] * 10
+    targets[6] = '["a"]'
+    said = doubts_of("multilabel_classification").doubts(targets, Outputs(values), {"labels": ["a", "b"]})
+    assert int(said.quality_N.argmin()) == 6
+    assert said.flagged_N[6]
+    numbers = doubts_of("regression").doubts(
+        ["1", "2", "9"], Outputs(np.array([[1], [2], [3]], dtype=np.float32)), {"mean": 0, "deviation": 1}
+    )
+    assert numbers.quality_N == pytest.approx([1, 1, np.exp(-6)])
+    assert not numbers.flagged_N.any()
+
+
+def test_sets_and_numbers_are_doubted_from_end_to_end(tmp_path: Path) -> None:
+    rows, places = corpus()
+    sets = write_project(
+        tmp_path / "sets", [(text, f'["{label}"]') for text, label in rows], (),
+        task__name="multilabel_classification", task__measure="micro_f1",
+    )  # fmt: skip
+    amounts = {topic: str(at) for at, topic in enumerate(TOPICS)}
+    numbers = write_project(
+        tmp_path / "numbers", [(text, amounts[label]) for text, label in rows], (),
+        task__name="regression", task__measure="pearson", validate__min_labels=1, validate__max_label_share=None,
+        promotion__max_ece=None,
+    )  # fmt: skip
+    planted = {f"r{at}" for at in places}
+    for paths in (sets, numbers):
+        found = doubted(paths)
+        assert len(planted & {one.row.row_id for one in found.rows[:WRONG]}) >= WRONG // 2, paths.root
+    assert found.rows[0].probability is None
+    assert found.rows[0].reason.startswith("a model that did not learn from it says ")
+
+
+def test_the_page_shows_hostile_texts_as_text() -> None:
+    row = Listed("r1", "<i>soup</i>", origin="a.csv:2", given="sea", suggestion="kitchen")
+    page = render(DoubtedRows([Doubted(row, 0.1, 0.9, 0.1, flagged=True)], 7, 1, 10, 0, 0), "text_classification")
+    assert "&lt;i&gt;soup&lt;/i&gt;" in page
+    assert "<i>soup" not in page
+    assert "This page holds the 1 that are likeliest to be wrong." in page
+
+
+def test_the_command_lists_doubted_rows_and_what_is_said_of_them_is_not_asked_again(
+    flipped: tuple[Paths, set[int]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths, _ = flipped
+    monkeypatch.chdir(paths.root)
+    said = labelled(capsys, "errors", "--limit", "5", "-o", "doubts.csv", "-o", "doubts.html", "--neighbours", "1")
+    assert said.code == 0
+    rows = rows_of(Path("doubts.csv"))
+    assert list(rows[0]) == [
+        "row_id", "text", "given", "likely", "quality", "probability", "flagged", "reason", "label", "drop",
+    ]  # fmt: skip
+    assert {row.row_id: row.given for row in listed(paths)} == {row["row_id"]: row["given"] for row in rows}
+    assert "<title>Winnow: doubted labels</title>" in Path("doubts.html").read_text()
+    assert [line for line in said.err if " training rows are doubted, " in line]
+    write_rows(Path("doubts.csv"), [{**rows[0], "label": rows[0]["likely"]}])
+    pq.write_table(pq.read_table(paths.clean, columns=["row_id", "text", "label"]), paths.raw)
+    assert labelled(capsys, "take", "doubts.csv").code == 0
+    again = labelled(capsys, "errors", "--neighbours", "0")
+    assert "winnow: 1 more stand in corrections.csv already." in again.err
+    assert again.lines[0].split("\t")[1:3] == [rows[1]["given"], f"likelier {rows[1]['likely']}"]
