@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro projects review review-projects gpu-kit test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
+.PHONY: help setup browser repro projects review review-projects gpu-kit runtime test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/
 # The machine needs no index and no git: the folder is all of it. KIT_PYTHON is the version of its python3.
 gpu-kit: .venv/.ready  ## after repro: write .gpu-kit, for a machine with a GPU; there: .gpu-kit/run.sh OUT (docs/gpu.md)
 	PYTHONPATH=benchmarks $(BIN)/python -m gpu_kit.build --python $(or $(KIT_PYTHON),3.12)
+
+# Needs no torch where it is installed: docs/deployment.md.
+runtime: .venv/.ready  ## build the light install, which answers and makes nothing: dist/*.whl and what it needs
+	$(BIN)/python -m flows.runtime.build
 
 check: .venv/.ready  ## lint, format check, types
 	$(BIN)/ruff check .
