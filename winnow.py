@@ -174,10 +174,10 @@ _standing_in = threading.Lock()
 
 @contextmanager
 def _without_scipy() -> Iterator[None]:
-    """Inside, modules that take SciPy's sparse arrays can be imported where it is not installed, as in the light install.
+    """Inside, modules that take SciPy's sparse arrays can be imported where it is not installed: in the light install.
 
-    A task's answers import its scores, which count in sparse arrays; no answer calls what does. Once all is imported,
-    SciPy is again not to be had.
+    A task's answers import its scores, which count in sparse arrays; no answer calls what does. Behind it, SciPy is
+    again not to be had.
     """
     with _standing_in:
         if importlib.util.find_spec("scipy") is not None:

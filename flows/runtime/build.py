@@ -1,8 +1,8 @@
 """Build the light install: `python -m flows.runtime.build`, as `make runtime` does, writes to dist/
 
-    winnow_runtime-VERSION-py3-none-any.whl   the same bytes each time
-    requirements.txt                          all packages that it needs, pinned; also those of each extra:
-    requirements-app.txt, ...
+winnow_runtime-VERSION-py3-none-any.whl   the same bytes each time
+requirements.txt                          all packages that it needs, pinned; also those of each extra:
+requirements-app.txt, ...
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from flows import __version__
-from flows.runtime.contents import CODE, DATA, NEEDS, UNUSED, code
 from flows.running.packages import PINS, canonical
+from flows.runtime.contents import CODE, DATA, NEEDS, UNUSED, code
 
 log = logging.getLogger(__name__)
 

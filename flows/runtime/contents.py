@@ -1,7 +1,7 @@
 """What the light install holds: files of this repository, as they are, and the packages that they need.
 
-    winnow.py, winnow predict, winnow app ── import ── stages/backends/runners.py ── ...
-                                        └─ load by name ── runners, rules, what answers need of each task
+winnow.py, winnow predict, winnow app ── import ── stages/backends/runners.py ── ...
+                                    └─ load by name ── runners, rules, what answers need of each task
 """
 
 from __future__ import annotations
