@@ -118,5 +118,6 @@ def answered(python: Path, folder: Path, asked: Sequence[Any], *, cwd: Path) -> 
 
 
 def alone(**more: str) -> dict[str, str]:
-    """The environment of a process that shall find this repository nowhere."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | more
+    """The environment of a process that shall find this repository nowhere, and compiles what it imports."""
+    others = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if name not in others} | more

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+import bare_python
 import pytest
 from app_fixtures import App, started
 from conftest import REPOSITORY
@@ -22,7 +23,7 @@ import winnow
 from flows import __version__
 from flows.dvc.code_deps import imports
 from flows.running.packages import canonical
-from flows.runtime.build import NAME, build, closed
+from flows.runtime.build import NAME, PYTHONS, build, closed
 from flows.runtime.contents import CODE, NEEDS, RUNNERS, UNREACHED, UNUSED, code
 from stages.backends import RUNNERS as BACKENDS
 
@@ -245,7 +246,19 @@ def test_a_table_is_answered_with_the_packages_for_files(
     assert [row["text"] for row in rows] == TEXTS
 
 
+def test_what_is_needed_takes_less_than_150_mb(wheel: Path) -> None:
+    """As the wheels of these packages unpack: what is compiled later is measured by the test with pip."""
+    files = [
+        (one, file) for name in closed(NEEDS[""]) for one in [bare_python.installed(name)] for file in one.files or []
+    ]
+    sizes = [Path(str(one.locate_file(file))).stat().st_size for one, file in files if file.suffix != ".pyc"]
+    with zipfile.ZipFile(wheel) as archive:
+        own = sum(entry.file_size for entry in archive.infolist())
+    assert 50e6 < sum(sizes) + own < MOST_MB * 1e6
+
+
 def installed_mb(site: Path) -> float:
+    """Of all files, what was compiled included."""
     return sum(path.stat().st_size for path in site.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
 
 
@@ -278,3 +291,85 @@ def test_what_pip_installs_is_under_150_mb_and_answers(
     assert 50 < installed_mb(site) < MOST_MB, "with what the first start compiled"
     names = {canonical(one.metadata["Name"]) for one in metadata.distributions(path=[str(site)])}
     assert names == {*closed(NEEDS[""]), NAME}
+
+
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+
+
+def instructions(name: str) -> list[str]:
+    """What the Dockerfile's instructions of that name say, each on its line."""
+    return [line.partition(" ")[2] for line in DOCKERFILE.splitlines() if line.startswith(f"{name} ")]
+
+
+def test_the_image_is_made_of_what_make_runtime_writes_and_of_models_alone(wheel: Path) -> None:
+    (dist, model) = instructions("COPY")
+    *sources, _ = dist.split()
+    assert [len([*wheel.parent.glob(source.removeprefix("dist/"))]) for source in sources] == [1, 1]
+    assert model == "${MODEL} /model"
+    kept = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert kept == ["*", "!dist", "!artifacts/models", "!projects/*/artifacts/models"]
+    (python,) = [line.partition("=")[2] for line in instructions("ARG") if line.startswith("PYTHON=")]
+    assert python in PYTHONS
+    assert instructions("USER") == ["65534:65534"]
+
+
+@pytest.fixture
+def image(wheel: Path, folders: Callable[[str], Path], tmp_path: Path) -> tuple[Callable[[str], str], Path]:
+    """said(command): a command of the Dockerfile with the image's places as they are here; and the image's bin."""
+    dist, bin_folder = tmp_path / "dist", tmp_path / "venv/bin"
+    shutil.copytree(wheel.parent, dist)
+    shutil.copytree(folders("regression"), tmp_path / "model")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    pip = bin_folder / "pip"
+    pip.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --python {bin_folder / "python"} "$@"\n')
+    pip.chmod(0o755)
+
+    def here(command: str) -> str:
+        return command.replace("/tmp/dist", str(dist)).replace("/model", str(tmp_path / "model"))
+
+    return here, bin_folder
+
+
+def test_the_images_commands_install_check_and_serve(image: tuple[Callable[[str], str], Path], tmp_path: Path) -> None:
+    """Without docker: in a virtual environment, with wheels of what is installed here in the place of an index."""
+    here, bin_folder = image
+    for name in closed({*NEEDS[""], *NEEDS["app"]}):
+        bare_python.wheel_of(name, tmp_path / "wheels")
+    environment = alone(PATH=f"{bin_folder}:/usr/bin:/bin", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path / "wheels"))
+    for command in instructions("RUN"):
+        done = subprocess.run(
+            ["/bin/sh", "-c", here(command)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "dist").exists()
+    (entry,), (health,) = instructions("ENTRYPOINT"), instructions("HEALTHCHECK")
+    served = [here(part) for part in json.loads(entry)]
+    with subprocess.Popen(
+        [bin_folder / served[0], *served[1:], "--port", "0"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        try:
+            app = started(process)
+            asking = json.loads(health.partition(" CMD ")[2])
+            asking[-1] = asking[-1].replace(":8000/", f":{app.port}/")
+            subprocess.run([bin_folder / asking[0], *asking[1:]], env=environment, check=True)
+            assert app.predict(texts=TEXTS[:1]).status == 200
+            app.end()
+            assert app.ended() == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def test_an_image_of_an_altered_model_is_not_made(
+    with_app: Path, folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(folders("regression"), tmp_path / "model")
+    (tmp_path / "model/tokenizer.json").write_text("{}")
+    check = instructions("RUN")[1].replace("/model", str(tmp_path / "model"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", check], cwd=tmp_path, env=alone(PATH=f"{with_app.parent}:/usr/bin:/bin"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "tokenizer.json was altered" in done.stderr

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "winnow-runtime"
+PYTHONS = ("3.11", "3.12", "3.13")
 EPOCH = "315532800"  # 1980, the first that a zip archive can say: of each file in the wheel
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
 
@@ -81,9 +82,10 @@ def closed(names: Iterable[str]) -> set[str]:
 
 
 def _needed_by(name: str) -> Iterator[str]:
-    for line in metadata.requires(name) or []:
-        requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+    """What the package needs, on any Python that Winnow promises."""
+    for requirement in map(Requirement, metadata.requires(name) or []):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": "", "python_version": version}) for version in PYTHONS):
             yield canonical(requirement.name)
 
 
