@@ -77,7 +77,7 @@ peers: .venv/.ready  ## install what benchmarks/data.py and ratings.py compare w
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
 
 # The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py,
-# choices.py, data.py with more rows, banking77.py, entities.py, multi30k.py, published.py, zero.py, writing.py, app.py --soak 10,
+# choices.py, runtime.py, data.py with more rows, banking77.py, entities.py, multi30k.py, published.py, zero.py, writing.py, app.py --soak 10,
 # soak; on a GPU, gpu.py, by gpu-kit.
 benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
 	for name in runners compression evaluation_overhead orchestration encoder_step distillation app; do \

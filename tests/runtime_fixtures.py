@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -11,15 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from bare_python import make_of
 from conftest import REPOSITORY, TOPICS
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
 from writing_fixtures import TEXTS as WRITTEN
 from writing_fixtures import write_writer
 
 from flows.runtime.build import closed
 from flows.runtime.contents import NEEDS
-from stages.backends.onnxruntime_int8 import quantizer
+from stages.backends import QUANTIZERS
 from stages.core import model_folder
 from stages.core.contracts import Head
 from stages.core.params.file import load_params
@@ -58,8 +62,9 @@ ASKED: dict[str, Sequence[Any]] = {
 }  # fmt: skip
 
 
-def write_int8(task: str, folder: Path, tiny: Path) -> Path:
+def write_int8(task: str, folder: Path, tiny: Path, backend: str = "onnxruntime_int8") -> Path:
     """A sealed folder of that task in `folder`, of a random model with a steep head; `tiny`: an encoder's."""
+    quantizer = importlib.import_module(QUANTIZERS[backend].partition(":")[0])
     student = folder.with_name(f"{folder.name}-student")
     student.mkdir(parents=True)
     folder.mkdir()
@@ -69,7 +74,7 @@ def write_int8(task: str, folder: Path, tiny: Path) -> Path:
         _write_student(task, student, tiny)
     quantizer.prepare(student, PARAMS.quantize, list(ASKED[task])).write(folder, ())
     shutil.copyfile(student / "tokenizer.json", folder / "tokenizer.json")
-    model_folder.seal(folder, **{**model_folder.describe(student), "backend": "onnxruntime_int8"})
+    model_folder.seal(folder, **{**model_folder.describe(student), "backend": backend})
     return folder
 
 
@@ -89,6 +94,23 @@ def _write_student(task: str, student: Path, tiny: Path) -> None:
     cleaning = {"rules": PARAMS.clean.rules, "masks": {}, "stop_words": [], "max_chars": 1000}
     described = {"family": "encoder", "max_tokens": 24, "pad_id": 0, "cleaning": cleaning, **kind.more}
     model_folder.seal(student, backend="pytorch", task=task, space=kind.space, **described)
+
+
+def write_static(folder: Path, tiny: Path) -> Path:
+    """A sealed folder with a random vector of each token, and a linear head on their mean."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(tiny / "tokenizer.json", folder / "tokenizer.json")
+    size, draw = Tokenizer.from_file(str(tiny / "tokenizer.json")).get_vocab_size(), np.random.default_rng(0)
+    weights = {
+        "vectors": draw.normal(size=(size, 8)), "weights": np.ones(size), "coefficients": draw.normal(size=(3, 8)) * 9,
+        "intercept": np.zeros(3),
+    }  # fmt: skip
+    save_file({name: value.astype(np.float32) for name, value in weights.items()}, folder / "model.safetensors")
+    model_folder.seal(
+        folder, backend="static", task="text_classification", space=KINDS["text_classification"].space, max_tokens=24,
+        per_token=False,
+    )  # fmt: skip
+    return folder
 
 
 def light_python(folder: Path, wheel: Path, *extras: str) -> Path:

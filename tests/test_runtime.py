@@ -17,7 +17,7 @@ import pytest
 from app_fixtures import App, started
 from conftest import REPOSITORY
 from flow_fixtures import write_word_model
-from runtime_fixtures import ASKED, TEXTS, alone, answered, light_python, write_int8
+from runtime_fixtures import ASKED, TEXTS, alone, answered, light_python, write_int8, write_static
 
 import winnow
 from flows import __version__
@@ -123,6 +123,28 @@ def test_a_sealed_folder_of_each_task_answers_as_with_the_whole_of_winnow(
     assert answers == json.loads(json.dumps(whole))
     assert len({json.dumps(one) for one in answers}) > 1, "they say something of each text"
     assert not modules & HEAVY
+
+
+def test_a_static_model_answers_from_the_light_install(
+    light: Path, tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = write_static(tmp_path / "static", tiny_models("bert"))
+    answers, modules = answered(light, folder, TEXTS, cwd=tmp_path)
+    assert answers == json.loads(json.dumps(winnow.load(folder, threads=1)(TEXTS)))
+    assert len({label for label, _ in answers}) > 1
+    assert not modules & HEAVY
+
+
+def test_a_folder_of_openvino_opens_with_its_extra_and_says_so_without(
+    light: Path, wheel: Path, tiny_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = write_int8("text_classification", tmp_path / "quantized", tiny_models("bert"), "openvino_int8")
+    python = light_python(tmp_path / "venv", wheel, "openvino")
+    answers, modules = answered(python, folder, TEXTS, cwd=tmp_path)
+    assert answers == json.loads(json.dumps(winnow.load(folder, threads=1)(TEXTS)))
+    assert not modules & {"torch", "transformers", "nncf", "scipy"}
+    told = command(light, "predict", "--model", str(folder), "ship", cwd=tmp_path).stderr
+    assert "is 'openvino_int8', which needs the package 'openvino': it is not installed" in told
 
 
 def test_a_folder_that_only_the_whole_of_winnow_opens_is_told_with_the_way_out(light: Path, tmp_path: Path) -> None:
