@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 
 from flows import __version__
 from flows.running.packages import PINS, canonical
-from flows.runtime.contents import CODE, DATA, NEEDS, UNUSED, code
+from flows.runtime.contents import DATA, NEEDS, UNUSED, code
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +37,32 @@ BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(
 def build(out: Path, root: Path = ROOT) -> Path:
     """Write the wheel of the code at `root`, and the lists of what it needs, to the folder `out`; returns the wheel.
 
-    Needs the packages of `make setup`, whose metadata say what they need themselves.
+    It takes the place of earlier versions. Needs the packages of `make setup`: their metadata say what each needs.
     """
     pinned = pins(root)
     out.mkdir(parents=True, exist_ok=True)
+    for earlier in out.glob(f"{NAME.replace('-', '_')}-*.whl"):
+        earlier.unlink()
     for extra in NEEDS:
-        lines = [pinned[name] for name in sorted(closed({*NEEDS[""], *NEEDS[extra]}))]
         name = f"requirements-{extra}.txt" if extra else "requirements.txt"
-        (out / name).write_text("".join(f"{line}\n" for line in [_head(name), *lines]), encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder)
-        _copy(root, draft)
-        (draft / "pyproject.toml").write_text(_project(pinned, draft), encoding="utf-8")
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
-        made = subprocess.run(
-            [sys.executable, "-c", BUILD, str(draft / "dist")], cwd=draft, env=environment, umask=0o022,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if made.returncode:
-            raise ValueError(f"{NAME}: setuptools made no wheel. Run `make setup`. It said:\n{made.stderr}")
-        (wheel,) = (draft / "dist").glob("*.whl")
-        return Path(shutil.copy(wheel, out))
+        head = f"# All that {NAME} needs: pip install --no-deps --no-compile -r {name} WHEEL"
+        lines = [pinned[one] for one in sorted(closed({*NEEDS[""], *NEEDS[extra]}))]
+        (out / name).write_text("".join(f"{line}\n" for line in [head, *lines]), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as draft:
+        return Path(shutil.copy(_wheel(root, Path(draft), pinned), out))
+
+
+def _wheel(root: Path, draft: Path, pinned: Mapping[str, str]) -> Path:
+    """The wheel, made in the folder `draft`. Raises ValueError where setuptools makes none."""
+    _copy(root, draft)
+    (draft / "pyproject.toml").write_text(_project(pinned), encoding="utf-8")
+    command = [sys.executable, "-c", BUILD, str(draft / "dist")]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+    made = subprocess.run(command, cwd=draft, env=environment, umask=0o022, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise ValueError(f"{NAME}: setuptools made no wheel. Run `make setup`. It said:\n{made.stderr}")
+    (wheel,) = (draft / "dist").glob("*.whl")
+    return wheel
 
 
 def pins(root: Path) -> dict[str, str]:
@@ -89,10 +94,6 @@ def _needed_by(name: str) -> Iterator[str]:
             yield canonical(requirement.name)
 
 
-def _head(name: str) -> str:
-    return f"# All that {NAME} needs: pip install --no-deps --no-compile -r {name} WHEEL"
-
-
 def _copy(root: Path, draft: Path) -> None:
     for path in [*code(root), root / "LICENSE"]:
         target = draft / path.relative_to(root)
@@ -101,14 +102,8 @@ def _copy(root: Path, draft: Path) -> None:
         target.chmod(0o644)  # which the wheel says too
 
 
-def _project(pinned: dict[str, str], draft: Path) -> str:
+def _project(pinned: Mapping[str, str]) -> str:
     """pyproject.toml of the wheel: lists in TOML are as in JSON."""
-    folders = (folder for top in CODE for folder in [draft / top, *(draft / top).rglob("*")])
-    packages = sorted(
-        folder.relative_to(draft).as_posix().replace("/", ".")
-        for folder in folders
-        if folder.is_dir() and any(folder.glob("*.py"))
-    )
     needs = {extra: [pinned[canonical(name)] for name in names] for extra, names in NEEDS.items()}
     extras = "\n".join(f"{extra} = {json.dumps(names)}" for extra, names in needs.items() if extra)
     data = "\n".join(f'"{Path(folder).parent.as_posix().replace("/", ".")}" = ["{Path(folder).name}/*"]'
@@ -134,8 +129,10 @@ dependencies = {json.dumps(needs[""])}
 winnow = "flows.runtime.command:main"
 
 [tool.setuptools]
-packages = {json.dumps(packages)}
 py-modules = ["winnow"]
+
+[tool.setuptools.packages.find]
+include = ["flows*", "stages*"]
 
 [tool.setuptools.package-data]
 {data}
