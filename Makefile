@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro projects review review-projects gpu-kit test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
+.PHONY: help setup browser repro projects review review-projects gpu-kit runtime test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,7 +77,7 @@ peers: .venv/.ready  ## install what benchmarks/data.py and ratings.py compare w
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/peers --requirement benchmarks/peers.txt
 
 # The machine should have nothing else to do. By hand: ratings.py (of another project), and the long ones, training.py,
-# choices.py, data.py with more rows, banking77.py, entities.py, multi30k.py, published.py, zero.py, writing.py, app.py --soak 10,
+# choices.py, runtime.py, data.py with more rows, banking77.py, entities.py, multi30k.py, published.py, zero.py, writing.py, app.py --soak 10,
 # soak; on a GPU, gpu.py, by gpu-kit.
 benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/*.json (a quarter of an hour, after repro)
 	for name in runners compression evaluation_overhead orchestration encoder_step distillation app; do \
@@ -88,6 +88,10 @@ benchmarks: .venv/.ready peers  ## measure again what takes minutes: benchmarks/
 # The machine needs no index and no git: the folder is all of it. KIT_PYTHON is the version of its python3.
 gpu-kit: .venv/.ready  ## after repro: write .gpu-kit, for a machine with a GPU; there: .gpu-kit/run.sh OUT (docs/gpu.md)
 	PYTHONPATH=benchmarks $(BIN)/python -m gpu_kit.build --python $(or $(KIT_PYTHON),3.12)
+
+# Needs no torch where it is installed: docs/deployment.md.
+runtime: .venv/.ready  ## build the light install, which answers and makes nothing: dist/*.whl and what it needs
+	$(BIN)/python -m flows.runtime.build
 
 check: .venv/.ready  ## lint, format check, types
 	$(BIN)/ruff check .

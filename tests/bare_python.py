@@ -54,12 +54,16 @@ def needed_by(names: Iterable[str]) -> set[str]:
 
 def make_bare(folder: Path, *, without: Collection[str]) -> Path:
     """Make the environment in `folder`, `without` some packages. Returns its Python."""
+    return make_of(folder, needed_by(BARE) - {canonicalize_name(name) for name in without})
+
+
+def make_of(folder: Path, names: Iterable[str]) -> Path:
+    """Make an environment in `folder` that has just these packages, without what they need. Returns its Python."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin/python"
     purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(subprocess.run([python, "-c", purelib], check=True, capture_output=True, text=True).stdout.strip())
     here = Path(sysconfig.get_path("purelib"))
-    names = needed_by(BARE) - {canonicalize_name(name) for name in without}
     for top in set().union(*map(tops, names)):
         (site / top).symlink_to(here / top)
     return python

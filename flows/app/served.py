@@ -42,17 +42,15 @@ def open_served(folder: Path, *, threads: int) -> Served:
 
     Raises FileNotFoundError where there is no model, ValueError where a file is not the one that was sealed.
     """
-    from stages.backends.runners import as_writer, generation_with, open_runner
+    from stages.backends.runners import as_writer, generation_with
     from stages.core import plugins
     from stages.core.files import sha256
     from stages.core.model_folder import MANIFEST, describe, reads_apart, wants_pairs
     from stages.tasks import TASKS
-    from winnow import Model
+    from winnow import Model, opened
 
     about = describe(folder)
-    runner = open_runner(folder, threads=threads)
-    key = f"{folder / 'model.json'}: task"
-    answers = plugins.part(TASKS, runner.task, "answers", key=key)
+    runner, answers = opened(folder, threads=threads)
     usual = None if runner.write is None else generation_with(folder, {})
     takes = frozenset({TEXTS, PAIRS} if reads_apart(about) else {PAIRS if wants_pairs(about) else TEXTS})
 
@@ -60,6 +58,6 @@ def open_served(folder: Path, *, threads: int) -> Served:
         return Model(runner if how is None else as_writer(runner, how), answers)(texts)
 
     answer([("warm", "warm") if takes == {PAIRS} else "warm"])
-    noun = plugins.part(TASKS, runner.task, "settings", key=key).noun
+    noun = plugins.part(TASKS, runner.task, "settings", key=f"{folder / 'model.json'}: task").noun
     name, manifest = folder.resolve().name, sha256(folder / MANIFEST)
     return Served(name, manifest, runner.task, noun, takes, answer, usual, runner.stream)

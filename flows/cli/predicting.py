@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli import answering, writing
-from flows.cli.project import root_here
+from flows.running.root import find_root
 
 if TYPE_CHECKING:
     from flows.cli.answers import Row
@@ -71,11 +71,9 @@ def predict(
         answering.refuse(out, file, as_json=as_json)
     folder = folder_of(model)
     from flows.cli import answers
-    from stages.backends.runners import open_runner
-    from stages.core import plugins
     from stages.core.machine import cores
     from stages.core.model_folder import describe, reads_apart, wants_pairs
-    from stages.tasks import TASKS
+    from winnow import opened
 
     wanted, are_pairs = answering.Wanted(top, threshold), False
     if file is not None:
@@ -88,9 +86,8 @@ def predict(
         given = _not_empty(texts, "text")
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
-    runner = open_runner(folder, threads=threads or cores())
+    runner, task = opened(folder, threads=threads or cores())
     runner = writing.as_asked(runner, folder, settings)
-    task = plugins.part(TASKS, runner.task, "answers", key=f"{folder / 'model.json'}: task")
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
         answering.answer_file(
@@ -121,7 +118,7 @@ def _given(texts: tuple[str, ...], pairs: tuple[str, ...], file: str | None) -> 
 
 def folder_of(model: str | None) -> Path:
     """The model's folder. Raises ClickException where the project has made none yet."""
-    folder = Path(model) if model is not None else root_here() / DEFAULT_MODEL
+    folder = Path(model) if model is not None else find_root(Path.cwd()) / DEFAULT_MODEL
     if model is None and not folder.is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
     return folder

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -86,26 +86,30 @@ FOLDERS = ("stages/core/params",)  # a folder stands for its files where a stage
 
 
 class Code:
-    """The code of the project at `root`; each file is read once."""
+    """The code of the project at `root`; each file is read once. Only imports of `packages` are followed."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, packages: Collection[str] = ("stages",)) -> None:
+        self.root, self._packages = root, packages
         self._imported: dict[Path, list[Path]] = {}
 
     def closure(self, *start: Path) -> set[Path]:
-        """The files, and all that they import of `stages`, less the name tables."""
+        """The files, and all that they import of `packages`, less the name tables."""
+        return {path for path in self.reached(*start) if not is_name_table(path)}
+
+    def reached(self, *start: Path, beyond: Collection[Path] = ()) -> set[Path]:
+        """The same with the name tables, and without what is `beyond`."""
         seen: set[Path] = set()
         todo = [*start, self.root / "stages/__init__.py"]  # the package itself comes first
         while todo:
             path = todo.pop()
-            if path not in seen:
+            if path not in seen and path not in beyond:
                 seen.add(path)
                 todo += self._imports_of(path)
-        return {path for path in seen if not is_name_table(path)}
+        return seen
 
     def _imports_of(self, path: Path) -> list[Path]:
         if path not in self._imported:
-            modules = (name.replace(".", "/") for name in imports(path) if name.startswith("stages"))
+            modules = (name.replace(".", "/") for name in imports(path) if name.partition(".")[0] in self._packages)
             files = (self.root / name for module in modules for name in (f"{module}.py", f"{module}/__init__.py"))
             self._imported[path] = [file for file in files if file.is_file()]
         return self._imported[path]
