@@ -24,7 +24,7 @@ from flows.retraining.job import NETWORK, Approval, Job, StopError, skipped
 from flows.retraining.refresh import inputs_of, not_here, refresh
 from flows.running import git
 from flows.running.cancelling import ended_when_cancelled
-from flows.running.described import run_name, tag_run
+from flows.running.described import name_run, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise, told
@@ -89,6 +89,7 @@ def _retrain(
         starting.tell_what_stays(job)
         news = get_news(job)
         stale = planning.stale(folder)
+        name_run(masked("; ".join(news) or ("code or parameters" if stale else "nothing new")))
         if not stale:
             return skipped(f"nothing new: no stage of {branch} would run")
         log(f"new: {'; '.join(news) or 'code or parameters'}; would run: {', '.join(stale)}")

@@ -22,15 +22,25 @@ FRESH = {
 }
 
 
-def test_a_plan_of_a_fresh_clone_is_a_line_a_stage_and_says_how_to_see_the_rest() -> None:
-    assert planned.as_text(FRESH).splitlines() == [
+def test_a_plan_is_a_line_a_stage_and_says_how_to_see_the_rest() -> None:
+    assert planned.as_text(FRESH, of=4).splitlines() == [
         "ingest   2 of its files are not here",
         "clean    2 of its files are not here; after ingest",
         "compare  a.parquet is missing; after evaluate@baseline, evaluate@teacher and 1 more",
         "",
         "`winnow plan --verbose` gives each reason in full.",
     ]
-    assert planned.as_text(FRESH, verbose=True).count("\n") == 6
+    assert planned.as_text(FRESH, of=3, verbose=True).count("\n") == 6
+
+
+def test_a_plan_of_a_fresh_clone_is_one_line_as_is_that_of_a_project_in_which_nothing_has_run() -> None:
+    fresh, how = planned.as_text(FRESH, of=3).splitlines()
+    assert fresh.startswith("All 3 stages would run: dvc.lock has their results, but their files are not here,")
+    assert how == "`winnow plan --verbose` gives each by itself."
+    never = {"ingest": ("it has never run",), "clean": ("it has never run", "after ingest")}
+    assert planned.as_text(never, of=2).splitlines()[0] == "All 2 stages would run: none has ever run."
+    changed = {**FRESH, "clean": ("seed: 1 -> 2", "after ingest")}
+    assert planned.as_text(changed, of=3).startswith("ingest   2 of its files are not here\n")
 
 
 def test_what_changed_comes_before_what_only_follows_and_no_reason_is_folded_where_there_is_one_of_a_kind() -> None:
@@ -38,11 +48,12 @@ def test_what_changed_comes_before_what_only_follows_and_no_reason_is_folded_whe
     assert list(planned.folded(changed)) == [
         "seed: 1 -> 2", "a.py changed", "1 more change", "x.txt is missing", "after clean",
     ]  # fmt: skip
-    assert planned.as_text({"clean": ("seed: 1 -> 2",)}) == "clean  seed: 1 -> 2"
+    assert planned.as_text({"clean": ("seed: 1 -> 2",)}, of=1) == "clean  seed: 1 -> 2"
 
 
 def test_a_plan_says_what_its_stages_took_here_last_time_as_far_as_that_is_known(tmp_path: Path) -> None:
-    assert planned.time_of(tmp_path, FRESH) is None
+    assert planned.time_of(tmp_path, []) is None
+    assert planned.time_of(tmp_path, FRESH) == "How long that takes is unknown: none of these stages has run here."
     paths = Paths(tmp_path)
     paths.seconds("ingest").parent.mkdir(parents=True)
     paths.seconds("ingest").write_text("61.5\n")
