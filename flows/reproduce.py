@@ -33,11 +33,12 @@ from flows.running.described import name_run, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.overview import Overview
-from flows.running.processes import Children, EndedError, ending_signals_raise, told
+from flows.running.processes import Children, EndedError, ended_says
 from flows.running.times import about, keep_seconds, last_seconds
 from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
+STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
 JUDGES = "evaluate"  # the stage whose results a review is about
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
 STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
@@ -222,12 +223,9 @@ def run(
     """
     token = _planned.set(plan)
     try:
-        with ending_signals_raise(), beating(not force and plan is not None and _nothing_to_do(plan)):
+        with ended_says(STOPPED), beating(not force and plan is not None and _nothing_to_do(plan)):
             start_temporary_server()
             state: State = reproduce(root, stages, force, return_state=True)
-    except (KeyboardInterrupt, SystemExit) as ended:
-        how = "`winnow reproduce` goes on, a training from its last checkpoint"
-        raise told(ended, f"stopped. What had ended is kept; {how}.") from None
     finally:
         _planned.reset(token)
     return state.is_completed(), masked(state.message or f"the flow ended as {state.name}")

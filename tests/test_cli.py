@@ -342,6 +342,45 @@ def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
     assert not heavy & set(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        ("winnow re", ["releases", "reproduce", "retrain", "review"]),
+        ("winnow reproduce --stage ev", ["evaluate"]),
+        ("winnow threshold --model s", ["static", "student"]),
+        ("winnow init here --task text2", ["text2text_generation"]),
+    ],
+)
+def test_shells_complete_commands_stages_models_and_tasks(shared: Path, words: str, proposed: list[str]):
+    more = {"_WINNOW_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [sys.executable, "-m", "flows.cli"]
+    done = subprocess.run(command, cwd=shared, env=environment(**more), capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == ([f"plain,{name}" for name in proposed], "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_line_of_the_docs_gives_bash_its_completion(shared: Path, tmp_path: Path):
+    (line,) = (line.strip() for line in (ROOT / "README.md").read_text().splitlines() if "bash_source" in line)
+    (tmp_path / "winnow").write_text(f'#!/bin/sh\nexec {sys.executable} -m flows.cli "$@"\n')
+    (tmp_path / "winnow").chmod(0o755)
+    script = f"""{line}
+COMP_WORDS=(winnow reproduce --stage ev) COMP_CWORD=3
+_winnow_completion winnow
+echo "${{COMPREPLY[@]}}"
+complete -p winnow"""
+    more = environment(PATH=f"{tmp_path}:{environment()['PATH']}")
+    done = subprocess.run(["bash", "-c", script], cwd=shared, env=more, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[0] == "evaluate", done.stderr
+    assert "-F _winnow_completion winnow" in done.stdout
+
+
+def test_outside_a_project_no_stage_is_proposed_and_no_error_said(tmp_path: Path):
+    more = {"_WINNOW_COMPLETE": "bash_complete", "COMP_WORDS": "winnow reproduce --stage ", "COMP_CWORD": "3"}
+    command = [sys.executable, "-m", "flows.cli"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(**more), capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 def test_readme_is_renewed_and_then_found_fresh(project: Path):
     names = ("stages", "graph", "models", "projects")
     parts = "".join(f"<!-- begin: {name} --><!-- end: {name} -->\n" for name in names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_on_a_terminal_markdown_is_drawn_and_no_text_of_anybodys_commands_it() -
     assert [line.index("rows") for line in shown.splitlines() if "step" in line] == [
         line.index("12") for line in shown.splitlines() if "source" in line
     ]
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_no_colour_is_shown_to_who_wants_none(no_color: str, coloured: bool) -> None:
+    code = "from flows.cli.terminal import show, shows_colour; print(shows_colour()); show('`code`', as_it_is=False)"
+    more = environment(TERM="xterm-256color", NO_COLOR=no_color)
+    master, slave = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], env=more, stdout=slave, check=True)
+    os.close(slave)
+    shown = os.read(master, 10_000).decode()
+    os.close(master)
+    assert shown.startswith(str(coloured))
+    assert bool(re.search(r"\x1b\[[0-9;]*(3|4|9|10)[0-9]([;m])", shown)) is coloured
 
 
 @pytest.mark.parametrize(("option", "drawn"), [("", True), ("--markdown", False)])

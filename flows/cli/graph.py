@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from flows.cli import completion
 from flows.cli.project import checked_root, print_json, use_server
 
 
@@ -86,7 +87,10 @@ def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, of: int, ve
 
 
 @click.command()
-@click.option("--stage", "stages", metavar="STAGE", multiple=True, help="Only this one and all before it; repeatable.")
+@click.option(
+    "--stage", "stages", metavar="STAGE", multiple=True, shell_complete=completion.stages,
+    help="Only this one and all before it; repeatable.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Run the named stages (none named: all) even where nothing changed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
 def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
