@@ -86,7 +86,7 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
     A failure stops only the stages that depend on it. With `force` the named stages run in any case; without names,
     all. A second run in the same clone waits for the first.
     """
-    log, planned, began = get_run_logger(), _planned.get(), time.monotonic()
+    log, planned = get_run_logger(), _planned.get()
     tag_run()
 
     def on_wait(holder: str) -> None:
@@ -100,6 +100,7 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
             Children() as children,
             ended_when_cancelled(children) as cancelled,
         ):
+            began = time.monotonic()
             plan = planned.result() if planned else planning.plan(root, stages)
             name_run(planning.in_short(plan))
             states = run_stages(root, children, stages=stages, force=force, plan=plan)
