@@ -5,6 +5,7 @@ Without a server (PREFECT_API_URL) Prefect starts a temporary one, which ends wi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -25,16 +26,19 @@ from flows.dvc.locked import cores_wanted
 from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
 from flows.review.published import publish, publish_review
-from flows.running.bars import Bar
+from flows.running.bars import Bar, read_bar
 from flows.running.budget import Budget
 from flows.running.cancelling import ended_when_cancelled
-from flows.running.described import run_name, tag_run
+from flows.running.described import name_run, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
-from flows.running.processes import Children, EndedError, ending_signals_raise, told
+from flows.running.overview import Overview
+from flows.running.processes import Children, EndedError, ended_says
+from flows.running.times import about, keep_seconds, last_seconds
 from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
+STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
 JUDGES = "evaluate"  # the stage whose results a review is about
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
 STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
@@ -48,6 +52,7 @@ class Run:
 
     budget: Budget
     ready: Ready
+    overview: Overview
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
@@ -56,10 +61,16 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     if why is None:  # DVC was asked about all of them at once: another look would only cost its start
         return Completed(name="Cached", message="nothing that it depends on has changed")
     log = get_run_logger()
-    bar = Bar(stage, log.info)
+    bar = Bar(stage)
     try:
-        with run.budget.taking(wanted):
-            outcome = reproducing.reproduce(run.ready, stage, log.info, force=force, on_bar=bar.show)
+        with run.budget.taking(wanted), run.overview.running(stage, log.info) as take:
+
+            def show(line: str) -> None:
+                if shown := read_bar(line):
+                    bar.show(shown)
+                    take(shown)
+
+            outcome = reproducing.reproduce(run.ready, stage, log.info, force=force, on_bar=show)
     except (DvcError, EndedError) as error:
         return Failed(message=str(error))
     bar.finish()
@@ -89,11 +100,16 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
             Children() as children,
             ended_when_cancelled(children) as cancelled,
         ):
-            plan = planned.result() if planned else None
+            began = time.monotonic()
+            plan = planned.result() if planned else planning.plan(root, stages)
+            name_run(planning.in_short(plan))
             states = run_stages(root, children, stages=stages, force=force, plan=plan)
             if cancelled():
                 return Cancelled(message="cancelled; what had run is in DVC's cache")
-            state = conclude(states)
+            seconds = time.monotonic() - began
+            state = conclude(states, seconds)
+            if state.is_failed():
+                log.info(summed(states, seconds))
             if state.is_completed() and any(state.name != "Cached" for state in states.values()):
                 _show_differences(root, states, log.info)
             return state
@@ -120,11 +136,12 @@ def run_stages(
     plan = plan or planning.plan(root, stages)
     forced = planning.forced(plan.graph, stages) if force else set()
     whys = _whys(plan, forced)
-    wanted = cores_wanted(root)
+    wanted, seconds = cores_wanted(root), last_seconds(root, whys)
+    to_run = {stage: plan.graph[stage] for stage in whys}
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
-    with Ready(root, children, uses=len(whys)) as ready:
-        run = Run(Budget(cores()), ready)
+    with Ready(root, children, uses=len(whys)) as ready, Overview(to_run, seconds, wanted, cores()) as overview:
+        run = Run(Budget(cores()), ready, overview)
         for stage, upstream in plan.graph.items():
             if stage in done:
                 continue
@@ -134,6 +151,7 @@ def run_stages(
             )
         for future in runs.values():
             future.wait()
+    keep_seconds(root)
     states = {stage: done[stage] if stage in done else runs[stage].state for stage in plan.graph}
     publish(root, plan, states)
     return states
@@ -167,33 +185,51 @@ def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], 
         log(f"no review: {error}")
 
 
-def conclude(states: Mapping[str, State]) -> State:
-    """Summarise the outcome of all stages in one state and message."""
-    failed = {stage: state for stage, state in states.items() if state.is_failed() or state.is_crashed()}
+def conclude(states: Mapping[str, State], seconds: float | None = None) -> State:
+    """Summarise the outcome of all stages, which took `seconds`, in one state and message."""
+    failed = {stage: state for stage, state in states.items() if _has_failed(state)}
     if failed:
         skipped = [stage for stage, state in states.items() if not state.is_final()]
         message = "\n".join(state.message or f"{stage} failed" for stage, state in failed.items())
         return Failed(message=message + (f"\nNot run: {', '.join(skipped)}" if skipped else ""))
-    ran = [stage for stage, state in states.items() if state.name != "Cached"]
-    return Completed(message=f"ran {', '.join(ran)}" if ran else "every stage was up to date")
+    return Completed(message=summed(states, seconds))
 
 
-def run(root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Future[Plan] | None = None) -> str | None:
-    """Run the flow in this process. Returns None where all went well, else the message of the failure.
+def summed(states: Mapping[str, State], seconds: float | None = None) -> str:
+    """What became of the stages, in a line: "ran 2 of 22 stages in 3 min: prune, quantize; 20 cached"."""
+    ran = [stage for stage, state in states.items() if state.is_completed() and state.name != "Cached"]
+    cached = sum(state.name == "Cached" for state in states.values())
+    if cached == len(states):
+        return "every stage was up to date"
+    time_taken = "" if seconds is None else f" in {about(seconds)}"
+    parts = [f"ran {len(ran)} of {len(states)} stages{time_taken}" + (f": {', '.join(ran)}" if ran else "")]
+    counts = {
+        "cached": cached,
+        "failed": sum(map(_has_failed, states.values())),
+        "not run": sum(not state.is_final() for state in states.values()),
+    }
+    return "; ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
+
+
+def _has_failed(state: State) -> bool:
+    return state.is_failed() or state.is_crashed()
+
+
+def run(
+    root: Path, stages: Sequence[str] = (), *, force: bool = False, plan: Future[Plan] | None = None
+) -> tuple[bool, str]:
+    """Run the flow in this process. Returns whether all went well, and what ran, or the message of the failure.
 
     `plan`: a plan of the same stages that is made while Prefect is loading.
     """
     token = _planned.set(plan)
     try:
-        with ending_signals_raise(), beating(not force and plan is not None and _nothing_to_do(plan)):
+        with ended_says(STOPPED), beating(not force and plan is not None and _nothing_to_do(plan)):
             start_temporary_server()
             state: State = reproduce(root, stages, force, return_state=True)
-    except (KeyboardInterrupt, SystemExit) as ended:
-        how = "`winnow reproduce` goes on, a training from its last checkpoint"
-        raise told(ended, f"stopped. What had ended is kept; {how}.") from None
     finally:
         _planned.reset(token)
-    return None if state.is_completed() else masked(state.message or f"the flow ended as {state.name}")
+    return state.is_completed(), masked(state.message or f"the flow ended as {state.name}")
 
 
 def _nothing_to_do(plan: Future[Plan]) -> bool:

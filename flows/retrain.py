@@ -24,15 +24,16 @@ from flows.retraining.job import NETWORK, Approval, Job, StopError, skipped
 from flows.retraining.refresh import inputs_of, not_here, refresh
 from flows.running import git
 from flows.running.cancelling import ended_when_cancelled
-from flows.running.described import run_name, tag_run
+from flows.running.described import name_run, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
-from flows.running.processes import Children, EndedError, ending_signals_raise, told
+from flows.running.processes import Children, EndedError, ended_says
 from flows.running.root import here, retraining_in
 from flows.serving.schedules import superseded
 from flows.serving.temporary import start_temporary_server
 
 DATA_STAGE = "validate"  # with all before it, what is run before the data is judged
+STOPPED = "stopped. What had ended is in DVC's cache; `winnow retrain` takes it from there and runs the rest."
 MENDS = 3  # attempts to make altered objects of the cache again
 
 
@@ -89,6 +90,7 @@ def _retrain(
         starting.tell_what_stays(job)
         news = get_news(job)
         stale = planning.stale(folder)
+        name_run(masked("; ".join(news) or ("code or parameters" if stale else "nothing new")))
         if not stale:
             return skipped(f"nothing new: no stage of {branch} would run")
         log(f"new: {'; '.join(news) or 'code or parameters'}; would run: {', '.join(stale)}")
@@ -170,11 +172,7 @@ def _stages(job: Job, known: Mapping[str, State]) -> None:
 
 def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) -> tuple[bool, str]:
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
-    try:
-        with ending_signals_raise(), retraining_in(root):
-            start_temporary_server()
-            state: State = retrain(base, approve, accept_drift, return_state=True)
-    except (KeyboardInterrupt, SystemExit) as ended:
-        how = "`winnow retrain` takes it from there and runs the rest"
-        raise told(ended, f"stopped. What had ended is in DVC's cache; {how}.") from None
+    with ended_says(STOPPED), retraining_in(root):
+        start_temporary_server()
+        state: State = retrain(base, approve, accept_drift, return_state=True)
     return state.is_completed(), masked(f"{state.name}: {state.message}")

@@ -42,15 +42,18 @@ def write_weights(folder: Path) -> None:
     save_file({"embeddings.word_embeddings.weight": np.zeros((1, 1), dtype=np.float32)}, folder / "model.safetensors")
 
 
-def test_check_is_silent_where_all_is_well(shared: Path):
+RIGHT = "ok: params.yaml is right: text_classification of "
+
+
+def test_check_says_in_a_line_that_all_is_well(shared: Path):
     done = winnow(shared, "check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, only_line(done.stdout), done.stderr) == (0, f"{RIGHT}constraints.txt (docstrings)", "")
 
 
 def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
     change(project, ingest__source="files", ingest__path="s3://bucket/rows")
     done = winnow(project, "check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, only_line(done.stdout), done.stderr) == (0, f"{RIGHT}s3://bucket/rows (files)", "")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,25 @@ def test_check_says_a_mistake_in_one_line(project: Path, values: dict[str, objec
     assert message in only_line(done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("rows.csv", "text,label\nThe ship is at sea.,sea\n"),
+        ("rows.tsv", "text\tlabel\nThe ship is at sea.\tsea\n"),
+        ("rows.jsonl", '{"text": "The ship is at sea.", "label": "sea"}\n'),
+    ],
+)
+@pytest.mark.parametrize("key", ["columns__text", "columns__label", "split_column"])
+def test_check_finds_a_column_that_the_file_has_not(project: Path, name: str, rows: str, key: str):
+    (project / name).write_text(rows)
+    change(project, ingest__source="files", ingest__path=name)
+    assert winnow(project, "check").returncode == 0
+    change(project, **{f"ingest__{key}": "boddy"})
+    said = only_line(winnow(project, "check").stderr)
+    assert f"ingest.{key.replace('__', '.')}" in said
+    assert all(column in said for column in ("'boddy'", "text", "label"))
+
+
 def test_check_says_what_of_a_model_could_not_be_pruned_hours_later(project: Path):
     folder = project / "model"
     folder.mkdir()
@@ -178,13 +200,13 @@ def test_an_unpacked_archive_is_told_how_to_become_what_dvc_needs(project: Path)
     names = {f"GIT_{role}_{key}": "test" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
     remedy = "git init --quiet && git add . && git commit --quiet -m start"
     subprocess.run(["sh", "-c", remedy], cwd=project, env=environment(**names), check=True)
-    assert winnow(project, "plan").stdout.startswith("ingest ")
+    assert winnow(project, "plan").stdout.startswith("All 5 stages would run: ")
 
 
 def test_a_project_that_does_without_git_by_dvcs_own_setting_is_not_refused(project: Path):
     shutil.rmtree(project / ".git")
     (project / ".dvc/config").write_text("[core]\n    no_scm = True\n")
-    assert winnow(project, "plan").stdout.startswith("ingest ")
+    assert winnow(project, "plan").stdout.startswith("All 5 stages would run: ")
 
 
 @pytest.mark.parametrize("base", [[], ["--base", "HEAD~1"]])
@@ -198,7 +220,11 @@ def test_a_shallow_clone_is_told_how_to_get_its_history(shared: Path, tmp_path: 
 def test_plan_says_what_would_run_from_any_folder_of_the_project(project: Path):
     below = project / "some/folder"
     below.mkdir(parents=True)
-    assert winnow(below, "plan").stdout.splitlines()[1] == "clean             it has never run; after ingest"
+    assert winnow(below, "plan").stdout.splitlines() == [
+        "All 5 stages would run: none has ever run.",
+        "`winnow plan --verbose` gives each by itself.",
+        "How long that takes is unknown: none of these stages has run here.",
+    ]
     assert winnow(below, "plan", "--verbose").stdout.splitlines()[1:3] == [
         "clean             it has never run",
         "                  after ingest",
@@ -306,7 +332,7 @@ def test_a_standard_output_that_is_closed_is_no_error(shared: Path, where: str):
 def test_a_closed_standard_error_loses_no_answer(shared: Path):
     command = ["sh", "-c", f"{sys.executable} -m flows.cli plan 2>&-"]
     done = subprocess.run(command, cwd=shared, env=environment(), capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("ingest ")
+    assert done.stdout.startswith("All 5 stages would run: ")
 
 
 def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
@@ -314,6 +340,45 @@ def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = {"torch", "prefect", "pydantic", "yaml", "pandas", "numpy", "dvc", "transformers", "psutil"}
     assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        ("winnow re", ["releases", "reproduce", "retrain", "review"]),
+        ("winnow reproduce --stage ev", ["evaluate"]),
+        ("winnow threshold --model s", ["static", "student"]),
+        ("winnow init here --task text2", ["text2text_generation"]),
+    ],
+)
+def test_shells_complete_commands_stages_models_and_tasks(shared: Path, words: str, proposed: list[str]):
+    more = {"_WINNOW_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [sys.executable, "-m", "flows.cli"]
+    done = subprocess.run(command, cwd=shared, env=environment(**more), capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == ([f"plain,{name}" for name in proposed], "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_line_of_the_docs_gives_bash_its_completion(shared: Path, tmp_path: Path):
+    (line,) = (line.strip() for line in (ROOT / "README.md").read_text().splitlines() if "bash_source" in line)
+    (tmp_path / "winnow").write_text(f'#!/bin/sh\nexec {sys.executable} -m flows.cli "$@"\n')
+    (tmp_path / "winnow").chmod(0o755)
+    script = f"""{line}
+COMP_WORDS=(winnow reproduce --stage ev) COMP_CWORD=3
+_winnow_completion winnow
+echo "${{COMPREPLY[@]}}"
+complete -p winnow"""
+    more = environment(PATH=f"{tmp_path}:{environment()['PATH']}")
+    done = subprocess.run(["bash", "-c", script], cwd=shared, env=more, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[0] == "evaluate", done.stderr
+    assert "-F _winnow_completion winnow" in done.stdout
+
+
+def test_outside_a_project_no_stage_is_proposed_and_no_error_said(tmp_path: Path):
+    more = {"_WINNOW_COMPLETE": "bash_complete", "COMP_WORDS": "winnow reproduce --stage ", "COMP_CWORD": "3"}
+    command = [sys.executable, "-m", "flows.cli"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(**more), capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 def test_readme_is_renewed_and_then_found_fresh(project: Path):

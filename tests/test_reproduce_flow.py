@@ -16,7 +16,7 @@ import flow_fixtures
 import psutil
 import pytest
 import yaml
-from flow_fixtures import environment, eventually, make_project, runs
+from flow_fixtures import change, environment, eventually, make_project, runs
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -30,7 +30,8 @@ from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.states import State
 
 from flows.dvc import planning
-from flows.running import described
+from flows.review import published
+from flows.running import described, git
 from stages.core.machine import cores
 from stages.core.paths import MODELS
 
@@ -91,9 +92,14 @@ def artifact(key: str) -> list[dict[str, str]]:
 def test_the_flow_runs_everything_once_and_shows_what_is_cached_afterwards(project: Path, tmp_path: Path):
     first = run_flow(project)
     assert first.is_completed(), first.message
+    ran = r"ran 5 of 5 stages in [0-9.]+ (s|min): ingest, clean, evaluate@teacher, evaluate@student, alone"
+    assert re.fullmatch(ran, first.message or "")
     assert state_names(first) == dict.fromkeys(STAGES, "Completed")
     assert task_runs(first)["clean"].state.message == "it has never run; after ingest"
     eventually(lambda: "clean reads 1 files" in log_lines(first))
+    begun = [line.partition(" begins; ") for line in log_lines(first) if " begins" in line]
+    assert {where.partition(": ")[2] for where, *_ in begun} == {f"stage {number} of 5" for number in range(1, 6)}
+    assert {left for *_, left in begun} == {"time left unknown, as nothing of it has run here"}
     assert planning.plan(project).reasons == {}
     page = project / "artifacts/review/review.html"
     assert page.is_file()
@@ -115,15 +121,43 @@ def test_a_run_is_found_by_its_name_its_tags_and_its_parameters(project: Path):
     state = run_flow(project, "clean")
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(flow_run_id(state))
-    assert re.fullmatch(r"project [0-9a-f]{7,}-dirty clean", run.name)
-    assert set(run.tags) == {"winnow", "project"}
+    branch = git.branch(project)
+    assert re.fullmatch(rf"project {branch} [0-9a-f]{{7,}}-dirty clean: first run", run.name)
+    assert set(run.tags) == {"winnow", "project", f"branch:{branch}"}
     # Prefect asks the server for each tag of a task whether it is limited, and waits where it is asked too much.
     assert {name: run.tags for name, run in task_runs(state, 2).items()} == {"ingest": [], "clean": []}
     assert described._what({"stages": (), "force": True}) == "all stages by force"
-    assert described._what({"root": None, "base": "main", "approve": "by hand"}) == "newest data for main"
+    assert described._what({"root": None, "base": "main", "approve": "by hand"}) == "newest data"
     assert {"parameter": "clean.min_chars", "value": "2"} in artifact("parameters")
     # No model is judged: nothing is looked for in remotes, and the log says so.
     eventually(lambda: any(line.startswith("no review: ") for line in log_lines(state)))
+
+
+def test_a_run_is_named_by_what_changed_and_tells_what_was_cached(finished: Path):
+    change(finished, clean__min_chars=3)
+    state = run_flow(finished)
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(flow_run_id(state))
+    assert run.name.endswith("-dirty all stages: clean.min_chars 2 -> 3")
+    said = r"ran 3 of 5 stages in [0-9.]+ (s|min): clean, evaluate@teacher, evaluate@student; 2 cached"
+    assert re.fullmatch(said, state.message or "")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (None, "on the machine that made it: `/p/review.html`. Where that folder is served, WINNOW_PAGES_URL makes"),
+        ("https://ci.example.org/reviews/", "[The same with charts](https://ci.example.org/reviews/review.html)"),
+        ("reviews on the server", "`/p/review.html`. WINNOW_PAGES_URL is not an address. Allowed: http:// or https://"),
+    ],
+)
+def test_the_review_is_linked_where_its_pages_have_an_address(
+    address: str | None, shown: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("WINNOW_PAGES_URL", raising=False)
+    if address is not None:
+        monkeypatch.setenv("WINNOW_PAGES_URL", address)
+    assert shown in published.where_it_is(Path("/p/review.html"))
 
 
 def test_a_failed_stage_fails_the_flow_and_stops_only_its_dependents(project: Path):
@@ -136,6 +170,8 @@ def test_a_failed_stage_fails_the_flow_and_stops_only_its_dependents(project: Pa
         "failed to reproduce 'clean': failed to run: python stage.py clean ingest.txt, exited with 1",
         "Not run: evaluate@teacher, evaluate@student",
     ]
+    summary = r"ran 2 of 5 stages in [0-9.]+ (s|min): ingest, alone; 1 failed; 2 not run"
+    eventually(lambda: any(re.fullmatch(summary, line) for line in log_lines(state)))
     assert state_names(state) == {
         "ingest": "Completed",
         "clean": "Failed",

@@ -512,9 +512,16 @@ def test_a_served_flow_runs_from_its_schedule_with_the_parameters_of_serve(clone
             eventually(deployment, seconds=60)
             made = client.create_flow_run_from_deployment(client.read_deployment_by_name(name).id)
             eventually(lambda: (state := client.read_flow_run(made.id).state) and state.is_final(), seconds=120)
-            state = client.read_flow_run(made.id).state
+            run = client.read_flow_run(made.id)
+            deployed = client.read_deployment_by_name(name)
+        state = run.state
         assert state is not None
         assert (state.name, state.message) == ("Skipped", "nothing new: no stage of main would run")
+        assert set(deployed.tags) == {"winnow", clone.name}
+        told = f"Retrain {clone.name} ({clone}) on its newest data, and propose the result on top of main."
+        assert deployed.description == told
+        assert re.fullmatch(rf"{clone.name} main [0-9a-f]+ newest data: nothing new", run.name)
+        assert set(run.tags) == {"winnow", clone.name, "branch:main"}
     finally:
         serving.terminate()
         serving.communicate(timeout=60)

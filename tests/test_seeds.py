@@ -5,9 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import flow_fixtures
 import pytest
 import yaml
 from conftest import TOPICS, edit_params, make_project, run
@@ -16,6 +20,7 @@ from flows.experiments import seed_record, seeds
 from flows.experiments.checkout import checkout
 from flows.review import metrics
 from flows.running.locks import lock_file, one_at_a_time
+from flows.running.root import worktrees_folder
 from stages.core.paths import MODELS
 
 LOCK: dict[str, Any] = {
@@ -38,6 +43,42 @@ LOCK: dict[str, Any] = {
         "outs": [{"path": "metrics/profile/teacher.json"}],
     },
 }
+
+
+EVERY_MODEL = """
+stages:
+  ingest: {cmd: python stage.py ingest, deps: [stage.py], outs: [ingest.txt]}
+  evaluate:
+    foreach: [MODELS]
+    do: {cmd: "python stage.py evaluate_${item} ingest.txt", deps: [ingest.txt], outs: ["evaluate_${item}.txt"]}
+  compare: {cmd: python stage.py compare ingest.txt, deps: [ingest.txt], outs: [compare.txt]}
+"""
+
+
+def test_a_measurement_that_is_stopped_says_in_a_line_how_to_go_on_and_leaves_git_clean(tmp_path: Path):
+    project = flow_fixtures.make_project(tmp_path / "project")
+    (project / "dvc.yaml").write_text(EVERY_MODEL.replace("MODELS", ", ".join(MODELS)))
+    (project / ".gitignore").write_text("/.winnow\n")
+    (project / "ingest.sleeps").touch()
+    for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "sleeps"]):
+        run(project, "git", *command)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "seeds"], cwd=project, env=flow_fixtures.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    worktrees = worktrees_folder(project)
+    try:
+        flow_fixtures.eventually(lambda: [*worktrees.glob("*/ingest.pids")] or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    how = "stopped. What had ended is in DVC's cache; `winnow seeds` takes it from there and runs the rest."
+    assert [line for line in said.splitlines() if line.startswith("winnow: ")] == [f"winnow: {how}"]
+    assert "Traceback" not in said
+    assert run(project, "git", "status", "--porcelain").stdout == ""
+    assert not worktrees.exists()
 
 
 def write_lock(root: Path, stages: dict[str, Any]) -> Path:

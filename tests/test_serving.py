@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,19 +26,11 @@ import psutil
 import pytest
 from flow_fixtures import ROOT, environment, eventually, runs
 from prefect import flow
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
-from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound, SignatureMismatchError
-from prefect.settings import (
-    PREFECT_API_AUTH_STRING,
-    PREFECT_API_URL,
-    PREFECT_HOME,
-    PREFECT_LOGGING_TO_API_ENABLED,
-    temporary_settings,
-)
-from prefect.states import Completed, Crashed, Failed, Pending, State
+from prefect.states import Completed, Crashed, Failed, Pending
+from serving_fixtures import Server, client_of, ends_as, free_port
 
 from flows.retrain import retrain
 from flows.serving import passwords, schedules
@@ -73,64 +65,6 @@ if __name__ == "__main__":
 """
 
 
-@dataclass
-class Server:
-    folder: Path
-    log: Path
-    port: int
-    home: Path
-    process: psutil.Popen = field(init=False)
-
-    @property
-    def password_file(self) -> Path:
-        return self.home / f".winnow/password-{self.port}"
-
-    @property
-    def auth(self) -> str:
-        """The user:password that it has made."""
-        return self.password_file.read_text().strip()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
-
-    def start(self) -> None:
-        script = "import sys; from pathlib import Path; from flows.serving.server import start_server; "
-        script += "start_server(Path(sys.argv[1]), int(sys.argv[2]))"
-        more = {
-            "HOME": str(self.home),
-            "PREFECT_SERVER_API_AUTH_STRING": "",
-            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
-        }
-        with self.log.open("ab") as output:
-            self.process = psutil.Popen(
-                [sys.executable, "-c", script, str(self.folder), str(self.port)],
-                env=environment(**more),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        eventually(self.answers, seconds=120)
-
-    def answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            return httpx.get(f"{self.url}/health").is_success
-        except httpx.HTTPError:
-            return False
-
-    def end(self) -> None:
-        """End it as a supervisor does; nothing may remain."""
-        if not self.process.is_running():
-            return
-        started = [self.process, *self.process.children(recursive=True)]
-        self.process.terminate()
-        _, alive = psutil.wait_procs(started, timeout=20)
-        for process in alive:
-            process.kill()
-        assert not alive
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
@@ -147,24 +81,6 @@ def client(server: Server, tmp_path: Path) -> Iterator[Any]:
     """A client of the server; flows and functions called in this process use the server, too."""
     with client_of(server, tmp_path) as client:
         yield client
-
-
-@contextmanager
-def client_of(server: Server, folder: Path) -> Iterator[Any]:
-    settings: dict[Any, Any] = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: server.auth}
-    settings |= {PREFECT_HOME: folder / "home", PREFECT_LOGGING_TO_API_ENABLED: False}
-    EventsWorker.drain_all(at_exit=False)  # it keeps to the server that it began with, whatever the settings say
-    try:
-        with temporary_settings(settings), get_client(sync_client=True) as client:
-            yield client
-    finally:
-        EventsWorker.drain_all(at_exit=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -757,20 +673,27 @@ def prefect(server: Server, folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_program_of_the_docs_asks_the_server_in_spite_of_its_guard_against_forged_requests(
+    server: Server, client: Any, tmp_path: Path
+):
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs/scheduling.md").read_text(), re.DOTALL)
+    (program,) = (text for text in programs if "csrf-token" in text)
+    run = client.create_flow_run(flow(name="documented")(lambda: None), name="reviews main 1a2b3c4", tags=["winnow"])
+    client.set_flow_run_state(run.id, Completed(name="Proposed"), force=True)
+    more = {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": server.auth}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(**more), capture_output=True, text=True, check=True)
+    assert "reviews main 1a2b3c4: Proposed" in done.stdout.splitlines()
+    without = httpx.post(f"{server.url}/flow_runs/filter", auth=httpx.BasicAuth(*server.auth.split(":")), json={})
+    assert (without.status_code, without.json()) == (403, {"detail": "Missing CSRF token."})
+
+
 def automations(client: Any) -> dict[str, list[UUID]]:
     """The ids of the automations, by name."""
     found: dict[str, list[UUID]] = {}
     for automation in client.read_automations():
         found.setdefault(automation.name, []).append(automation.id)
     return found
-
-
-def ends_as(name: str, state: State) -> UUID:
-    """Run a flow of that name, here, that ends in the state. Returns the flow run's id."""
-    ended = flow(name=name, persist_result=False)(lambda: state)(return_state=True)
-    assert ended.name == state.name
-    assert ended.state_details.flow_run_id is not None
-    return ended.state_details.flow_run_id
 
 
 @contextmanager

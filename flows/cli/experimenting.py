@@ -8,6 +8,8 @@ import click
 
 from flows.cli.project import checked_root
 
+STOPPED = "stopped. What had ended is in DVC's cache; `winnow {}` takes it from there and runs the rest."
+
 
 @click.command()
 @click.option(
@@ -22,8 +24,10 @@ def ablation(seeds: int, output: str | None) -> None:
     """
     root = checked_root()
     from flows.experiments import ablation as table
+    from flows.running.processes import ended_says
 
-    found = table.ablate(root, seeds, lambda line: click.echo(line, err=True))
+    with ended_says(STOPPED.format("ablation")):
+        found = table.ablate(root, seeds, lambda line: click.echo(line, err=True))
     page = Path(output) if output is not None else root / "docs/ablation.md"
     record = table.write(found, page)
     click.echo(f"Written: {page}, {record}", err=True)
@@ -47,9 +51,11 @@ def seeds(count: int) -> None:
     root = checked_root()
     from flows.experiments import seeds as several
     from flows.review import metrics as table
+    from flows.running.processes import ended_says
     from stages.core.paths import Paths
 
-    found = several.measure(root, count, lambda line: click.echo(line, err=True))
+    with ended_says(STOPPED.format("seeds")):
+        found = several.measure(root, count, lambda line: click.echo(line, err=True))
     several.write(found, Paths(root).seeds)
     click.echo(table.as_text(table.rows(root), table.notes(root)))
     click.echo(f"Written: {Paths(root).seeds}. `make readme` shows it.", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from flows.cli import completion
 from flows.cli.project import checked_root, print_json, use_server
 
 
@@ -15,8 +16,8 @@ from flows.cli.project import checked_root, print_json, use_server
 def check(packages: bool) -> None:
     """Check params.yaml.
 
-    Silent where it is right; otherwise a line a mistake, and exit code 1. Plug-ins and the path of the data must
-    exist.
+    One line where it is right; otherwise a line a mistake, and exit code 1. Plug-ins, the path of the data, and the
+    columns in files that lie here must exist.
     """
     root = checked_root()
     _tell_of_old_graph(root)
@@ -26,6 +27,14 @@ def check(packages: bool) -> None:
 
         if found := list(faults(code_of(root))):
             raise ValueError("\n".join(found))
+    click.echo(_told_right(root))
+
+
+def _told_right(root: Path) -> str:
+    from stages.core.params.file import load_params
+
+    params = load_params(root / "params.yaml")
+    return f"ok: params.yaml is right: {params.task.name} of {params.ingest.path} ({params.ingest.source})"
 
 
 def _tell_of_old_graph(root: Path) -> None:
@@ -48,7 +57,7 @@ def _tell_of_old_graph(root: Path) -> None:
 @click.option("--check", is_flag=True, help="Only check that dvc.lock is of this code; exit with 1 where it is not.")
 @click.option("--verbose", is_flag=True, help="Every reason, a line each.")
 def plan(as_json: bool, check: bool, verbose: bool) -> None:
-    """Say what would run, and why: a line a stage.
+    """Say what would run, and why: a line a stage; of a fresh clone one line.
 
     A stage that only follows another is skipped in the end where what it reads comes out as it was.
     """
@@ -62,23 +71,26 @@ def plan(as_json: bool, check: bool, verbose: bool) -> None:
                 "Run `dvc repro`, and commit dvc.lock and metrics/."
             )
         return
-    reasons = planning.plan(root).reasons
+    found = planning.plan(root)
     if as_json:
-        print_json(reasons)
+        print_json(found.reasons)
     else:
-        _print_plan(root, reasons, verbose=verbose)
+        _print_plan(root, found.reasons, of=len(found.graph), verbose=verbose)
 
 
-def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, verbose: bool = False) -> None:
+def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, of: int, verbose: bool = False) -> None:
     from flows.cli import planned
 
-    click.echo(planned.as_text(reasons, verbose=verbose))
+    click.echo(planned.as_text(reasons, of=of, verbose=verbose))
     if took := planned.time_of(root, reasons):
         click.echo(took)
 
 
 @click.command()
-@click.option("--stage", "stages", metavar="STAGE", multiple=True, help="Only this one and all before it; repeatable.")
+@click.option(
+    "--stage", "stages", metavar="STAGE", multiple=True, shell_complete=completion.stages,
+    help="Only this one and all before it; repeatable.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Run the named stages (none named: all) even where nothing changed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
 def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
@@ -94,7 +106,7 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
         plan = planning.plan(root, stages)
         forced = dict.fromkeys(planning.forced(plan.graph, stages), ("by force",)) if force else {}
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
-        _print_plan(root, reasons)
+        _print_plan(root, reasons, of=len(plan.graph))
         return
     from concurrent.futures import ThreadPoolExecutor
 
@@ -103,8 +115,10 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
         use_server()
         from flows.reproduce import run
 
-        if message := run(root, stages, force=force, plan=plan_made):
-            raise click.ClickException(message)
+        good, told = run(root, stages, force=force, plan=plan_made)
+    if not good:
+        raise click.ClickException(told)
     from flows.review import metrics
 
+    click.echo(f"{told}\n")
     click.echo(metrics.as_text(metrics.rows(root), metrics.notes(root)))

@@ -59,6 +59,7 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
 
     from flows.retrain import retrain as flow
     from flows.running import git
+    from flows.running.described import tags_of
     from flows.serving.runner import serve as serve_flow
     from flows.serving.schedules import schedule_of
     from flows.serving.server import connect
@@ -73,17 +74,23 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     # Another clone on this server is another deployment.
     name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
     click.echo(f"Serving retrain/{name}, for the branch {branch}, by the server at {url}. Ctrl-C ends it.", err=True)
-    serve_flow(flow, name=name, schedule=schedule, parameters=parameters)
+    described = (
+        f"Retrain {root.name} ({root}) on its newest data, and propose the result as a branch on top of {branch}."
+    )
+    tags = tags_of(root)
+    serve_flow(flow, name=name, schedule=schedule, parameters=parameters, description=described, tags=tags)
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True)
-@click.option("--folder", metavar="DIR", default="~/.winnow", show_default=True, help="Where its database is kept.")
+@click.option("--folder", metavar="DIR", default="~/.winnow", show_default=True, help="Where its files are kept.")
 def server(port: int, folder: str) -> None:
     """Start a Prefect server, for this machine alone, until it is ended.
 
     It asks for a password, which is made at random and kept in ~/.winnow; commands of the same user read it there.
     PREFECT_SERVER_API_AUTH_STRING=user:password sets another one; commands then need it as PREFECT_API_AUTH_STRING.
+    Its database is a file of SQLite in DIR, or, for a team, the PostgreSQL that PREFECT_SERVER_DATABASE_CONNECTION_URL
+    names: postgresql+asyncpg://user:password@host/database.
     """
     from flows.serving.server import start_server
 

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import click
 
+from flows.cli import completion
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--task", metavar="TASK", help="What a model is to learn; without it, what the data looks like.")
+@click.option(
+    "--task", metavar="TASK", shell_complete=completion.tasks,
+    help="What a model is to learn; without it, what the data looks like.",
+)  # fmt: skip
 @click.option(
     "--data",
     type=click.Path(path_type=Path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TextIO
@@ -15,6 +16,11 @@ def show(markdown: str, *, as_it_is: bool) -> None:
         click.echo(markdown)
     else:
         draw(markdown, sys.stdout)
+
+
+def shows_colour() -> bool:
+    """Whether standard output is a terminal whose user has not set NO_COLOR (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def draw(markdown: str, stream: TextIO, width: int | None = None) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.cli import completion
 from flows.cli.numbers import Number
 from flows.cli.project import print_json, root_here
+from flows.cli.terminal import shows_colour
 
 if TYPE_CHECKING:
     from flows.answering.explaining import Explanation
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 
 QUANTIZED = "quantized"
 _model_name = click.option(
-    "--model", metavar="NAME", default=QUANTIZED, show_default=True, help="One of the project's models."
-)
+    "--model", metavar="NAME", default=QUANTIZED, show_default=True, shell_complete=completion.models,
+    help="One of the project's models.",
+)  # fmt: skip
 
 
 @click.command()
@@ -173,12 +176,12 @@ def explain(
 
 
 def _show(found: Explanation) -> None:
-    """The text in colour on a terminal; in a pipe a line a word: its weight, the word."""
+    """The text in colour on a terminal; in a pipe, or with NO_COLOR, a line a word: its weight, the word."""
     import sys
 
     from flows.answering.explained_text import coloured, plain
 
-    if sys.stdout.isatty():
+    if shows_colour():
         coloured(found, sys.stdout)
     else:
         click.echo("\n".join(plain(found)))

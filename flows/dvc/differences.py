@@ -9,10 +9,12 @@ from typing import Any
 
 from flows.dvc.locked import read_yaml
 
+NEVER = "it has never run"
+
 
 def reasons_of(root: Path, locked: dict[str, Any] | None, changes: Iterable[Any]) -> Iterator[str]:
     if locked is None:
-        yield "it has never run"
+        yield NEVER
         return
     for change in changes:
         if change == "changed command":

@@ -6,16 +6,20 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.dvc.command import DvcError, attempt, error_of, read, run
-from flows.dvc.differences import reasons_of
+from flows.dvc.differences import NEVER, reasons_of
 from flows.dvc.locked import lock_of
 from flows.dvc.mending import mend
+from flows.running.masking import masked
 
 Graph = dict[str, tuple[str, ...]]
+AFTER = "after "  # how a reason begins that is a mere consequence of other stages
+NOT_HERE = (" is missing", " is not in DVC's cache")  # how one ends that is about a file that is not here
+NAMED = 3  # changes that a plan in short names
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,21 @@ class Plan:
 
     graph: Graph = field(repr=False)
     reasons: dict[str, tuple[str, ...]]
+
+
+def own_reasons(why: Iterable[str]) -> list[str]:
+    """The reasons of a stage without those that only follow from other stages."""
+    return [reason for reason in why if not reason.startswith(AFTER)]
+
+
+def in_short(plan: Plan) -> str:
+    """What changed, for the name of a run: "seed 20 -> 21, stages/prune.py changed and 2 more"."""
+    own = list(dict.fromkeys(reason for why in plan.reasons.values() for reason in own_reasons(why)))
+    changes = [reason.replace(": ", " ", 1) for reason in own if reason != NEVER and not reason.endswith(NOT_HERE)]
+    if not changes:
+        return "nothing changed" if not own else "first run" if NEVER in own else "files missing"
+    more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+    return masked(f"{', '.join(changes[:NAMED])}{more}")
 
 
 def graph(root: Path) -> Graph:
@@ -84,7 +103,7 @@ def plan(root: Path, stages: Sequence[str] = ()) -> Plan:
     reasons: dict[str, tuple[str, ...]] = {}
     for stage, upstream in order.items():
         after = [up for up in upstream if up in reasons]
-        why = (*changed.get(stage, ()), *([f"after {', '.join(after)}"] if after else []))
+        why = (*changed.get(stage, ()), *([f"{AFTER}{', '.join(after)}"] if after else []))
         if why:
             reasons[stage] = why
     return Plan(order, reasons)

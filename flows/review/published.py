@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from flows.review.evidence import Review
 
 
+PAGES_VARIABLE = "WINNOW_PAGES_URL"  # the address at which others reach what is in artifacts/review
+
+
 def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
     """Publish the artifacts of the run: the graph with its states, the stages, the models."""
     words = {stage: _word(state) for stage, state in states.items()}
@@ -37,14 +42,33 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
 
 
 def publish_review(found: Review, page: Path, description: str) -> None:
-    """Publish the review as an artifact of this run that names the file `page`: browsers follow no links to files."""
+    """Publish the review as an artifact of this run, with where its `page` is: a link, where the pages have an address.
+
+    Without one it names the file, as browsers follow no links to files.
+    """
     from flows.review.page.page import render
     from flows.review.pull_request import as_markdown
 
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(masked(render(found)), encoding="utf-8")
-    shown = f"{masked(as_markdown(found))}\n\nThe same with charts, on the machine that made it: `{page}`\n"
+    shown = f"{masked(as_markdown(found))}\n\n{masked(where_it_is(page))}\n"
     create_markdown_artifact(shown, key="review", description=description)
+
+
+def where_it_is(page: Path) -> str:
+    """A line of Markdown that leads to the review's page, from any machine where WINNOW_PAGES_URL is set."""
+    address = os.environ.get(PAGES_VARIABLE, "").strip()
+    if not address:
+        return (
+            f"The same with charts, on the machine that made it: `{page}`. Where that folder is served,"
+            f" {PAGES_VARIABLE} makes this a link."
+        )
+    if urlsplit(address).scheme not in ("http", "https") or any(sign in address for sign in " <>()`\n"):
+        return (
+            f"The same with charts, on the machine that made it: `{page}`. {PAGES_VARIABLE} is not an address. Allowed:"
+            " http:// or https://, and the path that others reach artifacts/review by."
+        )
+    return f"[The same with charts]({address.rstrip('/')}/{quote(page.name)})"
 
 
 def _word(state: State) -> str:

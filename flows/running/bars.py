@@ -1,12 +1,11 @@
-"""Progress of a stage at Prefect: an artifact that follows its bar, and a line of the log now and then."""
+"""Progress of a stage: a state of its bar, read, and the artifact at Prefect that follows it."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.artifacts import (
     create_progress_artifact,
@@ -14,28 +13,55 @@ from prefect.artifacts import (
 )
 
 BAR_SECONDS = 2.0  # between two updates of a progress artifact
-LINE_SECONDS = 30.0  # between two lines of the log that say how far a stage is
+_BAR = re.compile(r"(.*?):?\s*(\d+)%\|[^|]*\|\s*((\d+)/(\d+).*)")
+
+
+class Shown(NamedTuple):
+    """One state of a progress bar: "epoch 2/3:  40%|####      | 101/252 [00:10<00:15, loss=0.412, left=42s]", say."""
+
+    title: str
+    percent: int
+    rest: str
+    step: int
+    steps: int
+
+    @property
+    def loss(self) -> str | None:
+        """The loss of the last steps, as training shows it; None where the bar has none."""
+        found = re.search(r"\bloss=([^,\]\s]+)", self.rest)
+        return found[1] if found else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The seconds until all epochs are done, as training estimates them; None where the bar does not say it."""
+        found = re.search(r"\bleft=(\d+)s", self.rest)
+        return float(found[1]) if found else None
+
+    def as_words(self) -> str:
+        """The state for a line of the log: "epoch 2/3, step 101 of 252 (40%), loss 0.412"."""
+        return f"{self.title}, step {self.step} of {self.steps} ({self.percent}%)" + (
+            f", loss {self.loss}" if self.loss else ""
+        )
+
+
+def read_bar(line: str) -> Shown | None:
+    """The state of the bar that a line shows; None where it shows none."""
+    found = _BAR.match(line)
+    return Shown(found[1], int(found[2]), found[3], int(found[4]), int(found[5])) if found else None
 
 
 class Bar:
-    """A stage's progress bar: an artifact of its task run, made at the first state, and some lines of the log."""
+    """A stage's progress bar as an artifact of its task run, made at the first state."""
 
-    def __init__(self, stage: str, on_line: Callable[[str], object]) -> None:
-        self._stage, self._on_line = stage, on_line
-        self._said = time.monotonic()
+    def __init__(self, stage: str) -> None:
         self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")
         self._artifact: Any = None
         self._shown = 0.0
 
-    def show(self, line: str) -> None:
-        """Show one state, such as "epoch 2:  40%|####      | 12/30"."""
-        found = re.match(r"(.*?):?\s*(\d+)%\|[^|]*\|\s*(.*)", line)
-        if found is None or time.monotonic() - self._shown < BAR_SECONDS:
-            return
-        self._put(float(found[2]), f"{found[1]}: {found[3]}")
-        if self._shown - self._said >= LINE_SECONDS:
-            self._said = self._shown
-            self._on_line(f"{self._stage}: {found[1]}: {found[2]}% {found[3]}")
+    def show(self, bar: Shown) -> None:
+        """Show one state, unless another was shown a moment ago."""
+        if time.monotonic() - self._shown >= BAR_SECONDS:
+            self._put(float(bar.percent), f"{bar.title}: {bar.rest}")
 
     def finish(self) -> None:
         """Complete the bar: the stage has succeeded."""

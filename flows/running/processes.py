@@ -217,8 +217,17 @@ def ending_signals_raise() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def told(ended: KeyboardInterrupt | SystemExit, message: str) -> KeyboardInterrupt | SystemExit:
-    """The exception of a signal, with a message for the user, which `winnow` shows as its last line."""
+@contextlib.contextmanager
+def ended_says(message: str) -> Iterator[None]:
+    """Have a signal that ends the block tell the user how to go on; `winnow` shows the message as its last line."""
+    try:
+        with ending_signals_raise():
+            yield
+    except (KeyboardInterrupt, SystemExit) as ended:
+        raise _told(ended, message) from None
+
+
+def _told(ended: KeyboardInterrupt | SystemExit, message: str) -> KeyboardInterrupt | SystemExit:
     if isinstance(ended, KeyboardInterrupt):
         return KeyboardInterrupt(message)
     again = SystemExit(ended.code)

@@ -18,7 +18,9 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from flows.serving.databases import KIND, named
 from flows.serving.passwords import FILE_VARIABLE
+from flows.serving.server import DATABASE_VARIABLE
 
 GRACE_SECONDS = 3
 OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.I)  # any port: that of a tunnel, say
@@ -66,6 +68,9 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:  # the database is migrated, the port is open
             click.echo(f"Prefect's server answers at http://{self.config.host}:{self.config.port}. Ctrl-C ends it.")
+            database = os.environ.get(DATABASE_VARIABLE, "")
+            if database.startswith(KIND):
+                click.echo(f"Its database is {named(database)}.")
             if kept := os.environ.get(FILE_VARIABLE):
                 click.echo(f"Its pages ask for what is in {kept}; commands of this user read it themselves.")
 

@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -35,24 +36,34 @@ def serve(
     name: str,
     parameters: dict[str, Any],
     schedule: Schedule | None,
+    description: str | None = None,
+    tags: Sequence[str] = (),
 ) -> None:
     """Run the flow on this machine whenever it is due, one run at a time, until a signal ends this process.
 
-    Without a schedule, only runs made by hand. It stays active when this ends. The server keeps the limit of one, so
+    Without a schedule, only runs made by hand. The deployment is shown with `description` (without it, the flow's) and
+    `tags`, which its runs have too. It stays active when this ends. The server keeps the limit of one, so
     that a second `serve` of the same name waits its turn. A run in progress ends as Cancelled with this process. Where
     the server is lost, this waits until it is back. Raises ConnectionError, PermissionError as `connect`.
     """
     connect()
-    while _served(flow, name, schedule, parameters):
+    deployed = {
+        "name": name,
+        "schedules": [schedule] if schedule else [],
+        "parameters": parameters,
+        "description": description,
+        "tags": list(tags),
+    }
+    while _served(flow, deployed):
         _wait_for_server()
 
 
-def _served(flow: Flow[..., Any], name: str, schedule: Schedule | None, parameters: dict[str, Any]) -> bool:
+def _served(flow: Flow[..., Any], deployed: Mapping[str, Any]) -> bool:
     """Serve until a signal (False) or until the server is lost (True)."""
     import httpx
 
     try:
-        return asyncio.run(_serve(flow, name, schedule, parameters))
+        return asyncio.run(_serve(flow, deployed))
     except httpx.TransportError as error:  # lost before the runner was under way
         log.warning("the Prefect server is lost (%r); waiting for it", error)
         return True
@@ -68,18 +79,16 @@ def _wait_for_server() -> None:
             return
 
 
-async def _serve(flow: Flow[..., Any], name: str, schedule: Schedule | None, parameters: dict[str, Any]) -> bool:
+async def _serve(flow: Flow[..., Any], deployed: Mapping[str, Any]) -> bool:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.runner import Runner
     from prefect.types.entrypoint import EntrypointType
 
-    runner = Runner(name=name, limit=1, pause_on_shutdown=False, heartbeat_seconds=HEARTBEAT_SECONDS)
+    runner = Runner(name=deployed["name"], limit=1, pause_on_shutdown=False, heartbeat_seconds=HEARTBEAT_SECONDS)
     ended = _ended_by_signal(runner)
     deployment_id = await runner.aadd_flow(
         flow,
-        name=name,
-        schedules=[schedule] if schedule else [],
-        parameters=parameters,
+        **deployed,
         # A run that finds the slot taken waits for it: CANCEL_NEW would lose runs made by hand.
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         entrypoint_type=EntrypointType.MODULE_PATH,

@@ -13,24 +13,29 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from flows.serving import passwords
+from flows.serving import databases, passwords
 
 # Prefect is imported inside the functions: `connect` decides about its settings.
 HOST = "127.0.0.1"
 PORT = 4200
+DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
 def start_server(folder: Path, port: int = PORT) -> NoReturn:
     """Become Prefect's server, on loopback alone; database, leases and all else in `folder`, which is created.
 
-    The process is replaced, so that a signal reaches the server itself and nothing is left behind; it says its address
-    when it answers. It asks for the "user:password" of PREFECT_SERVER_API_AUTH_STRING, or else for one made at random
-    and kept (see `passwords`). Raises ValueError where the port is taken or the password has no user.
+    The database is a file there, or the PostgreSQL that PREFECT_SERVER_DATABASE_CONNECTION_URL names. The process is
+    replaced, so that a signal reaches the server itself and nothing is left behind; it says its address when it
+    answers. It asks for the "user:password" of PREFECT_SERVER_API_AUTH_STRING, or else for one made at random and kept
+    (see `passwords`). Raises ValueError where the port is taken, the password has no user, or the database is no
+    PostgreSQL; ConnectionError where that does not answer.
     """
     password = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
     if password and ":" not in password:
         raise ValueError("PREFECT_SERVER_API_AUTH_STRING has no colon. Allowed: user:password.")
     _check_port(port)
+    if given := os.environ.get(DATABASE_VARIABLE):
+        databases.check(given, DATABASE_VARIABLE)
     secret = {} if password else {
         "PREFECT_SERVER_API_AUTH_STRING": passwords.made(port),
         passwords.FILE_VARIABLE: str(passwords.password_file(port)),
@@ -66,7 +71,7 @@ def _server_environment(folder: Path, port: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        DATABASE_VARIABLE: os.environ.get(DATABASE_VARIABLE) or f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         # In memory they would be lost when the server ends, and slots of dead runs never be freed.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # A page in the user's browser can reach loopback; it must not start runs.
