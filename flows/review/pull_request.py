@@ -7,19 +7,32 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flows.review import data_report
-from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
+from flows.review.confusions import can_compare, changed_confusions
+from flows.review.differences import by_column, ends, written
+from flows.review.differences import difference as in_column
+from flows.review.evidence import KINDS, Check, Flip, MetricChange, PartChange, Review, Revision
 from flows.review.markdown import arrows, between, escape, table, value
 from flows.review.marks import in_words
+from flows.review.parts import counted_parts, moved_first
 from flows.review.written import shortened, start_of
 
 OUTCOMES = {
     "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
     "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
 }  # fmt: skip
-VERDICTS = {"better": "▲ better", "worse": "▼ worse", "unchanged": "=", "same": "same (within 1%)", "unknown": "-"}
+VERDICTS = {
+    "better": "▲ better",
+    "worse": "▼ worse",
+    "no clear change": "no clear change",
+    "unchanged": "=",
+    "same": "same (within 1%)",
+    "unknown": "-",
+}
 FLIPS_SHOWN = 10
 TEXT_SHOWN = 160  # characters of a text
-LIST_SHOWN = 3  # parameters named in the first table
+LIST_SHOWN = 3  # parameters named in the heading
+PARTS_SHOWN = 12
+CONFUSIONS_SHOWN = 8
 RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metrics."
 NOT_RUN_SHOWN = 10  # stages that would run
 
@@ -37,12 +50,15 @@ def as_markdown(review: Review) -> str:
     parts = [
         mark(review.folder),
         f"## {_title(review)}",
+        _heading(review),
         *([_not_run(review)] if review.not_run else []),
         table(("question", "answer"), _answers(review)),
         *([_list(review.notes)] if review.notes else []),
         _folded("The gate, check by check", _gate(review)),
         _folded(f"Parameters ({len(review.params)})", _params(review)),
         _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
+        *([_folded(f"What got better and worse, by {_kinds(review)}", _parts(review))] if review.parts else []),
+        *([_folded("Confusions that changed most", confused)] if (confused := _confusions(review)) else []),
         *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
         _folded("Test rows with another answer", _flips(review)),
@@ -59,6 +75,14 @@ def _title(review: Review) -> str:
         return f"Winnow review{of}: ❌ not run"
     outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
     return f"Winnow review{of}: {outcome}"
+
+
+def _heading(review: Review) -> str:
+    """What is compared with what, and the parameters that differ."""
+    named = [f"`{change.key}` {shown(change.before)} → {shown(change.after)}" for change in review.params[:LIST_SHOWN]]
+    more = len(review.params) - len(named)
+    changed = f"{', '.join(named)}{f' and {more} more' if more else ''}" if named else "no parameter changed"
+    return f"**{_revision(review.head)}** against **{_revision(review.base)}**: {changed}"
 
 
 def stopped(review: Review) -> str | None:
@@ -108,7 +132,8 @@ def _data_changed(review: Review) -> bool:
 
 def _revision(revision: Revision) -> str:
     commit = f" (`{revision.commit}`)" if revision.commit and revision.commit != revision.name else ""
-    return f"{escape(revision.name)}{commit}"
+    place = f", {escape(revision.place)}" if revision.place else ""
+    return f"{escape(revision.name)}{commit}{place}"
 
 
 def _answers(review: Review) -> Iterator[tuple[str, str]]:
@@ -120,9 +145,8 @@ def _answers(review: Review) -> Iterator[tuple[str, str]]:
 
 
 def _what(review: Review) -> str:
-    named = [f"`{change.key}` {shown(change.before)} → {shown(change.after)}" for change in review.params[:LIST_SHOWN]]
-    more = len(review.params) - len(named)
-    parts = [", ".join(named) + (f" and {more} more" if more else "") if named else "no parameter"]
+    count = len(review.params)
+    parts = [f"{count} parameter{'' if count == 1 else 's'}, named above" if count else "no parameter"]
     names = [change.stage for change in review.stages]
     parts.append(
         f"{len(names)} stages: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "no stage"
@@ -245,20 +269,60 @@ def _numbers(changes: Sequence[MetricChange]) -> str:
     known = [change for change in known if change.verdict != "unchanged"]
     if not known:
         return f"All {same} are the same."
-    rows = [
-        (
-            change.model,
-            change.name,
-            value(change.before, change.unit),
-            value(change.after, change.unit),
-            difference(change),
-            interval(change),
-            verdict(change),
-        )
-        for change in known
+    listed = [
+        table(("model", "number", "before", "after", column.heading.lower(), "between", ""), map(_number, own))
+        for column, own in by_column(known).items()
     ]
-    listed = table(("model", "number", "before", "after", "difference", "between", ""), rows)
-    return f"{listed}\n\n{same} more are the same." if same else listed
+    return "\n\n".join([*listed, *([f"{same} more are the same."] if same else [])])
+
+
+def _number(change: MetricChange) -> tuple[str, ...]:
+    between_ends = " and ".join(written(end, change.unit) for end in found) if (found := ends(change)) else "-"
+    return (
+        change.model, change.name, value(change.before, change.unit), value(change.after, change.unit),
+        written(in_column(change), change.unit), between_ends, verdict(change),
+    )  # fmt: skip
+
+
+def _kinds(review: Review) -> str:
+    return ", ".join(escape(by) for by in counted_parts(review.parts))
+
+
+def _parts(review: Review) -> str:
+    """The parts of the candidate's rows that got surely better or worse, worse first; of the others how many."""
+    ordered = moved_first(review.parts)
+    moved = [part for part in ordered if part.verdict != "no clear change"]
+    shown_parts = moved[:PARTS_SHOWN]
+    header = ("by", "part", "rows", "better", "worse", "before", "after", "difference, points", "between", "")
+    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    of = f"{review.candidate}, on the {pair.rows:,} test rows of both" if pair else review.candidate
+    still = counted_parts([part for part in ordered if part not in moved])
+    rest = ", ".join(f"{count} by {escape(by)}" for by, count in still.items())
+    lines = [f"{of} ({review.confidence:.0%} intervals)."]
+    lines += [table(header, map(_part, shown_parts))] if moved else []
+    lines += [f"{len(moved) - len(shown_parts)} more got better or worse."] if len(moved) > PARTS_SHOWN else []
+    return "\n\n".join([*lines, *([f"No clear change: {rest}."] if rest else [])])
+
+
+def _part(part: PartChange) -> tuple[str, ...]:
+    change, low, high = (written(100 * end, "share") for end in (part.after - part.before, part.low, part.high))
+    counts = (f"{rows:,}" for rows in (part.rows, part.better, part.worse))
+    shares = (f"{part.measure} {value(part.before, 'share')}", value(part.after, "share"))
+    return escape(part.by), escape(part.name), *counts, *shares, change, f"{low} and {high}", VERDICTS[part.verdict]
+
+
+def _confusions(review: Review) -> str:
+    """The candidate's wrong answers whose rows changed most, of the rows of both sides; empty where none did."""
+    sides = [
+        next((view for view in views if view.name == review.candidate), None) for views in (review.before, review.after)
+    ]
+    if not can_compare(*sides, review):
+        return ""
+    moved = [pair for pair in changed_confusions(*sides, by_change=True) if pair[2] != pair[3]][:CONFUSIONS_SHOWN]
+    rows = [
+        (escape(actual), escape(guess), f"{was:,}", f"{now:,}", f"{now - was:+,}") for actual, guess, was, now in moved
+    ]
+    return table((review.kind, "taken for", "rows before", "rows now", "difference"), rows) if rows else ""
 
 
 def _stages(review: Review) -> str:
