@@ -69,8 +69,9 @@ def data(base: str | None, markdown: bool) -> None:
     "--check", is_flag=True, help="Exit with 1 where the gate says fail, a stage would run, or none can tell."
 )
 @click.option("--texts/--no-texts", default=True, help="Whether both files show the texts of rows, or their ids.")
+@click.option("--pictures", is_flag=True, help="Write two charts as PNG too, for comments that take pictures.")
 @_markdown
-def review(base: str | None, output: str | None, check: bool, texts: bool, markdown: bool) -> None:
+def review(base: str | None, output: str | None, check: bool, texts: bool, pictures: bool, markdown: bool) -> None:
     """Show what the working tree changes against a base.
 
     Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first: as
@@ -90,8 +91,13 @@ def review(base: str | None, output: str | None, check: bool, texts: bool, markd
     comment = masked(as_markdown(found))
     (folder / "review.md").write_text(comment, encoding="utf-8")
     (folder / "review.html").write_text(masked(render(found)), encoding="utf-8")
+    drawn = []
+    if pictures:
+        from flows.review.pictures import write
+
+        drawn = write(found, folder)
     terminal.show(comment, as_it_is=markdown)
-    click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
+    click.echo(f"Written: {', '.join(map(str, (folder / 'review.md', folder / 'review.html', *drawn)))}", err=True)
     if check and (why := stopped(found)):
         raise click.ClickException(why)
 

@@ -43,7 +43,7 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _scatter(review)
     for name, before, after in sides_of(review):
         if chart := _confusion(before, after, review.kind, comparable=name not in review.apart):
-            yield f"confusion-{names_of(review).index(name)}", chart
+            yield matrix_key(review, name), chart
     yield from _reliability(review)
     for i, name in enumerate(curve_names(review)):
         sides = (("after", review.curves.get(name, ())), ("before", review.curves_before.get(name, ())))
@@ -58,6 +58,12 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
                 f"curve-{i}",
                 _curve(name, rows, tuple(dict.fromkeys([*names_of(review), *(r["model"] for r in rows)]))),
             )
+
+
+def matrix_key(review: Review, model: str) -> str:
+    """The name of a model's matrix among the charts; of a model that the review does not have that of none."""
+    names = names_of(review)
+    return f"confusion-{names.index(model) if model in names else 'none'}"
 
 
 def curve_names(review: Review) -> tuple[str, ...]:
