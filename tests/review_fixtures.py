@@ -21,6 +21,7 @@ from flows.review.evidence import (
     Paired,
     ParamChange,
     PartChange,
+    Recorded,
     Results,
     Review,
     Revision,
@@ -212,6 +213,16 @@ def _part_change(by: str, name: str, better: int, worse: int, verdict: Any) -> P
     )
 
 
+def recorded(commit: str, value: float | None, **more: Any) -> Recorded:
+    """A revision of one data set and one machine, unless said otherwise."""
+    known: dict[str, Any] = {
+        "date": "2026-11-01", "subject": f"change {commit}", "tags": (), "task": "text_classification",
+        "measure": MEASURES.measures[0], "value": value, "low": None, "high": None, "rows": 600, "data": "a" * 32,
+        "p50_ms": 2.0, "size_mb": 16.0, "machine": "2 threads of one", "measured": "2026-11-01",
+    }  # fmt: skip
+    return Recorded(commit, **{**known, **more})
+
+
 def curves() -> dict[str, list[tuple[str, float, float]]]:
     steps = [float(step) for step in range(0, 600, 20)]
     losses, tops = {"teacher": 160, "student": 220}, {"teacher": 0.59, "student": 0.56}
@@ -258,7 +269,10 @@ def example_review(labels: int = 32, *, flipped: int = 60) -> Review:
               for kind in ("evaluate", "profile") for name in ("student", "quantized")),
             StageChange("select", ("metrics/quality/quantized.json changed",)),
         ),
-        paired=(Paired("student", 1546, 61, 90, 0.0223, 1546, 1546), Paired("quantized", 1546, 47, 56, 0.431, 1546, 1546)),
+        paired=(
+            Paired("student", 1546, 61, 90, 0.0223, rows_before=1546, rows_after=1546),
+            Paired("quantized", 1546, 47, 56, 0.431, rows_before=1546, rows_after=1546),
+        ),
         flips=tuple(flips(names, flipped)),
         decision=decision(),
         candidate="quantized",

@@ -77,7 +77,7 @@ def gather(
         params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
         metrics=tuple(_metrics(models, rules, params, notes, same_data=same_data)),
         stages=tuple(changes.stages(before.lock, after.lock)),
-        paired=tuple(_paired(model, *pair, models) for model, pair in models.pairs.items()),
+        paired=tuple(models.paired()),
         flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts, rules.task)),
         decision=_decision(
             released or (lambda _: models.old[candidate]),
@@ -129,6 +129,12 @@ class _Models:
     def common(self, model: str, apart: frozenset[str]) -> tuple[Results, Results] | None:
         """A model's results on the rows of both sides; None where there are none, or they cannot be compared."""
         return None if model in apart else self.pairs.get(model)
+
+    def paired(self) -> Iterator[Paired]:
+        """Each model on the rows of both sides, with how many rows each side has."""
+        for model, pair in self.pairs.items():
+            rows_before, rows_after = len(self.old[model].row_ids), len(self.new[model].row_ids)
+            yield dataclasses.replace(_paired(model, *pair), rows_before=rows_before, rows_after=rows_after)
 
     def same_task(self, model: str) -> bool:
         return self.old[model].task == self.new[model].task
@@ -187,11 +193,8 @@ def _data(side: Side) -> dict[str, Any]:
     return side.json(path) if side.text(path) is not None else {}
 
 
-def _paired(model: str, old: Results, new: Results, models: _Models) -> Paired:
-    return Paired(
-        model, len(new.row_ids), *turned(old.scores_N, new.scores_N, codes(new.units)),
-        rows_before=len(models.old[model].row_ids), rows_after=len(models.new[model].row_ids),
-    )  # fmt: skip
+def _paired(model: str, old: Results, new: Results) -> Paired:
+    return Paired(model, len(new.row_ids), *turned(old.scores_N, new.scores_N, codes(new.units)))
 
 
 def _flips(

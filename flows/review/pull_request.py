@@ -11,7 +11,7 @@ from flows.review.confusions import can_compare, changed_confusions
 from flows.review.differences import by_column, ends, written
 from flows.review.differences import difference as in_column
 from flows.review.evidence import KINDS, Check, Flip, MetricChange, PartChange, Review, Revision
-from flows.review.markdown import arrows, between, escape, table, value
+from flows.review.markdown import arrows, between, code, escape, table, value
 from flows.review.marks import in_words
 from flows.review.parts import counted_parts, moved_first
 from flows.review.written import shortened, start_of
@@ -371,7 +371,7 @@ def interval(change: MetricChange) -> str:
 
 def shown(parameter: Any) -> str:
     text = "none" if parameter is None else str(parameter)
-    return f"`{escape(text if len(text) <= 60 else text[:57] + '...')}`"
+    return code(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _folded(title: str, content: str) -> str:

@@ -60,6 +60,13 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
             )
 
 
+def beyond_comparison(review: Review) -> frozenset[str]:
+    """The models whose latency or judged measure before and after is not of one machine, one test, or one run."""
+    drawn = ("latency_p50_ms", *(one.name for one in review.measures[:1]))
+    apart = ("other machine", "not comparable", "not run")
+    return frozenset(c.model for c in review.metrics if c.metric in drawn and c.verdict in apart)
+
+
 def matrix_key(review: Review, model: str) -> str:
     """The name of a model's matrix among the charts; of a model that the review does not have that of none."""
     names = names_of(review)
@@ -109,6 +116,7 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, *views in sides_of(review)
         for word, view in zip(("before", "after"), views, strict=True)
         if view
+        and not (word == "before" and name in beyond_comparison(review))
         and (latency := number(view.profile, "latency_p50_ms") or 0) > 0
         and (score := number(view.quality, measure.name)) is not None
     ]

@@ -15,10 +15,10 @@ from flows.review.history import ALONE, meanings
 from flows.review.markdown import capital, plural
 from flows.review.page import document
 from flows.review.page.cells import counted, shown
-from flows.review.page.charts import CONFIG, charts_of, curve_names
+from flows.review.page.charts import CONFIG, beyond_comparison, charts_of, curve_names
 from flows.review.page.over_time import history_charts, history_table
 from flows.review.page.quality import panels, quality_tables
-from flows.review.page.tables import FLIPS_SHOWN, TEXT_SHOWN, tables, view_of
+from flows.review.page.tables import FLIPS_SHOWN, TEXT_SHOWN, names_of, tables, view_of
 from flows.review.pull_request import RUN_IT, not_run, sides
 
 STAGES_OPEN = 6  # more of them are folded
@@ -82,6 +82,7 @@ def _texts(review: Review) -> dict[str, Any]:
         "flips_shown": min(len(review.flips), FLIPS_SHOWN),
         "text_shown": TEXT_SHOWN,
         "worst": _worst(review),
+        "beyond": _beyond(review),
         "no_parts": _no_parts(review),
         "curves_told": _curves_told(review),
         "changed": [_changed(change) for change in review.params[:CHANGED_SHOWN]],
@@ -120,6 +121,12 @@ def _no_predictions(review: Review) -> str:
     if any(view.quality for view in (*review.before, *review.after)):
         return "There are no predictions at hand; the notes say which, and why."
     return "There are no predictions at either revision."
+
+
+def _beyond(review: Review) -> str:
+    """A sentence on the models of which the chart of all models leaves out what they were before."""
+    left_out = ", ".join(name for name in names_of(review) if name in beyond_comparison(review))
+    return f" Without what was before, as it cannot be compared: {left_out}." if left_out else ""
 
 
 def _no_parts(review: Review) -> str:

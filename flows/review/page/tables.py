@@ -124,7 +124,7 @@ def _models(review: Review) -> Table:
         )
     ]
     rows = tuple(
-        (Cell(name), *(_cost(before, after, where, key, unit) for where, key, _, unit in columns))
+        (Cell(name), *(_cost(before, after, where, key, unit, review) for where, key, _, unit in columns))
         for name, before, after in sides
     )
     return Table(
@@ -135,9 +135,12 @@ def _models(review: Review) -> Table:
     )
 
 
-def _cost(before: ModelView | None, after: ModelView | None, where: str, key: str, unit: str) -> Cell:
+def _cost(before: ModelView | None, after: ModelView | None, where: str, key: str, unit: str, review: Review) -> Cell:
     old, new = (number(getattr(view, where), key) if view else None for view in (before, after))
-    return cell(new, unit, note="" if old is None or old == new else f"was {shown(old, unit)}")
+    name = next(view.name for view in (after, before) if view)
+    verdict = next((c.verdict for c in review.metrics if (c.model, c.metric) == (name, key)), "")
+    apart = f", {verdict}" if verdict in ("other machine", "not comparable") else ""
+    return cell(new, unit, note="" if old is None or old == new else f"was {shown(old, unit)}{apart}")
 
 
 def _paired(review: Review) -> Table:
