@@ -113,7 +113,7 @@ def test_the_comment_has_what_moved_and_counts_the_rest() -> None:
     review = example_review(8)
     assert [part.verdict for part in moved_first(review.parts)][:3] == ["worse", "better", "no clear change"]
     assert counted_parts(review.parts) == {"label": 8, "length": 1}
-    text = as_markdown(review).partition("What got better and worse, by label, length")[2].partition("</details>")[0]
+    text = as_markdown(review).partition("Better and worse, by label, length")[2].partition("</details>")[0]
     assert "quantized, on the 1,546 test rows of both (95% intervals)." in text
     assert "| label | aiohttp | 45 | 1 | 19 | accuracy 50.0% | 10.0% | -40.0 | -50.0 and -30.0 | ▼ worse |" in text
     assert text.count("| label |") == 2
@@ -134,6 +134,6 @@ def test_nothing_is_said_of_parts_that_cannot_be_compared() -> None:
     metrics = tuple(dataclasses.replace(change, withheld="not comparable") for change in review.metrics)
     apart = dataclasses.replace(review, parts=(), metrics=metrics)
     assert "The test rows or the labels are not those of before." in render(apart)
-    assert "What got better and worse, by" not in as_markdown(apart)
+    assert "Better and worse, by" not in as_markdown(apart)
     assert "Confusions that changed most" not in as_markdown(apart)
     assert "Confusions that changed most" in as_markdown(review)

@@ -113,10 +113,14 @@ def machine_of(entry: Recorded) -> str:
     return entry.machine
 
 
+def with_those_before(entries: Sequence[Recorded]) -> Iterator[tuple[Recorded, Recorded | None]]:
+    """Each entry, newest first, with the one before it in time; the oldest with None."""
+    yield from zip(entries, [*entries[1:], None], strict=False)
+
+
 def as_markdown(entries: Sequence[Recorded], model: str, lacking: str = "") -> str:
     """The table, with what its letters mean below it."""
     tests, machines = oldest_first(entries, test_of), oldest_first(entries, machine_of)
-    before = [*entries[1:], None]
     titles = " or ".join(dict.fromkeys(capital(entry.measure.title) for entry in entries))
     header = (
         "revision",
@@ -131,7 +135,7 @@ def as_markdown(entries: Sequence[Recorded], model: str, lacking: str = "") -> s
         "change",
         "size MB",
     )
-    rows = (_row(entry, earlier_one, tests, machines) for entry, earlier_one in zip(entries, before, strict=True))
+    rows = (_row(entry, before, tests, machines) for entry, before in with_those_before(entries))
     return "\n\n".join([f"# History of {model}", table(header, rows), *map(escape, meanings(entries)), ALONE + lacking])
 
 

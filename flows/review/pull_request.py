@@ -7,32 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flows.review import data_report
-from flows.review.confusions import can_compare, changed_confusions
-from flows.review.differences import by_column, ends, written
-from flows.review.differences import difference as in_column
-from flows.review.evidence import KINDS, Check, Flip, MetricChange, PartChange, Review, Revision
+from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
+from flows.review.folded import confusions, kinds, numbers, parts_that_moved, verdict
 from flows.review.markdown import arrows, between, code, escape, table, value
 from flows.review.marks import in_words
-from flows.review.parts import counted_parts, moved_first
 from flows.review.written import shortened, start_of
 
 OUTCOMES = {
     "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
     "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
 }  # fmt: skip
-VERDICTS = {
-    "better": "▲ better",
-    "worse": "▼ worse",
-    "no clear change": "no clear change",
-    "unchanged": "=",
-    "same": "same (within 1%)",
-    "unknown": "-",
-}
 FLIPS_SHOWN = 10
 TEXT_SHOWN = 160  # characters of a text
 LIST_SHOWN = 3  # parameters named in the heading
-PARTS_SHOWN = 12
-CONFUSIONS_SHOWN = 8
 RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metrics."
 NOT_RUN_SHOWN = 10  # stages that would run
 
@@ -56,9 +43,13 @@ def as_markdown(review: Review) -> str:
         *([_list(review.notes)] if review.notes else []),
         _folded("The gate, check by check", _gate(review)),
         _folded(f"Parameters ({len(review.params)})", _params(review)),
-        _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
-        *([_folded(f"What got better and worse, by {_kinds(review)}", _parts(review))] if review.parts else []),
-        *([_folded("Confusions that changed most", confused)] if (confused := _confusions(review)) else []),
+        _folded(f"Numbers of every model, against {_revision(review.base)}", numbers(review.metrics)),
+        *(
+            [_folded(f"What got better and worse, by {kinds(review)}", parts_that_moved(review))]
+            if review.parts
+            else []
+        ),
+        *([_folded("Confusions that changed most", confused)] if (confused := confusions(review)) else []),
         *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
         _folded("Test rows with another answer", _flips(review)),
@@ -218,11 +209,6 @@ def _told(change: MetricChange) -> str:
     return f" ({_factor(change)}, {verdict(change)})" if change.difference else f" ({verdict(change)})"
 
 
-def verdict(change: MetricChange) -> str:
-    """The verdict in words; where it is neither better nor worse, with the reason."""
-    return VERDICTS.get(change.verdict, change.verdict) + (f": {escape(change.why)}" if change.why else "")
-
-
 def _factor(change: MetricChange) -> str:
     assert change.before is not None
     assert change.after is not None
@@ -259,70 +245,6 @@ def _gate(review: Review) -> str:
 def _params(review: Review) -> str:
     rows = [(f"`{c.key}`", shown(c.before), shown(c.after)) for c in review.params]
     return table(("parameter", "before", "after"), rows) if rows else "None differs."
-
-
-def _numbers(changes: Sequence[MetricChange]) -> str:
-    known = [change for change in changes if change.before is not None or change.after is not None]
-    if not known:
-        return "There are no metrics."
-    same = sum(change.verdict == "unchanged" for change in known)
-    known = [change for change in known if change.verdict != "unchanged"]
-    if not known:
-        return f"All {same} are the same."
-    listed = [
-        table(("model", "number", "before", "after", column.heading.lower(), "between", ""), map(_number, own))
-        for column, own in by_column(known).items()
-    ]
-    return "\n\n".join([*listed, *([f"{same} more are the same."] if same else [])])
-
-
-def _number(change: MetricChange) -> tuple[str, ...]:
-    between_ends = " and ".join(written(end, change.unit) for end in found) if (found := ends(change)) else "-"
-    return (
-        change.model, change.name, value(change.before, change.unit), value(change.after, change.unit),
-        written(in_column(change), change.unit), between_ends, verdict(change),
-    )  # fmt: skip
-
-
-def _kinds(review: Review) -> str:
-    return ", ".join(escape(by) for by in counted_parts(review.parts))
-
-
-def _parts(review: Review) -> str:
-    """The parts of the candidate's rows that got surely better or worse, worse first; of the others how many."""
-    ordered = moved_first(review.parts)
-    moved = [part for part in ordered if part.verdict != "no clear change"]
-    shown_parts = moved[:PARTS_SHOWN]
-    header = ("by", "part", "rows", "better", "worse", "before", "after", "difference, points", "between", "")
-    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
-    of = f"{review.candidate}, on the {pair.rows:,} test rows of both" if pair else review.candidate
-    still = counted_parts([part for part in ordered if part not in moved])
-    rest = ", ".join(f"{count} by {escape(by)}" for by, count in still.items())
-    lines = [f"{of} ({review.confidence:.0%} intervals)."]
-    lines += [table(header, map(_part, shown_parts))] if moved else []
-    lines += [f"{len(moved) - len(shown_parts)} more got better or worse."] if len(moved) > PARTS_SHOWN else []
-    return "\n\n".join([*lines, *([f"No clear change: {rest}."] if rest else [])])
-
-
-def _part(part: PartChange) -> tuple[str, ...]:
-    change, low, high = (written(100 * end, "share") for end in (part.after - part.before, part.low, part.high))
-    counts = (f"{rows:,}" for rows in (part.rows, part.better, part.worse))
-    shares = (f"{part.measure} {value(part.before, 'share')}", value(part.after, "share"))
-    return escape(part.by), escape(part.name), *counts, *shares, change, f"{low} and {high}", VERDICTS[part.verdict]
-
-
-def _confusions(review: Review) -> str:
-    """The candidate's wrong answers whose rows changed most, of the rows of both sides; empty where none did."""
-    sides = [
-        next((view for view in views if view.name == review.candidate), None) for views in (review.before, review.after)
-    ]
-    if not can_compare(*sides, review):
-        return ""
-    moved = [pair for pair in changed_confusions(*sides, by_change=True) if pair[2] != pair[3]][:CONFUSIONS_SHOWN]
-    rows = [
-        (escape(actual), escape(guess), f"{was:,}", f"{now:,}", f"{now - was:+,}") for actual, guess, was, now in moved
-    ]
-    return table((review.kind, "taken for", "rows before", "rows now", "difference"), rows) if rows else ""
 
 
 def _stages(review: Review) -> str:

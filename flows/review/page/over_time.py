@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flows.review.evidence import Recorded, Review
-from flows.review.history import change_of_time, change_of_value, machine_of, oldest_first, test_of
+from flows.review.history import change_of_time, change_of_value, machine_of, oldest_first, test_of, with_those_before
 from flows.review.markdown import capital
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, shown, typeset
 
@@ -78,10 +78,9 @@ def history_table(review: Review) -> Table:
     """A row for each commit, newest first; what its values are of stands beside them as a letter."""
     entries = review.history
     tests, machines = oldest_first(entries, test_of), oldest_first(entries, machine_of)
-    before = [*entries[1:], None]
     titles = " or ".join(dict.fromkeys(capital(entry.measure.title) for entry in entries))
     columns = ("Revision", "Date", "What", "Test", titles, "Change", "Machine", "p50, ms", "Change of p50", "Size, MB")
-    rows = tuple(_row(entry, earlier_one, tests, machines) for entry, earlier_one in zip(entries, before, strict=True))
+    rows = tuple(_row(entry, before, tests, machines) for entry, before in with_those_before(entries))
     return Table("history", f"The last commits that changed the figures of {review.candidate}.", columns, rows)
 
 
