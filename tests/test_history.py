@@ -116,7 +116,8 @@ def test_what_is_not_known_is_compared_with_nothing(branch: Path, tmp_path: Path
     found = history(project, "quantized", last=2)
     assert not found[0].same_test(found[1])
     assert not found[0].same_machine(found[1])
-    assert "| another test | - |" in as_markdown(found, "quantized")
+    assert "| unknown test | - |" in (text := as_markdown(found, "quantized"))
+    assert "| unknown machine |" in text
 
 
 def test_another_task_is_another_test_of_its_own_measure(branch: Path, tmp_path: Path) -> None:

@@ -98,12 +98,12 @@ def letters(names: Sequence[str]) -> dict[str, str]:
     return {name: chr(65 + at % 26) + (str(at // 26) if at >= 26 else "") for at, name in enumerate(known)}
 
 
-def oldest_first(entries: Sequence[Recorded], of: Callable[[Recorded], str]) -> dict[str, str]:
-    """The letters of what the entries have, by the order of time."""
+def letters_of(entries: Sequence[Recorded], of: Callable[[Recorded], str]) -> dict[str, str]:
+    """The letters of what the entries, newest first, have; A is the oldest."""
     return letters([of(entry) for entry in reversed(entries)])
 
 
-def test_of(entry: Recorded) -> str:
+def judged_on(entry: Recorded) -> str:
     """What its value is of, in a line that two entries share where they can be compared; empty where not known."""
     return f"{entry.task} {entry.measure.name} {entry.data}" if entry.data else ""
 
@@ -120,21 +120,10 @@ def with_those_before(entries: Sequence[Recorded]) -> Iterator[tuple[Recorded, R
 
 def as_markdown(entries: Sequence[Recorded], model: str, lacking: str = "") -> str:
     """The table, with what its letters mean below it."""
-    tests, machines = oldest_first(entries, test_of), oldest_first(entries, machine_of)
+    tests, machines = letters_of(entries, judged_on), letters_of(entries, machine_of)
     titles = " or ".join(dict.fromkeys(capital(entry.measure.title) for entry in entries))
-    header = (
-        "revision",
-        "date",
-        "what",
-        "test",
-        titles,
-        "interval",
-        "change",
-        "machine",
-        "p50 ms",
-        "change",
-        "size MB",
-    )
+    columns = ("revision", "date", "what", "test", titles, "interval", "change")
+    header = (*columns, "machine", "p50 ms", "change of p50", "size MB")
     rows = (_row(entry, before, tests, machines) for entry, before in with_those_before(entries))
     return "\n\n".join([f"# History of {model}", table(header, rows), *map(escape, meanings(entries)), ALONE + lacking])
 
@@ -149,7 +138,7 @@ def _row(
         f"`{entry.commit}`{''.join(f' {escape(tag)}' for tag in entry.tags)}",
         entry.date,
         escape(subject),
-        tests.get(test_of(entry), NOT_KNOWN),
+        tests.get(judged_on(entry), NOT_KNOWN),
         value(entry.value, unit),
         NOT_KNOWN if NOT_KNOWN in ends else " to ".join(ends),
         change_of_value(entry, before),
@@ -165,7 +154,7 @@ def change_of_value(entry: Recorded, before: Recorded | None) -> str:
     if before is None or entry.value is None or before.value is None:
         return NOT_KNOWN
     if not entry.same_test(before):
-        return "another test"
+        return "another test" if entry.data and before.data else "unknown test"
     return value(entry.value - before.value, entry.measure.unit, signed=True) if entry.value != before.value else "same"
 
 
@@ -174,15 +163,15 @@ def change_of_time(entry: Recorded, before: Recorded | None) -> str:
     if before is None or entry.p50_ms is None or not before.p50_ms:
         return NOT_KNOWN
     if not entry.same_machine(before):
-        return "another machine"
+        return "another machine" if entry.machine and before.machine else "unknown machine"
     percent = round(100 * (entry.p50_ms / before.p50_ms - 1))
     return f"{percent:+d}%" if percent else "same"
 
 
 def meanings(entries: Sequence[Recorded]) -> Iterator[str]:
     """A line on the tests and one on the machines, by their letters."""
-    tests, machines = oldest_first(entries, test_of), oldest_first(entries, machine_of)
-    told = {tests[test_of(entry)]: _told(entry) for entry in entries if test_of(entry)}
+    tests, machines = letters_of(entries, judged_on), letters_of(entries, machine_of)
+    told = {tests[judged_on(entry)]: _told(entry) for entry in entries if judged_on(entry)}
     if told:
         yield "Tests, each with rows of its own: " + "; ".join(f"{at}: {told[at]}" for at in sorted(told)) + "."
     if machines:

@@ -6,50 +6,55 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flows.review.evidence import Recorded, Review
-from flows.review.history import change_of_time, change_of_value, machine_of, oldest_first, test_of, with_those_before
+from flows.review.history import change_of_time, change_of_value, judged_on, letters_of, machine_of, with_those_before
 from flows.review.markdown import capital
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, shown, typeset
 
 NOT_COMPARED = "not known"
-TITLES = {"history-value": "", "history-time": "Latency p50, ms", "history-size": "Size, MB"}
 
 
 def history_charts(review: Review) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(key, title, specification): a line joins only what one test, or one machine, gave; fewer than two make none."""
     entries = review.history[::-1]
+    tests, machines = letters_of(review.history, judged_on), letters_of(review.history, machine_of)
     measure = entries[-1].measure if entries else None
     own = [entry for entry in entries if measure and entry.measure.name == measure.name and entry.value is not None]
     if measure and len(own) > 1:
         title, share = capital(measure.title), measure.unit == "share"
-        yield "history-value", title, _chart(own, title, "test", test_of, lambda entry: entry.value, share=share)
+        yield (
+            "history-value",
+            title,
+            _chart(own, title, "test", tests, judged_on, lambda entry: entry.value, share=share),
+        )
     timed = [entry for entry in entries if entry.p50_ms is not None]
     if len(timed) > 1:
         title = "Latency p50, ms"
-        yield "history-time", title, _chart(timed, title, "machine", machine_of, lambda entry: entry.p50_ms)
+        yield "history-time", title, _chart(timed, title, "machine", machines, machine_of, lambda entry: entry.p50_ms)
     sized = [entry for entry in entries if entry.size_mb is not None]
     if len(sized) > 1:
-        yield "history-size", "Size, MB", _chart(sized, "Size, MB", "", lambda _: "size", lambda entry: entry.size_mb)
+        title = "Size, MB"
+        yield "history-size", title, _chart(sized, title, "", {"": ""}, lambda _: "", lambda entry: entry.size_mb)
 
 
 def _chart(
     entries: Sequence[Recorded],
     title: str,
     kind: str,
+    names: Mapping[str, str],
     series: Callable[[Recorded], str],
     value: Callable[[Recorded], float | None],
     *,
     share: bool = False,
 ) -> dict[str, Any]:
-    """A line for each series, by the letters of the table; what is of none is points alone."""
+    """A line for each series, by the letters of the table, `names`; what has none is points alone."""
     import altair as alt
 
     from flows.review.page.charts import spec
 
-    names = oldest_first(entries[::-1], series)
     points = [
         {
             "revision": entry.commit, "date": entry.date, "what": entry.subject, "value": value(entry),
-            "series": f"{kind} {names[series(entry)]}" if series(entry) else NOT_COMPARED,
+            "series": f"{kind} {names[series(entry)]}" if series(entry) in names else NOT_COMPARED,
             **({"low": entry.low, "high": entry.high} if kind == "test" and entry.low is not None else {}),
         }
         for entry in entries
@@ -77,7 +82,7 @@ def _chart(
 def history_table(review: Review) -> Table:
     """A row for each commit, newest first; what its values are of stands beside them as a letter."""
     entries = review.history
-    tests, machines = oldest_first(entries, test_of), oldest_first(entries, machine_of)
+    tests, machines = letters_of(entries, judged_on), letters_of(entries, machine_of)
     titles = " or ".join(dict.fromkeys(capital(entry.measure.title) for entry in entries))
     columns = ("Revision", "Date", "What", "Test", titles, "Change", "Machine", "p50, ms", "Change of p50", "Size, MB")
     rows = tuple(_row(entry, before, tests, machines) for entry, before in with_those_before(entries))
@@ -93,7 +98,7 @@ def _row(
         Cell(entry.commit, style="code", note=", ".join(entry.tags)),
         Cell(entry.date),
         Cell(entry.subject, style="text"),
-        Cell(tests.get(test_of(entry), NOT_KNOWN)),
+        Cell(tests.get(judged_on(entry), NOT_KNOWN)),
         cell(entry.value, unit, note="" if NOT_KNOWN in ends else " to ".join(ends)),
         Cell(typeset(change_of_value(entry, before)), _moved(entry, before), "number"),
         Cell(machines.get(entry.machine, NOT_KNOWN)),
