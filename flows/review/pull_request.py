@@ -44,11 +44,7 @@ def as_markdown(review: Review) -> str:
         _folded("The gate, check by check", _gate(review)),
         _folded(f"Parameters ({len(review.params)})", _params(review)),
         _folded(f"Numbers of every model, against {_revision(review.base)}", numbers(review.metrics)),
-        *(
-            [_folded(f"What got better and worse, by {kinds(review)}", parts_that_moved(review))]
-            if review.parts
-            else []
-        ),
+        *([_folded(f"Better and worse, by {kinds(review)}", parts_that_moved(review))] if review.parts else []),
         *([_folded("Confusions that changed most", confused)] if (confused := confusions(review)) else []),
         *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
