@@ -75,12 +75,14 @@ def _part(part: PartChange) -> tuple[str, ...]:
 
 def confusions(review: Review) -> str:
     """The candidate's wrong answers whose rows changed most, of the rows of both sides; empty where none did."""
-    sides = [
+    before, after = (
         next((view for view in views if view.name == review.candidate), None) for views in (review.before, review.after)
-    ]
-    if not can_compare(*sides, review):
+    )
+    if not can_compare(before, after, review):
         return ""
-    moved = [pair for pair in changed_confusions(*sides, by_change=True) if pair[2] != pair[3]][:CONFUSIONS_SHOWN]
+    moved = [pair for pair in changed_confusions(before, after, by_change=True) if pair[2] != pair[3]][
+        :CONFUSIONS_SHOWN
+    ]
     rows = [
         (escape(actual), escape(guess), f"{was:,}", f"{now:,}", f"{now - was:+,}") for actual, guess, was, now in moved
     ]
