@@ -56,7 +56,7 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
         if rows:
             yield (
                 f"curve-{i}",
-                _curve(name, rows, tuple(dict.fromkeys([*names_of(review), *(r["model"] for r in rows)]))),
+                _curve(name, rows, tuple(dict.fromkeys([*names_of(review), *(str(row["model"]) for row in rows)]))),
             )
 
 
