@@ -36,9 +36,9 @@ projects: .venv/.ready  ## reproduce each worked project of projects/, one after
 	@for name in $(WORKED); do echo "projects/$$name"; $(MAKE) --no-print-directory repro PROJECT="$$name" || exit 1; done
 
 # Without the data of a stage, what matches dvc.lock counts as done: so does CI. BASE is a branch, a tag or a commit.
-review: .venv/.ready  ## what this branch changes, in artifacts/review; is dvc.lock of this code? (BASE=main, PROJECT=NAME)
+review: .venv/.ready  ## what this branch changes, in artifacts/review; is dvc.lock of this code? (BASE=main, PROJECT=NAME, PICTURES=1)
 	@cd "$(IN)" && if [ -n "$$(dvc remote list)" ]; then dvc pull --quiet || echo "review: not all data is in the remote"; fi
-	@cd "$(IN)" && winnow review $${BASE:+--base "$$BASE"}
+	@cd "$(IN)" && winnow review $${BASE:+--base "$$BASE"} $${PICTURES:+--pictures}
 	@cd "$(IN)" && winnow plan --check
 
 # The comment on a pull request that says "no review" is of the folder that a failed one leaves empty.

@@ -16,11 +16,12 @@ from flows.review.evidence import (
     Check,
     Decision,
     Flip,
-    GroupChange,
     MetricChange,
     ModelView,
     Paired,
     ParamChange,
+    PartChange,
+    Recorded,
     Results,
     Review,
     Revision,
@@ -197,11 +198,29 @@ def flips(labels: Sequence[str], count: int) -> list[Flip]:
     return found
 
 
-def group_changes(labels: Sequence[str]) -> tuple[GroupChange, ...]:
-    """Of 45 rows each; the first got clearly worse, the last better, the others within chance."""
-    moved = {labels[0]: (30, 12, "worse"), labels[-1]: (20, 40, "better")}
-    still: tuple[int, int, Any] = (25, 26, "no clear change")
-    return tuple(GroupChange("quantized", label, 45, *moved.get(label, still)) for label in labels)
+def part_changes(labels: Sequence[str]) -> tuple[PartChange, ...]:
+    """Of 45 rows each; the first label got clearly worse, the last better, the others and a slice within chance."""
+    moved = {labels[0]: (1, 19, "worse"), labels[-1]: (21, 1, "better")}
+    still: tuple[int, int, Any] = (3, 2, "no clear change")
+    names = [*(("label", label) for label in labels), ("length", "short")]
+    return tuple(_part_change(by, name, *moved.get(name, still)) for by, name in names)
+
+
+def _part_change(by: str, name: str, better: int, worse: int, verdict: Any) -> PartChange:
+    change = (better - worse) / 45
+    return PartChange(
+        "quantized", by, name, "accuracy", 45, better, worse, 0.5, 0.5 + change, change - 0.1, change + 0.1, verdict
+    )
+
+
+def recorded(commit: str, value: float | None, **more: Any) -> Recorded:
+    """A revision of one data set and one machine, unless said otherwise."""
+    known: dict[str, Any] = {
+        "date": "2026-11-01", "subject": f"change {commit}", "tags": (), "task": "text_classification",
+        "measure": MEASURES.measures[0], "value": value, "low": None, "high": None, "rows": 600, "data": "a" * 32,
+        "p50_ms": 2.0, "size_mb": 16.0, "machine": "2 threads of one", "measured": "2026-11-01",
+    }  # fmt: skip
+    return Recorded(commit, **{**known, **more})
 
 
 def curves() -> dict[str, list[tuple[str, float, float]]]:
@@ -250,14 +269,17 @@ def example_review(labels: int = 32, *, flipped: int = 60) -> Review:
               for kind in ("evaluate", "profile") for name in ("student", "quantized")),
             StageChange("select", ("metrics/quality/quantized.json changed",)),
         ),
-        paired=(Paired("student", 1546, 61, 90, 0.0223), Paired("quantized", 1546, 47, 56, 0.431)),
+        paired=(
+            Paired("student", 1546, 61, 90, 0.0223, rows_before=1546, rows_after=1546),
+            Paired("quantized", 1546, 47, 56, 0.431, rows_before=1546, rows_after=1546),
+        ),
         flips=tuple(flips(names, flipped)),
         decision=decision(),
         candidate="quantized",
         before=tuple(view(name, names, 0.0, 1.22 if name == "quantized" else 1.0, i) for i, name in enumerate(MODELS)),
         after=tuple(view(name, names, shifts[name], 1.0, 9 + i) for i, name in enumerate(MODELS)),
         curves=curves(),
-        groups=group_changes(names),
+        parts=part_changes(names),
         measures=MEASURES.measures,
         score_title=MEASURES.score_title,
         kind=MEASURES.kind,

@@ -48,6 +48,9 @@ write(f"artifacts/predictions/{name}.parquet",
        "slice: length": length, "log_loss": [0.3 if right else 2.3 for right in score],
        "brier": [0.1 if right else 1.2 for right in score], **probabilities})
 accuracy = sum(score) / rows
+curve = Path(f"artifacts/curves/{name}/plots/metrics/train/loss.tsv")
+curve.parent.mkdir(parents=True, exist_ok=True)
+curve.write_text("step\\tloss\\n" + "".join(f"{step}\\t{made.get('loss', 2) / step}\\n" for step in (1, 2)))
 tables = Path(f"artifacts/tables/{name}")
 tables.mkdir(parents=True, exist_ok=True)
 bins = [("low", "high", "rows", "confidence", "score"), (0.8, 0.867, rows, high, accuracy)]
@@ -82,6 +85,7 @@ stages:
       outs:
         - artifacts/predictions/${{item}}.parquet
         - artifacts/tables/${{item}}
+        - artifacts/curves/${{item}}
       metrics:
         - metrics/quality/${{item}}.json: {{cache: false}}
         - metrics/profile/${{item}}.json: {{cache: false}}

@@ -18,6 +18,7 @@ from flows.review import changes
 from flows.review.comparison import _flips, _paired
 from flows.review.evidence import Check, Results
 from flows.review.page.page import render
+from flows.review.parts import parts
 from flows.review.pull_request import as_markdown
 from stages.core.params.file import load_params
 from stages.tasks.contract import Figure, Measure, TaskMeasures
@@ -116,19 +117,19 @@ def test_a_figure_is_compared_by_the_column_of_its_rows() -> None:
     assert (found["length"].low, found["length"].high) == pytest.approx((-1.0, -1.0))
     assert found["length"].verdict == "better"
     assert found["overlap"].name == "overlap"
-    assert list(changes.by_group("student", old, new, TASK, 0.95)) == []
+    assert list(parts("student", old, new, TASK, PARAMS.evaluate)) == []
 
 
 def test_the_page_of_a_task_without_classes_has_no_section_of_them() -> None:
     review = example_review()
     views = tuple(dataclasses.replace(view, confusion=[]) for view in review.after)
     other = dataclasses.replace(
-        review, measures=TASK.measures, score_title=TASK.score_title, kind=TASK.kind, groups=(), before=(), after=views
+        review, measures=TASK.measures, score_title=TASK.score_title, kind=TASK.kind, parts=(), before=(), after=views
     )
     page = render(other)
-    assert 'id="by-truth"' not in page
+    assert 'id="t-by-part"' not in page
     assert 'id="confusion"' not in page
     assert 'id="calibration"' in page
     assert "Score by length." in page
-    assert 'id="by-truth"' in render(review)
+    assert 'id="t-by-part"' in render(review)
     assert as_markdown(other)

@@ -18,17 +18,27 @@ from review_fixtures import (
     entity_review,
     example_review,
     label_names,
+    recorded,
     written_flip,
     written_review,
 )
 
-from flows.review.evidence import Decision, Flip, MetricChange, ModelView, Review, StageChange, without_texts
+from flows.review.evidence import (
+    Decision,
+    Flip,
+    MetricChange,
+    ModelView,
+    ParamChange,
+    Review,
+    StageChange,
+    without_texts,
+)
 from flows.review.page.charts import charts_of
 from flows.review.page.page import render
 from flows.review.page.tables import FLIPS_SHOWN
 
 browser = page_fixtures.browser
-METRICS, FLIPS = "#t-metrics", "#t-flips"
+METRICS, OTHERS, FLIPS, PARTS = "#t-metrics", "#t-others", "#t-flips", "#t-by-part"
 Open = Callable[..., Any]
 
 
@@ -113,17 +123,18 @@ def test_the_keyboard_sorts_too(open_page: Open, example: Path) -> None:
 
 def test_what_is_not_known_is_sorted_last_in_both_directions(open_page: Open, example: Path) -> None:
     page = open_page(example)
-    button = page.locator(METRICS).get_by_role("button", name="Before")
+    button = page.locator(OTHERS).get_by_role("button", name="Before")
     for _ in range(2):
         button.click()
-        assert column(page, METRICS, 2)[-1] == "–"
+        assert column(page, OTHERS, 2)[-1] == "–"
 
 
 def test_filters_show_the_rows_of_a_model_and_of_a_kind(open_page: Open, example: Path) -> None:
     page = open_page(example)
     assert set(column(page, METRICS, 0)) == {"quantized"}
-    page.select_option("[data-filters=t-metrics] select", label="student")
-    assert set(column(page, METRICS, 0)) == {"student"}
+    page.select_option("[data-filters~=t-metrics] select", label="student")
+    assert set(column(page, METRICS, 0)) == set(column(page, OTHERS, 0)) == {"student"}
+    assert page.locator("[data-filters~=t-metrics] output").inner_text() == "9 of 36 rows"
     page.select_option("[data-filters=t-flips] [data-filter=model]", value="")
     assert len(column(page, FLIPS, 0)) == 60
     page.select_option("[data-filters=t-flips] [data-filter=kind]", label="better")
@@ -168,6 +179,9 @@ def test_texts_that_attack_the_page_are_shown_and_never_run(open_page: Open, tmp
         review, after=views, before=(), flips=flips, head_params=attack, candidate="quantized",
         base=dataclasses.replace(review.base, subject=attack, name=attack), notes=(attack,),
         curves={attack: [(attack, 0.0, 1.0), (attack, 1.0, float("nan"))]},
+        params=(ParamChange(attack, attack, attack),), curves_before={attack: [(attack, 0.0, 2.0)]},
+        parts=tuple(dataclasses.replace(part, by=attack, name=attack) for part in review.parts[:2]),
+        history=(recorded("b2", 0.6, subject=attack, machine=attack, tags=(attack,)), recorded("a1", 0.5)),
     )  # fmt: skip
     page = open_page(write(review, tmp_path))
     assert page.evaluate("window.__pwned") is None
@@ -206,7 +220,7 @@ def test_files_of_an_odd_shape_are_passed_over(open_page: Open, tmp_path: Path) 
         empty_review(), after=(odd,), candidate="quantized", decision=Decision("inconclusive", ()), metrics=(endless,)
     )
     page = open_page(write(review, tmp_path))
-    assert column(page, METRICS, 5) == ["–"]
+    assert column(page, OTHERS, 5) == ["–"]
     assert page.locator("[data-chart=reliability] svg").count() == 1
 
 
@@ -290,11 +304,82 @@ def test_flipped_rows_say_how_sure_the_model_was_and_is(open_page: Open, example
 
 def test_labels_that_lost_most_come_first_and_are_worse_only_where_that_is_sure(open_page: Open, example: Path) -> None:
     page = open_page(example)
-    verdicts = column(page, "#t-by-truth", 6)
-    assert verdicts[0] == "✗ worse"
-    assert verdicts[-1] == "✓ better"
-    assert set(verdicts[1:-1]) == {"≈ no clear change"}
-    assert column(page, "#t-by-truth", 4)[0] == "−40.0 points"
+    verdicts = column(page, PARTS, 9)
+    assert verdicts[:2] == ["✗ worse", "✓ better"]
+    assert set(verdicts[2:]) == {"≈ no clear change"}
+    first = page.locator(f"{PARTS} tbody tr").first.locator("td").all_inner_texts()
+    assert first[:9] == ["label", "aiohttp", "45", "1", "19", "50.0%", "10.0%", "−40.0", "−50.0 to −30.0"]
+
+
+def test_parts_are_found_by_kind_and_by_a_search_from_the_keyboard(open_page: Open, example: Path) -> None:
+    page = open_page(example)
+    page.select_option("[data-filters=t-by-part] [data-filter=by]", label="length")
+    assert column(page, PARTS, 1) == ["short"]
+    page.select_option("[data-filters=t-by-part] [data-filter=by]", value="")
+    page.get_by_role("searchbox", name="Search the parts").focus()
+    page.keyboard.type("torch")
+    assert column(page, PARTS, 1) == ["torch"]
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    assert len(column(page, PARTS, 1)) == 33
+
+
+def test_the_heading_names_what_is_compared_and_the_parameters_that_changed(open_page: Open, tmp_path: Path) -> None:
+    review = example_review()
+    several = tuple(ParamChange(f"distill.value_{i}", i, i + 1) for i in range(8))
+    base = dataclasses.replace(review.base, name="4f1c2a9", place="where it left main")
+    page = open_page(write(dataclasses.replace(review, params=several, base=base), tmp_path))
+    assert page.locator("h1").inner_text() == "softer-targets against 4f1c2a9"
+    assert page.locator(".sides div").first.inner_text().split("\n")[1].startswith("4f1c2a9 where it left main ")
+    assert page.locator(".changed li").all_inner_texts()[0] == "distill.value_0 0 → 1"
+    assert page.locator(".changed li").all_inner_texts()[6:] == ["and 2 more"]
+    page.get_by_role("link", name="and 2 more").press("Enter")
+    assert page.evaluate("location.hash") == "#changes"
+
+
+def test_the_bases_curves_are_dashed_beside_this_ones(open_page: Open, tmp_path: Path) -> None:
+    review = example_review()
+    before = {
+        "train/loss": [("student", step, 4 - step) for step in (0.0, 1.0, 2.0)],
+        "train/old": [("student", 0.0, 1.0)],
+    }
+    page = open_page(write(dataclasses.replace(review, curves_before=before, same_data=False), tmp_path))
+    section = page.locator("section:has(#curves)")
+    told = "Solid: this change; dashed: main (4f1c2a9), where student learned otherwise. It learned from other data"
+    assert told in section.inner_text()
+    titles = section.locator("h3").all_inner_texts()
+    assert titles == ["train/loss", "validation/macro_f1", "train/learning_rate", "train/old"]
+    dashes = "paths => paths.map(path => path.getAttribute('stroke-dasharray') || '').sort()"
+    lines = section.locator(".chart").first.locator("svg g.mark-line path")
+    assert [dash.replace(" ", "") for dash in lines.evaluate_all(dashes)] == ["1,0", "1,0", "5,4"]
+
+
+def test_the_history_joins_what_one_test_or_one_machine_gave_and_nothing_else(open_page: Open, tmp_path: Path) -> None:
+    entries = (
+        recorded("e5", 0.9, machine="", data=""),
+        recorded("d4", 0.8, machine="2 threads of two", p50_ms=1.0, low=0.7, high=0.9),
+        recorded("c3", 0.7, machine="2 threads of two", p50_ms=1.2, data="b" * 32),
+        recorded("b2", 0.6, p50_ms=1.5),
+        recorded("a1", 0.5, tags=("model@v1.0.0",)),
+    )
+    page = open_page(write(dataclasses.replace(example_review(), history=entries), tmp_path))
+    section = page.locator("section:has(#history)")
+    assert section.locator("h3").all_inner_texts() == ["Macro-F1", "Latency p50, ms", "Size, MB"]
+    lines = [
+        section.locator(".chart").nth(i).locator("svg g.mark-line path").evaluate_all(
+            "paths => paths.map(path => path.getAttribute('d').split(/[ML]/).length - 1)"
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    assert [sorted(points) for points in lines] == [[1, 3], [2, 2], [5]]
+    assert section.locator(".chart").nth(1).locator("svg g.mark-symbol path").count() >= 5
+    table = section.locator("#t-history tbody tr")
+    assert table.first.locator("th code").inner_text() == "e5"
+    assert [row.locator("td").nth(2).inner_text() for row in table.all()] == ["–", "A", "B", "A", "A"]
+    assert table.nth(3).locator("td").nth(4).inner_text() == "+10.0 points"
+    assert table.nth(2).locator("td").nth(4).inner_text() == "another test"
+    assert table.nth(2).locator("td").nth(7).inner_text() == "another machine"
+    assert "Machines: A: 2 threads of one; B: 2 threads of two." in section.inner_text()
 
 
 def test_a_verdict_that_is_withheld_says_why(open_page: Open, tmp_path: Path) -> None:
@@ -311,7 +396,7 @@ def test_a_verdict_that_is_withheld_says_why(open_page: Open, tmp_path: Path) ->
         why="p99 is 700 times p50",
     )
     page = open_page(write(dataclasses.replace(example_review(), metrics=(noisy,)), tmp_path))
-    assert column(page, METRICS, 6)[0].split("\n") == ["? too noisy to tell", "p99 is 700 times p50"]
+    assert column(page, OTHERS, 6)[0].split("\n") == ["? too noisy to tell", "p99 is 700 times p50"]
 
 
 def test_there_is_one_kind_of_arrow(example: Path) -> None:
@@ -323,9 +408,12 @@ def test_there_is_one_kind_of_arrow(example: Path) -> None:
 def test_shares_are_of_the_rows_of_a_label_and_numbers_are_in_their_unit(open_page: Open, example: Path) -> None:
     page = open_page(example)
     accuracy = page.locator(f"{METRICS} tbody tr:visible").first.locator("td, th").all_inner_texts()
-    assert accuracy[2:6] == ["56.1%", "56.7%", "+0.6 points", "−0.6 to +1.8 points"]
+    assert accuracy[2:6] == ["56.1%", "56.7%", "+0.6", "−0.6 to +1.8"]
     assert accuracy[6].split() == ["≈", "no", "clear", "change"]
-    assert "1.67 ms" in column(page, METRICS, 2)
+    assert "1.67 ms" in column(page, OTHERS, 2)
+    assert "−18.0" in column(page, OTHERS, 4)  # of times and sizes in percent of before
+    headings = [page.locator(f"{table} thead th").nth(4).inner_text() for table in (METRICS, OTHERS)]
+    assert headings == ["Difference, points", "Change, %"]
 
 
 def test_no_more_than_the_first_rows_are_in_the_page_and_the_candidates_stay(open_page: Open, tmp_path: Path) -> None:
@@ -364,7 +452,7 @@ def test_headings_are_in_order_and_tables_have_captions(open_page: Open, example
 
 def test_without_javascript_tables_and_texts_are_there_and_charts_say_why_not(open_page: Open, example: Path) -> None:
     page = open_page(example, ready=False, java_script_enabled=False)
-    assert page.locator(f"{METRICS} tbody tr:visible").count() == 36
+    assert page.locator(f"{METRICS} tbody tr:visible, {OTHERS} tbody tr:visible").count() == 36
     assert page.locator(".panel:visible").count() == 4
     assert "JavaScript" in page.locator(".chart").first.inner_text()
     assert page.locator("#theme:visible, .filters:visible").count() == 0

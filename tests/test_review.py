@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -27,7 +28,8 @@ from flows.gate.rules import rules_of
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
 from flows.review.evidence import Decision, MetricChange, Results, StageChange, without_texts
-from flows.review.markdown import between, escape, value
+from flows.review.markdown import between, code, escape, value
+from flows.review.page.charts import charts_of
 from flows.review.page.page import render
 from flows.review.pull_request import as_markdown, mark, stopped
 from flows.review.unrun import unrun
@@ -82,7 +84,12 @@ def test_every_number_is_that_of_the_files_of_both_revisions(reviewed: Path) -> 
     pair = next(pair for pair in found.paired if pair.model == "quantized")
     assert pair.worse - pair.better == lost == sum(flip.kind == "worse" for flip in flips)
     assert (flips[0].sure_before, flips[0].sure_after) == (0.8, 0.8)
-    assert sum(group.after - group.before for group in found.groups) == -lost
+    labels = [part for part in found.parts if part.by == "label"]
+    assert sum(part.worse - part.better for part in labels) == lost
+    assert {part.name for part in found.parts if part.by == "length"} == {"short", "long"}
+    assert all(part.low < part.after - part.before < part.high < 0 for part in labels if part.verdict == "worse")
+    assert (found.curves["train/loss"][0], found.curves_before) == (("baseline", 1.0, 2.0), {})
+    assert [entry.subject for entry in found.history] == ["40 rows worse", "first results"]
     assert flips[0].text.startswith(f"text {flips[0].row_id} about {flips[0].truth}")
     assert found.base.subject == "first results"
     assert found.head.name == "worse"
@@ -98,7 +105,9 @@ def test_the_same_revision_changes_nothing_and_passes(reviewed: Path) -> None:
 
 
 def test_without_a_base_it_is_where_the_branch_left_main(reviewed: Path) -> None:
-    assert gather(reviewed).base.commit == run(reviewed, "git", "rev-parse", "--short", "main").stdout.strip()
+    base = gather(reviewed).base
+    assert base.commit == base.name == run(reviewed, "git", "rev-parse", "--short", "main").stdout.strip()
+    assert base.place == "where it left main"
 
 
 def test_a_fresh_clone_gets_what_it_needs_from_the_remote_and_make_review_says_it_matches(
@@ -159,14 +168,14 @@ def test_a_model_that_the_base_did_not_make_is_new_there_and_nothing_of_it_is_mi
     run(project, "git", "checkout", "-q", "worse")
     run(project, "dvc", "checkout", "-q")
     found = gather(project, "earlier")
-    assert found.notes == ()
+    assert [note.partition(";")[0] for note in found.notes] == ["earlier has 1 commit that this branch lacks"]
     verdicts = {c.model: (c.before, c.verdict) for c in found.metrics if c.metric == "macro_f1"}
     assert verdicts["static"] == (None, "unknown")
     assert verdicts["teacher"][1] == "unchanged"
 
 
 def test_other_test_rows_and_labels_are_said_and_the_review_still_comes_out(project: Path) -> None:
-    change(project, "more", rows=900, first=300, labels=["sea", "kitchen", "desert"], processor="two")
+    change(project, "more", rows=900, first=300, labels=["sea", "kitchen", "desert"], processor="two", loss=4)
     found = gather(project, "main")
     notes = " ".join(found.notes)
     assert "600 before, 900 now, 300 in both" in notes
@@ -179,7 +188,14 @@ def test_other_test_rows_and_labels_are_said_and_the_review_still_comes_out(proj
     assert verdicts["latency_p50_ms"] == "other machine"
     assert verdicts["size_mb"] == "unchanged"
     assert {verdicts[name] for name in ("accuracy", "macro_f1", "log_loss", "brier", "ece")} == {"not comparable"}
-    assert found.groups == ()
+    assert found.parts == ()
+    assert found.curves_before["train/loss"][:2] == [("baseline", 1.0, 2.0), ("baseline", 2.0, 1.0)]
+    assert found.curves["train/loss"][0] == ("baseline", 1.0, 4.0)
+    page = render(found)
+    assert "It learned from other data" in page
+    assert "Without what was before, as it cannot be compared: " in page
+    assert not dict(charts_of(found))["scatter"]["datasets"].get("before")
+    assert [entry.same_test(before) for entry, before in itertools.pairwise(found.history)] == [False, True]
     first = as_markdown(found).partition("<details>")[0]
     assert re.search(r"quantized: not comparable: macro-F1 \d\d\.\d% before, \d\d\.\d% now", first)
     assert re.search(r"Is that real\? \| not comparable: other labels, 3 before and 3 now, 2 in both", first)
@@ -208,8 +224,9 @@ def test_a_parameter_that_changed_and_nothing_that_ran_is_not_run_and_no_differe
     done = review(project, "--base", "main", "--check", check=False)
     first = done.stdout.partition("<details>")[0]
     assert first.startswith(
-        f"{MARK}\n\n## Winnow review: ❌ not run\n\n> [!CAUTION]\n> **Not run.** 7 stages would run"
+        f"{MARK}\n\n## Winnow review: ❌ not run\n\n**the working tree, on worse** against **main ("
     )
+    assert "\n\n> [!CAUTION]\n> **Not run.** 7 stages would run" in first
     assert "> - `evaluate@quantized`: evaluate.resamples: 500 → 700" in first
     assert "no difference" not in first
     assert "points" not in first
@@ -340,15 +357,6 @@ def test_without_predictions_figures_are_compared_only_where_the_data_is_the_sam
     assert changes.apart(one, entities, MEASURES, same_data=True) == told
 
 
-def test_a_label_is_worse_only_where_chance_does_not_explain_it() -> None:
-    truth = ["a"] * 20 + ["b"] * 20
-    old = results(truth, truth)
-    new = results(truth, ["b"] * 15 + ["a"] * 5 + ["b"] * 18 + ["a"] * 2)
-    first, second = changes.by_group("quantized", old, new, MEASURES, 0.95)
-    assert (first.group, first.rows, first.before, first.after, first.verdict) == ("a", 20, 20, 5, "worse")
-    assert (second.group, second.before, second.after, second.verdict) == ("b", 20, 18, "no clear change")
-
-
 def test_losses_of_the_same_rows_get_a_paired_interval() -> None:
     draw = np.random.default_rng(0)
     truth = draw.choice(["a", "b"], 400).tolist()
@@ -439,6 +447,13 @@ def test_texts_of_rows_are_no_markup_in_the_comment() -> None:
     safe = escape(hostile)
     assert "\n" not in safe
     assert not re.search(r"(?<!\\)[|`*\[]|<|@s|http://", safe)
+    assert escape("see !12 and $x$") == r"see \!12 and \$x\$"  # of GitLab a merge request, of GitHub a formula
+
+
+def test_values_of_parameters_are_code_and_nothing_ends_it() -> None:
+    assert code("[0, 3, 5]") == "`[0, 3, 5]`"
+    assert code("a`b``c | d\n@someone") == "```a`b``c \\| d @someone```"
+    assert code("`x`") == "`` `x` ``"
 
 
 def test_a_model_of_which_only_the_costs_are_of_before_is_not_said_to_be_not_run() -> None:

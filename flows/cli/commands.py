@@ -31,8 +31,8 @@ def cli() -> None:
 
 for _command in (
     starting.init, fetching.fetch, graph.check, graph.plan, graph.reproduce,
-    showing.metrics, showing.data, showing.review, predicting.predict, using.threshold, using.errors, using.explain,
-    labelling.label,
+    showing.metrics, showing.data, showing.review, showing.history,
+    predicting.predict, using.threshold, using.errors, using.explain, labelling.label,
     serving_app.app,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,

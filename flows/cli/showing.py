@@ -9,6 +9,7 @@ import click
 from flows.cli.project import checked_root, print_json, root_here
 
 _markdown = click.option("--markdown", is_flag=True, help="Markdown, on a terminal too.")
+MOST = 200  # revisions of a history
 
 
 @click.command()
@@ -68,8 +69,9 @@ def data(base: str | None, markdown: bool) -> None:
     "--check", is_flag=True, help="Exit with 1 where the gate says fail, a stage would run, or none can tell."
 )
 @click.option("--texts/--no-texts", default=True, help="Whether both files show the texts of rows, or their ids.")
+@click.option("--pictures", is_flag=True, help="Write two charts as PNG too, for comments that take pictures.")
 @_markdown
-def review(base: str | None, output: str | None, check: bool, texts: bool, markdown: bool) -> None:
+def review(base: str | None, output: str | None, check: bool, texts: bool, pictures: bool, markdown: bool) -> None:
     """Show what the working tree changes against a base.
 
     Writes review.md, for a pull request, and review.html, a page that opens without a network; prints the first: as
@@ -89,7 +91,46 @@ def review(base: str | None, output: str | None, check: bool, texts: bool, markd
     comment = masked(as_markdown(found))
     (folder / "review.md").write_text(comment, encoding="utf-8")
     (folder / "review.html").write_text(masked(render(found)), encoding="utf-8")
+    drawn = []
+    if pictures:
+        from flows.review.pictures import write
+
+        drawn = write(found, folder)
     terminal.show(comment, as_it_is=markdown)
-    click.echo(f"Written: {folder / 'review.md'}, {folder / 'review.html'}", err=True)
+    click.echo(f"Written: {', '.join(map(str, (folder / 'review.md', folder / 'review.html', *drawn)))}", err=True)
     if check and (why := stopped(found)):
         raise click.ClickException(why)
+
+
+@click.command()
+@click.argument("revision", metavar="[REV]", default="HEAD")
+@click.option("--last", metavar="N", type=click.IntRange(1, MOST), default=20, show_default=True, help="Revisions.")
+@click.option("--model", metavar="NAME", help="Without it: the model that is released (promotion.model).")
+@click.option("--json", "as_json", is_flag=True, help="A list of objects; fractions and numbers as recorded.")
+@_markdown
+def history(revision: str, last: int, model: str | None, as_json: bool, markdown: bool) -> None:
+    """Print what the last revisions of a branch recorded of one model: quality, speed, size; newest first.
+
+    It is read from git alone. A letter says which test rows a value is of, and which machine a time, and only what has
+    the same letter is compared.
+    """
+    root = root_here()
+    from flows.cli import terminal
+    from flows.review import history as over_time
+    from flows.running import git
+    from flows.running.masking import masked
+    from stages.core.params.file import load_params
+    from stages.core.paths import MODELS
+
+    name = model or load_params(root / "params.yaml").promotion.model
+    if name not in MODELS:
+        raise click.BadParameter(f"'{name}' is no model. Allowed: {', '.join(MODELS)}.", param_hint="--model")
+    found = over_time.history(root, name, last=last, revision=revision)
+    if not found:
+        raise click.ClickException(
+            f"no commit up to {revision} has figures of {name}. Run `winnow reproduce`, then commit metrics."
+        )
+    if as_json:
+        print_json(over_time.as_records(found))
+    else:
+        terminal.show(masked(over_time.as_markdown(found, name, git.lacking(root))), as_it_is=markdown)

@@ -11,6 +11,8 @@ import numpy as np
 from flows.gate.rules import Rules
 from flows.review.evidence import Results
 from stages.measures.counted import Counted, counted
+from stages.measures.paired import mean_difference_interval
+from stages.measures.score import Interval, difference_of_scores, score_interval
 from stages.tasks.contract import Measure, TaskMeasures
 
 
@@ -55,6 +57,23 @@ def both_counted(task: TaskMeasures, measure: Measure, before: Results, after: R
         counted(task, measure, truths, before.answers.tolist(), units),
         counted(task, measure, truths, after.answers.tolist(), units),
     )
+
+
+def mean_difference(before: Counted, after: Counted, confidence: float) -> Interval:
+    """Interval of the mean score of the same rows, after - before, that holds for few rows too."""
+    found = difference_of_scores(before.scores_N, after.scores_N, before.units_N, confidence)
+    if _is_binary(before.scores_N) and _is_binary(after.scores_N):
+        return score_interval(found.lost, found.won, found.rows, confidence=confidence)
+    drawn = mean_difference_interval(before.scores_N, after.scores_N, before.units_N, confidence=confidence)
+    # Of few rows that all kept their score, Student's interval would be certain.
+    unchanged = score_interval(0, 0, found.rows, confidence=confidence)
+    if drawn is None:
+        return Interval(unchanged.low, unchanged.high, float((after.scores_N - before.scores_N).mean()))
+    return Interval(min(drawn.low, unchanged.low), max(drawn.high, unchanged.high), drawn.estimate)
+
+
+def _is_binary(scores_N: np.ndarray) -> bool:
+    return bool(np.isin(scores_N, (0, 1)).all())
 
 
 def points(share: float) -> str:

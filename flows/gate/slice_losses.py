@@ -7,12 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flows.gate.rules import Rules
-from flows.gate.same_rows import Common, plain, points
+from flows.gate.same_rows import Common, mean_difference, plain, points
 from flows.review.evidence import Check
 from stages.core.params.promotion import PromotionParams
-from stages.measures.counted import Counted
-from stages.measures.paired import mean_difference_interval, sign_test, turned
-from stages.measures.score import difference_of_scores, score_interval
+from stages.measures.paired import sign_test, turned
+from stages.measures.score import difference_of_scores
 
 
 class Slice(NamedTuple):
@@ -80,24 +79,9 @@ def _slice(name: str, common: Common, mask: np.ndarray, rules: Rules) -> Slice:
     return Slice(
         name, int(mask.sum()), float(before.scores_N.mean()), float(after.scores_N.mean()),
         p_worse=turned(before.scores_N, after.scores_N, before.units_N, alternative="worse").p_value,
-        low=_lowest(before, after, rules.two_sided), counts_for=round(found.rows), won=round(found.won),
+        low=mean_difference(before, after, rules.two_sided).low, counts_for=round(found.rows), won=round(found.won),
         score=rules.task.score_title,
     )  # fmt: skip
-
-
-def _lowest(before: Counted, after: Counted, confidence: float) -> float:
-    """The lower end of the interval of the difference of the mean scores."""
-    found = difference_of_scores(before.scores_N, after.scores_N, before.units_N, confidence)
-    if _is_binary(before.scores_N) and _is_binary(after.scores_N):
-        return score_interval(found.lost, found.won, found.rows, confidence=confidence).low
-    drawn = mean_difference_interval(before.scores_N, after.scores_N, before.units_N, confidence=confidence)
-    # Of few rows that all kept their score, Student's interval would be certain.
-    unchanged = score_interval(0, 0, found.rows, confidence=confidence).low
-    return unchanged if drawn is None else min(drawn.low, unchanged)
-
-
-def _is_binary(scores_N: np.ndarray) -> bool:
-    return bool(np.isin(scores_N, (0, 1)).all())
 
 
 def _doubt(unsure: list[Slice], judged: int, limits: PromotionParams, chance: float) -> str:

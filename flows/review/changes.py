@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from flows.gate.rules import Rules
 from flows.gate.same_rows import both_counted
 from flows.review import timing
 from flows.review.evidence import (
-    GroupChange,
     MetricChange,
     ParamChange,
     Results,
@@ -28,7 +27,7 @@ from flows.review.task import judged_first
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.calibration import error_difference_interval
 from stages.measures.counted import codes
-from stages.measures.paired import difference_interval, mean_difference_interval, turned
+from stages.measures.paired import difference_interval, mean_difference_interval
 from stages.measures.score import Interval, independent_difference
 from stages.tasks.contract import Better, Figure, Measure, TaskMeasures
 
@@ -238,28 +237,6 @@ def _costs(
 def _judged(change: MetricChange, found: timing.Compared) -> MetricChange:
     withheld: Withheld | None = found.verdict if found.verdict in ("same", "too noisy to tell") else None
     return dataclasses.replace(change, low=found.low, high=found.high, withheld=withheld, why=found.why)
-
-
-def by_group(model: str, old: Results, new: Results, task: TaskMeasures, confidence: float) -> Iterator[GroupChange]:
-    """For each group of rows of like truth, their scores before and after; none where no measure has such groups.
-
-    Both results have the same rows, in one order. A group is better or worse where `turned` says so at `confidence`,
-    with Bonferroni's correction.
-    """
-    strata = next((one.strata for one in task.measures if one.strata), None)
-    if strata is None:
-        return
-    groups_N = np.asarray(strata(new.truths.tolist()), dtype=str)
-    names = np.unique(groups_N)
-    for name in names:
-        at = groups_N == name
-        before, after = old.scores_N[at], new.scores_N[at]
-        sure = turned(before, after, codes(new.units[at])).p_value < (1 - confidence) / len(names)
-        verdict: Literal["better", "worse"] = "better" if after.sum() > before.sum() else "worse"
-        yield GroupChange(
-            model, str(name), int(at.sum()), float(before.sum()), float(after.sum()),
-            verdict=verdict if sure else "no clear change",
-        )  # fmt: skip
 
 
 def _unpaired(key: str, old: Results, new: Results) -> Interval:

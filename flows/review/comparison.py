@@ -6,8 +6,8 @@ it.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,24 @@ from flows.gate.promotion import decide
 from flows.gate.rules import Rules, rules_of
 from flows.releases.model import model_of
 from flows.review import changes
+from flows.review.curves import curves, trained, trained_otherwise
 from flows.review.evidence import (
     KINDS,
     Anchor,
     Decision,
     Flip,
-    GroupChange,
     MetricChange,
     ModelView,
     Paired,
+    PartChange,
     Results,
     Review,
-    Revision,
 )
+from flows.review.history import history
 from flows.review.marks import marked
 from flows.review.model_results import clean_texts, confusion, on_common_rows, reliability, results, tables
+from flows.review.parts import parts
+from flows.review.revisions import base_of, behind, default_base, head_of
 from flows.review.side import Side
 from flows.review.task import judged_first
 from flows.review.unrun import Unrun, unrun
@@ -44,8 +47,6 @@ from stages.core.paths import MODELS, Paths
 from stages.measures.counted import codes
 from stages.measures.paired import turned
 from stages.tasks.contract import TaskMeasures
-
-WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
 
 
 def gather(
@@ -64,18 +65,19 @@ def gather(
     params = load_params(root / "params.yaml")
     rules = rules_of(params)
     name, candidate = base or default_base(root), params.promotion.model
-    notes: list[str] = []
     before, after = Side(root, git.commit_of(root, name, short=True)), Side(root, None)
+    notes = list(behind(root, name))
     stale, not_told = _unrun(root)
     models = _models(before, after, stale, candidate, notes)
     texts, clean = clean_texts(after) if models.pairs else {}, Paths(root).clean
+    same_data = before.hash_of(clean) == after.hash_of(clean)
     found = Review(
-        base=Revision(name, before.commit, _subject(root, str(before.commit))),
-        head=_head(root),
+        base=base_of(root, name, str(before.commit), asked=base is not None),
+        head=head_of(root),
         params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
-        metrics=tuple(_metrics(models, rules, params, notes, same_data=before.hash_of(clean) == after.hash_of(clean))),
+        metrics=tuple(_metrics(models, rules, params, notes, same_data=same_data)),
         stages=tuple(changes.stages(before.lock, after.lock)),
-        paired=tuple(_paired(model, *pair) for model, pair in models.pairs.items()),
+        paired=tuple(models.paired()),
         flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts, rules.task)),
         decision=_decision(
             released or (lambda _: models.old[candidate]),
@@ -90,20 +92,26 @@ def gather(
         measures=judged_first(rules.task, rules.measure.name),
         score_title=rules.task.score_title,
         kind=rules.task.kind,
-        before=tuple(_view(before, model, models.old[model]) for model in MODELS),
-        after=tuple(_view(after, model, models.new[model]) for model in MODELS),
-        curves=_curves(Paths(root)),
+        before=(),
+        after=(),
+        curves=curves(after, trained(after, stale)),
+        curves_before=curves(before, trained_otherwise(before, after, stale)) if models.same_task(candidate) else {},
+        history=history(root, candidate),
+        same_data=same_data,
+        confidence=params.evaluate.confidence,
         head_params=after.text(root / "params.yaml") or "",
         data=_data(after),
         data_before=_data(before),
         not_run=stale.stages,
         not_told=not_told,
-        not_run_models=frozenset(model for model, parts in models.not_run.items() if parts),
-        only_costs_not_run=frozenset(model for model, parts in models.not_run.items() if parts == {"cost"}),
+        not_run_models=frozenset(model for model, outdated in models.not_run.items() if outdated),
+        only_costs_not_run=frozenset(model for model, outdated in models.not_run.items() if outdated == {"cost"}),
     )
     return dataclasses.replace(
         found,
-        groups=tuple(_groups(models, found, rules, params)),
+        before=tuple(_view(before, model, models.old[model], models.common(model, found.apart), 0) for model in MODELS),
+        after=tuple(_view(after, model, models.new[model], models.common(model, found.apart), 1) for model in MODELS),
+        parts=tuple(_parts(models, found, rules, params)),
         notes=tuple(dict.fromkeys((*([not_told] if not_told else []), *before.notes, *after.notes, *notes))),
     )
 
@@ -117,6 +125,19 @@ class _Models:
     not_run: Mapping[str, frozenset[str]]
     """Model -> the outdated parts of its figures: "quality", "cost"."""
     pairs: Mapping[str, tuple[Results, Results]]
+
+    def common(self, model: str, apart: frozenset[str]) -> tuple[Results, Results] | None:
+        """A model's results on the rows of both sides; None where there are none, or they cannot be compared."""
+        return None if model in apart else self.pairs.get(model)
+
+    def paired(self) -> Iterator[Paired]:
+        """Each model on the rows of both sides, with how many rows each side has."""
+        for model, pair in self.pairs.items():
+            rows_before, rows_after = len(self.old[model].row_ids), len(self.new[model].row_ids)
+            yield dataclasses.replace(_paired(model, *pair), rows_before=rows_before, rows_after=rows_after)
+
+    def same_task(self, model: str) -> bool:
+        return self.old[model].task == self.new[model].task
 
 
 def _models(before: Side, after: Side, stale: Unrun, candidate: str, notes: list[str]) -> _Models:
@@ -144,11 +165,10 @@ def _metrics(
         )
 
 
-def _groups(models: _Models, found: Review, rules: Rules, params: Params) -> Iterator[GroupChange]:
-    """The changes of the candidate by groups of the truth, where both sides have the same rows and classes."""
+def _parts(models: _Models, found: Review, rules: Rules, params: Params) -> Iterator[PartChange]:
+    """The changes of the candidate by class and by slice, where both sides have such rows and the same classes."""
     if found.candidate in models.pairs and found.candidate not in found.apart:
-        pair = models.pairs[found.candidate]
-        yield from changes.by_group(found.candidate, *pair, rules.task, params.evaluate.confidence)
+        yield from parts(found.candidate, *models.pairs[found.candidate], rules.task, params.evaluate)
 
 
 def _unrun(root: Path) -> tuple[Unrun, str]:
@@ -171,41 +191,6 @@ def _data(side: Side) -> dict[str, Any]:
     """The data report; empty where a side has none, as in versions before it existed."""
     path = Paths(side.root).data_report
     return side.json(path) if side.text(path) is not None else {}
-
-
-def default_base(root: Path) -> str:
-    """The commit where this branch left the main one; on the main one HEAD, or its parent where nothing changed.
-
-    Raises ValueError where there is no commit to compare with.
-    """
-    head = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
-    for main in ("origin/HEAD", "origin/main", "origin/master", "main", "master"):
-        fork = git.attempt(root, "merge-base", "HEAD", main).stdout.strip()
-        if fork and fork != head:
-            return fork
-        if fork:
-            break
-    if head and _changed(root):
-        return "HEAD"
-    if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
-        return "HEAD~1"
-    git.require_repository(root)
-    raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{git.lacking(root)}")
-
-
-def _changed(root: Path) -> bool:
-    return bool(git.attempt(root, "status", "--porcelain", "--", *WATCHED).stdout.strip())
-
-
-def _head(root: Path) -> Revision:
-    if _changed(root):
-        return Revision("the working tree", None, "changes that are not committed")
-    branch = git.attempt(root, "rev-parse", "--abbrev-ref", "HEAD").stdout.strip()
-    return Revision(branch, git.commit_of(root, "HEAD", short=True), _subject(root, "HEAD"))
-
-
-def _subject(root: Path, commit: str) -> str:
-    return git.attempt(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
 
 
 def _paired(model: str, old: Results, new: Results) -> Paired:
@@ -282,21 +267,11 @@ def _anchor(root: Path, new: Results, params: Params, again: Answers | None, not
     return anchor_of(root, params.promotion.anchor, new, [again, as_released] if again else [as_released], notes)
 
 
-def _view(side: Side, model: str, results: Results) -> ModelView:
+def _view(side: Side, model: str, results: Results, common: tuple[Results, Results] | None, number: int) -> ModelView:
+    """The data for the charts of a model on side `number`, 0 or 1; its confusions of the rows of both, if there are."""
     found = tables(side, model) if len(results.row_ids) else {}
-    return ModelView(
-        model, results.quality, results.profile, confusion=confusion(found), reliability=reliability(found)
-    )
-
-
-def _curves(paths: Paths) -> dict[str, list[tuple[str, float, float]]]:
-    """Curve -> (model, step, value), from DVCLive's tables."""
-    curves: dict[str, list[tuple[str, float, float]]] = {}
-    for model in MODELS:
-        folder = paths.curves(model) / "plots/metrics"
-        for path in sorted(folder.rglob("*.tsv")):
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file, delimiter="\t"):
-                    curves.setdefault(name, []).append((model, float(row["step"]), float(row[path.stem])))
-    return curves
+    confusions = confusion(found)
+    if confusions and common:
+        counts = Counter(zip(common[number].truths.tolist(), common[number].answers.tolist(), strict=True))
+        confusions = [(*pair, rows) for pair, rows in sorted(counts.items())]
+    return ModelView(model, results.quality, results.profile, confusion=confusions, reliability=reliability(found))

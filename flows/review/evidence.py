@@ -112,6 +112,7 @@ class Revision:
     name: str  # as it was asked for: "main", "HEAD", "the working tree"
     commit: str | None  # short hash; None: the working tree, with changes that are not committed
     subject: str = ""
+    place: str = ""  # where it stands, in words: "where it left main"
 
 
 @dataclass(frozen=True)
@@ -214,18 +215,26 @@ class Paired:
     worse: int  # rows whose score fell
     better: int
     p_value: float  # of `stages.measures.paired.turned`, two-sided
+    rows_before: int = 0  # all that each side has; where both are `rows`, the test rows are the same
+    rows_after: int = 0
 
 
 @dataclass(frozen=True)
-class GroupChange:
-    """A group's test rows that both revisions have, by their truth: the sum of their scores, before and after."""
+class PartChange:
+    """A part of the test rows that both revisions have: those of a class, or of a slice; shares are in [0, 1]."""
 
     model: str
-    group: str
+    by: str  # what the part is one of: "label", "type", or the name of a slice, such as "length"
+    name: str  # "sports", "short"
+    measure: str  # what `before` and `after` are: "accuracy", "F1", "score"
     rows: int
+    better: int  # rows whose score rose, of a class with an F1 of its own the score of that class alone
+    worse: int
     before: float
     after: float
-    verdict: Literal["better", "worse", "no clear change"]  # of `turned`, corrected for the number of groups
+    low: float  # of after - before
+    high: float
+    verdict: Literal["better", "worse", "no clear change"]  # of `turned`, corrected for the parts of one kind
 
 
 @dataclass(frozen=True)
@@ -237,6 +246,40 @@ class ModelView:
     profile: Mapping[str, Any]
     confusion: Sequence[tuple[str, str, int]]  # (actual, predicted, rows), of the pairs that occur
     reliability: Sequence[Mapping[str, float]]  # a bin each: low, high, rows, confidence, score
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A revision with the figures of one model that its own files record; None where they do not."""
+
+    commit: str  # short hash
+    date: str  # of the commit: "2026-11-29"
+    subject: str
+    tags: tuple[str, ...]
+    task: str
+    measure: Measure
+    value: float | None
+    low: float | None  # of its interval, for the number of its test rows
+    high: float | None
+    rows: int | None  # test rows
+    data: str  # the hash of its clean rows, as dvc.lock has it; empty where that is not known
+    p50_ms: float | None
+    size_mb: float | None
+    machine: str  # "2 threads of AMD EPYC, 2 cores"; empty where it is not known
+    measured: str  # the day its speed was measured; empty where that is not known
+
+    def same_test(self, other: Recorded) -> bool:
+        """Whether the values of both are of one task, one measure and the same rows, as far as is known."""
+        known = bool(self.data and other.data)
+        return known and (self.task, self.measure.name, self.data) == (other.task, other.measure.name, other.data)
+
+    def same_machine(self, other: Recorded) -> bool:
+        """Whether the speeds of both are of one machine and one number of threads, as far as is known."""
+        return bool(self.machine) and self.machine == other.machine
+
+
+Curves = Mapping[str, Sequence[tuple[str, float, float]]]
+"""Curve, as "train/loss" -> (model, step, value)."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +297,7 @@ class Review:
     candidate: str  # the model that the decision is about
     before: tuple[ModelView, ...]
     after: tuple[ModelView, ...]
-    curves: Mapping[str, Sequence[tuple[str, float, float]]]  # curve, as "train/loss" -> (model, step, value)
+    curves: Curves  # of this side
     head_params: str  # the text of params.yaml that made the numbers
     notes: tuple[str, ...] = ()  # what could not be shown or compared, and why, a sentence each
     data: Mapping[str, Any] = field(default_factory=dict)  # metrics/data/report.json; empty where there is none
@@ -265,7 +308,9 @@ class Review:
     """What the mean of the rows' scores is called."""
     kind: str = "class"
     """What a class of the task is called."""
-    groups: tuple[GroupChange, ...] = ()  # of the candidate
+    parts: tuple[PartChange, ...] = ()  # of the candidate
+    confidence: float = 0.95
+    """That of the intervals of `parts`."""
     not_run: tuple[StageChange, ...] = ()
     """The stages that would run with these parameters, code and data, and why: the figures are of earlier ones."""
     not_told: str = ""
@@ -274,6 +319,12 @@ class Review:
     """The models that have a figure from such a stage."""
     only_costs_not_run: frozenset[str] = frozenset()
     """Those of them whose quality is current: `profile` times all models, and so is outdated when any model changes."""
+    history: tuple[Recorded, ...] = ()
+    """The last commits of the branch that changed the candidate's figures, newest first."""
+    same_data: bool = True
+    """Whether both sides learned from, and were tested on, the same clean rows."""
+    curves_before: Curves = field(default_factory=dict)
+    """Those of the models whose training differs; the others' are the same."""
     folder: str = ""
     """Of the project in its repository: "projects/names"; empty: the repository itself."""
 

@@ -47,8 +47,16 @@ def arrows(text: str) -> str:
 
 def escape(text: str) -> str:
     """An untrusted text, escaped for a cell of a Markdown table: no markup, mention, link or new cell."""
-    safe = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))
+    safe = re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", html.escape(text, quote=False))
     return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
+
+
+def code(text: str) -> str:
+    """An untrusted text as code in a cell of a Markdown table: nothing of it is markup, or ends the code or cell."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    padded = f" {line} " if line.startswith("`") or line.endswith("`") else line
+    return f"{fence}{padded}{fence}"
 
 
 def table(header: Sequence[str], rows: Iterable[tuple[str, ...]], *, numbers: int = 0) -> str:

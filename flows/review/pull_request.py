@@ -8,7 +8,8 @@ from typing import Any
 
 from flows.review import data_report
 from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
-from flows.review.markdown import arrows, between, escape, table, value
+from flows.review.folded import confusions, kinds, numbers, parts_that_moved, verdict
+from flows.review.markdown import arrows, between, code, escape, table, value
 from flows.review.marks import in_words
 from flows.review.written import shortened, start_of
 
@@ -16,10 +17,9 @@ OUTCOMES = {
     "pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive",
     "cannot tell": "➖ cannot tell", "not judged": "➖ not judged",
 }  # fmt: skip
-VERDICTS = {"better": "▲ better", "worse": "▼ worse", "unchanged": "=", "same": "same (within 1%)", "unknown": "-"}
 FLIPS_SHOWN = 10
 TEXT_SHOWN = 160  # characters of a text
-LIST_SHOWN = 3  # parameters named in the first table
+LIST_SHOWN = 3  # parameters named in the heading
 RUN_IT = "Run `winnow reproduce` (or `dvc repro`), then commit dvc.lock and metrics."
 NOT_RUN_SHOWN = 10  # stages that would run
 
@@ -37,12 +37,15 @@ def as_markdown(review: Review) -> str:
     parts = [
         mark(review.folder),
         f"## {_title(review)}",
+        _heading(review),
         *([_not_run(review)] if review.not_run else []),
         table(("question", "answer"), _answers(review)),
         *([_list(review.notes)] if review.notes else []),
         _folded("The gate, check by check", _gate(review)),
         _folded(f"Parameters ({len(review.params)})", _params(review)),
-        _folded(f"Numbers of every model, against {_revision(review.base)}", _numbers(review.metrics)),
+        _folded(f"Numbers of every model, against {_revision(review.base)}", numbers(review.metrics)),
+        *([_folded(f"Better and worse, by {kinds(review)}", parts_that_moved(review))] if review.parts else []),
+        *([_folded("Confusions that changed most", confused)] if (confused := confusions(review)) else []),
         *([_folded("Data", data_report.as_markdown(review.data, review.data_before))] if _data_changed(review) else []),
         _folded(f"Stages with other inputs or outs ({len(review.stages)})", _stages(review)),
         _folded("Test rows with another answer", _flips(review)),
@@ -59,6 +62,14 @@ def _title(review: Review) -> str:
         return f"Winnow review{of}: ❌ not run"
     outcome = OUTCOMES[review.decision.outcome] if review.decision else "no verdict"
     return f"Winnow review{of}: {outcome}"
+
+
+def _heading(review: Review) -> str:
+    """What is compared with what, and the parameters that differ."""
+    named = [f"`{change.key}` {shown(change.before)} → {shown(change.after)}" for change in review.params[:LIST_SHOWN]]
+    more = len(review.params) - len(named)
+    changed = f"{', '.join(named)}{f' and {more} more' if more else ''}" if named else "no parameter changed"
+    return f"**{_revision(review.head)}** against **{_revision(review.base)}**: {changed}"
 
 
 def stopped(review: Review) -> str | None:
@@ -108,7 +119,8 @@ def _data_changed(review: Review) -> bool:
 
 def _revision(revision: Revision) -> str:
     commit = f" (`{revision.commit}`)" if revision.commit and revision.commit != revision.name else ""
-    return f"{escape(revision.name)}{commit}"
+    place = f", {escape(revision.place)}" if revision.place else ""
+    return f"{escape(revision.name)}{commit}{place}"
 
 
 def _answers(review: Review) -> Iterator[tuple[str, str]]:
@@ -120,9 +132,8 @@ def _answers(review: Review) -> Iterator[tuple[str, str]]:
 
 
 def _what(review: Review) -> str:
-    named = [f"`{change.key}` {shown(change.before)} → {shown(change.after)}" for change in review.params[:LIST_SHOWN]]
-    more = len(review.params) - len(named)
-    parts = [", ".join(named) + (f" and {more} more" if more else "") if named else "no parameter"]
+    count = len(review.params)
+    parts = [f"{count} parameter{'' if count == 1 else 's'}, named above" if count else "no parameter"]
     names = [change.stage for change in review.stages]
     parts.append(
         f"{len(names)} stages: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "no stage"
@@ -194,11 +205,6 @@ def _told(change: MetricChange) -> str:
     return f" ({_factor(change)}, {verdict(change)})" if change.difference else f" ({verdict(change)})"
 
 
-def verdict(change: MetricChange) -> str:
-    """The verdict in words; where it is neither better nor worse, with the reason."""
-    return VERDICTS.get(change.verdict, change.verdict) + (f": {escape(change.why)}" if change.why else "")
-
-
 def _factor(change: MetricChange) -> str:
     assert change.before is not None
     assert change.after is not None
@@ -235,30 +241,6 @@ def _gate(review: Review) -> str:
 def _params(review: Review) -> str:
     rows = [(f"`{c.key}`", shown(c.before), shown(c.after)) for c in review.params]
     return table(("parameter", "before", "after"), rows) if rows else "None differs."
-
-
-def _numbers(changes: Sequence[MetricChange]) -> str:
-    known = [change for change in changes if change.before is not None or change.after is not None]
-    if not known:
-        return "There are no metrics."
-    same = sum(change.verdict == "unchanged" for change in known)
-    known = [change for change in known if change.verdict != "unchanged"]
-    if not known:
-        return f"All {same} are the same."
-    rows = [
-        (
-            change.model,
-            change.name,
-            value(change.before, change.unit),
-            value(change.after, change.unit),
-            difference(change),
-            interval(change),
-            verdict(change),
-        )
-        for change in known
-    ]
-    listed = table(("model", "number", "before", "after", "difference", "between", ""), rows)
-    return f"{listed}\n\n{same} more are the same." if same else listed
 
 
 def _stages(review: Review) -> str:
@@ -307,7 +289,7 @@ def interval(change: MetricChange) -> str:
 
 def shown(parameter: Any) -> str:
     text = "none" if parameter is None else str(parameter)
-    return f"`{escape(text if len(text) <= 60 else text[:57] + '...')}`"
+    return code(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _folded(title: str, content: str) -> str:

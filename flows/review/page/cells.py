@@ -31,6 +31,7 @@ class Table:
     tags: tuple[Mapping[str, str], ...] = ()  # the values of each row for the filters
     filters: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     chosen: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a filter is set to at first
+    together: tuple[str, ...] = ()  # keys of further tables whose rows the filters are of
     search: str = ""  # what a box that searches the rows is called; empty: there is none
 
     def numeric(self, column: int) -> bool:
@@ -39,7 +40,12 @@ class Table:
 
 def shown(number: float | None, unit: str = "", *, signed: bool = False) -> str:
     text = value(number, unit, signed=signed)
-    return NOT_KNOWN if text == "-" else text.replace("-", "−").removeprefix("+" if number == 0 else "")
+    return NOT_KNOWN if text == "-" else typeset(text).removeprefix("+" if number == 0 else "")
+
+
+def typeset(number: str) -> str:
+    """A number with the minus sign of print."""
+    return number.replace("-", "−")
 
 
 def counted(number: int, word: str) -> str:

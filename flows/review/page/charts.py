@@ -43,16 +43,42 @@ def charts_of(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _scatter(review)
     for name, before, after in sides_of(review):
         if chart := _confusion(before, after, review.kind, comparable=name not in review.apart):
-            yield f"confusion-{names_of(review).index(name)}", chart
+            yield matrix_key(review, name), chart
     yield from _reliability(review)
-    for i, (name, points) in enumerate(review.curves.items()):
-        rows = [{"model": model, "step": step, "value": value} for model, step, value in points if math.isfinite(value)]
+    for i, name in enumerate(curve_names(review)):
+        sides = (("after", review.curves.get(name, ())), ("before", review.curves_before.get(name, ())))
+        rows = [
+            {"model": model, "when": word, "step": step, "value": value}
+            for word, points in sides
+            for model, step, value in points
+            if math.isfinite(value)
+        ]
         if rows:
-            models = [*names_of(review), *(model for model, _, _ in points)]
-            yield f"curve-{i}", _curve(name, rows, tuple(dict.fromkeys(models)))
+            yield (
+                f"curve-{i}",
+                _curve(name, rows, tuple(dict.fromkeys([*names_of(review), *(str(row["model"]) for row in rows)]))),
+            )
 
 
-def _spec(chart: Any, description: str, height: int, **datasets: list[dict[str, Any]]) -> dict[str, Any]:
+def beyond_comparison(review: Review) -> frozenset[str]:
+    """The models whose latency or judged measure before and after is not of one machine, one test, or one run."""
+    drawn = ("latency_p50_ms", *(one.name for one in review.measures[:1]))
+    apart = ("other machine", "not comparable", "not run")
+    return frozenset(c.model for c in review.metrics if c.metric in drawn and c.verdict in apart)
+
+
+def matrix_key(review: Review, model: str) -> str:
+    """The name of a model's matrix among the charts; of a model that the review does not have that of none."""
+    names = names_of(review)
+    return f"confusion-{names.index(model) if model in names else 'none'}"
+
+
+def curve_names(review: Review) -> tuple[str, ...]:
+    """The curves of either side, those of this one first."""
+    return tuple(dict.fromkeys([*review.curves, *review.curves_before]))
+
+
+def spec(chart: Any, description: str, height: int, **datasets: list[dict[str, Any]]) -> dict[str, Any]:
     """The specification; the data go in last, as Altair would check every row of them."""
     spec = chart.properties(width="container", height=height, description=description).to_dict()
     spec.pop("config", None)
@@ -90,6 +116,7 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, *views in sides_of(review)
         for word, view in zip(("before", "after"), views, strict=True)
         if view
+        and not (word == "before" and name in beyond_comparison(review))
         and (latency := number(view.profile, "latency_p50_ms") or 0) > 0
         and (score := number(view.quality, measure.name)) is not None
     ]
@@ -135,7 +162,7 @@ def _scatter(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     last = list({point["model"]: point for point in points}.values())  # after comes last, and is kept
     yield (
         "scatter",
-        _spec(chart, f"Latency against {measure.title} of every model", 340, all=points, named=last, **sides),
+        spec(chart, f"Latency against {measure.title} of every model", 340, all=points, named=last, **sides),
     )
 
 
@@ -214,7 +241,7 @@ def _heatmap(
         text = alt.Text("share:Q", format="+.0%" if change else ".0%")
         chart = chart + base.mark_text(aria=False).encode(x, y, text, color=ink)
     height = max(180, 44 * len(labels)) if few else max(440, min(14 * len(labels), 900))
-    return _spec(chart, description, height, cells=cells)
+    return spec(chart, description, height, cells=cells)
 
 
 def _class_axes(labels: Sequence[str], kind: str, few: bool) -> tuple[Any, Any]:
@@ -262,28 +289,35 @@ def _reliability(review: Review) -> Iterator[tuple[str, dict[str, Any]]]:
     diagonal = alt.Chart(alt.NamedData(name="diagonal")).mark_line(**straight).encode(x, y)
     ends: list[dict[str, Any]] = [{"confidence": end, "score": end} for end in (0, 1)]
     chart = alt.layer(diagonal, *_lines(x, y, names, tips))
-    yield "reliability", _spec(chart, f"Confidence against {review.score_title}", 360, bins=bins, diagonal=ends)
+    yield "reliability", spec(chart, f"Confidence against {review.score_title}", 360, bins=bins, diagonal=ends)
     counts = alt.layer(*_lines(x, alt.Y("rows:Q", title="Test rows in the bin"), names, tips))
-    yield "bins", _spec(counts, "Test rows in each bin of confidence", 360, bins=bins)
+    yield "bins", spec(counts, "Test rows in each bin of confidence", 360, bins=bins)
 
 
 def _curve(name: str, rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """A line for each model; where points are few they are marked, as a single one makes no line."""
     import altair as alt
 
-    few = max(Counter(row["model"] for row in rows).values()) <= FEW_POINTS
+    few = max(Counter((row["model"], row["when"]) for row in rows).values()) <= FEW_POINTS
     present = [model for model in names if any(row["model"] == model for row in rows)]
     legend = alt.Legend(title=None, symbolType="stroke", symbolSize=260)
-    dashes = alt.Scale(domain=present, range=[DASHES[i % len(DASHES)] for i in range(len(present))])
+    if any(row["when"] == "before" for row in rows):  # dashes tell the sides apart, colours the models
+        sides = alt.Scale(domain=["after", "before"], range=[[1, 0], [5, 4]])
+        dash = alt.StrokeDash("when:N", scale=sides, legend=alt.Legend(title=None, symbolType="stroke"))
+    else:
+        dashes = alt.Scale(domain=present, range=[DASHES[i % len(DASHES)] for i in range(len(present))])
+        dash = alt.StrokeDash("model:N", scale=dashes, legend=legend)
     colours = alt.Scale(domain=present, range=[COLOURS[names.index(model) % len(COLOURS)] for model in present])
     colour = alt.Color("model:N", scale=colours, legend=legend)
     steps = alt.X(
         "step:Q", title="Step", axis=alt.Axis(format="~s", tickCount=5), scale=alt.Scale(zero=False, nice=False)
     )
     values = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=5), scale=alt.Scale(zero=False))
-    tips = [alt.Tooltip("model:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~r")]
+    tips = [
+        alt.Tooltip("model:N"), alt.Tooltip("when:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~r"),
+    ]  # fmt: skip
     base = alt.Chart(alt.NamedData(name="points"))
-    chart: Any = base.mark_line().encode(steps, values, colour, alt.StrokeDash("model:N", scale=dashes, legend=legend))
+    chart: Any = base.mark_line().encode(steps, values, colour, dash)
     if few:
         chart = chart + base.mark_point(filled=True, size=40, opacity=1).encode(steps, values, colour, tooltip=tips)
-    return _spec(chart, f"Learning curve: {name}", 180, points=rows)
+    return spec(chart, f"Learning curve: {name}", 180, points=rows)

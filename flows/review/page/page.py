@@ -6,19 +6,24 @@ policy runs the two scripts whose hashes it names and loads nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
-from flows.review.evidence import MetricChange, Review, Revision, mapping, number
+from flows.review.evidence import MetricChange, ParamChange, Review, Revision, mapping, number
+from flows.review.history import ALONE, meanings
 from flows.review.markdown import capital, plural
 from flows.review.page import document
 from flows.review.page.cells import counted, shown
-from flows.review.page.charts import CONFIG, charts_of
+from flows.review.page.charts import CONFIG, beyond_comparison, charts_of, curve_names
+from flows.review.page.over_time import history_charts, history_table
 from flows.review.page.quality import panels, quality_tables
-from flows.review.page.tables import FLIPS_SHOWN, TEXT_SHOWN, tables, view_of
+from flows.review.page.tables import FLIPS_SHOWN, TEXT_SHOWN, names_of, tables, view_of
 from flows.review.pull_request import RUN_IT, not_run, sides
 
 STAGES_OPEN = 6  # more of them are folded
+CHANGED_SHOWN = 6  # parameters in the heading
+VALUE_SHOWN = 60  # characters of a parameter's value there
 HEADLINES = {
     "pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "none": "No verdict", "not-run": "Not run",
 }  # fmt: skip
@@ -27,7 +32,8 @@ OUTCOMES = {"pass": "✓", "fail": "✗", "inconclusive": "?", "cannot tell": "�
 
 def render(review: Review) -> str:
     """The whole page as HTML."""
-    charts = dict(charts_of(review))
+    over_time = list(history_charts(review))
+    charts = {**dict(charts_of(review)), **{key: chart for key, _, chart in over_time}}
     return document.rendered(
         "review.html.j2",
         [_vega()] if charts else [],
@@ -37,8 +43,11 @@ def render(review: Review) -> str:
         review=review,
         quality_tables=[table for table in quality_tables(review) if table.rows],
         panels=panels(review),
-        curves=[(f"curve-{i}", name) for i, name in enumerate(review.curves) if f"curve-{i}" in charts],
+        curves=[(f"curve-{i}", name) for i, name in enumerate(curve_names(review)) if f"curve-{i}" in charts],
         charts=charts,
+        history=[(key, title) for key, title, _ in over_time],
+        history_table=history_table(review),
+        history_told=[*meanings(review.history), ALONE.replace("`", "")],
     )
 
 
@@ -73,7 +82,11 @@ def _texts(review: Review) -> dict[str, Any]:
         "flips_shown": min(len(review.flips), FLIPS_SHOWN),
         "text_shown": TEXT_SHOWN,
         "worst": _worst(review),
-        "by_group": not review.measures or any(one.strata for one in review.measures),
+        "beyond": _beyond(review),
+        "no_parts": _no_parts(review),
+        "curves_told": _curves_told(review),
+        "changed": [_changed(change) for change in review.params[:CHANGED_SHOWN]],
+        "changed_more": max(len(review.params) - CHANGED_SHOWN, 0),
         "has_predictions": bool(review.paired or any(view.reliability for view in (*review.before, *review.after))),
         "measure": capital(review.measures[0].title) if review.measures else "measure",
         "score": review.score_title,
@@ -108,6 +121,40 @@ def _no_predictions(review: Review) -> str:
     if any(view.quality for view in (*review.before, *review.after)):
         return "There are no predictions at hand; the notes say which, and why."
     return "There are no predictions at either revision."
+
+
+def _beyond(review: Review) -> str:
+    """A sentence on the models of which the chart of all models leaves out what they were before."""
+    left_out = ", ".join(name for name in names_of(review) if name in beyond_comparison(review))
+    return f" Without what was before, as it cannot be compared: {left_out}." if left_out else ""
+
+
+def _no_parts(review: Review) -> str:
+    """Why nothing is said of labels and slices."""
+    if review.candidate in review.apart:
+        return f"The test rows or the {plural(review.kind)} are not those of before."
+    if review.paired:
+        return "The test rows have no classes and no slices."
+    return _no_predictions(review)
+
+
+def _changed(change: ParamChange) -> ParamChange:
+    """The parameter with its values as a heading has them."""
+    return dataclasses.replace(change, before=_short(change.before), after=_short(change.after))
+
+
+def _short(found: Any) -> str:
+    text = "none" if found is None else str(found)
+    return text if len(text) <= VALUE_SHOWN else f"{text[: VALUE_SHOWN - 1]}…"
+
+
+def _curves_told(review: Review) -> str:
+    """What the curves of the two sides are, and what makes them hard to compare."""
+    if not review.curves_before:
+        return ""
+    models = ", ".join(dict.fromkeys(model for points in review.curves_before.values() for model, *_ in points))
+    data = "" if review.same_data else " It learned from other data, so that losses are of other rows."
+    return f"Solid: this change; dashed: {_revision(review.base)}, where {models} learned otherwise.{data}"
 
 
 def _worst(review: Review) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from flows.review.confusions import can_compare, changed_confusions
 from flows.review.evidence import ModelView, Review, mapping, number
 from flows.review.markdown import capital
 from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, shown
@@ -21,11 +21,18 @@ def quality_tables(review: Review) -> Iterator[Table]:
     sides = [view.quality if view else {} for view in views]
     score = capital(review.score_title)
     scores = (("score", score, "share"),)
-    compared = review.candidate not in review.apart
+    compared, other_rows = review.candidate not in review.apart, _other_rows(review)
     slices = [mapping(side, "slices") for side in sides]
     for i, column in enumerate(dict.fromkeys([*slices[1], *slices[0]])):
         parts = [mapping(side, column) for side in slices]
-        yield _sided(f"slices-{i}", f"{score} by {column}.", str(column).capitalize(), parts, scores, compared=compared)
+        yield _sided(
+            f"slices-{i}",
+            f"{score} by {column}.{other_rows}",
+            str(column).capitalize(),
+            parts,
+            scores,
+            compared=compared,
+        )
     changed = [mapping(side, "robustness") for side in sides]
     alike = ("similarity", "Alike", "share")
     rates = (("flip_rate", "Flipped", "share"), *_where(changed, alike), ("score", score, "share"))
@@ -38,12 +45,23 @@ def quality_tables(review: Review) -> Iterator[Table]:
     yield _sided("swaps", "Texts with their identity words swapped.", "Words", swaps, rates, compared=compared)
     groups = [mapping(side, "groups") for side in fairness]
     of_groups = [mapping(side, "rates") or side for side in groups]
-    yield _sided("groups", f"{score} by group.", "Group", of_groups, scores, compared=compared)
+    yield _sided("groups", f"{score} by group.{other_rows}", "Group", of_groups, scores, compared=compared)
     gaps = [
         {str(key).replace("score", review.score_title): {"gap": side[key]} for key in side if str(key).endswith("_gap")}
         for side in groups
     ]
     yield _sided("gaps", "The largest gaps between groups.", "Of", gaps, (("gap", "Gap", "share"),), compared=compared)
+
+
+def _other_rows(review: Review) -> str:
+    """A sentence where the test rows of the two sides are not the same; empty where they are, or are not known."""
+    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    if pair is None or pair.rows == pair.rows_before == pair.rows_after:
+        return ""
+    return (
+        f" The test rows are not the same, {pair.rows_before:,} before and {pair.rows_after:,} after, {pair.rows:,} in "
+        "both, and differences are between the two sets."
+    )
 
 
 Shown = tuple[str, str, str]  # the key of a number, its title and its unit
@@ -96,8 +114,8 @@ def panels(review: Review) -> list[dict[str, Any]]:
         {
             "model": name,
             "key": i,
-            "caption": _of_matrix(*sides[name], review.kind, comparable=name not in review.apart),
-            "table": _confusions(f"confusions-{i}", name, *sides[name], review.kind),
+            "caption": _of_matrix(*sides[name], review),
+            "table": _confusions(name, *sides[name], review),
         }
         for name in candidate_first(sides, review)
         for i in [names_of(review).index(name)]
@@ -105,32 +123,40 @@ def panels(review: Review) -> list[dict[str, Any]]:
     ]
 
 
-def _of_matrix(before: ModelView | None, after: ModelView | None, kind: str, *, comparable: bool) -> str:
+def _of_matrix(before: ModelView | None, after: ModelView | None, review: Review) -> str:
     """How to read the matrix of a model: that of a change, or of the one side that can be drawn."""
-    both = all(view and view.confusion for view in (before, after))
-    if both and comparable:
+    if can_compare(before, after, review):
         return (
-            f"How the shares of each {kind}’s rows changed: blue is better, orange worse; right answers are on the "
-            "diagonal. What has no colour is as it was."
+            f"How the shares of each {review.kind}’s rows changed, now less before, of the {_rows(after):,} test rows "
+            "of both: blue is better, orange worse; right answers are on the diagonal. What has no colour is as it was."
         )
+    both = all(view and view.confusion for view in (before, after))
     word = "after" if after and after.confusion else "before"
     why = "which cannot be compared with those before" if both else "the only side with predictions"
-    return f"The shares of each {kind}’s rows {word} the change, {why}; errors are off the diagonal."
+    return f"The shares of each {review.kind}’s rows {word} the change, {why}; errors are off the diagonal."
 
 
-def _confusions(key: str, name: str, before: ModelView | None, after: ModelView | None, kind: str) -> Table:
-    counts = [
-        Counter({(actual, guess): rows for actual, guess, rows in view.confusion if actual != guess}) if view else {}
-        for view in (before, after)
-    ]
-    pairs = sorted(counts[0] | counts[1], key=lambda pair: (-counts[1].get(pair, 0), -counts[0].get(pair, 0), pair))
+def _rows(view: ModelView | None) -> int:
+    return sum(rows for _, _, rows in view.confusion) if view else 0
+
+
+def _confusions(name: str, before: ModelView | None, after: ModelView | None, review: Review) -> Table:
+    """The confusions that changed most; where the sides cannot be compared, the commonest ones."""
+    compared = can_compare(before, after, review)
+    known = [bool(view and view.confusion) for view in (before, after)]
     rows = tuple(
         (
-            Cell(pair[0], style="label"),
-            Cell(pair[1], style="label"),
-            *(Cell(f"{side.get(pair, 0):,}", side.get(pair, 0), "number") for side in counts),
+            Cell(actual, style="label"),
+            Cell(guess, style="label"),
+            cell(was if known[0] else None),
+            cell(now if known[1] else None),
+            Cell(f"{now - was:+}".replace("+0", "0").replace("-", "−"), now - was, "number")
+            if compared
+            else cell(None),
         )
-        for pair in pairs[:CONFUSIONS_SHOWN]
+        for actual, guess, was, now in changed_confusions(before, after, by_change=compared)[:CONFUSIONS_SHOWN]
     )
-    caption = f"The commonest confusions of {name} after the change: test rows of each."
-    return Table(key, caption, (capital(kind), "Taken for", "Before", "After"), rows)
+    which = "that changed most" if compared else "that are commonest"
+    caption = f"The confusions of {name} {which}: test rows of each."
+    columns = (capital(review.kind), "Taken for", "Before", "After", "Difference, rows")
+    return Table(f"confusions-{names_of(review).index(name)}", caption, columns, rows)

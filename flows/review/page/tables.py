@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flows.review.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, Review, number
-from flows.review.markdown import capital, plural
-from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, marked, shown
-from flows.review.page.marked import colours, lines, written
+from flows.review.differences import COLUMNS, Column, by_column, difference, ends, written
+from flows.review.evidence import KINDS, Flip, MetricChange, ModelView, ParamChange, PartChange, Review, number
+from flows.review.markdown import capital
+from flows.review.page import marked as in_page
+from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, counted, marked, shown, typeset
+from flows.review.page.marked import colours, lines
+from flows.review.parts import moved_first
 from flows.review.written import shortened, start_of
 
 FLIPS_SHOWN = 500
@@ -36,10 +40,10 @@ COST_COLUMNS = (  # where, key, title, unit
 def tables(review: Review) -> dict[str, Any]:
     return {
         "params_table": _params(review.params),
-        "metrics_table": _metrics(review),
+        "metrics_tables": _metrics(review),
         "models_table": _models(review),
         "paired_table": _paired(review),
-        "groups_table": _groups(review),
+        "parts_table": _parts(review),
         "flips_table": _flips(review),
         "marks": colours(review.flips),
         "written": any(flip.written for flip in review.flips),
@@ -56,20 +60,32 @@ def _params(changes: Sequence[ParamChange]) -> Table:
     return Table("params", "Parameters with another value.", ("Parameter", "Before", "After"), rows)
 
 
-def _metrics(review: Review) -> Table:
+def _metrics(review: Review) -> list[Table]:
+    """A table for each unit that differences have; the first one's filter is of all."""
     names = candidate_first((change.model for change in review.metrics), review)
     known = [c for name in names for c in review.metrics if c.model == name and not c.before is c.after is None]
     levels = sorted({f"{c.confidence:.0%}" for c in known if c.confidence is not None})
-    sure = f" Intervals of the difference: {' or '.join(levels)}, on the same test rows in pairs." if levels else ""
+    sure = f" Intervals: {' or '.join(levels)}, on the same test rows in pairs where both have them." if levels else ""
     present = tuple(name for name in names if any(change.model == name for change in known))
+    found = [_of_column(column, changes, sure) for column, changes in by_column(known).items()]
+    if found:
+        found[0] = dataclasses.replace(
+            found[0],
+            filters={"model": present},
+            chosen={"model": review.candidate} if review.candidate in present else {},
+            together=tuple(table.key for table in found[1:]),
+        )
+    return found
+
+
+def _of_column(column: Column, changes: Sequence[MetricChange], sure: str) -> Table:
+    unit = " Changes are in percent of the number before, as these have several units." if column.is_relative else ""
     return Table(
-        "metrics",
-        f"Every number of every model, before and after.{sure}",
-        ("Model", "Metric", "Before", "After", "Difference", "Interval", "Verdict"),
-        tuple(_metric(change) for change in known),
-        tuple({"model": change.model} for change in known),
-        {"model": present},
-        {"model": review.candidate} if review.candidate in present else {},
+        "metrics" if column == COLUMNS[0] else column.key,
+        f"{column.title} of every model, before and after.{unit}{sure}",
+        ("Model", "Metric", "Before", "After", column.heading, "Interval", "Verdict"),
+        tuple(_metric(change) for change in changes),
+        tuple({"model": change.model} for change in changes),
     )
 
 
@@ -79,18 +95,22 @@ def _metric(change: MetricChange) -> tuple[Cell, ...]:
         Cell(change.name, note=f"{change.better} is better"),
         cell(change.before, change.unit),
         cell(change.after, change.unit),
-        cell(change.difference, change.unit, signed=True),
+        _difference(difference(change), change),
         _interval(change),
         marked(change.verdict, VERDICTS, note=change.why),
     )
 
 
+def _difference(found: float | None, change: MetricChange) -> Cell:
+    return Cell(NOT_KNOWN if found is None else typeset(written(found, change.unit)), found, "number")
+
+
 def _interval(change: MetricChange) -> Cell:
-    """The ends of the difference; those of times are a rule of thumb, without a confidence, and are not shown."""
-    low, high = (shown(end, change.unit, signed=True) for end in (change.low, change.high))
-    if change.confidence is None or NOT_KNOWN in (low, high):
+    """The ends of the difference, in its column's unit."""
+    if (found := ends(change)) is None:
         return Cell(NOT_KNOWN, style="number")
-    return Cell(f"{low.partition(' ')[0]} to {high}", change.low, "number")
+    low, high = (typeset(written(end, change.unit)) for end in found)
+    return Cell(f"{low} to {high}", found[0], "number")
 
 
 def _models(review: Review) -> Table:
@@ -104,7 +124,7 @@ def _models(review: Review) -> Table:
         )
     ]
     rows = tuple(
-        (Cell(name), *(_cost(before, after, where, key, unit) for where, key, _, unit in columns))
+        (Cell(name), *(_cost(before, after, where, key, unit, review) for where, key, _, unit in columns))
         for name, before, after in sides
     )
     return Table(
@@ -115,9 +135,12 @@ def _models(review: Review) -> Table:
     )
 
 
-def _cost(before: ModelView | None, after: ModelView | None, where: str, key: str, unit: str) -> Cell:
+def _cost(before: ModelView | None, after: ModelView | None, where: str, key: str, unit: str, review: Review) -> Cell:
     old, new = (number(getattr(view, where), key) if view else None for view in (before, after))
-    return cell(new, unit, note="" if old is None or old == new else f"was {shown(old, unit)}")
+    name = next(view.name for view in (after, before) if view)
+    verdict = next((c.verdict for c in review.metrics if (c.model, c.metric) == (name, key)), "")
+    apart = f", {verdict}" if verdict in ("other machine", "not comparable") else ""
+    return cell(new, unit, note="" if old is None or old == new else f"was {shown(old, unit)}{apart}")
 
 
 def _paired(review: Review) -> Table:
@@ -141,34 +164,47 @@ def _paired(review: Review) -> Table:
     )
 
 
-def _groups(review: Review) -> Table:
-    """The groups of the candidate's rows by their truth, those that lost most first."""
-    found = sorted(review.groups, key=lambda group: (group.after - group.before) / group.rows)
-    rows = tuple(
-        (
-            Cell(group.group, style="label"),
-            Cell(f"{group.rows:,}", group.rows, "number"),
-            cell(group.before / group.rows, "share"),
-            cell(group.after / group.rows, "share"),
-            cell((group.after - group.before) / group.rows, "share", signed=True),
-            _moved(group.after - group.before),
-            marked(group.verdict, VERDICTS),
-        )
-        for group in found
-    )
-    kinds, score = plural(review.kind), capital(review.score_title)
+def _parts(review: Review) -> Table:
+    """The parts of the candidate's rows, those that got worse first, then those that got better."""
+    found = moved_first(review.parts)
+    kinds = tuple(dict.fromkeys(part.by for part in review.parts))
+    measures = " or ".join(dict.fromkeys(part.measure for part in review.parts))
     return Table(
-        "by-truth",
-        f"The test rows of each {review.kind}, those that both revisions have: {review.score_title} before and after. "
-        f"Better or worse where an exact test says so, corrected for the number of {kinds}.",
-        (capital(review.kind), "Test rows", f"{score} before", f"{score} after", "Difference", "Rows", "Verdict"),
-        rows,
-        search=f"Search the {kinds}",
+        "by-part",
+        f"{capital(measures)} of {_rows_of_parts(review)}, before and after, and how many rows got better and worse. "
+        f"Intervals of the difference: {review.confidence:.0%}. Better or worse where a test of the rows says so, "
+        "corrected for the number of parts of one kind.",
+        ("By", "Part", "Test rows", "Better", "Worse", "Before", "After", "Difference, points", "Interval", "Verdict"),
+        tuple(_part(part) for part in found),
+        tuple({"by": part.by, "verdict": part.verdict} for part in found),
+        {"by": kinds, "verdict": tuple(dict.fromkeys(part.verdict for part in found))} if found else {},
+        search="Search the parts",
     )
 
 
-def _moved(score: float) -> Cell:
-    return Cell(f"{round(score, 1):+,g}".replace("-", "−"), score, "number")
+def _rows_of_parts(review: Review) -> str:
+    """The rows that parts are of; where they are not all of both sides, how many each side has."""
+    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    if pair is None or pair.rows == pair.rows_before == pair.rows_after:
+        return "the test rows"
+    return (
+        f"the {counted(pair.rows, 'test row')} that both revisions have with the same truth, of "
+        f"{pair.rows_before:,} before and {pair.rows_after:,} after"
+    )
+
+
+def _part(part: PartChange) -> tuple[Cell, ...]:
+    change, low, high = (written(100 * end, "share") for end in (part.after - part.before, part.low, part.high))
+    return (
+        Cell(part.by),
+        Cell(part.name, style="label"),
+        *(Cell(f"{rows:,}", rows, "number") for rows in (part.rows, part.better, part.worse)),
+        cell(part.before, "share"),
+        cell(part.after, "share"),
+        Cell(typeset(change), part.after - part.before, "number"),
+        Cell(typeset(f"{low} to {high}"), part.low, "number"),
+        marked(part.verdict, VERDICTS),
+    )
 
 
 def _flips(review: Review) -> Table:
@@ -217,7 +253,7 @@ def _answers(flip: Flip, colour: Mapping[str, int]) -> tuple[Cell, ...]:
         texts = (shortened(flip.text, 0, TEXT_SHOWN) or f"row {flip.row_id}", shortened(flip.truth, start, TEXT_SHOWN))
         return (
             *(Cell(text, style="text") for text in texts),
-            *(Cell("", style="marked", lines=(line,)) for line in written(flip, TEXT_SHOWN)),
+            *(Cell("", style="marked", lines=(line,)) for line in in_page.written(flip, TEXT_SHOWN)),
         )
     text = flip.text if len(flip.text) <= TEXT_SHOWN else flip.text[: TEXT_SHOWN - 1] + "…"
     return (

@@ -55,7 +55,7 @@
 
   // Filters: a row is shown where every choice is empty or its own, and where it holds every word that is searched.
   all("[data-filters]").forEach((box) => {
-    const rows = Array.from(document.getElementById(box.dataset.filters).tBodies[0].rows);
+    const rows = box.dataset.filters.split(" ").flatMap((id) => Array.from(document.getElementById(id).tBodies[0].rows));
     const choices = all("select", box);
     const search = box.querySelector("[data-search]");
     const texts = search ? rows.map((row) => row.textContent.toLocaleLowerCase()) : [];

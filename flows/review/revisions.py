@@ -1,0 +1,73 @@
+"""The two revisions of a review: which the base is, where it stands, and what is being compared with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.review.evidence import Revision
+from flows.running import git
+
+MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+CI_BRANCH = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")  # a runner checks out a commit, no branch
+WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
+
+
+def default_base(root: Path) -> str:
+    """The commit where this branch left the main one; on the main one HEAD, or its parent where nothing changed.
+
+    Raises ValueError where there is no commit to compare with.
+    """
+    head = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    for main in MAIN:
+        fork = git.attempt(root, "merge-base", "HEAD", main).stdout.strip()
+        if fork and fork != head:
+            return fork
+        if fork:
+            break
+    if head and changed(root):
+        return "HEAD"
+    if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
+        return "HEAD~1"
+    git.require_repository(root)
+    raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{git.lacking(root)}")
+
+
+def changed(root: Path) -> bool:
+    """Whether anything that can change a result, or holds one, is not committed."""
+    return bool(git.attempt(root, "status", "--porcelain", "--", *WATCHED).stdout.strip())
+
+
+def head_of(root: Path) -> Revision:
+    """What is compared with the base: the working tree, or, where that has no changes, its branch."""
+    if changed(root):
+        branch = git.branch(root)
+        return Revision("the working tree", None, "changes that are not committed", f"on {branch}" if branch else "")
+    commit = git.commit_of(root, "HEAD", short=True)
+    branch = git.branch(root) or next(filter(None, map(os.environ.get, CI_BRANCH)), commit)
+    return Revision(branch, commit, _subject(root, "HEAD"))
+
+
+def base_of(root: Path, name: str, commit: str, *, asked: bool) -> Revision:
+    """The base, a whole hash shortened; where nobody asked for it, with its place on the main branch."""
+    shown = commit if re.fullmatch(r"[0-9a-f]{40,64}", name) else name
+    left = next((main for main in MAIN if git.attempt(root, "merge-base", "HEAD", main).returncode == 0), "")
+    place = f"where it left {left.removesuffix('/HEAD')}" if left and not asked and shown == commit else ""
+    return Revision(shown, commit, _subject(root, commit), place)
+
+
+def behind(root: Path, base: str) -> Iterator[str]:
+    """A note where the base has commits that this branch has not: against its tip they look as if taken back."""
+    count = git.attempt(root, "rev-list", "--count", f"HEAD..{git.commit_of(root, base)}").stdout.strip()
+    if count not in ("", "0"):
+        commits = "1 commit" if count == "1" else f"{count} commits"
+        yield (
+            f"{base} has {commits} that this branch lacks; what they changed is shown as if this branch took it back."
+            " Merge them, or name as the base where the branch left."
+        )
+
+
+def _subject(root: Path, commit: str) -> str:
+    return git.attempt(root, "show", "--no-patch", "--format=%s", commit).stdout.strip()
