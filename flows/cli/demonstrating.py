@@ -24,4 +24,6 @@ def demo(model: str | None, folder: Path) -> None:
     from flows.demo.folder import write_demo
 
     size = write_demo(place, folder)
-    click.echo(f"{folder}: a page of {size / 1e6:.1f} MB. To look at it: python -m http.server -b 127.0.0.1 -d {folder}")
+    click.echo(
+        f"{folder}: a page of {size / 1e6:.1f} MB. To look at it: python -m http.server -b 127.0.0.1 -d {folder}"
+    )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--demo", "for_demo", is_flag=True, help="Fetch what `winnow demo` puts into its pages instead: 33 MB, of npm.")
+@click.option(
+    "--demo", "for_demo", is_flag=True, help="Fetch what `winnow demo` puts into its pages instead: 33 MB, of npm."
+)
 def fetch(for_demo: bool) -> None:
     """Fetch the corpus that ingest.path pins, and the weights that model.name names, where they lie in archives.
 

@@ -19,7 +19,9 @@ def refuse_unfit(folder: Path, description: Mapping[str, Any], tokenizer: Mappin
     `description` is its model.json, `tokenizer` its tokenizer.json.
     """
     for found, allowed in _faults(description, tokenizer):
-        raise ValueError(f"{folder}: {found}, which no demo page runs. Allowed: {allowed}. Or serve it: winnow app {folder}")
+        raise ValueError(
+            f"{folder}: {found}, which no demo page runs. Allowed: {allowed}. Or serve it: winnow app {folder}"
+        )
 
 
 def _faults(description: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -33,7 +35,10 @@ def _faults(description: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Ite
     if unknown := [rule for rule in rules if rule not in NEEDED]:
         yield f"its texts are cleaned by {', '.join(unknown)}", ", ".join(NEEDED)
     if kind := _other_kind(tokenizer):
-        yield f"its tokenizer has {kind}", "WordPiece with BERT's normalizer, as MiniLM, BERT, DistilBERT and ELECTRA have"
+        yield (
+            f"its tokenizer has {kind}",
+            "WordPiece with BERT's normalizer, as MiniLM, BERT, DistilBERT and ELECTRA have",
+        )
 
 
 def _other_kind(tokenizer: Mapping[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
 """The folder of a demo page: the model, what the page must know of it, and what others wrote; complete in itself.
 
-    artifacts/models/quantized ──┐
-    tables of characters ────────┤──>  FOLDER/index.html, page.js ..., demo.json, model/, vendor/
-    parts of npm, by their hashes┘
+artifacts/models/quantized ──┐
+tables of characters ────────┤──>  FOLDER/index.html, page.js ..., demo.json, model/, vendor/
+parts of npm, by their hashes┘
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from stages.core.contracts import Runner
 from stages.core.files import publish, read_object, sha256, write_json
 from stages.core.model_folder import MANIFEST, describe
 from stages.tasks import TASKS
+from stages.tasks.contract import TaskAnswers
 from winnow import Model
 
 PAGE = Path(__file__).parent / "page"
@@ -80,8 +81,7 @@ def _refuse_other(folder: Path) -> None:
 
 def _about(model: Path, description: Mapping[str, Any], runner: Runner, tokenizer: Mapping[str, Any]) -> dict[str, Any]:
     """What the page must know of the model."""
-    key = f"{model / 'model.json'}: task"
-    answers, settings = (plugins.part(TASKS, runner.task, part, key=key) for part in ("answers", "settings"))
+    settings = plugins.part(TASKS, runner.task, "settings", key=f"{model / 'model.json'}: task")
     cleaning = description.get("cleaning")
     return {
         "name": model.resolve().name,
@@ -91,13 +91,20 @@ def _about(model: Path, description: Mapping[str, Any], runner: Runner, tokenize
         "space": runner.space,
         "temperature": description.get("temperature", 1.0),
         "cleaning": cleaning,
-        "tables": _tables(cleaning["rules"]) if cleaning else {},
+        "tables": tables_of(cleaning["rules"]) if cleaning else {},
         "reading": _reading(model, description, tokenizer),
-        "checks": _checks(model, description, runner, Model(runner, answers)),
+        "checks": _checks(model, description, runner),
     }
 
 
-def _tables(rules: Sequence[str]) -> dict[str, Any]:
+def answers_of(model: Path) -> TaskAnswers:
+    """What a record is made by, of the task of the model in `model`."""
+    found: TaskAnswers = plugins.part(TASKS, task_of(describe(model)), "answers", key=f"{model / 'model.json'}: task")
+    return found
+
+
+def tables_of(rules: Sequence[str]) -> dict[str, Any]:
+    """What the page's cleaning by these rules needs: tables of characters, and the words of HTML."""
     elements = {
         "blocks": sorted(markup.BLOCKS), "inlines": markup._INLINES.split("|"), "left_open": sorted(markup.LEFT_OPEN),
         "bare_attributes": markup.BARE_ATTRIBUTES,
@@ -120,9 +127,9 @@ def _reading(model: Path, description: Mapping[str, Any], tokenizer: Mapping[str
     }
 
 
-def _checks(model: Path, description: Mapping[str, Any], runner: Runner, ask: Model) -> list[dict[str, Any]]:
+def _checks(model: Path, description: Mapping[str, Any], runner: Runner) -> list[dict[str, Any]]:
     """Some texts, the ids of their windows, and what the model says of each, asked alone."""
-    reader = open_reader(model, description)
+    reader, ask = open_reader(model, description), Model(runner, answers_of(model))
     windows = [reader.read([runner.clean(text)]).encodings for text in CHECKS]
     return [
         {"text": text, "ids": [window.ids for window in of_text], "record": ask([text])[0]}

@@ -1,7 +1,7 @@
 """What others wrote and a demo page runs: pinned here, fetched from npm by `winnow fetch --demo`, and kept.
 
 onnxruntime-web is ONNX Runtime as WebAssembly, by the makers of the one that runs models here; @huggingface/tokenizers
-reads the same tokenizer.json in JavaScript. Only the files that are named are taken, and they are run by browsers alone.
+reads the same tokenizer.json in JavaScript. Only the files that are named are taken, and only browsers run them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ ONNX_RUNTIME = Part(
     },
 )
 TOKENIZERS = Part(
-    Pin("@huggingface/tokenizers", "0.2.0", "2800014c83b8186b2e4210c20672f1fb65a12cef85d7e95e0f2003e022611b4a", ARCHIVE),
+    Pin(
+        "@huggingface/tokenizers", "0.2.0", "2800014c83b8186b2e4210c20672f1fb65a12cef85d7e95e0f2003e022611b4a", ARCHIVE
+    ),
     {"package/dist/tokenizers.min.mjs": "vendor/tokenizers.js", _LICENSE: "vendor/tokenizers.LICENSE.txt"},
 )
 PARTS = (ONNX_RUNTIME, TOKENIZERS)

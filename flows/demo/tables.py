@@ -23,6 +23,7 @@ from stages.core import unseen
 SURROGATES = range(0xD800, 0xE000)  # halves of characters, which no text has
 LAST = 0x110000
 _IDEOGRAPHS = range(0x2E80, 0x32000)  # blocks in which a tokenizer may take each character for a word
+_ODD = {"Cf", "Cn", "Mn", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps"}  # Unicode's general categories
 _UNSEEN = ("hidden", "may_stay", "joining", "pictures")
 _MASKS = ("blank", "word", "decimal")
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -65,20 +66,19 @@ def of_tokenizer(tokenizer: Tokenizer, vocabulary: Iterable[str]) -> dict[str, A
     vocabulary. `lower`: letters whose small form hangs on their neighbours in JavaScript alone.
     """
     normalized, known = tokenizer.normalizer.normalize_str, {*itertools.chain.from_iterable(vocabulary)}
-    spaced = [code for code in _codes(_IDEOGRAPHS) if normalized(chr(code)) == f" {chr(code)} "]
+    ideographs = [*_codes(_IDEOGRAPHS)]
+    seen = normalized("|".join(map(chr, ideographs))).split("|")
+    spaced = [code for code, one in zip(ideographs, seen, strict=True) if one != " " and one[:1] == " " == one[-1:]]
     odd = [code for code in _oddities() if chr(code) not in known and _is_letter(chr(code), tokenizer)]
     letter = next(chr(code) for code in range(0xA000, 0xA48D) if chr(code) not in known)  # of Yi: lo, and old
     lower = {"Σ": "σ"} if normalized("Σ") == "σ" else {}
     return {"spaced": shown(spaced), "odd": shown(odd), "letter": letter, "lower": lower}
 
 
-def _oddities() -> Iterable[int]:
+@cache
+def _oddities() -> Sequence[int]:
     """Marks, punctuation, controls of format and what Python does not know: where versions of Unicode differ."""
-    return [code for code in _codes() if unicodedata.category(chr(code)) in ("Cf", "Cn", "Mn") or _is_punctuation(code)]
-
-
-def _is_punctuation(code: int) -> bool:
-    return unicodedata.category(chr(code)).startswith("P")
+    return [code for code in _codes() if unicodedata.category(chr(code)) in _ODD]
 
 
 def _is_letter(character: str, tokenizer: Tokenizer) -> bool:
@@ -118,7 +118,7 @@ def _matching(pattern: str | re.Pattern[str] | regex.Pattern[str]) -> Callable[[
 
 
 def _unassigned() -> Iterable[int]:
-    return (code for code in _codes() if unicodedata.category(chr(code)) == "Cn")
+    return (code for code in _oddities() if unicodedata.category(chr(code)) == "Cn")
 
 
 _CLASSES: Mapping[str, Callable[[], Iterable[int]]] = {

@@ -103,9 +103,7 @@ def _told(pin: Pin, looked_in: str, settings: str) -> Iterator[None]:
     try:
         yield
     except (UnpackError, httpx2.HTTPError, OSError, ValueError) as error:
-        raise ConnectionError(
-            f"{where}: {masked(one_line(error))}. Look at {settings}, and at the network."
-        ) from None
+        raise ConnectionError(f"{where}: {masked(one_line(error))}. Look at {settings}, and at the network.") from None
 
 
 def _session(places: Places) -> PyPIClient:

@@ -3,7 +3,8 @@ import {opened} from "./model.js";
 
 const WAIT = 100, NEAR = 0.02;  // milliseconds after a key; what a value may be off by in a check
 const at = id => document.getElementById(id);
-let model = null, asked = 0, timer = 0;
+export let model = null;  // once it is ready
+let asked = 0, timer = 0;
 
 async function ask() {
   clearTimeout(timer);
@@ -19,11 +20,11 @@ async function ask() {
     at("answer").replaceChildren(refused({what: "no answer came", found: error.message, next: "Load the page again."}));
   }
 }
-// Whether this browser reads and answers some texts as the runner did that made this page.
-async function checked() {
-  for (const {text, ids, record} of model.about.checks) {
-    const isRead = JSON.stringify(model.read(model.clean(text))) === JSON.stringify(ids);
-    if (!isRead || !isNear(await model.answer(text), record)) return text;
+// The first of some texts that this browser reads or answers otherwise than the runner did that made this page, or null.
+async function unlike({clean, read, answer}, checks) {
+  for (const {text, ids, record} of checks) {
+    const isRead = JSON.stringify(read(clean(text))) === JSON.stringify(ids);
+    if (!isRead || !isNear(await answer(text), record)) return text;
   }
   return null;
 }
@@ -41,19 +42,17 @@ at("text").addEventListener("keydown", event => {
 at("text").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(ask, WAIT); });
 try {
   const begin = performance.now();
-  model = await opened();
-  const {name, noun, manifest} = model.about, other = await checked();
+  const found = await opened(), {name, noun, manifest, checks} = found.about, other = await unlike(found, checks);
+  if (other !== null) throw new Error(`this browser does not answer '${other}' as the runner does`);
   at("model").textContent = name;
   document.title = `${name} · Winnow`;
   at("about").replaceChildren(`${named(noun)} that runs in this page: no text leaves it. Manifest `, made("code", manifest.slice(0, 12)));
   at("answer").replaceChildren();
   at("loaded").textContent = `Loaded ${size()} in ${((performance.now() - begin) / 1000).toFixed(1)} s. `
-    + `${model.about.checks.length} texts were answered as the runner answers them.`;
-  if (other !== null) throw new Error(`this browser does not answer '${other}' as the runner does`);
+    + `${checks.length} texts were answered as the runner answers them.`;
+  model = found;
   document.documentElement.dataset.ready = "";
   ask();
 } catch (error) {
-  model = null;
-  at("loaded").textContent = "";
   at("answer").replaceChildren(refused({what: "the model cannot be used", found: error.message, next: "Take another browser, or a new copy of the folder."}));
 }
