@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup browser repro projects review review-projects gpu-kit runtime test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
+.PHONY: help setup browser demo-parts repro projects review review-projects gpu-kit runtime test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ review-projects: .venv/.ready  ## the same of each worked project that differs f
 
 browser:  ## install Chromium for the tests of pages (Debian, as root); without it they are skipped
 	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+
+demo-parts: .venv/.ready  ## fetch what `winnow demo` puts into its pages, for its tests; without it they are skipped (33 MB, npm)
+	@$(BIN)/winnow fetch --demo
 
 # A thread each: two test processes that both use two are slower than one. Files in the order of tests/conftest.py.
 test: .venv/.ready  ## run the tests

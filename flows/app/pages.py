@@ -12,11 +12,14 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse
 
 from flows.app.served import Served
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -24,20 +27,24 @@ _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 def trial() -> HTMLResponse:
     """The page to try the model on."""
-    return _with_policy((TEMPLATES / "trial.html").read_text(encoding="utf-8"))
+    return _with_policy(_environment().get_template("trial.html.j2").render())
 
 
 def described(api: Mapping[str, Any], served: Served) -> HTMLResponse:
     """The page of the API; `api` is its OpenAPI document."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    environment = _environment()
     environment.filters["json"] = partial(json.dumps, indent=2, ensure_ascii=False)
     environment.filters["line"] = partial(json.dumps, ensure_ascii=False)
     return _with_policy(environment.get_template("docs.html.j2").render(api=api, served=served))
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
 
 
 def _with_policy(page: str) -> HTMLResponse:

