@@ -4,8 +4,8 @@ FOLDER holds the lines of Multi30k (Elliott et al. 2016, arXiv:1605.00459): trai
 and .de, gzipped or not. The last commit is reproduced in a checkout of its own with PARAMETERS, once a seed, up to the
 int8 model; DVC's cache keeps what has run, so that an interrupted run goes on, and its minutes are then not the whole.
 Writes multi30k.json beside this file: sacreBLEU and chrF of all 1,000 test lines as they stand in the files, by model,
-with copies and a dictionary beside them; the minutes of each stage; size and speed. PARAMETERS were set once, by what is
-usual for small corpora and by the minutes there are; nothing was tried on test lines.
+with copies and a dictionary beside them; the minutes of each stage; size and speed. PARAMETERS were set once,
+by what is usual for small corpora and by the minutes there are; nothing was tried on test lines.
 """
 
 from __future__ import annotations
