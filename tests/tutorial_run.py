@@ -1,7 +1,7 @@
 """The commands of a page, run for real: `python tests/tutorial_run.py docs/tutorial.md HOME`.
 
 A block of ```console holds commands, each behind `$ `, and below each what it printed; a line of three dots stands for
-lines that are left out. In a block of ```console varies what is printed may be in other words, as it hangs on the model.
+lines that are left out. In a block of ```console varies what is printed may be other words, as it hangs on the model.
 They run one after the other, in one home with a link `winnow` to this repository; `cd` is remembered, and a command
 that ends in ` &` goes on until all is done. As a program this writes what was printed into the page;
 tests/test_tutorial.py compares it.
