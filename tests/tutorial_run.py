@@ -1,9 +1,10 @@
 """The commands of a page, run for real: `python tests/tutorial_run.py docs/tutorial.md HOME`.
 
 A block of ```console holds commands, each behind `$ `, and below each what it printed; a line of three dots stands for
-lines that are left out. They run one after the other, in one home with a link `winnow` to this repository; `cd` is
-remembered, and a command that ends in ` &` goes on until all is done. As a program this writes what was printed into
-the page; tests/test_tutorial.py compares it.
+lines that are left out. In a block of ```console varies what is printed may be other words, as it hangs on the model.
+They run one after the other, in one home with a link `winnow` to this repository; `cd` is remembered, and a command
+that ends in ` &` goes on until all is done. As a program this writes what was printed into the page;
+tests/test_tutorial.py compares it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"^```console\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```console( varies)?\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 LEFT_OUT = "..."
 PATIENCE = 180  # seconds until a server says its first line
 
@@ -31,6 +32,7 @@ class Step(NamedTuple):
     shown: list[str]
     begin: int
     end: int
+    varies: bool  # with the model: words and answers may be others
 
     def write(self, page: str, lines: list[str]) -> str:
         """The page with other lines below the command."""
@@ -40,9 +42,9 @@ class Step(NamedTuple):
 def steps_of(page: str) -> Iterator[Step]:
     """The commands of all blocks, in order."""
     for block in BLOCK.finditer(page):
-        for found in re.finditer(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", block[1], flags=re.MULTILINE):
-            at = block.start(1)
-            yield Step(found[1], found[2].splitlines(), at + found.start(2), at + found.end(2))
+        for found in re.finditer(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", block[2], flags=re.MULTILINE):
+            at = block.start(2)
+            yield Step(found[1], found[2].splitlines(), at + found.start(2), at + found.end(2), bool(block[1]))
 
 
 class Printed(NamedTuple):
@@ -170,7 +172,7 @@ def main() -> None:
         done.append((step, printed))
     for step, printed in reversed(done):  # from the end, so that earlier places stay
         if step.shown:
-            page = step.write(page, renewed(step.shown, printed.lines))
+            page = step.write(page, printed.lines if step.varies else renewed(step.shown, printed.lines))
     path.write_text(page, encoding="utf-8")
 
 
