@@ -330,7 +330,7 @@ def test_the_heading_names_what_is_compared_and_the_parameters_that_changed(open
     base = dataclasses.replace(review.base, name="4f1c2a9", place="where it left main")
     page = open_page(write(dataclasses.replace(review, params=several, base=base), tmp_path))
     assert page.locator("h1").inner_text() == "softer-targets against 4f1c2a9"
-    assert page.locator(".sides div").first.inner_text().split("\n")[1].startswith("4f1c2a9 where it left main ")
+    assert page.locator(".sides div").first.inner_text().split("\n")[1].startswith("4f1c2a9 where it left main")
     assert page.locator(".changed li").all_inner_texts()[0] == "distill.value_0 0 → 1"
     assert page.locator(".changed li").all_inner_texts()[6:] == ["and 2 more"]
     page.get_by_role("link", name="and 2 more").press("Enter")

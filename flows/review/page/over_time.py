@@ -100,12 +100,16 @@ def _row(
         Cell(entry.subject, style="text"),
         Cell(tests.get(judged_on(entry), NOT_KNOWN)),
         cell(entry.value, unit, note="" if NOT_KNOWN in ends else " to ".join(ends)),
-        Cell(typeset(change_of_value(entry, before)), _moved(entry, before), "number"),
+        Cell(_told(change_of_value(entry, before)), _moved(entry, before), "number"),
         Cell(machines.get(entry.machine, NOT_KNOWN)),
         cell(entry.p50_ms),
-        Cell(typeset(change_of_time(entry, before)), _slower(entry, before), "number"),
+        Cell(_told(change_of_time(entry, before)), _slower(entry, before), "number"),
         cell(entry.size_mb),
     )
+
+
+def _told(change: str) -> str:
+    return NOT_KNOWN if change == "-" else typeset(change)
 
 
 def _moved(entry: Recorded, before: Recorded | None) -> float | None:
