@@ -70,7 +70,7 @@ def test_a_measurement_that_is_stopped_says_in_a_line_how_to_go_on_and_leaves_gi
     try:
         flow_fixtures.eventually(lambda: [*worktrees.glob("*/ingest.pids")] or process.poll() is not None)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     finally:
         process.kill()
     assert process.returncode == 130, said
