@@ -100,7 +100,7 @@ def open_page(browser: Any) -> Iterator[Open]:
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(url)
-        page.wait_for_selector("html[data-ready], #answer [role=alert]", state="attached", timeout=120_000)
+        page.wait_for_selector("html[data-ready], #answer [role=alert]", state="attached", timeout=240_000)
         return page
 
     yield open_
