@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.demo.tables import NEEDED
+from stages.backends.batching import task_of
 
 BACKEND = "onnxruntime_int8"
-TASKS = ("text_classification", "multilabel_classification", "regression")
+PAGE = Path(__file__).parent / "page"
+TASKS = sorted(path.stem for path in (PAGE / "tasks").glob("*.js"))
 _WORDS = {"Sequence", "BertNormalizer", "Replace", "Lowercase"}  # BERT's way, and that with marks for capitals
 
 
@@ -25,7 +27,7 @@ def refuse_unfit(folder: Path, description: Mapping[str, Any], tokenizer: Mappin
 
 
 def _faults(description: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if (task := description["task"]) not in TASKS:
+    if (task := task_of(description)) not in TASKS:
         yield f"a model of the task '{task}'", ", ".join(TASKS)
     if (backend := description["backend"]) != BACKEND:
         yield f"a model of the backend '{backend}'", f"{BACKEND} (quantize.backend), as in artifacts/models/quantized"

@@ -18,19 +18,18 @@ from tokenizers import Tokenizer
 
 from flows.app.pages import TEMPLATES
 from flows.demo import parts, tables
-from flows.demo.fitness import refuse_unfit
+from flows.demo.fitness import PAGE, refuse_unfit
 from stages.backends.batching import CHARACTERS_A_TOKEN, WINDOWED_CHARACTERS, open_reader, task_of
 from stages.backends.runners import open_runner
 from stages.cleaning import markup
 from stages.core import plugins
 from stages.core.contracts import Runner
 from stages.core.files import publish, read_object, sha256, write_json
-from stages.core.model_folder import MANIFEST, describe
+from stages.core.model_folder import MANIFEST, describe, verify
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskAnswers
 from winnow import Model
 
-PAGE = Path(__file__).parent / "page"
 ABOUT = "demo.json"
 _SHARED = ("look.css", "records.js")  # with the page of `winnow app`
 _MODEL = ("model.onnx", "tokenizer.json")
@@ -57,6 +56,7 @@ def write_demo(model: Path, folder: Path) -> int:
     """
     _refuse_other(folder)
     description = describe(model)
+    verify(model)
     tokenizer = read_object(model / "tokenizer.json") if (model / "tokenizer.json").is_file() else {}
     refuse_unfit(model, description, tokenizer)
     made = parts.files()

@@ -17,7 +17,8 @@ export async function opened() {
   const session = await ort.InferenceSession.create(new Uint8Array(await graph.arrayBuffer()), {executionProviders: ["wasm"]});
   const clean = about.cleaning ? cleaner(about.cleaning, about.tables) : text => text;
   const read = reader(new Tokenizer(await tokens.json(), {}), about.reading);
-  const run = runner(session), record = RECORDS[about.task](about.space), temperature = Math.fround(about.temperature);
+  const {recorder} = await import(`./tasks/${about.task}.js`);
+  const run = runner(session), record = recorder(about.space), temperature = Math.fround(about.temperature);
   const answer = async text => record((await logitsOf(read(clean(text)), run)).map(value => Math.fround(value) / temperature));
   return {about, clean, read, answer};
 }
@@ -84,25 +85,3 @@ async function logitsOf(windows, run) {
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
   return found[0].map((_, k) => windows.reduce((sum, window, at) => sum + found[at][k] * window.length, 0) / tokens);
 }
-
-// record(numbers) of a task, as `winnow predict --json` has it; see stages/tasks/NAME/answers.py.
-const RECORDS = {
-  text_classification: ({labels}) => logits => {
-    const most = Math.max(...logits), powers = logits.map(value => Math.exp(value - most));
-    const sum = powers.reduce((a, b) => a + b), shares = powers.map(value => value / sum);
-    const best = shares.indexOf(Math.max(...shares));
-    return {label: labels[best], probability: shares[best], probabilities: byLabel(labels, shares)};
-  },
-  multilabel_classification: ({labels, thresholds = {}}) => logits => {
-    const shares = logits.map(value => Math.fround(1 / (1 + Math.exp(-value))));
-    const given = labels.map((label, at) => ({label, probability: shares[at]}))
-      .filter(one => one.probability > (Object.hasOwn(thresholds, one.label) ? thresholds[one.label] : 0.5))
-      .sort((a, b) => b.probability - a.probability);
-    return {labels: given, probabilities: byLabel(labels, shares)};
-  },
-  regression: ({mean, deviation}) => ([value]) => {
-    const digits = 10 ** (5 - Math.floor(Math.log10(deviation)));
-    return {number: Math.round((value * deviation + mean) * digits) / digits + 0};
-  },
-};
-const byLabel = (labels, shares) => Object.fromEntries(labels.map((label, at) => [label, shares[at]]));
