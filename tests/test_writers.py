@@ -51,7 +51,7 @@ MADE: dict[str, Callable[[], Any]] = {
     "llama-tied": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, **END_OF, tie_word_embeddings=True)),
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
     "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5, feed_forward_proj="gated-gelu")),
-    "t5-untied": lambda: untied(T5ForConditionalGeneration(T5Config(**T5, **{"tie_word_embeddings": False}))),
+    "t5-untied": lambda: untied(T5ForConditionalGeneration(T5Config(**T5 | {"tie_word_embeddings": False}))),
 }
 TIED = [kind for kind in MADE if kind not in ("llama", "t5-untied")]
 
