@@ -59,9 +59,7 @@ def typed(page: Any, text: str, second: str | None = None) -> str:
         page.get_by_label("Second text").fill(second)
     page.get_by_label("Text", exact=True).fill(text)
     page.wait_for_selector("#answer > *:not(.old)", timeout=10_000)
-    page.wait_for_function(
-        "!document.getElementById('answer').className && document.getElementById('answer').children.length"
-    )
+    page.wait_for_selector('#answer:not([class]) > *, #answer[class=""] > *')
     return str(page.inner_text("#answer"))
 
 
@@ -171,7 +169,7 @@ def test_a_model_that_writes_is_asked_by_the_button_and_its_text_grows(open_page
         page.get_by_label("Text", exact=True).fill("first")
         assert page.inner_text("#answer") == ""
         page.get_by_role("button").click()
-        page.wait_for_function("document.getElementById('answer').innerText.includes('🦊')")
+        page.locator("#answer", has_text="🦊").wait_for()
         assert page.inner_text("#answer") == " then <b>é7\nand 🦊"
         page.get_by_label("Text", exact=True).fill("bad")
         page.get_by_role("button").click()

@@ -360,7 +360,7 @@ def test_shells_complete_commands_stages_models_and_tasks(shared: Path, words: s
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_the_line_of_the_docs_gives_bash_its_completion(shared: Path, tmp_path: Path):
-    (line,) = (line.strip() for line in (ROOT / "README.md").read_text().splitlines() if "bash_source" in line)
+    (line,) = (line.strip() for line in (ROOT / "docs/commands.md").read_text().splitlines() if "bash_source" in line)
     (tmp_path / "winnow").write_text(f'#!/bin/sh\nexec {sys.executable} -m flows.cli "$@"\n')
     (tmp_path / "winnow").chmod(0o755)
     script = f"""{line}

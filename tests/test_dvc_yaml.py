@@ -265,9 +265,9 @@ def test_every_task_has_the_same_files(task: str) -> None:
 
 TABLES = ("sources", "tasks", "models", "backends", "measures")
 LIGHT = {
-    "core", "backends.records", "backends.runners", "compression.recipe", "compression.refusals", "measures",
-    "models.fetched", "models.pretrained", "reading", "sources.files", "sources.parallel", "tasks.contract",
-    "tasks.shared",
+    "core", "backends.batching", "backends.records", "backends.runners", "cleaning.markup", "compression.recipe",
+    "compression.refusals", "measures", "models.fetched", "models.pretrained", "reading", "sources.files",
+    "sources.parallel", "tasks.contract", "tasks.shared",
 }  # fmt: skip
 
 

@@ -185,7 +185,7 @@ def test_columns_and_task_are_guessed_from_names_and_values(case: str, tmp_path:
 
 
 @pytest.mark.parametrize("case", GUESSES)
-def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_is_silent(case: str, tmp_path: Path) -> None:
+def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_says_ok(case: str, tmp_path: Path) -> None:
     name, rows, _ = GUESSES[case]
     data = rows_of(tmp_path / name, rows)
     proposal = guess(sample_of(str(data)))
@@ -196,7 +196,8 @@ def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_is_silent
     assert (root / params.ingest.path).read_bytes() == data.read_bytes()
     assert (root / f"data/{name}.dvc").is_file()
     done = run(root, "winnow", "check")
-    assert (done.stdout, done.stderr) == ("", "")
+    assert done.stdout == f"ok: params.yaml is right: {proposal.task} of data/{name} (files)\n"
+    assert done.stderr == ""
 
 
 def test_columns_that_are_left_beside_pairs_are_their_target(tmp_path: Path) -> None:

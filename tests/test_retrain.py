@@ -518,7 +518,7 @@ def test_a_served_flow_runs_from_its_schedule_with_the_parameters_of_serve(clone
         assert state is not None
         assert (state.name, state.message) == ("Skipped", "nothing new: no stage of main would run")
         assert set(deployed.tags) == {"winnow", clone.name}
-        told = f"Retrain {clone.name} ({clone}) on its newest data, and propose the result on top of main."
+        told = f"Retrain {clone.name} ({clone}) on its newest data, and propose the result as a branch on top of main."
         assert deployed.description == told
         assert re.fullmatch(rf"{clone.name} main [0-9a-f]+ newest data: nothing new", run.name)
         assert set(run.tags) == {"winnow", clone.name, "branch:main"}
