@@ -71,7 +71,7 @@ def predict(
         answering.refuse(out, file, as_json=as_json)
     folder = folder_of(model)
     from flows.cli import answers
-    from stages.backends.runners import open_runner
+    from stages.backends.runners import open_runner, reading_files
     from stages.core import plugins
     from stages.core.machine import cores
     from stages.core.model_folder import describe, reads_apart, wants_pairs
@@ -88,7 +88,7 @@ def predict(
         given = _not_empty(texts, "text")
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
-    runner = open_runner(folder, threads=threads or cores())
+    runner = reading_files(open_runner(folder, threads=threads or cores()), folder)
     runner = writing.as_asked(runner, folder, settings)
     task = plugins.part(TASKS, runner.task, "answers", key=f"{folder / 'model.json'}: task")
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
