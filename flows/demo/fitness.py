@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.demo.tables import NEEDED
-from stages.tasks import FORMERLY
+from stages.backends.batching import task_of
 
 BACKEND = "onnxruntime_int8"
 PAGE = Path(__file__).parent / "page"
 TASKS = sorted(path.stem for path in (PAGE / "tasks").glob("*.js"))
 _WORDS = {"Sequence", "BertNormalizer", "Replace", "Lowercase"}  # BERT's way, and that with marks for capitals
-
-
-def task_of(description: Mapping[str, Any]) -> str:
-    """The name of the task of a model with that model.json, as it is called now."""
-    return FORMERLY.get(description["task"], description["task"])
 
 
 def refuse_unfit(folder: Path, description: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> None:

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 
 from flows.app.pages import TEMPLATES
 from flows.demo import parts, tables
-from flows.demo.fitness import PAGE, refuse_unfit, task_of
-from stages.backends.batching import CHARACTERS_A_TOKEN, WINDOWED_CHARACTERS, open_reader
+from flows.demo.fitness import PAGE, refuse_unfit
+from stages.backends.batching import CHARACTERS_A_TOKEN, WINDOWED_CHARACTERS, open_reader, task_of
 from stages.backends.runners import open_runner
 from stages.cleaning import markup
 from stages.core import plugins
