@@ -218,6 +218,11 @@ class Paired:
     rows_before: int = 0  # all that each side has; where both are `rows`, the test rows are the same
     rows_after: int = 0
 
+    @property
+    def has_other_rows(self) -> bool:
+        """Whether the test rows of the two sides are not the same."""
+        return not self.rows == self.rows_before == self.rows_after
+
 
 @dataclass(frozen=True)
 class PartChange:
@@ -327,6 +332,11 @@ class Review:
     """Those of the models whose training differs; the others' are the same."""
     folder: str = ""
     """Of the project in its repository: "projects/names"; empty: the repository itself."""
+
+    @property
+    def of_candidate(self) -> Paired | None:
+        """The candidate on the test rows that both sides have; None where it has not been paired."""
+        return next((pair for pair in self.paired if pair.model == self.candidate), None)
 
     @property
     def apart(self) -> frozenset[str]:

@@ -55,7 +55,7 @@ def parts_that_moved(review: Review) -> str:
     moved = [part for part in ordered if part.verdict != "no clear change"]
     shown_parts = moved[:PARTS_SHOWN]
     header = ("by", "part", "rows", "better", "worse", "before", "after", "difference, points", "between", "")
-    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    pair = review.of_candidate
     of = f"{review.candidate}, on the {pair.rows:,} test rows of both" if pair else review.candidate
     still = counted_parts([part for part in ordered if part not in moved])
     rest = ", ".join(f"{count} by {escape(by)}" for by, count in still.items())

@@ -169,7 +169,7 @@ def sides(change: MetricChange, written: Callable[[float | None, str], str] = va
 
 def _real(review: Review) -> str:
     change = _of(review, review.measures[0].name) if review.measures else None
-    paired = next((pair for pair in review.paired if pair.model == review.candidate), None)
+    paired = review.of_candidate
     if change is not None and change.verdict == "not run":
         return "**not run**"
     if change is not None and change.verdict == "not comparable":

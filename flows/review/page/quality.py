@@ -55,8 +55,8 @@ def quality_tables(review: Review) -> Iterator[Table]:
 
 def _other_rows(review: Review) -> str:
     """A sentence where the test rows of the two sides are not the same; empty where they are, or are not known."""
-    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
-    if pair is None or pair.rows == pair.rows_before == pair.rows_after:
+    pair = review.of_candidate
+    if pair is None or not pair.has_other_rows:
         return ""
     return (
         f" The test rows are not the same, {pair.rows_before:,} before and {pair.rows_after:,} after, {pair.rows:,} in "

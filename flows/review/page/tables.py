@@ -184,8 +184,8 @@ def _parts(review: Review) -> Table:
 
 def _rows_of_parts(review: Review) -> str:
     """The rows that parts are of; where they are not all of both sides, how many each side has."""
-    pair = next((pair for pair in review.paired if pair.model == review.candidate), None)
-    if pair is None or pair.rows == pair.rows_before == pair.rows_after:
+    pair = review.of_candidate
+    if pair is None or not pair.has_other_rows:
         return "the test rows"
     return (
         f"the {counted(pair.rows, 'test row')} that both revisions have with the same truth, of "
