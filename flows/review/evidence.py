@@ -221,7 +221,7 @@ class Paired:
     @property
     def has_other_rows(self) -> bool:
         """Whether the test rows of the two sides are not the same."""
-        return not self.rows == self.rows_before == self.rows_after
+        return (self.rows_before, self.rows_after) != (self.rows, self.rows)
 
 
 @dataclass(frozen=True)

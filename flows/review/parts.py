@@ -31,9 +31,10 @@ def parts(model: str, old: Results, new: Results, task: TaskMeasures, settings: 
     of the settings, with Bonferroni's correction for the parts of its kind.
     """
     found_parts = list(_by_class(old, new, task, settings))
+    classes = {part.by for part in found_parts}  # slices by the truth would be the same parts again
     for name, mask_N in new.slices.items():
         by, _, value = name.partition(": ")
-        if mask_N.any():
+        if by not in classes and mask_N.any():
             found_parts.append(_of_rows(by, value, mask_N, old, new, task, settings))
     of_kind = Counter(part.by for part in found_parts)
     for part in found_parts:
@@ -59,7 +60,7 @@ class _Part(NamedTuple):
 
     def change(self, model: str, verdict: Literal["better", "worse"], *, sure: bool) -> PartChange:
         """The record; neither better nor worse where that is not sure, or the rows and the measure disagree."""
-        agree = (self.moved > 0) == (self.after > self.before)
+        agree = self.moved * (self.after - self.before) > 0
         return PartChange(
             model, self.by, self.name, self.measure, self.rows, self.better, self.worse, self.before, self.after,
             self.low, self.high, verdict if sure and agree else "no clear change",

@@ -54,7 +54,9 @@ def base_of(root: Path, name: str, commit: str, *, asked: bool) -> Revision:
     """The base, a whole hash shortened; where nobody asked for it, with its place on the main branch."""
     shown = commit if re.fullmatch(r"[0-9a-f]{40,64}", name) else name
     left = next((main for main in MAIN if git.attempt(root, "merge-base", "HEAD", main).returncode == 0), "")
-    place = f"where it left {left.removesuffix('/HEAD')}" if left and not asked and shown == commit else ""
+    if left.endswith("/HEAD"):  # of a clone: the remote's main branch, by its own name
+        left = git.attempt(root, "rev-parse", "--abbrev-ref", left).stdout.strip() or left
+    place = f"where it left {left}" if left and not asked and shown == commit else ""
     return Revision(shown, commit, _subject(root, commit), place)
 
 

@@ -1,7 +1,7 @@
 """The progress of a whole run: which of its stages runs, how far that is, and about how long the rest takes.
 
 finetune: stage 7 of 22 begins, 3 min last time; about 12 min left
-finetune: stage 7 of 22, epoch 2/3, 40% of 252, loss 0.412; about 11 min left
+finetune: stage 7 of 22, epoch 2/3, step 101 of 252 (40%), loss 0.412; about 11 min left
 """
 
 from __future__ import annotations

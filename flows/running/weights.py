@@ -29,7 +29,7 @@ def fetch(name: str, wanted: str | None, store: Path, places: Callable[[], Place
     weights than those that are wanted.
     """
     folder = place_of(name)
-    if folder.is_dir() and wanted in (None, sha256(folder / WEIGHTS)):
+    if folder.is_dir() and (wanted is None or wanted == sha256(folder / WEIGHTS)):
         return folder, False
     pin = FETCHED[name].pin
     archive = corpora.fetch(pin, store, places)
