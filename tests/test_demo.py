@@ -243,6 +243,10 @@ def test_the_folder_is_made_by_the_command_and_replaced_but_no_other_folder_is(
     (tmp_path / "other/mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"other is there, and is no demo page\. Name another folder, or remove"):
         write_demo(model, tmp_path / "other")
+    (page / ".git").mkdir()
+    with pytest.raises(FileExistsError, match=r"page is there, .*It holds \.git\."):
+        write_demo(model, page)
+    assert (page / ".git").is_dir()
 
 
 # Without a browser

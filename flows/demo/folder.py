@@ -75,8 +75,17 @@ def write_demo(model: Path, folder: Path) -> int:
 
 
 def _refuse_other(folder: Path) -> None:
-    if folder.exists() and not (folder / ABOUT).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is there, and is no demo page. Name another folder, or remove it.")
+    """Raise FileExistsError where `folder` holds anything that no page has: a repository around it, say, or a CNAME."""
+    if not folder.exists():
+        return
+    own = {*(path.name for path in PAGE.iterdir()), *_SHARED, ABOUT, "model", "vendor"}
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    other = [name for name in held if name not in own]
+    if other or (held and ABOUT not in held):
+        raise FileExistsError(
+            f"{folder} is there, and is no demo page. Name another folder, or remove it. It holds"
+            f" {', '.join((other or held)[:3])}."
+        )
 
 
 def _about(model: Path, description: Mapping[str, Any], runner: Runner, tokenizer: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,15 +21,16 @@ async function ask() {
   }
 }
 // The first of some texts that this browser reads or answers otherwise than the runner did that made this page, or null.
-async function unlike({clean, read, answer}, checks) {
+async function unlike({about, clean, read, answer}, checks) {
+  const near = NEAR * (about.space.deviation ?? 1);  // of numbers a share of how far they lie apart
   for (const {text, ids, record} of checks) {
     const isRead = JSON.stringify(read(clean(text))) === JSON.stringify(ids);
-    if (!isRead || !isNear(await answer(text), record)) return text;
+    if (!isRead || !isNear(await answer(text), record, near)) return text;
   }
   return null;
 }
-const isNear = (own, theirs) => Object.entries(theirs).every(([key, value]) =>
-  typeof value === "number" ? Math.abs(own[key] - value) <= NEAR * Math.max(1, Math.abs(value)) : !isMap(value) || isNear(own[key], value));
+const isNear = (own, theirs, near) => Object.entries(theirs).every(([key, value]) =>
+  typeof value === "number" ? Math.abs(own[key] - value) <= near : !isMap(value) || isNear(own[key], value, near));
 
 function size() {
   const bytes = performance.getEntries().reduce((sum, entry) => sum + (entry.decodedBodySize ?? 0), 0);
