@@ -14,7 +14,7 @@ from review_fixtures import MEASURES, answered, example_review
 
 from flows.review.evidence import Paired, PartChange, Results
 from flows.review.page.page import render
-from flows.review.parts import counted_parts, moved_first, parts
+from flows.review.parts import _Part, counted_parts, moved_first, parts
 from flows.review.pull_request import as_markdown
 from flows.review.task import task_measures
 from stages.core.params.file import load_params
@@ -61,6 +61,23 @@ def test_a_slice_has_the_rows_of_both_and_is_corrected_for_the_slices_of_its_kin
     assert "y" not in found  # no row of it is in both
     verdicts = {part.name: part.verdict for part in parts("quantized", old, two, MEASURES, SETTINGS)}
     assert verdicts["short"] == verdicts["long"] == "no clear change"
+
+
+def test_slices_by_the_label_are_no_parts_beside_the_labels() -> None:
+    truth = ["a"] * 6 + ["b"] * 6
+    is_a = np.arange(12) < 6
+    new = dataclasses.replace(
+        answered(truth, truth), slices={"label: a": is_a, "label: b": ~is_a, "length: short": is_a}
+    )
+    found = [(part.by, part.name) for part in parts("quantized", answered(truth, truth), new, MEASURES, SETTINGS)]
+    assert found == [("label", "a"), ("label", "b"), ("length", "short")]
+
+
+def test_a_part_whose_measure_stays_is_not_worse_where_its_rows_fell() -> None:
+    part = _Part("type", "person", "F1", 20, 0, 9, 0.001, -4.5, 0.5, 0.5, -0.1, 0.1)
+    assert part.change("quantized", "worse", sure=True).verdict == "no clear change"
+    fell = part._replace(after=0.4)
+    assert fell.change("quantized", "worse", sure=True).verdict == "worse"
 
 
 def test_a_type_of_entity_has_an_f1_of_its_own_spans_alone() -> None:

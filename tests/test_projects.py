@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,15 @@ def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_says_ok(c
     done = run(root, "winnow", "check")
     assert done.stdout == f"ok: params.yaml is right: {proposal.task} of data/{name} (files)\n"
     assert done.stderr == ""
+
+
+def test_a_plan_of_a_new_project_is_one_line_though_its_data_stand_in_the_graph(tmp_path: Path) -> None:
+    name, rows, _ = GUESSES["labels"]
+    data = rows_of(tmp_path / name, rows)
+    proposal = guess(sample_of(str(data)))
+    root = start(tmp_path / "project", proposal.task, data, proposal).root
+    told = run(root, "winnow", "plan").stdout.splitlines()[0]
+    assert re.fullmatch(r"All \d+ stages would run: none has ever run\.", told)
 
 
 def test_columns_that_are_left_beside_pairs_are_their_target(tmp_path: Path) -> None:

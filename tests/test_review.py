@@ -32,6 +32,7 @@ from flows.review.markdown import between, code, escape, value
 from flows.review.page.charts import charts_of
 from flows.review.page.page import render
 from flows.review.pull_request import as_markdown, mark, stopped
+from flows.review.revisions import base_of
 from flows.review.unrun import unrun
 from stages.core.params.file import load_params
 
@@ -102,6 +103,16 @@ def test_the_same_revision_changes_nothing_and_passes(reviewed: Path) -> None:
     assert {c.verdict for c in found.metrics} == {"unchanged"}
     assert found.decision is not None
     assert found.decision.outcome == "pass"
+
+
+def test_in_a_clone_the_branch_left_the_main_branch_of_its_remote(tmp_path: Path) -> None:
+    for command in (
+        ["git", "init", "-qb", "trunk", "source"], ["git", "-C", "source", "commit", "-q", "--allow-empty", "-m", "one"],
+        ["git", "clone", "-q", "source", "clone"], ["git", "-C", "clone", "switch", "-qc", "mine"],
+    ):  # fmt: skip
+        run(tmp_path, *command)
+    whole = run(tmp_path / "clone", "git", "rev-parse", "HEAD").stdout.strip()
+    assert base_of(tmp_path / "clone", whole, whole[:7], asked=False).place == "where it left origin/trunk"
 
 
 def test_without_a_base_it_is_where_the_branch_left_main(reviewed: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -75,12 +75,15 @@ def plan(as_json: bool, check: bool, verbose: bool) -> None:
     if as_json:
         print_json(found.reasons)
     else:
-        _print_plan(root, found.reasons, of=len(found.graph), verbose=verbose)
+        _print_plan(root, found.reasons, found.graph, verbose=verbose)
 
 
-def _print_plan(root: Path, reasons: Mapping[str, Sequence[str]], *, of: int, verbose: bool = False) -> None:
+def _print_plan(
+    root: Path, reasons: Mapping[str, Sequence[str]], graph: Collection[str], *, verbose: bool = False
+) -> None:
     from flows.cli import planned
 
+    of = sum(not name.endswith(".dvc") for name in graph)  # data that DVC keeps is in the graph, and never runs
     click.echo(planned.as_text(reasons, of=of, verbose=verbose))
     if took := planned.time_of(root, reasons):
         click.echo(took)
@@ -106,7 +109,7 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
         plan = planning.plan(root, stages)
         forced = dict.fromkeys(planning.forced(plan.graph, stages), ("by force",)) if force else {}
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
-        _print_plan(root, reasons, of=len(plan.graph))
+        _print_plan(root, reasons, plan.graph)
         return
     from concurrent.futures import ThreadPoolExecutor
 

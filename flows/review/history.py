@@ -6,7 +6,9 @@ the same, by the hash in dvc.lock, and times only where their machine is.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,7 +62,11 @@ def _recorded(root: Path, model: str, now: Any, commit: str, date: str, refs: st
 
 def _json(side: Side, path: Path) -> dict[str, Any]:
     """The object in a file; empty where that revision has none: it is of before the model was measured."""
-    return side.json(path) if side.text(path) is not None else {}
+    content = side.text(path)
+    with contextlib.suppress(ValueError):
+        if content is not None and isinstance(found := json.loads(content), dict):
+            return found
+    return {}
 
 
 def _measure(task: str, now: Any, judged: str | None) -> Measure:
