@@ -107,9 +107,11 @@ def test_the_same_revision_changes_nothing_and_passes(reviewed: Path) -> None:
 
 def test_in_a_clone_the_branch_left_the_main_branch_of_its_remote(tmp_path: Path) -> None:
     for command in (
-        ["git", "init", "-qb", "trunk", "source"], ["git", "-C", "source", "commit", "-q", "--allow-empty", "-m", "one"],
-        ["git", "clone", "-q", "source", "clone"], ["git", "-C", "clone", "switch", "-qc", "mine"],
-    ):  # fmt: skip
+        ["git", "init", "-qb", "trunk", "source"],
+        ["git", "-C", "source", "commit", "-q", "--allow-empty", "-m", "one"],
+        ["git", "clone", "-q", "source", "clone"],
+        ["git", "-C", "clone", "switch", "-qc", "mine"],
+    ):
         run(tmp_path, *command)
     whole = run(tmp_path / "clone", "git", "rev-parse", "HEAD").stdout.strip()
     assert base_of(tmp_path / "clone", whole, whole[:7], asked=False).place == "where it left origin/trunk"
