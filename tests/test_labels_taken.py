@@ -110,7 +110,7 @@ def test_a_bad_row_is_told_with_its_line_and_the_others_are_taken(known: Paths, 
 
 
 def test_lists_of_every_kind_are_taken(known: Paths) -> None:
-    rows = [{"row_id": "b2", "text": "=sum of  things", "label": "sea"}, {"row_id": "c3", "text": "x", "label": None}]
+    rows = [{"row_id": "b2", "text": "=sum of  things", "label": "sea"}, {"row_id": "c3", "text": "x"}]
     Path("filled.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), "filled.parquet")
     for name in ("filled.jsonl", "filled.parquet"):

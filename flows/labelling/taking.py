@@ -174,7 +174,7 @@ def _checked(rows: Iterator[SourceRow], checker: Checker) -> Checked:
         if row.fault is not None and (not cells or row.fault.reason != "empty"):
             faults.append(f"{where}: {row.fault.detail.rstrip('.')}. Mend the line.")
             continue
-        if not cells[LABEL].strip() and not cells.get(DROP, "").strip():
+        if not cells.get(LABEL, "").strip() and not cells.get(DROP, "").strip():
             counts["empty"] += 1
             continue
         try:
