@@ -151,7 +151,7 @@ def test_a_label_that_no_other_group_has_is_not_judged(tmp_path: Path) -> None:
     )  # fmt: skip
     assert made.at.tolist() == [0, 1, 2, 3]
     assert made.space == {"labels": ["forest", "kitchen", "sea"]}
-    assert (made.outputs.values[4:] == 0).all()
+    assert made.outputs.values.shape == (4, 3)
     with pytest.raises(ValueError, match="all training rows are of one group"):
         out_of_fold(
             texts, targets, ["a"] * 6, settings_of(tmp_path / "b"), doubts_of("text_classification"), folds=5, most=10,
