@@ -17,6 +17,7 @@ from flows.labelling.listed import Listed
 from flows.labelling.out_of_fold import out_of_fold
 from flows.labelling.parts import doubts_of
 from stages.core import plugins
+from stages.core.contracts import as_one
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.reading.clean_rows import GROUP, TEXT_PAIR, read_split, texts_of
@@ -128,7 +129,7 @@ def _with_neighbours(rows: Sequence[Doubted], paths: Paths, count: int, task: st
     if not count:
         return list(rows)
     measures: TaskMeasures = plugins.part(TASKS, task, "measures", key="task.name")
-    texts = [one.row.text if one.row.text_pair is None else f"{one.row.text} {one.row.text_pair}" for one in rows]
+    texts = [as_one(one.row.asked) for one in rows]
     return [
         replace(one, near=tuple(
             near._replace(truth=words(near.text, near.truth, measures))

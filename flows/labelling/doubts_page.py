@@ -6,6 +6,7 @@ from flows.labelling.doubting import Doubted, DoubtedRows
 from flows.review.page import document
 from flows.review.page.cells import Cell, Table, cell
 from flows.review.page.marked import Line, Part
+from stages.core.contracts import as_one
 
 TEXT_SHOWN = 600  # characters of a text, and of a training row beside it
 MOST_CHOICES = 60  # values of a filter: of more of them, the search is quicker
@@ -49,7 +50,7 @@ def _row(one: Doubted) -> tuple[Cell, ...]:
     sure = "" if one.probability is None else f"{one.probability:.0%}"
     return (
         cell(one.quality),
-        Cell(_cut(row.text if row.text_pair is None else f"{row.text} {row.text_pair}"), style="text"),
+        Cell(_cut(as_one(row.asked)), style="text"),
         Cell(row.given or "", style="label"),
         Cell(row.suggestion or "", style="label", note=sure),
         Cell(_flag(one)),
