@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 from conftest import edit_params
 from labelling_fixtures import TRAINING, labelled, rows_of, write_rows
 
-from flows.labelling.applying import apply, source_of
+from flows.labelling.applying import apply
 from flows.labelling.keeping import keep_labelled, read_rows, text_hash
-from flows.labelling.listed import Listed, remember
+from flows.labelling.listed import Listed, remember, unescaped
+from flows.labelling.places import place_of, source_of
 from flows.labelling.taking import Checked, Taken, check
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
@@ -316,8 +318,140 @@ def test_doubted_rows_are_corrected_in_a_copy_in_which_rows_keep_their_ids(
     assert [changed[0], *changed[3:]] == [line for at, line in enumerate(REVIEWS.splitlines()) if at not in (1, 2)]
     edit_params(known.root, ingest__path="data/_corrected/reviews.csv")
     assert next(row.origin for row in read(load_params(known.params).ingest, 0)) == "reviews.csv:2"
-    assert source_of(load_params(known.params).ingest) == "data/reviews.csv"
+    assert source_of(known.root, load_params(known.params).ingest) == "data/reviews.csv"
     assert labelled(capsys, "apply").code == 0  # again, from the data as they were
+
+
+def fill(capsys: pytest.CaptureFixture[str], line: str) -> list[str]:
+    """What `take` says of a list with this line."""
+    Path("filled.csv").write_text(f"row_id,text,label\n{line}\n")
+    said = labelled(capsys, "take", "filled.csv")
+    assert said.code == 0
+    return said.err
+
+
+def follow(paths: Paths, told: Sequence[str]) -> None:
+    """Set ingest.path to what a command says is to be set, if it does."""
+    if found := re.search("set `path: ([^`]*)`", "\n".join(told)):
+        edit_params(paths.root, ingest__path=found[1])
+
+
+def test_of_a_folder_no_label_is_lost_where_rows_are_labelled_and_corrections_applied_by_turns(
+    known: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingested(known, {"data/reviews.csv": REVIEWS})
+    edit_params(known.root, ingest__path="data")
+    assert labelled(capsys, "propose", "-o", "todo.csv").code == 0
+    (first, second, *_) = rows_of(Path("todo.csv"))
+    follow(known, fill(capsys, f'{first["row_id"]},"{first["text"]}",sea'))
+    corrected(known, capsys)
+    follow(known, labelled(capsys, "apply").err)
+    told = fill(capsys, f'{second["row_id"]},"{second["text"]}",kitchen')
+    assert told[0] == (
+        "winnow: data/labelled.csv: 1 row added. Next: all of 'data' is read, so it is read as it is; then `winnow"
+        " label apply` again."
+    )
+    follow(known, labelled(capsys, "apply").err)
+    assert load_params(known.params).ingest.path == "data/_corrected/data"
+    assert [row["label"] for row in rows_of(Path("data/labelled.csv"))] == ["sea", "kitchen"]
+    read_now = {row.text: row.label for row in read(load_params(known.params).ingest, 0)}
+    assert [read_now[text] for text in (unescaped(first["text"]), unescaped(second["text"]), TRAINING[0][0])] == [
+        "sea", "kitchen", "sea",
+    ]  # fmt: skip
+    assert labelled(capsys, "propose", "-o", "more.csv").code == 0
+    assert not {row["row_id"] for row in rows_of(Path("more.csv"))} & {first["row_id"], second["row_id"]}
+
+
+def test_of_a_single_file_no_label_is_lost_either(known: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    ingested(known, {"data/reviews.csv": REVIEWS})
+    corrected(known, capsys)
+    follow(known, labelled(capsys, "apply").err)
+    told = fill(capsys, "12e4,bread or ship,sea")
+    assert told[0].startswith("winnow: data/labelled.csv: 1 row added. Next: set `path: data` under ingest")
+    assert told[0].endswith("Rows keep their ids; then `winnow label apply` again.")
+    assert (
+        labelled(capsys, "apply")
+        .err[-1]
+        .startswith(  # the file alone again, as nobody did what was told
+            "winnow: data/labelled.csv is not in it. For its rows: set `path: data` under ingest"
+        )
+    )
+    follow(known, told)
+    follow(known, labelled(capsys, "apply").err)
+    follow(known, fill(capsys, "b2,=sum of  things,kitchen"))
+    said = labelled(capsys, "apply")
+    assert (said.code, len(said.err)) == (0, 1)
+    read_now = {row.text: row.label for row in read(load_params(known.params).ingest, 0)}
+    assert (read_now["bread or ship"], read_now["=sum of  things"], read_now[TRAINING[0][0]]) == (
+        "sea", "kitchen", "sea",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "stranded"),
+    [("data", "data/_corrected/data/labelled.csv"), ("data/reviews.csv", "data/_corrected/labelled.csv")],
+)
+def test_labelled_rows_that_lie_in_a_copy_alone_are_never_removed(
+    known: Paths, capsys: pytest.CaptureFixture[str], path: str, stranded: str
+) -> None:
+    ingested(known, {"data/reviews.csv": REVIEWS})
+    edit_params(known.root, ingest__path=path)
+    corrected(known, capsys)
+    follow(known, labelled(capsys, "apply").err)
+    fill(capsys, "12e4,bread or ship,sea")
+    Path("data/labelled.csv").replace(stranded)
+    content = Path(stranded).read_text()
+    said = labelled(capsys, "apply")
+    assert said.code == 1
+    assert said.err[-1].startswith(f"winnow: {stranded} has labelled rows that are not in the data")
+    assert "Move them to data/labelled.csv" in said.err[-1]
+    assert Path(stranded).read_text() == content
+    Path(stranded).replace("data/labelled.csv")
+    assert labelled(capsys, "apply").code == 0
+
+
+def test_where_the_last_correction_was_taken_out_the_way_back_is_told(
+    known: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingested(known, {"data/reviews.csv": REVIEWS})
+    corrected(known, capsys)
+    follow(known, labelled(capsys, "apply").err)
+    Path("corrections.csv").write_text(Path("corrections.csv").read_text().splitlines(keepends=True)[0])
+    said = labelled(capsys, "apply")
+    assert (said.code, said.err[-1]) == (
+        1, "winnow: corrections.csv has nothing to change. `winnow label take` adds to it. Set `path` under ingest in"
+        " params.yaml back to data/reviews.csv.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "told"),
+    [
+        ("reviews.csv", "data/labelled.csv", "move 'reviews.csv' to data/, and set `path: data` under ingest"),
+        ("./data/more/../reviews.csv", "data/labelled.csv", "set `path: data` under ingest"),
+        ("data/more/..", "data/labelled.csv", "is read, so it is read as it is"),
+        ("not-fetched-yet", "not-fetched-yet/labelled.csv", "is read, so it is read as it is"),
+        ("../data/reviews.csv", "data/labelled.csv", "'../data/reviews.csv', outside of the project"),
+        ("data/../../other/reviews.csv", "data/labelled.csv", "outside of the project"),
+        ("data/_corrected/../reviews.csv", "data/labelled.csv", "set `path: data` under ingest"),
+        ("s3://bucket/reviews.csv", "data/labelled.csv", "outside of the project"),
+    ],
+)
+def test_the_place_of_labelled_rows_is_where_the_path_leads(known: Paths, path: str, place: str, told: str) -> None:
+    (known.root / "data/more").mkdir(parents=True)
+    edit_params(known.root, ingest__path=path)
+    found = place_of(known.root, load_params(known.params).ingest)
+    assert found.path == Path(place)
+    assert told in found.next_step
+
+
+def test_a_folder_by_a_path_that_ends_in_dots_is_copied_under_its_name(known: Paths) -> None:
+    edit_params(known.root, ingest__path="data/all/more/..")
+    ingested(known, {"data/all/reviews.csv": REVIEWS, "data/all/more/other.txt": ""})
+    line = f"r0,reviews.csv:2,{text_hash(TRAINING[0][0])},kitchen,sea,relabel,,"
+    Path("corrections.csv").write_text(f"row_id,origin,text_sha256,was,now,action,on,by\n{line}\n")
+    assert apply(known, load_params(known.params)).path == Path("data/_corrected/all")
+    assert Path("data/all/reviews.csv").read_text() == REVIEWS
 
 
 def test_a_correction_that_no_longer_fits_is_told_and_left_out(

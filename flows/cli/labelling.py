@@ -240,6 +240,8 @@ def apply() -> None:
             f"Next: set `path: {applied.path.as_posix()}` under ingest in params.yaml; the way back is"
             f" `path: {applied.source}`."
         )
+    if applied.unread is not None:
+        _tell(f"{applied.unread.path.as_posix()} is not in it. For its rows: {applied.unread.next_step}")
     if applied.faults:
         sys.exit(SOME_WRONG)
 

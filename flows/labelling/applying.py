@@ -12,16 +12,25 @@ import itertools
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.labelling.keeping import DROPPED, KEEP, read_rows, text_hash
-from flows.labelling.places import FILES, FOLDER, corrections_of
+from flows.labelling.keeping import DROPPED, KEEP, labelled_ids, read_rows, text_hash
+from flows.labelling.places import (
+    COPIES,
+    NAME,
+    SOURCE,
+    Place,
+    copied_from,
+    corrections_of,
+    place_of_source,
+    source_of,
+)
 from flows.labelling.rewriting import rewrite
 from stages.core import plugins
 from stages.core.contracts import WHOLE_NUMBER, RawRow, RejectedRow
-from stages.core.files import publish, read_object, write_json
+from stages.core.files import publish, write_json
 from stages.core.params.file import Params
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import Paths
@@ -29,9 +38,6 @@ from stages.reading.storage import DataFile, find
 from stages.sources.files import read
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskData
-
-COPIES = Path(FOLDER, "_corrected")  # whose name says to `ingest` that it is no data of the folder that it lies in
-SOURCE = "_source.json"  # in it: what the copies are of
 
 
 class Applied(NamedTuple):
@@ -45,26 +51,34 @@ class Applied(NamedTuple):
     dropped: int
     faults: list[str]
     """A line for each correction that does not fit the data, and was left out."""
+    unread: Place | None
+    """Labelled rows beside the data that are not in the copy, as the data is one file."""
 
 
 def apply(paths: Paths, params: Params) -> Applied:
     """Write the copy. The current folder is the project's, as paths in params.yaml are from there.
 
-    Raises FileNotFoundError where there are no corrections, and ValueError for data that cannot be copied so.
+    Raises FileNotFoundError where there are no corrections, and ValueError for data that cannot be copied so, and
+    where labelled rows lie in a copy and nowhere else.
     """
     file = corrections_of(paths)
     rows = [row for row in read_rows(file) if row["action"] != KEEP]
     if not rows:
-        raise FileNotFoundError(f"{file.name} has nothing to change. `winnow label take` adds to it.")
-    source = source_of(params.ingest)
+        copied = copied_from(paths.root, params.ingest)
+        back = "" if copied is None else f" Set `path` under ingest in params.yaml back to {copied}."
+        raise FileNotFoundError(f"{file.name} has nothing to change. `winnow label take` adds to it.{back}")
+    source = source_of(paths.root, params.ingest)
+    labelled = place_of_source(paths.root, params.ingest, source)
+    _refuse_stranded(labelled.path, find(source, params.ingest.pattern))
     data: TaskData = plugins.part(TASKS, params.task.name, "data", key="task.name")
     changes, faults = _fitting(rows, _read(params, source, data), data)
     if not changes:
         raise ValueError("\n".join([*faults, "no correction fits the data, so nothing was written."]))
-    target = COPIES / Path(source).name
+    is_file, name = Path(source).is_file(), Path(source).resolve().name  # a path may end in `..`
+    target = COPIES / name
     with publish(target) as draft:
         # A file by its own name, and a folder, are read as they will be where the copy lies.
-        place = draft / Path(source).name if Path(source).is_file() else draft
+        place = draft / name if is_file else draft
         _copy(params.ingest, source, place, changes)
         _compare(_read(params, source, data), _read(params, place.as_posix(), data), changes)
         if place != draft:
@@ -73,20 +87,21 @@ def apply(paths: Paths, params: Params) -> Applied:
             draft.with_name(f"{draft.name}.file").replace(draft)
     write_json(COPIES / SOURCE, {"path": source})
     dropped = sum(new is None for new in changes.values())
-    return Applied(target, source, len(changes) - dropped, dropped, faults)
+    unread = labelled if is_file and labelled.path.is_file() else None
+    return Applied(target, source, len(changes) - dropped, dropped, faults, unread)
 
 
-def source_of(ingest: IngestParams) -> str:
-    """What is to be copied: ingest.path; or where that is a copy, what it was made of."""
-    if ingest.source != FILES or "://" in ingest.path:
-        raise ValueError(
-            f"ingest.source is '{ingest.source}' and ingest.path '{ingest.path}': corrections are written to copies of"
-            " files of this machine alone (ingest.source: files). Correct the rows where they are made."
-        )
-    marker = COPIES / SOURCE
-    if Path(ingest.path).is_relative_to(COPIES) and marker.is_file():
-        return str(read_object(marker)["path"])
-    return ingest.path
+def _refuse_stranded(labelled: Path, data: Iterable[DataFile]) -> None:
+    """Raise ValueError where a copy has labelled rows that neither the data has nor the file `labelled` beside it."""
+    ours = {labelled, *(Path(file.shown) for file in data if Path(file.name).name == NAME)}
+    known = set().union(*map(labelled_ids, ours))
+    for file in sorted(COPIES.rglob(NAME)):
+        if lacking := sorted(labelled_ids(file) - known):
+            raise ValueError(
+                f"{file} has labelled rows that are not in the data that it is a copy of ({len(lacking):,}, such as"
+                f" {lacking[0]}), and a new copy would be without them, so nothing was written. Move them to"
+                f" {labelled}; or remove {file}, if you took them out of the data."
+            )
 
 
 def _read(params: Params, path: str, data: TaskData) -> Iterator[RawRow | RejectedRow]:

@@ -149,6 +149,11 @@ def _kept(
     return Kept(len(added), there, faults)
 
 
+def labelled_ids(file: Path) -> set[str]:
+    """The ids that labelled rows of `file` were listed by; none where it is not there. Raises as `read_rows`."""
+    return {row[ID] for row in read_rows(file) if row.get(ID)}
+
+
 def labelled_keys(rows: Iterable[Mapping[str, str]], ingest: IngestParams) -> set[str]:
     """The keys of the texts in labelled rows, by which they are not proposed again."""
     columns = ingest.columns
