@@ -454,6 +454,29 @@ def test_a_folder_by_a_path_that_ends_in_dots_is_copied_under_its_name(known: Pa
     assert Path("data/all/reviews.csv").read_text() == REVIEWS
 
 
+@pytest.mark.parametrize(
+    ("encoding", "is_read"), [("UTF8", True), ("utf_8_sig", True), ("cp1252", False), ("utf-16", False)]
+)
+def test_labelled_rows_are_refused_where_utf_8_would_be_read_as_something_else(
+    known: Paths, capsys: pytest.CaptureFixture[str], encoding: str, is_read: bool
+) -> None:
+    edit_params(known.root, ingest__encoding=encoding)
+    Path("filled.csv").write_text("row_id,text,label\nc3,an é as one,sea\n")
+    for arguments in (["propose"], ["take", "filled.csv", "--dry-run"], ["take", "filled.csv"]):
+        said = labelled(capsys, *arguments)
+        assert said.code == (0 if is_read else 1)
+        told = f"winnow: params.yaml: ingest.encoding is '{encoding}', in which all files are read, and labelled rows"
+        assert is_read or said.err[-1].startswith(told)
+    assert Path("data/labelled.csv").exists() == is_read
+
+
+def test_corrections_are_taken_in_any_encoding_of_the_data(known: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_params(known.root, ingest__encoding="cp1252")
+    ingested(known, {"data/reviews.csv": REVIEWS})
+    corrected(known, capsys)
+    assert labelled(capsys, "apply").code == 0
+
+
 def test_a_correction_that_no_longer_fits_is_told_and_left_out(
     known: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:

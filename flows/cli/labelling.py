@@ -77,6 +77,7 @@ def propose(
     from flows.labelling import candidates, keeping, places, proposing
     from flows.labelling.allowed import classes
 
+    keeping.refuse_encoding(params.ingest)
     folder, seed = folder_of(model), params.data_seed if seed is None else seed
     columns = candidates.TextColumns(text_column, text_pair_column)
     found = candidates.found(paths, params.ingest, file, columns, most=pool, seed=seed)
@@ -191,6 +192,8 @@ def take(file: str, by: str, new_labels: bool, dry_run: bool) -> None:
     place = places.place_of(paths.root, params.ingest)
     new = [one for one in checked.taken if one.row.given is None]
     doubted = [one for one in checked.taken if one.row.given is not None]
+    if new:
+        keeping.refuse_encoding(params.ingest)
     faults = list(checked.faults)
     on = datetime.date.today().isoformat()
     if not dry_run:

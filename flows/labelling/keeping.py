@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from flows.answering.writing import write_rows
 from flows.labelling.listed import Listed
+from flows.labelling.places import FILES
 from flows.labelling.taking import Taken
 from flows.running.locks import one_at_a_time
 from stages.core.contracts import Text, as_one
@@ -28,6 +30,7 @@ CORRECTIONS = ("row_id", "origin", "text_sha256", "was", "now", "action", "on", 
 """`text_sha256` and `was` are of the row as its file has it, before it was cleaned."""
 RELABEL, DROPPED, KEEP = "relabel", "drop", "keep"
 """What becomes of a doubted row; `keep`: its target is right."""
+READ_SO = ("utf-8", "utf-8-sig")  # the codecs that read UTF-8
 
 
 class Kept(NamedTuple):
@@ -147,6 +150,16 @@ def _kept(
         if added:
             write_rows(str(file), [*before, *added])
     return Kept(len(added), there, faults)
+
+
+def refuse_encoding(ingest: IngestParams) -> None:
+    """Raise ValueError where a file of labelled rows, which is UTF-8, would be read in another encoding."""
+    if ingest.source == FILES and ingest.encoding != "auto" and codecs.lookup(ingest.encoding).name not in READ_SO:
+        raise ValueError(
+            f"params.yaml: ingest.encoding is '{ingest.encoding}', in which all files are read, and labelled rows are"
+            f" written in UTF-8. Allowed with `winnow label`: auto, {', '.join(READ_SO)}. Save the data as UTF-8 (iconv"
+            f" -f {ingest.encoding} -t utf-8), and set ingest.encoding to auto."
+        )
 
 
 def labelled_ids(file: Path) -> set[str]:
