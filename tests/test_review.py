@@ -27,7 +27,7 @@ from flows.dvc import planning, storage
 from flows.gate.rules import rules_of
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
-from flows.review.evidence import Decision, MetricChange, Results, StageChange, without_texts
+from flows.review.evidence import Decision, MetricChange, ParamChange, Results, StageChange, without_texts
 from flows.review.markdown import between, code, escape, value
 from flows.review.page.charts import charts_of
 from flows.review.page.page import render
@@ -465,8 +465,15 @@ def test_texts_of_rows_are_no_markup_in_the_comment() -> None:
 
 def test_values_of_parameters_are_code_and_nothing_ends_it() -> None:
     assert code("[0, 3, 5]") == "`[0, 3, 5]`"
-    assert code("a`b``c | d\n@someone") == "```a`b``c \\| d @someone```"
+    assert code("a`b``c | d\n@someone") == "```a`b``c | d @someone```"
     assert code("`x`") == "`` `x` ``"
+
+
+def test_a_bar_in_a_parameter_is_a_bar_in_the_heading_and_ends_no_cell_of_the_table() -> None:
+    change = ParamChange("ingest.pattern", None, "a|b*.csv")
+    text = as_markdown(dataclasses.replace(example_review(), params=(change,)))
+    assert "`ingest.pattern` `none` → `a|b*.csv`" in text
+    assert "| `ingest.pattern` | `none` | `a\\|b*.csv` |" in text
 
 
 def test_a_model_of_which_only_the_costs_are_of_before_is_not_said_to_be_not_run() -> None:

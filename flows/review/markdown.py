@@ -52,11 +52,16 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """An untrusted text as code in a cell of a Markdown table: nothing of it is markup, or ends the code or cell."""
-    line = " ".join(text.split()).replace("|", "\\|")
+    """An untrusted text as code in Markdown: nothing of it is markup, or ends the code."""
+    line = " ".join(text.split())
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     padded = f" {line} " if line.startswith("`") or line.endswith("`") else line
     return f"{fence}{padded}{fence}"
+
+
+def in_cell(code: str) -> str:
+    """Code for a cell of a Markdown table, which a bar would end there."""
+    return code.replace("|", "\\|")
 
 
 def table(header: Sequence[str], rows: Iterable[tuple[str, ...]], *, numbers: int = 0) -> str:

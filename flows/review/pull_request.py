@@ -9,7 +9,7 @@ from typing import Any
 from flows.review import data_report
 from flows.review.evidence import KINDS, Check, Flip, MetricChange, Review, Revision
 from flows.review.folded import confusions, kinds, numbers, parts_that_moved, verdict
-from flows.review.markdown import arrows, between, code, escape, table, value
+from flows.review.markdown import arrows, between, code, escape, in_cell, table, value
 from flows.review.marks import in_words
 from flows.review.written import shortened, start_of
 
@@ -239,7 +239,7 @@ def _gate(review: Review) -> str:
 
 
 def _params(review: Review) -> str:
-    rows = [(f"`{c.key}`", shown(c.before), shown(c.after)) for c in review.params]
+    rows = [(f"`{c.key}`", in_cell(shown(c.before)), in_cell(shown(c.after))) for c in review.params]
     return table(("parameter", "before", "after"), rows) if rows else "None differs."
 
 
