@@ -196,6 +196,23 @@ def make_tiny(folder: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.fixture
+def begin_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Path]:
+    """Begins a project of a params.yaml of the repository: the current folder from then on; pip looks in one alone."""
+
+    def begin(params: str, index: Path) -> Path:
+        root = tmp_path / "project"
+        root.mkdir()
+        shutil.copyfile(REPOSITORY / params, root / "params.yaml")
+        (root / "dvc.yaml").write_text("stages: {}\n")
+        monkeypatch.chdir(root)
+        for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(index)), ("CONFIG_FILE", os.devnull)):
+            monkeypatch.setenv(f"PIP_{name}", value)
+        return root
+
+    return begin
+
+
 def init_repository(folder: Path) -> None:
     """Make `folder` a repository of git and of DVC, with nothing in it yet."""
     for command in (

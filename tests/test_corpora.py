@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
-import shutil
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,17 +157,12 @@ def test_where_pip_may_look_nowhere_nothing_is_fetched(tmp_path: Path) -> None:
 
 
 def test_winnow_fetch_takes_what_the_project_pins_and_is_silent_the_second_time(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = tmp_path / "project"
-    root.mkdir()
-    shutil.copyfile(REPOSITORY / "params.yaml", root / "params.yaml")
-    (root / "dvc.yaml").write_text("stages: {}\n")
+    index: Path, begin_fetching: Callable[[str, Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    root = begin_fetching("params.yaml", index)
     pin_file(PIN, root)
-    monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "installation"))
-    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(index)), ("CONFIG_FILE", os.devnull)):
-        monkeypatch.setenv(f"PIP_{name}", value)
     cli.main(["fetch"], standalone_mode=False)
     assert not (tmp_path / "installation").exists(), "docstrings are of installed packages"
     set_values(root / "params.yaml", {"ingest.source": "human_ratings", "ingest.path": "corpora.txt"})

