@@ -11,7 +11,9 @@ CORPUS is one of CORPORA, FOLDER holds its files as they are published:
 
 A project is started in DIR, as `winnow init` does, with the values of the corpus; it is reproduced once a seed. With
 the same DIR an interrupted run goes on. Writes published.json beside this file, under the corpus's name: the quality
-on the test rows by seed, size and speed with the first. The values are first guesses: no rows have chosen any yet.
+on the test rows by seed, size and speed with the first. The values are first guesses, but for what was chosen by
+validation rows: of stsb, `prune.vocabulary` (Spearman's correlation of the pruned student 87.1 with the tokens of the
+training rows and 4,000 words, 87.5 with 12,000, 88.0 with all; as many neurons made 0.2 of difference at most).
 """
 
 from __future__ import annotations
@@ -111,6 +113,7 @@ CORPORA = {
             "finetune.encoder_learning_rate": 1.0e-4,
             "distill.teacher_layers": [0, 2, 3, 5],
             "distill.epochs": 8,
+            "prune.vocabulary": "all",
         },
     ),
     "stsb-pairs": Corpus(
