@@ -11,14 +11,9 @@ another task answers with a dictionary for each text, as `winnow predict --json`
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from stages.backends.records import records
 from stages.backends.runners import as_writer, generation_with, open_runner
@@ -156,9 +151,8 @@ def opened(folder: Path, *, threads: int) -> tuple[Runner, TaskAnswers]:
     Raises as `load`; ValueError also for a model that the light install, where this is one, does not open.
     """
     try:
-        with _without_scipy():
-            runner = open_runner(folder, threads=threads)
-            return runner, plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task")
+        runner = open_runner(folder, threads=threads)
+        return runner, plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task")
     except ModuleNotFoundError as error:
         if not str(error.name).startswith("stages."):
             raise
@@ -166,33 +160,3 @@ def opened(folder: Path, *, threads: int) -> tuple[Runner, TaskAnswers]:
             f"{folder}: its backend is '{describe(folder)['backend']}', which the light install does not open (it has"
             f" no {error.name}). Take the folder `quantized`, or install the whole of Winnow: docs/deployment.md."
         ) from None
-
-
-_SPARSE = ("csr_array", "hstack", "issparse")  # what modules that answers import take of scipy.sparse
-_standing_in = threading.Lock()
-
-
-@contextmanager
-def _without_scipy() -> Iterator[None]:
-    """Inside, modules that take SciPy's sparse arrays can be imported where it is not installed: in the light install.
-
-    A task's answers import its scores, which count in sparse arrays; no answer calls what does. Behind it, SciPy is
-    again not to be had.
-    """
-    with _standing_in:
-        if importlib.util.find_spec("scipy") is not None:
-            yield
-            return
-        sparse = ModuleType("scipy.sparse")
-        vars(sparse).update(dict.fromkeys(_SPARSE, _measures))
-        stand_ins = {"scipy": ModuleType("scipy"), sparse.__name__: sparse}
-        sys.modules.update(stand_ins)
-        try:
-            yield
-        finally:
-            for name in stand_ins:
-                del sys.modules[name]
-
-
-def _measures(*_: object, **__: object) -> NoReturn:
-    raise ModuleNotFoundError("measuring needs SciPy, which is not installed: pip install scipy", name="scipy")

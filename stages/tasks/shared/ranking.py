@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
 
 TIE = 1e-6  # products that differ by less are the same
 ROWS_AT_ONCE = 512
@@ -21,6 +20,8 @@ def ranks(queries: Any, members: Any, query_N: np.ndarray, member_N: np.ndarray)
     members that belong to it do not compete with each other; those with equal numbers in `member_N` have the same
     member. Of members that are equally near, half are before it.
     """
+    from scipy.sparse import csr_array, issparse  # not where a model is only opened
+
     names_Q, query_N = np.unique(query_N, return_inverse=True)
     names_P, at_P, member_N = np.unique(member_N, return_index=True, return_inverse=True)
     ones = np.ones(len(member_N), dtype=np.int32)
