@@ -207,7 +207,6 @@ def test_the_tokens_that_may_be_drawn_are_those_of_transformers(scores: list[flo
     # Where the probabilities come to `top_p` but for rounding, which token is the last is the rounding's.
     shares = np.sort(np.exp(np.sort(np.array(scores, dtype=np.float64))[::-1][:top_k] - max(scores)))[::-1]
     assume(np.abs((shares / shares.sum()).cumsum() - top_p).min() > 1e-6)
-    assume((shares[1:] < shares[:-1] * (1 - 1e-9)).all())  # of two that round to the same, too, which is the likelier
     assert sorted(kept.tolist()) == torch.isfinite(wanted[0]).nonzero()[:, 0].tolist()
 
 
