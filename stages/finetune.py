@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,11 +21,12 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate, without_path
+from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.contrastive import VECTOR, train_on_pairs
 from stages.training.described import described
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
@@ -77,10 +79,9 @@ def learned(
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
+    own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
 
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
-        smoothing = params.finetune.label_smoothing
-        own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
         each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
         return mean_of_rows(each_B, batch.get("weights"))
 
@@ -94,11 +95,14 @@ def learned(
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
     )
-    trained = train(
-        model, data, Learner(family, task, loss, params.task.measure),
-        Places(paths.curves(name), paths.step_log(name), checkpoints),
-        params=params.finetune, seed=seed,
-    )  # fmt: skip
+    places = Places(paths.curves(name), paths.step_log(name), checkpoints)
+    learner = Learner(family, task, loss, params.task.measure)
+    if params.finetune.method == "contrastive":
+        encoder = as_it_is(family, params.model, VECTOR, paths.token_pieces)
+        of_heads = learner._replace(task=replace(task, loss=own))
+        trained = train_on_pairs(encoder, model, data, of_heads, places, params=params.finetune, seed=seed)
+    else:
+        trained = train(model, data, learner, places, params=params.finetune, seed=seed)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained, checkpoints
 

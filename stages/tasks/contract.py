@@ -79,6 +79,8 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
+    classes: bool = False
+    """Whether a target is one or several of some classes, so that rows can be alike (finetune.method: contrastive)."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -214,6 +216,11 @@ class TaskLearning:
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
+    holds: Callable[[np.ndarray, Space], np.ndarray] | None = None
+    """holds(targets, space): (N, C) bool, which classes each row has, so that rows can be alike; None: there are none.
+
+    It is given where SETTINGS say that targets are `classes`.
+    """
     fitted: Callable[[Sequence[Any], Sequence[np.ndarray], Space, str], Space] | None = None
     """fitted(targets_N, logits_N, space, measure): the space, with what validation rows say of how to answer.
 

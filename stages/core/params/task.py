@@ -31,6 +31,7 @@ def faults_of_task(params: Params) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
     yield from _faults_of_families(params, settings)
+    yield from _faults_of_method(params, settings)
     yield from settings.faults(params)
 
 
@@ -44,6 +45,22 @@ def _faults_of_families(params: Params, settings: TaskSettings) -> Iterator[str]
                 f"params.yaml: {key} is '{family}'. Allowed for task '{params.task.name}', whose models {what}:"
                 f" {', '.join(allowed) or 'none'}."
             )
+
+
+def _faults_of_method(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line for pairs of alike rows where the task has no such rows, and where a row is a pair of texts itself."""
+    if params.finetune.method != "contrastive":
+        return
+    if not settings.classes:
+        yield (
+            f"params.yaml: finetune.method is 'contrastive'. Allowed for task '{params.task.name}', whose rows have no"
+            " labels by which they are alike: supervised."
+        )
+    elif params.ingest.columns.text_pair is not None:
+        yield (
+            "params.yaml: finetune.method is 'contrastive', which compares single texts, and ingest.columns.text_pair"
+            f" is '{params.ingest.columns.text_pair}'. Allowed for pairs of texts: supervised."
+        )
 
 
 def _writes(settings: TaskSettings, lacks: frozenset[str]) -> bool:
