@@ -1,4 +1,4 @@
-"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, on DeepSpeed."""
+"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, or on pairs of rows, on DeepSpeed."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from stages.training.engine import resolve_precision
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
+from stages.training.prototypes import with_prototypes
 from stages.training.rows import TrainingData, open_training_data, there
 from stages.training.whole_batch import mean_of_rows, of_each
 
@@ -96,15 +97,24 @@ def learned(
         keep_finished=params.finetune.teachers > 1,
     )
     places = Places(paths.curves(name), paths.step_log(name), checkpoints)
-    learner = Learner(family, task, loss, params.task.measure)
-    if params.finetune.method == "contrastive":
-        encoder = as_it_is(family, params.model, VECTOR, paths.token_pieces)
-        of_heads = learner._replace(task=replace(task, loss=own))
-        trained = train_on_pairs(encoder, model, data, of_heads, places, params=params.finetune, seed=seed)
-    else:
-        trained = train(model, data, learner, places, params=params.finetune, seed=seed)
+    learner = Learner(family, replace(task, loss=own), loss, params.task.measure)
+    trained = taught(model, data, learner, places, params, paths, seed)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained, checkpoints
+
+
+def taught(
+    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int
+) -> Trained:
+    """The model after what `finetune.method` says."""
+    own = params.finetune
+    if own.method == "contrastive":
+        encoder = as_it_is(learner.family, params.model, VECTOR, paths.token_pieces)
+        return train_on_pairs(encoder, model, data, learner, places, params=own, seed=seed)
+    if own.method == "zero_shot":
+        tokenizer = paths.tokenizer / "tokenizer.json"
+        return with_prototypes(model, data, learner, places.curves, tokenizer=tokenizer, descriptions=own.descriptions)
+    return train(model, data, learner, places, params=own, seed=seed)
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

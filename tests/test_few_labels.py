@@ -32,6 +32,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokenize import tokenize
 from stages.training.contrastive import Pairs, as_pairs, cosine_loss, pairs_of
+from stages.training.prototypes import head_of_cosines
 from stages.training.rows import TokenRows, open_training_data
 
 FEW = dict(  # noqa: C408
@@ -241,8 +242,58 @@ def test_sets_of_labels_get_thresholds(tmp_path: Path, tiny_models: Callable[[st
     assert read_json(paths.model("teacher") / "model.json")["space"]["thresholds"].keys() == {"kitchen", "old", "sea"}
 
 
+SEA, KITCHEN = "ship harbour wave sailor anchor", "bread oven butter pepper knife"
+
+
+def test_each_label_is_as_near_to_a_text_as_the_cosine_of_its_description() -> None:
+    head_CK = head_of_cosines(np.array([[3.0, 4.0], [0.0, 5.0]], dtype=np.float32))
+    np.testing.assert_allclose(head_CK @ np.array([0.0, 5.0]), [20 * 0.8, 20.0], rtol=1e-6)
+    np.testing.assert_allclose(head_CK @ np.array([5.0, 0.0]), [20 * 0.6, 0.0], atol=1e-6)
+
+
+def zero_shot(root: Path, tiny: Path, **changes: Any) -> tuple[Params, Paths]:
+    values = {"finetune__method": "zero_shot", "finetune__descriptions": {"sea": SEA, "kitchen": KITCHEN}}
+    return prepared(root, tiny, "text_classification", **FEW | values | changes)
+
+
+def test_what_labels_mean_in_words_is_the_head_and_no_label_of_a_row_is_looked_at(
+    tmp_path: Path, tiny_models: Callable[[str], Path]
+) -> None:
+    params, paths = zero_shot(tmp_path / "project", tiny_models("bert"))
+    finetune(params, paths)
+    report = read_json(paths.training("teacher"))
+    assert (report["train_rows"], report["updates"]) == (0, 0)
+    runner = open_runner(paths.model("teacher"), threads=1)
+    found = [runner.space["labels"][at] for at in runner.predict([SEA, KITCHEN]).values.argmax(1)]
+    assert found == ["sea", "kitchen"]
+    swapped = Paths(tmp_path / "swapped")
+    shutil.copytree(paths.root / "artifacts/data", swapped.root / "artifacts/data")
+    rows = pd.read_parquet(paths.clean)
+    other, is_train = {"sea": "kitchen", "kitchen": "sea"}, rows["split"] == "train"
+    rows["label"] = rows["label"].map(other).where(is_train, rows["label"])
+    rows.to_parquet(swapped.clean)
+    tokenize(params, swapped)
+    finetune(params, swapped)
+    assert contents(swapped.model("teacher")) == contents(paths.model("teacher"))
+
+
+def test_a_student_learns_from_what_labels_mean(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
+    params, paths = zero_shot(tmp_path / "project", tiny_models("bert"), finetune__descriptions={"sea": SEA})
+    finetune(params, paths)
+    cache_logits(params, paths)
+    distill(params, paths)
+    assert read_json(paths.training("student"))["epochs_run"] == 1
+    assert open_runner(paths.model("student"), threads=1).predict(["the old oven"]).values.shape == (1, 2)
+
+
+def test_a_description_of_no_label_is_refused(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
+    params, paths = zero_shot(tmp_path / "project", tiny_models("bert"), finetune__descriptions={"see": SEA})
+    with pytest.raises(ValueError, match=r"has 'see', a label that no training row has\. Allowed: k"):
+        finetune(params, paths)
+
+
 def faults(tmp_path: Path, tiny: Path, **changes: Any) -> list[str]:
-    return list(faults_of_task(tiny_params(Paths(tmp_path), tiny, finetune__method="contrastive", **changes)))
+    return list(faults_of_task(tiny_params(Paths(tmp_path), tiny, **changes)))
 
 
 def test_tasks_without_labels_and_pairs_of_texts_are_refused(
@@ -250,18 +301,29 @@ def test_tasks_without_labels_and_pairs_of_texts_are_refused(
 ) -> None:
     tiny, columns = tiny_models("bert"), {"text": "text", "text_pair": "other", "label": "label"}
     entities = {"name": "token_classification", "measure": "entity_f1"}
-    assert faults(tmp_path, tiny) == []
-    assert faults(tmp_path, tiny, task=entities) == [
+    sets = {"name": "multilabel_classification", "measure": "micro_f1"}
+    of_pairs, without = ({"finetune__method": method} for method in ("contrastive", "zero_shot"))
+    for accepted in (of_pairs, without, of_pairs | {"task": sets}):
+        assert faults(tmp_path, tiny, **accepted) == []
+    assert faults(tmp_path, tiny, **of_pairs, task=entities) == [
         "params.yaml: finetune.method is 'contrastive'. Allowed for task 'token_classification', whose rows have no"
-        " labels by which they are alike: supervised."
+        " labels: supervised."
     ]
-    assert faults(tmp_path, tiny, ingest__source="files", ingest__columns=columns) == [
-        "params.yaml: finetune.method is 'contrastive', which compares single texts, and ingest.columns.text_pair is"
+    assert faults(tmp_path, tiny, **without, task=sets) == [
+        "params.yaml: finetune.method is 'zero_shot'. Allowed for task 'multilabel_classification', whose rows have"
+        " several labels each: supervised, contrastive."
+    ]
+    assert faults(tmp_path, tiny, **of_pairs, ingest__source="files", ingest__columns=columns) == [
+        "params.yaml: finetune.method is 'contrastive', which is for single texts, and ingest.columns.text_pair is"
         " 'other'. Allowed for pairs of texts: supervised."
+    ]
+    assert faults(tmp_path, tiny, **without, finetune__teachers=2) == [
+        "params.yaml: finetune.teachers is 2, and finetune.method 'zero_shot', of which each seed makes the same"
+        " teacher. Allowed with it: 1."
     ]
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_that_says_it_has_classes_says_which_a_row_has(name: str) -> None:
+def test_a_task_that_says_it_has_classes_says_which_a_row_has_and_their_names(name: str) -> None:
     settings, learning = (plugins.part(TASKS, name, part, key="task.name") for part in ("settings", "learning"))
-    assert settings.classes == (learning.holds is not None)
+    assert (settings.classes is not None) == (learning.holds is not None) == (learning.names is not None)

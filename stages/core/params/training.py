@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.params.values import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from stages.core.params.values import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 ZeroStage = Literal[0, 1, 2, 3]
@@ -14,7 +14,7 @@ Offload = Literal["none", "optimizer", "all"]
 Schedule = Literal["linear", "cosine", "constant"]
 ClassWeights = Literal["none", "balanced"]
 Selection = Literal["best", "last"]
-Method = Literal["supervised", "contrastive"]
+Method = Literal["supervised", "contrastive", "zero_shot"]
 
 
 class TrainingParams(Section):
@@ -61,6 +61,7 @@ class ContrastiveParams(Section):
 class FinetuneParams(TrainingParams):
     method: Method
     contrastive: ContrastiveParams
+    descriptions: dict[Name, Name]
     teachers: PositiveInt
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: ClassWeights

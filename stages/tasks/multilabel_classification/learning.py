@@ -77,5 +77,6 @@ def holds(targets_NC: np.ndarray, _space: Space) -> np.ndarray:
 
 LEARNING = TaskLearning(
     head=lambda space: Head("row", len(space["labels"])), loss=loss, distilled=distilled, score=score,
-    guess=lambda _: math.log(2), class_weights=class_weights, holds=holds, fitted=fitted,
+    guess=lambda _: math.log(2), class_weights=class_weights, holds=holds,
+    names=lambda space: space["labels"], fitted=fitted,
 )  # fmt: skip

@@ -42,6 +42,6 @@ SETTINGS = TaskSettings(
     targets=("labels", "tags", "emotions", "emotion"),
     claim=claim,
     plots=frozenset({"reliability"}),
-    classes=True,
+    classes="several",
     faults=faults,
 )

@@ -62,4 +62,5 @@ def holds(labels_N: np.ndarray, space: Space) -> np.ndarray:
 LEARNING = TaskLearning(
     head=lambda space: Head("row", len(space["labels"])), loss=cross_entropy, distilled=distilled, score=score,
     guess=guess, class_weights=class_weights, holds=holds,
+    names=lambda space: space["labels"],
 )  # fmt: skip
