@@ -3,8 +3,8 @@
 FOLDER holds the authors' train.csv and test.csv, as for benchmarks/banking77.py. A draw takes so many rows a label from
 train.csv, VALIDATION of them to validate; all that is chosen (epochs, heads, what int8 keeps) is chosen by these. The
 other rows of train.csv have no labels, and are for distillation alone. Judged is the accuracy on the official test
-rows, of each model of two reproductions of the last commit in a checkout of its own: `finetune.method` supervised, and
-contrastive with transfer and int8. Each draw has a seed of its own; DVC's cache keeps what has run, so that an
+rows, of each model of three reproductions of the last commit in a checkout of its own: `finetune.method` supervised;
+contrastive, with transfer and int8; zero_shot. Each draw has a seed of its own; DVC's cache keeps what has run, so that an
 interrupted run goes on. Writes few_labels.json beside this file after each draw.
 
 `--choose` helps to choose the values below, without a test row: of each of CANDIDATES the accuracy of the teacher on
@@ -67,10 +67,11 @@ CONTRASTIVE: dict[str, Any] = {
     "prune.feed_forward_kept": 1.0,
 }
 PAIRS_PER_ROW = {8: 40, 16: 20, 64: 6}  # about as many steps with each number of rows a label
-METHODS = {"supervised": SUPERVISED, "contrastive": CONTRASTIVE}
+METHODS = {"supervised": SUPERVISED, "contrastive": CONTRASTIVE, "zero_shot": {"finetune.method": "zero_shot"}}
 MODELS = {
     "supervised": ("baseline", "static", "probe", "teacher"),
     "contrastive": ("teacher", "student", "pruned", "quantized"),
+    "zero_shot": ("teacher",),  # by the names of the labels
 }
 ABOUT = {
     "validation_rows_of_these": VALIDATION,
