@@ -4,8 +4,8 @@ FOLDER holds the authors' train.csv and test.csv, as for benchmarks/banking77.py
 train.csv, VALIDATION of them to validate; all that is chosen (epochs, heads, what int8 keeps) is chosen by these. The
 other rows of train.csv have no labels, and are for distillation alone. Judged is the accuracy on the official test
 rows, of each model of three reproductions of the last commit in a checkout of its own: `finetune.method` supervised;
-contrastive, with transfer and int8; zero_shot. Each draw has a seed of its own; DVC's cache keeps what has run, so that an
-interrupted run goes on. Writes few_labels.json beside this file after each draw.
+contrastive, with transfer and int8; zero_shot. Each draw has a seed of its own; DVC's cache keeps what has run, so that
+an interrupted run goes on. Writes few_labels.json beside this file after each draw.
 
 `--choose` helps to choose the values below, without a test row: of each of CANDIDATES the accuracy of the teacher on
 DEVELOPMENT other rows of train.csv, over draws that are not measured. It writes nothing.

@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from stages.backends.runners import open_runner
 from stages.cache_logits import cache_logits
+from stages.compression.recipe import taught as taught_in_words
 from stages.core import plugins
 from stages.core.files import read_json
 from stages.core.params.file import Params, load_params
@@ -321,6 +322,16 @@ def test_tasks_without_labels_and_pairs_of_texts_are_refused(
         "params.yaml: finetune.teachers is 2, and finetune.method 'zero_shot', of which each seed makes the same"
         " teacher. Allowed with it: 1."
     ]
+
+
+def test_the_cards_say_how_the_teacher_was_made(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
+    def said(**changes: Any) -> str:
+        return taught_in_words(tiny_params(Paths(tmp_path), tiny_models("bert"), **changes))
+
+    assert said() == "fine-tuned"
+    assert said(finetune__method="zero_shot") == "with a head of what its labels mean in words"
+    several = said(finetune__method="contrastive", finetune__teachers=3)
+    assert several == "fine-tuned on pairs of rows, 3 models whose answers are averaged"
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -25,7 +25,8 @@ WORDS = (
 OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
     "stages/reading": {"squad"},  # the layout of files
-    "stages/core/params": {"contrastive"},  # finetune.method
+    "stages/compression/recipe.py": {"contrastive"},  # finetune.method
+    "stages/core/params": {"contrastive"},  # the same
     "stages/finetune.py": {"contrastive"},  # the same
     "stages/training/contrastive.py": {"contrastive"},  # the same
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
