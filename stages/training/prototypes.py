@@ -18,7 +18,7 @@ from stages.training.curves import open_curves
 from stages.training.frozen import put_in, read_by_head
 from stages.training.inference import predict_logits, scores_of
 from stages.training.loop import Learner, Trained
-from stages.training.processes import own_device
+from stages.training.processes import join, own_device, world_size
 from stages.training.rows import TokenRows, TrainingData
 
 SCALE = 20.0  # of the cosines: the temperature of 0.05 with which sentence encoders are trained to tell texts apart
@@ -46,6 +46,8 @@ def with_prototypes(
             f"params.yaml: finetune.descriptions has '{unknown[0]}', a label that no training row has. Allowed:"
             f" {', '.join(names)}."
         )
+    if world_size() > 1:
+        join()  # without a training, nothing else has
     texts = [descriptions.get(name, name.replace("_", " ")) for name in names]
     head = learner.family.parts(model).head
     rows = encoded(texts, tokenizer, data.max_tokens)
