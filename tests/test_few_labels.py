@@ -36,7 +36,7 @@ from stages.training.contrastive import Pairs, as_pairs, cosine_loss, pairs_of
 from stages.training.prototypes import head_of_cosines
 from stages.training.rows import TokenRows, open_training_data
 
-FEW = dict(  # noqa: C408
+FEW: dict[str, Any] = dict(  # noqa: C408
     finetune__method="contrastive", finetune__contrastive={"pairs_per_row": 8, "inverse_regularizations": [0.01, 1.0]},
     finetune__epochs=2, finetune__batch_size=16, finetune__encoder_learning_rate=2.0e-3, finetune__precision="fp32",
     finetune__freeze_embeddings=False, distill__teacher_layers=[0, 2], distill__epochs=1, distill__precision="fp32",
