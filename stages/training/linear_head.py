@@ -124,8 +124,8 @@ def head_of(
     )
     shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
     log.info(
-        "%d examples of %d features; %s on validation by inverse regularization: %s",
-        len(train.features), train.features.shape[-1], measure, shown,
+        "%d rows, %d features; %s on validation by inverse regularization: %s",
+        len(train.rows), train.features.shape[-1], measure, shown,
     )  # fmt: skip
     if chosen.edge:
         log.warning(
