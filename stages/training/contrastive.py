@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.core.contracts import Family, Head
+from stages.core.contracts import Family, Head, Space
 from stages.core.params.training import FinetuneParams
 from stages.training.frozen import put_in, read_by_head
 from stages.training.inference import scores_of
@@ -41,19 +41,30 @@ class Pairs(NamedTuple):
     """bool: whether they share a label."""
 
 
-class Labelled(NamedTuple):
-    """The rows that a head is fitted to, and those that choose it; a text in windows is one row, as its first one."""
+class Heads(NamedTuple):
+    """What a head is fitted to, and chosen by; a text in windows is one row, as its first one."""
 
     train: TokenRows
     validation: TokenRows
+    space: Space
+    learner: Learner
+    """Its task has the loss."""
+    inverse_regularizations: Sequence[float]
 
-    def head(self, vectors_NK: np.ndarray, data: TrainingData, learner: Learner, strengths: Sequence[float]) -> Chosen:
+    def fitted(self, vectors_NK: np.ndarray) -> Chosen:
         """The head for vectors of all these rows, those of training first."""
         count = len(self.train)
         return fitted_head(
-            Featured(self.train, vectors_NK[:count]), Featured(self.validation, vectors_NK[count:]), task=learner.task,
-            space=data.space, measure=learner.measure, inverse_regularizations=strengths,
+            Featured(self.train, vectors_NK[:count]), Featured(self.validation, vectors_NK[count:]),
+            task=self.learner.task, space=self.space, measure=self.learner.measure,
+            inverse_regularizations=self.inverse_regularizations,
         )  # fmt: skip
+
+    def scores(self, _targets: Sequence[Any], vectors: Sequence[np.ndarray]) -> dict[str, float]:
+        """The scores of that head on the validation rows, as a task's `score` gives them."""
+        vectors_NK = np.stack(vectors)
+        outputs = self.fitted(vectors_NK).head.outputs(vectors_NK[len(self.train) :])
+        return scores_of(outputs, self.validation, self.learner.task.score)
 
 
 def train_on_pairs(
@@ -72,35 +83,34 @@ def train_on_pairs(
     fitted to the training rows; its score on the validation rows chooses the epoch. `learner.task` has the loss of
     heads; `learner.loss` is not asked. Raises ValueError as `train` does, and as `pairs_of`.
     """
-    task, strengths = learner.task, params.contrastive.inverse_regularizations
-    assert task.holds is not None  # the parameters are refused for other tasks
+    own, holds = params.contrastive, learner.task.holds
+    assert holds is not None  # the parameters are refused for other tasks
     rows = data.train.of_numbers(np.flatnonzero(data.train.has_target))
     text_N = np.searchsorted(rows.first_of_texts, np.arange(len(rows)), side="right")
-    per_row = params.contrastive.pairs_per_row
-    pairs = pairs_of(task.holds(rows.targets, data.space), text_N, per_row=per_row, seed=seed)
+    pairs = pairs_of(holds(rows.targets, data.space), text_N, per_row=own.pairs_per_row, seed=seed)
     log.info("%d pairs of %d rows, %d of them alike", len(pairs.alike_P), len(rows), pairs.alike_P.sum())
-    labelled = Labelled(*(own.of_numbers(own.first_of_texts) for own in (rows, data.validation)))
+    of_texts = (some.of_numbers(some.first_of_texts) for some in (rows, data.validation))
+    heads = Heads(*of_texts, data.space, learner, own.inverse_regularizations)
+    both = rows.and_rows(data.validation)
+    on_pairs = replace(data, train=as_pairs(rows, pairs), validation=both)
+    found = train(encoder, on_pairs, _of_pairs(heads), places, params=params, seed=seed)
+    vectors_NK = both.by_text(_with_weights_of(found.model, model, both, data.pad_id, learner.family))
+    chosen = heads.fitted(vectors_NK)
+    put_in(learner.family.parts(model).head, *chosen.head)
+    how = {"train_rows": len(heads.train), "pairs": len(pairs.alike_P), **chosen.described(learner.measure)}
+    score = {f"validation_{learner.measure}": round(chosen.score, 6)}
+    return Trained(model.cpu(), found.report | how | score, found.speed, chosen.space)
 
-    def score(_targets: Sequence[Any], vectors: Sequence[np.ndarray]) -> dict[str, float]:
-        vectors_NK = np.stack(vectors)
-        head = labelled.head(vectors_NK, data, learner, strengths).head
-        return scores_of(head.outputs(vectors_NK[len(labelled.train) :]), labelled.validation, task.score)
+
+def _of_pairs(heads: Heads) -> Learner:
+    """What the encoder learns: the cosines of pairs, and as its score that of a head fitted to its vectors."""
 
     def loss(vectors_B2K: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
         return cosine_loss(vectors_B2K, batch["labels"]).mean()
 
-    both = rows.and_rows(data.validation)
-    on_pairs = replace(task, head=lambda _: VECTOR, score=score, guess=lambda _: GUESS, fitted=None)
-    found = train(
-        encoder, replace(data, train=as_pairs(rows, pairs), validation=both),
-        learner._replace(task=on_pairs, loss=loss), places, params=params, seed=seed,
-    )  # fmt: skip
-    vectors_NK = both.by_text(_with_weights_of(found.model, model, both, data.pad_id, learner.family))
-    chosen = labelled.head(vectors_NK, data, learner, strengths)
-    put_in(learner.family.parts(model).head, *chosen.head)
-    how = {"train_rows": len(labelled.train), "pairs": len(pairs.alike_P), **chosen.described(learner.measure)}
-    score_of_head = {f"validation_{learner.measure}": round(chosen.score, 6)}
-    return Trained(model.cpu(), found.report | how | score_of_head, found.speed, chosen.space)
+    of_heads = heads.learner.task
+    task = replace(of_heads, head=lambda _: VECTOR, score=heads.scores, guess=lambda _: GUESS, fitted=None)
+    return heads.learner._replace(task=task, loss=loss)
 
 
 def _with_weights_of(encoder: nn.Module, model: nn.Module, rows: TokenRows, pad_id: int, family: Family) -> np.ndarray:
