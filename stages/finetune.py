@@ -1,10 +1,11 @@
-"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, on DeepSpeed."""
+"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, or on pairs of rows, on DeepSpeed."""
 
 from __future__ import annotations
 
 import gc
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,16 +21,18 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate, without_path
+from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.contrastive import VECTOR, train_on_pairs
 from stages.training.described import described
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
+from stages.training.prototypes import with_prototypes
 from stages.training.rows import TrainingData, open_training_data, there
 from stages.training.whole_batch import mean_of_rows, of_each
 
@@ -77,10 +80,9 @@ def learned(
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
+    own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
 
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
-        smoothing = params.finetune.label_smoothing
-        own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
         each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
         return mean_of_rows(each_B, batch.get("weights"))
 
@@ -94,13 +96,25 @@ def learned(
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
     )
-    trained = train(
-        model, data, Learner(family, task, loss, params.task.measure),
-        Places(paths.curves(name), paths.step_log(name), checkpoints),
-        params=params.finetune, seed=seed,
-    )  # fmt: skip
+    places = Places(paths.curves(name), paths.step_log(name), checkpoints)
+    learner = Learner(family, replace(task, loss=own), loss, params.task.measure)
+    trained = taught(model, data, learner, places, params, paths, seed)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained, checkpoints
+
+
+def taught(
+    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int
+) -> Trained:
+    """The model after what `finetune.method` says."""
+    own = params.finetune
+    if own.method == "contrastive":
+        encoder = as_it_is(learner.family, params.model, VECTOR, paths.token_pieces)
+        return train_on_pairs(encoder, model, data, learner, places, params=own, seed=seed)
+    if own.method == "zero_shot":
+        tokenizer = paths.tokenizer / "tokenizer.json"
+        return with_prototypes(model, data, learner, places.curves, tokenizer=tokenizer, descriptions=own.descriptions)
+    return train(model, data, learner, places, params=own, seed=seed)
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

@@ -104,7 +104,10 @@ def fitted(
         read.append(Featured(some, states))
     log.info("the lowest %g of the encoder's layers:", depth)
     train, validation = read
-    chosen = head_of(train, validation, task=task, space=data.space, measure=params.task.measure, params=params.probe)
+    chosen = head_of(
+        train, validation, task=task, space=data.space, measure=params.task.measure,
+        inverse_regularizations=params.probe.inverse_regularizations,
+    )  # fmt: skip
     return Fitted(depth, chosen, axes_HD)
 
 

@@ -56,7 +56,10 @@ def static(params: Params, paths: Paths) -> None:
     table = Static(kept_VD.astype(np.float32), rarities(data.train, len(kept_VD), params.static.rarity, special))
     splits = (some_of(split, params.static.max_examples) for split in (data.train, data.validation))
     read = (Featured(rows, features_of(table, rows)) for rows in splits)
-    chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.static)
+    chosen = head_of(
+        *read, task=task, space=data.space, measure=params.task.measure,
+        inverse_regularizations=params.static.inverse_regularizations,
+    )  # fmt: skip
     how = chosen.described(params.task.measure)
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)

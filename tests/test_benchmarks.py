@@ -124,6 +124,72 @@ def test_banking77s_table_has_the_mean_and_each_seed(benchmark: ModuleType) -> N
     assert "| quantized | 93.50 | 93.00, 94.00 | 7.2 | 0.36 |" in benchmark.as_table(runs)
 
 
+@pytest.fixture
+def few_rows(tmp_path: Path) -> Path:
+    """A folder with train.csv, ten rows of each of two labels, and test.csv."""
+    lines = [f"{label} {number},{label}" for label in ("a", "b") for number in range(10)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,category", *lines]))
+    (tmp_path / "test.csv").write_text("text,category\nNA,a\n")
+    return tmp_path
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    return [line.split(",") for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_a_draw_of_few_labels_has_so_many_rows_a_label_and_the_others_without_one(
+    benchmark: ModuleType, few_rows: Path
+) -> None:
+    benchmark.write_draw(few_rows, few_rows / "draw", rows=5, seed=1)
+    found = {name: rows_of(few_rows / f"draw/{name}.csv") for name in ("train", "validation", "transfer", "test")}
+    for name, count in (("train", 3), ("validation", 2)):
+        assert [sum(row[1] == label for row in found[name]) for label in ("a", "b")] == [count, count]
+    assert [len(row) for row in found["transfer"]] == [1] * 10
+    assert sorted(row[0] for name in ("train", "validation", "transfer") for row in found[name]) == sorted(
+        row[0] for row in rows_of(few_rows / "train.csv")
+    )
+    assert found["test"] == [["NA", "a"]]
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_values_for_few_labels_are_chosen_on_rows_of_no_other_split(
+    benchmark: ModuleType, few_rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "DEVELOPMENT", 4)
+    benchmark.write_draw(few_rows, few_rows / "draw", rows=5, seed=1, development=True)
+    texts = [
+        row[0] for name in ("train", "validation", "test", "transfer") for row in rows_of(few_rows / f"draw/{name}.csv")
+    ]
+    assert len(rows_of(few_rows / "draw/test.csv")) == 4
+    assert sorted(texts) == sorted(row[0] for row in rows_of(few_rows / "train.csv"))
+
+
+@pytest.mark.parametrize("method", ["supervised", "contrastive"])
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_few_labels_changes_parameters_that_go_together(benchmark: ModuleType, few_rows: Path, method: str) -> None:
+    benchmark.write_draw(few_rows, few_rows / benchmark.DATA, rows=5, seed=1)
+    copied = shutil.copyfile(REPOSITORY / "params.yaml", few_rows / "params.yaml")
+    for changes in ({}, *benchmark.CANDIDATES[method]):
+        set_values(copied, benchmark.values_of(method, 8, 3) | changes)
+        params = load_params(copied)
+        assert (params.finetune.method, params.seed) == (method, 3)
+        assert list(mistakes(few_rows, params)) == []
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_what_pairs_gain_and_what_int8_keeps_is_of_each_draw(benchmark: ModuleType) -> None:
+    told = benchmark.summary(
+        {
+            0: {"supervised teacher": 0.5, "contrastive teacher": 0.8, "contrastive quantized": 0.8},
+            1: {"supervised teacher": 0.7, "contrastive teacher": 0.8, "contrastive quantized": 0.6},
+        }
+    )
+    assert told["contrastive less supervised"] == {"mean": 0.2, "deviation": 0.1414}
+    assert told["kept by int8"]["mean"] == 0.875
+    assert told["supervised teacher"]["mean"] == 0.6
+
+
 @pytest.mark.parametrize("benchmark", ["multi30k"], indirect=True)
 def test_multi30k_changes_parameters_that_go_together_and_takes_the_corpus_alone(
     benchmark: ModuleType, tmp_path: Path

@@ -72,6 +72,12 @@ def test_an_unknown_key_is_named_with_the_nearest(message: Callable[..., str]) -
     assert message("distill.temprature", 2.0).endswith("Did you mean 'temperature'?")
 
 
+def test_what_is_no_description_of_a_label_is_named_with_its_label(message: Callable[..., str]) -> None:
+    key = "params.yaml: finetune.descriptions"
+    assert message("finetune.descriptions", {"refund": 3}) == f"{key}.refund is 3. Allowed: a text."
+    assert message("finetune.descriptions", None) == f"{key} is null. Allowed: lines of 'name: text', or {{}}."
+
+
 def test_an_unknown_loss_is_named_with_the_nearest(message: Callable[..., str]) -> None:
     assert message("distill.losses.value_relation", 0.1) == (
         "params.yaml: distill.losses.value_relation is not a parameter. Allowed here: logits, labels, hidden,"

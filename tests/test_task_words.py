@@ -25,6 +25,10 @@ WORDS = (
 OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
     "stages/reading": {"squad"},  # the layout of files
+    "stages/compression/recipe.py": {"contrastive"},  # finetune.method
+    "stages/core/params": {"contrastive"},  # the same
+    "stages/finetune.py": {"contrastive"},  # the same
+    "stages/training/contrastive.py": {"contrastive"},  # the same
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
     "stages/decoding": {"softmax", "argmax"},  # of the next token
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions

@@ -32,6 +32,7 @@ def params(**changes: Any) -> FinetuneParams:
     values: dict[str, Any] = dict(  # noqa: C408
         epochs=2, batch_size=16, accumulation_steps=1, encoder_learning_rate=3e-3, head_learning_rate=3e-3,
         weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, max_gradient_norm=1.0,
+        method="supervised", contrastive={"pairs_per_row": 2, "inverse_regularizations": [0.1]}, descriptions={},
         freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
         select_by="best", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
         compile=False,

@@ -17,7 +17,7 @@ from flows.review import earlier, metrics
 from flows.review.evidence import mapping, number
 from flows.review.markdown import article, capital, plural, table, value
 from flows.review.task import judged_first
-from stages.compression.recipe import ensemble, pruned_to, recurrent
+from stages.compression.recipe import pruned_to, recurrent, taught
 from stages.core import plugins
 from stages.core.params.distill import DistillParams
 from stages.core.params.file import Params, load_params
@@ -88,7 +88,7 @@ def _what(params: Params, settings: TaskSettings, root: Path, classes: Mapping[s
         return f"The {params.promotion.model} model, {what}."
     return (
         f"{capital(what)}, in int8: {params.model.name}, "
-        f"fine-tuned{ensemble(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
+        f"{taught(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
         f"`{params.quantize.backend}`. "
         f"It always answers, and knows no other {plural(kind)}, languages or kinds of text than those of its "
         f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."

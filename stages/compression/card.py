@@ -25,8 +25,8 @@ class Origin(NamedTuple):
 
     source: str
     """ingest.source."""
-    ensemble: str
-    """As `recipe.ensemble` says it."""
+    taught: str
+    """As `recipe.taught` says it."""
     distill: DistillParams
 
 
@@ -56,7 +56,7 @@ def card(
         reads, held = "", "reads, and how it writes"
     return f"""# A small {settings.noun}
 
-int8, made with Winnow: {description["pretrained"]}, fine-tuned{origin.ensemble}, {made}.
+int8, made with Winnow: {description["pretrained"]}, {origin.taught}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
 {answered}- Trained on {training["train_rows"]} rows of the source `{origin.source}`{unlabelled}.

@@ -79,6 +79,8 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
+    classes: Literal["one", "several"] | None = None
+    """How many of some classes a target is, so that rows can be alike; None: there are no classes (finetune.method)."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -214,6 +216,10 @@ class TaskLearning:
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
+    holds: Callable[[np.ndarray, Space], np.ndarray] | None = None
+    """holds(targets, space): (N, C) bool, which classes each row has; given where SETTINGS say that there are some."""
+    names: Callable[[Space], Sequence[str]] | None = None
+    """names(space): (C,) what the classes are called, in the order of the head's outputs; given likewise."""
     fitted: Callable[[Sequence[Any], Sequence[np.ndarray], Space, str], Space] | None = None
     """fitted(targets_N, logits_N, space, measure): the space, with what validation rows say of how to answer.
 

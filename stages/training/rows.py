@@ -142,6 +142,17 @@ class TokenRows:
         spans = [self._span(number) for number in range(len(self))]
         return [self.targets[span] for span in spans], [logits[span] for span in spans]
 
+    def of_numbers(self, numbers: np.ndarray) -> TokenRows:
+        """Some of the rows, in this order."""
+        return TokenRows(
+            [self.row_ids[number] for number in numbers],
+            self.targets[self.places(numbers)] if self.per_token else self.targets[numbers],
+            np.concatenate([[0], np.cumsum(self.lengths[numbers])]).astype(np.int64),
+            np.concatenate([self._tokens[self._span(number)] for number in numbers]),
+            None if self.boundaries is None else self.boundaries[numbers],
+            **self._kind,
+        )
+
     def used_tokens(self, *, targets: bool = False) -> list[int]:
         """The ids that occur, each once; with `targets` those that are to be written too."""
         tokens = np.concatenate([self._tokens, self.targets[there(self.targets)]]) if targets else self._tokens

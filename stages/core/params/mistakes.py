@@ -102,6 +102,7 @@ _TYPES = {
     "bool_type": "true or false",
     "string_type": "a text",
     "list_type": "a list",
+    "dict_type": "lines of 'name: text', or {}",
     "model_type": "a section of 'key: value' lines",
     "finite_number": "a finite number",
 }

@@ -10,6 +10,9 @@ from stages.core.lacks import LACKS
 from stages.core.params.values import PluginName, Section
 from stages.tasks import TASKS
 
+TAUGHT = {"supervised": (None, "one", "several"), "contrastive": ("one", "several"), "zero_shot": ("one",)}
+"""The values of finetune.method, and how many classes a target must be for each (`TaskSettings.classes`)."""
+
 if TYPE_CHECKING:
     from stages.core.params.file import Params
     from stages.tasks.contract import TaskSettings
@@ -31,6 +34,7 @@ def faults_of_task(params: Params) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
     yield from _faults_of_families(params, settings)
+    yield from _faults_of_method(params, settings)
     yield from settings.faults(params)
 
 
@@ -44,6 +48,29 @@ def _faults_of_families(params: Params, settings: TaskSettings) -> Iterator[str]
                 f"params.yaml: {key} is '{family}'. Allowed for task '{params.task.name}', whose models {what}:"
                 f" {', '.join(allowed) or 'none'}."
             )
+
+
+def _faults_of_method(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line for ways of teaching that the task's targets, or pairs of texts, do not allow, and for idle values."""
+    method, pair = params.finetune.method, params.ingest.columns.text_pair
+    if method == "supervised":
+        return
+    allowed = [name for name, counts in TAUGHT.items() if settings.classes in counts]
+    if method not in allowed:
+        yield (
+            f"params.yaml: finetune.method is '{method}'. Allowed for task '{params.task.name}', whose rows have"
+            f" {'several labels each' if settings.classes else 'no labels'}: {', '.join(allowed)}."
+        )
+    elif pair is not None:
+        yield (
+            f"params.yaml: finetune.method is '{method}', which is for single texts, and ingest.columns.text_pair is"
+            f" '{pair}'. Allowed for pairs of texts: supervised."
+        )
+    if method == "zero_shot" and params.finetune.teachers > 1:
+        yield (
+            f"params.yaml: finetune.teachers is {params.finetune.teachers}, and finetune.method 'zero_shot', of which"
+            " each seed makes the same teacher. Allowed with it: 1."
+        )
 
 
 def _writes(settings: TaskSettings, lacks: frozenset[str]) -> bool:
