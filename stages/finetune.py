@@ -89,9 +89,8 @@ def learned(
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
         [
-            *(seed, params.task.name, params.model.model_dump(mode="json")),
-            *(params.finetune.model_dump(mode="json", exclude={"teachers"}),),
-            resolve_precision(params.finetune.precision),
+            *(seed, params.task.name, resolve_precision(params.finetune.precision)),
+            *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
         ],
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
@@ -107,14 +106,12 @@ def taught(
     model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int
 ) -> Trained:
     """The model after what `finetune.method` says."""
-    own = params.finetune
-    if own.method == "contrastive":
+    if params.finetune.method == "contrastive":
         encoder = as_it_is(learner.family, params.model, VECTOR, paths.token_pieces)
-        return train_on_pairs(encoder, model, data, learner, places, params=own, seed=seed)
-    if own.method == "zero_shot":
-        tokenizer = paths.tokenizer / "tokenizer.json"
-        return with_prototypes(model, data, learner, places.curves, tokenizer=tokenizer, descriptions=own.descriptions)
-    return train(model, data, learner, places, params=own, seed=seed)
+        return train_on_pairs(encoder, model, data, learner, places, params=params.finetune, seed=seed)
+    if params.finetune.method == "zero_shot":
+        return with_prototypes(model, data, learner, params.finetune.descriptions, paths.tokenizer, places.curves)
+    return train(model, data, learner, places, params=params.finetune, seed=seed)
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

@@ -29,14 +29,14 @@ def with_prototypes(
     model: nn.Module,
     data: TrainingData,
     learner: Learner,
-    curves: Path,
-    *,
-    tokenizer: Path,
     descriptions: Mapping[str, str],
+    tokenizer: Path,
+    curves: Path,
 ) -> Trained:
     """Give `model` the head of the labels' descriptions; a label without one is read by its name.
 
-    Raises ValueError for a description of a label that there is not.
+    `tokenizer`: its folder; `curves`: another, for the figures of the validation rows. Raises ValueError for a
+    description of a label that there is not.
     """
     task, measure = learner.task, learner.measure
     assert task.names is not None  # the parameters are refused for other tasks
@@ -63,7 +63,7 @@ def with_prototypes(
 
 def encoded(texts: Sequence[str], tokenizer: Path, max_tokens: int) -> TokenRows:
     """The texts as rows without a target."""
-    reader = Tokenizer.from_file(str(tokenizer))
+    reader = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     reader.enable_truncation(max_tokens)
     ids = [encoding.ids for encoding in reader.encode_batch(list(texts))]
     offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
