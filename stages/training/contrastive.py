@@ -137,7 +137,7 @@ def pairs_of(holds_NC: np.ndarray, text_N: np.ndarray, *, per_row: int, seed: in
     Raises ValueError where there is no pair of a kind at all: one alone pulls all vectors together, or apart.
     """
     random = np.random.default_rng([seed, *b"pairs"])
-    has_any_N = holds_NC.any(1)
+    has_any_N = np.asarray(holds_NC.any(1))
     found: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for row, own_C in enumerate(holds_NC):
         others_N = text_N != text_N[row]
