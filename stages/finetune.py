@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from stages.cleaning.rules import cleaning_of
-from stages.compression.refusals import refuse_layers, refuse_unprunable
+from stages.compression.refusals import faults_of_lora, refuse_layers, refuse_unprunable
 from stages.core import plugins
-from stages.core.contracts import Family
+from stages.core.contracts import Family, Parts
 from stages.core.entry import run_stage
 from stages.core.files import read_json
 from stages.core.params.file import Params
+from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
 from stages.models import FAMILIES
 from stages.models.pretrained import locate, without_path
@@ -44,6 +45,8 @@ def finetune(params: Params, paths: Paths) -> None:
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
+    if faults := list(faults_of_lora(params)):
+        raise ValueError("\n".join(faults))
     data = open_training_data(paths)
     others = range(params.seed + 1, params.seed + params.finetune.teachers)
     names = {params.seed: "teacher"} | {seed: f"co_teacher-{seed}" for seed in others}
@@ -65,7 +68,10 @@ def finetune(params: Params, paths: Paths) -> None:
 def learned(
     seed: int, name: str, data: TrainingData, params: Params, paths: Paths, family: Family, task: TaskLearning
 ) -> tuple[Trained, Checkpoints]:
-    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written."""
+    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written.
+
+    Where adapters are trained they are merged into its weights, and its report has how many numbers were trained.
+    """
     torch.manual_seed(seed)
     pretrained = locate(params.model)
     model = family.build(pretrained, params.model, task.head(data.space))
@@ -76,6 +82,7 @@ def learned(
         readers=lambda: family.readers(model),
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
+    adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
 
     def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
@@ -99,8 +106,26 @@ def learned(
         Places(paths.curves(name), paths.step_log(name), checkpoints),
         params=params.finetune, seed=seed,
     )  # fmt: skip
+    if adapted:
+        trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained, checkpoints
+
+
+def with_adapters(parts: Parts, params: FinetuneParams) -> dict[str, int]:
+    """Put adapters into the model, where finetune.lora says so. Returns what the report says of them, if anything."""
+    if params.lora is None:
+        return {}
+    from stages.training.adapters import adapt
+
+    return adapt(parts, params, params.lora)
+
+
+def without_adapters(trained: Trained, adapted: Mapping[str, int]) -> Trained:
+    """The result with the adapters merged into the model's weights, and with what the report says of them."""
+    from stages.training.adapters import merged
+
+    return trained._replace(model=merged(trained.model), report={**trained.report, **adapted})
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

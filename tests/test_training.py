@@ -34,7 +34,7 @@ def params(**changes: Any) -> FinetuneParams:
         weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, max_gradient_norm=1.0,
         freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
         select_by="best", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
-        compile=False,
+        compile=False, packed=False, lora=None,
     )  # fmt: skip
     return FinetuneParams(**{**values, **changes})
 

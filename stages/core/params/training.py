@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.params.values import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from stages.core.params.values import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 ZeroStage = Literal[0, 1, 2, 3]
@@ -41,6 +41,7 @@ class TrainingParams(Section):
     offload: Offload
     activation_checkpointing: bool
     compile: bool
+    packed: bool
 
     @model_validator(mode="after")
     def _what_is_offloaded_is_sharded(self) -> TrainingParams:
@@ -50,7 +51,17 @@ class TrainingParams(Section):
         return self
 
 
+class LoraParams(Section):
+    """Adapters of low rank beside the matrices of a pretrained model (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: PositiveInt
+    alpha: PositiveFloat
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[Name], Field(min_length=1)] | None
+
+
 class FinetuneParams(TrainingParams):
     teachers: PositiveInt
+    lora: LoraParams | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: ClassWeights
