@@ -34,10 +34,8 @@ from stages.training.samplers import packed_into, shuffled_batches
 KINDS = ("gpt2", "llama")
 PACKED: dict[str, Any] = {**UNCLIPPED, "packed": True}
 ALONE: dict[str, dict[str, Any]] = {
-    "plain": {
-        "plain": True,
-        "changes": {**ONE, "packed": True},
-    },  # a plain loop over the same steps, which packs nothing
+    # A plain loop over the same steps, which packs nothing.
+    "plain": {"plain": True, "changes": {**ONE, "packed": True}},
     "plain gradients": {"plain": True, "gradients": True, "changes": PACKED},
     "whole": {"plain": True, "changes": {"epochs": 1, "batch_size": 20, "packed": True}},
     "gradients": {"gradients": True, "changes": PACKED},
@@ -220,10 +218,8 @@ def test_families_that_would_read_packed_rows_as_one_are_refused():
 
 
 def test_vectors_of_the_teacher_are_compared_row_by_row_and_so_not_packed():
-    right: dict[str, dict[str, Any]] = {
-        "model": {"family": "decoder"},
-        "distill": {"packed": True, "family": "decoder"},
-    }
-    assert not list(faults_of_student(changed(**right)))
-    wrong = changed(**right, cache_logits={"vectors": ["hidden"], "layers": [0]})
+    packed = {"packed": True, "family": "decoder"}
+    assert not list(faults_of_student(changed(model={"family": "decoder"}, distill=packed)))
+    vectors = {"vectors": ["hidden"], "layers": [0]}
+    wrong = changed(model={"family": "decoder"}, distill=packed, cache_logits=vectors)
     assert [line for line in faults_of_student(wrong) if "distill.packed is true. Allowed with cache_logits" in line]

@@ -147,7 +147,8 @@ def _remove_old(home: Path, folder: Path) -> None:
 def _code() -> Iterator[bytes]:
     """The source of the stage and of Winnow's loaded modules, and the versions of the packages for arithmetic.
 
-    The last of these trains adapters alone, and is there where they are."""
+    Of these, peft counts where adapters are trained.
+    """
     for name in sorted(name for name in sys.modules if name.partition(".")[0] in ("stages", "__main__")):
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).is_file():
