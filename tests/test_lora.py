@@ -35,7 +35,7 @@ pytest.importorskip("peft", reason="peft is not installed: no adapters are train
 from stages.training.adapters import adapt, merged
 
 KINDS = ("gpt2", "t5")
-LORA: dict[str, Any] = {"rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": None}
+LORA: dict[str, Any] = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": None}
 ADAPTED: dict[str, Any] = {**ONE, "lora": LORA, "freeze_embeddings": True}
 DROPPING: dict[str, Any] = {**ADAPTED, "epochs": 2, "lora": {**LORA, "dropout": 0.2}}
 ALONE: dict[str, dict[str, Any]] = {
@@ -46,8 +46,8 @@ ALONE: dict[str, dict[str, Any]] = {
 }
 TWO: dict[str, dict[str, Any]] = {"two sharded": {"changes": {**ADAPTED, "zero_stage": 3}}}
 # Of each layer of width 16 and 32 inside: GPT-2's matrices are 16 x 48, 16 x 16, 16 x 32, 32 x 16; T5's attentions have
-# four of 16 x 16, of which its decoder has two, and its feed-forward part two.
-TRAINED = {"gpt2": 2 * 4 * (64 + 32 + 48 + 48), "t5": 2 * 4 * (4 * 32 + 2 * 48) + 2 * 4 * (8 * 32 + 2 * 48)}
+# four of 16 x 16, of which its decoder has two a layer, and its feed-forward part three.
+TRAINED = {"gpt2": 2 * 4 * (64 + 32 + 48 + 48), "t5": 2 * 4 * (4 * 32 + 3 * 48) + 2 * 4 * (8 * 32 + 3 * 48)}
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -55,7 +55,7 @@ class LoraParams(Section):
     """Adapters of low rank beside the matrices of a pretrained model (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: PositiveInt
-    alpha: PositiveFloat
+    alpha: PositiveInt
     dropout: Annotated[float, Field(ge=0, lt=1)]
     targets: Annotated[list[Name], Field(min_length=1)] | None
 
