@@ -224,7 +224,7 @@ def test_what_cannot_be_adapted_is_refused_before_training(monkeypatch: pytest.M
 
 def test_only_a_run_with_adapters_imports_their_package():
     """One file imports it, and `finetune` that file, where it wants adapters."""
-    users = {}
+    users: dict[str, set[bool]] = {}
     for path in sorted((REPOSITORY / "stages").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         above = {id(node) for node in tree.body}

@@ -145,9 +145,11 @@ def _faults_of_scratch(params: Params) -> Iterator[str]:
 def _faults_of_packing(params: Params) -> Iterator[str]:
     """Rows that are to be packed for models that would not keep them apart, or compared by their tokens' vectors."""
     able = ", ".join(name for name, lacked in LACKS.items() if "packing" not in lacked)
-    trained = {"finetune": (params.finetune, "model.family", params.model.family)}
-    trained["distill"] = (params.distill, "distill.family", params.distill.family)
-    for section, (training, key, family) in trained.items():
+    runs: list[tuple[str, TrainingParams, str, str]] = [
+        ("finetune", params.finetune, "model.family", params.model.family),
+        ("distill", params.distill, "distill.family", params.distill.family),
+    ]
+    for section, training, key, family in runs:
         if training.packed and "packing" in _lacked(family):
             yield (
                 f"params.yaml: {section}.packed is true, and {key} '{family}', whose models would read packed rows as"
