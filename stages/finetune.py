@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from stages.cleaning.rules import cleaning_of
-from stages.compression.refusals import refuse_layers, refuse_unprunable
+from stages.compression.refusals import faults_of_lora, refuse_layers, refuse_unprunable
 from stages.core import plugins
 from stages.core.contracts import Family
 from stages.core.entry import run_stage
@@ -21,19 +21,18 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import as_it_is, locate, without_path
+from stages.models.pretrained import locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
-from stages.training.contrastive import VECTOR, train_on_pairs
 from stages.training.described import described
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
-from stages.training.loop import Learner, Places, Trained, train
+from stages.training.loop import Learner, Places, Trained
 from stages.training.outcome import write_co_teachers, write_outcome
-from stages.training.prototypes import with_prototypes
 from stages.training.rows import TrainingData, open_training_data, there
+from stages.training.teaching import taught, with_adapters, without_adapters
 from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
@@ -47,6 +46,8 @@ def finetune(params: Params, paths: Paths) -> None:
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
+    if faults := list(faults_of_lora(params)):
+        raise ValueError("\n".join(faults))
     data = open_training_data(paths)
     others = range(params.seed + 1, params.seed + params.finetune.teachers)
     names = {params.seed: "teacher"} | {seed: f"co_teacher-{seed}" for seed in others}
@@ -68,7 +69,10 @@ def finetune(params: Params, paths: Paths) -> None:
 def learned(
     seed: int, name: str, data: TrainingData, params: Params, paths: Paths, family: Family, task: TaskLearning
 ) -> tuple[Trained, Checkpoints]:
-    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written."""
+    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written.
+
+    Where adapters are trained they are merged into its weights, and its report has how many numbers were trained.
+    """
     torch.manual_seed(seed)
     pretrained = locate(params.model)
     model = family.build(pretrained, params.model, task.head(data.space))
@@ -79,6 +83,7 @@ def learned(
         readers=lambda: family.readers(model),
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
+    adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
     own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
 
@@ -97,21 +102,9 @@ def learned(
     )
     places = Places(paths.curves(name), paths.step_log(name), checkpoints)
     learner = Learner(family, replace(task, loss=own), loss, params.task.measure)
-    trained = taught(model, data, learner, places, params, paths, seed)
+    trained = without_adapters(taught(model, data, learner, places, params, paths, seed), adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained, checkpoints
-
-
-def taught(
-    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int
-) -> Trained:
-    """The model after what `finetune.method` says."""
-    if params.finetune.method == "contrastive":
-        encoder = as_it_is(learner.family, params.model, VECTOR, paths.token_pieces)
-        return train_on_pairs(encoder, model, data, learner, places, params=params.finetune, seed=seed)
-    if params.finetune.method == "zero_shot":
-        return with_prototypes(model, data, learner, params.finetune.descriptions, paths.tokenizer, places.curves)
-    return train(model, data, learner, places, params=params.finetune, seed=seed)
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

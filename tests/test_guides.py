@@ -32,9 +32,9 @@ def blocks() -> Iterator[tuple[str, str]]:
 
 
 def dotted(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The values by their names with dots; of a scratch model, which is one value, the whole."""
+    """The values by their names with dots; of a scratch model and of adapters, which are one value, the whole."""
     for name, value in values.items():
-        if isinstance(value, dict) and f"{above}{name}" != "model.scratch":
+        if isinstance(value, dict) and f"{above}{name}" not in ("model.scratch", "finetune.lora"):
             yield from dotted(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value

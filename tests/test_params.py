@@ -78,6 +78,16 @@ def test_what_is_no_description_of_a_label_is_named_with_its_label(message: Call
     assert message("finetune.descriptions", None) == f"{key} is null. Allowed: lines of 'name: text', or {{}}."
 
 
+def test_sections_that_may_be_null_name_what_is_allowed_too(message: Callable[..., str]) -> None:
+    lora = {"rank": 8, "alpha": 16, "dropout": 0.0, "targets": None}
+    assert message("finetune.lora", {**lora, "ranks": 8}) == (
+        "params.yaml: finetune.lora.ranks is not a parameter. Allowed here: rank, alpha, dropout, targets. Did you mean"
+        " 'rank'?"
+    )
+    shape = {"kind": "gpt3", "layers": 1, "width": 8, "heads": 1, "feed_forward": 8, "positions": 8}
+    assert message("model.scratch", shape).startswith("params.yaml: model.scratch.kind is 'gpt3'. Allowed: gpt2, llama")
+
+
 def test_an_unknown_loss_is_named_with_the_nearest(message: Callable[..., str]) -> None:
     assert message("distill.losses.value_relation", 0.1) == (
         "params.yaml: distill.losses.value_relation is not a parameter. Allowed here: logits, labels, hidden,"

@@ -35,7 +35,7 @@ def params(**changes: Any) -> FinetuneParams:
         method="supervised", contrastive={"pairs_per_row": 2, "inverse_regularizations": [0.1]}, descriptions={},
         freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
         select_by="best", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
-        compile=False,
+        compile=False, packed=False, lora=None,
     )  # fmt: skip
     return FinetuneParams(**{**values, **changes})
 

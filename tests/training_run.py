@@ -66,6 +66,10 @@ def one_run(options: dict[str, Any], out: Path) -> None:
     params, data = FinetuneParams(**options["params"]), open_training_data(Paths(Path(options["root"])))
     torch.manual_seed(0)
     built, subject = writer(options["writes"], options) if "writes" in options else classifier(options)
+    if params.lora is not None:
+        from stages.training.adapters import adapt
+
+        adapt(subject.family.parts(built), params, params.lora)
     gradients = out / "gradients.safetensors" if options.get("gradients") else None
     if options.get("plain"):
         weights, report = plain(built, subject, data, params, seed=5, gradients=gradients)

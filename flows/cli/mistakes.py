@@ -16,7 +16,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
     """Mistakes that the values alone do not show, such as plug-ins and files that do not exist; one line each."""
     from flows.running.masking import keys_with_a_secret
     from stages.backends import NEEDS, QUANTIZERS
-    from stages.compression.refusals import faults_of_folder, faults_of_student
+    from stages.compression.refusals import faults_of_folder, faults_of_lora, faults_of_student
     from stages.core import plugins
     from stages.models import FAMILIES
     from stages.models.pretrained import faults_of_model, located_here
@@ -43,6 +43,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
     backend = params.quantize.backend
     yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
+    yield from faults_of_lora(params)
     try:  # a model of the Hub may not be here yet; then the stage `tokenize` looks at it
         if folder := located_here(params.model, root):
             yield from list(faults_of_model(folder, params)) or faults_of_folder(folder, params)

@@ -21,7 +21,7 @@ from stages.core.contracts import Family, Space, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.tasks.contract import TaskLearning
-from stages.training.batches import by_row, collate
+from stages.training.batches import batch_of, by_row
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
@@ -30,7 +30,7 @@ from stages.training.inference import predict_logits, scores_of, space_of
 from stages.training.meter import Meter, StepLog, peak_memory_mb
 from stages.training.processes import agreed, rank, refuse_differences, total, world_size
 from stages.training.rows import TrainingData
-from stages.training.samplers import length_bucketed_batches, share
+from stages.training.samplers import length_bucketed_batches, share, shuffled_batches
 
 log = logging.getLogger("winnow")
 LOG_EVERY = 20  # optimizer steps between two points of a curve
@@ -218,8 +218,13 @@ def _learn(job: Job) -> tuple[Standing, Weights]:
 
 
 def steps_of(data: TrainingData, params: TrainingParams, seed: int, epoch: int) -> list[np.ndarray]:
-    """The rows of each optimizer step of an epoch."""
+    """The rows of each optimizer step of an epoch.
+
+    They are of similar length, so that little is padded; where they are packed, of any.
+    """
     rows = params.batch_size * params.accumulation_steps
+    if params.packed:
+        return shuffled_batches(len(data.train), batch_size=rows, seed=seed, epoch=epoch)
     return length_bucketed_batches(data.train.lengths, batch_size=rows, seed=seed, epoch=epoch)
 
 
@@ -322,12 +327,11 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
     for number, own in enumerate(batches):
         # Random numbers follow from where the run is, so that a run that goes on has the same ones.
         torch.manual_seed(int(np.random.SeedSequence([job.seed, epoch, step, number, rank()]).generate_state(1)[0]))
-        taken = own if len(own) else rows[:1]  # each process takes part in each batch, if only with a row of no weight
-        collated = collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
+        # Each process takes part in each batch, if only with a row of no weight.
+        to_take = own if len(own) else rows[:1]
+        taken, collated = batch_of(job.data, to_take, packed=job.params.packed, n_targets=job.n_targets)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
-        batch["counted"] = torch.full((len(taken),), len(own) > 0, device=engine.device)
-        if job.n_targets is not None:
-            batch["weights"] = torch.from_numpy(job.n_targets[taken]).to(engine.device)
+        batch["counted"] = torch.full((len(batch["labels"]),), len(own) > 0, device=engine.device)
         logits = by_row(module(*inputs_of(batch)), batch)
         # The parts add up to the mean over all rows, or all targets.
         share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0

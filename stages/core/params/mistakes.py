@@ -122,7 +122,7 @@ def _field(file: type[Section], location: list[Any]) -> Any:
         if isinstance(part, int):
             annotation = get_args(annotation)[0]
         else:
-            fields = annotation.model_fields
+            fields = _section(annotation).model_fields
             annotation = next(f for name, f in fields.items() if part in (name, f.alias)).annotation
     return annotation
 
@@ -139,7 +139,13 @@ def _literals_of(annotation: Any) -> list[Any]:
 
 
 def _keys_beside(file: type[Section], location: list[Any]) -> list[str]:
-    return [field.alias or name for name, field in _field(file, location[:-1]).model_fields.items()]
+    return [field.alias or name for name, field in _section(_field(file, location[:-1])).model_fields.items()]
+
+
+def _section(annotation: Any) -> Any:
+    """The section of an annotation that also allows null, or the annotation itself."""
+    parts = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, Section)]
+    return parts[0] if parts else annotation
 
 
 def _guess(found: str, allowed: list[str]) -> str:

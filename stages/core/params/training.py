@@ -42,6 +42,7 @@ class TrainingParams(Section):
     offload: Offload
     activation_checkpointing: bool
     compile: bool
+    packed: bool
 
     @model_validator(mode="after")
     def _what_is_offloaded_is_sharded(self) -> TrainingParams:
@@ -58,10 +59,20 @@ class ContrastiveParams(Section):
     inverse_regularizations: Annotated[list[PositiveFloat], Field(min_length=1)]
 
 
+class LoraParams(Section):
+    """Adapters of low rank beside the matrices of a pretrained model (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: PositiveInt
+    alpha: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[Name], Field(min_length=1)] | None
+
+
 class FinetuneParams(TrainingParams):
     method: Method
     contrastive: ContrastiveParams
     descriptions: dict[Name, Name]
     teachers: PositiveInt
+    lora: LoraParams | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: ClassWeights
