@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -31,6 +32,7 @@ from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data, there
+from stages.training.treatment import treatment
 from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
@@ -77,30 +79,35 @@ def learned(
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
+    head = family.parts(model).head
+    treated = treatment(params.debias, task, data, head)
 
-    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
+    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
         smoothing = params.finetune.label_smoothing
         own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
         each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
-        return mean_of_rows(each_B, batch.get("weights"))
+        return mean_of_rows(treated.losses(head, each_B, batch, rows_B), batch.get("weights"))
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
         [
             *(seed, params.task.name, params.model.model_dump(mode="json")),
             *(params.finetune.model_dump(mode="json", exclude={"teachers"}),),
+            *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
             resolve_precision(params.finetune.precision),
         ],
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
     )
     trained = train(
-        model, data, Learner(family, task, loss, params.task.measure),
+        model, replace(data, balanced_N=treated.balanced_N),
+        Learner(family, task, loss, params.task.measure, treated.scales),
         Places(paths.curves(name), paths.step_log(name), checkpoints),
         params=params.finetune, seed=seed,
     )  # fmt: skip
+    treated.ended(family.parts(trained.model).head)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
-    return trained, checkpoints
+    return trained._replace(report={**trained.report, **treated.described()}), checkpoints
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

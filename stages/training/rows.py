@@ -274,6 +274,8 @@ class TrainingData:
     writing: dict[str, Any] | None = None
     groups: Groups | None = None
     """Of the training rows, where `debias` treats them by group."""
+    balanced_N: np.ndarray | None = None
+    """The groups by which rows are drawn, each as often as any other; None: each row is there once."""
 
     @property
     def reading(self) -> dict[str, Any]:
