@@ -166,14 +166,25 @@ def _fairness_lines(fairness: Mapping[str, Any], score: str) -> Iterator[str]:
     if swaps["rows"]:
         yield (
             f"{swaps['rows']:,} of the test rows hold words such as he or she; with those swapped, "
-            f"{value(swaps['flip_rate'], 'share')} of the answers change."
+            f"{value(swaps['flip_rate'], 'share')}{_ends(swaps)} of the answers change."
         )
     else:
         yield "No test row holds a word such as he or she, so nothing is known of how it treats people."
     if groups := fairness.get("groups"):
-        yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')} at most."
+        ends = _ends(mapping(groups, "intervals", "score_gap"))
+        yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')}{ends} at most."
+        if worst := mapping(groups, "worst_group"):
+            found = value(worst["score"], "share")
+            yield f"The worst group, {worst['name']}, of {worst['rows']:,} rows, has {found}{_ends(worst)}."
     else:
         yield "No column says whom a row is about."
+
+
+def _ends(found: Mapping[str, Any]) -> str:
+    """The interval in brackets; empty of a revision that has none."""
+    if not {"low", "high"} <= found.keys():
+        return ""
+    return f" ({value(found['low'], 'share')} to {value(found['high'], 'share')})"
 
 
 def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, Any]) -> str:
