@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import TOPICS, UNUSED, tiny_params
+from tokenizers import Tokenizer
 
 from stages.core.files import read_json
 from stages.core.params.file import Params
@@ -20,7 +21,7 @@ from stages.finetune import finetune
 from stages.models.encoder import FAMILY
 from stages.tokenize import tokenize
 from stages.training.inference import predict_logits
-from stages.training.rows import read_tokens
+from stages.training.rows import TokenRows, read_tokens
 
 WORDS = UNUSED[:2]  # one for each group
 LABELS = ("sea", "kitchen")
@@ -61,15 +62,28 @@ def planted(folder: Path, tiny: Path, **changes: Any) -> tuple[Params, Paths]:
     return tiny_params(paths, tiny, **{**usual, **changes}), paths
 
 
-def mended(folder: Path, tiny: Path, **changes: Any) -> Mapping[str, float]:
-    """A teacher trained so: its accuracy, that of its worst group, and how often a swapped word changes its answer."""
+def mended(folder: Path, tiny: Path, **changes: Any) -> Mapping[str, Any]:
+    """A teacher trained so, on the test rows: its accuracy, that of its worst group by label, how often a swapped word
+    changes its answer; and the report of its training."""
     params, paths = planted(folder, tiny, **changes)
     tokenize(params, paths)
     finetune(params, paths)
-    model, rows = FAMILY.open(paths.model("teacher")), read_tokens(paths.tokens / "test")
-    given = predict_logits(model, rows, pad_id=0, precision="fp32", title="test").argmax(1)
-    right = given == rows.targets
-    group = np.array([json.loads(row[4])["who"] for row in planted_rows() if row[3] == "test"])
-    usual = group == np.array([f"group {label}" for label in rows.targets])
-    parts = [right[(usual == one) & (rows.targets == label)].mean() for one in (True, False) for label in (0, 1)]
-    return {"accuracy": float(right.mean()), "worst": float(min(parts)), **read_json(paths.training("teacher"))}
+    rows = read_tokens(paths.tokens / "test")
+    number = {name: Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json")).token_to_id(name) for name in WORDS}
+    texts = [rows[at]["input_ids"].tolist() for at in range(len(rows))]
+    first_N = np.array([number[WORDS[0]] in text for text in texts])
+    other = dict(zip(number.values(), reversed(number.values()), strict=True))
+    swapped = TokenRows(
+        rows.row_ids, rows.targets, rows.offsets,
+        np.array([other.get(token, token) for text in texts for token in text], dtype=np.int32),
+    )  # fmt: skip
+    model = FAMILY.open(paths.model("teacher"))
+    given_N, after_N = (
+        predict_logits(model, one, pad_id=0, precision="fp32", title="test").argmax(1) for one in (rows, swapped)
+    )
+    right_N = given_N == rows.targets
+    parts = [right_N[(first_N == one) & (rows.targets == label)].mean() for one in (True, False) for label in (0, 1)]
+    return {
+        "accuracy": float(right_N.mean()), "worst": float(min(parts)), "flip_rate": float((given_N != after_N).mean()),
+        **read_json(paths.training("teacher")),
+    }  # fmt: skip

@@ -98,12 +98,12 @@ def as_markdown(found: Found) -> str:
     lines = [
         "# What each way to mend unequal treatment gains and costs",
         "",
-        f"The corpus and the parameters of params.yaml, with {count} seeds of training"
-        f" ({', '.join(map(str, found.seeds))}), on the same test rows. A figure",
-        "is the mean over the seeds; in brackets stand the ends of its interval by the test rows, likewise. Change is by"
-        " `none` with the same",
-        f"seed, with an interval by the seeds{'' if count > 1 else ': of one seed there is none'}. What these figures do"
-        " not prove stands in Winnow's docs/bias.md. This page is made by `winnow debias`.",
+        f"The corpus and the parameters of params.yaml, with {count} seed{'s' if count > 1 else ''} of training"
+        f" ({', '.join(map(str, found.seeds))}),",
+        "on the same test rows. A figure is the mean over the seeds; in brackets stand the ends of its interval by the",
+        "rows, likewise. A change is that from `none` with the same seed, in points,"
+        f" {'with its interval by the seeds' if count > 1 else 'of one seed, so that chance is not told apart'}.",
+        "This page is made by `winnow debias`.",
     ]
     for model in MODELS:
         gaps = [gap for gap in GAPS if any(_known(found, model, method, gap) for method in found.quality)]
