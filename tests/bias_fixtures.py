@@ -57,7 +57,7 @@ def planted(folder: Path, tiny: Path, **changes: Any) -> tuple[Params, Paths]:
         "ingest__keep_columns": ["who"], "finetune__epochs": 6, "finetune__batch_size": 20,
         "finetune__encoder_learning_rate": 2e-3, "finetune__head_learning_rate": 2e-3,
         "finetune__freeze_embeddings": False, "finetune__precision": "fp32", "finetune__select_by": "last",
-        "debias__swaps": [list(WORDS)],
+        "debias__swaps": [list(WORDS)], "distill__teacher_layers": [0, 1],
     }  # fmt: skip
     return tiny_params(paths, tiny, **{**usual, **changes}), paths
 
