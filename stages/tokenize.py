@@ -17,9 +17,8 @@ from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
 from stages.core.lacks import LACKS
-from stages.core.params.debias import COUNTERFACTUAL, faults_of_debias
 from stages.core.params.file import Params
-from stages.core.paths import GROUPS, Paths
+from stages.core.paths import Paths
 from stages.models.pretrained import load_tokenizer, located_here, refuse_misfit
 from stages.reading.clean_rows import read_split, splits_of, texts_of
 from stages.tasks import TASKS
@@ -29,7 +28,7 @@ from stages.tokens.capitals import marked
 from stages.tokens.counts import beyond
 from stages.tokens.files import write_tokenizer
 from stages.tokens.literal import literal
-from stages.tokens.people import groups_of, swapped_rows
+from stages.tokens.people import copies_of, write_groups
 from stages.tokens.pieces import new_tokens
 from stages.tokens.scratch import scratch_tokenizer
 from stages.tokens.trained import train_tokenizer
@@ -40,24 +39,17 @@ START_OF_SCRATCH = "<pad>"  # as T5's
 
 
 def tokenize(params: Params, paths: Paths) -> None:
-    """Write `paths.tokens`, `paths.tokenizer` and `paths.token_report`.
+    """Write `paths.tokens`, with what `debias` needs of the training rows, `paths.tokenizer` and `paths.token_report`.
 
-    Where `debias` wants them there are copies of the training rows with words swapped, as a split of their own, and the
-    group of each training row.
-
-    Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, `debias` finds no
-    words or one group, or a row's target is none that training rows have, and where more rows are cut than
-    `validate.max_truncated_share`, or more tokens are unknown to the tokenizer than `validate.max_unknown_share`.
+    Raises ValueError where the tokenizer, `tokenize` or `debias` do not fit the model or the rows, a split has none, or
+    a row's target is none that training rows have, and where more rows are cut than `validate.max_truncated_share`, or
+    more tokens are unknown to the tokenizer than `validate.max_unknown_share`.
     """
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
-    if faults := list(faults_of_debias(params, task)):
-        raise ValueError("\n".join(faults))
     tokenizer = None if params.model.scratch else pretrained_tokenizer(params, task)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
-    if params.debias.method == COUNTERFACTUAL:
-        others = [text for split in ("validation", "test") for text in texts_of(rows[split])]
-        rows[COUNTERFACTUAL] = swapped_rows(rows["train"], params.debias, others)
+    rows |= copies_of(rows, params, task)
     report: dict[str, Any] = {}
     start = start_of(tokenizer, params) if task.writes else None
     pieces: list[list[int]] | None = None
@@ -80,8 +72,7 @@ def tokenize(params: Params, paths: Paths) -> None:
         described: dict[str, Any] = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
         described |= {} if stride is None else {"stride": stride}
         write_json(draft / "space.json", described | ({} if writing is None else {"writing": writing.described()}))
-        if params.debias.by_group is not None:
-            write_json(draft / GROUPS, groups_of(read_split(paths.clean, "train", "kept"), params.debias))
+        write_groups(draft, paths.clean, params.debias)
     found = beyond(
         report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,

@@ -26,6 +26,7 @@ OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
     "stages/reading": {"squad"},  # the layout of files
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
+    "stages/training/adversary.py": {"cross_entropy"},  # of its guess whom a row is about
     "stages/decoding": {"softmax", "argmax"},  # of the next token
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/demo/tables.py": {"entities"},  # HTML's

@@ -48,10 +48,10 @@ ORIGIN_EN = (
 SEXUALITY_EN = (("heterosexual", "homosexual", "lesbian", "gay", "bisexual"),)
 """The identity terms, in English, of a religion, of where people or their forebears are from, and of whom they love.
 
-Source: the terms of Dixon et al. 2018, "Measuring and Mitigating Unintended Bias in Text Classification",
-doi:10.1145/3278721.3278729, under the Apache licence 2.0 (github.com/conversationai/unintended-ml-bias-analysis,
-bias_madlibs_data/adjectives_people.txt). Left out are those that mean much else (black, white, straight, old, blind)
-and those that grammar ties to a gender (latino, latina) or that stand for several (queer, lgbt).
+Source: the terms of Dixon et al. 2018, "Measuring and Mitigating Unintended Bias", doi:10.1145/3278721.3278729, under
+the Apache licence 2.0 (github.com/conversationai/unintended-ml-bias-analysis, bias_madlibs_data/adjectives_people.txt).
+Left out are those that mean much else (black, white, straight, old, blind), and those that grammar ties to a gender
+(latino, latina) or that stand for several (queer, lgbt).
 """
 
 

@@ -1,7 +1,7 @@
 """Sentences with a slot, filled with the words for one person and for another: the answers must be the same.
 
-Sources: Kiritchenko and Mohammad 2018, "Examining Gender and Race Bias in Two Hundred Sentiment Analysis Systems",
-arXiv:1805.04508; Dixon et al. 2018, doi:10.1145/3278721.3278729.
+Sources: Kiritchenko and Mohammad 2018, the Equity Evaluation Corpus, arXiv:1805.04508; Dixon et al. 2018,
+doi:10.1145/3278721.3278729.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _spread(sure_N: np.ndarray | None, spans: list[tuple[int, int]], texts: list
     if sure_N is None:
         return {"spread": None}
     apart = [float(np.ptp(sure_N[begin:end])) for begin, end in spans]
-    most = int(np.argmax(apart))
+    most = apart.index(max(apart))
     return {
         "spread": round(float(np.mean(apart)), DIGITS),
         "widest": {"texts": texts[slice(*spans[most])], "spread": round(apart[most], DIGITS)},

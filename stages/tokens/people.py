@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from stages.core.contracts import Text, each
+from stages.core.files import write_json
 from stages.core.identity import lists_of, sides_of, swapper
-from stages.core.params.debias import DebiasParams
+from stages.core.params.debias import COUNTERFACTUAL, DebiasParams, faults_of_debias
 from stages.core.params.identity import IDENTITY_WORDS
-from stages.reading.clean_rows import TEXT_PAIR, texts_of
+from stages.core.paths import GROUPS
+from stages.reading.clean_rows import TEXT_PAIR, read_split, texts_of
+from stages.tasks.contract import TaskEncoding
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
 
 NOBODY = "(none)"  # the group of rows without a value
+
+
+def copies_of(rows: Mapping[str, pa.Table], params: Params, task: TaskEncoding) -> dict[str, pa.Table]:
+    """The split of the training rows' copies by `debias.swaps`, where its method makes some; `rows` are the splits.
+
+    Raises ValueError, with a line for each fault, where `debias` does not go with the task or the other parameters.
+    """
+    if faults := list(faults_of_debias(params, task)):
+        raise ValueError("\n".join(faults))
+    if params.debias.method != COUNTERFACTUAL:
+        return {}
+    others = [text for split in ("validation", "test") for text in texts_of(rows[split])]
+    return {COUNTERFACTUAL: swapped_rows(rows["train"], params.debias, others)}
+
+
+def write_groups(folder: Path, clean: Path, params: DebiasParams) -> None:
+    """Write the groups of the training rows to `folder`, where `debias` treats them by group."""
+    if params.by_group is not None:
+        write_json(folder / GROUPS, groups_of(read_split(clean, "train", "kept"), params))
 
 
 def swapped_rows(rows: pa.Table, params: DebiasParams, others: Iterable[Text]) -> pa.Table:
