@@ -77,8 +77,7 @@ def tokenize(params: Params, paths: Paths) -> None:
         report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,
     )  # fmt: skip
-    warn_only = params.validate_.warn_only
-    settle((Broken(limit, line, limit in warn_only) for limit, line in found), "Or raise the limit.")
+    settle((Broken(limit, line, limit in params.validate_.warn_only) for limit, line in found), "Or raise the limit.")
     write_json(paths.token_report, report)
 
 
