@@ -101,7 +101,7 @@ def as_markdown(found: Found) -> str:
         f"The corpus and the parameters of params.yaml, with {count} seed{'s' if count > 1 else ''} of training"
         f" ({', '.join(map(str, found.seeds))}),",
         "on the same test rows. A figure is the mean over the seeds; in brackets stand the ends of its interval by the",
-        "rows, likewise. A change is that from `none` with the same seed, in points,"
+        "rows, likewise. A change is that from `none` with the same seed, of shares in points,"
         f" {'with its interval by the seeds' if count > 1 else 'of one seed, so that chance is not told apart'}.",
         "This page is made by `winnow debias`.",
     ]
@@ -127,10 +127,10 @@ def _known(found: Found, model: str, method: str, gap: Gap) -> list[float]:
 def _row(found: Found, model: str, method: str, gaps: Sequence[Gap]) -> tuple[str, ...]:
     name, unit = found.measure.name, found.measure.unit
     scores = {of: [one[model][name] for one in found.quality[of]] for of in (method, NONE)}
-    cells = [value(statistics.mean(scores[method]), unit), _change(found, scores[method], scores[NONE], method)]
+    cells = [value(statistics.mean(scores[method]), unit), _change(found, scores[method], scores[NONE], method, unit)]
     for gap in gaps:
         own, plain = (_known(found, model, of, gap) for of in (method, NONE))
-        cells += [_figure(found, model, method, gap, own), _change(found, own, plain, method)]
+        cells += [_figure(found, model, method, gap, own), _change(found, own, plain, method, "share")]
     return (method, *cells)
 
 
@@ -142,16 +142,17 @@ def _figure(found: Found, model: str, method: str, gap: Gap, values: Sequence[fl
     return f"{value(statistics.mean(values), 'share')} ({value(low, 'share')} to {value(high, 'share')})"
 
 
-def _change(found: Found, own: Sequence[float], plain: Sequence[float], method: str) -> str:
-    """The mean change in points, and the reach of Student's interval by the seeds."""
+def _change(found: Found, own: Sequence[float], plain: Sequence[float], method: str, unit: str) -> str:
+    """The mean change, of shares in points, and the reach of Student's interval by the seeds."""
     if method == NONE or not own or not plain:
         return "-"
-    changes = [100 * (one - other) for one, other in zip(own, plain, strict=True)]
+    scale, form = (100, ".1f") if unit == "share" else (1, ".3f")
+    changes = [scale * (one - other) for one, other in zip(own, plain, strict=True)]
     mean, count = statistics.mean(changes), len(changes)
     if count == 1:
-        return f"{mean:+.1f}"
+        return f"{mean:+{form}}"
     reach = float(t.ppf((1 + found.confidence) / 2, count - 1)) * spread(changes) / count**0.5
-    return f"{mean:+.1f} ± {reach:.1f}"
+    return f"{mean:+{form}} ± {reach:{form}}"
 
 
 def write(found: Found, page: Path) -> Path:

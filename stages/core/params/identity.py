@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -27,7 +28,7 @@ Identities = Annotated[
 """A list, several lists, or sets of words of one's own."""
 
 
-def refuse_repeated(key: str, identities: str | list[str] | list[list[str]]) -> None:
+def refuse_repeated(key: str, identities: str | Sequence[str] | Sequence[Sequence[str]]) -> None:
     """Raises ValueError where a word stands in two places of sets, so that what it is swapped for is unclear."""
     words = [word.lower() for words in identities if isinstance(words, list) for word in words]
     if repeated := sorted({word for word in words if words.count(word) > 1}):
