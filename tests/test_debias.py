@@ -131,7 +131,7 @@ def test_each_training_row_with_a_word_has_a_copy_with_it_swapped_behind_the_tra
     data = open_training_data(paths)
     rows = [row for row in planted_rows() if row[3] == "train"]
     copies = [name for name in data.train.row_ids if name.endswith(" own")]
-    assert data.train.row_ids[: len(rows)] == sorted(row[0] for row in rows)
+    assert data.train.row_ids[: len(rows)] == [row[0] for row in rows]
     assert data.train.row_ids[len(rows) :] == copies
     at = data.train.row_ids.index(copies[0])
     original = data.train.row_ids.index(copies[0].removesuffix(" own"))
