@@ -106,10 +106,9 @@ def _counts(grouped: Grouped, scores_N: np.ndarray) -> csr_array:
     columns += [part.astype(float) for part in (grouped.gets_NK, grouped.has_NK, grouped.gets_NK & grouped.has_NK)]
     values_NW = np.concatenate(columns, axis=1)
     width = values_NW.shape[1]
-    at_NW = grouped.of_rows_N[:, None] * width + np.arange(width)
-    rows_NW = np.repeat(np.arange(len(scores_N)), width).reshape(at_NW.shape)
+    rows, at = np.nonzero(values_NW)
     shape = (len(scores_N), width * len(grouped.names))
-    return csr_array((values_NW.ravel(), (rows_NW.ravel(), at_NW.ravel())), shape=shape)
+    return csr_array((values_NW[rows, at], (rows, grouped.of_rows_N[rows] * width + at)), shape=shape)
 
 
 Value = Callable[[Any], np.ndarray]

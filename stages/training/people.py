@@ -87,6 +87,8 @@ class Scales:
 
     def take(self, each_B: torch.Tensor, rows_B: np.ndarray, counted_B: torch.Tensor) -> None:
         """Add the losses of some rows to those of their groups; of rows that are not counted nothing."""
+        if self.step_size is None:
+            return
         groups_B = torch.from_numpy(self.groups_N[rows_B]).to(each_B.device)
         is_of_BG = functional.one_hot(groups_B, len(self.q_G)) * counted_B[:, None]
         self.summed_G += (is_of_BG * each_B.detach().double()[:, None]).sum(0)
