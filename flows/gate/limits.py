@@ -21,7 +21,7 @@ def within(candidate: Results, rules: Rules) -> Iterator[Check]:
     if limits.max_ece is not None:
         yield _at_most("calibration", "calibration error", number(quality, "ece"), limits.max_ece, "")
     if limits.max_identity_flip_rate is not None:
-        yield from _identities(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
+        yield from _swapped_words(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
     rates = mapping(quality, "fairness", "groups", "rates")
     if limits.max_group_gap is not None and rates:  # without a group column there are no groups
         yield _groups(rates, limits.max_group_gap, limits.min_slice_rows, rules.task.score_title)
@@ -62,7 +62,7 @@ def _latency(profile: Mapping[str, Any], allowed: float) -> Check:
     return Check(check.name, outcome, f"{check.reason}{noise}")
 
 
-def _identities(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Iterator[Check]:
+def _swapped_words(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Iterator[Check]:
     """The checks of swapped words, of each list where there are several, and of sentences with a slot."""
     swaps = mapping(quality, "fairness", "identity_swaps")
     lists = mapping(swaps, "lists")

@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from stages.core.contracts import Text, as_one
 from stages.core.identity_words import LISTS, IdentityList
 
-Identities = str | Sequence[str] | Sequence[Sequence[str]]
+WordLists = str | Sequence[str] | Sequence[Sequence[str]]
 """A published list by its name, several, or sets of words: stages/core/params/identity.py."""
 
 OWN = "own"  # what sets that params.yaml gives itself are called
 NOBODY, SEVERAL = "(none)", "(several)"  # rows without a word for anybody, and with words for more than one
 
 
-def lists_of(identities: Identities) -> dict[str, IdentityList]:
+def lists_of(lists: WordLists) -> dict[str, IdentityList]:
     """The lists by their names, in their order; sets of params.yaml itself are one, whose sides the first set names."""
-    if isinstance(identities, str):
-        return {identities: LISTS[identities]}
-    if all(isinstance(one, str) for one in identities):
-        return {str(name): LISTS[str(name)] for name in identities}
-    sets = tuple(tuple(words) for words in identities)
+    if isinstance(lists, str):
+        return {lists: LISTS[lists]}
+    if all(isinstance(one, str) for one in lists):
+        return {str(name): LISTS[str(name)] for name in lists}
+    sets = tuple(tuple(words) for words in lists)
     longest = max(sets, key=len)
     return {OWN: IdentityList(sets, (*sets[0], *longest[len(sets[0]) :]))}
 
@@ -50,12 +50,12 @@ def _like(word: str, other: str) -> str:
     return other[:1].upper() + other[1:] if word[:1].isupper() else other
 
 
-def sides_of(texts: Sequence[Text], identities: Identities) -> list[str]:
+def sides_of(texts: Sequence[Text], lists: WordLists) -> list[str]:
     """For whom the words of each text stand: a side of a list, NOBODY, or SEVERAL.
 
     Of several lists, a text with words of two has both sides in its value: "female, muslim".
     """
-    parts = [list(_sides(texts, one)) for one in lists_of(identities).values()]
+    parts = [list(_sides(texts, one)) for one in lists_of(lists).values()]
     return [", ".join(found) or NOBODY for found in (_named(of_text) for of_text in zip(*parts, strict=True))]
 
 

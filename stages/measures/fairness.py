@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stages.core.contracts import Text, as_one, each
-from stages.core.identity import Identities, lists_of, sides_of, swapper
+from stages.core.identity import WordLists, lists_of, sides_of, swapper
 from stages.core.params.evaluate import EvaluateParams
 from stages.core.params.identity import IDENTITY_WORDS
 from stages.measures.counted import codes
@@ -41,7 +41,7 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
     return {"fairness": found}
 
 
-def swap_rates(judged: Judged, model: Opened, swaps: Identities, most: int, *, confidence: float) -> dict[str, Any]:
+def swap_rates(judged: Judged, model: Opened, swaps: WordLists, most: int, *, confidence: float) -> dict[str, Any]:
     """The change of answers when each identity word is swapped, for a number of `rows` with one, at most `most` a list.
 
     `flip_rate` is the share of answers that change, with its interval, `mean_change` the change of the confidence in

@@ -35,7 +35,7 @@ def reweighing(groups_N: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
     """(N,) float64: weights with which group and class are independent; their mean is 1.
 
     A row of group a and class y has n_a n_y / (N n_ay): the rows that there would be if both were independent, over
-    those that there are. Source: Kamiran and Calders 2012, doi:10.1007/s10115-011-0463-8, section 5.2.
+    those that there are. Source: Kamiran and Calders 2012, doi:10.1007/s10115-011-0463-8.
     """
     both_N = by_class(groups_N, targets_N)
     n_group, n_class, n_both = (np.bincount(one) for one in (groups_N, targets_N.astype(np.int64), both_N))

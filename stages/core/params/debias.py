@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from stages.core.params.identity import IDENTITY_WORDS, Identities, refuse_repeated
+from stages.core.params.identity import IDENTITY_WORDS, WordLists, refuse_repeated
 from stages.core.params.values import Name, PositiveFloat, Section
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ALONE = ("none", COUNTERFACTUAL)  # methods that need no groups
 
 class DebiasParams(Section):
     method: Method
-    swaps: Identities
+    swaps: WordLists
     group_column: Name | None
     step_size: PositiveFloat
     adversary_weight: PositiveFloat

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.core.params.identity import IDENTITY_WORDS, Identities, refuse_repeated
+from stages.core.params.identity import IDENTITY_WORDS, WordLists, refuse_repeated
 from stages.core.params.values import Name, PositiveInt, ProperFraction, Section
 
 SLOT = "{}"  # of a template: where the words for people go
@@ -18,10 +18,10 @@ class EvaluateParams(Section):
     calibration_bins: Annotated[int, Field(ge=2)]
     slices: list[Annotated[str, Field(min_length=1)]]
     group_column: str | None
-    identity_swaps: Identities
+    identity_swaps: WordLists
     positive_class: Name | None
     templates: list[Annotated[str, Field(min_length=1)]]
-    template_words: Identities
+    template_words: WordLists
     perturbed_rows: PositiveInt
 
     @model_validator(mode="after")

@@ -21,18 +21,18 @@ def _form(found: Any) -> str:
     return "names" if isinstance(found, list) and any(isinstance(one, str) for one in found) else "sets"
 
 
-Identities = Annotated[
+WordLists = Annotated[
     Annotated[ListName, Tag("a name")] | Annotated[list[ListName], Tag("names")] | Annotated[WordSets, Tag("sets")],
     Discriminator(_form),
 ]
 """A list, several lists, or sets of words of one's own."""
 
 
-def refuse_repeated(key: str, identities: str | Sequence[str] | Sequence[Sequence[str]]) -> None:
+def refuse_repeated(key: str, lists: str | Sequence[str] | Sequence[Sequence[str]]) -> None:
     """Raises ValueError where a word stands in two places of sets, so that what it is swapped for is unclear."""
-    words = [word.lower() for words in identities if isinstance(words, list) for word in words]
+    words = [word.lower() for words in lists if isinstance(words, list) for word in words]
     if repeated := sorted({word for word in words if words.count(word) > 1}):
         raise ValueError(f"{key} has '{repeated[0]}' more than once: what it is swapped for is unclear")
-    names = [name for name in identities if isinstance(identities, list) and isinstance(name, str)]
+    names = [name for name in lists if isinstance(lists, list) and isinstance(name, str)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{key} has the list '{twice[0]}' more than once")
