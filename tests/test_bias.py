@@ -11,6 +11,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 from test_measures import answers, one_hot, settings
 
+from flows.review import cards
+from flows.review.page import quality as page_quality
 from stages.core import identity, identity_words
 from stages.measures import fairness
 
@@ -165,3 +167,43 @@ def test_a_sentence_whose_answer_hangs_on_who_stands_in_it_is_counted() -> None:
     assert found["spread"] == pytest.approx(0.6 / 4)
     assert found["widest"]["texts"] == ["He is angry.", "She is angry."]
     assert found["sides"]["she"] == {"texts": 4, "commonest": "a", "share": 0.75}
+
+
+def test_the_card_tells_the_worst_group_and_sentences_with_their_intervals() -> None:
+    ends = {"low": 0.1, "high": 0.3}
+    found = {
+        "identity_swaps": {"rows": 40, "flip_rate": 0.2, **ends},
+        "templates": {"rows": 12, "flip_rate": 0.25, **ends},
+        "groups": {
+            "score_gap": 0.15, "intervals": {"score_gap": ends},
+            "worst_group": {"name": "y", "rows": 1234, "score": 0.5, "low": 0.4, "high": 0.6},
+        },
+    }  # fmt: skip
+    assert [*cards._fairness_lines(found, "accuracy", "a word", "words", " such as he")] == [
+        "40 of the test rows hold words such as he; with those swapped, 20.0% (10.0% to 30.0%) of the answers change.",
+        "Of 12 sentences 25.0% (10.0% to 30.0%) have an answer that hangs on who is in them.",
+        "Between groups the accuracy differs by 15.0% (10.0% to 30.0%) at most.",
+        "The worst group, y, of 1,234 rows, has 50.0% (40.0% to 60.0%).",
+    ]
+    earlier = {"identity_swaps": {"rows": 1, "flip_rate": 0.0, "mean_change": 0.0}}
+    lines = [*cards._fairness_lines(earlier, "accuracy", "a word", "words", "")]
+    assert lines[0].endswith("0.0% of the answers change.")
+
+
+def test_a_reviews_page_has_the_errors_of_each_group_before_and_after() -> None:
+    def side(rate: float) -> dict[str, Any]:
+        of = {"rows": 100, "rate": rate, "low": rate - 0.05, "high": rate + 0.05}
+        return {"positive_class": {"class": "toxic", "groups": {"x": {"false_positive_rate": of}}}}
+
+    tables = [*page_quality._of_positive_class([side(0.2), side(0.1)], compared=True)]
+    assert [table.caption for table in tables] == [
+        "False positive rate of toxic by group.", "False negative rate of toxic by group.",
+    ]  # fmt: skip
+    (row,) = tables[0].rows
+    assert [one.text for one in row] == ["x", "100", "20.0%", "10.0%", "−10.0 points"]
+    assert "5.0% to 15.0%" in row[3].note
+    assert [*page_quality._of_positive_class([{}, {}], compared=True)] == []
+    swaps = page_quality._swaps(
+        {"identity_swaps": {"rows": 3, "lists": {"names_en": {"rows": 1}}}, "templates": {"rows": 2}}
+    )
+    assert [*swaps] == [page_quality.IDENTITY, "names_en", "sentences with a slot"]
