@@ -31,7 +31,8 @@ COLUMNS = ("row_id", "text", "label", "split", "kept", "origin")
 
 def planted_rows() -> list[tuple[str, ...]]:
     """Texts of three words, two of them of their label, and the word of a group among them."""
-    draw, rows = random.Random(11), []
+    draw = random.Random(11)
+    rows: list[tuple[str, ...]] = []
     for split, count in (("train", 400), ("validation", 80), ("test", 200)):
         for at in range(count):
             label = at % 2

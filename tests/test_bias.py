@@ -15,9 +15,11 @@ from flows.review import cards
 from flows.review.page import quality as page_quality
 from stages.core import identity, identity_words
 from stages.measures import fairness
+from stages.measures.opened import Opened
+from stages.tasks.contract import Judged
 
 
-def groups_of(given: Any, **changes: Any) -> dict[str, Any]:
+def groups_of(given: tuple[Judged, Opened], **changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = fairness.measure(*given, settings(group_column="who", **changes))["fairness"]["groups"]
     return found
 
@@ -75,7 +77,7 @@ def test_groups_treated_alike_have_a_small_gap_whose_interval_narrows_with_rows(
     for rows in (200, 3200):
         right = np.arange(rows) % 4 > 0  # each group is right 3 times in 4
         who = ["x" if at // 4 % 2 else "y" for at in range(rows)]
-        found = groups_of(answers([0] * rows, one_hot(np.where(right, 0, 1), 2), names=("a", "b"), who=who))
+        found = groups_of(answers([0] * rows, one_hot(np.where(right, 0, 1).tolist(), 2), names=("a", "b"), who=who))
         assert found["score_gap"] == 0
         widths.append(found["intervals"]["score_gap"]["high"])
     assert 0 < widths[1] < widths[0] / 3
@@ -86,7 +88,9 @@ def test_rows_of_one_unit_widen_the_interval_of_a_gap() -> None:
     of_unit = draw.integers(0, 2, 40)  # all ten rows of a unit are right, or none
     predicted, who = np.repeat(of_unit, 10), ["x" if unit % 2 else "y" for unit in np.repeat(np.arange(40), 10)]
     alone, together = (
-        groups_of(answers([0] * 400, one_hot(predicted, 2), names=("a", "b"), who=who, units=units))["intervals"]
+        groups_of(answers([0] * 400, one_hot(predicted.tolist(), 2), names=("a", "b"), who=who, units=units))[
+            "intervals"
+        ]
         for units in (None, [str(unit) for unit in np.repeat(np.arange(40), 10)])
     )
     assert together["score_gap"]["high"] > alone["score_gap"]["high"] + 0.1

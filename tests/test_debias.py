@@ -96,7 +96,8 @@ def test_the_encoder_gets_the_adversarys_gradient_turned_and_scaled_and_the_loss
     assert torch.equal(found, each)
     found.sum().backward()
     got = vectors.grad
-    guess = head.adversary
+    guess = getattr(head, adversary.NAME)
+    assert isinstance(guess, adversary.Adversary)
     plain = vectors.detach().clone().requires_grad_()
     logits = guess.out(torch.relu(guess.hidden(plain)))
     guessed = torch.nn.functional.cross_entropy(logits, torch.from_numpy(groups), reduction="sum")
