@@ -52,8 +52,7 @@ def swap_rates(judged: Judged, model: Opened, swaps: WordLists, most: int, *, co
     itself, and `lists` has the figures of each.
     """
     parts = {name: _of_list(judged, model, one.sets, most) for name, one in lists_of(swaps).items()}
-    whole = _Swapped(*([one for part in parts.values() for one in part[at]] for at in range(5)))
-    found = _figures(judged, model, whole, confidence)
+    found = _figures(judged, model, _joined([*parts.values()]), confidence)
     if len(parts) > 1:
         found["lists"] = {name: _figures(judged, model, part, confidence) for name, part in parts.items()}
     return found
@@ -68,6 +67,15 @@ class _Swapped(NamedTuple):
     after: list[str]
     sure: list[float]
     """The confidence in the answer before, of the swapped texts; none where there is no such thing."""
+
+
+def _joined(parts: Sequence[_Swapped]) -> _Swapped:
+    """Those of several lists, one list's behind the other's."""
+    return _Swapped(
+        [row for part in parts for row in part.rows], [text for part in parts for text in part.texts],
+        [answer for part in parts for answer in part.before], [answer for part in parts for answer in part.after],
+        [sure for part in parts for sure in part.sure],
+    )  # fmt: skip
 
 
 def _of_list(judged: Judged, model: Opened, sets: Sequence[Sequence[str]], most: int) -> _Swapped:
