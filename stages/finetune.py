@@ -33,6 +33,7 @@ from stages.training.loop import Learner, Places, Trained
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data, there
 from stages.training.teaching import taught, with_adapters, without_adapters
+from stages.training.treatment import treatment
 from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
@@ -86,25 +87,30 @@ def learned(
     adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
     own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
+    head = family.parts(model).head
+    treated = treatment(params.debias, task, data, head)
 
-    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
+    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
         each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
-        return mean_of_rows(each_B, batch.get("weights"))
+        return mean_of_rows(treated.losses(head, each_B, batch, rows_B), batch.get("weights"))
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
         [
             *(seed, params.task.name, resolve_precision(params.finetune.precision)),
             *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
+            *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
         ],
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
     )
     places = Places(paths.curves(name), paths.step_log(name), checkpoints)
-    learner = Learner(family, replace(task, loss=own), loss, params.task.measure)
-    trained = without_adapters(taught(model, data, learner, places, params, paths, seed), adapted)
+    learner = Learner(family, replace(task, loss=own), loss, params.task.measure, treated.scales)
+    trained = taught(model, replace(data, balanced_N=treated.balanced_N), learner, places, params, paths, seed)
+    treated.ended(family.parts(trained.model).head)
+    trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
-    return trained, checkpoints
+    return trained._replace(report={**trained.report, **treated.described()}), checkpoints
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

@@ -28,6 +28,7 @@ from stages.tokens.capitals import marked
 from stages.tokens.counts import beyond
 from stages.tokens.files import write_tokenizer
 from stages.tokens.literal import literal
+from stages.tokens.people import copies_of, write_groups
 from stages.tokens.pieces import new_tokens
 from stages.tokens.scratch import scratch_tokenizer
 from stages.tokens.trained import train_tokenizer
@@ -38,16 +39,17 @@ START_OF_SCRATCH = "<pad>"  # as T5's
 
 
 def tokenize(params: Params, paths: Paths) -> None:
-    """Write `paths.tokens`, `paths.tokenizer` and `paths.token_report`.
+    """Write `paths.tokens`, with what `debias` needs of the training rows, `paths.tokenizer` and `paths.token_report`.
 
-    Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, or a row's target is
-    none that training rows have, and where more rows are cut than `validate.max_truncated_share`, or more tokens are
-    unknown to the tokenizer than `validate.max_unknown_share`.
+    Raises ValueError where the tokenizer, `tokenize` or `debias` do not fit the model or the rows, a split has none, or
+    a row's target is none that training rows have, and where more rows are cut than `validate.max_truncated_share`, or
+    more tokens are unknown to the tokenizer than `validate.max_unknown_share`.
     """
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     tokenizer = None if params.model.scratch else pretrained_tokenizer(params, task)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
+    rows |= copies_of(rows, params, task)
     report: dict[str, Any] = {}
     start = start_of(tokenizer, params) if task.writes else None
     pieces: list[list[int]] | None = None
@@ -70,12 +72,12 @@ def tokenize(params: Params, paths: Paths) -> None:
         described: dict[str, Any] = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
         described |= {} if stride is None else {"stride": stride}
         write_json(draft / "space.json", described | ({} if writing is None else {"writing": writing.described()}))
+        write_groups(draft, paths.clean, params.debias)
     found = beyond(
         report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,
     )  # fmt: skip
-    warn_only = params.validate_.warn_only
-    settle((Broken(limit, line, limit in warn_only) for limit, line in found), "Or raise the limit.")
+    settle((Broken(limit, line, limit in params.validate_.warn_only) for limit, line in found), "Or raise the limit.")
     write_json(paths.token_report, report)
 
 

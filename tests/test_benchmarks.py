@@ -360,3 +360,45 @@ def test_the_speed_of_writing_is_the_best_rounds_and_is_held_against_the_faster_
     rates = {names.OURS: 120.0, names.FLOAT: 70.0, names.EAGER: 30.0, names.COMPILED: 40.0, names.PLAIN: 80.0}
     found = benchmark.ratios({name: {"tokens_per_s": rate} for name, rate in rates.items()})
     assert found == {"to_torch": 3.0, "to_plain_tools": 1.5}
+
+
+@pytest.mark.parametrize("benchmark", ["shift"], indirect=True)
+def test_no_review_is_read_and_judges_and_each_text_is_read_once_without_its_rating(benchmark: ModuleType) -> None:
+    names = ("row_id", "text", "label", "split", "group")
+    schema = pa.schema([(name, pa.large_string()) for name in names])
+    rows = pa.Table.from_pylist(
+        [{"row_id": f"r{at}", "text": f"text {at}", "label": "1", "group": f"review {at // 3}"} for at in range(30)],
+        schema,
+    )
+    read, judging = benchmark.halves(rows, 20)
+    groups = [{*half["group"].to_pylist()} for half in (read, judging)]
+    assert (len(groups[0]), len(groups[1]), groups[0] & groups[1]) == (5, 5, set())
+    known = read["text"][0].as_py()
+    clean = pa.Table.from_pylist([{"row_id": "a", "text": known, "label": "2", "split": "train"}], schema)
+    both = benchmark.with_transfer(clean, read)
+    assert both["label"].to_pylist() == ["2", *[None] * 14]
+    assert both["split"].to_pylist() == ["train", *["transfer"] * 14]
+    assert len({*both["text"].to_pylist()}) == 15
+
+
+@pytest.mark.parametrize("benchmark", ["shift"], indirect=True)
+def test_what_reading_the_new_domain_won_is_a_difference_on_the_same_rows(benchmark: ModuleType) -> None:
+    truths = [f"{at % 7 - 3}" for at in range(60)]
+    shifted = truths[1:] + truths[:1]
+    rows = pa.table({"label": truths, "group": [f"review {at // 2}" for at in range(60)]})
+    answers = {"student": shifted, "teacher": truths, "baseline": shifted}
+    found = benchmark.judged(answers, [truths, truths], rows, load_params(REPOSITORY / "params.yaml"))
+    apart = np.corrcoef([float(one) for one in truths], [float(one) for one in shifted])[0, 1]
+    assert found["models"]["student"]["value"] == pytest.approx(apart, abs=1e-6)
+    assert found["models"]["adapted student"]["value"] == pytest.approx(1)
+    assert found["won"]["mean"] == pytest.approx(1 - apart, abs=1e-6)
+    assert found["won"]["low"] <= found["won"]["mean"] <= found["won"]["high"]
+
+
+@pytest.mark.parametrize("benchmark", ["shift"], indirect=True)
+def test_texts_of_other_words_are_drift(benchmark: ModuleType) -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    films = pa.table({"text": [f"the film was good {at}" for at in range(20)], "label": ["1"] * 20})
+    assert benchmark.drifted(films, films, params)["beyond"] == []
+    tweets = pa.table({"text": [f"omg lol w00t {at}" for at in range(20)], "label": ["1"] * 20})
+    assert "max_word_drift" in benchmark.drifted(films, tweets, params)["beyond"]

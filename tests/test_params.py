@@ -195,7 +195,12 @@ def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
         ("promotion.confidence", 0.5, "promotion.confidence is 0.5. Allowed: more than 0.5."),
         ("evaluate.identity_swaps", [["he", "she"], ["He", "they"]], "has 'he' more than once"),
         ("evaluate.identity_swaps", [["he"]], "identity_swaps[0] is ['he']. Allowed: at least 2 entries."),
-        ("evaluate.identity_swaps", "gender_eng", "'gender_eng'. Allowed: gender_en. Did you mean 'gender_en'?"),
+        ("evaluate.identity_swaps", "gender_eng", "origin_en, sexuality_en. Did you mean 'gender_en'?"),
+        ("evaluate.identity_swaps", ["gender_en", "gender_en"], "has the list 'gender_en' more than once"),
+        ("evaluate.identity_swaps", ["religion"], "identity_swaps[0] is 'religion'. Allowed: gender_en, names_en"),
+        ("evaluate.templates", ["He is angry."], "templates has 'He is angry.'. Allowed: a text with {}"),
+        ("debias.method", "dro", "debias.method is 'dro'. Allowed: none, counterfactual, reweighing"),
+        ("debias.method", "worst_group", "method is 'worst_group', and group_column null"),
         ("clean", None, "clean is null. Allowed: a section"),
     ],
 )

@@ -30,6 +30,7 @@ OTHERWISE = {
     "stages/finetune.py": {"contrastive"},  # the same
     "stages/training/contrastive.py": {"contrastive"},  # the same
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
+    "stages/training/adversary.py": {"cross_entropy"},  # of its guess whom a row is about
     "stages/decoding": {"softmax", "argmax"},  # of the next token
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/demo/tables.py": {"entities"},  # HTML's

@@ -60,6 +60,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
 def _of_task(params: Params) -> Iterator[str]:
     """Mistakes by the task: those that every stage refuses as it starts, those of `clean`, and those of `tokenize`."""
     from stages.core import plugins
+    from stages.core.params.debias import faults_of_debias
     from stages.core.params.task import faults_of_task
     from stages.tasks import TASKS
 
@@ -72,6 +73,7 @@ def _of_task(params: Params) -> Iterator[str]:
     encoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     if params.tokenize.long_texts == "windows":
         yield from _of_windows(params, of_pairs=encoding.windows_of_pairs)
+    yield from faults_of_debias(params, encoding)
     if encoding.writes == "target":
         yield from _of_room(params)
 

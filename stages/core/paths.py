@@ -9,6 +9,7 @@ from pathlib import Path
 SPLITS = ("train", "validation", "test")
 HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
 TRANSFER = "transfer"  # unlabelled rows, on which a student learns the teacher's answers; see clean.unlabelled
+GROUPS = "groups.json"  # beside the tokens: the group of each training row, where `debias` treats them by group
 BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
 MODELS = ("baseline", "static", "probe", "teacher", "student", "pruned", "quantized")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ from datasets import Dataset
 
 from stages.core.contracts import BEGINS, NO_LABEL, PLACE, Space
 from stages.core.files import read_json
-from stages.core.paths import TRANSFER, Paths
+from stages.core.params.debias import COUNTERFACTUAL
+from stages.core.paths import GROUPS, TRANSFER, Paths
 
 
 class TokenRows:
@@ -249,6 +250,23 @@ def _numbers(targets: pa.ChunkedArray, *, per_token: bool) -> np.ndarray:
     return numbers if per_token else numbers.reshape(len(targets), -1)
 
 
+class Groups(NamedTuple):
+    """The groups of people that rows are about: G names, and for each of N rows the number of its own."""
+
+    names: tuple[str, ...]
+    of_rows_N: np.ndarray
+
+
+def read_groups(path: Path, rows: TokenRows) -> Groups:
+    """The groups at `path` of the training rows; each window has its text's. Raises ValueError for other rows."""
+    found = read_json(path)
+    first = rows.first_of_texts
+    if len(found["train"]) != len(first):
+        raise ValueError(f"{path}: groups of {len(found['train'])} rows for {len(first)}. Run tokenize again.")
+    windows = np.diff(np.append(first, len(rows)))
+    return Groups(tuple(found["names"]), np.repeat(np.array(found["train"], dtype=np.int64), windows))
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """The input of one training run.
@@ -265,6 +283,10 @@ class TrainingData:
     max_tokens: int
     stride: int | None = None
     writing: dict[str, Any] | None = None
+    groups: Groups | None = None
+    """Of the training rows, where `debias` treats them by group."""
+    balanced_N: np.ndarray | None = None
+    """The groups by which rows are drawn, each as often as any other; None: each row is there once."""
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -283,11 +305,17 @@ class TrainingData:
 
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
-    """The tokenized training and validation rows; with `transfer`, the rows of that split follow those of training."""
+    """The tokenized training and validation rows.
+
+    Behind the training rows stand their copies with words swapped, where `tokenize` made them, and with `transfer` the
+    rows of that split.
+    """
     description = read_json(paths.tokens / "space.json")
     train = read_tokens(paths.tokens / "train")
-    if transfer and (paths.tokens / TRANSFER).is_dir():
-        train = train.and_rows(read_tokens(paths.tokens / TRANSFER))
+    groups = read_groups(paths.tokens / GROUPS, train) if (paths.tokens / GROUPS).is_file() else None
+    for split in (COUNTERFACTUAL, *([TRANSFER] if transfer else [])):
+        if (paths.tokens / split).is_dir():
+            train = train.and_rows(read_tokens(paths.tokens / split))
     return TrainingData(
         train=train,
         validation=read_tokens(paths.tokens / "validation"),
@@ -296,4 +324,5 @@ def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
         max_tokens=description["max_tokens"],
         stride=description.get("stride"),
         writing=description.get("writing"),
+        groups=groups,
     )

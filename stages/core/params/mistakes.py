@@ -128,7 +128,7 @@ def _field(file: type[Section], location: list[Any]) -> Any:
 
 
 def _literals(file: type[Section], location: list[Any]) -> list[str]:
-    return list(map(str, _literals_of(_field(file, location))))
+    return list(dict.fromkeys(map(str, _literals_of(_field(file, location)))))
 
 
 def _literals_of(annotation: Any) -> list[Any]:
