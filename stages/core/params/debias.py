@@ -73,8 +73,8 @@ def _faults_of_groups(params: Params, encoding: TaskEncoding) -> Iterator[str]:
         )
     if params.finetune.method != "supervised":
         yield (
-            f"params.yaml: finetune.method is '{params.finetune.method}', which has no losses of rows to treat by group."
-            f" Allowed with debias.method '{debias.method}': supervised."
+            f"params.yaml: finetune.method is '{params.finetune.method}', which has no losses of rows to treat by"
+            f" group. Allowed with debias.method '{debias.method}': supervised."
         )
     if debias.method == "adversarial" and params.finetune.compile:
         yield "params.yaml: finetune.compile is true. Allowed with debias.method 'adversarial': false."
