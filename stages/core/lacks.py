@@ -10,6 +10,7 @@ LACKS = {
     "decoder": frozenset({"source_apart", "width", "openvino_int8", "torchao_int8"}),
     "encoder": frozenset({"writing"}),
     "encoder_decoder": frozenset({"vectors", "width", "openvino_int8", "torchao_int8"}),
+    "two_towers": frozenset({"vectors", "width", "writing", "openvino_int8", "torchao_int8"}),
 }
 """What a family has not: weights to begin a teacher with; attention heads and neurons that can be pruned (`units`);
 inner vectors that correspond to a teacher's; a width that can be cut; layers of its teacher's; activation

@@ -23,6 +23,7 @@ from stages.models.model_files import (
     faults_of_tokens,
     lacking,
     no_fast_tokenizer,
+    of_texts,
     positions,
     refuse_kind,
     stated_limit,
@@ -184,7 +185,7 @@ def _whole_config(folder: Path) -> dict[str, Any]:
     """config.json, completed by transformers' defaults."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+    return of_texts(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict())
 
 
 def _local(name: str, root: Path = Path()) -> Path | None:
