@@ -37,6 +37,22 @@ def as_one(text: Text) -> str:
     return text if isinstance(text, str) else " ".join(text)
 
 
+class Image(str):
+    """An image in the place of a text: its name, with its pixels, (S, S, 3) uint8."""
+
+    __slots__ = ("pixels",)
+    pixels: np.ndarray
+
+    def __new__(cls, name: str, pixels: np.ndarray) -> Image:
+        made = super().__new__(cls, name)
+        made.pixels = pixels
+        return made
+
+    def __getnewargs__(self) -> tuple[str, np.ndarray]:  # type: ignore[override]
+        """What a copy of it is made of."""
+        return str(self), self.pixels
+
+
 class RawRow(NamedTuple):
     """A row as a source gives it, before any judgement."""
 
@@ -47,6 +63,7 @@ class RawRow(NamedTuple):
     group: str | None = None  # rows that belong together, and so to the same split; None: a row by itself
     kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
     text_pair: str | None = None  # the second text, where rows are pairs (ingest.columns.text_pair)
+    image: bytes | None = None  # of a row whose text names an image: its bytes, where the source has them itself
 
 
 class RejectedRow(NamedTuple):
@@ -81,8 +98,11 @@ UNREADABLE = (
     "wrong_type",  # an array or an object where a text is expected
 )
 
-TEXT, TARGET = "text", "target"
-"""What a column is for: its roles, of which a task says where it takes lists and objects (TaskData.structured)."""
+TEXT, TARGET, IMAGE = "text", "target", "image"
+"""What a column is for: its roles, of which a task says where it takes lists and objects (TaskData.structured).
+
+IMAGE in the place of TEXT: the first text of a row is an image, a path or its bytes.
+"""
 
 
 _BLANK = re.compile(rf"[\s{HIDDEN}]*")
@@ -146,9 +166,10 @@ def as_labels(texts: Iterable[str]) -> list[str]:
     return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
 
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
-"""The inputs of a token model, in this order: the third for pairs alone, the last for models that read a source apart
-from what they write, (B, T) of what is written."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "pixel_values")
+"""The inputs of a model, in this order: the third for pairs alone, the fourth for models that read a source apart
+from what they write, (B, T) of what is written; the last for models that read an image beside the text, (B, S, S, 3)
+uint8."""
 
 
 PLACE = {False: "boundary", True: "second"}
