@@ -99,7 +99,7 @@ def renumbered(
         stride=data.stride, writing=writing,
     )  # fmt: skip
     return replace(
-        data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation),
+        data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation, data.validation.beside and data.validation.beside.pixels),
         pad_id=kept.index(data.pad_id), writing=writing and writing.described(),
     )  # fmt: skip
 

@@ -175,6 +175,9 @@ uint8."""
 PLACE = {False: "boundary", True: "second"}
 """The column of encoded pairs that says how many tokens the first text has, by `TaskEncoding.apart`."""
 
+NAMED = "image"
+"""The column of encoded rows that has the name of the image that is read beside the text."""
+
 BEGINS = "begins"
 """The column that says how many tokens a source has that is read apart: behind them are the decoder's inputs."""
 

@@ -118,7 +118,10 @@ class TaskData:
     flaws: Flaws | None = None
     """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
-    """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects."""
+    """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects.
+
+    With IMAGE the first text of a row is an image.
+    """
     writes: Literal["text", "target"] | None = None
     """What is to be written, as in TaskSettings: `clean` cuts none of it, and `validate` expects more of targets."""
 
@@ -150,6 +153,11 @@ class TaskEncoding:
     """Whether the two texts of a pair are read apart, as two sequences, of which each has an output of its own.
 
     `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
+    """
+    images: bool = False
+    """Whether the first text of a row is an image, so that of the second alone there are tokens.
+
+    `encodings` are then pairs, of the image's name and of the text. A model also takes single texts, and single images.
     """
     writes: Literal["text", "target"] | None = None
     """What is learned to be written, as in TaskSettings: then each token's target is the token behind it.

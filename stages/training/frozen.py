@@ -52,4 +52,5 @@ def some_of(rows: TokenRows, most: int) -> TokenRows:
         None if rows.boundaries is None else rows.boundaries[numbers],
         per_token=rows.per_token,
         apart=rows.apart,
+        beside=rows.beside and rows.beside._replace(numbers=rows.beside.numbers[numbers]),
     )
