@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -45,7 +46,8 @@ def baseline(params: Params, paths: Paths) -> None:
         folder.mkdir()
         write_json(folder / "vocabulary.json", list(model.features))
         save_file(weights, folder / "weights.safetensors")
-        pairs = {} if isinstance(texts[0], str) else {"pairs": True}
+        pairs: dict[str, Any] = {} if isinstance(texts[0], str) else {"pairs": True}
+        pairs |= {"images": params.ingest.images.model_dump()} if encoding.images and params.ingest.images else {}
         more = {**model.settings, "cleaning": cleaning._asdict(), **pairs}
         seal(folder, backend="linear", task=params.task.name, space=space, **more)
 

@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from stages.backends import RUNNERS
 from stages.cleaning.rules import Cleaning, cleaner, cutting_cleaner, of_description
-from stages.core.contracts import Generation, Outputs, Runner, Text, UnwritableError, each
+from stages.core.contracts import Generation, Image, Outputs, Runner, Text, UnwritableError, each
 from stages.core.model_folder import (
     describe,
     generation_of,
     left_out,
     plugin_of,
     reads_apart,
+    reads_images,
     verify,
     wants_pairs,
     writes_for_sources,
@@ -41,11 +42,12 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
     cleaning = of_description(description)
     clean = cleaner(cleaning) if cleaning else str
     has_source = writes_for_sources(description)
-    either = reads_apart(description) or has_source
+    either = (reads_apart(description) and not wants_pairs(description)) or has_source
     # Not by way of the runner that is returned: a circle would keep its graphs in memory when nobody has it any more.
     writing = _writing(runner, folder, cleaning, may_cut=has_source)
 
     def predict(texts: Sequence[Text]) -> Outputs:
+        texts = with_pixels(texts, description) if reads_images(description) else texts
         are_pairs = wants_pairs(description)
         if either:
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
@@ -59,6 +61,33 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
         return runner.predict([each(clean, text) for text in checked])
 
     return replace(runner, predict=predict, clean=clean, **writing)
+
+
+def with_pixels(texts: Sequence[Any], description: Mapping[str, Any]) -> Sequence[Any]:
+    """The texts, with the image itself where the first part of a pair is a path of one.
+
+    Raises ValueError for one that cannot be read.
+    """
+    return [
+        (image_at(text[0], description), text[1])
+        if isinstance(text, list | tuple) and len(text) == 2 and not isinstance(text[0], Image)
+        else text
+        for text in texts
+    ]
+
+
+def image_at(path: str | Path, description: Mapping[str, Any]) -> Image:
+    """The image in that file, read as the model of that model.json reads them. Raises ValueError where it cannot."""
+    from stages.core.params.ingest import ImagesParams
+    from stages.reading.images import UnreadableImageError, read_image
+    from stages.reading.pixels import name_of
+
+    found = Path(path).absolute()
+    try:
+        read = read_image(found.name, found.parent, ImagesParams.model_validate(description["images"]))
+    except UnreadableImageError as error:
+        raise ValueError(f"{path}: {error}.") from None
+    return Image(name_of(read.pixels), read.pixels)
 
 
 def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut: bool) -> dict[str, Any]:

@@ -28,8 +28,11 @@ Text = str | tuple[str, str]
 
 
 def each(change: Callable[[str], str], text: Text) -> Text:
-    """Apply `change` to a text, or to both texts of a pair."""
-    return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
+    """Apply `change` to a text, or to both texts of a pair; an image stays as it is."""
+    first, *second = (
+        part if isinstance(part, Image) else change(part) for part in ((text,) if isinstance(text, str) else text)
+    )
+    return (first, second[0]) if second else first
 
 
 def as_one(text: Text) -> str:

@@ -79,6 +79,8 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
+    images: bool = False
+    """Whether the first text of a row is an image; its models are then of families that lack no `images`."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 

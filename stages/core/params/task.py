@@ -35,19 +35,22 @@ def faults_of_task(params: Params) -> Iterator[str]:
 
 
 def _faults_of_families(params: Params, settings: TaskSettings) -> Iterator[str]:
-    """A line for a family of models that does not write what the task's models do, or does write where they do not."""
+    """A line for a family whose models do not write, or read images, as the task's do, or do so where these do not."""
     for key, family in (("model.family", params.model.family), ("distill.family", params.distill.family)):
-        allowed = [name for name, lacks in LACKS.items() if _writes(settings, lacks)]
+        allowed = [name for name, lacks in LACKS.items() if _fits(settings, lacks)]
         if family in LACKS and family not in allowed:
-            what = "write texts" if settings.writes else "write nothing"
+            of_texts = "write texts" if settings.writes else "write nothing"
+            what = "read images" if settings.images else of_texts
             yield (
                 f"params.yaml: {key} is '{family}'. Allowed for task '{params.task.name}', whose models {what}:"
                 f" {', '.join(allowed) or 'none'}."
             )
 
 
-def _writes(settings: TaskSettings, lacks: frozenset[str]) -> bool:
+def _fits(settings: TaskSettings, lacks: frozenset[str]) -> bool:
     """Whether models of a family that lacks this do what the task's models do."""
+    if settings.images != ("images" not in lacks):
+        return False
     if settings.writes is None or "writing" in lacks:
         return settings.writes is None and "writing" in lacks
     return settings.writes == "target" or "source_apart" in lacks
