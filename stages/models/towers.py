@@ -81,7 +81,7 @@ class Projections(nn.Module):
         super().__init__()
         self.image = nn.Linear(image_width, size, bias=False)
         self.text = nn.Linear(text_width, size, bias=False)
-        self.logit_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
+        self.logit_scale = nn.Parameter(torch.tensor([FIRST_SCALE]))  # (1,): DeepSpeed sends no tensor without axes
 
     def of(self, layer: nn.Linear, pooled_BW: torch.Tensor) -> torch.Tensor:
         """(B, P) float32: vectors so long that the product of two is their cosine times the learned scale."""

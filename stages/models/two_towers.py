@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 CLIP, OF_CLIP_TEXTS = "clip", "clip_text_model"
 VECTOR = Head("vector", 0)
+SCALE = "head.logit_scale"
 # The names of CLIPModel's parts, and ours.
 NAMES = (
     ("text_model.", "text.encoder."), ("vision_model.", "image.encoder."), ("text_projection.", "head.text."),
-    ("visual_projection.", "head.image."), ("logit_scale", "head.logit_scale"),
+    ("visual_projection.", "head.image."), ("logit_scale", SCALE),
 )  # fmt: skip
 
 
@@ -101,7 +102,8 @@ def _clip(folder: Path, dropout: float) -> nn.Module:
         ImageTower(config.vision_config, *pixels_of(folder)), TextTower(config.text_config), config.projection_dim,
         new_images=False,
     )  # fmt: skip
-    model.load_state_dict({_our_name(name): weight for name, weight in weights.items()})
+    ours = {_our_name(name): weight for name, weight in weights.items()}
+    model.load_state_dict({**ours, SCALE: ours[SCALE].reshape(1)})
     return model
 
 
