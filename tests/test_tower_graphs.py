@@ -15,16 +15,20 @@ from test_images import RED, encoded, plain
 from test_two_towers import END, KINDS, VECTOR, batch, logits_of, params_of, write_tiny_clip
 from test_two_towers import SHAPE as SHAPE_OF_NEW
 
+from flows.app.limits import TEXTS as ASKED
+from flows.app.served import open_served
 from stages.backends.onnxruntime_int8 import quantizer
 from stages.backends.onnxruntime_int8.runner import open_runner
 from stages.backends.pytorch.runner import open_runner as open_exact
 from stages.backends.runners import image_at
+from stages.backends.runners import open_runner as open_clean
 from stages.compression.structured import cut_layers
 from stages.core.contracts import Image, Outputs
 from stages.core.model_folder import seal
 from stages.core.params.file import load_params
 from stages.models.two_towers import FAMILY
 from stages.tasks.image_text_matching.answers import ANSWERS
+from winnow import load
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 IMAGES = {"size": 16, "fit": "pad", "background": [255, 255, 255], "min_side": 2, "max_side": 4096,
@@ -130,6 +134,38 @@ def test_pairs_texts_and_images_have_the_same_vectors_and_each_is_read_once(
     assert runner.predict([]).values.shape[0] == 0
     record = ANSWERS.record(Outputs(mixed), 0, "owl", {})
     assert np.linalg.norm(record["vector"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_no_runner_reads_a_file_that_a_text_names_but_who_loads_a_model_may(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder, path = folders["composed"], tmp_path / "red.png"
+    path.write_bytes(encoded(plain(RED)))
+    pairs: list[Any] = [(str(path), "ship")]
+    with pytest.raises(ValueError, match=r"pair number 1 begins with .* no image"):
+        open_clean(folder, threads=1).predict(pairs)
+    model = load(folder, threads=1)
+    (record,) = model(pairs)
+    assert record["similarity"] == pytest.approx(float(model.similarity([path], ["ship"])[0, 0]), abs=1e-5)
+    assert open_served(folder, threads=1).takes == {ASKED}
+
+
+def test_labels_that_are_said_only_when_asked(folders: dict[str, Path], tmp_path: Path) -> None:
+    for name, colour in (("red", RED), ("white", (255, 255, 255))):
+        (tmp_path / f"{name}.png").write_bytes(encoded(plain(colour)))
+    paths, model = [tmp_path / "red.png", tmp_path / "white.png"], load(folders["composed"], threads=1)
+    found = model.classify(paths, ["ship", "owl", "bread"])
+    cosines = model.similarity(paths, ["ship", "owl", "bread"])
+    expected = np.exp(cosines / 0.07)  # the first scale of a new tower
+    assert np.allclose(found, expected / expected.sum(1, keepdims=True), atol=1e-4)
+    several = model.classify(paths, ["ship", "owl"], templates=["the {}", "some {} near"])
+    assert np.allclose(several.sum(1), 1, atol=1e-5)
+    assert not np.allclose(several[:, 0], model.classify(paths, ["ship", "owl"])[:, 0], atol=1e-4)
+    assert np.allclose(np.linalg.norm(model.texts(["ship"]), axis=1), 1, atol=1e-5)
+    with pytest.raises(ValueError, match=r"the template 'the' has no \{\}"):
+        model.classify(paths, ["ship"], templates=["the"])
+    with pytest.raises(ValueError, match=r"none\.png: the image none\.png cannot be read"):
+        model.images([tmp_path / "none.png"])
 
 
 def test_an_image_of_a_file_is_read_as_the_model_says_and_a_bad_one_named(tmp_path: Path) -> None:

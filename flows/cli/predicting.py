@@ -71,6 +71,7 @@ def predict(
         answering.refuse(out, file, as_json=as_json)
     folder = folder_of(model)
     from flows.cli import answers
+    from stages.backends.runners import reading_files
     from stages.core.machine import cores
     from stages.core.model_folder import describe, reads_apart, wants_pairs
     from winnow import opened
@@ -87,7 +88,7 @@ def predict(
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
     runner, task = opened(folder, threads=threads or cores())
-    runner = writing.as_asked(runner, folder, settings)
+    runner = writing.as_asked(reading_files(runner, folder), folder, settings)
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
         answering.answer_file(

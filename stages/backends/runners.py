@@ -47,11 +47,12 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
     writing = _writing(runner, folder, cleaning, may_cut=has_source)
 
     def predict(texts: Sequence[Text]) -> Outputs:
-        texts = with_pixels(texts, description) if reads_images(description) else texts
         are_pairs = wants_pairs(description)
         if either:
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
         checked = _checked(texts, folder, are_pairs=are_pairs, either=either)
+        if reads_images(description) and are_pairs:
+            _refuse_no_images(checked, folder)
         if has_source and how is not None and not are_pairs:
             written: Outputs = writing["written"](texts, how)
             return written
@@ -63,17 +64,35 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
     return replace(runner, predict=predict, clean=clean, **writing)
 
 
-def with_pixels(texts: Sequence[Any], description: Mapping[str, Any]) -> Sequence[Any]:
-    """The texts, with the image itself where the first part of a pair is a path of one.
+def _refuse_no_images(pairs: Sequence[Text], folder: Path) -> None:
+    """Raise ValueError for a pair whose first part is no image. Who asks reads files, and nobody else's (see app)."""
+    for number, (first, _) in enumerate(pairs, start=1):
+        if not isinstance(first, Image):
+            raise ValueError(
+                f"{folder}: pair number {number} begins with {first[:40]!r}, no image. In Python, `load(FOLDER)` reads"
+                " files of images; a runner takes what `image_at` gives."
+            )
 
-    Raises ValueError for one that cannot be read.
+
+def reading_files(runner: Runner, folder: Path) -> Runner:
+    """The runner of a model of images, for pairs of which the first part is a path of one; any other as it is.
+
+    Its `predict` raises ValueError for an image that cannot be read.
     """
-    return [
-        (image_at(text[0], description), text[1])
-        if isinstance(text, list | tuple) and len(text) == 2 and not isinstance(text[0], Image)
-        else text
-        for text in texts
-    ]
+    description = describe(folder)
+    if not reads_images(description):
+        return runner
+    predict = runner.predict
+
+    def of_paths(texts: Sequence[Any]) -> Outputs:
+        return predict([_with_pixels(text, description) for text in texts])
+
+    return replace(runner, predict=of_paths)
+
+
+def _with_pixels(text: Any, description: Mapping[str, Any]) -> Any:
+    is_pair = isinstance(text, list | tuple) and len(text) == 2 and isinstance(text[0], str | Path)
+    return (image_at(text[0], description), text[1]) if is_pair and not isinstance(text[0], Image) else text
 
 
 def image_at(path: str | Path, description: Mapping[str, Any]) -> Image:
