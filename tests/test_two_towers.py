@@ -15,10 +15,10 @@ from transformers import CLIPConfig, CLIPModel
 from stages.compression.structured import cut_layers
 from stages.core.contracts import Head
 from stages.core.files import sha256
-from stages.core.params.file import load_params
+from stages.core.params.file import Params, load_params
 from stages.core.params.model import ImageTowerParams, ModelParams
 from stages.models.model_files import faults
-from stages.models.pretrained import locate
+from stages.models.pretrained import faults_of_model, locate
 from stages.models.towers import FIRST_SCALE, OF_CLIP
 from stages.models.two_towers import FAMILY
 
@@ -207,6 +207,12 @@ def test_the_files_of_a_clip_are_looked_at_without_torch(tmp_path: Path) -> None
         "config.json says 4 layers, and model.safetensors has 3" in fault
         for fault in faults(tmp_path, 12, "two_towers")
     )
+    values = PARAMS.model_dump(by_alias=True)
+    values["model"] |= params_of(tmp_path, None).model_dump()
+    values["ingest"]["images"] = {"size": 32, "fit": "crop", "background": [0, 0, 0], "min_side": 1, "max_side": 9,
+                                  "max_pixels": 9, "max_bytes": 1000}  # fmt: skip
+    told_of_size, *_ = faults_of_model(tmp_path, Params.model_validate(values))
+    assert told_of_size == "params.yaml: ingest.images.size is 32. Allowed: 16, which is what the model takes."
     assert any("Allowed: at most 12" in fault for fault in faults(tmp_path, 13, "two_towers"))
     with pytest.raises(ValueError, match=r"it is a clip model.*Those of its kind are of model\.family 'two_towers'"):
         list(faults(tmp_path, 12, "encoder"))
