@@ -25,7 +25,6 @@ from stages.core.entry import run_stage
 from stages.core.files import ParquetRows, publish, write_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
-from stages.reading.image_rows import with_images
 from stages.reading.pixels import ImagesWriter
 from stages.reading.targets import Targets, write_whole_numbers
 from stages.sources import SOURCES
@@ -55,6 +54,8 @@ def ingest(params: Params, paths: Paths) -> None:
         targets = Targets(data)
         rows = source(params.ingest, params.data_seed, structured=data.structured)
         if IMAGE in data.structured and how is not None:
+            from stages.reading.image_rows import with_images  # Pillow, which rows of texts do not need
+
             rows = with_images(rows, folder_of(params.ingest.path), how, images)
         kept, rejected = write_rows(targets.read(rows), raw, unreadable, schema)
         if kept == 0:

@@ -93,9 +93,7 @@ def test_what_is_missing_or_altered_or_not_asked_for_so_is_told(tmp_path: Path) 
     with pytest.raises(ValueError, match="Allowed for emoji: one emojibase-data, and packages"):
         list(rows_of(params(archives(tmp_path, without="emojibase-data")), tmp_path))
     path = archives(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"ingest\.keep_columns has skin\. Allowed for emoji: style, hexcode, category"
-    ):
+    with pytest.raises(ValueError, match=r"keep_columns has skin\. Allowed for emoji: style, hexcode, category"):
         list(rows_of(params(path, keep_columns=["skin"]), tmp_path))
     pin = pins_of(path)[0]
     place_of(pin, tmp_path).write_bytes(b"other bytes")
