@@ -234,7 +234,7 @@ def rows_of(encoded: Mapping[str, Sequence[Any]], images: Images | None = None) 
     return TokenRows(
         list(encoded["row_id"]), np.array(targets), np.cumsum([0, *map(len, input_ids)], dtype=np.int64), tokens,
         boundaries, per_token=per_token, apart=place == PLACE[True], decoded=place == BEGINS,
-        beside=images and Beside(images, images.numbers_of(encoded[NAMED])),
+        beside=None if images is None else Beside(images, images.numbers_of(encoded[NAMED])),
     )  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def read_tokens(folder: Path, images: Images | None = None) -> TokenRows:
         table["row_id"].to_pylist(), targets, tokens.offsets.to_numpy(), tokens.values.to_numpy(),
         None if place is None else table[place].to_numpy(), per_token=per_token, apart=place == PLACE[True],
         decoded=place == BEGINS,
-        beside=images and Beside(images, images.numbers_of(table[NAMED].to_pylist())),
+        beside=None if images is None else Beside(images, images.numbers_of(table[NAMED].to_pylist())),
     )  # fmt: skip
 
 

@@ -71,17 +71,16 @@ def prepare(
     def whole(side: str, precision: Precision, *, tapped: bool = False) -> onnx.ModelProto:
         return projected(towers[side].build(precision, tapped=tapped), weights[f"head.{side}.weight"], length)
 
+    def in_ranges(side: str, found: Mapping[str, Range]) -> onnx.ModelProto:
+        return whole(side, Precision((), found, params.per_channel))
+
     ranges: Mapping[str, Mapping[str, Range] | None] = dict.fromkeys(towers)
     if params.activations == "static":
-        rows = _inputs(texts, source, description)
+        rows, distance = _inputs(texts, source, description), distance_of(source, description)
+        exact = {side: Precision(tower.matrices, None, params.per_channel) for side, tower in towers.items()}
         ranges = {
-            side: learn(
-                whole(side, Precision(tower.matrices, None, params.per_channel), tapped=True),
-                lambda found, side=side: whole(side, Precision((), found, params.per_channel)),  # type: ignore[misc]
-                rows[side],
-                distance_of(source, description),
-            )
-            for side, tower in towers.items()
+            side: learn(whole(side, exact[side], tapped=True), partial(in_ranges, side), rows[side], distance)
+            for side in towers
         }
 
     def write(folder: Path, kept: Collection[str]) -> None:
