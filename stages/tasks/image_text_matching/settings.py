@@ -114,7 +114,9 @@ SETTINGS = TaskSettings(
         "ingest.columns.text_pair": "label",
         "ingest.columns.label": "label",
         "ingest.keep_columns": ["style", "category"],
-        "ingest.splits.held_out": "twitter",
+        "ingest.splits": {
+            "train": "train", "validation": "validation", "test": "test", "transfer": None, "held_out": "twitter"
+        },
         "clean.near_image_bits": 0,  # many faces are as round and yellow as each other, and no copies
         "tokenize.max_tokens": 32,
         "finetune.epochs": 30,
