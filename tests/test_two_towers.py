@@ -122,6 +122,8 @@ def test_vectors_are_as_long_as_the_learned_scale_says_and_it_has_a_limit(
         assert torch.allclose(model.of_images(given[2]), model(*given)[:, 0], atol=1e-6)
         model.head.logit_scale.fill_(9.0)
         assert torch.allclose(model(*given).square().sum(-1), torch.tensor(100.0), rtol=1e-5)
+    logits_of(model(*given)).sum().backward()
+    assert model.head.logit_scale.grad.abs() > 0, "it can come back from beyond its limit"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -86,7 +86,10 @@ class Projections(nn.Module):
     def of(self, layer: nn.Linear, pooled_BW: torch.Tensor) -> torch.Tensor:
         """(B, P) float32: vectors so long that the product of two is their cosine times the learned scale."""
         vectors_BP = functional.normalize(layer(pooled_BW.to(layer.weight.dtype)).float(), dim=-1)
-        return vectors_BP * (self.logit_scale.float().clamp(max=LARGEST_SCALE) / 2).exp()
+        scale = self.logit_scale.float()
+        # With the gradient of what it would be without a limit, so that one that is beyond it can come back.
+        scale = scale + (scale.clamp(max=LARGEST_SCALE) - scale).detach()
+        return vectors_BP * (scale / 2).exp()
 
 
 def new_image_config(shape: ImageTowerParams, dropout: float) -> CLIPVisionConfig:
