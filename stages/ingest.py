@@ -113,7 +113,7 @@ def write_rows(
             else:
                 number = row_id(row.origin)
                 ids.append(int(number, 16))
-                kept.write((number, *row)[: len(schema)])
+                kept.write((number, *row[:-1])[: len(schema)])  # the last are the bytes of an image
     if len(np.unique(ids)) < len(ids):
         _refuse_repeated(raw)
     return len(ids), rejected

@@ -93,15 +93,14 @@ def renumbered(
     """The same rows with the cut tokenizer's ids; all tokens of the training rows were kept."""
     writing = Writing.of(data.writing).of_kept(kept) if data.writing else None
     engine = Tokenizer.from_file(str(tokenizer))
-    images = data.validation.beside and data.validation.beside.pixels
     validation = encoded(
         read_split(paths.clean, "validation").to_pydict(), task=encoding,
         tokenizer=engine if writing is None else literal(engine), space=data.space, max_tokens=data.max_tokens,
         stride=data.stride, writing=writing,
     )  # fmt: skip
     return replace(
-        data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation, images),
-        pad_id=kept.index(data.pad_id), writing=writing and writing.described(),
+        data, train=data.train.renumbered(kept, targets=writing is not None), pad_id=kept.index(data.pad_id),
+        validation=rows_of(validation, data.validation.pixels), writing=writing and writing.described(),
     )  # fmt: skip
 
 

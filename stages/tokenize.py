@@ -110,9 +110,8 @@ def trained_tokenizer(
 
 def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
     """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
-    if task.images:
-        return [text for _, text in texts_of(rows)]
-    texts = [part for text in texts_of(rows) for part in ((text,) if isinstance(text, str) else text)]
+    read = ((text,) if isinstance(text, str) else text[task.images :] for text in texts_of(rows))  # of images no text
+    texts = [part for text in read for part in text]
     return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
 
 

@@ -61,6 +61,7 @@ def params_with(**changes: dict[str, Any]) -> Params:
 
 
 def test_a_row_has_the_text_of_its_image_as_its_target_and_its_image_as_its_group() -> None:
+    rows: list[RawRow | RejectedRow]
     rows = [RawRow("imagea", "a fox", "a:1", text_pair="a  fox"), RawRow("imageb", None, "a:2", group="own"),
             RejectedRow("a:3", "image_empty", "x", "y")]  # fmt: skip
     one, without, refused = DATA.read(rows)
@@ -326,7 +327,7 @@ def test_rows_have_the_tokens_of_their_text_and_the_pixels_of_their_image(ran: P
     assert images is not None
     rows = read_tokens(ran.tokens / "train", images)
     texts = texts_of(read_split(ran.clean, "train"), ran.images)
-    (first, caption), row = texts[0], rows[0]
+    first, caption, row = texts[0][0], texts[0][1], rows[0]
     assert isinstance(first, Image)
     assert np.array_equal(row["pixel_values"], first.pixels)
     assert row["pixel_values"].shape == (16, 16, 3)

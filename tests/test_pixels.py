@@ -58,7 +58,8 @@ def test_rows_without_images_have_an_empty_file(tmp_path: Path) -> None:
 def test_an_image_is_its_name_and_keeps_its_pixels() -> None:
     image = Image("imageabc", np.zeros((8, 8, 3), dtype=np.uint8))
     assert image == "imageabc"
-    assert {image: 1}["imageabc"] == 1
+    numbers: dict[str, int] = {image: 1}
+    assert numbers["imageabc"] == 1
     for again in (copy.copy(image), copy.deepcopy(image)):
         assert (again, again.pixels.shape) == ("imageabc", (8, 8, 3))
 

@@ -43,6 +43,7 @@ def has_image(text: Text) -> bool:
 
 def with_image(text: Text, change: Callable[[np.ndarray], np.ndarray]) -> Text:
     """A pair of an image and a text with the image changed; it has another name, unless nothing changed."""
+    assert not isinstance(text, str)
     image, other = text
     assert isinstance(image, Image)
     pixels = change(image.pixels)

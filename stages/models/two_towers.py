@@ -50,8 +50,7 @@ class TwoTowers(nn.Module):
         super().__init__()
         self.image, self.text = image, text
         self.new_images = new_images
-        widths = (tower.encoder.config.hidden_size for tower in (image, self.text))
-        self.head = Projections(*widths, size)
+        self.head = Projections(image.encoder.config.hidden_size, self.text.encoder.config.hidden_size, size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, pixel_values: torch.Tensor | None = None

@@ -81,6 +81,11 @@ class TokenRows:
         """Whether a row has two outputs: of its two texts, or of its image and its text."""
         return self.apart or self.beside is not None
 
+    @property
+    def pixels(self) -> Images | None:
+        """The images that rows have; None of rows without."""
+        return None if self.beside is None else self.beside.pixels
+
     def _span(self, index: int | np.integer) -> slice:
         return slice(self.offsets[index], self.offsets[index + 1])
 
@@ -195,7 +200,7 @@ class TokenRows:
         """These rows, followed by others with targets of their tokens; `begins` of sources that are read apart."""
         names = [f"written {number}" for number in range(len(lengths))]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind))
+        return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind, beside=None))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
         """These rows, followed by others of the same kind: single texts, or pairs."""

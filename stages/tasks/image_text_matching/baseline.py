@@ -26,9 +26,10 @@ CELLS = 8  # of a thumbnail's side
 def fit(texts: Sequence[Text], _targets: Sequence[str], _space: Space, params: BaselineParams, _seed: int) -> Linear:
     """The thumbnail of each distinct training image, and TF-IDF of all its texts together."""
     of_images: dict[Image, list[str]] = {}
-    for image, text in texts:
+    for pair in texts:
+        image = pair[0]
         assert isinstance(image, Image)
-        of_images.setdefault(image, []).append(text)
+        of_images.setdefault(image, []).append(pair[1])
     known = seen([" ".join(own) for own in of_images.values()], params.max_ngram)
     rows = csr_array(known.rows)
     weights = {
