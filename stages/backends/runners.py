@@ -66,8 +66,8 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
 
 def _refuse_no_images(pairs: Sequence[Text], folder: Path) -> None:
     """Raise ValueError for a pair whose first part is no image. Who asks reads files, and nobody else's (see app)."""
-    for number, (first, _) in enumerate(pairs, start=1):
-        if not isinstance(first, Image):
+    for number, pair in enumerate(pairs, start=1):
+        if not isinstance(first := pair[0], Image):
             raise ValueError(
                 f"{folder}: pair number {number} begins with {first[:40]!r}, no image. In Python, `load(FOLDER)` reads"
                 " files of images; a runner takes what `image_at` gives."
