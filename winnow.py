@@ -189,7 +189,8 @@ def load(folder: str | Path, *, threads: int | None = None) -> Any:
     """The model in `folder`, after checking every file against its manifest; `threads`: of the CPU, all by default.
 
     A text classifier is a `Classifier`, a model that writes a `TextWriter`, one of images and texts a `Matcher`, any
-    other a `Model`. Raises FileNotFoundError where there is no model, and ValueError where a file is not the one that was sealed.
+    other a `Model`. Raises FileNotFoundError where there is no model, and ValueError where a file is not the one that
+    was sealed.
     """
     folder = Path(folder)
     runner, answers = opened(folder, threads=threads or cores())
