@@ -34,7 +34,7 @@ from stages.backends.runners import open_runner
 from stages.cleaning import rules
 from stages.core.files import read_json
 from stages.core.model_folder import describe
-from stages.reading.corpora import place_of, store
+from stages.reading.corpora import NPM, place_of, store
 from winnow import Model
 
 browser = page_fixtures.browser
@@ -299,7 +299,7 @@ def test_without_its_parts_a_page_is_not_made_and_they_are_not_fetched_unasked(
 
 
 ARCHIVE = tar({"package/run.js": b"1"})
-PIN = pinned(ARCHIVE, "@scope/some", "1.0")._replace(ending=parts.ARCHIVE)
+PIN = pinned(ARCHIVE, "@scope/some", "1.0")._replace(ending=NPM)
 
 
 def test_a_part_is_fetched_from_the_registry_by_its_name_and_hash(tmp_path: Path) -> None:
