@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import json
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import demo_fixtures
 import numpy as np
 import page_fixtures
 import pytest
-from corpus_fixtures import pinned, tar
+from corpus_fixtures import pinned, serving, tar
 from demo_fixtures import EASY, KINDS
 from flow_fixtures import write_word_model
 from test_cleaning_rules import cleaning
@@ -65,24 +62,6 @@ def made(
         return model, root / kind / "page"
 
     return get
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """What `python -m http.server` answers with, without its log."""
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

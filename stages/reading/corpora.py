@@ -28,7 +28,10 @@ SEVERAL = frozenset({"emoji"})
 FETCH = "winnow fetch"
 SOURCE, WHEEL, NPM = ".tar.gz", ".whl", ".tgz"
 LARGEST = 1 << 28  # bytes that an archive may hold, unzipped
-_PIN = re.compile(r"(npm:)?([A-Za-z0-9._-]+)==([A-Za-z0-9._!+-]+)\s+--hash=sha256:([0-9a-f]{64})")
+# A package of npm may be in a scope: npm:@scope/name.
+_PIN = re.compile(
+    r"(npm:)?((?(1)(?:@[A-Za-z0-9._-]+/)?)[A-Za-z0-9._-]+)==([A-Za-z0-9._!+-]+)\s+--hash=sha256:([0-9a-f]{64})"
+)
 
 
 class Pin(NamedTuple):
