@@ -42,7 +42,10 @@ def archives(folder: Path, without: str = "", *, fluent: bool = False) -> Path:
             {**images, f"package/img/{style}/sheet.png": b"x", "package/index.js": b"x"}
         )
     if fluent:
-        made[FLUENT] = tar({"package/assets/1f98a.webp": encoded(plain(RED), "WEBP", lossless=True)})
+        names = ("1f98a", "2764", "2764-fe0f")  # the last two are one emoji
+        made[FLUENT] = tar(
+            {f"package/assets/{name}.webp": encoded(plain(RED), "WEBP", lossless=True) for name in names}
+        )
     lines = []
     for name, archive in made.items():
         if name != without:
@@ -107,7 +110,9 @@ def test_a_package_in_a_scope_has_drawings_too(tmp_path: Path) -> None:
     path = archives(tmp_path, fluent=True)
     assert pins_of(path)[-1].package == FLUENT
     found = [row for row in rows_of(params(path), tmp_path) if isinstance(row, RawRow)]
-    assert (found[-1].text, found[-1].text_pair, found[-1].group) == ("fluent/1F98A.webp", "fox", "emoji 1F98A")
+    assert [(row.text, row.text_pair, row.group) for row in found[3:]] == [
+        ("fluent/1F98A.webp", "fox", "emoji 1F98A"), ("fluent/2764.webp", "red heart", "emoji 2764")
+    ]  # fmt: skip
     path.write_text(path.read_text().replace("npm:@lobehub", "@lobehub"))
     with pytest.raises(ValueError, match=r"has the line '@lobehub/fluent-emoji-3d==1"):
         pins_of(path)

@@ -133,16 +133,13 @@ def _read(names: Pin, folder: Path, name: str) -> Any:
 
 
 def _drawings(pin: Pin, folder: Path, style: Style) -> Iterator[tuple[str, bytes]]:
-    """The code and the bytes of each drawing, by their names."""
+    """The code and the bytes of each drawing, by their names; of two of one emoji, with and without VARIATION, one."""
     archive = read_archive(pin, folder)
-    names = sorted(
-        name
-        for name in names_in(archive, shown=str(pin))
-        if name.startswith(style.folder) and name.endswith(style.ending)
-    )
-    found = members(archive, names, shown=str(pin))
-    for name in names:
-        yield _code(PurePosixPath(name).stem), found[name]
+    names = sorted(name for name in names_in(archive, shown=str(pin)) if name.startswith(style.folder))
+    by_code = {_code(PurePosixPath(name).stem): name for name in names if name.endswith(style.ending)}
+    found = members(archive, list(by_code.values()), shown=str(pin))
+    for code, name in by_code.items():
+        yield code, found[name]
 
 
 def _code(name: str) -> str:
