@@ -297,6 +297,12 @@ class TaskAnswers:
     It is for the model whose outputs these are, over its temperature, and for the best `measure`. What the space has is
     fitted anew. Models that are trained on tokens have the same of LEARNING. None: nothing is fitted.
     """
+    likeliest: Callable[[Outputs, Outputs, int], np.ndarray | None] | None = None
+    """likeliest(rows, prompts, several): (N,), the number of the class that each row is most like.
+
+    `prompts`: the outputs of `several` prompts a class, one class after the other. It gives None for a model that
+    compares nothing so. None: no row is asked for among classes that are said only then.
+    """
 
 
 @dataclass(frozen=True)

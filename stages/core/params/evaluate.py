@@ -16,6 +16,13 @@ IdentitySwaps = Annotated[
 ]
 
 
+class ZeroShotParams(Section):
+    """Classes of rows that a model is asked for by prompts, without having learned them."""
+
+    column: Annotated[str, Field(min_length=1)]
+    templates: Annotated[list[Annotated[str, Field(pattern=r"\{\}")]], Field(min_length=1)]
+
+
 class EvaluateParams(Section):
     confidence: ProperFraction
     resamples: Annotated[int, Field(ge=100)]
@@ -24,6 +31,7 @@ class EvaluateParams(Section):
     group_column: str | None
     identity_swaps: IdentitySwaps
     perturbed_rows: PositiveInt
+    zero_shot: ZeroShotParams | None
 
     @model_validator(mode="after")
     def _a_word_has_one_other(self) -> EvaluateParams:

@@ -31,6 +31,7 @@ def faults_of_task(params: Params) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
     yield from _faults_of_families(params, settings)
+    yield from _faults_of_prompts(params, settings)
     yield from settings.faults(params)
 
 
@@ -45,6 +46,15 @@ def _faults_of_families(params: Params, settings: TaskSettings) -> Iterator[str]
                 f"params.yaml: {key} is '{family}'. Allowed for task '{params.task.name}', whose models {what}:"
                 f" {', '.join(allowed) or 'none'}."
             )
+
+
+def _faults_of_prompts(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line where prompts are to be compared with rows that have no images."""
+    if params.evaluate.zero_shot is not None and not settings.images:
+        yield (
+            f"params.yaml: evaluate.zero_shot is given, and rows of task '{params.task.name}' have no images. Allowed"
+            " for it: null."
+        )
 
 
 def _fits(settings: TaskSettings, lacks: frozenset[str]) -> bool:

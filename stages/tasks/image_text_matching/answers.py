@@ -64,6 +64,25 @@ def shown(record: Mapping[str, Any]) -> str:
     return "null" if record["similarity"] is None else f"{record['similarity']:.4f}"
 
 
+def likeliest(rows: Outputs, prompts: Outputs, several: int) -> np.ndarray | None:
+    """(N,): the class whose prompts have the mean vector that is nearest to each row's image; None without vectors.
+
+    Both are outputs of pairs: of the rows the images count, of the prompts the texts.
+    """
+    if rows.values.shape[1] == 1:
+        return None
+    images_NK, prompts_PK = _directions(rows.values[:, 0]), _directions(prompts.values[:, 1])
+    classes_CK = prompts_PK.reshape(-1, several, prompts_PK.shape[-1]).mean(1)
+    nearest_N: np.ndarray = (images_NK @ _directions(classes_CK).T).argmax(1)
+    return nearest_N
+
+
+def _directions(vectors_NK: np.ndarray) -> np.ndarray:
+    exact_NK = vectors_NK.astype(np.float64)
+    lengths_N1: np.ndarray = np.linalg.norm(exact_NK, axis=-1, keepdims=True)
+    return exact_NK / np.maximum(lengths_N1, np.finfo(np.float64).tiny)
+
+
 ANSWERS = TaskAnswers(
     activate=lambda values: values,
     size=lambda _: 0,
@@ -75,4 +94,5 @@ ANSWERS = TaskAnswers(
     record=record,
     shown=shown,
     nothing={"similarity": None, "vector": None},
+    likeliest=likeliest,
 )

@@ -80,6 +80,12 @@ def _of_judging(params: Params) -> Iterator[str]:
             f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and similarities come without a"
             f" confidence. Allowed for {TASK}: null."
         )
+    asked = params.evaluate.zero_shot
+    if asked is not None and asked.column not in params.ingest.keep_columns:
+        yield (
+            f"params.yaml: evaluate.zero_shot.column is '{asked.column}', which ingest.keep_columns does not have. Add"
+            " it there, or name one of them."
+        )
     if "label" in params.evaluate.slices:
         yield (
             "params.yaml: evaluate.slices has label, and texts make no parts. Allowed: length, and columns of"
@@ -132,6 +138,7 @@ SETTINGS = TaskSettings(
         "distill.epochs": 8,
         "distill.batch_size": 64,
         "evaluate.slices": ["length", "style", "category"],
+        "evaluate.zero_shot": {"column": "category", "templates": ["{}", "a drawing of {}", "an emoji of {}"]},
     },
     targets=("caption", "text"),
     pairs=(("image", "caption"), ("image", "text"), ("file_name", "text")),
