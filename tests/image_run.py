@@ -78,6 +78,7 @@ def settings(root: Path) -> Params:
         "distill": {"family": "two_towers", "losses": losses | {"hidden": 0.0, "embeddings": 0.0}, "hidden_size": None,
                     "teacher_layers": [0, 1], "batch_size": 30, "head_learning_rate": 3.0e-3},
         "quantize": {"max_loss": 1.0},
+        "evaluate": {"zero_shot": {"column": "kind", "templates": ["{}", "the {}"]}},
         "promotion": {"max_ece": None},
     }  # fmt: skip
     return small(root, changes)

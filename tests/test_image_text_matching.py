@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,18 +18,24 @@ import pytest
 import torch
 import warm_python
 from conftest import REPOSITORY
+from pydantic import ValidationError
 from test_images import BLUE, GREEN, RED, encoded, plain
 from torch.nn import functional
 
-from stages.core.contracts import IMAGE, Head, Image, Outputs, RawRow, RejectedRow
+from flows.cli.commands import cli
+from flows.cli.images import repeated
+from stages.core.contracts import IMAGE, Head, Image, Outputs, RawRow, RejectedRow, Runner
 from stages.core.files import read_json
 from stages.core.params.file import Params, load_params
 from stages.core.params.ingest import IngestParams
 from stages.core.params.task import faults_of_task
 from stages.core.paths import MODELS, Paths
+from stages.measures import zero_shot
 from stages.measures.image_changes import CHANGES, blurred, cropped, grey, has_image, with_image
+from stages.measures.opened import Opened
 from stages.reading.clean_rows import read_split, texts_of
 from stages.sources import files, hub
+from stages.tasks.contract import Judged
 from stages.tasks.image_text_matching import scores
 from stages.tasks.image_text_matching.answers import ANSWERS
 from stages.tasks.image_text_matching.baseline import BASELINE, thumbnails
@@ -148,6 +156,48 @@ def test_a_student_with_its_teachers_similarities_loses_nothing_whatever_its_wid
     wider = functional.pad(teacher, (1, 3))
     assert LEARNING.distilled(wider, teacher, mask, temperature=2.0).tolist() == pytest.approx([0.0] * 3, abs=1e-5)
     assert (LEARNING.distilled(wider.flip(0), teacher, mask, temperature=2.0)[:2] > 0.01).all()
+
+
+def test_a_row_is_of_the_class_whose_prompts_lie_nearest_in_the_mean() -> None:
+    rows = Outputs(vectors((0, 90), (80, 0), (5, 0), scale=9.0).numpy())
+    # two prompts a class, whose texts have the means 20 and 70 degrees
+    prompts = Outputs(vectors((0, 10), (0, 30), (0, 50), (0, 90)).numpy())
+    assert ANSWERS.likeliest is not None
+    found = ANSWERS.likeliest(rows, prompts, 2)
+    assert found is not None
+    assert found.tolist() == [0, 1, 0]
+    assert ANSWERS.likeliest(Outputs(np.zeros((2, 1, 3))), prompts, 2) is None
+
+
+def test_each_image_is_one_row_of_the_classes_that_are_asked_for() -> None:
+    kinds, angles = ["bird", None, "fish", "bird"], {"a bird": 0.0, "bird": 20.0, "a fish": 80.0, "fish": 100.0}
+    pixels = np.zeros((2, 2, 3), dtype=np.uint8)
+    texts: list[Any] = [(Image(name, pixels), "x") for name in ("one", "two", "three", "one")]
+
+    def predict(pairs: Any) -> Outputs:
+        return Outputs(vectors(*((0, angles[text]) for _, text in pairs)).numpy())
+
+    given = Outputs(vectors((5, 0), (0, 0), (10, 0), (5, 0)).numpy())
+    judged = Judged(texts, ["x"] * 4, ["y"] * 4, given, None, np.zeros(4), np.zeros(4), ["u"] * 4, {}, 1,
+                    {"kind": kinds})  # fmt: skip
+    model = Opened(Runner("image_text_matching", {}, predict), ANSWERS, MEASURES)
+    asked = params_with(
+        ingest={"keep_columns": ["kind"]},
+        evaluate={"zero_shot": {"column": "kind", "templates": ["a {}", "{}"]}},
+    )
+    assert list(faults_of_task(asked)) == []
+    assert zero_shot.measure(judged, model, asked.evaluate) == {
+        "zero_shot": {"column": "kind", "classes": 2, "rows": 2, "commonest": 0.5, "accuracy": 0.5}
+    }
+    assert zero_shot.measure(judged, model, params_with().evaluate) == {}
+    (told,) = faults_of_task(params_with(evaluate={"zero_shot": {"column": "kind", "templates": ["{}"]}}))
+    assert "evaluate.zero_shot.column is 'kind', which ingest.keep_columns does not have" in told
+    values = PARAMS.model_dump(by_alias=True)
+    values["evaluate"]["zero_shot"] = {"column": "kind", "templates": ["{}"]}
+    (told,) = faults_of_task(Params.model_validate(values))
+    assert "have no images. Allowed for it: null" in told
+    with pytest.raises(ValidationError, match="templates"):
+        params_with(evaluate={"zero_shot": {"column": "kind", "templates": ["a drawing"]}})
 
 
 def test_an_epoch_is_scored_by_recall_both_ways() -> None:
@@ -340,9 +390,51 @@ def test_every_model_is_measured_and_the_int8_one_has_learned(ran: Paths) -> Non
     recall = {name: one["recall_at_5"] for name, one in found.items() if "left_out" not in one}
     assert recall["quantized"] > 3 * 5 / len(read_split(ran.clean, "test")), recall
     assert {*CHANGES} <= found["quantized"]["robustness"].keys()
+    asked = {name: one["zero_shot"] for name, one in found.items() if "left_out" not in one}
+    assert asked["baseline"]["accuracy"] is None
+    assert asked["quantized"]["accuracy"] > 2 * asked["quantized"]["commonest"], asked
     assert sorted(path.name for path in ran.model("quantized").iterdir()) == [
         "README.md", "images.onnx", "manifest.json", "model.json", "model.onnx", "tokenizer.json"
     ]  # fmt: skip
+
+
+def test_labels_follow_their_option_up_to_the_next_one() -> None:
+    given = ["a.png", "--labels", "a cat", "a dog", "--json", "--model", "m"]
+    assert repeated(given) == ["a.png", "--labels", "a cat", "--labels", "a dog", "--json", "--model", "m"]
+    assert repeated(["--labels", "a", "b", "--", "x", "--labels", "y"]) == [
+        "--labels", "a", "--labels", "b", "--", "x", "--labels", "y"
+    ]  # fmt: skip
+    assert repeated(["text", "--pair", "other"]) == ["text", "--pair", "other"]
+
+
+def test_predict_says_which_label_an_image_has_or_gives_its_vector(
+    ran: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(ran.model("quantized"))
+    drawings = [str(ran.root / f"data/drawings/{number}.png") for number in (0, 1)]
+
+    def told(*arguments: str) -> list[str]:
+        cli.main(["predict", *arguments, "--model", folder, "--threads", "1"], standalone_mode=False)
+        return capsys.readouterr().out.splitlines()
+
+    labels = ("the ship near a river", "the owl near a forest", "the butter near a bread")
+    lines = [line.split("\t") for line in told(*drawings, "--labels", *labels)]
+    assert [line[2] for line in lines] == drawings
+    found = [json.loads(line) for line in told(*drawings, "--json", "--labels", *labels)]
+    assert [[one["label"], f"{one['probability']:.4f}"] for one in found] == [line[:2] for line in lines]
+    expected = load(folder, threads=1).classify(drawings, labels)
+    for one, likely in zip(found, expected, strict=True):
+        assert list(one["probabilities"].values()) == pytest.approx(likely.tolist(), abs=1e-5)
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    (vector,) = told(drawings[0])
+    assert np.linalg.norm([float(number) for number in vector.partition("\t")[0].split()]) == pytest.approx(1, abs=1e-3)
+    for wrong in (["--top", "2"], ["--pair", "x"], ["--beams", "2"]):
+        with pytest.raises(click.UsageError, match=f"{wrong[0]} is not for images"):
+            told(drawings[0], "--labels", "a", *wrong[:2])
+    with pytest.raises(click.UsageError, match="give IMAGE before --labels"):
+        told("--labels", "a")
+    with pytest.raises(ValueError, match=r"the template 'a drawing' has no \{\} for the label"):
+        told(drawings[0], "--template", "a drawing", "--labels", "a")
 
 
 def test_the_int8_folder_compares_images_of_files_with_texts_without_torch(ran: Paths) -> None:

@@ -75,9 +75,10 @@ class ImagesWriter:
 class Images:
     """The images in a file, by their names and numbers; pixels are read from the disk as they are asked for."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises pyarrow's errors where it is no such file."""
-        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    def __init__(self, source: Path | bytes) -> None:
+        """`source`: the file, or its content. Raises pyarrow's errors where it is no such file."""
+        opened = pa.BufferReader(source) if isinstance(source, bytes) else pa.memory_map(str(source))
+        self._table = pa.ipc.open_file(opened).read_all()
         self.size = int(np.sqrt(self._table.schema.field("pixels").type.byte_width // 3))
         self._groups = [
             np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[: len(chunk) * 3 * self.size**2].reshape(
