@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,11 +17,11 @@ import pytest
 import torch
 import warm_python
 from conftest import REPOSITORY
+from predict_fixtures import predicted
 from pydantic import ValidationError
 from test_images import BLUE, GREEN, RED, encoded, plain
 from torch.nn import functional
 
-from flows.cli.commands import cli
 from flows.cli.images import repeated
 from stages.core.contracts import IMAGE, Head, Image, Outputs, RawRow, RejectedRow, Runner
 from stages.core.files import read_json
@@ -410,31 +409,29 @@ def test_labels_follow_their_option_up_to_the_next_one() -> None:
 def test_predict_says_which_label_an_image_has_or_gives_its_vector(
     ran: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = str(ran.model("quantized"))
+    folder = ran.model("quantized")
     drawings = [str(ran.root / f"data/drawings/{number}.png") for number in (0, 1)]
-
-    def told(*arguments: str) -> list[str]:
-        cli.main(["predict", *arguments, "--model", folder, "--threads", "1"], standalone_mode=False)
-        return capsys.readouterr().out.splitlines()
-
     labels = ("the ship near a river", "the owl near a forest", "the butter near a bread")
-    lines = [line.split("\t") for line in told(*drawings, "--labels", *labels)]
+    lines = [line.split("\t") for line in predicted(folder, capsys, *drawings, "--labels", *labels).lines]
     assert [line[2] for line in lines] == drawings
-    found = [json.loads(line) for line in told(*drawings, "--json", "--labels", *labels)]
+    found = [json.loads(line) for line in predicted(folder, capsys, *drawings, "--json", "--labels", *labels).lines]
     assert [[one["label"], f"{one['probability']:.4f}"] for one in found] == [line[:2] for line in lines]
     expected = load(folder, threads=1).classify(drawings, labels)
     for one, likely in zip(found, expected, strict=True):
         assert list(one["probabilities"].values()) == pytest.approx(likely.tolist(), abs=1e-5)
         assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    (vector,) = told(drawings[0])
+    (vector,) = predicted(folder, capsys, drawings[0]).lines
     assert np.linalg.norm([float(number) for number in vector.partition("\t")[0].split()]) == pytest.approx(1, abs=1e-3)
-    for wrong in (["--top", "2"], ["--pair", "x"], ["--beams", "2"]):
-        with pytest.raises(click.UsageError, match=f"{wrong[0]} is not for images"):
-            told(drawings[0], "--labels", "a", *wrong[:2])
-    with pytest.raises(click.UsageError, match="give IMAGE before --labels"):
-        told("--labels", "a")
-    with pytest.raises(ValueError, match=r"the template 'a drawing' has no \{\} for the label"):
-        told(drawings[0], "--template", "a drawing", "--labels", "a")
+    for wrong, told in (
+        (["--top", "2", "--labels", "a"], "--top is not for images"),
+        (["--pair", "x", "--labels", "a"], "--pair is not for images"),
+        (["--beams", "2", "--labels", "a"], "--beams is not for images"),
+        (["--template", "a drawing"], "--template says how a label is said"),
+        (["--template", "a drawing", "--labels", "a"], "the template 'a drawing' has no {} for the label"),
+    ):
+        said = predicted(folder, capsys, drawings[0], *wrong)
+        assert (said.code != 0, told in said.err[-1]) == (True, True), said
+    assert "give IMAGE before --labels" in predicted(folder, capsys, "--labels", "a").err[-1]
 
 
 def test_the_int8_folder_compares_images_of_files_with_texts_without_torch(ran: Paths) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import REPOSITORY
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel
 
 from stages.compression.structured import cut_layers
@@ -79,6 +80,28 @@ def test_clip_of_transformers_has_the_same_logits(tmp_path: Path, end: int) -> N
         expected = theirs(input_ids=ids, attention_mask=mask, pixel_values=normalised(pixels)).logits_per_image
     assert expected.std() > 0.1
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.slow  # 151 million weights, 605 MB
+def test_a_model_of_the_very_shapes_of_clip_vit_base_patch32_has_the_same_logits(tmp_path: Path) -> None:
+    """As openai/clip-vit-base-patch32 lies on the Hub, whose files name a wrong token and hold numbers of places."""
+    torch.manual_seed(11)
+    theirs = CLIPModel(CLIPConfig(text_config={"eos_token_id": 2, "bos_token_id": 0})).eval()
+    theirs.save_pretrained(tmp_path)
+    assert sum(weight.numel() for weight in theirs.parameters()) == 151_277_313
+    weights = load_file(tmp_path / "model.safetensors")
+    places = {"text_model": 77, "vision_model": 50}
+    numbers = {f"{tower}.embeddings.position_ids": torch.arange(count)[None] for tower, count in places.items()}
+    save_file({**weights, **numbers}, tmp_path / "model.safetensors")
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": OF_CLIP[0], "image_std": OF_CLIP[1]}))
+    ours = FAMILY.build(tmp_path, params_of(tmp_path, None), VECTOR).eval()
+    ids, mask, pixels = batch(end=49407, pixels=224)
+    with torch.inference_mode():
+        found = logits_of(ours(ids, mask, pixels))
+        expected = theirs(input_ids=ids, attention_mask=mask, pixel_values=normalised(pixels)).logits_per_image
+    assert expected.std() > 0.01
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert len(FAMILY.parts(ours).layers) == 24
 
 
 def test_pixels_are_scaled_as_the_model_says(tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ def images_of(side: Side, texts: Mapping[str, str | tuple[str, str]]) -> Callabl
     path = Paths(side.root).images
     are_pairs = any(isinstance(text, tuple) for text in texts.values())
     content = side.artifact(path) if are_pairs and side.hash_of(path) is not None else None
-    if content is None:
-        return lambda _: ""
+    return (lambda _: "") if content is None else uris(content)
+
+
+def uris(content: bytes) -> Callable[[str], str]:
+    """As `images_of`, of the images in the content of an images.arrow."""
     images = Images(content)
     known = frozenset(images.names)
 
