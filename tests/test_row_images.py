@@ -13,10 +13,9 @@ from PIL import Image
 from review_fixtures import empty_review
 from test_images import GREEN, RED, SETTINGS, encoded, plain
 
-from flows.review.comparison import _Rows
 from flows.review.evidence import Flip
 from flows.review.page.page import render
-from flows.review.row_images import uris
+from flows.review.row_images import Rows, uris
 from stages.reading.images import image_of
 from stages.reading.pixels import ImagesWriter
 
@@ -43,7 +42,7 @@ def test_an_image_is_shown_by_its_own_bytes(images: tuple[bytes, list[str]]) -> 
 
 def test_a_row_with_an_image_is_told_by_its_text_and_other_pairs_by_both(images: tuple[bytes, list[str]]) -> None:
     content, names = images
-    rows = _Rows({"a": (names[0], "a fox"), "b": ("one", "other"), "c": "alone"}, uris(content))
+    rows = Rows({"a": (names[0], "a fox"), "b": ("one", "other"), "c": "alone"}, uris(content))
     assert rows.of("a") == ("a fox", uris(content)(names[0]))
     assert [rows.of(row) for row in ("b", "c", "d")] == [("one | other", ""), ("alone", ""), ("", "")]
 

@@ -10,7 +10,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from flows.review.marks import marked
 from flows.review.model_results import clean_texts, confusion, on_common_rows, reliability, results, tables
 from flows.review.parts import parts
 from flows.review.revisions import base_of, behind, default_base, head_of
-from flows.review.row_images import images_of
+from flows.review.row_images import Rows, images_of
 from flows.review.side import Side
 from flows.review.task import judged_first
 from flows.review.unrun import Unrun, unrun
@@ -71,7 +71,7 @@ def gather(
     stale, not_told = _unrun(root)
     models = _models(before, after, stale, candidate, notes)
     texts, clean = clean_texts(after) if models.pairs else {}, Paths(root).clean
-    rows = _Rows(texts, images_of(after, texts))
+    rows = Rows(texts, images_of(after, texts))
     same_data = before.hash_of(clean) == after.hash_of(clean)
     found = Review(
         base=base_of(root, name, str(before.commit), asked=base is not None),
@@ -199,23 +199,7 @@ def _paired(model: str, old: Results, new: Results) -> Paired:
     return Paired(model, len(new.row_ids), *turned(old.scores_N, new.scores_N, codes(new.units)))
 
 
-class _Rows(NamedTuple):
-    """What rows show of themselves."""
-
-    texts: Mapping[str, str | tuple[str, str]]
-    """By row id."""
-    image: Callable[[str], str]
-    """The data URI of an image, by its name; empty where there is no such image."""
-
-    def of(self, row_id: str) -> tuple[str, str]:
-        """A row's text, or both of a pair, or that beside an image; and the image."""
-        text = self.texts.get(row_id, "")
-        if isinstance(text, str):
-            return text, ""
-        return (text[1], image) if (image := self.image(text[0])) else (" | ".join(text), "")
-
-
-def _flips(model: str, old: Results, new: Results, rows: _Rows, task: TaskMeasures) -> Iterator[Flip]:
+def _flips(model: str, old: Results, new: Results, rows: Rows, task: TaskMeasures) -> Iterator[Flip]:
     """The rows whose answer differs, those that got worse first."""
     changed = np.flatnonzero(old.answers != new.answers)
     sure = [side.confidence_N for side in (old, new)]

@@ -6,12 +6,29 @@ import base64
 import functools
 import io
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from flows.review.side import Side
 from stages.core.paths import Paths
 from stages.reading.pixels import Images
 
 QUALITY = 80  # of WebP: 1 kB for a drawing of 64 pixels a side
+
+
+class Rows(NamedTuple):
+    """What rows show of themselves."""
+
+    texts: Mapping[str, str | tuple[str, str]]
+    """By row id."""
+    image: Callable[[str], str]
+    """The data URI of an image, by its name; empty where there is no such image."""
+
+    def of(self, row_id: str) -> tuple[str, str]:
+        """A row's text, or both of a pair, or that beside an image; and the image."""
+        text = self.texts.get(row_id, "")
+        if isinstance(text, str):
+            return text, ""
+        return (text[1], image) if (image := self.image(text[0])) else (" | ".join(text), "")
 
 
 def images_of(side: Side, texts: Mapping[str, str | tuple[str, str]]) -> Callable[[str], str]:
