@@ -41,7 +41,7 @@ def loss(
     first_BK, second_BK = vectors_B2K.float().unbind(1)
     known_B = ~targets_BC.isnan().any(1)
     if targets_BC.shape[1] > 1:
-        return torch.where(known_B, contrastive(SCALE * (first_BK @ second_BK.T), targets_BC, known_B), 0.0)
+        return torch.where(known_B, contrastive(first_BK @ second_BK.T, targets_BC, known_B, scale=SCALE), 0.0)
     errors_B = (first_BK * second_BK).sum(1) - torch.where(known_B, targets_BC[:, 0], 0.0)
     return torch.where(known_B, errors_B.square(), 0.0)
 
