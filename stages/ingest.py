@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core import plugins
-from stages.core.contracts import IMAGE, UNREADABLE, RawRow, RejectedRow
+from stages.core.contracts import IMAGE, UNREADABLE, UNREADABLE_IMAGES, RawRow, RejectedRow
 from stages.core.entry import run_stage
 from stages.core.files import ParquetRows, publish, write_json
 from stages.core.params.file import Params
@@ -65,7 +65,8 @@ def ingest(params: Params, paths: Paths) -> None:
             )
         if targets.are_numbers:
             targets.rewritten += write_whole_numbers(raw)
-    counts = {reason: rejected[reason] for reason in UNREADABLE}
+    reasons = (*UNREADABLE, *(() if how is None else UNREADABLE_IMAGES))
+    counts = {reason: rejected[reason] for reason in reasons}
     write_json(
         paths.ingest_report,
         {
@@ -105,7 +106,7 @@ def write_rows(
     with ParquetRows(raw, schema) as kept, ParquetRows(unreadable, REJECTED_SCHEMA) as refused:
         for row in rows:
             if isinstance(row, RejectedRow):
-                assert row.reason in UNREADABLE
+                assert row.reason in (*UNREADABLE, *UNREADABLE_IMAGES)
                 if not rejected[row.reason]:
                     log.warning("ingest: %s: %s: %s.", row.origin, row.reason, row.detail)
                 rejected[row.reason] += 1

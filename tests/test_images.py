@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.core.contracts import UNREADABLE
+from stages.core.contracts import UNREADABLE_IMAGES
 from stages.core.params.ingest import ImagesParams
 from stages.reading.images import ReadImage, UnreadableImageError, image_of, likeness_of, read_image
 
@@ -176,7 +176,7 @@ def test_an_image_of_this_kind_is_named_and_takes_no_memory(kind: str) -> None:
         image_of(data, SETTINGS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert told.value.reason == reason in UNREADABLE
+    assert told.value.reason == reason in UNREADABLE_IMAGES
     assert peak < 4 << 20
     assert "\n" not in str(told.value)
 

@@ -73,7 +73,7 @@ class RejectedRow(NamedTuple):
     """A row that a source cannot read; it goes to quarantine, and is counted."""
 
     origin: str  # where it stands, as that of a RawRow
-    reason: str  # one of UNREADABLE
+    reason: str  # one of UNREADABLE, or of UNREADABLE_IMAGES
     detail: str  # what was found, and the next step
     excerpt: str  # its start; bytes that are no characters as \\xNN
 
@@ -83,13 +83,6 @@ NO_LABEL = -1  # in the place of a target's number, where there is none; of numb
 UNREADABLE = (
     "bad_quotes",  # a quote that is not closed, or goes on after it was
     "bad_target",  # a target that the task cannot read: fewer tags than words, a span outside its text
-    "image_broken",  # cut off, or damaged
-    "image_empty",  # of 0 bytes
-    "image_format",  # bytes of no image, or of one of another format
-    "image_missing",  # a path at which there is no file
-    "image_outside",  # a path, or a link, that leads out of the data's folder
-    "image_too_large",  # than the limits of ingest.images
-    "image_too_small",  # the same
     "missing_column",  # an object without one of the wanted columns
     "not_an_object",
     "not_json",
@@ -99,6 +92,15 @@ UNREADABLE = (
     "repeated_id",  # an id that an earlier row of the file has
     "too_long",  # than ingest.max_row_chars
     "wrong_type",  # an array or an object where a text is expected
+)
+UNREADABLE_IMAGES = (
+    "image_broken",  # cut off, or damaged
+    "image_empty",  # of 0 bytes
+    "image_format",  # bytes of no image, or of one of another format
+    "image_missing",  # a path at which there is no file
+    "image_outside",  # a path, or a link, that leads out of the data's folder
+    "image_too_large",  # than the limits of ingest.images
+    "image_too_small",  # the same
 )
 
 TEXT, TARGET, IMAGE = "text", "target", "image"

@@ -38,7 +38,7 @@ HASHED = 8  # rows, and bits of each, of a hash
 
 
 class UnreadableImageError(ValueError):
-    """An image that cannot be read: the reason, one of UNREADABLE, and what was found with the next step."""
+    """An image that cannot be read: the reason, one of UNREADABLE_IMAGES, and what was found with the next step."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
