@@ -157,6 +157,16 @@ def test_a_student_with_its_teachers_similarities_loses_nothing_whatever_its_wid
     assert (LEARNING.distilled(wider.flip(0), teacher, mask, temperature=2.0)[:2] > 0.01).all()
 
 
+def test_a_student_with_vectors_as_wide_as_its_teachers_learns_their_directions_too() -> None:
+    teacher, mask = vectors((0, 30), (90, 75), (200, 180)), torch.ones(3, 4)
+    assert LEARNING.distilled(teacher, teacher, mask, temperature=2.0).tolist() == pytest.approx([0.0] * 3, abs=1e-5)
+    turned = vectors((60, 90), (150, 135), (260, 240))  # all similarities are the same
+    expected = 2 - 2 * math.cos(math.radians(60))
+    assert LEARNING.distilled(turned, teacher, mask, temperature=2.0).tolist() == pytest.approx(
+        [expected] * 3, abs=1e-5
+    )
+
+
 def test_a_row_is_of_the_class_whose_prompts_lie_nearest_in_the_mean() -> None:
     rows = Outputs(vectors((0, 90), (80, 0), (5, 0), scale=9.0).numpy())
     # two prompts a class, whose texts have the means 20 and 70 degrees

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from stages.core.contracts import Head
 from stages.tasks.contract import TaskLearning
@@ -45,14 +46,19 @@ def loss(
 def distilled(
     student_B2K: torch.Tensor, teacher_B2K: torch.Tensor, _mask_BT: torch.Tensor, *, temperature: float
 ) -> torch.Tensor:
-    """(B,): how far the student's similarities are from the teacher's, whose vectors may have another width.
+    """(B,): how far the student's similarities are from the teacher's, and its vectors where they have one width.
 
     KL(teacher || student) of each image's logits over all texts of the batch, softened, times temperature squared, and
-    the same of each text's; the mean of both.
+    the same of each text's; the mean of both. To it comes the squared distance of the directions of student and
+    teacher, the mean over image and text. Source: Yang et al. 2024, CLIP-KD, arXiv:2307.12732, sections 3.2 and 3.3.
     """
     student_BB, teacher_BB = (side.float()[:, 0] @ side.float()[:, 1].T for side in (student_B2K, teacher_B2K))
     there_B = kd_loss(student_BB, teacher_BB, temperature=temperature)
-    return (there_B + kd_loss(student_BB.T, teacher_BB.T, temperature=temperature)) / 2
+    similar_B = (there_B + kd_loss(student_BB.T, teacher_BB.T, temperature=temperature)) / 2
+    if student_B2K.shape != teacher_B2K.shape:
+        return similar_B
+    student, teacher = (functional.normalize(side.float(), dim=-1) for side in (student_B2K, teacher_B2K))
+    return similar_B + (student - teacher).square().sum(-1).mean(1)
 
 
 def score(targets_N: Sequence[Sequence[float]], vectors_N: Sequence[np.ndarray]) -> dict[str, float]:
