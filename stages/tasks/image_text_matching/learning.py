@@ -50,7 +50,8 @@ def distilled(
 
     KL(teacher || student) of each image's logits over all texts of the batch, softened, times temperature squared, and
     the same of each text's; the mean of both. To it comes the squared distance of the directions of student and
-    teacher, the mean over image and text. Source: Yang et al. 2024, CLIP-KD, arXiv:2307.12732, sections 3.2 and 3.3.
+    teacher, the mean over image and text. Source: Yang et al. 2024, CLIP-KD, arXiv:2307.12732, which calls
+    them contrastive relational and feature distillation.
     """
     student_BB, teacher_BB = (side.float()[:, 0] @ side.float()[:, 1].T for side in (student_B2K, teacher_B2K))
     there_B = kd_loss(student_BB, teacher_BB, temperature=temperature)
