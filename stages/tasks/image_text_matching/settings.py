@@ -110,7 +110,9 @@ SETTINGS = TaskSettings(
         "model.image": {
             "size": 64, "patch": 8, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
         },
+        "finetune.head_learning_rate": 1.0e-3,  # a new tower of images is of the head, and learns no faster than others
         "distill.family": "two_towers",
+        "distill.head_learning_rate": 1.0e-3,
         "distill.teacher_layers": [0, 3, 5],
     },
     corpus={
@@ -134,7 +136,6 @@ SETTINGS = TaskSettings(
         "finetune.epochs": 8,
         "finetune.patience": 8,
         "finetune.batch_size": 64,
-        "finetune.head_learning_rate": 1.0e-3,
         "distill.epochs": 8,
         "distill.batch_size": 64,
         "evaluate.slices": ["length", "style", "category"],
