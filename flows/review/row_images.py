@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flows.review.side import Side
 from stages.core.paths import Paths
-from stages.reading.pixels import Images
+from stages.reading.pixels import NAMED, Images
 
 QUALITY = 80  # of WebP: 1 kB for a drawing of 64 pixels a side
 
@@ -34,11 +34,11 @@ class Rows(NamedTuple):
 def images_of(side: Side, texts: Mapping[str, str | tuple[str, str]]) -> Callable[[str], str]:
     """A function from an image's name to its data URI; it gives an empty text where no image is called so.
 
-    `texts`: those of the side's rows. Where none is a pair, there are no images to ask for.
+    `texts`: those of the side's rows. Where none begins as an image's name does, nothing is asked for.
     """
     path = Paths(side.root).images
-    are_pairs = any(isinstance(text, tuple) for text in texts.values())
-    content = side.artifact(path) if are_pairs and side.hash_of(path) is not None else None
+    have_some = any(isinstance(text, tuple) and text[0].startswith(NAMED) for text in texts.values())
+    content = side.artifact(path) if have_some and side.hash_of(path) is not None else None
     return (lambda _: "") if content is None else uris(content)
 
 
