@@ -151,7 +151,7 @@ class Matcher(Model):
         """(N, M) float32: the cosine of each of N images with each of M texts."""
         return self.images(images) @ self.texts(texts).T
 
-    def classify(
+    def zero_shot(
         self, images: Sequence[str | Path], labels: Sequence[str], templates: Sequence[str] = ("{}",)
     ) -> np.ndarray:
         """(N, L) float32: how likely each of L labels is for each image, among these labels.

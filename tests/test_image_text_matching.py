@@ -426,7 +426,7 @@ def test_predict_says_which_label_an_image_has_or_gives_its_vector(
     assert [line[2] for line in lines] == drawings
     found = [json.loads(line) for line in predicted(folder, capsys, *drawings, "--json", "--labels", *labels).lines]
     assert [[one["label"], f"{one['probability']:.4f}"] for one in found] == [line[:2] for line in lines]
-    expected = load(folder, threads=1).classify(drawings, labels)
+    expected = load(folder, threads=1).zero_shot(drawings, labels)
     for one, likely in zip(found, expected, strict=True):
         assert list(one["probabilities"].values()) == pytest.approx(likely.tolist(), abs=1e-5)
         assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)

@@ -240,7 +240,7 @@ def test_an_image_is_compared_with_texts_by_the_packages_for_images(
     asked = ("predict", "--model", str(folder), "red.png", "--json", "--labels", *TEXTS[:3])
     done = command(light_python(tmp_path / "venv", wheel, "images"), *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    expected = winnow.load(folder, threads=1).classify([drawing], TEXTS[:3])[0]
+    expected = winnow.load(folder, threads=1).zero_shot([drawing], TEXTS[:3])[0]
     assert list(json.loads(done.stdout)["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
     told = command(light, *asked, cwd=tmp_path).stderr
     assert "which the light install leaves out" in told

@@ -154,16 +154,16 @@ def test_labels_that_are_said_only_when_asked(folders: dict[str, Path], tmp_path
     for name, colour in (("red", RED), ("white", (255, 255, 255))):
         (tmp_path / f"{name}.png").write_bytes(encoded(plain(colour)))
     paths, model = [tmp_path / "red.png", tmp_path / "white.png"], load(folders["composed"], threads=1)
-    found = model.classify(paths, ["ship", "owl", "bread"])
+    found = model.zero_shot(paths, ["ship", "owl", "bread"])
     cosines = model.similarity(paths, ["ship", "owl", "bread"])
     expected = np.exp(cosines / 0.07)  # the first scale of a new tower
     assert np.allclose(found, expected / expected.sum(1, keepdims=True), atol=1e-4)
-    several = model.classify(paths, ["ship", "owl"], templates=["the {}", "some {} near"])
+    several = model.zero_shot(paths, ["ship", "owl"], templates=["the {}", "some {} near"])
     assert np.allclose(several.sum(1), 1, atol=1e-5)
-    assert not np.allclose(several[:, 0], model.classify(paths, ["ship", "owl"])[:, 0], atol=1e-4)
+    assert not np.allclose(several[:, 0], model.zero_shot(paths, ["ship", "owl"])[:, 0], atol=1e-4)
     assert np.allclose(np.linalg.norm(model.texts(["ship"]), axis=1), 1, atol=1e-5)
     with pytest.raises(ValueError, match=r"the template 'the' has no \{\}"):
-        model.classify(paths, ["ship"], templates=["the"])
+        model.zero_shot(paths, ["ship"], templates=["the"])
     with pytest.raises(ValueError, match=r"none\.png: the image none\.png cannot be read"):
         model.images([tmp_path / "none.png"])
 

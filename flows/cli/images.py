@@ -65,7 +65,7 @@ def labelled(
 
     Raises ValueError for an image that cannot be read, and for a template without a place for the label.
     """
-    for image, likely_L in zip(images, model.classify(images, labels, templates or ("{}",)).tolist(), strict=True):
+    for image, likely_L in zip(images, model.zero_shot(images, labels, templates or ("{}",)).tolist(), strict=True):
         best = max(range(len(labels)), key=likely_L.__getitem__)
         found = {"label": labels[best], "probability": round(likely_L[best], DECIMALS)}
         if as_json:
