@@ -133,10 +133,10 @@ SETTINGS = TaskSettings(
         },
         "finetune.freeze_embeddings": True,  # the texts' tower is as it was trained: 3,000 names teach it nothing
         "finetune.freeze_layers": 6,
-        "finetune.epochs": 8,
-        "finetune.patience": 8,
+        "finetune.epochs": 16,
+        "finetune.patience": 16,
         "finetune.batch_size": 64,
-        "distill.epochs": 8,
+        "distill.epochs": 10,
         "distill.batch_size": 64,
         "evaluate.slices": ["length", "style", "category"],
         "evaluate.zero_shot": {"column": "category", "templates": ["{}", "a drawing of {}", "an emoji of {}"]},
