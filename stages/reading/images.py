@@ -88,7 +88,8 @@ def image_of(data: bytes, settings: ImagesParams) -> ReadImage:
         raise UnreadableImageError(
             "image_broken", f"the image is not whole ({one_line(error)[:100]}). Write or fetch it again"
         ) from None
-    return ReadImage(fitted(whole, settings), *whole.size, likeness_of(whole))
+    width, height = whole.size
+    return ReadImage(fitted(whole, settings), width, height, likeness_of(whole))
 
 
 def _bytes_of(name: str, folder: Path, max_bytes: int) -> bytes:
