@@ -68,7 +68,9 @@ def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[Quantization
     """
     train, validation = (read_split(paths.clean, split) for split in ("train", "validation"))
     told, truths = task.likelihood, validation["label"].to_pylist()
-    texts, judged = (texts_of(rows) if told is None else with_targets(rows) for rows in (train, validation))
+    texts, judged = (
+        texts_of(rows, paths.images) if told is None else with_targets(rows) for rows in (train, validation)
+    )
     chosen = np.linspace(0, len(texts) - 1, num=min(params.quantize.calibration_rows, len(texts)), dtype=int)
     exact, measure = open_runner(paths.model("pruned"), threads=cores()), params.task.measure
 

@@ -71,6 +71,7 @@ def tokenize(params: Params, paths: Paths) -> None:
         # Any token can fill batches where none is made for it: the attention mask hides what it fills.
         described: dict[str, Any] = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
         described |= {} if stride is None else {"stride": stride}
+        described |= {"images": params.ingest.images.model_dump()} if task.images and params.ingest.images else {}
         write_json(draft / "space.json", described | ({} if writing is None else {"writing": writing.described()}))
         write_groups(draft, paths.clean, params.debias)
     found = beyond(
@@ -111,7 +112,8 @@ def trained_tokenizer(
 
 def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
     """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
-    texts = [part for text in texts_of(rows) for part in ((text,) if isinstance(text, str) else text)]
+    read = ((text,) if isinstance(text, str) else text[task.images :] for text in texts_of(rows))  # of images no text
+    texts = [part for text in read for part in text]
     return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
 
 

@@ -259,7 +259,9 @@ def make_model(tiny: Path, folder: Path) -> Path:
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0, scratch=None), Head("row", 3)
+        tiny,
+        ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        Head("row", 3),
     )
     with torch.no_grad():
         for name, weights in model.named_parameters():

@@ -433,7 +433,8 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert f"validation/{measure}.tsv" in text
     assert load_params(root / "params.yaml").task.name == task
     pins = load_params(root / "params.yaml").ingest.path
-    assert (root / pins).samefile(REPOSITORY / ("corpora.txt" if task == "regression" else "constraints.txt"))
+    archives = {"regression": "corpora.txt", "image_text_matching": "emoji.txt"}
+    assert (root / pins).samefile(REPOSITORY / archives.get(task, "constraints.txt"))
     assert run(root, "winnow", "check").stderr == ""
 
 

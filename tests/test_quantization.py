@@ -63,7 +63,9 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0, scratch=None), Head("row", 3)
+        tiny,
+        ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        Head("row", 3),
     )
     with torch.no_grad():
         model.head.weight.mul_(20)
@@ -154,7 +156,7 @@ def test_the_built_graph_of_a_model_without_a_layer_as_its_head_gives_torchs_vec
     torch.manual_seed(1)
     model: Any = FAMILY.build(
         tiny_models("bert"),
-        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None),
+        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
         Head("vector", 0),
     )
     FAMILY.write(model, tmp_path)

@@ -18,6 +18,7 @@ from app_fixtures import App, started
 from conftest import REPOSITORY
 from flow_fixtures import write_word_model
 from runtime_fixtures import ASKED, TEXTS, alone, answered, light_python, write_int8, write_static
+from test_images import RED, encoded, plain
 
 import winnow
 from flows import __version__
@@ -215,6 +216,21 @@ def test_predict_in_a_project_leaves_the_link_to_its_code_alone(light: Path, tmp
     done = command(light, "predict", "a text", cwd=tmp_path)
     assert "no artifacts/models/quantized yet" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["dvc.yaml"]
+
+
+def test_an_image_is_compared_with_texts_by_the_packages_for_images(
+    light: Path, wheel: Path, folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder, drawing = folders("image_text_matching"), tmp_path / "red.png"
+    drawing.write_bytes(encoded(plain(RED)))
+    asked = ("predict", "--model", str(folder), "red.png", "--json", "--labels", *TEXTS[:3])
+    done = command(light_python(tmp_path / "venv", wheel, "images"), *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = winnow.load(folder, threads=1).zero_shot([drawing], TEXTS[:3])[0]
+    assert list(json.loads(done.stdout)["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
+    told = command(light, *asked, cwd=tmp_path).stderr
+    assert "which the light install leaves out" in told
+    assert "an image those of `images`: docs/deployment.md" in told
 
 
 @pytest.fixture(scope="module")

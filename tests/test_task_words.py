@@ -32,6 +32,7 @@ OTHERWISE = {
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
     "stages/training/adversary.py": {"cross_entropy"},  # of its guess whom a row is about
     "stages/decoding": {"softmax", "argmax"},  # of the next token
+    "stages/backends/onnxruntime_int8/towers.py": {"argmax"},  # where the token is that ends a text
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/demo/tables.py": {"entities"},  # HTML's
     "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name

@@ -133,4 +133,4 @@ def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
         with contextlib.chdir(root):
             yield from parallel.faults(ingest)
     elif not separator and ingest.source in corpora.SOURCES:
-        yield from corpora.faults(root / ingest.path)
+        yield from corpora.faults(root / ingest.path, ingest.source)

@@ -22,6 +22,7 @@ DATA = ("flows/app/templates",)
 NEEDS = {
     "": ("click", "markdown-it-py", "numpy", "onnxruntime", "regex", "safetensors", "tokenizers"),
     "app": ("fastapi", "jinja2", "prometheus_client", "starlette", "uvicorn"),
+    "images": ("pillow", "pyarrow", "pydantic"),
     "files": ("charset-normalizer", "fsspec", "pyarrow", "pydantic", "ruamel.yaml", "tqdm"),
     "openvino": ("openvino",),
 }

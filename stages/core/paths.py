@@ -30,6 +30,11 @@ class Paths:
         return self.root / "artifacts/data/raw.parquet"
 
     @property
+    def images(self) -> Path:
+        """Arrow: name, pixels, likeness, width, height: the images that rows name, once each; often none."""
+        return self.root / "artifacts/data/images.arrow"
+
+    @property
     def unreadable(self) -> Path:
         """Parquet: origin, reason, detail, excerpt: the rows that `ingest` could not read."""
         return self.root / "artifacts/data/unreadable.parquet"

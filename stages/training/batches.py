@@ -20,6 +20,8 @@ def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, tor
     with NO_LABEL. Of pairs there are `token_type_ids` (B, T) int64 too, 0 for padding. Of pairs whose texts are read
     apart there are 2 B sequences: the first texts of all examples, then the second ones; `by_row` puts them together.
 
+    Of rows with images there are `pixel_values` (B, S, S, 3) uint8 too.
+
     Of rows whose source is read apart, `input_ids` are the sources alone, and there are `decoder_input_ids` (B, U)
     int64, to which the `labels` (B, U) belong.
     """
@@ -32,8 +34,12 @@ def collate(examples: Sequence[dict[str, Any]], *, pad_id: int) -> dict[str, tor
         before_B1 = np.array([[example[PLACE[False]]] for example in examples])
         second_BT = (np.arange(real_BT.shape[1]) >= before_B1) & real_BT
         types["token_type_ids"] = torch.from_numpy(second_BT.astype(np.int64))
+    pixels: dict[str, torch.Tensor] = {}
+    if "pixel_values" in examples[0]:
+        pixels["pixel_values"] = torch.from_numpy(np.stack([example["pixel_values"] for example in examples]))
     return {
         **types,
+        **pixels,
         "input_ids": _padded(sequences, real_BT, pad_id),
         "attention_mask": torch.from_numpy(real_BT.astype(np.int64)),
         "labels": _targets([example["target"] for example in examples], real_BT),

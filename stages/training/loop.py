@@ -165,8 +165,9 @@ def train(
     total_steps = sum(len(steps_of(data, params, seed, epoch)) for epoch in range(params.epochs))
     with memory_is_enough(params), loss_scale_is_found():
         engine = start_engine(
-            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded
-        )
+            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded,
+            image_size=data.train.beside and data.train.beside.pixels.size,
+        )  # fmt: skip
         refuse_differences(
             places.checkpoints.key,
             engine.device,

@@ -12,6 +12,13 @@ from stages.core.params.values import Name, PositiveInt, ProperFraction, Section
 SLOT = "{}"  # of a template: where the words for people go
 
 
+class ZeroShotParams(Section):
+    """Classes of rows that a model is asked for by prompts, without having learned them."""
+
+    column: Annotated[str, Field(min_length=1)]
+    templates: Annotated[list[Annotated[str, Field(pattern=r"\{\}")]], Field(min_length=1)]
+
+
 class EvaluateParams(Section):
     confidence: ProperFraction
     resamples: Annotated[int, Field(ge=100)]
@@ -23,6 +30,7 @@ class EvaluateParams(Section):
     templates: list[Annotated[str, Field(min_length=1)]]
     template_words: WordLists
     perturbed_rows: PositiveInt
+    zero_shot: ZeroShotParams | None
 
     @model_validator(mode="after")
     def _a_word_has_one_other(self) -> EvaluateParams:

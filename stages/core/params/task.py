@@ -35,15 +35,17 @@ def faults_of_task(params: Params) -> Iterator[str]:
         yield str(error)
     yield from _faults_of_families(params, settings)
     yield from _faults_of_method(params, settings)
+    yield from _faults_of_prompts(params, settings)
     yield from settings.faults(params)
 
 
 def _faults_of_families(params: Params, settings: TaskSettings) -> Iterator[str]:
-    """A line for a family of models that does not write what the task's models do, or does write where they do not."""
+    """A line for a family whose models do not write, or read images, as the task's do, or do so where these do not."""
     for key, family in (("model.family", params.model.family), ("distill.family", params.distill.family)):
-        allowed = [name for name, lacks in LACKS.items() if _writes(settings, lacks)]
+        allowed = [name for name, lacks in LACKS.items() if _fits(settings, lacks)]
         if family in LACKS and family not in allowed:
-            what = "write texts" if settings.writes else "write nothing"
+            of_texts = "write texts" if settings.writes else "write nothing"
+            what = "read images" if settings.images else of_texts
             yield (
                 f"params.yaml: {key} is '{family}'. Allowed for task '{params.task.name}', whose models {what}:"
                 f" {', '.join(allowed) or 'none'}."
@@ -73,8 +75,19 @@ def _faults_of_method(params: Params, settings: TaskSettings) -> Iterator[str]:
         )
 
 
-def _writes(settings: TaskSettings, lacks: frozenset[str]) -> bool:
+def _faults_of_prompts(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line where prompts are to be compared with rows that have no images."""
+    if params.evaluate.zero_shot is not None and not settings.images:
+        yield (
+            f"params.yaml: evaluate.zero_shot is given, and rows of task '{params.task.name}' have no images. Allowed"
+            " for it: null."
+        )
+
+
+def _fits(settings: TaskSettings, lacks: frozenset[str]) -> bool:
     """Whether models of a family that lacks this do what the task's models do."""
+    if settings.images != ("images" not in lacks):
+        return False
     if settings.writes is None or "writing" in lacks:
         return settings.writes is None and "writing" in lacks
     return settings.writes == "target" or "source_apart" in lacks
