@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
 from stages.core import plugins
@@ -20,7 +19,7 @@ from stages.core.lacks import LACKS
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models.pretrained import load_tokenizer, located_here, refuse_misfit
-from stages.reading.clean_rows import read_split, splits_of, texts_of
+from stages.reading.clean_rows import read_split, splits_of
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding
 from stages.tokens.arrow import write_tokens
@@ -31,7 +30,7 @@ from stages.tokens.literal import literal
 from stages.tokens.people import copies_of, write_groups
 from stages.tokens.pieces import new_tokens
 from stages.tokens.scratch import scratch_tokenizer
-from stages.tokens.trained import train_tokenizer
+from stages.tokens.trained import texts_to_read, train_tokenizer
 from stages.tokens.writing import refuse_long_targets, writing_of
 from stages.validation.verdict import Broken, settle
 
@@ -108,13 +107,6 @@ def trained_tokenizer(
     tokenizer = scratch_tokenizer(scratch.kind, texts, size, max_tokens=scratch.positions)
     refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=True)
     return tokenizer, [[] for _ in range(len(tokenizer))]
-
-
-def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
-    """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
-    read = ((text,) if isinstance(text, str) else text[task.images :] for text in texts_of(rows))  # of images no text
-    texts = [part for text in read for part in text]
-    return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
 
 
 def start_of(pretrained: PreTrainedTokenizerFast | None, params: Params) -> str | None:
