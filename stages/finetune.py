@@ -21,11 +21,12 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate, without_path
+from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.contrastive import VECTOR
 from stages.training.described import described
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
@@ -70,10 +71,7 @@ def finetune(params: Params, paths: Paths) -> None:
 def learned(
     seed: int, name: str, data: TrainingData, params: Params, paths: Paths, family: Family, task: TaskLearning
 ) -> tuple[Trained, Checkpoints]:
-    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written.
-
-    Where adapters are trained they are merged into its weights, and its report has how many numbers were trained.
-    """
+    """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written."""
     torch.manual_seed(seed)
     pretrained = locate(params.model)
     model = family.build(pretrained, params.model, task.head(data.space))
@@ -106,7 +104,9 @@ def learned(
     )
     places = Places(paths.curves(name), paths.step_log(name), checkpoints)
     learner = Learner(family, replace(task, loss=own), loss, params.task.measure, treated.scales)
-    trained = taught(model, replace(data, balanced_N=treated.balanced_N), learner, places, params, paths, seed)
+    drawn = replace(data, balanced_N=treated.balanced_N)
+    encoder = partial(as_it_is, family, params.model, VECTOR, paths.token_pieces)
+    trained = taught(model, drawn, learner, places, params, paths, seed, encoder)
     treated.ended(family.parts(trained.model).head)
     trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
@@ -10,20 +10,19 @@ from stages.core.contracts import Parts
 from stages.core.params.file import Params
 from stages.core.params.training import FinetuneParams
 from stages.core.paths import Paths
-from stages.models.pretrained import as_it_is
-from stages.training.contrastive import VECTOR, train_on_pairs
+from stages.training.contrastive import train_on_pairs
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.prototypes import with_prototypes
 from stages.training.rows import TrainingData
 
 
 def taught(
-    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int
-) -> Trained:
-    """The model after what `finetune.method` says."""
+    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int,
+    encoder: Callable[[], nn.Module],
+) -> Trained:  # fmt: skip
+    """The model after what `finetune.method` says; `encoder()` is the pretrained one that gives a text's vector."""
     if params.finetune.method == "contrastive":
-        encoder = as_it_is(learner.family, params.model, VECTOR, paths.token_pieces)
-        return train_on_pairs(encoder, model, data, learner, places, params=params.finetune, seed=seed)
+        return train_on_pairs(encoder(), model, data, learner, places, params=params.finetune, seed=seed)
     if params.finetune.method == "zero_shot":
         return with_prototypes(model, data, learner, params.finetune.descriptions, paths.tokenizer, places.curves)
     return train(model, data, learner, places, params=params.finetune, seed=seed)
