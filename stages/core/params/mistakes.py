@@ -60,7 +60,9 @@ def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
         allowed = _keys_beside(file, location)
         return f"{key} is not a parameter. Allowed here: {', '.join(allowed)}.{_guess(str(location[-1]), allowed)}"
     if kind == "missing":
-        return f"{key} is missing. It has no default: take the line from the params.yaml of the repository."
+        return (
+            f"{key} is missing. It has no default: `winnow init --renew .` adds the lines of Winnow's own params.yaml."
+        )
     if kind == "value_error":
         return f"{key}: {context['error']}."
     if kind == "literal_error":
