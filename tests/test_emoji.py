@@ -42,9 +42,9 @@ def archives(folder: Path, without: str = "", *, fluent: bool = False) -> Path:
             {**images, f"package/img/{style}/sheet.png": b"x", "package/index.js": b"x"}
         )
     if fluent:
-        names = ("1f98a", "2764", "2764-fe0f")  # the last two are one emoji
+        codes = ("1f98a", "2764", "2764-fe0f")  # the last two are one emoji
         made[FLUENT] = tar(
-            {f"package/assets/{name}.webp": encoded(plain(RED), "WEBP", lossless=True) for name in names}
+            {f"package/assets/{name}.webp": encoded(plain(RED), "WEBP", lossless=True) for name in codes}
         )
     lines = []
     for name, archive in made.items():

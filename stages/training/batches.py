@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def _with_sources(examples: Sequence[Mapping[str, Any]], pad_id: int) -> dict[st
     }
 
 
-def _real(sequences: Sequence[Sequence[int]]) -> np.ndarray:
+def _real(sequences: Sequence[Sized]) -> np.ndarray:
     """(B, T) bool: the places of a batch that are none of padding."""
     lengths_B = np.array([len(ids) for ids in sequences])
     return np.arange(lengths_B.max()) < lengths_B[:, None]
