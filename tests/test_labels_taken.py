@@ -454,6 +454,22 @@ def test_a_folder_by_a_path_that_ends_in_dots_is_copied_under_its_name(known: Pa
     assert Path("data/all/reviews.csv").read_text() == REVIEWS
 
 
+def test_data_that_is_a_link_to_a_cache_is_called_what_the_link_is(
+    known: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Path("cache/files/md5/8f/14e45fceea167a5a36dedd4bea2543").absolute()
+    for folder in (kept.parent, Path("data")):
+        folder.mkdir(parents=True, exist_ok=True)
+    kept.write_text(REVIEWS)
+    Path("data/reviews.csv").symlink_to(kept)
+    edit_params(known.root, ingest__path="data/reviews.csv")
+    ingested(known, {})
+    assert place_of(known.root, load_params(known.params).ingest).path == Path("data/labelled.csv")
+    corrected(known, capsys)
+    assert apply(known, load_params(known.params)).path == Path("data/_corrected/reviews.csv")
+    assert kept.read_text() == REVIEWS
+
+
 @pytest.mark.parametrize(
     ("encoding", "is_read"), [("UTF8", True), ("utf_8_sig", True), ("cp1252", False), ("utf-16", False)]
 )

@@ -11,6 +11,7 @@ a copy in data/_corrected                  where they go of the data that it is 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -58,8 +59,9 @@ def copied_from(root: Path, ingest: IngestParams) -> str | None:
 
 
 def _within(root: Path, path: str) -> Path | None:
-    """The path from the folder `root`, without `..`; None where it is a URL, or lies outside."""
-    full, whole = (root / path).resolve(), root.resolve()
+    """The path from the folder `root`, without `..`, where a link is what it is called; None of a URL, or outside."""
+    whole = root.absolute()
+    full = Path(os.path.normpath(whole / path))
     return full.relative_to(whole) if "://" not in path and full.is_relative_to(whole) else None
 
 
