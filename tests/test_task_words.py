@@ -27,6 +27,7 @@ OTHERWISE = {
     "stages/reading": {"squad"},  # the layout of files
     "stages/compression/recipe.py": {"contrastive"},  # finetune.method
     "stages/core/params": {"contrastive"},  # the same
+    "stages/finetune.py": {"contrastive"},  # the same
     "stages/training/teaching.py": {"contrastive"},  # the same
     "stages/training/contrastive.py": {"contrastive"},  # the same
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
