@@ -11,35 +11,26 @@ from stages.backends.batching import only_taken, runner_of
 from stages.backends.onnxruntime_int8.writing.stepper import GraphStepper, open_sessions
 from stages.backends.writing import Backed, writing_runner
 from stages.core.contracts import Runner
-from stages.core.model_folder import describe, reads_images
+from stages.core.model_folder import describe
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
-    """Open the graphs in `folder` on the CPU, with `threads` threads, or as many as model.json allows."""
+    """Open model.onnx in `folder` on the CPU, with `threads` threads, or as many as model.json allows."""
     description = describe(folder)
     allowed = min(threads, description.get("most_threads", threads))
     if "writing" in description:
         return writing_runner(folder, description, _backed(folder, allowed))
-    session = _opened(folder / "model.onnx", allowed)
-    of_images = _opened(folder / "images.onnx", allowed) if reads_images(description) else None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = allowed
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     names = {one.name for one in session.get_inputs()}
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         return session.run(["logits"], only_taken(names, inputs))[0]
 
-    def run_images(pixels: np.ndarray) -> np.ndarray:
-        assert of_images is not None
-        return of_images.run(["logits"], {"pixel_values": pixels})[0]
-
-    return runner_of(folder, description, run, run_images if of_images is not None else None)
-
-
-def _opened(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return runner_of(folder, description, run)
 
 
 def _backed(folder: Path, threads: int) -> Backed:

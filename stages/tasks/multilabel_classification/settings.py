@@ -42,6 +42,5 @@ SETTINGS = TaskSettings(
     targets=("labels", "tags", "emotions", "emotion"),
     claim=claim,
     plots=frozenset({"reliability"}),
-    classes="several",
     faults=faults,
 )
