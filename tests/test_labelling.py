@@ -219,7 +219,7 @@ def test_tasks_whose_rows_nobody_can_label_so_are_refused_in_a_line(
     ("files", "changes", "place", "told"),
     [
         (["data/reviews.csv"], {}, "data/labelled.csv", "set `path: data` under ingest"),
-        (["data/a.csv"], {"ingest__path": "data"}, "data/labelled.csv", "is read as it is"),
+        (["data/a.csv"], {"ingest__path": "data"}, "data/labelled.csv", "is read, and this file with it"),
         (["data/train.csv", "data/test.csv"], {"ingest__path": "data"}, "data/train/labelled.csv", "'train'"),
         (
             ["data/a.csv"],

@@ -348,7 +348,7 @@ def test_of_a_folder_no_label_is_lost_where_rows_are_labelled_and_corrections_ap
     follow(known, labelled(capsys, "apply").err)
     told = fill(capsys, f'{second["row_id"]},"{second["text"]}",kitchen')
     assert told[0] == (
-        "winnow: data/labelled.csv: 1 row added. Next: all of 'data' is read, so it is read as it is; then `winnow"
+        "winnow: data/labelled.csv: 1 row added. Next: all of 'data' is read, and this file with it; then `winnow"
         " label apply` again."
     )
     follow(known, labelled(capsys, "apply").err)
@@ -369,12 +369,9 @@ def test_of_a_single_file_no_label_is_lost_either(known: Paths, capsys: pytest.C
     told = fill(capsys, "12e4,bread or ship,sea")
     assert told[0].startswith("winnow: data/labelled.csv: 1 row added. Next: set `path: data` under ingest")
     assert told[0].endswith("Rows keep their ids; then `winnow label apply` again.")
-    assert (
-        labelled(capsys, "apply")
-        .err[-1]
-        .startswith(  # the file alone again, as nobody did what was told
-            "winnow: data/labelled.csv is not in it. For its rows: set `path: data` under ingest"
-        )
+    said = labelled(capsys, "apply")  # the file alone again, as nobody did what was told
+    assert said.err[-1].startswith(
+        "winnow: data/labelled.csv is not in it. For its rows: set `path: data` under ingest"
     )
     follow(known, told)
     follow(known, labelled(capsys, "apply").err)
@@ -429,8 +426,8 @@ def test_where_the_last_correction_was_taken_out_the_way_back_is_told(
     [
         ("reviews.csv", "data/labelled.csv", "move 'reviews.csv' to data/, and set `path: data` under ingest"),
         ("./data/more/../reviews.csv", "data/labelled.csv", "set `path: data` under ingest"),
-        ("data/more/..", "data/labelled.csv", "is read, so it is read as it is"),
-        ("not-fetched-yet", "not-fetched-yet/labelled.csv", "is read, so it is read as it is"),
+        ("data/more/..", "data/labelled.csv", "is read, and this file with it"),
+        ("not-fetched-yet", "not-fetched-yet/labelled.csv", "is read, and this file with it"),
         ("../data/reviews.csv", "data/labelled.csv", "'../data/reviews.csv', outside of the project"),
         ("data/../../other/reviews.csv", "data/labelled.csv", "outside of the project"),
         ("data/_corrected/../reviews.csv", "data/labelled.csv", "set `path: data` under ingest"),

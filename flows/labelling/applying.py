@@ -9,7 +9,6 @@ and but for the corrections every row must be as before.
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shutil
 from collections import defaultdict
@@ -27,6 +26,7 @@ from flows.labelling.places import (
     corrections_of,
     place_of_source,
     source_of,
+    straight,
 )
 from flows.labelling.rewriting import rewrite
 from stages.core import plugins
@@ -75,8 +75,7 @@ def apply(paths: Paths, params: Params) -> Applied:
     changes, faults = _fitting(rows, _read(params, source, data), data)
     if not changes:
         raise ValueError("\n".join([*faults, "no correction fits the data, so nothing was written."]))
-    # A path may end in `..`, and a link to DVC's cache leads to a file of another name.
-    is_file, name = Path(source).is_file(), Path(os.path.normpath(Path(source).absolute())).name
+    is_file, name = Path(source).is_file(), straight(paths.root, source).name  # a path may end in `..`
     target = COPIES / name
     with publish(target) as draft:
         # A file by its own name, and a folder, are read as they will be where the copy lies.

@@ -59,10 +59,14 @@ def copied_from(root: Path, ingest: IngestParams) -> str | None:
 
 
 def _within(root: Path, path: str) -> Path | None:
-    """The path from the folder `root`, without `..`, where a link is what it is called; None of a URL, or outside."""
-    whole = root.absolute()
-    full = Path(os.path.normpath(whole / path))
+    """The path from the folder `root`, without `..`; None where it is a URL, or lies outside."""
+    whole, full = root.absolute(), straight(root, path)
     return full.relative_to(whole) if "://" not in path and full.is_relative_to(whole) else None
+
+
+def straight(root: Path, path: str) -> Path:
+    """The whole path, from the folder `root`, without `..`. Links stay: one to DVC's cache leads to another name."""
+    return Path(os.path.normpath(root.absolute() / path))
 
 
 def source_of(root: Path, ingest: IngestParams) -> str:
@@ -122,7 +126,7 @@ def _place_of(root: Path, ingest: IngestParams) -> Place:
     if ingest.pattern is not None:
         return Place(place, f"ingest.pattern is '{ingest.pattern}': see that it matches {place.as_posix()}.")
     why = f", as its folder is called '{ingest.splits.train}' (ingest.splits.train)" if named else ""
-    return Place(place, f"all of '{ingest.path}' is read, so it is read as it is{why}.")
+    return Place(place, f"all of '{ingest.path}' is read, and this file with it{why}.")
 
 
 def _splits_in(folder: Path, ingest: IngestParams) -> bool:
