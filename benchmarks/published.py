@@ -13,7 +13,7 @@ A project is started in DIR, as `winnow init` does, with the values of the corpu
 the same DIR an interrupted run goes on. Writes published.json beside this file, under the corpus's name: the quality
 on the test rows by seed, size and speed with the first. The values are first guesses, but for what was chosen by
 validation rows: of stsb, `prune.vocabulary` (Spearman's correlation of the pruned student 87.1 with the tokens of the
-training rows and 4,000 words, 87.5 with 12,000, 88.0 with all; as many neurons made 0.2 of difference at most).
+training rows and 4,000 words, 87.5 with 12,000, 88.0 with all; how many neurons are kept made a difference of 0.2).
 """
 
 from __future__ import annotations
