@@ -5,40 +5,36 @@ from winnow import load
 classify = load("artifacts/models/quantized")
 classify(["Return the eigenvalues of a symmetric matrix."])  # [Answer(label='scipy', probability=0.41)]
 
-A model that writes gives texts: `write(["Return the"])`, or one as it is written: `stream("Return the")`. A model of
-another task answers with a dictionary for each text, as `winnow predict --json` does.
+A model that writes gives texts: `write(["Return the"])`, or one as it is written: `stream("Return the")`. One of images
+and texts compares them: `similarity(["a.png"], ["a red fox"])`. A model of another task answers with a dictionary for
+each text, as `winnow predict --json` does.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from stages.backends.records import records
-from stages.backends.runners import as_writer, generation_with, open_runner
+from stages.backends.runners import as_writer, generation_with, image_at, open_runner, reading_files
 from stages.core import plugins
 from stages.core.machine import cores
-from stages.core.model_folder import describe
+from stages.core.model_folder import describe, reads_images
 from stages.decoding.settings import adjusted
 from stages.tasks import TASKS
 from stages.tasks.shared.likelihood import of_rows
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stages.core.contracts import Generation, Runner, Text
     from stages.tasks.contract import TaskAnswers
 
 Asked = TypeVar("Asked")
 """A text, or a pair."""
 
-__all__ = ["Answer", "Classifier", "Model", "TextWriter", "load"]
+__all__ = ["Answer", "Classifier", "Matcher", "Model", "TextWriter", "load"]
 
 
 class Answer(NamedTuple):
@@ -131,6 +127,53 @@ class TextWriter:
         return (-of_rows(found)).tolist()
 
 
+class Matcher(Model):
+    """A model of images and texts, opened. An image is a path of a file, which is read as those of training were."""
+
+    def __init__(self, runner: Runner, task: TaskAnswers, folder: Path) -> None:
+        super().__init__(reading_files(runner, folder), task)
+        self._description = describe(folder)
+
+    def images(self, paths: Sequence[str | Path]) -> np.ndarray:
+        """(N, K) float32: the vector of each image, of length 1. Raises ValueError for one that cannot be read."""
+        return _directions(self._of_images(paths))
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, K) float32: the vector of each text, of length 1."""
+        return _directions(self._runner.predict(_several(texts)).values)
+
+    def similarity(self, images: Sequence[str | Path], texts: Sequence[str]) -> np.ndarray:
+        """(N, M) float32: the cosine of each of N images with each of M texts."""
+        return self.images(images) @ self.texts(texts).T
+
+    def zero_shot(
+        self, images: Sequence[str | Path], labels: Sequence[str], templates: Sequence[str] = ("{}",)
+    ) -> np.ndarray:
+        """(N, L) float32: how likely each of L labels is for each image, among these labels.
+
+        A label's vector is the mean over the templates, such as "a drawing of a {}", with the label put in. Source:
+        Radford et al. 2021, arXiv:2103.00020, section 3.1.4. Raises ValueError for a template without {}.
+        """
+        if without := [template for template in templates if "{}" not in template]:
+            raise ValueError(
+                f"the template {without[0]!r} has no {{}} for the label. Write one: 'a drawing of a {{}}'."
+            )
+        asked = [template.replace("{}", label) for label in _several(labels) for template in templates]
+        of_labels = self.texts(asked).reshape(len(labels), len(templates), -1).mean(1)
+        found = self._of_images(images)
+        scale = np.square(np.linalg.norm(found, axis=1, keepdims=True))  # of cosines, as it was learned
+        logits = scale * (_directions(found) @ _directions(of_labels).T)
+        likely = np.exp(logits - logits.max(1, keepdims=True))
+        return likely / likely.sum(1, keepdims=True)
+
+    def _of_images(self, paths: Sequence[str | Path]) -> np.ndarray:
+        return self._runner.predict([image_at(path, self._description) for path in _several(paths)]).values
+
+
+def _directions(vectors_NK: np.ndarray) -> np.ndarray:
+    return vectors_NK / np.linalg.norm(vectors_NK, axis=1, keepdims=True)
+
+
 def _several(texts: Sequence[Asked]) -> list[Asked]:
     if isinstance(texts, str):
         raise TypeError("texts is one text. Give a list: [text].")
@@ -140,13 +183,16 @@ def _several(texts: Sequence[Asked]) -> list[Asked]:
 def load(folder: str | Path, *, threads: int | None = None) -> Any:
     """The model in `folder`, after checking every file against its manifest; `threads`: of the CPU, all by default.
 
-    A text classifier is a `Classifier`, a model that writes a `TextWriter`, any other a `Model`. Raises
-    FileNotFoundError where there is no model, and ValueError where a file is not the one that was sealed.
+    A text classifier is a `Classifier`, a model that writes a `TextWriter`, one of images and texts a `Matcher`, any
+    other a `Model`. Raises FileNotFoundError where there is no model, and ValueError where a file is not the one that
+    was sealed.
     """
     folder = Path(folder)
     runner, answers = opened(folder, threads=threads or cores())
     if runner.task == "text_classification":
         return Classifier(runner)
+    if reads_images(describe(folder)):
+        return Matcher(runner, answers, folder)
     return Model(runner, answers) if runner.write is None else TextWriter(runner, answers, generation_with(folder, {}))
 
 
@@ -156,9 +202,8 @@ def opened(folder: Path, *, threads: int) -> tuple[Runner, TaskAnswers]:
     Raises as `load`; ValueError also for a model that the light install, where this is one, does not open.
     """
     try:
-        with _without_scipy():
-            runner = open_runner(folder, threads=threads)
-            return runner, plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task")
+        runner = open_runner(folder, threads=threads)
+        return runner, plugins.part(TASKS, runner.task, "answers", key=f"{folder}/model.json: task")
     except ModuleNotFoundError as error:
         if not str(error.name).startswith("stages."):
             raise
@@ -166,33 +211,3 @@ def opened(folder: Path, *, threads: int) -> tuple[Runner, TaskAnswers]:
             f"{folder}: its backend is '{describe(folder)['backend']}', which the light install does not open (it has"
             f" no {error.name}). Take the folder `quantized`, or install the whole of Winnow: docs/deployment.md."
         ) from None
-
-
-_SPARSE = ("csr_array", "hstack", "issparse")  # what modules that answers import take of scipy.sparse
-_standing_in = threading.Lock()
-
-
-@contextmanager
-def _without_scipy() -> Iterator[None]:
-    """Inside, modules that take SciPy's sparse arrays can be imported where it is not installed: in the light install.
-
-    A task's answers import its scores, which count in sparse arrays; no answer calls what does. Behind it, SciPy is
-    again not to be had.
-    """
-    with _standing_in:
-        if importlib.util.find_spec("scipy") is not None:
-            yield
-            return
-        sparse = ModuleType("scipy.sparse")
-        vars(sparse).update(dict.fromkeys(_SPARSE, _measures))
-        stand_ins = {"scipy": ModuleType("scipy"), sparse.__name__: sparse}
-        sys.modules.update(stand_ins)
-        try:
-            yield
-        finally:
-            for name in stand_ins:
-                del sys.modules[name]
-
-
-def _measures(*_: object, **__: object) -> NoReturn:
-    raise ModuleNotFoundError("measuring needs SciPy, which is not installed: pip install scipy", name="scipy")

@@ -33,7 +33,7 @@ def main() -> None:
     model = opened(paths.model("quantized"))
     seconds: dict[str, float] = {}
     started = time.perf_counter()
-    judged = judge(model, rows, params.data_seed)
+    judged = judge(model, rows, paths.images, params.data_seed)
     seconds["predict"] = time.perf_counter() - started
     for name in ANSWERS:
         started = time.perf_counter()

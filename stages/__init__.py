@@ -5,6 +5,7 @@ of threads, and guards the outs of a stage that ends before it has begun.
 """
 
 import os
+import re
 import sys
 
 for _name, _value in {
@@ -19,7 +20,17 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-if sys.argv[:1] == ["-m"]:  # a stage is being started: Python loads the package of the module that it is to run
+
+def _is_started() -> bool:
+    """Whether Python loads this package because it is to run a module of it: `python -m stages.NAME`."""
+    if sys.argv[:1] != ["-m"]:  # as it is until the module is found
+        return False
+    # PYTHON -m NAME ARGUMENTS. Older ones than 3.10 do not tell it, and the guard ends those.
+    command = getattr(sys, "orig_argv", None)
+    return command is None or re.match(r"(-\w*m)?stages\.", command[-len(sys.argv)]) is not None
+
+
+if _is_started():
     from stages.core import guard
 
     guard.begin()

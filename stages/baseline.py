@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -30,14 +31,14 @@ def baseline(params: Params, paths: Paths) -> None:
     encoding: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     answers: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     train = read_split(paths.clean, "train")
-    texts, targets = texts_of(train), train["label"].to_pylist()
+    texts, targets = texts_of(train, paths.images), train["label"].to_pylist()
     space = encoding.space(targets)
     model = task.fit(texts, targets, space, params.baseline, params.seed)
     weights = {name: as_stored(array) for name, array in model.weights.items()}
     log.info("fitted: %d rows, %d features", len(texts), len(model.features) or sum(map(len, weights.values())))
     if answers.fitted is not None:
         validation = read_split(paths.clean, "validation")
-        outputs = task.opened(model._replace(weights=weights))(texts_of(validation))
+        outputs = task.opened(model._replace(weights=weights))(texts_of(validation, paths.images))
         space = answers.fitted(validation["label"].to_pylist(), outputs, space, params.task.measure)
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
@@ -45,7 +46,8 @@ def baseline(params: Params, paths: Paths) -> None:
         folder.mkdir()
         write_json(folder / "vocabulary.json", list(model.features))
         save_file(weights, folder / "weights.safetensors")
-        pairs = {} if isinstance(texts[0], str) else {"pairs": True}
+        pairs: dict[str, Any] = {} if isinstance(texts[0], str) else {"pairs": True}
+        pairs |= {"images": params.ingest.images.model_dump()} if encoding.images and params.ingest.images else {}
         more = {**model.settings, "cleaning": cleaning._asdict(), **pairs}
         seal(folder, backend="linear", task=params.task.name, space=space, **more)
 

@@ -13,10 +13,12 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cleaning import frames
 from stages.cleaning.described import conflict_examples, counted, described, rare_labels
+from stages.cleaning.images import kin_of_images
 from stages.cleaning.late import transfer_reasons, with_rows_set_aside
 from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import KEPT, reasons, spared
@@ -30,6 +32,7 @@ from stages.core.files import write_json, write_parquet
 from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
 from stages.reading.clean_rows import TEXT_PAIR  # the column that both tables have besides, where rows are pairs
+from stages.reading.pixels import open_images
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskData
 
@@ -62,6 +65,10 @@ def clean(params: Params, paths: Paths) -> None:
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise ValueError(f"no rows left after cleaning. Read: {len(rows)}. Dropped: {shown or 'none'}.")
     kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(judged.kin[kept["key"]], kept.index))
+    if (images := open_images(paths.images)) is not None:
+        names = heavy["clean"].take(pa.array(kept["at"].to_numpy())).to_pylist()
+        kin = kin_of_images(images, names, params.clean.near_image_bits)
+        kept["group"] = linked(kept["group"], pd.Series(kin, kept.index))
     if judged.kin_of_targets is not None:
         kept["group"] = linked(kept["group"], pd.Series(judged.kin_of_targets[kept["target_key"]], kept.index))
     settings = params.clean

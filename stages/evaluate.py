@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def evaluate(params: Params, paths: Paths, name: str) -> None:
         return
     test = read_split(paths.clean, "test", "kept", GROUP)
     model = opened(paths.model(name), params.generate.settings)
-    judged = judge(model, test, params.data_seed)
+    judged = judge(model, test, paths.images, params.data_seed)
     measured: dict[str, Any] = {} if model.generation is None else {"generation": model.generation.described()}
     for measure in ANSWERS:
         measured |= plugins.load(ANSWERS, measure, key="measure")(judged, model, params.evaluate)
@@ -66,13 +67,13 @@ def _write_tables(paths: Paths, name: str, tables: Mapping[str, Table]) -> None:
                 csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
 
 
-def judge(model: Opened, rows: pa.Table, seed: int) -> Judged:
+def judge(model: Opened, rows: pa.Table, images: Path, seed: int) -> Judged:
     """The model's answers to the rows, with the columns that `ingest` kept."""
     truths = rows["label"].to_pylist()
     kept = [json.loads(text) if text else {} for text in rows["kept"].to_pylist()]
     columns = {key: [row.get(key) for row in kept] for key in dict.fromkeys(key for row in kept for key in row)}
     return model.judge(
-        texts_of(rows), truths, units=rows[GROUP].to_pylist(), seed=seed, columns={**columns, "label": truths}
+        texts_of(rows, images), truths, units=rows[GROUP].to_pylist(), seed=seed, columns={**columns, "label": truths}
     )
 
 

@@ -1,10 +1,11 @@
-"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, on DeepSpeed."""
+"""Stage `finetune`: the teacher, a pretrained model trained on the rows' targets, or on pairs of rows, on DeepSpeed."""
 
 from __future__ import annotations
 
 import gc
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from stages.cleaning.rules import cleaning_of
-from stages.compression.refusals import refuse_layers, refuse_unprunable
+from stages.compression.refusals import faults_of_lora, refuse_layers, refuse_unprunable
 from stages.core import plugins
 from stages.core.contracts import Family
 from stages.core.entry import run_stage
@@ -20,17 +21,20 @@ from stages.core.files import read_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.models.pretrained import locate, without_path
+from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
+from stages.training.contrastive import VECTOR
 from stages.training.described import described
 from stages.training.engine import resolve_precision
 from stages.training.launch import launch
-from stages.training.loop import Learner, Places, Trained, train
+from stages.training.loop import Learner, Places, Trained
 from stages.training.outcome import write_co_teachers, write_outcome
 from stages.training.rows import TrainingData, open_training_data, there
+from stages.training.teaching import taught, with_adapters, without_adapters
+from stages.training.treatment import treatment
 from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
@@ -44,6 +48,8 @@ def finetune(params: Params, paths: Paths) -> None:
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
+    if faults := list(faults_of_lora(params)):
+        raise ValueError("\n".join(faults))
     data = open_training_data(paths)
     others = range(params.seed + 1, params.seed + params.finetune.teachers)
     names = {params.seed: "teacher"} | {seed: f"co_teacher-{seed}" for seed in others}
@@ -76,31 +82,35 @@ def learned(
         readers=lambda: family.readers(model),
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
+    adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
+    own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
+    head = family.parts(model).head
+    treated = treatment(params.debias, task, data, head)
 
-    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
-        smoothing = params.finetune.label_smoothing
-        own = partial(task.loss, label_smoothing=smoothing, class_weights_C=weights_C)
+    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], rows_B: np.ndarray) -> torch.Tensor:
         each_B = of_each(task, own, logits, batch["labels"], counted_B=batch.get("counted"))
-        return mean_of_rows(each_B, batch.get("weights"))
+        return mean_of_rows(treated.losses(head, each_B, batch, rows_B), batch.get("weights"))
 
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
         [
-            *(seed, params.task.name, params.model.model_dump(mode="json")),
-            *(params.finetune.model_dump(mode="json", exclude={"teachers"}),),
-            resolve_precision(params.finetune.precision),
+            *(seed, params.task.name, resolve_precision(params.finetune.precision)),
+            *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
+            *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
         ],
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
     )
-    trained = train(
-        model, data, Learner(family, task, loss, params.task.measure),
-        Places(paths.curves(name), paths.step_log(name), checkpoints),
-        params=params.finetune, seed=seed,
-    )  # fmt: skip
+    places = Places(paths.curves(name), paths.step_log(name), checkpoints)
+    learner = Learner(family, replace(task, loss=own), loss, params.task.measure, treated.scales)
+    drawn = replace(data, balanced_N=treated.balanced_N)
+    encoder = partial(as_it_is, family, params.model, VECTOR, paths.token_pieces)
+    trained = taught(model, drawn, learner, places, params, paths, seed, encoder)
+    treated.ended(family.parts(trained.model).head)
+    trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
-    return trained, checkpoints
+    return trained._replace(report={**trained.report, **treated.described()}), checkpoints
 
 
 def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:

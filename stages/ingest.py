@@ -20,33 +20,43 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core import plugins
-from stages.core.contracts import UNREADABLE, RawRow, RejectedRow
+from stages.core.contracts import IMAGE, UNREADABLE, UNREADABLE_IMAGES, RawRow, RejectedRow
 from stages.core.entry import run_stage
 from stages.core.files import ParquetRows, publish, write_json
 from stages.core.params.file import Params
 from stages.core.paths import Paths
+from stages.reading.pixels import ImagesWriter
 from stages.reading.targets import Targets, write_whole_numbers
 from stages.sources import SOURCES
 from stages.tasks import TASKS
 
 log = logging.getLogger("winnow")
 
-PAIRS_SCHEMA = pa.schema([(name, pa.large_string()) for name in ("row_id", *RawRow._fields)])
+HELD = tuple(name for name in RawRow._fields if name != "image")  # an image's pixels have a file of their own
+PAIRS_SCHEMA = pa.schema([(name, pa.large_string()) for name in ("row_id", *HELD)])
 SCHEMA = PAIRS_SCHEMA.remove(PAIRS_SCHEMA.get_field_index("text_pair"))
 REJECTED_SCHEMA = pa.schema([(name, pa.large_string()) for name in RejectedRow._fields])
 
 
 def ingest(params: Params, paths: Paths) -> None:
-    """Write `paths.raw`, `paths.unreadable` and `paths.ingest_report`.
+    """Write `paths.raw`, `paths.images`, `paths.unreadable` and `paths.ingest_report`.
 
     Raises ValueError where the source gives no rows, or the same origin twice.
     """
     source = plugins.load(SOURCES, params.ingest.source, key="ingest.source")
     data = plugins.part(TASKS, params.task.name, "data", key="task.name")
-    with publish(paths.raw) as raw, publish(paths.unreadable) as unreadable:
+    how = params.ingest.images
+    with (
+        publish(paths.raw) as raw, publish(paths.unreadable) as unreadable, publish(paths.images) as pixels,
+        ImagesWriter(pixels, 0 if how is None else how.size) as images,
+    ):  # fmt: skip
         schema = SCHEMA if params.ingest.columns.text_pair is None else PAIRS_SCHEMA
         targets = Targets(data)
         rows = source(params.ingest, params.data_seed, structured=data.structured)
+        if IMAGE in data.structured and how is not None:
+            from stages.reading.image_rows import with_images  # Pillow, which rows of texts do not need
+
+            rows = with_images(rows, folder_of(params.ingest.path), how, images)
         kept, rejected = write_rows(targets.read(rows), raw, unreadable, schema)
         if kept == 0:
             found = f"no rows, and {rejected.total():,} that cannot be read" if rejected else "no rows"
@@ -55,7 +65,8 @@ def ingest(params: Params, paths: Paths) -> None:
             )
         if targets.are_numbers:
             targets.rewritten += write_whole_numbers(raw)
-    counts = {reason: rejected[reason] for reason in UNREADABLE}
+    reasons = (*UNREADABLE, *(() if how is None else UNREADABLE_IMAGES))
+    counts = {reason: rejected[reason] for reason in reasons}
     write_json(
         paths.ingest_report,
         {
@@ -73,6 +84,16 @@ def ingest(params: Params, paths: Paths) -> None:
         log.warning("ingest: %s: %s. See artifacts/data/unreadable.parquet.", total, shown)
 
 
+def folder_of(path: str) -> Path:
+    """The folder from which paths of images are read: that which is read, or that of the file. ValueError for a URL."""
+    if "://" in path:
+        raise ValueError(
+            f"params.yaml: ingest.path is '{path}', and images are read from folders alone. Download it, and name the"
+            " folder."
+        )
+    return Path(path) if Path(path).is_dir() else Path(path).parent
+
+
 def write_rows(
     rows: Iterable[RawRow | RejectedRow], raw: Path, unreadable: Path, schema: pa.Schema = SCHEMA
 ) -> tuple[int, Counter[str]]:
@@ -85,7 +106,7 @@ def write_rows(
     with ParquetRows(raw, schema) as kept, ParquetRows(unreadable, REJECTED_SCHEMA) as refused:
         for row in rows:
             if isinstance(row, RejectedRow):
-                assert row.reason in UNREADABLE
+                assert row.reason in (*UNREADABLE, *UNREADABLE_IMAGES)
                 if not rejected[row.reason]:
                     log.warning("ingest: %s: %s: %s.", row.origin, row.reason, row.detail)
                 rejected[row.reason] += 1
@@ -93,7 +114,7 @@ def write_rows(
             else:
                 number = row_id(row.origin)
                 ids.append(int(number, 16))
-                kept.write((number, *row)[: len(schema)])
+                kept.write((number, *row[:-1])[: len(schema)])  # the last are the bytes of an image
     if len(np.unique(ids)) < len(ids):
         _refuse_repeated(raw)
     return len(ids), rejected

@@ -26,7 +26,7 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
-from stages.tasks.shared.left_out import LEFT_OUT
+from stages.tasks.shared.left_out import left_out_of
 from stages.training.described import described
 from stages.training.frozen import put_in, read_by_head, some_of
 from stages.training.linear_head import Chosen, Featured, head_of
@@ -50,12 +50,15 @@ def probe(params: Params, paths: Paths) -> None:
     """Write the probe: a model's folder as the teacher's, whose encoder was not trained.
 
     How much its head is regularized, and after which of its layers it reads, is chosen by the validation rows. Tasks
-    that write have none. Raises ValueError for an unknown family or task, and for a family without pretrained weights.
+    that write have none, nor have those of images whose tower of these is new.
+
+    Raises ValueError for an unknown family or task, and for a family without pretrained weights.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     data = open_training_data(paths)
-    if task.head(data.space).writes:
-        leave_out(paths.model("probe"), params.task.name, LEFT_OUT["probe"])
+    new_images = params.model.image is not None
+    if (reason := left_out_of("probe", task.head(data.space), images=new_images)) is not None:
+        leave_out(paths.model("probe"), params.task.name, reason)
         return
     family: Family = plugins.load(FAMILIES, params.model.family, key="model.family")
     best = max(
@@ -104,7 +107,10 @@ def fitted(
         read.append(Featured(some, states))
     log.info("the lowest %g of the encoder's layers:", depth)
     train, validation = read
-    chosen = head_of(train, validation, task=task, space=data.space, measure=params.task.measure, params=params.probe)
+    chosen = head_of(
+        train, validation, task=task, space=data.space, measure=params.task.measure,
+        inverse_regularizations=params.probe.inverse_regularizations,
+    )  # fmt: skip
     return Fitted(depth, chosen, axes_HD)
 
 

@@ -99,8 +99,8 @@ def renumbered(
         stride=data.stride, writing=writing,
     )  # fmt: skip
     return replace(
-        data, train=data.train.renumbered(kept, targets=writing is not None), validation=rows_of(validation),
-        pad_id=kept.index(data.pad_id), writing=writing and writing.described(),
+        data, train=data.train.renumbered(kept, targets=writing is not None), pad_id=kept.index(data.pad_id),
+        validation=rows_of(validation, data.validation.pixels), writing=writing and writing.described(),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from stages.backends import QUANTIZERS
 from stages.backends.runners import open_runner
 from stages.compression.card import Origin, card
-from stages.compression.recipe import ensemble
+from stages.compression.recipe import taught
 from stages.core import plugins
 from stages.core.contracts import Outputs, QuantizationRows, Text, as_one
 from stages.core.entry import run_stage
@@ -54,7 +54,7 @@ def quantize(params: Params, paths: Paths) -> None:
             int8 = open_runner(folder, threads=cores())  # with its temperature
             sealed["space"] = task.fitted(truths, int8.predict(rows.validation), int8.space, rows.measure)
         training, pruning = read_json(paths.training("pruned")), read_json(paths.pruning_report)
-        origin = Origin(params.ingest.source, ensemble(params), params.distill)
+        origin = Origin(params.ingest.source, taught(params), params.distill)
         told = card(settings, sealed, origin, training, pruning, found, folder)  # with what was fitted
         (folder / "README.md").write_text(told, encoding="utf-8")
         seal(folder, **sealed)
@@ -68,7 +68,9 @@ def _rows(task: TaskAnswers, params: Params, paths: Paths) -> tuple[Quantization
     """
     train, validation = (read_split(paths.clean, split) for split in ("train", "validation"))
     told, truths = task.likelihood, validation["label"].to_pylist()
-    texts, judged = (texts_of(rows) if told is None else with_targets(rows) for rows in (train, validation))
+    texts, judged = (
+        texts_of(rows, paths.images) if told is None else with_targets(rows) for rows in (train, validation)
+    )
     chosen = np.linspace(0, len(texts) - 1, num=min(params.quantize.calibration_rows, len(texts)), dtype=int)
     exact, measure = open_runner(paths.model("pruned"), threads=cores()), params.task.measure
 

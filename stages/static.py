@@ -29,7 +29,7 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
-from stages.tasks.shared.left_out import LEFT_OUT
+from stages.tasks.shared.left_out import left_out_of
 from stages.training.batches import by_row, first_batches
 from stages.training.described import described
 from stages.training.frozen import read_by_head, some_of
@@ -41,13 +41,15 @@ from stages.training.rows import TokenRows, open_training_data
 def static(params: Params, paths: Paths) -> None:
     """Write the static model: its tokenizer, vectors float16, and the head, which the validation rows chose.
 
-    Tasks that write have none. Raises ValueError for an unknown family or task, and for a family without pretrained
+    Tasks that write, and those of images, have none.
+
+    Raises ValueError for an unknown family or task, and for a family without pretrained
     weights.
     """
     task: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key="task.name")
     data = open_training_data(paths)
-    if task.head(data.space).writes:
-        leave_out(paths.model("static"), params.task.name, LEFT_OUT["static"])
+    if (reason := left_out_of("static", task.head(data.space), images=data.images is not None)) is not None:
+        leave_out(paths.model("static"), params.task.name, reason)
         return
     tokenizer = Tokenizer.from_file(str(paths.tokenizer / "tokenizer.json"))
     special = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
@@ -56,7 +58,10 @@ def static(params: Params, paths: Paths) -> None:
     table = Static(kept_VD.astype(np.float32), rarities(data.train, len(kept_VD), params.static.rarity, special))
     splits = (some_of(split, params.static.max_examples) for split in (data.train, data.validation))
     read = (Featured(rows, features_of(table, rows)) for rows in splits)
-    chosen = head_of(*read, task=task, space=data.space, measure=params.task.measure, params=params.static)
+    chosen = head_of(
+        *read, task=task, space=data.space, measure=params.task.measure,
+        inverse_regularizations=params.static.inverse_regularizations,
+    )  # fmt: skip
     how = chosen.described(params.task.measure)
     masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
     cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)

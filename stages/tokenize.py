@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
 from stages.core import plugins
@@ -20,7 +19,7 @@ from stages.core.lacks import LACKS
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models.pretrained import load_tokenizer, located_here, refuse_misfit
-from stages.reading.clean_rows import read_split, splits_of, texts_of
+from stages.reading.clean_rows import read_split, splits_of
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskEncoding
 from stages.tokens.arrow import write_tokens
@@ -28,9 +27,10 @@ from stages.tokens.capitals import marked
 from stages.tokens.counts import beyond
 from stages.tokens.files import write_tokenizer
 from stages.tokens.literal import literal
+from stages.tokens.people import copies_of, write_groups
 from stages.tokens.pieces import new_tokens
 from stages.tokens.scratch import scratch_tokenizer
-from stages.tokens.trained import train_tokenizer
+from stages.tokens.trained import texts_to_read, train_tokenizer
 from stages.tokens.writing import refuse_long_targets, writing_of
 from stages.validation.verdict import Broken, settle
 
@@ -38,16 +38,17 @@ START_OF_SCRATCH = "<pad>"  # as T5's
 
 
 def tokenize(params: Params, paths: Paths) -> None:
-    """Write `paths.tokens`, `paths.tokenizer` and `paths.token_report`.
+    """Write `paths.tokens`, with what `debias` needs of the training rows, `paths.tokenizer` and `paths.token_report`.
 
-    Raises ValueError where the tokenizer or `tokenize` do not fit the model, a split has no rows, or a row's target is
-    none that training rows have, and where more rows are cut than `validate.max_truncated_share`, or more tokens are
-    unknown to the tokenizer than `validate.max_unknown_share`.
+    Raises ValueError where the tokenizer, `tokenize` or `debias` do not fit the model or the rows, a split has none, or
+    a row's target is none that training rows have, and where more rows are cut than `validate.max_truncated_share`, or
+    more tokens are unknown to the tokenizer than `validate.max_unknown_share`.
     """
     task: TaskEncoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     tokenizer = None if params.model.scratch else pretrained_tokenizer(params, task)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
+    rows |= copies_of(rows, params, task)
     report: dict[str, Any] = {}
     start = start_of(tokenizer, params) if task.writes else None
     pieces: list[list[int]] | None = None
@@ -69,13 +70,14 @@ def tokenize(params: Params, paths: Paths) -> None:
         # Any token can fill batches where none is made for it: the attention mask hides what it fills.
         described: dict[str, Any] = {"space": space, "max_tokens": max_tokens, "pad_id": tokenizer.pad_token_id or 0}
         described |= {} if stride is None else {"stride": stride}
+        described |= {"images": params.ingest.images.model_dump()} if task.images and params.ingest.images else {}
         write_json(draft / "space.json", described | ({} if writing is None else {"writing": writing.described()}))
+        write_groups(draft, paths.clean, params.debias)
     found = beyond(
         report, max_tokens, max_truncated_share=params.validate_.max_truncated_share,
         max_unknown_share=params.validate_.max_unknown_share,
     )  # fmt: skip
-    warn_only = params.validate_.warn_only
-    settle((Broken(limit, line, limit in warn_only) for limit, line in found), "Or raise the limit.")
+    settle((Broken(limit, line, limit in params.validate_.warn_only) for limit, line in found), "Or raise the limit.")
     write_json(paths.token_report, report)
 
 
@@ -105,12 +107,6 @@ def trained_tokenizer(
     tokenizer = scratch_tokenizer(scratch.kind, texts, size, max_tokens=scratch.positions)
     refuse_misfit(tokenizer, params.tokenize, params.model.name, writes=True)
     return tokenizer, [[] for _ in range(len(tokenizer))]
-
-
-def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
-    """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
-    texts = [part for text in texts_of(rows) for part in ((text,) if isinstance(text, str) else text)]
-    return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
 
 
 def start_of(pretrained: PreTrainedTokenizerFast | None, params: Params) -> str | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
+import http.server
 import io
 import tarfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stages.reading.corpora import Pin, place_of
 
@@ -43,3 +48,22 @@ def pin_file(pin: Pin, folder: Path) -> Path:
     path = folder / "corpora.txt"
     path.write_text(f"# a comment\n\n{pin.package}=={pin.version} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
     return path
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """What `python -m http.server` answers with, without its log."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a server of the folder's files."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()

@@ -84,9 +84,8 @@ MUTANTS = (
         "logits * np.exp(log_temperature)",
         "test_measures.py -k temperature",
     ),
-    Mutant(
-        "stages/measures/fairness.py", "max(of_groups) - min(of_groups)", "max(of_groups)", "test_measures.py -k gaps"
-    ),
+    Mutant("stages/measures/group_gaps.py", "most_RK - least_RK", "most_RK", "test_bias.py -k counted_by_hand"),
+    Mutant("stages/training/people.py", "expected_N / n_both[both_N]", "expected_N", "test_debias.py -k independent"),
     Mutant(
         "stages/tasks/shared/label_thresholds.py",
         "counts.true_C < FEWEST",

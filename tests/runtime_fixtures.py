@@ -17,6 +17,8 @@ import torch
 from bare_python import make_of
 from conftest import REPOSITORY, TOPICS
 from safetensors.numpy import save_file
+from test_tower_graphs import images, written
+from test_two_towers import SHAPE, params_of
 from tokenizers import Tokenizer
 from writing_fixtures import TEXTS as WRITTEN
 from writing_fixtures import write_writer
@@ -28,6 +30,7 @@ from stages.core import model_folder
 from stages.core.contracts import Head
 from stages.core.params.file import load_params
 from stages.core.params.model import ModelParams
+from stages.models import two_towers
 from stages.models.encoder import FAMILY
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
@@ -56,9 +59,10 @@ KINDS = {
         Head("vector", 0), {"targets": "numbers", "low": 0.0, "high": 5.0}, {"apart": True}, PAIRS
     ),
 }
+TOWERS = "image_text_matching"  # asked for texts alone: files of images need packages of their own
 WRITERS: dict[str, Any] = {"text_generation": ("gpt2", None), "text2text_generation": ("t5", "apart")}
 ASKED: dict[str, Sequence[Any]] = {
-    **{task: kind.asked for task, kind in KINDS.items()}, **dict.fromkeys(WRITERS, WRITTEN[:2]),
+    **{task: kind.asked for task, kind in KINDS.items()}, **dict.fromkeys(WRITERS, WRITTEN[:2]), TOWERS: TEXTS,
 }  # fmt: skip
 
 
@@ -68,11 +72,15 @@ def write_int8(task: str, folder: Path, tiny: Path, backend: str = "onnxruntime_
     student = folder.with_name(f"{folder.name}-student")
     student.mkdir(parents=True)
     folder.mkdir()
+    calibration = list(ASKED[task])
     if task in WRITERS:
         write_writer(student, *WRITERS[task])
+    elif task == TOWERS:
+        _write_towers(student, tiny)
+        calibration += images(8)
     else:
         _write_student(task, student, tiny)
-    quantizer.prepare(student, PARAMS.quantize, list(ASKED[task])).write(folder, ())
+    quantizer.prepare(student, PARAMS.quantize, calibration).write(folder, ())
     shutil.copyfile(student / "tokenizer.json", folder / "tokenizer.json")
     model_folder.seal(folder, **{**model_folder.describe(student), "backend": backend})
     return folder
@@ -83,7 +91,9 @@ def _write_student(task: str, student: Path, tiny: Path) -> None:
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny, ModelParams(**named, pooling="mean", encoder_dropout=0.0, head_dropout=0.0, scratch=None), kind.head
+        tiny,
+        ModelParams(**named, pooling="mean", encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        kind.head,
     )
     with torch.no_grad():
         for name, weights in model.named_parameters():
@@ -94,6 +104,11 @@ def _write_student(task: str, student: Path, tiny: Path) -> None:
     cleaning = {"rules": PARAMS.clean.rules, "masks": {}, "stop_words": [], "max_chars": 1000}
     described = {"family": "encoder", "max_tokens": 24, "pad_id": 0, "cleaning": cleaning, **kind.more}
     model_folder.seal(student, backend="pytorch", task=task, space=kind.space, **described)
+
+
+def _write_towers(student: Path, tiny: Path) -> None:
+    torch.manual_seed(1)
+    written(two_towers.build(tiny, params_of(tiny, SHAPE), Head("vector", 0)).eval(), student, tiny)
 
 
 def write_static(folder: Path, tiny: Path) -> Path:

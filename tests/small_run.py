@@ -47,7 +47,8 @@ def small(root: Path, changes: Mapping[str, Mapping[str, Any]]) -> Params:
     values = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
     folder = write_tiny_model(root / "tiny", layers=2)
     model = {"name": str(folder), "revision": None, "sha256": sha256(folder / "model.safetensors")}
-    sections = {name: SMALL.get(name, {}) | changes.get(name, {}) for name in {*SMALL, *changes}}
+    model |= changes.get("model", {})
+    sections = {name: SMALL.get(name, {}) | changes.get(name, {}) for name in {*SMALL, *changes} - {"model"}}
     return Params.model_validate(
         values | {name: values[name] | own for name, own in ({"model": model} | sections).items()}
     )

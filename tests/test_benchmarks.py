@@ -124,6 +124,72 @@ def test_banking77s_table_has_the_mean_and_each_seed(benchmark: ModuleType) -> N
     assert "| quantized | 93.50 | 93.00, 94.00 | 7.2 | 0.36 |" in benchmark.as_table(runs)
 
 
+@pytest.fixture
+def few_rows(tmp_path: Path) -> Path:
+    """A folder with train.csv, ten rows of each of two labels, and test.csv."""
+    lines = [f"{label} {number},{label}" for label in ("a", "b") for number in range(10)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,category", *lines]))
+    (tmp_path / "test.csv").write_text("text,category\nNA,a\n")
+    return tmp_path
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    return [line.split(",") for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_a_draw_of_few_labels_has_so_many_rows_a_label_and_the_others_without_one(
+    benchmark: ModuleType, few_rows: Path
+) -> None:
+    benchmark.write_draw(few_rows, few_rows / "draw", rows=5, seed=1)
+    found = {name: rows_of(few_rows / f"draw/{name}.csv") for name in ("train", "validation", "transfer", "test")}
+    for name, count in (("train", 3), ("validation", 2)):
+        assert [sum(row[1] == label for row in found[name]) for label in ("a", "b")] == [count, count]
+    assert [len(row) for row in found["transfer"]] == [1] * 10
+    assert sorted(row[0] for name in ("train", "validation", "transfer") for row in found[name]) == sorted(
+        row[0] for row in rows_of(few_rows / "train.csv")
+    )
+    assert found["test"] == [["NA", "a"]]
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_values_for_few_labels_are_chosen_on_rows_of_no_other_split(
+    benchmark: ModuleType, few_rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "DEVELOPMENT", 4)
+    benchmark.write_draw(few_rows, few_rows / "draw", rows=5, seed=1, development=True)
+    texts = [
+        row[0] for name in ("train", "validation", "test", "transfer") for row in rows_of(few_rows / f"draw/{name}.csv")
+    ]
+    assert len(rows_of(few_rows / "draw/test.csv")) == 4
+    assert sorted(texts) == sorted(row[0] for row in rows_of(few_rows / "train.csv"))
+
+
+@pytest.mark.parametrize("method", ["supervised", "contrastive"])
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_few_labels_changes_parameters_that_go_together(benchmark: ModuleType, few_rows: Path, method: str) -> None:
+    benchmark.write_draw(few_rows, few_rows / benchmark.DATA, rows=5, seed=1)
+    copied = shutil.copyfile(REPOSITORY / "params.yaml", few_rows / "params.yaml")
+    for changes in ({}, *benchmark.CANDIDATES[method]):
+        set_values(copied, benchmark.values_of(method, 8, 3) | changes)
+        params = load_params(copied)
+        assert (params.finetune.method, params.seed) == (method, 3)
+        assert list(mistakes(few_rows, params)) == []
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_what_pairs_gain_and_what_int8_keeps_is_of_each_draw(benchmark: ModuleType) -> None:
+    told = benchmark.summary(
+        {
+            0: {"supervised teacher": 0.5, "contrastive teacher": 0.8, "contrastive quantized": 0.8},
+            1: {"supervised teacher": 0.7, "contrastive teacher": 0.8, "contrastive quantized": 0.6},
+        }
+    )
+    assert told["contrastive less supervised"] == {"mean": 0.2, "deviation": 0.1414}
+    assert told["kept by int8"]["mean"] == 0.875
+    assert told["supervised teacher"]["mean"] == 0.6
+
+
 @pytest.mark.parametrize("benchmark", ["multi30k"], indirect=True)
 def test_multi30k_changes_parameters_that_go_together_and_takes_the_corpus_alone(
     benchmark: ModuleType, tmp_path: Path
@@ -294,3 +360,45 @@ def test_the_speed_of_writing_is_the_best_rounds_and_is_held_against_the_faster_
     rates = {names.OURS: 120.0, names.FLOAT: 70.0, names.EAGER: 30.0, names.COMPILED: 40.0, names.PLAIN: 80.0}
     found = benchmark.ratios({name: {"tokens_per_s": rate} for name, rate in rates.items()})
     assert found == {"to_torch": 3.0, "to_plain_tools": 1.5}
+
+
+@pytest.mark.parametrize("benchmark", ["shift"], indirect=True)
+def test_no_review_is_read_and_judges_and_each_text_is_read_once_without_its_rating(benchmark: ModuleType) -> None:
+    names = ("row_id", "text", "label", "split", "group")
+    schema = pa.schema([(name, pa.large_string()) for name in names])
+    rows = pa.Table.from_pylist(
+        [{"row_id": f"r{at}", "text": f"text {at}", "label": "1", "group": f"review {at // 3}"} for at in range(30)],
+        schema,
+    )
+    read, judging = benchmark.halves(rows, 20)
+    groups = [{*half["group"].to_pylist()} for half in (read, judging)]
+    assert (len(groups[0]), len(groups[1]), groups[0] & groups[1]) == (5, 5, set())
+    known = read["text"][0].as_py()
+    clean = pa.Table.from_pylist([{"row_id": "a", "text": known, "label": "2", "split": "train"}], schema)
+    both = benchmark.with_transfer(clean, read)
+    assert both["label"].to_pylist() == ["2", *[None] * 14]
+    assert both["split"].to_pylist() == ["train", *["transfer"] * 14]
+    assert len({*both["text"].to_pylist()}) == 15
+
+
+@pytest.mark.parametrize("benchmark", ["shift"], indirect=True)
+def test_what_reading_the_new_domain_won_is_a_difference_on_the_same_rows(benchmark: ModuleType) -> None:
+    truths = [f"{at % 7 - 3}" for at in range(60)]
+    shifted = truths[1:] + truths[:1]
+    rows = pa.table({"label": truths, "group": [f"review {at // 2}" for at in range(60)]})
+    answers = {"student": shifted, "teacher": truths, "baseline": shifted}
+    found = benchmark.judged(answers, [truths, truths], rows, load_params(REPOSITORY / "params.yaml"))
+    apart = np.corrcoef([float(one) for one in truths], [float(one) for one in shifted])[0, 1]
+    assert found["models"]["student"]["value"] == pytest.approx(apart, abs=1e-6)
+    assert found["models"]["adapted student"]["value"] == pytest.approx(1)
+    assert found["won"]["mean"] == pytest.approx(1 - apart, abs=1e-6)
+    assert found["won"]["low"] <= found["won"]["mean"] <= found["won"]["high"]
+
+
+@pytest.mark.parametrize("benchmark", ["shift"], indirect=True)
+def test_texts_of_other_words_are_drift(benchmark: ModuleType) -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    films = pa.table({"text": [f"the film was good {at}" for at in range(20)], "label": ["1"] * 20})
+    assert benchmark.drifted(films, films, params)["beyond"] == []
+    tweets = pa.table({"text": [f"omg lol w00t {at}" for at in range(20)], "label": ["1"] * 20})
+    assert "max_word_drift" in benchmark.drifted(films, tweets, params)["beyond"]

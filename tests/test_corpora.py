@@ -28,7 +28,7 @@ PIN = pinned(ARCHIVE, "some", "1.0")
 def test_an_archive_is_pinned_as_a_requirement_with_its_hash(tmp_path: Path) -> None:
     path = pin_file(PIN, tmp_path)
     assert pin_of(path) == PIN
-    assert list(faults(path)) == []
+    assert list(faults(path, "human_ratings")) == []
 
 
 def test_the_corpus_of_the_repository_is_pinned() -> None:
@@ -48,7 +48,7 @@ def test_the_corpus_of_the_repository_is_pinned() -> None:
 def test_what_pins_no_single_archive_is_refused(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "corpora.txt"
     path.write_text(text)
-    (line,) = faults(path)
+    (line,) = faults(path, "human_ratings")
     assert line.startswith(str(path))
     assert said in line
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import json
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import demo_fixtures
 import numpy as np
 import page_fixtures
 import pytest
-from corpus_fixtures import pinned, tar
+from corpus_fixtures import pinned, serving, tar
 from demo_fixtures import EASY, KINDS
 from flow_fixtures import write_word_model
 from test_cleaning_rules import cleaning
@@ -34,7 +31,7 @@ from stages.backends.runners import open_runner
 from stages.cleaning import rules
 from stages.core.files import read_json
 from stages.core.model_folder import describe
-from stages.reading.corpora import place_of, store
+from stages.reading.corpora import NPM, place_of, store
 from winnow import Model
 
 browser = page_fixtures.browser
@@ -65,24 +62,6 @@ def made(
         return model, root / kind / "page"
 
     return get
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """What `python -m http.server` answers with, without its log."""
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -299,7 +278,7 @@ def test_without_its_parts_a_page_is_not_made_and_they_are_not_fetched_unasked(
 
 
 ARCHIVE = tar({"package/run.js": b"1"})
-PIN = pinned(ARCHIVE, "@scope/some", "1.0")._replace(ending=parts.ARCHIVE)
+PIN = pinned(ARCHIVE, "@scope/some", "1.0")._replace(ending=NPM)
 
 
 def test_a_part_is_fetched_from_the_registry_by_its_name_and_hash(tmp_path: Path) -> None:

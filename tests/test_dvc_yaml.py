@@ -312,6 +312,24 @@ def test_the_lowest_rooms_of_flows_know_only_those_beneath() -> None:
             assert known <= {*beneath}, path
 
 
+def taken_in_private(path: Path) -> Iterator[str]:
+    """The names with a leading underscore that the file takes of modules of stages and flows."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [alias for node in froms if re.match(r"(stages|flows)\b", node.module or "") for alias in node.names]
+    yield from (alias.name for alias in ours if re.match("_[^_]", alias.name))
+    modules = {name for alias in ours if (name := alias.asname or alias.name).islower()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            yield from ([f"{node.value.id}.{node.attr}"] if re.match("_[^_]", node.attr) else [])
+
+
+def test_no_module_takes_what_is_anothers_own() -> None:
+    paths = [path for room in ("flows", "stages", "benchmarks") for path in (REPOSITORY / room).rglob("*.py")]
+    found = {(path.relative_to(REPOSITORY).as_posix(), name) for path in paths for name in taken_in_private(path)}
+    assert found == set()
+
+
 def test_plugin_packages_hold_their_name_table_and_nothing_else() -> None:
     for package in TABLES:
         assert is_name_table(REPOSITORY / "stages" / package / "__init__.py"), package

@@ -525,7 +525,11 @@ def test_a_source_that_fails_half_way_leaves_the_earlier_rows(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"b\.csv\.gz is not a whole gzip file"):
         ingest(project_params(settings(tmp_path / "data")), paths)
     assert paths.raw.read_bytes() == before
-    assert sorted(path.name for path in paths.raw.parent.iterdir()) == ["raw.parquet", "unreadable.parquet"]
+    assert sorted(path.name for path in paths.raw.parent.iterdir()) == [
+        "images.arrow",
+        "raw.parquet",
+        "unreadable.parquet",
+    ]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])

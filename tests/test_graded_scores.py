@@ -20,6 +20,7 @@ from flows.review.evidence import Check, Results
 from flows.review.page.page import render
 from flows.review.parts import parts
 from flows.review.pull_request import as_markdown
+from flows.review.row_images import Rows
 from stages.core.params.file import load_params
 from stages.tasks.contract import Figure, Measure, TaskMeasures
 
@@ -99,7 +100,7 @@ def test_two_tasks_are_not_compared() -> None:
 def test_an_answer_that_differs_is_worse_or_better_by_its_score() -> None:
     before, after = graded(np.array([0.5, 0.5, 0.5, 0.5])), graded(np.array([0.7, 0.2, 0.5, 0.6]))
     after.answers[2] = "0.50"
-    flips = list(_flips("student", before, after, {}, TASK))
+    flips = list(_flips("student", before, after, Rows({}, lambda _: ""), TASK))
     assert [flip.kind for flip in flips] == ["worse", "better", "better", "other"]
     pair = _paired("student", before, after)
     assert (pair.worse, pair.better) == (1, 2)

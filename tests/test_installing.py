@@ -10,14 +10,18 @@ import sys
 import sysconfig
 import tomllib
 import venv
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import REPOSITORY, run
 from flow_fixtures import winnow
+from packaging.requirements import Requirement
 
 from flows import __version__
+from flows.running.packages import canonical
+from flows.runtime.build import pins
 from stages.core.plugins import install_extra
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -44,6 +48,11 @@ def test_the_distribution_is_not_called_like_the_strangers_and_the_command_is_as
 def test_extras_are_installed_from_the_checkout_with_its_pins(extra: str) -> None:
     assert install_extra(extra) == f".venv/bin/pip install --constraint constraints.txt --editable '.[{extra}]'"
     assert extra in PROJECT["optional-dependencies"]
+
+
+def test_every_package_that_is_asked_for_is_pinned() -> None:
+    asked = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
+    assert {canonical(Requirement(one).name) for one in asked} <= pins(REPOSITORY).keys()
 
 
 def test_ci_runs_every_python_that_is_promised() -> None:

@@ -100,6 +100,21 @@ def test_two_processes_are_asked_for_by_the_environment_alone(alone: Path, proje
     same_teacher(alone, project)
 
 
+@pytest.mark.parametrize("method", ["contrastive", "zero_shot"])
+def test_two_processes_make_the_teacher_of_few_labels_that_one_makes(
+    project: Path, tmp_path: Path, method: str
+) -> None:
+    edit_params(project, finetune__method=method, finetune__epochs=1, finetune__contrastive__pairs_per_row=2)
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    run(project, "python", "-m", "stages.finetune")
+    run(other, "python", "-m", "stages.finetune", WINNOW_PROCESSES="2")
+    one, two = (load_file(of / "artifacts/models/teacher/model.safetensors") for of in (project, other))
+    compared = [name for name in one if method == "zero_shot" or not name.startswith("head.")]  # a fit ends elsewhere
+    assert max((one[name] - two[name]).abs().max().item() for name in compared) < 1e-4
+    assert report(project)["validation_macro_f1"] == pytest.approx(report(other)["validation_macro_f1"], abs=0.1)
+
+
 def test_a_number_of_processes_that_cannot_be_is_one_line(tokens: Path) -> None:
     done = run(tokens, PYTHON, "-m", "stages.finetune", check=False, WINNOW_PROCESSES="two")
     assert done.returncode == 1

@@ -12,6 +12,7 @@ from flows.review.comparison import _flips
 from flows.review.marks import Mark, Marked, in_words, marked, pieces, window
 from flows.review.page.marked import Part, colours, lines
 from flows.review.pull_request import as_markdown
+from flows.review.row_images import Rows
 from flows.review.task import task_measures
 
 TEXT = "Ada wrote to Babbage"
@@ -99,7 +100,7 @@ def test_answers_that_name_no_places_have_no_marks() -> None:
 def test_the_rows_of_a_review_have_the_marks_of_their_own_task() -> None:
     truths, before, after = (['[[0,3,"person"]]', "[]"], ["[]", "[]"], ['[[13,20,"place"]]', "[]"])
     old, new = (answered(truths, answers, scores_N=np.zeros(2)) for answers in (before, after))
-    (flip,) = _flips("student", old, new, {"0": TEXT}, task_measures("token_classification"))
+    (flip,) = _flips("student", old, new, Rows({"0": TEXT}, lambda _: ""), task_measures("token_classification"))
     assert (flip.text, flip.marked) == (TEXT, Marked((ADA,), (), (Mark(13, 20, "place"),)))
-    (flip,) = _flips("student", old, new, {"0": TEXT}, task_measures("text_classification"))
+    (flip,) = _flips("student", old, new, Rows({"0": TEXT}, lambda _: ""), task_measures("text_classification"))
     assert flip.marked is None

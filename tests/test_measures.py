@@ -14,15 +14,15 @@ from conftest import REPOSITORY
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, classification_report, recall_score
 
-from stages.core import plugins
+from stages.core import identity, identity_words, plugins
 from stages.core.contracts import Outputs, Runner
-from stages.core.params.evaluate import EvaluateParams, IdentityList, ProfileParams
+from stages.core.params.evaluate import EvaluateParams, ProfileParams
 from stages.core.params.file import load_params
+from stages.core.params.identity import ListName
 from stages.measures import (
     ANSWERS,
     calibration,
     fairness,
-    identity_words,
     quality,
     robustness,
     size,
@@ -182,7 +182,7 @@ def test_a_slice_of_an_unknown_column_says_which_are_there() -> None:
 
 
 def test_identity_words_are_swapped_whole_and_keep_their_case() -> None:
-    swap = fairness.swapper([["he", "she"], ["king", "queen"]])
+    swap = identity.swapper([["he", "she"], ["king", "queen"]])
     assert swap("He met the KING; the theme is kingdom.") == "She met the QUEEN; the theme is kingdom."
     assert swap(swap("She is he, King")) == "She is he, King"
 
@@ -206,20 +206,24 @@ def test_a_published_list_is_taken_by_its_name_and_pairs_as_they_are() -> None:
         for swaps in ("gender_en", [["he", "she"]])
     )
     assert (by_name, by_pairs) == (3, 1)
-    swap = fairness.swapper(identity_words.GENDER_EN)
+    swap = identity.swapper(identity_words.GENDER_EN)
     assert (
         swap("Her nephew met a spokesman, Ladies and gentlemen.")
         == "His niece met a spokeswoman, Gentlemen and ladies."
     )
 
 
-def test_params_and_the_lists_of_identity_words_name_the_same_and_swapping_twice_changes_nothing() -> None:
-    assert set(identity_words.LISTS) == set(get_args(IdentityList))
-    for pairs in identity_words.LISTS.values():
-        words = [word for pair in pairs for word in pair]
+def test_params_and_the_lists_name_the_same_and_as_many_swaps_as_a_set_has_words_change_nothing() -> None:
+    assert set(identity_words.LISTS) == set(get_args(ListName))
+    for name, (sets, sides) in identity_words.LISTS.items():
+        words = [word for own in sets for word in own]
         assert len(words) == len(set(words))
-        swap = fairness.swapper(pairs)
-        assert [swap(swap(word)) for word in words] == words
+        assert {len(own) for own in sets} == {len(sides)}, name
+        swap, swapped = identity.swapper(sets), words
+        for turn in range(len(sides)):
+            assert (swapped == words) == (turn == 0)
+            swapped = [swap(word) for word in swapped]
+        assert swapped == words
 
 
 def test_no_row_with_an_identity_word_is_no_rate() -> None:
@@ -231,7 +235,9 @@ def test_gaps_between_groups_of_a_hand_counted_example() -> None:
     truth, predicted, group = [0, 0, 1, 1, 0, 0, 1, 1], [0, 0, 1, 0, 0, 1, 1, 1], ["x"] * 4 + ["y"] * 4
     given = answers(truth, one_hot(predicted, 2), names=("a", "b"), who=group)
     found = fairness.measure(*given, settings(group_column="who"))["fairness"]["groups"]
-    assert found["rates"] == {"x": {"rows": 4, "score": 0.75}, "y": {"rows": 4, "score": 0.75}}
+    ends = binomtest(3, 4).proportion_ci(0.95, method="wilson")
+    one = {"rows": 4, "score": 0.75, "low": round(ends.low, 6), "high": round(ends.high, 6)}
+    assert found["rates"] == {"x": one, "y": one}
     assert found["score_gap"] == 0
     assert found["selection_gap"] == 0.5  # label a: 3 of 4 against 1 of 4
     recalls = [[recall_score(truth[s], predicted[s], pos_label=p) for s in (slice(0, 4), slice(4, 8))] for p in (0, 1)]

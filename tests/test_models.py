@@ -98,6 +98,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
         "encoder_dropout": 0.0,
         "head_dropout": 0.1,
         "scratch": None,
+        "image": None,
         **changes,
     }
     return ModelParams(name=str(name), **values)

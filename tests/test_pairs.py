@@ -40,7 +40,6 @@ from stages.core.params.model import ModelParams
 from stages.core.paths import Paths
 from stages.ingest import PAIRS_SCHEMA, SCHEMA
 from stages.measures import fairness, robustness, slices
-from stages.measures.identity_words import pairs_of
 from stages.measures.opened import Opened
 from stages.models.encoder import FAMILY
 from stages.tasks.contract import Judged
@@ -260,7 +259,9 @@ def make_model(tiny: Path, folder: Path) -> Path:
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny, ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0, scratch=None), Head("row", 3)
+        tiny,
+        ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        Head("row", 3),
     )
     with torch.no_grad():
         for name, weights in model.named_parameters():
@@ -446,7 +447,7 @@ def test_both_texts_are_perturbed_and_swapped_and_lengths_are_sums() -> None:
     measured = robustness.measure(*answers, params)["robustness"]
     assert measured["upper_case"]["rows"] == 3
     assert ("HE SAID SO", "TO HIS KING") in asked
-    assert fairness.swap_rates(*answers, pairs_of(params.identity_swaps), 10)["rows"] == 1
+    assert fairness.swap_rates(*answers, params.identity_swaps, 10, confidence=0.95)["rows"] == 1
     assert asked[-1] == ("She said so", "to her queen")
     assert slices.values_of(answers[0], "length").tolist() == ["long", "middle", "short"]  # 21, 20, 9
 

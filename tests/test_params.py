@@ -72,6 +72,22 @@ def test_an_unknown_key_is_named_with_the_nearest(message: Callable[..., str]) -
     assert message("distill.temprature", 2.0).endswith("Did you mean 'temperature'?")
 
 
+def test_what_is_no_description_of_a_label_is_named_with_its_label(message: Callable[..., str]) -> None:
+    key = "params.yaml: finetune.descriptions"
+    assert message("finetune.descriptions", {"refund": 3}) == f"{key}.refund is 3. Allowed: a text."
+    assert message("finetune.descriptions", None) == f"{key} is null. Allowed: lines of 'name: text', or {{}}."
+
+
+def test_sections_that_may_be_null_name_what_is_allowed_too(message: Callable[..., str]) -> None:
+    lora = {"rank": 8, "alpha": 16, "dropout": 0.0, "targets": None}
+    assert message("finetune.lora", {**lora, "ranks": 8}) == (
+        "params.yaml: finetune.lora.ranks is not a parameter. Allowed here: rank, alpha, dropout, targets. Did you mean"
+        " 'rank'?"
+    )
+    shape = {"kind": "gpt3", "layers": 1, "width": 8, "heads": 1, "feed_forward": 8, "positions": 8}
+    assert message("model.scratch", shape).startswith("params.yaml: model.scratch.kind is 'gpt3'. Allowed: gpt2, llama")
+
+
 def test_an_unknown_loss_is_named_with_the_nearest(message: Callable[..., str]) -> None:
     assert message("distill.losses.value_relation", 0.1) == (
         "params.yaml: distill.losses.value_relation is not a parameter. Allowed here: logits, labels, hidden,"
@@ -179,7 +195,12 @@ def test_a_missing_key_is_named(message: Callable[..., str]) -> None:
         ("promotion.confidence", 0.5, "promotion.confidence is 0.5. Allowed: more than 0.5."),
         ("evaluate.identity_swaps", [["he", "she"], ["He", "they"]], "has 'he' more than once"),
         ("evaluate.identity_swaps", [["he"]], "identity_swaps[0] is ['he']. Allowed: at least 2 entries."),
-        ("evaluate.identity_swaps", "gender_eng", "'gender_eng'. Allowed: gender_en. Did you mean 'gender_en'?"),
+        ("evaluate.identity_swaps", "gender_eng", "origin_en, sexuality_en. Did you mean 'gender_en'?"),
+        ("evaluate.identity_swaps", ["gender_en", "gender_en"], "has the list 'gender_en' more than once"),
+        ("evaluate.identity_swaps", ["religion"], "identity_swaps[0] is 'religion'. Allowed: gender_en, names_en"),
+        ("evaluate.templates", ["He is angry."], "templates has 'He is angry.'. Allowed: a text with {}"),
+        ("debias.method", "dro", "debias.method is 'dro'. Allowed: none, counterfactual, reweighing"),
+        ("debias.method", "worst_group", "method is 'worst_group', and group_column null"),
         ("clean", None, "clean is null. Allowed: a section"),
     ],
 )

@@ -433,7 +433,8 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     assert f"validation/{measure}.tsv" in text
     assert load_params(root / "params.yaml").task.name == task
     pins = load_params(root / "params.yaml").ingest.path
-    assert (root / pins).samefile(REPOSITORY / ("corpora.txt" if task == "regression" else "constraints.txt"))
+    archives = {"regression": "corpora.txt", "image_text_matching": "emoji.txt"}
+    assert (root / pins).samefile(REPOSITORY / archives.get(task, "constraints.txt"))
     assert run(root, "winnow", "check").stderr == ""
 
 
@@ -569,9 +570,16 @@ def test_a_graph_of_other_code_is_told_and_written_again_and_own_plots_stay(tmp_
     (root / "dvc.yaml").write_text(text.replace("      - .winnow/code/stages/finetune.py\n", "") + own)
     assert "winnow init --renew ." in run(root, "winnow", "check").stderr
     assert (
-        "--renew writes the stages alone"
+        "--renew changes what is there"
         in run(root, "winnow", "init", "--renew", ".", "--task", "regression", check=False).stderr
     )
-    assert "written again" in run(root, "winnow", "init", "--renew", ".").stdout
+    params = (root / "params.yaml").read_text()
+    line = next(line for line in params.splitlines(keepends=True) if line.startswith("  max_tokens: "))
+    (root / "params.yaml").write_text(params.replace(line, ""))
+    renewed = run(root, "winnow", "init", "--renew", ".").stdout
+    assert "params.yaml: now has tokenize.max_tokens" in renewed
+    assert "written again" in renewed
     assert (root / "dvc.yaml").read_text() == text + own
+    ours = load_params(REPOSITORY / "params.yaml")
+    assert load_params(root / "params.yaml").tokenize.max_tokens == ours.tokenize.max_tokens
     assert run(root, "winnow", "check").stderr == ""

@@ -38,6 +38,7 @@ LIMITS = PromotionParams(
     max_ece=None,
     max_identity_flip_rate=None,
     max_group_gap=None,
+    max_error_rate_gap=None,
     max_latency_p50_ms=None,
     max_size_mb=None,
 )
@@ -321,6 +322,36 @@ def test_a_group_of_few_rows_is_not_judged_and_stops_nothing() -> None:
         "2 judged; 1 too small, with fewer than 30 rows.",
     )
     assert _groups(a=(200, 0.8), c=(1, 0.0))["groups"].outcome == "not judged"
+
+
+def test_each_list_of_identity_words_and_the_sentences_with_a_slot_are_judged_by_themselves() -> None:
+    lists = {
+        "gender_en": {"rows": 100, "flip_rate": 0.01}, "religion_en": {"rows": 40, "flip_rate": 0.2},
+        "names_en": {"rows": 3, "flip_rate": 1.0},
+    }  # fmt: skip
+    swaps = {"rows": 143, "flip_rate": 0.08, "lists": lists}
+    filled = {"rows": 50, "flip_rate": 0.12}
+    quality = {"fairness": {"identity_swaps": swaps, "templates": filled}}
+    found = _alone(_limits(max_identity_flip_rate=0.05), quality=quality)
+    outcomes = {name.removeprefix("identity terms: "): check.outcome for name, check in found.items()}
+    assert {name: outcomes[name] for name in (*lists, "templates")} == {
+        "gender_en": "pass", "religion_en": "fail", "names_en": "not judged", "templates": "fail",
+    }  # fmt: skip
+    few = {"fairness": {"identity_swaps": swaps, "templates": {"rows": 4, "flip_rate": 0.5}}}
+    assert _alone(_limits(max_identity_flip_rate=0.05), quality=few)["templates"].outcome == "not judged"
+
+
+def test_the_errors_of_one_class_are_judged_between_groups_with_rows_that_can_be_wrong_so() -> None:
+    errors = {
+        name: {"false_positive_rate": {"rows": 100, "rate": rate}, "false_negative_rate": {"rows": rows, "rate": miss}}
+        for name, rate, rows, miss in (("x", 0.1, 100, 0.2), ("y", 0.3, 5, 0.9), ("z", 0.15, 0, None))
+    }
+    groups = {"rates": {"x": {"rows": 200, "score": 0.8}}, "positive_class": {"class": "toxic", "groups": errors}}
+    quality = {"fairness": {"identity_swaps": {"rows": 0, "flip_rate": None}, "groups": groups}}
+    found = _alone(_limits(max_error_rate_gap=0.1), quality=quality)
+    assert found["groups: false_positive_rate"].outcome == "fail"
+    assert "in points: 20; at most 10.0 is allowed. 3 judged" in found["groups: false_positive_rate"].reason
+    assert found["groups: false_negative_rate"].outcome == "not judged"
 
 
 @pytest.mark.parametrize(

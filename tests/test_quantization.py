@@ -63,7 +63,9 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
     torch.manual_seed(1)
     model: Any = FAMILY.build(
-        tiny, ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0, scratch=None), Head("row", 3)
+        tiny,
+        ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        Head("row", 3),
     )
     with torch.no_grad():
         model.head.weight.mul_(20)
@@ -154,7 +156,7 @@ def test_the_built_graph_of_a_model_without_a_layer_as_its_head_gives_torchs_vec
     torch.manual_seed(1)
     model: Any = FAMILY.build(
         tiny_models("bert"),
-        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None),
+        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
         Head("vector", 0),
     )
     FAMILY.write(model, tmp_path)
@@ -519,7 +521,7 @@ def test_auto_gives_the_reason_of_each_backend_where_none_is_left(
 
 
 def test_the_folders_card_says_what_was_pruned_and_only_where_something_was(student: Path, tmp_path: Path) -> None:
-    origin = Origin("files", "", load_params(REPOSITORY / "params.yaml").distill)
+    origin = Origin("files", "fine-tuned", load_params(REPOSITORY / "params.yaml").distill)
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "onnxruntime_int8"}
     training = {"train_rows": 7}
     cut = {"parameters": [9, 5], "tokens": [30522, 9000], "heads": [[4, 3]] * 2, "feed_forward": [[64, 32]] * 2}
@@ -534,7 +536,7 @@ def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student
     described = {**model_folder.describe(student), "pretrained": "tiny", "backend": "torchao_int8"}
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
-    origin = Origin("files", "", load_params(REPOSITORY / "params.yaml").distill)
+    origin = Origin("files", "fine-tuned", load_params(REPOSITORY / "params.yaml").distill)
     said = card(OF_LABELS, described, origin, {"train_rows": 7}, {}, FOUND, tmp_path)
     assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said

@@ -300,6 +300,27 @@ def put_back_in(project: Path) -> bool:
     return subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "guarded"),
+    [
+        (["-m", "stages.told"], True),
+        (["-P", "-m", "stages.told", "more"], True),
+        (["-mstages.told"], True),
+        (["-m", "service", "stages.told"], False),  # somebody's own, whose package imports this one
+    ],
+)
+def test_only_a_process_that_is_to_run_a_stage_is_guarded(arguments: list[str], guarded: bool, tmp_path: Path) -> None:
+    (tmp_path / "stages/core").mkdir(parents=True)
+    for name in ("__init__", "core/__init__", "core/guard"):
+        shutil.copyfile(REPOSITORY / f"stages/{name}.py", tmp_path / f"stages/{name}.py")
+    (tmp_path / "stages/told.py").write_text("import sys\nprint(sys.excepthook.__module__)\n")
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service/__init__.py").write_text("import stages.told\n")
+    (tmp_path / "service/__main__.py").touch()
+    done = run(tmp_path, sys.executable, *arguments, PYTHONPATH=str(tmp_path))
+    assert done.stdout.strip() == ("stages.core.guard" if guarded else "sys")
+
+
 @pytest.mark.parametrize("name", ["__init__", "core/__init__", "core/guard"])
 def test_what_another_python_meets_first_is_read_by_old_ones(name: str):
     ast.parse((REPOSITORY / f"stages/{name}.py").read_text(), feature_version=(3, 8))

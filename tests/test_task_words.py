@@ -25,8 +25,15 @@ WORDS = (
 OTHERWISE = {
     "stages/cleaning": {"entities", "classif"},  # HTML's; a library that tells languages
     "stages/reading": {"squad"},  # the layout of files
+    "stages/compression/recipe.py": {"contrastive"},  # finetune.method
+    "stages/core/params": {"contrastive"},  # the same
+    "stages/finetune.py": {"contrastive"},  # the same
+    "stages/training/teaching.py": {"contrastive"},  # the same
+    "stages/training/contrastive.py": {"contrastive"},  # the same
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
+    "stages/training/adversary.py": {"cross_entropy"},  # of its guess whom a row is about
     "stages/decoding": {"softmax", "argmax"},  # of the next token
+    "stages/backends/onnxruntime_int8/towers.py": {"argmax"},  # where the token is that ends a text
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/demo/tables.py": {"entities"},  # HTML's
     "flows/review": {"confusion"},  # the matrix is drawn of a task's table of that name

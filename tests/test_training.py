@@ -32,9 +32,10 @@ def params(**changes: Any) -> FinetuneParams:
     values: dict[str, Any] = dict(  # noqa: C408
         epochs=2, batch_size=16, accumulation_steps=1, encoder_learning_rate=3e-3, head_learning_rate=3e-3,
         weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, max_gradient_norm=1.0,
+        method="supervised", contrastive={"pairs_per_row": 2, "inverse_regularizations": [0.1]}, descriptions={},
         freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
         select_by="best", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
-        compile=False,
+        compile=False, packed=False, lora=None,
     )  # fmt: skip
     return FinetuneParams(**{**values, **changes})
 
@@ -283,7 +284,7 @@ root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 
 def learn(name, poison=False, dropout=0.1, measure="macro_f1", shift=0.0, **values):
     model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-                        encoder_dropout=0.0, head_dropout=dropout, scratch=None)
+                        encoder_dropout=0.0, head_dropout=dropout, scratch=None, image=None)
     torch.manual_seed(0)
     built = FAMILY.build(tiny, model, Head("row", 2))
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()

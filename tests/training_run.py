@@ -37,8 +37,10 @@ from stages.training import loop
 from stages.training.batches import collate
 from stages.training.checkpoints import Checkpoints
 from stages.training.engine import Engine
+from stages.training.people import Scales
 from stages.training.processes import rank, world_size
 from stages.training.rows import TokenRows, TrainingData, open_training_data
+from stages.training.treatment import Treatment
 from stages.training.whole_batch import mean_of_rows
 
 VOCABULARY = 40  # of models that write
@@ -66,6 +68,10 @@ def one_run(options: dict[str, Any], out: Path) -> None:
     params, data = FinetuneParams(**options["params"]), open_training_data(Paths(Path(options["root"])))
     torch.manual_seed(0)
     built, subject = writer(options["writes"], options) if "writes" in options else classifier(options)
+    if params.lora is not None:
+        from stages.training.adapters import adapt
+
+        adapt(subject.family.parts(built), params, params.lora)
     gradients = out / "gradients.safetensors" if options.get("gradients") else None
     if options.get("plain"):
         weights, report = plain(built, subject, data, params, seed=5, gradients=gradients)
@@ -87,7 +93,7 @@ def classifier(options: dict[str, Any]) -> tuple[nn.Module, Subject]:
     """The tiny encoder in a folder, with a head for labels."""
     model = ModelParams(
         family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None,
+        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None, image=None,
     )  # fmt: skip
     head = Head("row", options.get("labels", 2))
     task = dataclasses.replace(LEARNING, fitted=with_first_logit) if options.get("fitted") else LEARNING
@@ -105,7 +111,7 @@ def writer(kind: str, options: dict[str, Any]) -> tuple[nn.Module, Subject]:
     own = ScratchParams.model_validate({"kind": kind, **shape})
     model = ModelParams(
         family="decoder", name="scratch", revision=None, sha256=None, pooling="mean",
-        encoder_dropout=options.get("dropout", 0.0), head_dropout=0.0, scratch=own,
+        encoder_dropout=options.get("dropout", 0.0), head_dropout=0.0, scratch=own, image=None,
     )  # fmt: skip
     family = encoder_decoder.FAMILY if kind == "t5" else decoder.FAMILY
     built = family.build(scratch.folder_of(own), model, Head("vocabulary", 0))
@@ -150,8 +156,9 @@ def on_engine(
     key = options.get("keys", ["0" * 16] * world_size())[rank()]
     kept = Checkpoints(Path(folder) if folder else None, key, every_seconds=0.0)
     steps = 0
+    treated = game_of(options, data)
 
-    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows: np.ndarray) -> torch.Tensor:
+    def loss(logits: torch.Tensor, batch: Mapping[str, torch.Tensor], rows: np.ndarray) -> torch.Tensor:
         nonlocal steps
         steps += 1
         if steps == options.get("kill_at") and rank() == options.get("kill_rank", 0):
@@ -160,10 +167,11 @@ def on_engine(
             logits.register_hook(lambda gradient: gradient * torch.inf)
         if steps == options.get("nan_at"):
             logits = logits * torch.nan
-        return mean_of_rows(subject.task.loss(logits, batch["labels"]), batch.get("weights"))
+        each = treated.losses(model, subject.task.loss(logits, batch["labels"]), batch, rows)
+        return mean_of_rows(each, batch.get("weights"))
 
     measure = "chrf" if subject.task is WRITING else "macro_f1"
-    learner = loop.Learner(*subject, loss, options.get("measure", measure))
+    learner = loop.Learner(*subject, loss, options.get("measure", measure), treated.scales)
     with keeping_gradients(gradients), faults_of_the_engine(options):
         trained, report, speed, space = loop.train(
             model, data, learner, loop.Places(out / "curves", out / "steps.jsonl", kept), params=params, seed=5
@@ -172,7 +180,14 @@ def on_engine(
     if options.get("kill_after"):
         os.kill(os.getpid(), signal.SIGKILL)
     by_the_first(out / "speed.json", speed)
-    return dict(trained.state_dict()), report
+    return dict(trained.state_dict()), {**report, **({"q": treated.scales.q_G.tolist()} if treated.scales else {})}
+
+
+def game_of(options: dict[str, Any], data: TrainingData) -> Treatment:
+    """Where `options` have a `step_size`, the game between two groups, of which the second is every fourth row."""
+    if "step_size" not in options:
+        return Treatment()
+    return Treatment("worst_group", scales=Scales(np.arange(len(data.train)) % 4 // 3, step_size=options["step_size"]))
 
 
 def by_the_first(file: Path, content: Mapping[str, Any]) -> None:

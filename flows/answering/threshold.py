@@ -93,7 +93,7 @@ def fit(paths: Paths, model: str, risk: float | None) -> Fitted:
 def judged(model: Opened, paths: Paths, split: str) -> Answered:
     """The model's answers to the rows of a split. Its task has a confidence."""
     rows = read_split(paths.clean, split, GROUP)
-    texts, truths = texts_of(rows), rows["label"].to_pylist()
+    texts, truths = texts_of(rows, paths.images), rows["label"].to_pylist()
     parts = [_asked(model, texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
     answers = [answer for _, own in parts for answer in own]
     return Answered(

@@ -45,7 +45,7 @@ def open_served(folder: Path, *, threads: int) -> Served:
     from stages.backends.runners import as_writer, generation_with
     from stages.core import plugins
     from stages.core.files import sha256
-    from stages.core.model_folder import MANIFEST, describe, reads_apart, wants_pairs
+    from stages.core.model_folder import MANIFEST, describe, reads_apart, reads_images, wants_pairs
     from stages.tasks import TASKS
     from winnow import Model, opened
 
@@ -53,6 +53,7 @@ def open_served(folder: Path, *, threads: int) -> Served:
     runner, answers = opened(folder, threads=threads)
     usual = None if runner.write is None else generation_with(folder, {})
     takes = frozenset({TEXTS, PAIRS} if reads_apart(about) else {PAIRS if wants_pairs(about) else TEXTS})
+    takes -= {PAIRS} if reads_images(about) else set()  # nobody from outside names files here: vectors of texts alone
 
     def answer(texts: Sequence[Text], how: Generation | None = usual) -> list[dict[str, Any]]:
         return Model(runner if how is None else as_writer(runner, how), answers)(texts)

@@ -37,6 +37,7 @@ for _command in (
     serving_app.app, demonstrating.demo,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,
+    experimenting.debias,
 ):  # fmt: skip
     cli.add_command(_command)
 

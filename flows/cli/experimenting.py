@@ -35,6 +35,28 @@ def ablation(seeds: int, output: str | None) -> None:
 
 @click.command()
 @click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="That of params.yaml, and the next."
+)
+@click.option("--output", metavar="FILE", help="Without it: the project's docs/debias.md; the figures go beside it.")
+def debias(seeds: int, output: str | None) -> None:
+    """Measure what each way to mend unequal treatment gains and costs.
+
+    Trains, compresses and measures with each debias.method that goes with the project, once a seed, on the same rows.
+    It is of the last commit, in a checkout of its own. What has run before is not run again.
+    """
+    root = checked_root()
+    from flows.experiments import debiasing
+    from flows.running.processes import ended_says
+
+    with ended_says(STOPPED.format("debias")):
+        found = debiasing.compare(root, seeds, lambda line: click.echo(line, err=True))
+    page = Path(output) if output is not None else root / "docs/debias.md"
+    record = debiasing.write(found, page)
+    click.echo(f"Written: {page}, {record}", err=True)
+
+
+@click.command()
+@click.option(
     "--seeds",
     "count",
     type=click.IntRange(min=1),

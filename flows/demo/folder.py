@@ -115,7 +115,7 @@ def answers_of(model: Path) -> TaskAnswers:
 def tables_of(rules: Sequence[str]) -> dict[str, Any]:
     """What the page's cleaning by these rules needs: tables of characters, and the words of HTML."""
     elements = {
-        "blocks": sorted(markup.BLOCKS), "inlines": markup._INLINES.split("|"), "left_open": sorted(markup.LEFT_OPEN),
+        "blocks": sorted(markup.BLOCKS), "inlines": sorted(markup.INLINES), "left_open": sorted(markup.LEFT_OPEN),
         "bare_attributes": markup.BARE_ATTRIBUTES,
     }  # fmt: skip
     return tables.of_rules(rules) | (elements if "html_markup" in rules else {})

@@ -10,9 +10,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.reading.corpora import Pin, members, place_of, read_pinned, store
+from stages.reading.corpora import NPM, Pin, members, place_of, read_pinned, store
 
-ARCHIVE = ".tgz"
 FETCH = "winnow fetch --demo"
 _LICENSE = "package/LICENSE"
 
@@ -26,16 +25,14 @@ class Part(NamedTuple):
 
 
 ONNX_RUNTIME = Part(
-    Pin("onnxruntime-web", "1.30.0", "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71", ARCHIVE),
+    Pin("onnxruntime-web", "1.30.0", "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71", NPM),
     {
         "package/dist/ort.wasm.bundle.min.mjs": "vendor/onnxruntime-web.js",
         "package/dist/ort-wasm-simd-threaded.wasm": "vendor/onnxruntime-web.wasm",
     },
 )
 TOKENIZERS = Part(
-    Pin(
-        "@huggingface/tokenizers", "0.2.0", "2800014c83b8186b2e4210c20672f1fb65a12cef85d7e95e0f2003e022611b4a", ARCHIVE
-    ),
+    Pin("@huggingface/tokenizers", "0.2.0", "2800014c83b8186b2e4210c20672f1fb65a12cef85d7e95e0f2003e022611b4a", NPM),
     {"package/dist/tokenizers.min.mjs": "vendor/tokenizers.js", _LICENSE: "vendor/tokenizers.LICENSE.txt"},
 )
 PARTS = (ONNX_RUNTIME, TOKENIZERS)

@@ -21,10 +21,13 @@ def within(candidate: Results, rules: Rules) -> Iterator[Check]:
     if limits.max_ece is not None:
         yield _at_most("calibration", "calibration error", number(quality, "ece"), limits.max_ece, "")
     if limits.max_identity_flip_rate is not None:
-        yield _identity(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
+        yield from _swapped_words(quality, limits.max_identity_flip_rate, limits.min_slice_rows)
     rates = mapping(quality, "fairness", "groups", "rates")
     if limits.max_group_gap is not None and rates:  # without a group column there are no groups
         yield _groups(rates, limits.max_group_gap, limits.min_slice_rows, rules.task.score_title)
+    errors = mapping(quality, "fairness", "groups", "positive_class", "groups")
+    if limits.max_error_rate_gap is not None and rates:
+        yield from _errors(errors, limits.max_error_rate_gap, limits.min_slice_rows)
     if limits.max_latency_p50_ms is not None:
         yield _latency(profile, limits.max_latency_p50_ms)
     if limits.max_size_mb is not None:
@@ -59,10 +62,31 @@ def _latency(profile: Mapping[str, Any], allowed: float) -> Check:
     return Check(check.name, outcome, f"{check.reason}{noise}")
 
 
-def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Check:
-    rows = number(quality, "fairness", "identity_swaps", "rows")
-    rate = number(quality, "fairness", "identity_swaps", "flip_rate")
-    what, at_most = "identity terms", f"at most {plain(100 * allowed)}% is allowed"
+def _swapped_words(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Iterator[Check]:
+    """The checks of swapped words, of each list where there are several, and of sentences with a slot."""
+    swaps = mapping(quality, "fairness", "identity_swaps")
+    lists = mapping(swaps, "lists")
+    yield from (_identity(of, allowed, min_rows, f"identity terms: {name}") for name, of in lists.items())
+    if not lists:
+        yield _identity(swaps, allowed, min_rows, "identity terms")
+    if filled := mapping(quality, "fairness", "templates"):
+        rows, rate = number(filled, "rows"), number(filled, "flip_rate")
+        found = None if rate is None else 100 * rate
+        check = _at_most("templates", "sentences whose answer hangs on who is in them", found, 100 * allowed, "%")
+        few = f" So few, {rows or 0:,.0f}, say little: it takes {min_rows}." if (rows or 0) < min_rows else ""
+        yield dataclasses.replace(check, outcome="not judged", reason=f"{check.reason}{few}") if few else check
+
+
+def _errors(of_groups: Mapping[str, Any], allowed: float, min_rows: int) -> Iterator[Check]:
+    """The checks of the gaps in each kind of error, between groups with enough rows that can be wrong so."""
+    for kind in ("false_positive_rate", "false_negative_rate"):
+        rates = {name: mapping(of, kind) for name, of in of_groups.items()}
+        yield _groups(rates, allowed, min_rows, kind.replace("_", " "), key="rate", name=f"groups: {kind}")
+
+
+def _identity(swaps: Mapping[str, Any], allowed: float, min_rows: int, what: str) -> Check:
+    rows, rate = number(swaps, "rows"), number(swaps, "flip_rate")
+    at_most = f"at most {plain(100 * allowed)}% is allowed"
     if rows is None:
         return Check(what, "inconclusive", f"answers with identity words swapped: not measured; {at_most}.")
     if rate is None:
@@ -77,13 +101,15 @@ def _identity(quality: Mapping[str, Any], allowed: float, min_rows: int) -> Chec
     return Check(what, "fail" if rate > allowed else "pass", f"{found}.")
 
 
-def _groups(rates: Mapping[str, Any], allowed: float, min_rows: int, score: str) -> Check:
+def _groups(
+    rates: Mapping[str, Any], allowed: float, min_rows: int, score: str, *, key: str = "score", name: str = "groups"
+) -> Check:
     """The check of the gap between groups that have enough rows for the mean of their scores to be meaningful."""
-    known = {name: (number(rates, name, "rows"), number(rates, name, "score")) for name in rates}
+    known = {group: (number(rates, group, "rows"), number(rates, group, key)) for group in rates}
     judged = [mean for rows, mean in known.values() if mean is not None and (rows or 0) >= min_rows]
     count = f"{len(judged)} judged; {len(known) - len(judged)} too small, with fewer than {min_rows} rows."
     if len(judged) < 2:
-        return Check("groups", "not judged", f"{score} gap between groups: it takes two. {count}")
+        return Check(name, "not judged", f"{score} gap between groups: it takes two. {count}")
     gap = 100 * (max(judged) - min(judged))
-    check = _at_most("groups", f"{score} gap between groups, in points", gap, 100 * allowed, "")
+    check = _at_most(name, f"{score} gap between groups, in points", gap, 100 * allowed, "")
     return dataclasses.replace(check, reason=f"{check.reason} {count}")

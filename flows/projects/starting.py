@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.dvc import command
-from flows.dvc.edits import set_values
+from flows.dvc.edits import add_missing, set_values
 from flows.projects.guessing import Guess
 from flows.releases.registry import artifact
 from flows.running import git
@@ -174,17 +174,30 @@ def graph_of(settings: TaskSettings, measure: str, own: Path = OURS) -> str:
     return f"{head}{mark}{kept}"
 
 
+def renew_parameters(root: Path) -> list[str]:
+    """Add to the project's params.yaml the parameters of this Winnow's that it lacks, with its values; their names.
+
+    Raises ValueError for Winnow's own folder.
+    """
+    _refuse_own(root)
+    return add_missing(root / "params.yaml", code_of(root) / "params.yaml")
+
+
 def renew_graph(root: Path, settings: TaskSettings) -> bool:
     """Write the stages of the project's dvc.yaml as this Winnow has them; its plots stay. Returns whether it changed.
 
     Raises ValueError for Winnow's own folder.
     """
-    if holds_code(root):
-        raise ValueError(f"{root} is Winnow's own folder, whose graph `make deps` writes.")
+    _refuse_own(root)
     path = root / "dvc.yaml"
     before = path.read_text(encoding="utf-8")
     path.write_text(_renewed(before, settings, code_of(root)), encoding="utf-8")
     return path.read_text(encoding="utf-8") != before
+
+
+def _refuse_own(root: Path) -> None:
+    if holds_code(root):
+        raise ValueError(f"{root} is Winnow's own folder, whose graph `make deps` writes.")
 
 
 def is_current(root: Path, settings: TaskSettings) -> bool:

@@ -17,7 +17,7 @@ from flows.review import earlier, metrics
 from flows.review.evidence import mapping, number
 from flows.review.markdown import article, capital, plural, table, value
 from flows.review.task import judged_first
-from stages.compression.recipe import ensemble, pruned_to, recurrent
+from stages.compression.recipe import pruned_to, recurrent, taught
 from stages.core import plugins
 from stages.core.params.distill import DistillParams
 from stages.core.params.file import Params, load_params
@@ -72,7 +72,7 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
             [_slices(quality, rules.task.score_title), *_classes(quality, rules.task.kind)]
         ),
         "When texts change": _robustness(quality, rules.task.score_title),
-        "People": _fairness(quality, rules.task.score_title),
+        "People": _fairness(quality, rules.task.score_title, params),
         "Recipe": "Every value is in [params.yaml](../params.yaml); dvc.lock names the bytes of data and code. "
         "`make repro` makes the model again.",
     }
@@ -88,7 +88,7 @@ def _what(params: Params, settings: TaskSettings, root: Path, classes: Mapping[s
         return f"The {params.promotion.model} model, {what}."
     return (
         f"{capital(what)}, in int8: {params.model.name}, "
-        f"fine-tuned{ensemble(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
+        f"{taught(params)}, distilled to {_student(params.distill)},{_pruned(root)} quantized by "
         f"`{params.quantize.backend}`. "
         f"It always answers, and knows no other {plural(kind)}, languages or kinds of text than those of its "
         f"[data](data-card.md). Texts are {_cut(params.tokenize)} tokens."
@@ -157,23 +157,45 @@ def _robustness(quality: Mapping[str, Any], score: str) -> str:
     )
 
 
-def _fairness(quality: Mapping[str, Any], score: str) -> str:
-    return " ".join(_fairness_lines(quality["fairness"], score))
+def _fairness(quality: Mapping[str, Any], score: str, params: Params) -> str:
+    usual = params.evaluate.identity_swaps == "gender_en"
+    words = ("a word", "words", " such as he or she") if usual else ("an identity word", "identity words", "")
+    lines = [*_fairness_lines(quality["fairness"], score, *words)]
+    if params.debias.method != "none":
+        lines.append(
+            f"It was trained with `debias.method: {params.debias.method}`, against unequal treatment; how far that went"
+            " these figures say, and no more."
+        )
+    return " ".join(lines)
 
 
-def _fairness_lines(fairness: Mapping[str, Any], score: str) -> Iterator[str]:
+def _fairness_lines(fairness: Mapping[str, Any], score: str, word: str, words: str, such: str) -> Iterator[str]:
     swaps = fairness["identity_swaps"]
     if swaps["rows"]:
         yield (
-            f"{swaps['rows']:,} of the test rows hold words such as he or she; with those swapped, "
-            f"{value(swaps['flip_rate'], 'share')} of the answers change."
+            f"{swaps['rows']:,} of the test rows hold {words}{such}; with those swapped, "
+            f"{value(swaps['flip_rate'], 'share')}{_ends(swaps)} of the answers change."
         )
     else:
-        yield "No test row holds a word such as he or she, so nothing is known of how it treats people."
+        yield f"No test row holds {word}{such}, so nothing is known of how it treats people."
+    if filled := fairness.get("templates"):
+        found = value(filled["flip_rate"], "share")
+        yield f"Of {filled['rows']:,} sentences {found}{_ends(filled)} have an answer that hangs on who is in them."
     if groups := fairness.get("groups"):
-        yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')} at most."
+        ends = _ends(mapping(groups, "intervals", "score_gap"))
+        yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')}{ends} at most."
+        if worst := mapping(groups, "worst_group"):
+            found = value(worst["score"], "share")
+            yield f"The worst group, {worst['name']}, of {worst['rows']:,} rows, has {found}{_ends(worst)}."
     else:
         yield "No column says whom a row is about."
+
+
+def _ends(found: Mapping[str, Any]) -> str:
+    """The interval in brackets; empty of a revision that has none."""
+    if not {"low", "high"} <= found.keys():
+        return ""
+    return f" ({value(found['low'], 'share')} to {value(found['high'], 'share')})"
 
 
 def data_card(params: Params, cleaning: Mapping[str, Any], tokens: Mapping[str, Any]) -> str:

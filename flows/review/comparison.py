@@ -38,6 +38,7 @@ from flows.review.marks import marked
 from flows.review.model_results import clean_texts, confusion, on_common_rows, reliability, results, tables
 from flows.review.parts import parts
 from flows.review.revisions import base_of, behind, default_base, head_of
+from flows.review.row_images import Rows, images_of
 from flows.review.side import Side
 from flows.review.task import judged_first
 from flows.review.unrun import Unrun, unrun
@@ -70,6 +71,7 @@ def gather(
     stale, not_told = _unrun(root)
     models = _models(before, after, stale, candidate, notes)
     texts, clean = clean_texts(after) if models.pairs else {}, Paths(root).clean
+    rows = Rows(texts, images_of(after, texts))
     same_data = before.hash_of(clean) == after.hash_of(clean)
     found = Review(
         base=base_of(root, name, str(before.commit), asked=base is not None),
@@ -78,7 +80,7 @@ def gather(
         metrics=tuple(_metrics(models, rules, params, notes, same_data=same_data)),
         stages=tuple(changes.stages(before.lock, after.lock)),
         paired=tuple(models.paired()),
-        flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, texts, rules.task)),
+        flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, rows, rules.task)),
         decision=_decision(
             released or (lambda _: models.old[candidate]),
             models.new[candidate],
@@ -197,9 +199,7 @@ def _paired(model: str, old: Results, new: Results) -> Paired:
     return Paired(model, len(new.row_ids), *turned(old.scores_N, new.scores_N, codes(new.units)))
 
 
-def _flips(
-    model: str, old: Results, new: Results, texts: Mapping[str, str | tuple[str, str]], task: TaskMeasures
-) -> Iterator[Flip]:
+def _flips(model: str, old: Results, new: Results, rows: Rows, task: TaskMeasures) -> Iterator[Flip]:
     """The rows whose answer differs, those that got worse first."""
     changed = np.flatnonzero(old.answers != new.answers)
     sure = [side.confidence_N for side in (old, new)]
@@ -207,7 +207,7 @@ def _flips(
         Flip(
             model,
             row_id=str(new.row_ids[i]),
-            text=text if isinstance(text := texts.get(str(new.row_ids[i]), ""), str) else " | ".join(text),
+            text=rows.of(str(new.row_ids[i]))[0],
             truth=str(new.truths[i]),
             before=str(old.answers[i]),
             after=str(new.answers[i]),
@@ -217,6 +217,7 @@ def _flips(
             sure_after=None if sure[1] is None else float(sure[1][i]),
             marked=marked(task.marks, str(new.truths[i]), str(old.answers[i]), str(new.answers[i])),
             written=task.alike is not None,
+            image=rows.of(str(new.row_ids[i]))[1],
         )
         for i in changed
     ]

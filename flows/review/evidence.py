@@ -198,6 +198,7 @@ class Flip:
     sure_after: float | None = None
     marked: Marked | None = None  # the places that truth and answers name; None where the task's name none
     written: bool = False  # whether truth and answers are texts that can be read beside each other
+    image: str = ""  # of a row with an image, as a data URI
 
     @property
     def kind(self) -> Kind:

@@ -19,7 +19,8 @@ class _Light(click.Group):
         except ModuleNotFoundError as error:
             raise click.ClickException(
                 f"this needs the package '{error.name}', which the light install leaves out. `winnow app` needs the"
-                " packages of its extra `app`, a table or -o those of `files`: docs/deployment.md."
+                " packages of its extra `app`, a table or -o those of `files`, an image those of `images`:"
+                " docs/deployment.md."
             ) from None
 
 

@@ -22,10 +22,11 @@ DATA = ("flows/app/templates",)
 NEEDS = {
     "": ("click", "markdown-it-py", "numpy", "onnxruntime", "regex", "safetensors", "tokenizers"),
     "app": ("fastapi", "jinja2", "prometheus_client", "starlette", "uvicorn"),
+    "images": ("pillow", "pyarrow", "pydantic"),
     "files": ("charset-normalizer", "fsspec", "pyarrow", "pydantic", "ruamel.yaml", "tqdm"),
     "openvino": ("openvino",),
 }
-# Imported as well, by what no answer calls: by measures (winnow.py says how), and where a stage starts.
+# Imported as well, inside functions that no answer calls: those that measure, and those with which a stage starts.
 UNREACHED = ("dvc", "sacrebleu", "scikit-learn", "scipy")
 # What a package asks for, and no answer needs: tokenizers takes it for `from_pretrained` alone, with 20 MB.
 UNUSED = ("huggingface-hub",)

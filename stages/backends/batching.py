@@ -13,13 +13,14 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from stages.core import plugins
-from stages.core.contracts import INPUTS, Outputs, Runner, Text, each
+from stages.core.contracts import INPUTS, Image, Outputs, Runner, Text, each
 from stages.core.model_folder import reads_apart
 from stages.tasks import FORMERLY, TASKS
 from stages.tasks.contract import TaskAnswers, TaskEncoding
 from stages.tokens.windows import Windows, are_pairs, windows_of
 
 BATCH_TOKENS = 2048  # in one run of the model, whatever the batch of the caller
+BATCH_IMAGES = 32  # the same
 # Characters that are read for each token that the model takes. A word longer than that is one unknown token to
 # WordPiece, so the first tokens of a text rarely need more, and a megabyte costs as little as some thousand characters.
 CHARACTERS_A_TOKEN = 100
@@ -69,8 +70,13 @@ def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
-    """The runner of a model that `run` computes; `folder` has its tokenizer."""
+def runner_of(
+    folder: Path, description: Mapping[str, Any], run: Run, of_images: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Runner:
+    """The runner of a model that `run` computes; `folder` has its tokenizer.
+
+    `of_images`: of a model that takes images too, their pixels (B, S, S, 3) uint8 -> (B, K).
+    """
     task = task_of(description)
     encoding: TaskEncoding = _part(folder, task, "encoding")
     answers: TaskAnswers = _part(folder, task, "answers")
@@ -78,7 +84,7 @@ def runner_of(folder: Path, description: Mapping[str, Any], run: Run) -> Runner:
     space, temperature = description["space"], np.float32(description.get("temperature", 1.0))
 
     def predict(texts: Sequence[Text]) -> Outputs:
-        found = outputs(texts, reader, run, size=answers.size(space), window=answers.window)
+        found = outputs(texts, reader, run, size=answers.size(space), window=answers.window, of_images=of_images)
         return found._replace(values=answers.activate(found.values / temperature))
 
     return Runner(task=task, space=space, predict=predict)
@@ -106,6 +112,7 @@ def distance_of(folder: Path, description: Mapping[str, Any]) -> Callable[[np.nd
 def outputs(
     texts: Sequence[Text], reader: Reader, run: Run, *, size: int,
     window: Callable[[np.ndarray], np.ndarray] = lambda logits_TK: logits_TK,
+    of_images: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Outputs:  # fmt: skip
     """What the model puts out for each text, `size` numbers or as many for each token, in their order.
 
@@ -117,9 +124,11 @@ def outputs(
     if are_pairs(texts) and reader.apart:
         sequences = in_turn(texts)
         place = {text: number for number, text in enumerate(dict.fromkeys(sequences))}
-        found = outputs(list(place), reader, run, size=size).values
+        found = outputs(list(place), reader, run, size=size, of_images=of_images).values
         numbers = np.array([place[text] for text in sequences]).reshape(len(texts), 2)
         return Outputs(found[numbers], numbers=numbers)
+    if of_images is not None and any(isinstance(text, Image) for text in texts):
+        return _of_both(texts, reader, run, size, of_images)
     windows = reader.read(texts)
     logits: list[np.ndarray] = [np.empty(0)] * len(windows.encodings)
     lengths = [len(encoding) for encoding in windows.encodings]
@@ -132,6 +141,24 @@ def outputs(
         firsts = [text if isinstance(text, str) else text[0] for text in texts]
         return of_tokens._replace(texts=firsts, characters=_without_blanks(of_tokens, firsts))
     return Outputs(_by_text(windows, np.stack(logits)) if logits else np.empty((0, size), np.float32))
+
+
+def _of_both(
+    texts: Sequence[Text], reader: Reader, run: Run, size: int, of_images: Callable[[np.ndarray], np.ndarray]
+) -> Outputs:
+    """The outputs of texts and of images, in their order."""
+    at_images = [at for at, text in enumerate(texts) if isinstance(text, Image)]
+    at_texts = [at for at, text in enumerate(texts) if not isinstance(text, Image)]
+    images = [text for text in texts if isinstance(text, Image)]
+    parts = [
+        of_images(np.stack([image.pixels for image in images[start : start + BATCH_IMAGES]]))
+        for start in range(0, len(images), BATCH_IMAGES)
+    ]
+    found = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+    found[at_images] = np.concatenate(parts)
+    if at_texts:
+        found[at_texts] = outputs([texts[at] for at in at_texts], reader, run, size=size).values
+    return Outputs(found)
 
 
 def in_turn(texts: Sequence[Text]) -> list[str]:

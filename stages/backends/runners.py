@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from stages.backends import RUNNERS
 from stages.cleaning.rules import Cleaning, cleaner, cutting_cleaner, of_description
-from stages.core.contracts import Generation, Outputs, Runner, Text, UnwritableError, each
+from stages.core.contracts import Generation, Image, Outputs, Runner, Text, UnwritableError, each
 from stages.core.model_folder import (
     describe,
     generation_of,
     left_out,
     plugin_of,
     reads_apart,
+    reads_images,
     verify,
     wants_pairs,
     writes_for_sources,
@@ -41,7 +42,7 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
     cleaning = of_description(description)
     clean = cleaner(cleaning) if cleaning else str
     has_source = writes_for_sources(description)
-    either = reads_apart(description) or has_source
+    either = (reads_apart(description) and not wants_pairs(description)) or has_source
     # Not by way of the runner that is returned: a circle would keep its graphs in memory when nobody has it any more.
     writing = _writing(runner, folder, cleaning, may_cut=has_source)
 
@@ -50,6 +51,8 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
         if either:
             are_pairs = len(texts) > 0 and not isinstance(texts[0], str)
         checked = _checked(texts, folder, are_pairs=are_pairs, either=either)
+        if reads_images(description) and are_pairs:
+            _refuse_no_images(checked, folder)
         if has_source and how is not None and not are_pairs:
             written: Outputs = writing["written"](texts, how)
             return written
@@ -59,6 +62,51 @@ def open_runner(folder: Path, *, threads: int, how: Generation | None = None) ->
         return runner.predict([each(clean, text) for text in checked])
 
     return replace(runner, predict=predict, clean=clean, **writing)
+
+
+def _refuse_no_images(pairs: Sequence[Text], folder: Path) -> None:
+    """Raise ValueError for a pair whose first part is no image. Who asks reads files, and nobody else's (see app)."""
+    for number, pair in enumerate(pairs, start=1):
+        if not isinstance(first := pair[0], Image):
+            raise ValueError(
+                f"{folder}: pair number {number} begins with {first[:40]!r}, no image. In Python, `load(FOLDER)` reads"
+                " files of images; a runner takes what `image_at` gives."
+            )
+
+
+def reading_files(runner: Runner, folder: Path) -> Runner:
+    """The runner of a model of images, for pairs of which the first part is a path of one; any other as it is.
+
+    Its `predict` raises ValueError for an image that cannot be read.
+    """
+    description = describe(folder)
+    if not reads_images(description):
+        return runner
+    predict = runner.predict
+
+    def of_paths(texts: Sequence[Any]) -> Outputs:
+        return predict([_with_pixels(text, description) for text in texts])
+
+    return replace(runner, predict=of_paths)
+
+
+def _with_pixels(text: Any, description: Mapping[str, Any]) -> Any:
+    is_pair = isinstance(text, list | tuple) and len(text) == 2 and isinstance(text[0], str | Path)
+    return (image_at(text[0], description), text[1]) if is_pair and not isinstance(text[0], Image) else text
+
+
+def image_at(path: str | Path, description: Mapping[str, Any]) -> Image:
+    """The image in that file, read as the model of that model.json reads them. Raises ValueError where it cannot."""
+    from stages.core.params.ingest import ImagesParams
+    from stages.reading.images import UnreadableImageError, read_image
+    from stages.reading.pixels import name_of
+
+    found = Path(path).absolute()
+    try:
+        read = read_image(found.name, found.parent, ImagesParams.model_validate(description["images"]))
+    except UnreadableImageError as error:
+        raise ValueError(f"{path}: {error}.") from None
+    return Image(name_of(read.pixels), read.pixels)
 
 
 def _writing(runner: Runner, folder: Path, cleaning: Cleaning | None, *, may_cut: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _INLINES = (
     "iframe|img|input|ins|kbd|label|map|mark|meter|object|output|param|picture|progress|q|rp|rt|ruby|s|samp|"
     "script|slot|small|source|span|strike|strong|style|sub|sup|svg|time|track|tt|u|var|video|wbr"
 )
-BLOCKS = frozenset(_BLOCKS.split("|"))
+BLOCKS, INLINES = frozenset(_BLOCKS.split("|")), frozenset(_INLINES.split("|"))
 # Elements that are often left open, or have no end: a tag of theirs alone is markup. One of another element may be a
 # placeholder (`cp <source> <output>`) or a type (`List<a>`), unless its end follows, or it has an attribute of HTML's.
 LEFT_OPEN = frozenset(

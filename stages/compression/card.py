@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.compression.recipe import pruned_to, recurrent
 from stages.core.contracts import INPUTS
-from stages.core.model_folder import reads_apart, wants_pairs
+from stages.core.model_folder import reads_apart, reads_images, wants_pairs
 
 if TYPE_CHECKING:
     from stages.core.origin.distill import DistillParams
@@ -25,8 +25,8 @@ class Origin(NamedTuple):
 
     source: str
     """ingest.source."""
-    ensemble: str
-    """As `recipe.ensemble` says it."""
+    taught: str
+    """As `recipe.taught` says it."""
     distill: DistillParams
 
 
@@ -48,6 +48,9 @@ def card(
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
     texts = "pairs of texts" if wants_pairs(description) or reads_apart(description) else "texts"
+    if reads_images(description):
+        texts = f"images of {description['images']['size']} pixels a side, and texts"
+        inputs += " of texts; `pixel_values` of images"
     files = ", ".join(f"`{path.name}`" for path in sorted(folder.iterdir()) if path.name not in DESCRIBED)
     answered = "".join(f"- {key.capitalize()}: {_listed(of)}\n" for key, of in description["space"].items())
     writing = _of_writing(description, settings)
@@ -56,7 +59,7 @@ def card(
         reads, held = "", "reads, and how it writes"
     return f"""# A small {settings.noun}
 
-int8, made with Winnow: {description["pretrained"]}, fine-tuned{origin.ensemble}, {made}.
+int8, made with Winnow: {description["pretrained"]}, {origin.taught}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
 {answered}- Trained on {training["train_rows"]} rows of the source `{origin.source}`{unlabelled}.

@@ -12,10 +12,19 @@ if TYPE_CHECKING:
 CUT = (("heads", "attention heads"), ("feed_forward", "neurons"))
 
 
-def ensemble(params: Params) -> str:
-    """ ", 3 models whose answers are averaged" where there are several teachers; "" where there is one."""
+TAUGHT = {
+    "supervised": "fine-tuned",
+    "contrastive": "fine-tuned on pairs of rows",
+    "zero_shot": "with a head of what its labels mean in words",
+}
+"""What became of the pretrained model, by finetune.method."""
+
+
+def taught(params: Params) -> str:
+    """What became of the pretrained model: "fine-tuned, 3 models whose answers are averaged"."""
     count = params.finetune.teachers
-    return f", {count} models whose answers are averaged" if count > 1 else ""
+    several = f", {count} models whose answers are averaged" if count > 1 else ""
+    return f"{TAUGHT[params.finetune.method]}{several}"
 
 
 def recurrent(params: DistillParams) -> str:

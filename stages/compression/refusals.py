@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_object
 from stages.core.lacks import LACKS, LACKS_OF_KINDS
+from stages.core.plugins import install_extra
 from stages.core.tokenizer_kinds import unmarkable, untrainable
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from stages.core.params.file import Params
     from stages.core.params.training import TrainingParams
 
+ADAPTERS = "peft"  # the package of the extra "lora"
 CUTTABLE = ("BPE", "Unigram", "WordPiece")  # those of KINDS in pieces.py
 N_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))  # what configurations call width and heads
@@ -103,6 +106,7 @@ def faults_of_student(params: Params) -> Iterator[str]:
             f" {allowed}. For such a student set distill.family to it."
         )
     yield from _faults_of_scratch(params)
+    yield from _faults_of_packing(params)
     family = params.distill.family
     lacks = _lacked(family)
     if "units" in lacks and (wanted := _shares_below_1(params)):
@@ -135,6 +139,47 @@ def _faults_of_scratch(params: Params) -> Iterator[str]:
         yield (
             "params.yaml: model.name is 'scratch', whose weights are random, so that none may stay as they are. Set"
             " finetune.freeze_embeddings: false, finetune.freeze_layers: 0."
+        )
+
+
+def _faults_of_packing(params: Params) -> Iterator[str]:
+    """Rows that are to be packed for models that would not keep them apart, or compared by their tokens' vectors."""
+    able = ", ".join(name for name, lacked in LACKS.items() if "packing" not in lacked)
+    runs: list[tuple[str, TrainingParams, str, str]] = [
+        ("finetune", params.finetune, "model.family", params.model.family),
+        ("distill", params.distill, "distill.family", params.distill.family),
+    ]
+    for section, training, key, family in runs:
+        if training.packed and "packing" in _lacked(family):
+            yield (
+                f"params.yaml: {section}.packed is true, and {key} '{family}', whose models would read packed rows as"
+                f" one. Allowed for it: false. Families that keep them apart: {able}."
+            )
+    if params.distill.packed and params.cache_logits.vectors:
+        yield (
+            "params.yaml: distill.packed is true. Allowed with cache_logits.vectors, which are compared row by row:"
+            " false."
+        )
+
+
+def faults_of_lora(params: Params) -> Iterator[str]:
+    """The settings with which no adapters can be trained, a line each."""
+    if params.finetune.lora is None:
+        return
+    if params.model.scratch is not None:
+        yield (
+            "params.yaml: model.name is 'scratch', whose weights are random, and finetune.lora would leave them so."
+            " Allowed for it: null."
+        )
+    if params.finetune.method != "supervised":
+        yield (
+            f"params.yaml: finetune.method is '{params.finetune.method}', and finetune.lora is for models that learn"
+            " targets. Allowed with it: null."
+        )
+    if importlib.util.find_spec(ADAPTERS) is None:
+        yield (
+            f"params.yaml: finetune.lora needs the package '{ADAPTERS}': it is not installed. Set it to null, or"
+            f" install it from Winnow's folder: {install_extra('lora')}"
         )
 
 

@@ -28,13 +28,32 @@ Text = str | tuple[str, str]
 
 
 def each(change: Callable[[str], str], text: Text) -> Text:
-    """Apply `change` to a text, or to both texts of a pair."""
-    return change(text) if isinstance(text, str) else (change(text[0]), change(text[1]))
+    """Apply `change` to a text, or to both texts of a pair; an image stays as it is."""
+    first, *second = (
+        part if isinstance(part, Image) else change(part) for part in ((text,) if isinstance(text, str) else text)
+    )
+    return (first, second[0]) if second else first
 
 
 def as_one(text: Text) -> str:
     """A text, or both texts of a pair with a blank between them."""
     return text if isinstance(text, str) else " ".join(text)
+
+
+class Image(str):
+    """An image in the place of a text: its name, with its pixels, (S, S, 3) uint8."""
+
+    __slots__ = ("pixels",)
+    pixels: np.ndarray
+
+    def __new__(cls, name: str, pixels: np.ndarray) -> Image:
+        made = super().__new__(cls, name)
+        made.pixels = pixels
+        return made
+
+    def __getnewargs__(self) -> tuple[str, np.ndarray]:  # type: ignore[override]
+        """What a copy of it is made of."""
+        return str(self), self.pixels
 
 
 class RawRow(NamedTuple):
@@ -47,13 +66,14 @@ class RawRow(NamedTuple):
     group: str | None = None  # rows that belong together, and so to the same split; None: a row by itself
     kept: str | None = None  # the columns of ingest.keep_columns, as a JSON object of texts and nulls
     text_pair: str | None = None  # the second text, where rows are pairs (ingest.columns.text_pair)
+    image: bytes | None = None  # of a row whose text names an image: its bytes, where the source has them itself
 
 
 class RejectedRow(NamedTuple):
     """A row that a source cannot read; it goes to quarantine, and is counted."""
 
     origin: str  # where it stands, as that of a RawRow
-    reason: str  # one of UNREADABLE
+    reason: str  # one of UNREADABLE, or of UNREADABLE_IMAGES
     detail: str  # what was found, and the next step
     excerpt: str  # its start; bytes that are no characters as \\xNN
 
@@ -73,9 +93,21 @@ UNREADABLE = (
     "too_long",  # than ingest.max_row_chars
     "wrong_type",  # an array or an object where a text is expected
 )
+UNREADABLE_IMAGES = (
+    "image_broken",  # cut off, or damaged
+    "image_empty",  # of 0 bytes
+    "image_format",  # bytes of no image, or of one of another format
+    "image_missing",  # a path at which there is no file
+    "image_outside",  # a path, or a link, that leads out of the data's folder
+    "image_too_large",  # than the limits of ingest.images
+    "image_too_small",  # the same
+)
 
-TEXT, TARGET = "text", "target"
-"""What a column is for: its roles, of which a task says where it takes lists and objects (TaskData.structured)."""
+TEXT, TARGET, IMAGE = "text", "target", "image"
+"""What a column is for: its roles, of which a task says where it takes lists and objects (TaskData.structured).
+
+IMAGE in the place of TEXT: the first text of a row is an image, a path or its bytes.
+"""
 
 
 _BLANK = re.compile(rf"[\s{HIDDEN}]*")
@@ -139,13 +171,17 @@ def as_labels(texts: Iterable[str]) -> list[str]:
     return [re.sub(WHOLE_NUMBER, r"\1", label) for label in labels] if all(map(is_number, labels)) else labels
 
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
-"""The inputs of a token model, in this order: the third for pairs alone, the last for models that read a source apart
-from what they write, (B, T) of what is written."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "pixel_values")
+"""The inputs of a model, in this order: the third for pairs alone, the fourth for models that read a source apart
+from what they write, (B, T) of what is written; the last for models that read an image beside the text, (B, S, S, 3)
+uint8."""
 
 
 PLACE = {False: "boundary", True: "second"}
 """The column of encoded pairs that says how many tokens the first text has, by `TaskEncoding.apart`."""
+
+NAMED = "image"
+"""The column of encoded rows that has the name of the image that is read beside the text."""
 
 BEGINS = "begins"
 """The column that says how many tokens a source has that is read apart: behind them are the decoder's inputs."""

@@ -112,8 +112,13 @@ NO_BACKEND = "none"  # nothing opens it
 
 
 def reads_apart(description: Mapping[str, Any]) -> bool:
-    """Whether a model, of that model.json, reads the two texts of a pair apart, and so takes single texts as well."""
-    return description.get("apart", False)
+    """Whether a model, of that model.json, reads the two parts of a pair apart, and so takes single ones as well."""
+    return description.get("apart", False) or reads_images(description)
+
+
+def reads_images(description: Mapping[str, Any]) -> bool:
+    """Whether a model, of that model.json, takes an image as the first part of a pair, or alone."""
+    return "images" in description
 
 
 def wants_pairs(description: Mapping[str, Any]) -> bool:

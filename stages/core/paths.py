@@ -9,6 +9,7 @@ from pathlib import Path
 SPLITS = ("train", "validation", "test")
 HELD_OUT = "held_out"  # rows that no choice has seen, in a file of their own: `winnow seeds` alone measures on them
 TRANSFER = "transfer"  # unlabelled rows, on which a student learns the teacher's answers; see clean.unlabelled
+GROUPS = "groups.json"  # beside the tokens: the group of each training row, where `debias` treats them by group
 BESIDE = (TRANSFER, HELD_OUT)  # splits that data may bring besides
 MODELS = ("baseline", "static", "probe", "teacher", "student", "pruned", "quantized")
 
@@ -27,6 +28,11 @@ class Paths:
     def raw(self) -> Path:
         """Parquet: row_id, text, label, origin, split, group and kept (null where the source brings none)."""
         return self.root / "artifacts/data/raw.parquet"
+
+    @property
+    def images(self) -> Path:
+        """Arrow: name, pixels, likeness, width, height: the images that rows name, once each; often none."""
+        return self.root / "artifacts/data/images.arrow"
 
     @property
     def unreadable(self) -> Path:

@@ -24,9 +24,9 @@ JOINERS = "\u200c\u200d\u180e"  # and Mongolian's vowel separator
 _SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _FILLERS = "\u115f\u1160"
 _OLD_HANGUL = re.compile("[\u1100-\u115e\u1161-\u11ff\ua960-\ua97c\ud7b0-\ud7fb]")
-_PICTURE = regex.compile(r"[\p{Extended_Pictographic}\p{Emoji_Modifier}]")
+PICTURE = regex.compile(r"[\p{Extended_Pictographic}\p{Emoji_Modifier}]")
 # Letters and marks of the scripts in which joiners change how letters are drawn.
-_JOINING = regex.compile(
+JOINING = regex.compile(
     r"""(?V1)[[\p{Arab}\p{Syrc}\p{Mong}\p{Nkoo}\p{Mand}\p{Phag}\p{Adlm}\p{Rohg}\p{Deva}\p{Beng}\p{Guru}\p{Gujr}\p{Orya}
     \p{Taml}\p{Telu}\p{Knda}\p{Mlym}\p{Sinh}\p{Khmr}\p{Mymr}\p{Tibt}]&&[\p{L}\p{M}]]|[\u064b-\u0655\u0670]""",
     regex.VERBOSE,
@@ -75,9 +75,9 @@ def _stays(run: str, before: str, after: str) -> str:
 
 def _joins(joiner: str, before: str, after: str) -> bool:
     """Whether a joiner has a visible effect between these two characters."""
-    of_letters = [bool(_JOINING.match(character)) for character in (before, after)]
+    of_letters = [bool(JOINING.match(character)) for character in (before, after)]
     if joiner == "\u200d":
-        return any(of_letters) or bool(_PICTURE.match(before) and _PICTURE.match(after))
+        return any(of_letters) or bool(PICTURE.match(before) and PICTURE.match(after))
     return all(of_letters)
 
 

@@ -31,24 +31,32 @@ def likeliest(scores_V: np.ndarray, *, top_k: int, top_p: float) -> np.ndarray:
     Those that are not less likely than the `top_k`-th (0: all); of these the fewest whose probabilities come to
     `top_p`. Source of the second: Holtzman et al. 2020, arXiv:1904.09751.
     """
-    at_N = np.arange(len(scores_V))
-    if 0 < top_k < len(scores_V):
-        at_N = np.flatnonzero(scores_V >= np.partition(scores_V, -top_k)[-top_k])
-    return at_N if top_p >= 1 else np.sort(at_N[_nucleus(probabilities(scores_V[at_N]), top_p)])
+    at_N = _largest(scores_V, top_k)
+    return at_N if top_p >= 1 else np.sort(at_N[_nucleus(scores_V[at_N], top_p)])
 
 
-def _nucleus(shares_N: np.ndarray, top_p: float) -> np.ndarray:
-    """The places of the fewest of these shares that come to `top_p`, the largest first; one at least."""
-    looked_at = LOOKED_AT
+def _nucleus(scores_N: np.ndarray, top_p: float) -> np.ndarray:
+    """The places of the fewest of these scores whose probabilities come to `top_p`, the largest first; one at least.
+
+    Scores are compared, as two may have one probability, to rounding. Of equal ones the first places are taken;
+    transformers takes those that torch.sort, which promises no order of equals, puts last.
+    """
+    shares_N, looked_at = probabilities(scores_N), LOOKED_AT
     while True:
-        largest = np.argpartition(-shares_N, looked_at)[:looked_at] if looked_at < len(shares_N) else slice(None)
-        at = np.arange(len(shares_N))[largest]
-        at = at[np.argsort(-shares_N[at], kind="stable")]
+        at = _largest(scores_N, looked_at)
+        at = at[np.argsort(-scores_N[at], kind="stable")]
         larger = np.concatenate([[0.0], shares_N[at].cumsum()[:-1]])  # the sum of those before each
         kept = max(1, int((larger < top_p).sum()))
         if kept < len(at) or len(at) == len(shares_N):
             return at[:kept]
         looked_at *= 8
+
+
+def _largest(scores_N: np.ndarray, count: int) -> np.ndarray:
+    """The places, in their order, of the scores that are not smaller than the `count`-th largest; 0: of all."""
+    if not 0 < count < len(scores_N):
+        return np.arange(len(scores_N))
+    return np.flatnonzero(scores_N >= np.partition(scores_N, -count)[-count])
 
 
 def probabilities(scores_N: np.ndarray) -> np.ndarray:

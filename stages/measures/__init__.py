@@ -7,6 +7,7 @@ ANSWERS = {
     "fairness": "stages.measures.fairness:measure",
     "robustness": "stages.measures.robustness:measure",
     "continuations": "stages.measures.continuations:measure",
+    "zero_shot": "stages.measures.zero_shot:measure",
 }
 COSTS = {
     "speed": "stages.measures.speed:measure",

@@ -9,12 +9,14 @@ import random  # what it draws must be the same every time: no secrets here
 import re
 import string
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.contracts import Text, as_one, each
 from stages.core.params.evaluate import EvaluateParams
+from stages.measures.image_changes import CHANGES, has_image, with_image
 from stages.tasks.contract import Judged, TaskMeasures
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ PERTURBATIONS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, Any]:
-    """`robustness`: the effect of each way to change a text (of a pair, both).
+    """`robustness`: the effect of each way to change a text (of a pair, both), and of rows with images an image.
 
     It has the rows that were changed, the share of them whose answer flipped (`flip_rate`), and the mean of their
     scores afterwards. Rates are None where no row was changed; the score also where answers name places in the text,
@@ -62,15 +64,16 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
     text has another: then there is no flip, and the score is of the changed texts.
     """
     chosen = random.Random(judged.seed).sample(range(len(judged.texts)), min(len(judged.texts), params.perturbed_rows))
-    return {
-        "robustness": {name: _flips(judged, model, sorted(chosen), change) for name, change in PERTURBATIONS.items()}
-    }
+    ways = {name: partial(_changed, change=change, seed=judged.seed) for name, change in PERTURBATIONS.items()}
+    if chosen and all(has_image(judged.texts[i]) for i in chosen):
+        ways |= {name: partial(with_image, change=change) for name, change in CHANGES.items()}
+    return {"robustness": {name: _flips(judged, model, sorted(chosen), change) for name, change in ways.items()}}
 
 
 def _flips(
-    judged: Judged, model: Opened, chosen: list[int], change: Callable[[str, random.Random], str]
+    judged: Judged, model: Opened, chosen: list[int], change: Callable[[Text], Text]
 ) -> dict[str, float | int | None]:
-    changed = [(i, _changed(judged.texts[i], change, judged.seed)) for i in chosen]
+    changed = [(i, change(judged.texts[i])) for i in chosen]
     changed = [(i, text) for i, text in changed if text != judged.texts[i]]
     task = model.of_measures
     if task.alike is not None or task.own_truth is not None:  # nothing is written for nothing

@@ -5,4 +5,5 @@ FAMILIES = {
     "decoder": "stages.models.decoder:FAMILY",
     "encoder": "stages.models.encoder:FAMILY",
     "encoder_decoder": "stages.models.encoder_decoder:FAMILY",
+    "two_towers": "stages.models.two_towers:FAMILY",
 }

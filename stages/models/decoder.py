@@ -5,22 +5,17 @@ B examples, T tokens, V tokens of the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import GPT2LMHeadModel, LlamaForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from stages.core.contracts import Family, Head, Parts, Taps, Units
+from stages.core.contracts import Parts, Taps, Units
 from stages.models import writers
 from stages.models.writers import Kind, Made, Writer
-
-if TYPE_CHECKING:
-    from stages.core.params.model import ModelParams
 
 COMPARED, NO_VECTORS = "compared with its teacher by inner vectors", "cache_logits.vectors []"
 
@@ -134,11 +129,6 @@ KINDS = {
 MADE = Made(KINDS, Decoder, units)
 
 
-def build(folder: Path, model: ModelParams, head: Head) -> nn.Module:
-    """The pretrained decoder in `folder`, or one with random weights; as `writers.built` does."""
-    return writers.built(MADE, folder, model, head)
-
-
 def parts(model: Any) -> Parts:
     """All of it is the encoder: nothing is new, and the head has no weights of its own.
 
@@ -147,11 +137,6 @@ def parts(model: Any) -> Parts:
     base = model.language.base_model
     layers = base.h if model.config.model_type == "gpt2" else base.layers
     return Parts(encoder=model.language, embeddings=model.table, layers=tuple(layers), head=nn.Identity())
-
-
-def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
-    """A copy of `teacher` with only its layers number `layers`, in that order."""
-    return writers.student(MADE, teacher, layers)
 
 
 def taps(model: Any) -> Taps:
@@ -171,31 +156,4 @@ def taps(model: Any) -> Taps:
     )
 
 
-def cut_vocabulary(model: Any, kept: Sequence[int], _max_tokens: int) -> nn.Module:
-    """A copy, in evaluation mode, with only the tokens `kept`; it keeps all positions."""
-    return writers.cut_vocabulary(MADE, model, kept)
-
-
-def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
-    """A copy whose token i has the mean of the embeddings of the tokens `pieces[i]`; of none, random ones."""
-    return writers.new_vocabulary(MADE, model, pieces)
-
-
-def write(model: Any, folder: Path) -> None:
-    """config.json and model.safetensors, byte-stable, which transformers can open too."""
-    writers.write(MADE, model, folder)
-
-
-def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
-    """The model that `write` wrote to `folder`, in evaluation mode; `weights` replace those in the folder."""
-    return writers.opened(MADE, folder, weights)
-
-
-def _narrower(*_: Any) -> NoReturn:
-    raise writers.cannot("decoder", "made narrower", "distill.hidden_size null")
-
-
-FAMILY = Family(
-    build=build, parts=parts, student=student, units=units, readers=_narrower, narrower=_narrower, taps=taps,
-    cut_vocabulary=cut_vocabulary, new_vocabulary=new_vocabulary, write=write, open=open_model,
-)  # fmt: skip
+FAMILY = writers.family("decoder", MADE, parts=parts, taps=taps)

@@ -264,7 +264,7 @@ def narrower(model: Any, projection_Hh: torch.Tensor, heads: Sequence[Sequence[i
         writes(layer.get_submodule(layout.attention_output), rows)
         reads(layer.get_submodule(layout.up))
         writes(layer.get_submodule(layout.down))
-    return _assemble(config, _ours(model), weights)
+    return assemble(config, ours_of(model), weights)
 
 
 def taps(model: Any) -> Taps:
@@ -318,7 +318,7 @@ def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Modul
         first = 0 if counted_from is None else counted_from + 1
         config.max_position_embeddings = min(config.max_position_embeddings, first + max_tokens)
         weights[positions] = weights[positions][: config.max_position_embeddings].clone()
-    return _assemble(config, _ours(model), weights).eval()
+    return assemble(config, ours_of(model), weights).eval()
 
 
 def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
@@ -338,7 +338,7 @@ def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
             f"params.yaml: tokenize.tokenizer is trained, and its token for padding is number {new};"
             f" this model counts positions from number {counted_from}. Allowed for it: pretrained."
         )
-    return _assemble(config, _ours(model), weights)
+    return assemble(config, ours_of(model), weights)
 
 
 def _renumber_special(config: Any, number: Callable[[int], int | None]) -> None:
@@ -363,7 +363,7 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
     return next(f"{name}.weight" for name, found in model.named_modules() if found is module)
 
 
-def _ours(model: Any) -> dict[str, Any]:
+def ours_of(model: Any) -> dict[str, Any]:
     """Winnow's own settings of a model, beside its encoder's."""
     reach = int(model.head.padding[0]) if isinstance(model.head, nn.Conv1d) else 0
     head = Head(model.kind, 0 if model.kind == "vector" else len(model.head.weight), reach)
@@ -372,17 +372,23 @@ def _ours(model: Any) -> dict[str, Any]:
 
 def write(model: Any, folder: Path) -> None:
     """config.json (the encoder's, and ours under `winnow`) and model.safetensors, byte-stable."""
-    config = model.encoder.config.to_dict()
-    for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
-        config.pop(volatile, None)
+    config = stable(model.encoder.config)
     widths: set[Any] = {layer.get_submodule(layout.down).in_features for layer, layout in laid_out(model.encoder)}
     if len(widths) == 1:  # so that other programs can open pruned models
         config |= {name: min(widths) for name in FEED_FORWARD_WIDTHS if name in config}
-    config["winnow"] = _ours(model)
+    config["winnow"] = ours_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
     weights = {name: tensor.detach().float().contiguous().cpu() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
+
+
+def stable(config: PretrainedConfig) -> dict[str, Any]:
+    """config.json without what hangs on a version of a library, or on a path."""
+    values: dict[str, Any] = config.to_dict()
+    for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
+        values.pop(volatile, None)
+    return values
 
 
 def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
@@ -390,24 +396,29 @@ def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) 
     refuse_remote_code(folder)
     ours = read_json(folder / "config.json")["winnow"]
     config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return _assemble(config, ours, weights or load_file(folder / "model.safetensors")).eval()
+    return assemble(config, ours, weights or load_file(folder / "model.safetensors")).eval()
 
 
-def _assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
+def assemble(config: PretrainedConfig, ours: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
     """A model of these weights; where layers were pruned, its matrices have the smaller shapes."""
     encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=ATTENTION)
     model = EncoderWithHead(encoder, pooling=ours["pooling"], dropout=ours["dropout"], head=Head.of(ours))
+    shape_as(model, weights)
+    for layer, layout in laid_out(encoder):
+        heads = heads_of(layer, layout, head_size(config))
+        heads.resized(len(heads))
+    model.load_state_dict(weights)
+    return model
+
+
+def shape_as(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Give the linear layers the shapes of these weights: smaller ones where heads or neurons were cut."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and (shape := weights[f"{name}.weight"].shape) != module.weight.shape:
             module.weight.data = torch.zeros(shape)
             if module.bias is not None:
                 module.bias.data = torch.zeros(shape[0])
             module.out_features, module.in_features = shape
-    for layer, layout in laid_out(encoder):
-        heads = heads_of(layer, layout, head_size(config))
-        heads.resized(len(heads))
-    model.load_state_dict(weights)
-    return model
 
 
 FAMILY = Family(

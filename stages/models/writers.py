@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import torch
 from safetensors import safe_open
@@ -19,7 +20,7 @@ from torch.nn import functional
 from transformers import AutoConfig, PretrainedConfig
 from transformers.initialization import no_init_weights
 
-from stages.core.contracts import Head, Units
+from stages.core.contracts import Family, Head, Parts, Taps, Units
 from stages.core.files import plain_names, read_json, refuse_remote_code, write_json
 from stages.models.checkpoint import named_in_errors, weights_of
 
@@ -271,7 +272,7 @@ def student(made: Made, teacher: Any, layers: Sequence[int]) -> nn.Module:
     return assembled(made, config, kept, heads)
 
 
-def cut_vocabulary(made: Made, model: Any, kept: Sequence[int]) -> nn.Module:
+def cut_vocabulary(made: Made, model: Any, kept: Sequence[int], _max_tokens: int) -> nn.Module:
     """A copy, in evaluation mode, with only the tokens `kept`, renumbered in that order.
 
     All positions stay: texts that are written may be longer than those that were learned.
@@ -343,3 +344,16 @@ def opened(made: Made, folder: Path, weights: Mapping[str, torch.Tensor] | None 
 def cannot(family: str, purpose: str, setting: str) -> ValueError:
     """The error for what a family of models that write cannot do."""
     return ValueError(f"params.yaml: a model of the family '{family}' cannot be {purpose}. Allowed for it: {setting}.")
+
+
+def family(name: str, made: Made, *, parts: Callable[[nn.Module], Parts], taps: Callable[[nn.Module], Taps]) -> Family:
+    """The family `name` of such models: what all of them have in common, with `parts` and `taps` of its own."""
+
+    def narrower(*_: Any) -> NoReturn:
+        raise cannot(name, "made narrower", "distill.hidden_size null")
+
+    return Family(
+        build=partial(built, made), parts=parts, student=partial(student, made), units=made.units, readers=narrower,
+        narrower=narrower, taps=taps, cut_vocabulary=partial(cut_vocabulary, made),
+        new_vocabulary=partial(new_vocabulary, made), write=partial(write, made), open=partial(opened, made),
+    )  # fmt: skip

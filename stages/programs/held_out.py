@@ -7,6 +7,7 @@ classes. Those may be better because choices were made on them, or because these
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ def held_out(params: Params, paths: Paths) -> None:
     known = {kind for target in aside["label"].to_pylist() for kind in kinds(target)}
     test = read_split(paths.clean, "test", GROUP)
     like_them = test.filter(pa.array([{*kinds(target)} <= known for target in test["label"].to_pylist()]))
-    options = params.evaluate, params.data_seed
+    options = paths.images, params.evaluate, params.data_seed
     write_json(
         paths.held_out_report,
         {
@@ -49,12 +50,14 @@ def held_out(params: Params, paths: Paths) -> None:
     )
 
 
-def judged(models: Mapping[str, Opened], rows: pa.Table, params: EvaluateParams, seed: int) -> dict[str, Any]:
+def judged(
+    models: Mapping[str, Opened], rows: pa.Table, images: Path, params: EvaluateParams, seed: int
+) -> dict[str, Any]:
     """The measures of each model on N rows, and their differences from the teacher's, each with its interval.
 
     Raises ValueError where a row's target is unknown to a model.
     """
-    truths, texts, units = rows["label"].to_pylist(), texts_of(rows), rows[GROUP].to_pylist()
+    truths, texts, units = rows["label"].to_pylist(), texts_of(rows, images), rows[GROUP].to_pylist()
     answers = {}
     for name, model in models.items():
         asked = model.ask(texts)

@@ -20,7 +20,7 @@ TABLE = "table"
 
 def timing(params: Params, paths: Paths, name: str, *more: str) -> None:
     """Measure the model `name`; print the figures as JSON in a line. With `table`, of all batches and threads too."""
-    texts = texts_of(read_split(paths.clean, "test"))
+    texts = texts_of(read_split(paths.clean, "test"), paths.images)
     folder = paths.model(name)
     measures = {key: plugins.load(COSTS, key, key="measure") for key in COSTS}
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from stages.core.contracts import Text
 from stages.core.paths import SPLITS, TRANSFER
+from stages.reading.pixels import open_images
 
 TEXT_PAIR = "text_pair"
 GROUP = "group"  # the unit that a row belongs to: rows of one are not independent
@@ -36,9 +37,14 @@ def read_split(clean: Path, split: str, *more: str) -> pa.Table:
     return rows
 
 
-def texts_of(rows: pa.Table) -> list[Text]:
-    """The input of a model for each row: a text, or a pair of texts."""
+def texts_of(rows: pa.Table, images: Path | None = None) -> list[Text]:
+    """The input of a model for each row: a text, or a pair of texts, of which the first may be an image.
+
+    `images`: the file of the images that rows name; where it has none, they name none.
+    """
     texts = rows["text"].to_pylist()
+    if (found := open_images(images)) is not None:
+        texts = [found.image(name) for name in texts]
     return list(zip(texts, rows[TEXT_PAIR].to_pylist(), strict=True)) if TEXT_PAIR in rows.column_names else texts
 
 

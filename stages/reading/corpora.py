@@ -21,12 +21,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SOURCES = frozenset({"human_ratings"})
-"""The sources whose rows lie in such an archive; the file at `ingest.path` pins it."""
+SOURCES = frozenset({"emoji", "human_ratings"})
+"""The sources whose rows lie in such archives; the file at `ingest.path` pins them."""
+SEVERAL = frozenset({"emoji"})
+"""Those of them whose rows lie in several."""
 FETCH = "winnow fetch"
-SOURCE, WHEEL = ".tar.gz", ".whl"
+SOURCE, WHEEL, NPM = ".tar.gz", ".whl", ".tgz"
 LARGEST = 1 << 28  # bytes that an archive may hold, unzipped
-_PIN = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9._!+-]+)\s+--hash=sha256:([0-9a-f]{64})")
+# A package of npm may be in a scope: npm:@scope/name.
+_PIN = re.compile(
+    r"(npm:)?((?(1)(?:@[A-Za-z0-9._-]+/)?)[A-Za-z0-9._-]+)==([A-Za-z0-9._!+-]+)\s+--hash=sha256:([0-9a-f]{64})"
+)
 
 
 class Pin(NamedTuple):
@@ -36,7 +41,7 @@ class Pin(NamedTuple):
     version: str
     sha256: str
     ending: str = SOURCE
-    """What its name ends in, which says what kind of archive it is."""
+    """What its name ends in, which says what kind of archive it is, and of which index: NPM of npm's."""
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
@@ -48,19 +53,50 @@ def pin_of(path: Path) -> Pin:
     Raises FileNotFoundError where there is no such file, ValueError where it does not hold exactly one requirement with
     one hash.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"params.yaml: ingest.path is '{path}': no such file. Give one that pins the archive, such as corpora.txt."
-        )
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    pins = [line for line in lines if line and not line.startswith("#")]
+    pins = _lines(path)
     found = _PIN.fullmatch(pins[0]) if len(pins) == 1 else None
     if found is None:
         raise ValueError(
             f"{path} has {len(pins)} lines that are no comments, the first '{(pins or [''])[0][:80]}'. Allowed: one,"
             " such as: name==1.0 --hash=sha256:..., the hash in 64 hex digits."
         )
-    return Pin(*found.groups())
+    return _pin(found)
+
+
+def pins_of(path: Path) -> list[Pin]:
+    """The archives that the file pins, a line each; those of npm's index are `npm:name==1.0 --hash=sha256:...`.
+
+    Raises FileNotFoundError where there is no such file, ValueError for a line that pins none.
+    """
+    found = []
+    for line in _lines(path):
+        if (one := _PIN.fullmatch(line)) is None:
+            raise ValueError(
+                f"{path} has the line '{line[:80]}'. Allowed: npm:name==1.0 --hash=sha256:..., the hash in 64 hex"
+                " digits; without npm: for an archive of pip's index."
+            )
+        found.append(_pin(one))
+    return found
+
+
+def pins_for(source: str, path: Path) -> list[Pin]:
+    """The archives of that source which the file pins; several where its rows lie in several. Raises as `pin_of`."""
+    return pins_of(path) if source in SEVERAL else [pin_of(path)]
+
+
+def _pin(found: re.Match[str]) -> Pin:
+    npm, package, version, digest = found.groups()
+    return Pin(package, version, digest, NPM if npm else SOURCE)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of pins that are no comments."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"params.yaml: ingest.path is '{path}': no such file. Give one that pins the archive, such as corpora.txt."
+        )
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def store() -> Path:
@@ -91,10 +127,10 @@ def read_pinned(pin: Pin, path: Path) -> bytes:
     return content
 
 
-def faults(path: Path) -> Iterator[str]:
-    """The fault for which `pin_of` would refuse the file, as one line."""
+def faults(path: Path, source: str) -> Iterator[str]:
+    """The fault for which `pins_for` would refuse the file, as one line."""
     try:
-        pin_of(path)
+        pins_for(source, path)
     except (OSError, ValueError) as error:
         yield str(error)
 
@@ -106,16 +142,26 @@ def members(archive: bytes, names: Sequence[str], *, shown: str, largest: int = 
     `largest` bytes, and where a name is missing, there twice, or no plain file.
     """
     found: dict[str, bytes] = {}
+    wanted = frozenset(names)
     try:
         with tarfile.open(fileobj=io.BytesIO(_unzipped(archive, shown, largest)), mode="r:") as opened:
             for member in opened:
-                if member.name in names:
+                if member.name in wanted:
                     found[member.name] = _content(opened, member, found, shown)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{shown}: no archive that can be read ({error}). Fetch it anew: {FETCH}") from None
     if missing := [name for name in names if name not in found]:
         raise ValueError(f"{shown} has no {', '.join(missing)}. Pin a version that has them.")
     return found
+
+
+def names_in(archive: bytes, *, shown: str, largest: int = LARGEST) -> list[str]:
+    """The names of the plain files in a gzipped tar archive. Raises ValueError as `members`."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(_unzipped(archive, shown, largest)), mode="r:") as opened:
+            return [member.name for member in opened if member.isreg()]
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{shown}: no archive that can be read ({error}). Fetch it anew: {FETCH}") from None
 
 
 def _unzipped(archive: bytes, shown: str, largest: int) -> bytes:

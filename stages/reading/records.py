@@ -91,7 +91,7 @@ def _checked(records: Iterator[Record], how: Format) -> Iterator[Record]:
 
 def _sentences(file: DataFile, lines: Iterator[Line], how: Format) -> Iterator[Record]:
     """A record for each sentence: its words as the text, its tags as the target."""
-    if unknown := [one for one in how.wanted if one.role is None]:
+    if unknown := [one for one in how.wanted if one.role not in (TEXT, TARGET)]:
         raise ValueError(
             f"{file.shown} holds words and their tags, and no column '{unknown[0].column}' ({unknown[0].key}). Take"
             f" {unknown[0].key} out of params.yaml for such files."

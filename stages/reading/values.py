@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from stages.core.contracts import TARGET, TEXT
+from stages.core.contracts import IMAGE, TARGET, TEXT, as_text
 from stages.core.params.ingest import IngestParams
 from stages.reading.lines import Fault, excerpt, fault_in
+
+BYTES, PATH = "bytes", "path"  # of a cell as `datasets` has images
 
 
 class Wanted(NamedTuple):
@@ -16,7 +18,7 @@ class Wanted(NamedTuple):
     key: str
     """The setting that names it: a parameter ("ingest.columns.text"), or a command-line option ("--text-column")."""
     role: str | None = None
-    """TEXT or TARGET; None for other columns."""
+    """TEXT or TARGET, or IMAGE in the place of TEXT; None for other columns."""
     structured: bool = False
     """Whether it may hold lists, and as a target objects, for the task to read."""
 
@@ -28,7 +30,8 @@ def wanted_columns(
 
     `structured`: the roles that may hold lists, and of those the target objects.
     """
-    wanted = [Wanted(params.columns.text, "ingest.columns.text", TEXT, TEXT in structured)]
+    role = IMAGE if IMAGE in structured else TEXT
+    wanted = [Wanted(params.columns.text, "ingest.columns.text", role, TEXT in structured)]
     if labelled:
         wanted.append(Wanted(params.columns.label, "ingest.columns.label", TARGET, TARGET in structured))
     if params.columns.text_pair is not None:
@@ -74,12 +77,30 @@ def no_column(one: Wanted, found: Sequence[str], hint: str = "") -> str:
     return f"no column '{one.column}' ({one.key}). Found: {shown}. {guess}Set {one.key}{place}{other}"
 
 
+def of_cell(cell: Any) -> tuple[str | None, bytes | None]:
+    """The path, or another name, and the bytes of an image in a cell: a path, bytes, or an object with both."""
+    if isinstance(cell, dict):
+        return as_text(cell.get(PATH)), cell.get(BYTES)
+    return (None, cell) if isinstance(cell, bytes) else (as_text(cell), None)
+
+
+def is_image_cell(cell: Any) -> bool:
+    """Whether the cell holds an image itself: bytes, or an object with bytes and a path."""
+    if not isinstance(cell, dict):
+        return isinstance(cell, bytes)
+    path, held = cell.get(PATH), cell.get(BYTES)
+    known = cell.keys() <= {PATH, BYTES}
+    return known and isinstance(path, str | None) and isinstance(held, bytes | None)
+
+
 def fault_of(values: Sequence[Any], wanted: Sequence[Wanted], max_chars: int) -> tuple[Fault, str] | None:
     """The first fault among a row's values, and the start of that value.
 
     An array or an object where a text is wanted, bytes that are no text, NUL, or more characters than allowed.
     """
     for value, one in zip(values, wanted, strict=True):
+        if one.role == IMAGE and is_image_cell(value):
+            continue
         if isinstance(value, list | dict):
             allowed = one.structured and (one.role == TARGET or isinstance(value, list))
             if not allowed and one.key != "ingest.keep_columns":

@@ -8,6 +8,7 @@ SOURCES = {
     "docstring_texts": "stages.sources.docstring_texts:read",
     "docstring_types": "stages.sources.docstring_types:read",
     "docstrings": "stages.sources.docstrings:read",
+    "emoji": "stages.sources.emoji:read",
     "files": "stages.sources.files:read",
     "hub": "stages.sources.hub:read",
     "human_ratings": "stages.sources.human_ratings:read",

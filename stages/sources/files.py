@@ -10,13 +10,14 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
+from pathlib import PurePosixPath
 
-from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
+from stages.core.contracts import IMAGE, RawRow, RejectedRow, as_kept, as_text
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.records import Format, read_records
 from stages.reading.storage import ENDINGS, DataFile, find
-from stages.reading.values import Wanted, wanted_columns
+from stages.reading.values import Wanted, of_cell, wanted_columns
 
 log = logging.getLogger("winnow")
 FILES_LOOKED_AT, ROWS_LOOKED_AT = 20, 1000  # at most, before anything runs; of a file with a header one row
@@ -93,7 +94,10 @@ def _rows(
         if record.fault:
             yield RejectedRow(origin, *record.fault, record.excerpt)
             continue
-        text, *kept = record.values
+        cell, *kept = record.values
+        text, image = of_cell(cell) if IMAGE in structured else (as_text(cell), None)
+        if IMAGE in structured and text is not None:  # a path is from the folder that its table is in
+            text = (PurePosixPath(file.name).parent / text).as_posix()
         label = kept.pop(0) if labelled else None
         pair = as_text(kept.pop(0)) if params.columns.text_pair is not None else None
         if by_column is not None:
@@ -101,7 +105,7 @@ def _rows(
             label = label if split != TRANSFER else None
         kept_text = as_kept(params.keep_columns, kept)
         group = None if record.document is None else f"{file.stem}#{record.document}"
-        yield RawRow(as_text(text), as_text(label), origin, split, group, kept_text, pair)
+        yield RawRow(text, as_text(label), origin, split, group, kept_text, pair, image)
 
 
 def _given_split(value: str | None, where: str, params: IngestParams) -> str | None:

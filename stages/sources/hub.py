@@ -17,13 +17,13 @@ import yaml
 from datasets.config import REPOYAML_FILENAME
 from huggingface_hub import DatasetCard, HfApi
 
-from stages.core.contracts import RawRow, RejectedRow, as_kept, as_text
+from stages.core.contracts import IMAGE, RawRow, RejectedRow, as_kept, as_text
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import BESIDE, TRANSFER
 from stages.reading.errors import one_line
 from stages.reading.links import refuse_links
 from stages.reading.records import columns_of, values_in
-from stages.reading.values import Wanted, fault_of, wanted_columns
+from stages.reading.values import PATH, Wanted, fault_of, of_cell, wanted_columns
 
 ANSWER_WITHIN = 10  # seconds, for the Hub's first answer
 ROWS_AT_A_TIME = 1_000
@@ -61,11 +61,12 @@ def read(
                     fault, start = found
                     yield RejectedRow(origin, *fault, start)
                 else:
-                    text, label, *kept = values
+                    cell, label, *kept = values
+                    text, image = of_cell(cell) if IMAGE in structured else (as_text(cell), None)
                     pair = as_text(kept.pop(0)) if params.columns.text_pair is not None else None
                     kept_text = as_kept(params.keep_columns, kept)
                     label = as_text(label) if split != TRANSFER else None
-                    yield RawRow(as_text(text), label, origin, split, kept=kept_text, text_pair=pair)
+                    yield RawRow(text, label, origin, split, kept=kept_text, text_pair=pair, image=image)
 
 
 def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
@@ -178,18 +179,29 @@ def _out_of_reach(dataset: str, error: Exception) -> ConnectionError:
 def _records(split: datasets.Dataset, wanted: Sequence[Wanted], params: IngestParams) -> Iterator[Sequence[Any]]:
     """The wanted values of each row, with the names of labels in the place of their numbers."""
     names = columns_of(split.column_names, wanted, _where(params))
+    for name, one in split.features.items():
+        if isinstance(one, datasets.Image):  # as it is stored: what decodes it has limits
+            split = split.cast_column(name, datasets.Image(decode=False))
     feature = split.features.get(params.columns.label)
     rows = split.select_columns(list(dict.fromkeys(names)))
     try:
         for batch in rows.iter(ROWS_AT_A_TIME):
             for cells in zip(*(batch[name] for name in names), strict=True):
                 text, label, *others = values_in(cells, names, wanted, _where(params))
-                yield text, _named(feature, label), *others
+                yield _within(text, params), _named(feature, label), *others
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{_where(params)} has texts that are not UTF-8 ({error.reason}). Download it, and read its files with "
             "ingest.source: files, which puts such rows into quarantine."
         ) from None
+
+
+def _within(cell: Any, params: IngestParams) -> Any:
+    """An image's cell with its path from the dataset's folder, where it lies there; any other cell as it is."""
+    if not isinstance(cell, dict) or not isinstance(path := cell.get(PATH), str):
+        return cell
+    folder = Path(params.path).resolve()
+    return {**cell, PATH: str(Path(path).relative_to(folder))} if Path(path).is_relative_to(folder) else cell
 
 
 def _named(feature: Any, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """NLP tasks, a folder each, whose files are the records of stages/tasks/contract.py."""
 
 TASKS = {
+    "image_text_matching": "stages.tasks.image_text_matching",
     "multilabel_classification": "stages.tasks.multilabel_classification",
     "question_answering": "stages.tasks.question_answering",
     "regression": "stages.tasks.regression",

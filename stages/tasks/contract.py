@@ -79,6 +79,10 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
+    classes: Literal["one", "several"] | None = None
+    """How many of some classes a target is, so that rows can be alike; None: there are no classes (finetune.method)."""
+    images: bool = False
+    """Whether the first text of a row is an image; its models are then of families that lack no `images`."""
     faults: Callable[[Params], Iterator[str]] = lambda _: iter(())
     """faults(params): a line for each parameter that the task cannot be done with.
 
@@ -118,7 +122,10 @@ class TaskData:
     flaws: Flaws | None = None
     """The mistakes of targets that `validate` looks for in raw and in clean rows; None: any text may be a target."""
     structured: frozenset[str] = frozenset()
-    """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects."""
+    """The roles of columns (TEXT, TARGET) in which a source may have lists, and as a target objects.
+
+    With IMAGE the first text of a row is an image.
+    """
     writes: Literal["text", "target"] | None = None
     """What is to be written, as in TaskSettings: `clean` cuts none of it, and `validate` expects more of targets."""
 
@@ -150,6 +157,11 @@ class TaskEncoding:
     """Whether the two texts of a pair are read apart, as two sequences, of which each has an output of its own.
 
     `encodings` are then pairs, of the first text and of the second. A model also takes single texts.
+    """
+    images: bool = False
+    """Whether the first text of a row is an image, so that of the second alone there are tokens.
+
+    `encodings` are then pairs, of the image's name and of the text. A model also takes single texts, and single images.
     """
     writes: Literal["text", "target"] | None = None
     """What is learned to be written, as in TaskSettings: then each token's target is the token behind it.
@@ -214,6 +226,10 @@ class TaskLearning:
     """
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
+    holds: Callable[[np.ndarray, Space], np.ndarray] | None = None
+    """holds(targets, space): (N, C) bool, which classes each row has; given where SETTINGS say that there are some."""
+    names: Callable[[Space], Sequence[str]] | None = None
+    """names(space): (C,) what the classes are called, in the order of the head's outputs; given likewise."""
     fitted: Callable[[Sequence[Any], Sequence[np.ndarray], Space, str], Space] | None = None
     """fitted(targets_N, logits_N, space, measure): the space, with what validation rows say of how to answer.
 
@@ -286,6 +302,12 @@ class TaskAnswers:
 
     It is for the model whose outputs these are, over its temperature, and for the best `measure`. What the space has is
     fitted anew. Models that are trained on tokens have the same of LEARNING. None: nothing is fitted.
+    """
+    likeliest: Callable[[Outputs, Outputs, int], np.ndarray | None] | None = None
+    """likeliest(rows, prompts, several): (N,), the number of the class that each row is most like.
+
+    `prompts`: the outputs of `several` prompts a class, one class after the other. It gives None for a model that
+    compares nothing so. None: no row is asked for among classes that are said only then.
     """
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
-from stages.core.contracts import BEGINS, PLACE, Writing
+from stages.core.contracts import BEGINS, NAMED, PLACE, Writing
 from stages.reading.clean_rows import TEXT_PAIR
 from stages.tasks.contract import TaskEncoding
 from stages.tokens.counts import statistics
@@ -62,6 +62,8 @@ def features_of(task: TaskEncoding, *, are_pairs: bool, writing: Writing | None 
         columns = {"row_id": datasets.Value("large_string"), "input_ids": INTS, "labels": INTS, "full_length": INT32}
         return datasets.Features({**columns, **apart})
     columns = {"row_id": datasets.Value("large_string"), "input_ids": INTS, TARGET[task.feature]: TARGETS[task.feature]}
+    if task.images:
+        return datasets.Features({**columns, "full_length": INT32, NAMED: datasets.Value("large_string")})
     return datasets.Features({**columns, "full_length": INT32, **({PLACE[task.apart]: INT32} if are_pairs else {})})
 
 

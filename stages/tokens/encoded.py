@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from stages.core.contracts import BEGINS, PLACE, Space, Text, Writing
+from stages.core.contracts import BEGINS, NAMED, PLACE, Space, Text, Writing
 from stages.tasks.contract import TargetError, TaskEncoding
 from stages.tokens import writing as written
 from stages.tokens.windows import boundaries, full_lengths, refuse_windows_of_pairs, windows_of
@@ -29,6 +29,7 @@ def encoded(
 
     Of a task that reads them apart, `input_ids` are those of the first text and behind them those of the second, each
     with special tokens of its own; there is `second`, where these begin, and `full_length` is that of the longer one.
+    Of a task of images the `input_ids` are those of the second text, and there is `image`, the first.
 
     With `writing`, of a task that writes, the rows are those of `stages.tokens.writing`, and there is `begins` where
     sources are read apart.
@@ -38,6 +39,8 @@ def encoded(
     are_pairs = "text_pair" in rows
     if are_pairs and not task.windows_of_pairs:
         refuse_windows_of_pairs(stride)
+    if task.images:
+        return _with_images(rows, task, tokenizer, space, max_tokens)
     if task.apart:
         return _apart(rows, task, tokenizer, space, max_tokens)
     texts: list[Text] = list(zip(rows["text"], rows["text_pair"], strict=True)) if are_pairs else list(rows["text"])
@@ -66,6 +69,22 @@ def _apart(
         TARGET[task.feature]: _targets(rows, task, list(zip(*encodings, strict=True)), first.at, space),
         "full_length": [max(both) for both in zip(*lengths, strict=True)],
         PLACE[True]: [len(one.ids) for one in first.encodings],
+    }
+
+
+def _with_images(
+    rows: Mapping[str, Sequence[Any]], task: TaskEncoding, tokenizer: Tokenizer, space: Space, max_tokens: int
+) -> dict[str, list[Any]]:
+    texts = list(rows["text_pair"])
+    how: dict[str, Any] = {"max_tokens": max_tokens, "stride": None}
+    windows = windows_of(texts, tokenizer, characters=task.characters, **how)
+    pairs = list(zip(rows["text"], windows.encodings, strict=True))
+    return {
+        "row_id": list(rows["row_id"]),
+        "input_ids": [window.ids for window in windows.encodings],
+        TARGET[task.feature]: _targets(rows, task, pairs, windows.at, space),
+        "full_length": full_lengths(texts, windows, tokenizer, **how),
+        NAMED: list(rows["text"]),
     }
 
 

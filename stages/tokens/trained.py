@@ -11,14 +11,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from stages.core.tokenizer_kinds import untrainable
+from stages.reading.clean_rows import texts_of
+from stages.tasks.contract import TaskEncoding
 from stages.tokens.literal import BYTE
 from stages.tokens.unigram import COVERED, learn_pieces, letters_of
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def texts_to_read(rows: pa.Table, task: TaskEncoding) -> list[str]:
+    """All that a tokenizer must read: the rows' texts, and their targets where these are written."""
+    read = ((text,) if isinstance(text, str) else text[task.images :] for text in texts_of(rows))  # of images no text
+    texts = [part for text in read for part in text]
+    return texts + [label for label in rows["label"].to_pylist() if label] if task.writes == "target" else texts
 
 
 def train_tokenizer(

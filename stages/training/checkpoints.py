@@ -145,12 +145,15 @@ def _remove_old(home: Path, folder: Path) -> None:
 
 
 def _code() -> Iterator[bytes]:
-    """The source of the stage and of Winnow's loaded modules, and the versions of the packages for arithmetic."""
+    """The source of the stage and of Winnow's loaded modules, and the versions of the packages for arithmetic.
+
+    Of these, peft counts where adapters are trained.
+    """
     for name in sorted(name for name in sys.modules if name.partition(".")[0] in ("stages", "__main__")):
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).is_file():
             yield Path(file).read_bytes()
-    for package in ("deepspeed", "torch", "transformers"):
+    for package in ("deepspeed", "torch", "transformers", *(["peft"] if "peft" in sys.modules else [])):
         yield importlib.metadata.version(package).encode()
 
 

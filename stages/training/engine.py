@@ -227,10 +227,12 @@ def start_engine(
     max_tokens: int,
     *,
     decoded: bool = False,
+    image_size: int | None = None,
 ) -> Engine:
     """Put `model` on a DeepSpeed engine, for `total_steps` optimizer steps, in every process of this run.
 
-    `decoded`: whether it reads a source apart from what it writes.
+    `decoded`: whether it reads a source apart from what it writes; `image_size`: the pixels a side of the images that
+    it reads beside texts.
 
     Raises ValueError for fp16 on a device that does not have it.
     """
@@ -243,7 +245,7 @@ def start_engine(
         )
     join()
     freeze(parts, params)
-    cost = cost_of_rows(model, max_tokens, decoded=decoded)
+    cost = cost_of_rows(model, max_tokens, decoded=decoded, image_size=image_size)
     frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
     if params.activation_checkpointing:
         _checkpoint_activations(parts)

@@ -42,14 +42,4 @@ def some_of(rows: TokenRows, most: int) -> TokenRows:
     step = -(-count // most)
     if step <= 1:
         return rows
-    numbers = np.arange(0, len(rows), step)
-    targets = rows.targets[rows.places(numbers)] if rows.per_token else rows.targets[numbers]
-    return TokenRows(
-        [rows.row_ids[number] for number in numbers],
-        targets,
-        np.concatenate([[0], np.cumsum(rows.lengths[numbers])]).astype(np.int64),
-        np.concatenate([rows[number]["input_ids"] for number in numbers]),
-        None if rows.boundaries is None else rows.boundaries[numbers],
-        per_token=rows.per_token,
-        apart=rows.apart,
-    )
+    return rows.of_numbers(np.arange(0, len(rows), step))

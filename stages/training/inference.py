@@ -55,7 +55,7 @@ def predict_logits(
             batch = collate([rows[number] for number in numbers], pad_id=pad_id)
             raw = model(*(tensor.to(device) for tensor in inputs_of(batch)))
             out = by_row((reduced(raw, batch["labels"].to(device)) if reduced else raw).float(), batch)
-            of_tokens = out.ndim == 3 and not rows.apart
+            of_tokens = out.ndim == 3 and not rows.has_two
             places = rows.places_of_outputs(numbers) if of_tokens else numbers
             found = (out[_has_output(rows, numbers, out.shape[1])] if of_tokens else out).cpu().numpy()
             if logits is None:

@@ -17,7 +17,6 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 from stages.core.contracts import NO_LABEL, Space
-from stages.core.params.baseline import HeadParams
 from stages.tasks.contract import TaskLearning
 from stages.training.batches import collate
 from stages.training.inference import scores_of, space_of
@@ -106,25 +105,27 @@ class Chosen(NamedTuple):
 
 
 def head_of(
-    train: Featured, validation: Featured, *, task: TaskLearning, space: Space, measure: str, params: HeadParams
+    train: Featured,
+    validation: Featured,
+    *,
+    task: TaskLearning,
+    space: Space,
+    measure: str,
+    inverse_regularizations: Sequence[float],
 ) -> Chosen:
     """The head for the task that fits the training rows and is best by `measure` on the validation rows.
 
     Where vectors are put out as they are, there is nothing to fit.
     """
-
-    def score(head: LinearHead) -> float:
-        return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
-
-    kind, size, _ = task.head(space)
-    if kind == "vector":
+    if task.head(space).kind == "vector":
         return Chosen(unchanged(train.features.shape[-1]), 0.0, {}, space)
-    examples, strengths = examples_of(train, whole_rows=task.whole_rows), params.inverse_regularizations
-    chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=strengths)
+    chosen = fitted_head(
+        train, validation, task=task, space=space, measure=measure, inverse_regularizations=inverse_regularizations
+    )
     shown = ", ".join(f"{strength:g}: {found:.3f}" for strength, found in chosen.scores.items())
     log.info(
-        "%d examples of %d features; %s on validation by inverse regularization: %s",
-        *examples.features_RF.shape, measure, shown,
+        "%d rows, %d features; %s on validation by inverse regularization: %s",
+        len(train.rows), train.features.shape[-1], measure, shown,
     )  # fmt: skip
     if chosen.edge:
         log.warning(
@@ -132,6 +133,25 @@ def head_of(
             " list in params.yaml longer.",
             chosen.inverse_regularization, chosen.edge,
         )  # fmt: skip
+    return chosen
+
+
+def fitted_head(
+    train: Featured,
+    validation: Featured,
+    *,
+    task: TaskLearning,
+    space: Space,
+    measure: str,
+    inverse_regularizations: Sequence[float],
+) -> Chosen:
+    """The same, of a task that has a head; nothing is logged."""
+
+    def score(head: LinearHead) -> float:
+        return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
+
+    examples, size = examples_of(train, whole_rows=task.whole_rows), task.head(space).size
+    chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=inverse_regularizations)
     logits = chosen.head.outputs(validation.features)
     return chosen._replace(space=space_of(logits, validation.rows, task, space, measure))
 

@@ -21,16 +21,17 @@ from stages.core.contracts import Family, Space, inputs_of
 from stages.core.params.training import TrainingParams
 from stages.core.progress import progress
 from stages.tasks.contract import TaskLearning
-from stages.training.batches import by_row, collate
+from stages.training.batches import batch_of, by_row
 from stages.training.checkpoints import Checkpoints
 from stages.training.curves import Curves, open_curves, read_curves
 from stages.training.engine import Engine, start_engine
 from stages.training.guards import LossWatch, check_finite, check_weights, loss_scale_is_found, memory_is_enough
 from stages.training.inference import predict_logits, scores_of, space_of
 from stages.training.meter import Meter, StepLog, peak_memory_mb
+from stages.training.people import Scales, balanced_draw
 from stages.training.processes import agreed, rank, refuse_differences, total, world_size
 from stages.training.rows import TrainingData
-from stages.training.samplers import length_bucketed_batches, share
+from stages.training.samplers import length_bucketed_batches, share, shuffled_batches
 
 log = logging.getLogger("winnow")
 LOG_EVERY = 20  # optimizer steps between two points of a curve
@@ -41,7 +42,8 @@ Loss = Callable[[torch.Tensor, Mapping[str, torch.Tensor], np.ndarray], torch.Te
 """loss(logits, batch, row_numbers_B): a scalar, the mean over B; `batch` comes from `collate`, with `counted` (B,).
 
 Of a task whose loss is the mean over targets (`by_tokens`) there are `weights` (B,) too, how many each example has: it
-is then the mean with these weights (`mean_of_rows`).
+is then the mean with these weights (`mean_of_rows`). Where rows are treated by group there are `scales` (B,) of their
+losses.
 """
 
 
@@ -59,6 +61,7 @@ class Standing:
     kept_score: float = -math.inf
     kept_epoch: int = -1
     kept_space: dict[str, Any] = field(default_factory=dict)  # with what that epoch's model says of how to answer
+    group_weights: list[float] = field(default_factory=list)  # of `Scales`, where they change
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
@@ -96,6 +99,8 @@ class Learner(NamedTuple):
     loss: Loss
     measure: str
     """One of those that the task's `score` gives."""
+    scales: Scales | None = None
+    """By which the rows' losses count, where rows are treated by group."""
 
 
 class Places(NamedTuple):
@@ -160,8 +165,9 @@ def train(
     total_steps = sum(len(steps_of(data, params, seed, epoch)) for epoch in range(params.epochs))
     with memory_is_enough(params), loss_scale_is_found():
         engine = start_engine(
-            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded
-        )
+            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded,
+            image_size=data.train.beside and data.train.beside.pixels.size,
+        )  # fmt: skip
         refuse_differences(
             places.checkpoints.key,
             engine.device,
@@ -218,9 +224,18 @@ def _learn(job: Job) -> tuple[Standing, Weights]:
 
 
 def steps_of(data: TrainingData, params: TrainingParams, seed: int, epoch: int) -> list[np.ndarray]:
-    """The rows of each optimizer step of an epoch."""
+    """The rows of each optimizer step of an epoch; where groups are balanced, a row may be there more than once.
+
+    They are of similar length, so that little is padded; where they are packed, of any.
+    """
     rows = params.batch_size * params.accumulation_steps
-    return length_bucketed_batches(data.train.lengths, batch_size=rows, seed=seed, epoch=epoch)
+    if params.packed:
+        return shuffled_batches(len(data.train), batch_size=rows, seed=seed, epoch=epoch)
+    if data.balanced_N is None:
+        return length_bucketed_batches(data.train.lengths, batch_size=rows, seed=seed, epoch=epoch)
+    drawn_N = balanced_draw(data.balanced_N, seed=seed, epoch=epoch)
+    lengths_N = data.train.lengths[drawn_N]
+    return [drawn_N[at] for at in length_bucketed_batches(lengths_N, batch_size=rows, seed=seed, epoch=epoch)]
 
 
 def _one_epoch(job: Job, standing: Standing, kept: Weights, lines: Curves, step_log: StepLog) -> Weights:
@@ -322,12 +337,13 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
     for number, own in enumerate(batches):
         # Random numbers follow from where the run is, so that a run that goes on has the same ones.
         torch.manual_seed(int(np.random.SeedSequence([job.seed, epoch, step, number, rank()]).generate_state(1)[0]))
-        taken = own if len(own) else rows[:1]  # each process takes part in each batch, if only with a row of no weight
-        collated = collate([job.data.train[row] for row in taken], pad_id=job.data.pad_id)
+        # Each process takes part in each batch, if only with a row of no weight.
+        to_take = own if len(own) else rows[:1]
+        taken, collated = batch_of(job.data, to_take, packed=job.params.packed, n_targets=job.n_targets)
         batch = {name: tensor.to(engine.device) for name, tensor in collated.items()}
-        batch["counted"] = torch.full((len(taken),), len(own) > 0, device=engine.device)
-        if job.n_targets is not None:
-            batch["weights"] = torch.from_numpy(job.n_targets[taken]).to(engine.device)
+        batch["counted"] = torch.full((len(batch["labels"]),), len(own) > 0, device=engine.device)
+        if job.learner.scales is not None:
+            batch["scales"] = job.learner.scales.of(taken, rows, engine.device)
         logits = by_row(module(*inputs_of(batch)), batch)
         # The parts add up to the mean over all rows, or all targets.
         share_of_step = job.weight(own) / job.weight(rows) if len(own) else 0.0
@@ -336,6 +352,8 @@ def one_step(job: Job, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
         module.backward(part * (job.params.accumulation_steps * world_size()))
         module.step()
         summed += part.detach().float()
+    if job.learner.scales is not None:
+        job.learner.scales.end_step(rows)
     return summed
 
 
@@ -358,6 +376,8 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
             break
     job.engine.restore(tensors["trained"], numbers["engine"])
     standing = Standing.of(numbers["standing"])
+    if job.learner.scales is not None:
+        job.learner.scales.restore(standing.group_weights)
     job.meter.restore(numbers["meter"])
     log.info("training: goes on after step %d, in epoch %d", job.engine.deepspeed.global_steps, standing.epoch + 1)
     return standing, tensors["kept"], numbers["curves"]
@@ -367,6 +387,8 @@ def _save(job: Job, standing: Standing, kept: Weights) -> None:
     if job.engine.updates < 1:
         return  # the loss scaler has skipped every step so far: there is nothing to resume
     tensors, numbers = job.engine.state()  # every process takes part
+    if job.learner.scales is not None:
+        standing.group_weights = job.learner.scales.q_G.tolist()
     if rank() == 0:
         job.places.checkpoints.save(
             job.engine.deepspeed.global_steps,

@@ -26,10 +26,11 @@ Cost = Callable[[np.ndarray], float]
 """cost(lengths_N): floating-point operations, forward and backward, for rows of these lengths in tokens."""
 
 
-def cost_of_rows(model: nn.Module, max_tokens: int, *, decoded: bool = False) -> Cost:
+def cost_of_rows(model: nn.Module, max_tokens: int, *, decoded: bool = False, image_size: int | None = None) -> Cost:
     """The cost of training rows, by torch's own count of operations of `model`, which takes ids and mask.
 
-    With `decoded` it takes the inputs of its decoder too, and half of a row's tokens count as these.
+    With `decoded` it takes the inputs of its decoder too, and half of a row's tokens count as these; with `image_size`
+    an image of so many pixels a side beside each row, which costs the same whatever the row's length.
 
     Matrix products grow with a row's length, attention with its square; two lengths determine both. Padding, and
     activations that are made twice, are not counted: they are no use. Frozen weights need no gradients of theirs.
@@ -37,18 +38,21 @@ def cost_of_rows(model: nn.Module, max_tokens: int, *, decoded: bool = False) ->
     longest = min(max_tokens, COUNTED_TOKENS)
     lengths = (longest // 2, longest)
     counted = [_count(model, length, decoded=decoded) for length in lengths]
+    of_image = 0 if image_size is None else _count(model, longest, decoded=decoded, size=image_size) - counted[1]
     linear, quadratic = np.linalg.solve([[length, length**2] for length in lengths], counted)
 
     def cost(lengths_N: np.ndarray) -> float:
-        return float(linear * lengths_N.sum() + quadratic * (lengths_N.astype(np.float64) ** 2).sum())
+        of_tokens = linear * lengths_N.sum() + quadratic * (lengths_N.astype(np.float64) ** 2).sum()
+        return float(of_tokens + of_image * len(lengths_N))
 
     return cost
 
 
-def _count(model: nn.Module, length: int, *, decoded: bool) -> int:
+def _count(model: nn.Module, length: int, *, decoded: bool, size: int | None = None) -> int:
     """The operations for one row, counted on the CPU. The model is left unchanged."""
     ids_BT = torch.zeros((1, length // 2 if decoded else length), dtype=torch.int64)
-    inputs = (ids_BT, torch.ones_like(ids_BT), *([ids_BT] if decoded else []))
+    pixels = [] if size is None else [torch.zeros((1, size, size, 3), dtype=torch.uint8)]
+    inputs = (ids_BT, torch.ones_like(ids_BT), *([ids_BT] if decoded else []), *pixels)
     was_training = model.training
     model.eval()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:

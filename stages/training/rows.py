@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from stages.core.contracts import BEGINS, NO_LABEL, PLACE, Space
+from stages.core.contracts import BEGINS, NAMED, NO_LABEL, PLACE, Space
 from stages.core.files import read_json
-from stages.core.paths import TRANSFER, Paths
+from stages.core.params.debias import COUNTERFACTUAL
+from stages.core.paths import GROUPS, TRANSFER, Paths
+from stages.reading.pixels import Images, open_images
+
+
+class Beside(NamedTuple):
+    """The images of N rows."""
+
+    pixels: Images
+    numbers: np.ndarray
+    """(N,): which image each row has."""
 
 
 class TokenRows:
@@ -25,7 +35,8 @@ class TokenRows:
     where each begins among all tokens; `boundaries` (N,), of pairs alone, how many tokens of each have the type 0, the
     others having the type 1. With `apart` they are how many tokens the first of a row's two sequences has, which a
     model reads apart. With `decoded` they are how many tokens a row's source has; behind them are a decoder's inputs,
-    to which alone there are outputs.
+    to which alone there are outputs. `beside`, of rows with images alone, are these, which a model reads apart from
+    the tokens.
     """
 
     def __init__(
@@ -39,7 +50,9 @@ class TokenRows:
         per_token: bool = False,
         apart: bool = False,
         decoded: bool = False,
+        beside: Beside | None = None,
     ) -> None:
+        self.beside = beside
         self.row_ids, self.targets, self.per_token, self.apart = row_ids, targets, per_token, apart
         self.decoded = decoded
         self.offsets, self._tokens = offsets - offsets[0], tokens[offsets[0] : offsets[-1]]
@@ -51,6 +64,8 @@ class TokenRows:
 
     def __getitem__(self, index: int | np.integer) -> dict[str, Any]:
         row = {"input_ids": self._tokens[self._span(index)], "target": self._target(index)}
+        if self.beside is not None:
+            return {**row, "pixel_values": self.beside.pixels[int(self.beside.numbers[index])]}
         return row if self.boundaries is None else {**row, self._place: int(self.boundaries[index])}
 
     @property
@@ -61,6 +76,16 @@ class TokenRows:
     @property
     def _kind(self) -> dict[str, bool]:
         return {"per_token": self.per_token, "apart": self.apart, "decoded": self.decoded}
+
+    @property
+    def has_two(self) -> bool:
+        """Whether a row has two outputs: of its two texts, or of its image and its text."""
+        return self.apart or self.beside is not None
+
+    @property
+    def pixels(self) -> Images | None:
+        """The images that rows have; None of rows without."""
+        return None if self.beside is None else self.beside.pixels
 
     def _span(self, index: int | np.integer) -> slice:
         return slice(self.offsets[index], self.offsets[index + 1])
@@ -142,6 +167,18 @@ class TokenRows:
         spans = [self._span(number) for number in range(len(self))]
         return [self.targets[span] for span in spans], [logits[span] for span in spans]
 
+    def of_numbers(self, numbers: np.ndarray) -> TokenRows:
+        """Some of the rows, in this order."""
+        return TokenRows(
+            [self.row_ids[number] for number in numbers],
+            self.targets[self.places(numbers)] if self.per_token else self.targets[numbers],
+            np.concatenate([[0], np.cumsum(self.lengths[numbers])]).astype(np.int64),
+            np.concatenate([self._tokens[self._span(number)] for number in numbers]),
+            None if self.boundaries is None else self.boundaries[numbers],
+            **self._kind,
+            beside=self.beside and self.beside._replace(numbers=self.beside.numbers[numbers]),
+        )
+
     def used_tokens(self, *, targets: bool = False) -> list[int]:
         """The ids that occur, each once; with `targets` those that are to be written too."""
         tokens = np.concatenate([self._tokens, self.targets[there(self.targets)]]) if targets else self._tokens
@@ -152,7 +189,8 @@ class TokenRows:
         number = np.full(max(kept) + 1, -1, dtype=np.int32)
         number[list(kept)] = np.arange(len(kept), dtype=np.int32)
         learned = np.where(there(self.targets), number[self.targets], NO_LABEL) if targets else self.targets
-        return TokenRows(self.row_ids, learned, self.offsets, number[self._tokens], self.boundaries, **self._kind)
+        tokens = number[self._tokens]
+        return TokenRows(self.row_ids, learned, self.offsets, tokens, self.boundaries, **self._kind, beside=self.beside)
 
     def and_unlabelled(self, tokens: np.ndarray, lengths: np.ndarray) -> TokenRows:
         """These rows, followed by others without targets: `tokens` are all their tokens, `lengths` the number of each.
@@ -163,9 +201,11 @@ class TokenRows:
         nothing = np.nan if self.targets.dtype.kind == "f" else NO_LABEL
         count = len(tokens) if self.per_token else len(lengths)
         targets = np.full((count, *self.targets.shape[1:]), nothing, dtype=self.targets.dtype)
-        repeated = None if self.boundaries is None else np.repeat(self.boundaries, len(lengths) // len(self))
+        copies = len(lengths) // len(self)
+        repeated = None if self.boundaries is None else np.repeat(self.boundaries, copies)
+        beside = self.beside and self.beside._replace(numbers=np.repeat(self.beside.numbers, copies))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, **self._kind))
+        return self.and_rows(TokenRows(names, targets, offsets, tokens, repeated, **self._kind, beside=beside))
 
     def and_written(
         self, *, input_ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray, begins: np.ndarray | None = None
@@ -173,7 +213,7 @@ class TokenRows:
         """These rows, followed by others with targets of their tokens; `begins` of sources that are read apart."""
         names = [f"written {number}" for number in range(len(lengths))]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind))
+        return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind, beside=None))
 
     def and_rows(self, others: TokenRows) -> TokenRows:
         """These rows, followed by others of the same kind: single texts, or pairs."""
@@ -187,6 +227,9 @@ class TokenRows:
             np.concatenate([rows._tokens for rows in both]),
             np.concatenate(boundaries) if boundaries else None,
             **self._kind,
+            beside=self.beside
+            and others.beside
+            and self.beside._replace(numbers=np.concatenate([self.beside.numbers, others.beside.numbers])),
         )
 
 
@@ -199,8 +242,8 @@ def there(targets: np.ndarray) -> np.ndarray:
     return found if found.ndim == 1 else found.any(1)
 
 
-def rows_of(encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
-    """Rows from the columns that `stages.tokens.encoded` makes."""
+def rows_of(encoded: Mapping[str, Sequence[Any]], images: Images | None = None) -> TokenRows:
+    """Rows from the columns that `stages.tokens.encoded` makes; `images`, where rows name some."""
     input_ids, per_token = encoded["input_ids"], "labels" in encoded
     tokens = np.fromiter((token for row in input_ids for token in row), dtype=np.int32)
     targets = [number for row in encoded["labels"] for number in row] if per_token else encoded["label"]
@@ -209,6 +252,7 @@ def rows_of(encoded: Mapping[str, Sequence[Any]]) -> TokenRows:
     return TokenRows(
         list(encoded["row_id"]), np.array(targets), np.cumsum([0, *map(len, input_ids)], dtype=np.int64), tokens,
         boundaries, per_token=per_token, apart=place == PLACE[True], decoded=place == BEGINS,
+        beside=None if images is None else Beside(images, images.numbers_of(encoded[NAMED])),
     )  # fmt: skip
 
 
@@ -217,8 +261,8 @@ def _place(columns: Collection[str]) -> str | None:
     return next((name for name in (*PLACE.values(), BEGINS) if name in columns), None)
 
 
-def read_tokens(folder: Path) -> TokenRows:
-    """The rows of one split, from Arrow."""
+def read_tokens(folder: Path, images: Images | None = None) -> TokenRows:
+    """The rows of one split, from Arrow; `images`, where they name some."""
     table = Dataset.load_from_disk(str(folder)).data.table.combine_chunks()
     tokens, per_token = table["input_ids"].combine_chunks(), "labels" in table.column_names
     targets = _numbers(table["labels" if per_token else "label"], per_token=per_token)
@@ -227,6 +271,7 @@ def read_tokens(folder: Path) -> TokenRows:
         table["row_id"].to_pylist(), targets, tokens.offsets.to_numpy(), tokens.values.to_numpy(),
         None if place is None else table[place].to_numpy(), per_token=per_token, apart=place == PLACE[True],
         decoded=place == BEGINS,
+        beside=None if images is None else Beside(images, images.numbers_of(table[NAMED].to_pylist())),
     )  # fmt: skip
 
 
@@ -236,6 +281,23 @@ def _numbers(targets: pa.ChunkedArray, *, per_token: bool) -> np.ndarray:
         return targets.to_numpy()
     numbers = targets.combine_chunks().flatten().to_numpy()
     return numbers if per_token else numbers.reshape(len(targets), -1)
+
+
+class Groups(NamedTuple):
+    """The groups of people that rows are about: G names, and for each of N rows the number of its own."""
+
+    names: tuple[str, ...]
+    of_rows_N: np.ndarray
+
+
+def read_groups(path: Path, rows: TokenRows) -> Groups:
+    """The groups at `path` of the training rows; each window has its text's. Raises ValueError for other rows."""
+    found = read_json(path)
+    first = rows.first_of_texts
+    if len(found["train"]) != len(first):
+        raise ValueError(f"{path}: groups of {len(found['train'])} rows for {len(first)}. Run tokenize again.")
+    windows = np.diff(np.append(first, len(rows)))
+    return Groups(tuple(found["names"]), np.repeat(np.array(found["train"], dtype=np.int64), windows))
 
 
 @dataclass(frozen=True)
@@ -254,6 +316,12 @@ class TrainingData:
     max_tokens: int
     stride: int | None = None
     writing: dict[str, Any] | None = None
+    groups: Groups | None = None
+    """Of the training rows, where `debias` treats them by group."""
+    balanced_N: np.ndarray | None = None
+    """The groups by which rows are drawn, each as often as any other; None: each row is there once."""
+    images: dict[str, Any] | None = None
+    """How images are read, of rows that have some."""
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -261,6 +329,8 @@ class TrainingData:
         windows = {} if self.stride is None else {"long_texts": "windows", "stride": self.stride}
         if self.writing is not None:
             kind: dict[str, Any] = {"writing": self.writing}
+        elif self.images is not None:
+            kind = {"images": self.images}
         else:
             kind = {} if self.train.boundaries is None else {"apart" if self.train.apart else "pairs": True}
         return {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **windows, **kind}
@@ -272,17 +342,26 @@ class TrainingData:
 
 
 def open_training_data(paths: Paths, *, transfer: bool = False) -> TrainingData:
-    """The tokenized training and validation rows; with `transfer`, the rows of that split follow those of training."""
+    """The tokenized training and validation rows.
+
+    Behind the training rows stand their copies with words swapped, where `tokenize` made them, and with `transfer` the
+    rows of that split.
+    """
     description = read_json(paths.tokens / "space.json")
-    train = read_tokens(paths.tokens / "train")
-    if transfer and (paths.tokens / TRANSFER).is_dir():
-        train = train.and_rows(read_tokens(paths.tokens / TRANSFER))
+    images = open_images(paths.images) if "images" in description else None
+    train = read_tokens(paths.tokens / "train", images)
+    groups = read_groups(paths.tokens / GROUPS, train) if (paths.tokens / GROUPS).is_file() else None
+    for split in (COUNTERFACTUAL, *([TRANSFER] if transfer else [])):
+        if (paths.tokens / split).is_dir():
+            train = train.and_rows(read_tokens(paths.tokens / split, images))
     return TrainingData(
         train=train,
-        validation=read_tokens(paths.tokens / "validation"),
+        validation=read_tokens(paths.tokens / "validation", images),
         space=description["space"],
         pad_id=description["pad_id"],
         max_tokens=description["max_tokens"],
         stride=description.get("stride"),
         writing=description.get("writing"),
+        groups=groups,
+        images=description.get("images"),
     )

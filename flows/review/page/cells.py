@@ -20,6 +20,7 @@ class Cell(NamedTuple):
     note: str = ""  # small, below the text
     mark: str = ""  # a sign before the text, of style "mark"
     lines: tuple[Line, ...] = ()  # texts with their marks, in the place of the text, of style "marked"
+    image: str = ""  # before the text, as a data URI
 
 
 @dataclass(frozen=True)

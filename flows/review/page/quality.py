@@ -40,7 +40,7 @@ def quality_tables(review: Review) -> Iterator[Table]:
         "robustness", "Texts changed in ways that should not matter.", "Change", changed, rates, compared=compared
     )
     fairness = [mapping(side, "fairness") for side in sides]
-    swaps = [{IDENTITY: part} if (part := mapping(side, "identity_swaps")) else {} for side in fairness]
+    swaps = [_swaps(side) for side in fairness]
     rates = (("flip_rate", "Flipped", "share"), *_where(swaps, alike), ("mean_change", "Confidence moved", "share"))
     yield _sided("swaps", "Texts with their identity words swapped.", "Words", swaps, rates, compared=compared)
     groups = [mapping(side, "groups") for side in fairness]
@@ -51,6 +51,29 @@ def quality_tables(review: Review) -> Iterator[Table]:
         for side in groups
     ]
     yield _sided("gaps", "The largest gaps between groups.", "Of", gaps, (("gap", "Gap", "share"),), compared=compared)
+    yield from _of_positive_class(groups, compared=compared)
+
+
+def _swaps(fairness: Mapping[str, Any]) -> dict[str, Any]:
+    """The swapped words, of all lists and of each, and the sentences with a slot."""
+    found = mapping(fairness, "identity_swaps")
+    filled = mapping(fairness, "templates")
+    return {
+        **({IDENTITY: found} if found else {}),
+        **mapping(found, "lists"),
+        **({"sentences with a slot": filled} if filled else {}),
+    }
+
+
+def _of_positive_class(groups: Sequence[Mapping[str, Any]], *, compared: bool) -> Iterator[Table]:
+    """The errors of each group in the class that evaluate.positive_class names."""
+    sides = [mapping(side, "positive_class") for side in groups]
+    name = next((side["class"] for side in reversed(sides) if "class" in side), None)
+    for kind in ("false_positive_rate", "false_negative_rate") if name is not None else ():
+        rates = [{group: mapping(of, kind) for group, of in mapping(side, "groups").items()} for side in sides]
+        title = capital(kind.replace("_", " "))
+        caption = f"{title} of {name} by group."
+        yield _sided(kind, caption, "Group", rates, (("rate", title, "share"),), compared=compared)
 
 
 def _other_rows(review: Review) -> str:
@@ -95,7 +118,7 @@ def _sided(
         for field, _, unit in shown:
             was, now = number(old, field), number(new, field)
             change = now - was if compared and was is not None and now is not None else None
-            note = _ends(new) if field == "score" else ""
+            note = _ends(new) if field in ("score", "flip_rate", "rate") else ""
             cells += [cell(was, unit), cell(now, unit, note=note), cell(change, unit, signed=True)]
         rows.append((Cell(str(name).replace("_", " ")), *cells))
     titles = [f"{title} {when}" for _, title, _ in shown for when in ("before", "after", "difference")]

@@ -257,7 +257,7 @@ def _answers(flip: Flip, colour: Mapping[str, int]) -> tuple[Cell, ...]:
         )
     text = flip.text if len(flip.text) <= TEXT_SHOWN else flip.text[: TEXT_SHOWN - 1] + "…"
     return (
-        Cell(text or f"row {flip.row_id}", style="text"),
+        Cell(text or f"row {flip.row_id}", style="text", image=flip.image),
         *(Cell(answer, style="label") for answer in (flip.truth, flip.before, flip.after)),
     )
 

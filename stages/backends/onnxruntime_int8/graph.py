@@ -223,12 +223,17 @@ class Graph:
         inputs = [values, weight, in_scale, scale, in_zero_point, zero_point, bias]
         return self.node("MatMulIntegerToFloat", inputs, product, MICROSOFT)
 
-    def attention(self, name: str, x: str, mask: str, weight_NK: np.ndarray, bias_N: np.ndarray, heads: int) -> str:
-        """Query, key and value by the matrix `name`, and the attention of `heads` heads."""
+    def attention(
+        self, name: str, x: str, mask: str, weight_NK: np.ndarray, bias_N: np.ndarray, heads: int, **attributes: int
+    ) -> str:
+        """Query, key and value by the matrix `name`, and the attention of `heads` heads.
+
+        `mask`: "" where there is no padding; `attributes`: more ones of the operator.
+        """
         bias, product = self.constant(f"{name}.bias", bias_N), f"{name}.product"
         if name in self.precision.kept:
             weight = self.constant(f"{name}.weight", weight_NK.T)
-            return self.node("Attention", [x, weight, bias, mask], product, MICROSOFT, num_heads=heads)
+            return self.node("Attention", [x, weight, bias, mask], product, MICROSOFT, num_heads=heads, **attributes)
         weight, scale, zero_point = self.columns(name, weight_NK.T)
         if self.precision.ranges is None:
             values, in_scale, in_zero_point = (f"{name}.{part}" for part in ("in", "in_scale", "in_zero_point"))
@@ -237,7 +242,7 @@ class Graph:
         else:
             values, in_scale, in_zero_point = self.quantized(name, x)
         inputs = [values, weight, bias, in_scale, scale, mask, in_zero_point, zero_point]
-        return self.node("QAttention", inputs, product, MICROSOFT, num_heads=heads)
+        return self.node("QAttention", inputs, product, MICROSOFT, num_heads=heads, **attributes)
 
     def words(self, words_VH: np.ndarray) -> str:
         """The embeddings of `input_ids` (B, T): (B, T, H)."""

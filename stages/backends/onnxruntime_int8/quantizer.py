@@ -21,6 +21,7 @@ from stages.backends.onnxruntime_int8 import (
     modern,
     recurrent,
     relative,
+    towers,
 )
 from stages.backends.onnxruntime_int8.ranges import learn
 from stages.backends.onnxruntime_int8.runner import open_runner
@@ -36,8 +37,9 @@ log = logging.getLogger("winnow")
 def quantize(source: Path, folder: Path, params: QuantizeParams, rows: QuantizationRows) -> dict[str, Any]:
     """Write model.onnx (inputs as in INPUTS, (B, T) int64 each; output logits) to `folder`.
 
-    A model that writes has other files and inputs: see the package `writing`. `source` is the folder of a model that
-    PyTorch runs; `folder` holds its tokenizer.json and model.json. Returns the result of `guarded`.
+    A model that writes has other files and inputs: see the package `writing`; one that reads images has a further file,
+    images.onnx: see towers.py. `source` is the folder of a model that PyTorch runs; `folder` holds its tokenizer.json
+    and model.json. Returns the result of `guarded`.
     """
     made = prepare(source, params, rows.calibration)
     return guarded(made, folder, backend="onnxruntime_int8", open_runner=open_runner, params=params, rows=rows)
@@ -54,6 +56,8 @@ def prepare(source: Path, params: QuantizeParams, texts: Sequence[Text]) -> Quan
         if params.activations == "static":
             log.info("quantize: a model that writes has dynamic activations, each token with a scale of its own")
         return writing.prepare(weights, config, per_channel=params.per_channel)
+    if towers.understands(config):
+        return towers.prepare(source, weights, config, params, texts, written)
     known = written(weights, config)
     if known is None:
         if params.activations == "static":

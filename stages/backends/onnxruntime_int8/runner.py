@@ -11,26 +11,35 @@ from stages.backends.batching import only_taken, runner_of
 from stages.backends.onnxruntime_int8.writing.stepper import GraphStepper, open_sessions
 from stages.backends.writing import Backed, writing_runner
 from stages.core.contracts import Runner
-from stages.core.model_folder import describe
+from stages.core.model_folder import describe, reads_images
 
 
 def open_runner(folder: Path, threads: int) -> Runner:
-    """Open model.onnx in `folder` on the CPU, with `threads` threads, or as many as model.json allows."""
+    """Open the graphs in `folder` on the CPU, with `threads` threads, or as many as model.json allows."""
     description = describe(folder)
     allowed = min(threads, description.get("most_threads", threads))
     if "writing" in description:
         return writing_runner(folder, description, _backed(folder, allowed))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = allowed
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = _opened(folder / "model.onnx", allowed)
+    of_images = _opened(folder / "images.onnx", allowed) if reads_images(description) else None
     names = {one.name for one in session.get_inputs()}
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         return session.run(["logits"], only_taken(names, inputs))[0]
 
-    return runner_of(folder, description, run)
+    def run_images(pixels: np.ndarray) -> np.ndarray:
+        assert of_images is not None
+        return of_images.run(["logits"], {"pixel_values": pixels})[0]
+
+    return runner_of(folder, description, run, run_images if of_images is not None else None)
+
+
+def _opened(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _backed(folder: Path, threads: int) -> Backed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from stages.backends.batching import runner_of
 from stages.backends.pytorch.stepping import stepper_of
 from stages.backends.writing import Backed, writing_runner
 from stages.core.contracts import Family, Runner
-from stages.core.model_folder import describe, plugin_of
+from stages.core.model_folder import describe, plugin_of, reads_images
 from stages.models import FAMILIES
 
 
@@ -29,4 +31,13 @@ def open_runner(folder: Path, threads: int) -> Runner:
     if "writing" in description:
         language = model.language
         return writing_runner(folder, description, Backed(lambda: stepper_of(language), run))
-    return runner_of(folder, description, run)
+    return runner_of(folder, description, run, _of_images(model) if reads_images(description) else None)
+
+
+def _of_images(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            found: np.ndarray = model.of_images(torch.from_numpy(pixels)).numpy()
+            return found
+
+    return run

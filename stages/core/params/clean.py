@@ -53,6 +53,7 @@ class CleanParams(Section):
     target_languages: Annotated[list[LanguageCode], Field(min_length=1)] | None
     copied_targets: CopiedTargets
     near_duplicate_jaccard: Annotated[float, Field(ge=0.5, le=1)]
+    near_image_bits: Annotated[int, Field(ge=0, le=16)]
     repeated_targets: RepeatedTargets
     conflicting_labels: ConflictingLabels
     rare_labels: RareLabels

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from stages.core.params.baseline import BaselineParams, ProbeParams, StaticParams
 from stages.core.params.clean import CleanParams
 from stages.core.params.compress import PruneParams, QuantizeParams
+from stages.core.params.debias import DebiasParams
 from stages.core.params.distill import CacheLogitsParams, DistillParams
 from stages.core.params.evaluate import EvaluateParams, ProfileParams
 from stages.core.params.generate import GenerateParams
@@ -41,6 +42,7 @@ class Params(Section):
     static: StaticParams
     probe: ProbeParams
     finetune: FinetuneParams
+    debias: DebiasParams
     generate: GenerateParams
     cache_logits: CacheLogitsParams
     distill: DistillParams

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -63,6 +63,21 @@ class Columns(Section):
     label: Name
 
 
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class ImagesParams(Section):
+    """How images are read, of rows that have some."""
+
+    size: Annotated[int, Field(ge=8, le=1024)]
+    fit: Literal["crop", "pad", "stretch"]
+    background: Annotated[list[Byte], Field(min_length=3, max_length=3)]
+    min_side: PositiveInt
+    max_side: PositiveInt
+    max_pixels: Annotated[int, Field(ge=1, le=178_000_000)]
+    max_bytes: Annotated[int, Field(ge=1_000)]
+
+
 class IngestParams(Section):
     source: PluginName
     path: RelativeOrAbsolutePath
@@ -71,6 +86,7 @@ class IngestParams(Section):
     max_row_chars: Annotated[int, Field(ge=1_000)]
     max_file_bytes: Annotated[int, Field(ge=1_000)]
     columns: Columns
+    images: ImagesParams | None
     keep_columns: list[Name]
     split_column: Name | None
     splits: SplitNames

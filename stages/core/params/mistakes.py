@@ -60,7 +60,9 @@ def explain(mistake: Mapping[str, Any], file: type[Section]) -> str:
         allowed = _keys_beside(file, location)
         return f"{key} is not a parameter. Allowed here: {', '.join(allowed)}.{_guess(str(location[-1]), allowed)}"
     if kind == "missing":
-        return f"{key} is missing. It has no default: take the line from the params.yaml of the repository."
+        return (
+            f"{key} is missing. It has no default: `winnow init --renew .` adds the lines of Winnow's own params.yaml."
+        )
     if kind == "value_error":
         return f"{key}: {context['error']}."
     if kind == "literal_error":
@@ -102,6 +104,7 @@ _TYPES = {
     "bool_type": "true or false",
     "string_type": "a text",
     "list_type": "a list",
+    "dict_type": "lines of 'name: text', or {}",
     "model_type": "a section of 'key: value' lines",
     "finite_number": "a finite number",
 }
@@ -121,13 +124,13 @@ def _field(file: type[Section], location: list[Any]) -> Any:
         if isinstance(part, int):
             annotation = get_args(annotation)[0]
         else:
-            fields = annotation.model_fields
+            fields = _section(annotation).model_fields
             annotation = next(f for name, f in fields.items() if part in (name, f.alias)).annotation
     return annotation
 
 
 def _literals(file: type[Section], location: list[Any]) -> list[str]:
-    return list(map(str, _literals_of(_field(file, location))))
+    return list(dict.fromkeys(map(str, _literals_of(_field(file, location)))))
 
 
 def _literals_of(annotation: Any) -> list[Any]:
@@ -138,7 +141,13 @@ def _literals_of(annotation: Any) -> list[Any]:
 
 
 def _keys_beside(file: type[Section], location: list[Any]) -> list[str]:
-    return [field.alias or name for name, field in _field(file, location[:-1]).model_fields.items()]
+    return [field.alias or name for name, field in _section(_field(file, location[:-1])).model_fields.items()]
+
+
+def _section(annotation: Any) -> Any:
+    """The section of an annotation that also allows null, or the annotation itself."""
+    parts = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, Section)]
+    return parts[0] if parts else annotation
 
 
 def _guess(found: str, allowed: list[str]) -> str:

@@ -35,6 +35,26 @@ class ScratchParams(Section):
         return self
 
 
+class ImageTowerParams(Section):
+    """The shape of a tower for images from random weights, beside a pretrained one for texts."""
+
+    size: Annotated[int, Field(ge=8, le=1024)]
+    patch: PositiveInt
+    layers: PositiveInt
+    width: PositiveInt
+    heads: PositiveInt
+    feed_forward: PositiveInt
+    projection: PositiveInt
+
+    @model_validator(mode="after")
+    def _parts_are_whole(self) -> ImageTowerParams:
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width}. Allowed: a multiple of heads, of which there are {self.heads}")
+        if self.size % self.patch:
+            raise ValueError(f"size is {self.size}. Allowed: a multiple of patch, {self.patch} pixels")
+        return self
+
+
 class ModelParams(Section):
     family: PluginName
     name: ModelName
@@ -44,6 +64,7 @@ class ModelParams(Section):
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)]
     head_dropout: Annotated[float, Field(ge=0, lt=1)]
     scratch: ScratchParams | None
+    image: ImageTowerParams | None
 
     @model_validator(mode="after")
     def _a_model_from_scratch_has_a_shape_and_no_weights(self) -> ModelParams:

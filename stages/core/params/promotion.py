@@ -24,5 +24,6 @@ class PromotionParams(Section):
     max_ece: UnitInterval | None
     max_identity_flip_rate: UnitInterval | None
     max_group_gap: UnitInterval | None
+    max_error_rate_gap: UnitInterval | None
     max_latency_p50_ms: PositiveFloat | None
     max_size_mb: PositiveFloat | None

@@ -10,6 +10,9 @@ from stages.core.lacks import LACKS
 from stages.core.params.values import PluginName, Section
 from stages.tasks import TASKS
 
+TAUGHT = {"supervised": (None, "one", "several"), "contrastive": ("one", "several"), "zero_shot": ("one",)}
+"""The values of finetune.method, and how many classes a target must be for each (`TaskSettings.classes`)."""
+
 if TYPE_CHECKING:
     from stages.core.params.file import Params
     from stages.tasks.contract import TaskSettings
@@ -31,23 +34,60 @@ def faults_of_task(params: Params) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
     yield from _faults_of_families(params, settings)
+    yield from _faults_of_method(params, settings)
+    yield from _faults_of_prompts(params, settings)
     yield from settings.faults(params)
 
 
 def _faults_of_families(params: Params, settings: TaskSettings) -> Iterator[str]:
-    """A line for a family of models that does not write what the task's models do, or does write where they do not."""
+    """A line for a family whose models do not write, or read images, as the task's do, or do so where these do not."""
     for key, family in (("model.family", params.model.family), ("distill.family", params.distill.family)):
-        allowed = [name for name, lacks in LACKS.items() if _writes(settings, lacks)]
+        allowed = [name for name, lacks in LACKS.items() if _fits(settings, lacks)]
         if family in LACKS and family not in allowed:
-            what = "write texts" if settings.writes else "write nothing"
+            of_texts = "write texts" if settings.writes else "write nothing"
+            what = "read images" if settings.images else of_texts
             yield (
                 f"params.yaml: {key} is '{family}'. Allowed for task '{params.task.name}', whose models {what}:"
                 f" {', '.join(allowed) or 'none'}."
             )
 
 
-def _writes(settings: TaskSettings, lacks: frozenset[str]) -> bool:
+def _faults_of_method(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line for ways of teaching that the task's targets, or pairs of texts, do not allow, and for idle values."""
+    method, pair = params.finetune.method, params.ingest.columns.text_pair
+    if method == "supervised":
+        return
+    allowed = [name for name, counts in TAUGHT.items() if settings.classes in counts]
+    if method not in allowed:
+        yield (
+            f"params.yaml: finetune.method is '{method}'. Allowed for task '{params.task.name}', whose rows have"
+            f" {'several labels each' if settings.classes else 'no labels'}: {', '.join(allowed)}."
+        )
+    elif pair is not None:
+        yield (
+            f"params.yaml: finetune.method is '{method}', which is for single texts, and ingest.columns.text_pair is"
+            f" '{pair}'. Allowed for pairs of texts: supervised."
+        )
+    if method == "zero_shot" and params.finetune.teachers > 1:
+        yield (
+            f"params.yaml: finetune.teachers is {params.finetune.teachers}, and finetune.method 'zero_shot', of which"
+            " each seed makes the same teacher. Allowed with it: 1."
+        )
+
+
+def _faults_of_prompts(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line where prompts are to be compared with rows that have no images."""
+    if params.evaluate.zero_shot is not None and not settings.images:
+        yield (
+            f"params.yaml: evaluate.zero_shot is given, and rows of task '{params.task.name}' have no images. Allowed"
+            " for it: null."
+        )
+
+
+def _fits(settings: TaskSettings, lacks: frozenset[str]) -> bool:
     """Whether models of a family that lacks this do what the task's models do."""
+    if settings.images != ("images" not in lacks):
+        return False
     if settings.writes is None or "writing" in lacks:
         return settings.writes is None and "writing" in lacks
     return settings.writes == "target" or "source_apart" in lacks

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.params.values import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from stages.core.params.values import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 ZeroStage = Literal[0, 1, 2, 3]
@@ -14,6 +14,7 @@ Offload = Literal["none", "optimizer", "all"]
 Schedule = Literal["linear", "cosine", "constant"]
 ClassWeights = Literal["none", "balanced"]
 Selection = Literal["best", "last"]
+Method = Literal["supervised", "contrastive", "zero_shot"]
 
 
 class TrainingParams(Section):
@@ -41,6 +42,7 @@ class TrainingParams(Section):
     offload: Offload
     activation_checkpointing: bool
     compile: bool
+    packed: bool
 
     @model_validator(mode="after")
     def _what_is_offloaded_is_sharded(self) -> TrainingParams:
@@ -50,7 +52,27 @@ class TrainingParams(Section):
         return self
 
 
+class ContrastiveParams(Section):
+    """The pairs of rows that an encoder learns from, and the regularization of the head that is then fitted."""
+
+    pairs_per_row: Annotated[int, Field(ge=2, le=1000)]
+    inverse_regularizations: Annotated[list[PositiveFloat], Field(min_length=1)]
+
+
+class LoraParams(Section):
+    """Adapters of low rank beside the matrices of a pretrained model (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: PositiveInt
+    alpha: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[Name], Field(min_length=1)] | None
+
+
 class FinetuneParams(TrainingParams):
+    method: Method
+    contrastive: ContrastiveParams
+    descriptions: dict[Name, Name]
     teachers: PositiveInt
+    lora: LoraParams | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: ClassWeights

@@ -17,7 +17,7 @@ RelativeOrAbsolutePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(min_length=1)]
-FORMS = ("a name", "pairs")  # of one parameter; pydantic puts them where a mistake is
+FORMS = ("a name", "names", "sets")  # of one parameter; pydantic puts them where a mistake is
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 

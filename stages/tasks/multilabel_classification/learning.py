@@ -70,7 +70,13 @@ def class_weights(targets_NC: np.ndarray, _space: Space) -> np.ndarray:
     return (len(targets_NC) - holds_C).clip(min=1) / holds_C.clip(min=1)
 
 
+def holds(targets_NC: np.ndarray, _space: Space) -> np.ndarray:
+    """(N, C) bool: each row's labels."""
+    return targets_NC > 0.5
+
+
 LEARNING = TaskLearning(
     head=lambda space: Head("row", len(space["labels"])), loss=loss, distilled=distilled, score=score,
-    guess=lambda _: math.log(2), class_weights=class_weights, fitted=fitted,
+    guess=lambda _: math.log(2), class_weights=class_weights, holds=holds,
+    names=lambda space: space["labels"], fitted=fitted,
 )  # fmt: skip

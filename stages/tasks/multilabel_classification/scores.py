@@ -6,12 +6,16 @@ given it, and those that truly have it; then the rows whose whole set is right, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.sparse import csr_array, hstack
 
 from stages.core.contracts import Space
 from stages.tasks.shared import label_thresholds
 from stages.tasks.shared.found import f1
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 PARTS = 3  # found, given, true
 HALF = 0.5  # the threshold of a model that has none fitted; no temperature moves a probability across it
@@ -19,6 +23,8 @@ HALF = 0.5  # the threshold of a model that has none fitted; no temperature move
 
 def counts(truths_NC: np.ndarray, given_NC: np.ndarray) -> csr_array:
     """(N, S) float64: what each row adds."""
+    from scipy.sparse import csr_array, hstack  # not where a model is only opened
+
     right_N1 = (truths_NC == given_NC).all(1, keepdims=True)
     parts = (truths_NC & given_NC, given_NC, truths_NC, right_N1, np.ones_like(right_N1))
     return csr_array(hstack([csr_array(part) for part in parts]).astype(np.float64))

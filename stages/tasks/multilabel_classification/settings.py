@@ -42,5 +42,6 @@ SETTINGS = TaskSettings(
     targets=("labels", "tags", "emotions", "emotion"),
     claim=claim,
     plots=frozenset({"reliability"}),
+    classes="several",
     faults=faults,
 )

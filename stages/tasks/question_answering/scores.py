@@ -8,12 +8,15 @@ N rows, R resamples, T tokens of a window; S = 8 counts, of all rows, of those w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from stages.tasks.shared.answer_words import of_row
 from stages.tasks.shared.quotes import from_text
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
@@ -24,6 +27,8 @@ def counts(truths: Sequence[str], answers: Sequence[str]) -> csr_array:
 
 def counted(found_N2: np.ndarray, has_answer_N: np.ndarray) -> csr_array:
     """(N, S): the counts of rows by their F1 and exact match, and whether each has an answer."""
+    from scipy.sparse import csr_array  # not where a model is only opened
+
     rows_N3 = np.column_stack([found_N2, np.ones(len(found_N2))])
     with_N1 = has_answer_N[:, None].astype(np.float64)
     return csr_array(np.hstack([rows_N3, rows_N3 * with_N1, rows_N3[:, 1:] * (1 - with_N1)]))

@@ -7,11 +7,14 @@ them, so that no digits are lost. Then those of stages/tasks/shared/rank_correla
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
 
 from stages.tasks.shared import rank_correlation
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 SUMS = 7  # counts without those of ranks
 ROUNDING = 1e-12  # of the sums of squares: less than that is none
@@ -19,6 +22,8 @@ ROUNDING = 1e-12  # of the sums of squares: less than that is none
 
 def counts(truths_N: np.ndarray, answers_N: np.ndarray) -> csr_array:
     """(N, S): what each row adds."""
+    from scipy.sparse import csr_array, hstack  # not where a model is only opened
+
     around = float(truths_N.mean())
     x, y = truths_N - around, answers_N - around
     own = np.column_stack([np.ones(len(x)), x, y, x * x, y * y, x * y, np.abs(x - y)])

@@ -14,6 +14,7 @@ import torch
 from stages.core.contracts import Head
 from stages.tasks.contract import Space, TaskLearning
 from stages.tasks.sentence_similarity import scores
+from stages.tasks.shared.contrastive import contrastive
 from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.ranking import ranks
 
@@ -40,35 +41,9 @@ def loss(
     first_BK, second_BK = vectors_B2K.float().unbind(1)
     known_B = ~targets_BC.isnan().any(1)
     if targets_BC.shape[1] > 1:
-        return torch.where(known_B, contrastive(first_BK @ second_BK.T, targets_BC, known_B), 0.0)
+        return torch.where(known_B, contrastive(first_BK @ second_BK.T, targets_BC, known_B, scale=SCALE), 0.0)
     errors_B = (first_BK * second_BK).sum(1) - torch.where(known_B, targets_BC[:, 0], 0.0)
     return torch.where(known_B, errors_B.square(), 0.0)
-
-
-def contrastive(cosines_BB: torch.Tensor, targets_B2: torch.Tensor, known_B: torch.Tensor) -> torch.Tensor:
-    """(B,) InfoNCE in nats, the mean of both directions: from the first text to the second, and back.
-
-    Source: van den Oord et al. 2018, arXiv:1807.03748; with the batch's other texts, Henderson et al. 2017,
-    arXiv:1705.00652.
-    """
-    query_B, text_B = targets_B2.unbind(1)
-    there_B = _found_among(cosines_BB, query_B, text_B, known_B)
-    return (there_B + _found_among(cosines_BB.T, text_B, query_B, known_B)) / 2
-
-
-def _found_among(
-    cosines_BB: torch.Tensor, asked_B: torch.Tensor, wanted_B: torch.Tensor, known_B: torch.Tensor
-) -> torch.Tensor:
-    """(B,): minus the log probability of each row's own text among those of the batch.
-
-    Others that belong to what is asked, too, are left out, and a text that several rows have counts once.
-    """
-    same_asked_BB, same_wanted_BB = (side[:, None] == side for side in (asked_B, wanted_B))
-    belongs_BB = (same_asked_BB.float() @ same_wanted_BB.float()) > 0
-    again_B = same_wanted_BB.tril(-1).any(1)
-    own_BB = torch.eye(len(asked_B), dtype=torch.bool, device=cosines_BB.device)
-    left_out_BB = (belongs_BB | again_B | ~known_B) & ~own_BB
-    return -(SCALE * cosines_BB).masked_fill(left_out_BB, -math.inf).log_softmax(1).diagonal()
 
 
 def distilled(

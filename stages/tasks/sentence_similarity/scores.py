@@ -9,12 +9,14 @@ N rows, K numbers of a vector, R resamples; S = 5 + 3 N counts of each row:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
 
 from stages.tasks.shared import rank_correlation
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 RANKED = 5  # counts of a row that is ranked
 DEEPEST = 10  # rank that nDCG@10 and recall@10 look at
@@ -39,11 +41,15 @@ def gains(rank_N: np.ndarray) -> np.ndarray:
 
 def counts_of_ranks(rank_N: np.ndarray) -> csr_array:
     """(N, 5): what each row adds."""
+    from scipy.sparse import csr_array  # not where a model is only opened
+
     return csr_array(np.column_stack([np.ones(len(rank_N)), gains(rank_N), 1 / rank_N, rank_N <= 1, rank_N <= DEEPEST]))
 
 
 def counts_of_numbers(truths_N: np.ndarray, given_N: np.ndarray) -> csr_array:
     """(N, 5 + 3 N): what each row adds."""
+    from scipy.sparse import csr_array, hstack  # not where a model is only opened
+
     own = rank_correlation.counts(truths_N, given_N)
     return csr_array(hstack([csr_array((own.shape[0], RANKED)), own]))
 

@@ -6,14 +6,20 @@ resample that has a row twice has twice these numbers, so the sums say how often
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.sparse import csr_array, hstack
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 COLUMNS = 3  # of a row
 
 
 def counts(truths_N: np.ndarray, given_N: np.ndarray) -> csr_array:
     """(N, 3 N): what each row adds. Places among the others are whole numbers, so that ties stay ties."""
+    from scipy.sparse import csr_array, hstack  # not where a model is only opened
+
     rows = len(truths_N)
     places = (np.unique(side, return_inverse=True)[1].ravel() + 1.0 for side in (truths_N, given_N))
     at = np.arange(rows)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
 
 TIE = 1e-6  # products that differ by less are the same
 ROWS_AT_ONCE = 512
@@ -21,6 +20,8 @@ def ranks(queries: Any, members: Any, query_N: np.ndarray, member_N: np.ndarray)
     members that belong to it do not compete with each other; those with equal numbers in `member_N` have the same
     member. Of members that are equally near, half are before it.
     """
+    from scipy.sparse import csr_array, issparse  # not where a model is only opened
+
     names_Q, query_N = np.unique(query_N, return_inverse=True)
     names_P, at_P, member_N = np.unique(member_N, return_index=True, return_inverse=True)
     ones = np.ones(len(member_N), dtype=np.int32)
@@ -35,3 +36,14 @@ def ranks(queries: Any, members: Any, query_N: np.ndarray, member_N: np.ndarray)
         tied_B = (np.abs(nearer_BP) <= TIE).sum(1)
         found_N[rows] = 1 + (nearer_BP > TIE).sum(1) + (tied_B + 1) // 2
     return found_N
+
+
+def ranks_both_ways(values_N2K: np.ndarray, numbers_N2: np.ndarray) -> np.ndarray:
+    """(N, 2) int64: by cosines, of each row the rank of the second by the first, and of the first by the second.
+
+    `numbers_N2`: which ones a row has; those with equal numbers are the same.
+    """
+    lengths_N21 = np.linalg.norm(values_N2K, axis=-1, keepdims=True)
+    directions_N2K = values_N2K / np.maximum(lengths_N21, np.finfo(np.float32).tiny)
+    (first, second), (first_N, second_N) = directions_N2K.swapaxes(0, 1), numbers_N2.T
+    return np.stack([ranks(first, second, first_N, second_N), ranks(second, first, second_N, first_N)], axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stages.tasks.shared.left_out import LEFT_OUT
+from stages.tasks.shared.left_out import OF_WRITING
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -77,10 +77,10 @@ def faults(params: Params, name: str) -> Iterator[str]:
             f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and texts come without a confidence."
             f" Allowed for {name}: null."
         )
-    if params.promotion.model in LEFT_OUT:
+    if params.promotion.model in OF_WRITING:
         yield (
             f"params.yaml: promotion.model is '{params.promotion.model}', which {name} has not:"
-            f" {LEFT_OUT[params.promotion.model]}. Allowed: baseline, teacher, student, pruned, quantized."
+            f" {OF_WRITING[params.promotion.model]}. Allowed: baseline, teacher, student, pruned, quantized."
         )
     if "label" in params.evaluate.slices:
         yield (

@@ -54,7 +54,13 @@ def class_weights(labels_N: np.ndarray, space: Space) -> np.ndarray:
     return len(labels_N) / (n_labels * counts_C)
 
 
+def holds(labels_N: np.ndarray, space: Space) -> np.ndarray:
+    """(N, C) bool: each row's label."""
+    return labels_N[:, None] == np.arange(len(space["labels"]))
+
+
 LEARNING = TaskLearning(
     head=lambda space: Head("row", len(space["labels"])), loss=cross_entropy, distilled=distilled, score=score,
-    guess=guess, class_weights=class_weights,
+    guess=guess, class_weights=class_weights, holds=holds,
+    names=lambda space: space["labels"],
 )  # fmt: skip

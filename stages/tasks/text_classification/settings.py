@@ -41,5 +41,6 @@ SETTINGS = TaskSettings(
     pairs=(("premise", "hypothesis"), ("text_a", "text_b"), ("text", "text_pair")),
     claim=claim,
     plots=frozenset({"confusion", "reliability"}),
+    classes="one",
     faults=faults,
 )

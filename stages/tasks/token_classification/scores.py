@@ -10,18 +10,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from stages.tasks.shared.found import f1
 from stages.tasks.shared.spans import Span
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 KINDS = 3  # found (in both), given (in the answer), true
 
 
 def counts(truths_N: Sequence[Sequence[Span]], answers_N: Sequence[Sequence[Span]], types: Sequence[str]) -> csr_array:
     """(N, S) float64: what each row adds. `types`: all that these spans have."""
+    from scipy.sparse import csr_array  # not where a model is only opened
+
     width = len(types) + 1
     place = {kind: number for number, kind in enumerate(types)}
     values: list[int] = []

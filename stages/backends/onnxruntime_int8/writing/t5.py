@@ -33,7 +33,6 @@ from stages.backends.onnxruntime_int8.writing.parts import (
 from stages.backends.onnxruntime_int8.writing.weights import Config, Weights, behind, vocabulary_of
 
 TABLES = ("shared.weight", "encoder.embed_tokens.weight")  # the names of the embeddings
-ACTIVATION = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_new"}
 FEED_FORWARD = ("feed_forward_in", "feed_forward_out")
 HIDDEN = np.finfo(np.float32).min / 2  # what is added to the score of a token that is not seen
 

@@ -1,0 +1,182 @@
+"""Few labels of Banking77's 77: `python benchmarks/few_labels.py FOLDER [--rows 8 16 64] [--draws 10]`.
+
+FOLDER holds the authors' train.csv and test.csv, as for benchmarks/banking77.py. A draw takes so many rows a label from
+train.csv, VALIDATION of them to validate; all that is chosen (epochs, heads, what int8 keeps) is chosen by these. The
+other rows of train.csv have no labels, and are for distillation alone. Judged is the accuracy on the official test
+rows, of each model of three reproductions of the last commit in a checkout of its own: `finetune.method` supervised;
+contrastive, with transfer and int8; zero_shot. Each draw has a seed of its own; DVC's cache keeps what has run, so that
+an interrupted run goes on. Writes few_labels.json beside this file after each draw.
+
+`--choose` helps to choose the values below, without a test row: of each of CANDIDATES the accuracy of the teacher on
+DEVELOPMENT other rows of train.csv, over draws that are not measured. It writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import record
+
+from flows.experiments.checkout import Checkout, checkout, spread
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = "data/few_labels"
+VALIDATION = 2  # of the rows of a label
+DEVELOPMENT = 2000
+UNMEASURED = 1000  # the first seed of draws that only choose
+SHARED: dict[str, Any] = {
+    "task.measure": "accuracy",
+    "ingest.source": "files",
+    "ingest.path": DATA,
+    "ingest.columns.label": "category",
+    "ingest.splits.transfer": "transfer",
+    "clean.near_duplicate_jaccard": 1.0,
+    "clean.conflicting_labels": "keep",
+    "clean.min_chars": 1,
+    "clean.unlabelled": "transfer",
+    "validate.min_rows_per_label": 1,
+    "validate.max_dropped_share": None,
+    "validate.max_label_drift": None,  # it is other data than what was released
+    "validate.max_length_drift": None,
+    "validate.max_word_drift": None,
+    "validate.max_rows_lost": None,
+}
+# As many steps as plain fine-tuning needs until its loss on so few rows is near 0; SetFit's authors give it 50 epochs.
+SUPERVISED: dict[str, Any] = {
+    "finetune.method": "supervised",
+    "finetune.epochs": 30,
+    "finetune.patience": 30,
+    "finetune.batch_size": 16,
+    "finetune.encoder_learning_rate": 1.0e-4,
+    "finetune.freeze_embeddings": False,
+}
+CONTRASTIVE: dict[str, Any] = {
+    "finetune.method": "contrastive",
+    "finetune.epochs": 1,
+    "finetune.batch_size": 16,
+    "finetune.encoder_learning_rate": 2.0e-5,
+    "finetune.freeze_embeddings": False,
+    # A student of unlabelled text: three layers, and nothing is cut from them.
+    "distill.teacher_layers": [0, 2, 5],
+    "distill.epochs": 10,
+    "prune.feed_forward_kept": 1.0,
+}
+PAIRS_PER_ROW = {8: 40, 16: 20, 64: 6}  # about as many steps with each number of rows a label
+METHODS = {"supervised": SUPERVISED, "contrastive": CONTRASTIVE, "zero_shot": {"finetune.method": "zero_shot"}}
+MODELS = {
+    "supervised": ("baseline", "static", "probe", "teacher"),
+    "contrastive": ("teacher", "student", "pruned", "quantized"),
+    "zero_shot": ("teacher",),  # by the names of the labels
+}
+ABOUT = {
+    "validation_rows_of_these": VALIDATION,
+    "parameters": {"shared": SHARED, **METHODS},
+    "pairs_per_row": PAIRS_PER_ROW,
+}
+CANDIDATES: dict[str, list[dict[str, Any]]] = {
+    "supervised": [
+        {"finetune.encoder_learning_rate": rate, "finetune.epochs": epochs, "finetune.patience": epochs}
+        for rate in (5.0e-5, 1.0e-4, 3.0e-4)
+        for epochs in (15, 30, 60)
+    ],
+    "contrastive": [
+        {"finetune.encoder_learning_rate": rate, "finetune.epochs": epochs}
+        for rate in (2.0e-5, 5.0e-5, 1.0e-4)
+        for epochs in (1, 2)
+    ],
+}
+
+
+def write_draw(source: Path, target: Path, *, rows: int, seed: int, development: bool = False) -> None:
+    """Write train.csv, validation.csv, test.csv and transfer.csv of one draw of `rows` rows a label.
+
+    With `development` the test rows are DEVELOPMENT rows of the training file that are not drawn.
+    """
+    order = pd.read_csv(source / "train.csv", keep_default_na=False).sample(frac=1.0, random_state=seed)
+    number = order.groupby("category").cumcount()
+    others = order[number >= rows]
+    test = others.head(DEVELOPMENT) if development else pd.read_csv(source / "test.csv", keep_default_na=False)
+    unlabelled = others.iloc[DEVELOPMENT:] if development else others
+    splits = {
+        "validation": order[number < VALIDATION],
+        "train": order[(number >= VALIDATION) & (number < rows)],
+        "test": test,
+        "transfer": unlabelled[["text"]],
+    }
+    target.mkdir(parents=True, exist_ok=True)
+    for name, split in splits.items():
+        split.to_csv(target / f"{name}.csv", index=False)
+
+
+def values_of(method: str, rows: int, seed: int) -> dict[str, Any]:
+    """The parameters of one reproduction."""
+    pairs = {"finetune.contrastive.pairs_per_row": PAIRS_PER_ROW[rows]}
+    return {**SHARED, **METHODS[method], **pairs, "seed": seed}
+
+
+def measured(here: Checkout, source: Path, rows: int, seed: int) -> dict[str, float]:
+    """The accuracy of each model of one draw, in [0, 1], by its name."""
+    write_draw(source, here.folder / DATA, rows=rows, seed=seed)
+    found: dict[str, float] = {}
+    for method, models in MODELS.items():
+        here.reproduce(values_of(method, rows, seed), [f"evaluate@{model}" for model in models])
+        for model in models:
+            name = model if model in ("baseline", "static", "probe") else f"{method} {model}"
+            found[name] = here.measured(f"quality/{model}")["accuracy"]
+    return found
+
+
+def summary(draws: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+    """Mean and deviation over the draws: of each model, of what pairs gain a draw, and of what int8 keeps of that."""
+    by_model = {name: [draw[name] for draw in draws.values()] for name in next(iter(draws.values()))}
+    gains = [draw["contrastive teacher"] - draw["supervised teacher"] for draw in draws.values()]
+    kept = [draw["contrastive quantized"] / draw["contrastive teacher"] for draw in draws.values()]
+    told = {**by_model, "contrastive less supervised": gains, "kept by int8": kept}
+    return {
+        name: {"mean": round(statistics.mean(values), 4), "deviation": round(spread(values), 4)}
+        for name, values in told.items()
+    }
+
+
+def choose(here: Checkout, source: Path, rows: int, draws: int) -> None:
+    """Print the accuracy on development rows of each of CANDIDATES, the mean over draws that are not measured."""
+    for method, candidates in CANDIDATES.items():
+        for changes in candidates:
+            found = []
+            for seed in range(UNMEASURED, UNMEASURED + draws):
+                write_draw(source, here.folder / DATA, rows=rows, seed=seed, development=True)
+                here.reproduce({**values_of(method, rows, seed), **changes}, ["evaluate@teacher"])
+                found.append(here.measured("quality/teacher")["accuracy"])
+            print(f"{rows} rows, {method} {changes}: {statistics.mean(found):.4f} ({spread(found):.4f})", flush=True)
+
+
+def main() -> None:
+    """Measure, or choose."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where train.csv and test.csv lie")
+    parser.add_argument("--rows", type=int, nargs="+", choices=PAIRS_PER_ROW, default=[*PAIRS_PER_ROW], help="a label")
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--choose", action="store_true", help="only choose values, on rows that are no test rows")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/few_labels.json")
+    chosen = parser.parse_args()
+    figures: dict[str, Any] = {}
+    with checkout(ROOT, print, name="few_labels") as here:
+        for rows in chosen.rows:
+            if chosen.choose:
+                choose(here, chosen.folder, rows, chosen.draws)
+                continue
+            draws: dict[int, dict[str, float]] = {}
+            for seed in range(chosen.draws):
+                print(f"{rows} rows a label, draw {seed}", flush=True)
+                draws[seed] = measured(here, chosen.folder, rows, seed)
+                figures[str(rows)] = {"summary": summary(draws), "draws": draws}
+                record.write(chosen.output, {**ABOUT, "rows_a_label": figures})
+
+
+if __name__ == "__main__":
+    main()

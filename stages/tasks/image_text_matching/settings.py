@@ -1,0 +1,147 @@
+"""Image-text matching in words, and the parameters that it cannot be done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from stages.tasks.contract import TaskSettings
+
+if TYPE_CHECKING:
+    from stages.core.params.file import Params
+
+TASK = "image_text_matching"
+MEASURES = (
+    "recall_at_1", "recall_at_5", "recall_at_10", "text_recall_at_1", "text_recall_at_5", "text_recall_at_10",
+    "image_recall_at_1", "image_recall_at_5", "image_recall_at_10",
+)  # fmt: skip
+# Rules that would cut a word out of an image's name, or the name itself.
+CUTTING = ("classic", "no_stop_words")
+
+
+def faults(params: Params) -> Iterator[str]:
+    """A line for each value of params.yaml that images and texts do not allow."""
+    yield from _of_data(params)
+    yield from _of_training(params)
+    yield from _of_judging(params)
+
+
+def _of_data(params: Params) -> Iterator[str]:
+    columns, images = params.ingest.columns, params.ingest.images
+    if images is None:
+        yield "params.yaml: ingest.images is null, and rows have images. Say how they are read: docs/images.md."
+    if columns.text_pair is None or columns.label != columns.text_pair:
+        yield (
+            f"params.yaml: ingest.columns.text_pair is '{columns.text_pair}', and ingest.columns.label"
+            f" '{columns.label}'. Name the column of the texts in both, as an image's target is its text;"
+            " ingest.columns.text is that of the images."
+        )
+    if params.ingest.source == "files" and PurePosixPath(params.ingest.path).suffix in (".csv", ".tsv", ".jsonl"):
+        yield (
+            f"params.yaml: ingest.path is '{params.ingest.path}', a file beside its images, whose change nothing would"
+            " notice. Name the folder that they all are in."
+        )
+    if wrong := [rule for rule in params.clean.rules if rule in CUTTING]:
+        yield f"params.yaml: clean.rules has {wrong[0]}, which cuts words out of names of images. Take it out."
+    if params.clean.languages is not None:
+        yield "params.yaml: clean.languages is a list, and an image has no language. Allowed: null."
+    tower = params.model.image
+    if images is not None and tower is not None and tower.size != images.size:
+        yield (
+            f"params.yaml: model.image.size is {tower.size}, and ingest.images.size {images.size}. Give both the same"
+            " number."
+        )
+
+
+def _of_training(params: Params) -> Iterator[str]:
+    finetune = params.finetune
+    if finetune.class_weights != "none" or finetune.label_smoothing > 0:
+        yield (
+            f"params.yaml: finetune.class_weights is '{finetune.class_weights}' and finetune.label_smoothing"
+            f" {finetune.label_smoothing:g}, which are about labels. Allowed for {TASK}: none, 0.0."
+        )
+    if finetune.teachers > 1:
+        yield (
+            f"params.yaml: finetune.teachers is {finetune.teachers}, and the vectors of several models have no mean:"
+            f" each has directions of its own. Allowed for {TASK}: 1."
+        )
+
+
+def _of_judging(params: Params) -> Iterator[str]:
+    limits = params.validate_
+    if limits.min_labels > 1 or (limits.max_label_share or 1) < 1:
+        yield (
+            f"params.yaml: validate.min_labels is {limits.min_labels} and validate.max_label_share"
+            f" {limits.max_label_share}, and to them all pairs are one class. Allowed for {TASK}: 1, null."
+        )
+    if params.promotion.max_ece is not None:
+        yield (
+            f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and similarities come without a"
+            f" confidence. Allowed for {TASK}: null."
+        )
+    asked = params.evaluate.zero_shot
+    if asked is not None and asked.column not in params.ingest.keep_columns:
+        yield (
+            f"params.yaml: evaluate.zero_shot.column is '{asked.column}', which ingest.keep_columns does not have. Add"
+            " it there, or name one of them."
+        )
+    if "label" in params.evaluate.slices:
+        yield (
+            "params.yaml: evaluate.slices has label, and texts make no parts. Allowed: length, and columns of"
+            " ingest.keep_columns."
+        )
+
+
+SETTINGS = TaskSettings(
+    noun="matcher of images and texts",
+    pipeline_tag="zero-shot-image-classification",
+    measures=MEASURES,
+    images=True,
+    starts={
+        "ingest.images": {
+            "size": 64, "fit": "pad", "background": [255, 255, 255], "min_side": 8, "max_side": 20_000,
+            "max_pixels": 50_000_000, "max_bytes": 20_000_000,
+        },
+        "validate.min_labels": 1,  # to these limits all pairs are one class
+        "validate.max_label_share": None,
+        "promotion.max_ece": None,
+        "model.family": "two_towers",
+        "model.image": {
+            "size": 64, "patch": 8, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
+        },
+        "finetune.head_learning_rate": 1.0e-3,  # a new tower of images is of the head, and learns no faster than others
+        "distill.family": "two_towers",
+        "distill.head_learning_rate": 1.0e-3,
+        "distill.teacher_layers": [0, 3, 5],
+    },
+    corpus={
+        "ingest.source": "emoji",
+        "ingest.path": "emoji.txt",
+        "ingest.columns.text": "image",
+        "ingest.columns.text_pair": "label, tags",
+        "ingest.columns.label": "label, tags",
+        "ingest.keep_columns": ["style", "category"],
+        "ingest.splits": {
+            "train": "train", "validation": "validation", "test": "test", "transfer": None, "held_out": "twitter"
+        },
+        "clean.near_image_bits": 0,  # many faces are as round and yellow as each other, and no copies
+        "clean.test_fraction": 0.2,
+        "tokenize.max_tokens": 32,
+        "model.image": {
+            "size": 64, "patch": 16, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
+        },
+        "finetune.freeze_embeddings": True,  # the texts' tower is as it was trained: 3,000 names teach it nothing
+        "finetune.freeze_layers": 6,
+        "finetune.epochs": 16,
+        "finetune.patience": 16,
+        "finetune.batch_size": 64,
+        "distill.epochs": 10,
+        "distill.batch_size": 64,
+        "evaluate.slices": ["length", "style", "category"],
+        "evaluate.zero_shot": {"column": "category", "templates": ["{}", "a drawing of {}", "an emoji of {}"]},
+    },
+    targets=("caption", "text"),
+    pairs=(("image", "caption"), ("image", "text"), ("file_name", "text")),
+    faults=faults,
+)  # fmt: skip
