@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from stages.cleaning import frames
 from stages.cleaning.described import conflict_examples, counted, described, rare_labels
-from stages.cleaning.images import kin_of_images
+from stages.cleaning.images import with_kin_of_images
 from stages.cleaning.late import transfer_reasons, with_rows_set_aside
 from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import KEPT, reasons, spared
@@ -53,6 +53,9 @@ def clean(params: Params, paths: Paths) -> None:
     every, keys, heavy = normalised(frames.read(paths.raw), params.clean)
     every = carry_targets(every, heavy["clean"], paths.raw, data)
     every, targets = with_answers(every, keys, params.clean, data)
+    if (images := open_images(paths.images)) is not None:
+        names = heavy["clean"].take(pa.array(every["at"].to_numpy())).to_pylist()
+        every["group"] = with_kin_of_images(every, images, names, params.clean.near_image_bits)
     aside = (every["split"] == HELD_OUT).to_numpy()
     rows = every[~aside].reset_index(drop=True) if aside.any() else every
     judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()), targets)
@@ -65,10 +68,6 @@ def clean(params: Params, paths: Paths) -> None:
         shown = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise ValueError(f"no rows left after cleaning. Read: {len(rows)}. Dropped: {shown or 'none'}.")
     kept["group"] = linked(kept["group"].fillna(kept["row_id"]), pd.Series(judged.kin[kept["key"]], kept.index))
-    if (images := open_images(paths.images)) is not None:
-        names = heavy["clean"].take(pa.array(kept["at"].to_numpy())).to_pylist()
-        kin = kin_of_images(images, names, params.clean.near_image_bits)
-        kept["group"] = linked(kept["group"], pd.Series(kin, kept.index))
     if judged.kin_of_targets is not None:
         kept["group"] = linked(kept["group"], pd.Series(judged.kin_of_targets[kept["target_key"]], kept.index))
     settings = params.clean

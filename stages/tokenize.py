@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import datasets
 from transformers import PreTrainedTokenizerFast
 
+from stages.cleaning.alike import like_others
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
@@ -48,7 +50,8 @@ def tokenize(params: Params, paths: Paths) -> None:
     tokenizer = None if params.model.scratch else pretrained_tokenizer(params, task)
     rows = {split: read_split(paths.clean, split) for split in splits_of(paths.clean)}
     space = task.space(rows["train"]["label"].to_pylist())
-    rows |= copies_of(rows, params, task)
+    alike = partial(like_others, jaccard=params.clean.near_duplicate_jaccard)
+    rows |= copies_of(rows, paths.held_out, params, task, alike)
     report: dict[str, Any] = {}
     start = start_of(tokenizer, params) if task.writes else None
     pieces: list[list[int]] | None = None

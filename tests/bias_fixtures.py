@@ -54,8 +54,10 @@ def planted(folder: Path, tiny: Path, **changes: Any) -> tuple[Params, Paths]:
         for name, values in zip(COLUMNS, zip(*planted_rows(), strict=True), strict=True)
     }
     pq.write_table(pa.table(table), paths.clean)
+    pq.write_table(pa.table(table).slice(0, 0), paths.held_out)
     usual = {
-        "ingest__keep_columns": ["who"], "finetune__epochs": 6, "finetune__batch_size": 20,
+        "ingest__keep_columns": ["who"], "clean__near_duplicate_jaccard": 1.0,
+        "finetune__epochs": 6, "finetune__batch_size": 20,
         "finetune__encoder_learning_rate": 2e-3, "finetune__head_learning_rate": 2e-3,
         "finetune__freeze_embeddings": False, "finetune__precision": "fp32", "finetune__select_by": "last",
         "debias__swaps": [list(WORDS)], "distill__teacher_layers": [0, 1],

@@ -14,6 +14,7 @@ from test_measures import answers, one_hot, settings
 from flows.review import cards
 from flows.review.page import quality as page_quality
 from stages.core import identity, identity_words
+from stages.core.identity import lists_of
 from stages.measures import fairness
 from stages.measures.opened import Opened
 from stages.tasks.contract import Judged
@@ -171,6 +172,18 @@ def test_a_sentence_whose_answer_hangs_on_who_stands_in_it_is_counted() -> None:
     assert found["spread"] == pytest.approx(0.6 / 4)
     assert found["widest"]["texts"] == ["He is angry.", "She is angry."]
     assert found["sides"]["she"] == {"texts": 4, "commonest": "a", "share": 0.75}
+
+
+def test_sentences_with_several_published_lists_are_counted_list_by_list() -> None:
+    def predict(texts: Sequence[str]) -> np.ndarray:
+        return np.array([[0.3, 0.7] if "muslim" in text.lower() else [0.9, 0.1] for text in texts])
+
+    given = answers([0], one_hot([0], 2), names=("a", "b"), predict=predict)
+    lists = ["religion_en", "sexuality_en"]
+    found = fairness.measure(*given, settings(templates=["They are {}.", "I saw {}."], template_words=lists))
+    of_templates = found["fairness"]["templates"]
+    words = sum(len(words) for one in lists_of(lists).values() for words in one.sets)
+    assert (of_templates["rows"], of_templates["texts"], of_templates["flip_rate"]) == (4, 2 * words, 0.5)
 
 
 def test_the_card_tells_the_worst_group_and_sentences_with_their_intervals() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from conftest import REPOSITORY
 from test_engine import TOLERANCE, Lab, furthest, report, weights
 from torch import nn
 
+from stages.cleaning.alike import like_others
 from stages.core import plugins
+from stages.core.contracts import Text
 from stages.core.params.debias import DebiasParams, faults_of_debias
 from stages.core.params.file import load_params
 from stages.tasks import TASKS
@@ -146,7 +148,7 @@ def test_each_training_row_with_a_word_has_a_copy_with_it_swapped_behind_the_tra
 def test_no_copy_is_a_text_that_is_there_already_and_each_list_makes_one_of_its_own() -> None:
     rows = table(["He sat.", "she sat", "he ran", "tables", "a Muslim and his son"])
     how = settings(method="counterfactual", swaps=["gender_en", "religion_en"])
-    found = swapped_rows(rows, how, ["she ran"])
+    found = swapped_rows(rows, how, leaking("she ran"))
     assert dict(zip(found["row_id"].to_pylist(), found["text"].to_pylist(), strict=True)) == {
         "row-0 gender_en": "She sat.",
         "row-1 gender_en": "he sat",
@@ -155,14 +157,29 @@ def test_no_copy_is_a_text_that_is_there_already_and_each_list_makes_one_of_its_
     }
     assert set(found["label"].to_pylist()) == {"a"}
     with pytest.raises(ValueError, match=r"debias\.swaps is 'sexuality_en', and no training row has such a word"):
-        swapped_rows(rows, settings(method="counterfactual", swaps="sexuality_en"), [])
+        swapped_rows(rows, settings(method="counterfactual", swaps="sexuality_en"), leaking())
+
+
+def test_no_copy_is_nearly_a_text_that_is_measured_on() -> None:
+    rows = table(["he was here, and the king of all these lands", "my father went out", "his cat"])
+    measured = ["She was here - and the queen of all these lands!", "My mother went out"]
+    found = swapped_rows(rows, settings(method="counterfactual"), leaking(*measured))
+    assert found["text"].to_pylist() == ["her cat"]
+    pairs = table(["he sat", "he ran"]).append_column("text_pair", pa.array(["his chair", "a king of lands"]))
+    found = swapped_rows(pairs, settings(method="counterfactual"), leaking(("A queen of lands.", "She ran")))
+    assert found["text"].to_pylist() == ["she sat"]
 
 
 def test_of_pairs_both_texts_are_swapped() -> None:
     rows = table(["he sat", "tables"]).append_column("text_pair", pa.array(["his chair", "a king"]))
-    found = swapped_rows(rows, settings(method="counterfactual"), [])
+    found = swapped_rows(rows, settings(method="counterfactual"), leaking())
     assert found["text"].to_pylist() == ["she sat", "tables"]
     assert found["text_pair"].to_pylist() == ["her chair", "a queen"]
+
+
+def leaking(*measured: Text) -> Callable[[Sequence[Text]], np.ndarray]:
+    """What says which copies are like a text that is measured on."""
+    return lambda texts: like_others(texts, measured, jaccard=0.8)
 
 
 def table(texts: list[str], **columns: list[str]) -> pa.Table:
@@ -213,6 +230,7 @@ def test_what_a_method_lacks_is_refused(changes: dict[str, Any], said: str) -> N
         ("text_generation", {"method": "counterfactual"}, "whose targets are written"),
         ("regression", {"method": "reweighing", "group_column": "who"}, "whose rows have no single label"),
         ("sentence_similarity", {"method": "worst_group", "group_column": "who"}, "a row has no loss of its own"),
+        ("image_text_matching", {"method": "adversarial", "group_column": "who"}, "a row has no loss of its own"),
         ("text_classification", {"method": "worst_group", "group_column": "whom"}, "Allowed: who, identity_words."),
     ],
 )

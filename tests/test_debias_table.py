@@ -27,6 +27,8 @@ def test_the_ways_that_are_compared_are_those_that_go_with_the_project() -> None
     assert debiasing.methods_of(with_values(**grouped)) == [
         "none", "counterfactual", "reweighing", "group_balanced", "worst_group", "adversarial",
     ]  # fmt: skip
+    no_swaps = {"debias": {"group_column": "topic", "swaps": []}, "ingest": {"keep_columns": ["topic"]}}
+    assert "counterfactual" not in debiasing.methods_of(with_values(**no_swaps))
     numbers = with_values(**grouped, task={"name": "regression", "measure": "pearson"})
     assert "reweighing" not in debiasing.methods_of(numbers)
     assert debiasing.methods_of(with_values(task={"name": "token_classification", "measure": "entity_f1"})) == ["none"]

@@ -67,7 +67,7 @@ def params(path: Path, text: str = "label", **changes: Any) -> IngestParams:
 
 def test_each_drawing_has_the_name_of_its_emoji_and_those_of_one_emoji_are_a_group(tmp_path: Path) -> None:
     how = params(archives(tmp_path), keep_columns=["style", "hexcode", "category"])
-    found = list(rows_of(how, tmp_path))
+    found = list(rows_of(how, 20, tmp_path))
     assert found == [
         RawRow("google/1F98A.png", None, "google/1F98A", None, "emoji 1F98A",
                '{"category": "animals & nature", "hexcode": "1F98A", "style": "google"}', "fox", encoded(plain(RED))),
@@ -83,13 +83,13 @@ def test_a_text_may_be_the_tags_and_in_another_language(tmp_path: Path) -> None:
     path = archives(tmp_path)
 
     def texts(column: str) -> list[str | None]:
-        return [row.text_pair for row in rows_of(params(path, column), tmp_path) if isinstance(row, RawRow)]
+        return [row.text_pair for row in rows_of(params(path, column), 20, tmp_path) if isinstance(row, RawRow)]
 
     assert texts("tags") == ["animal, face", "love", "animal, face"]
     assert texts("label.de") == ["Fuchs", "rotes Herz", "Fuchs"]
     for column in ("name", "image"):
         with pytest.raises(ValueError, match=r"Allowed for emoji: label, tags, with a language behind a dot"):
-            texts(column) if column == "name" else list(rows_of(params(path, "hexcode"), tmp_path))
+            texts(column) if column == "name" else list(rows_of(params(path, "hexcode"), 20, tmp_path))
     with pytest.raises(ValueError, match=r"emojibase-data 1\.0\.0 has no package/xx/data\.json"):
         texts("label.xx")
     with pytest.raises(ValueError, match=r"several with commas between, each once"):
@@ -97,7 +97,9 @@ def test_a_text_may_be_the_tags_and_in_another_language(tmp_path: Path) -> None:
 
 
 def test_of_several_texts_a_drawing_has_a_row_each_of_one_group(tmp_path: Path) -> None:
-    found = [row for row in rows_of(params(archives(tmp_path), "label, tags.de"), tmp_path) if isinstance(row, RawRow)]
+    found = [
+        row for row in rows_of(params(archives(tmp_path), "label, tags.de"), 20, tmp_path) if isinstance(row, RawRow)
+    ]
     assert [(row.origin, row.text_pair, row.group) for row in found[:3]] == [
         ("google/1F98A label.en", "fox", "emoji 1F98A"),
         ("google/1F98A tags.de", "animal, face", "emoji 1F98A"),
@@ -109,7 +111,7 @@ def test_of_several_texts_a_drawing_has_a_row_each_of_one_group(tmp_path: Path) 
 def test_a_package_in_a_scope_has_drawings_too(tmp_path: Path) -> None:
     path = archives(tmp_path, fluent=True)
     assert pins_of(path)[-1].package == FLUENT
-    found = [row for row in rows_of(params(path), tmp_path) if isinstance(row, RawRow)]
+    found = [row for row in rows_of(params(path), 20, tmp_path) if isinstance(row, RawRow)]
     assert [(row.text, row.text_pair, row.group) for row in found[3:]] == [
         ("fluent/1F98A.webp", "fox", "emoji 1F98A"), ("fluent/2764.webp", "red heart", "emoji 2764")
     ]  # fmt: skip
@@ -120,25 +122,39 @@ def test_a_package_in_a_scope_has_drawings_too(tmp_path: Path) -> None:
 
 def test_a_style_may_be_set_aside(tmp_path: Path) -> None:
     splits = settings("x").splits.model_dump() | {"held_out": "twitter"}
-    found = rows_of(params(archives(tmp_path), splits=splits), tmp_path)
+    found = rows_of(params(archives(tmp_path), splits=splits), 20, tmp_path)
     assert [(row.origin, row.split) for row in found if isinstance(row, RawRow)] == [
         ("google/1F98A", None), ("google/2764", None), ("twitter/1F98A", "held_out")
     ]  # fmt: skip
 
 
+def test_a_style_that_is_only_tested_has_no_drawing_of_an_emoji_to_learn_from(tmp_path: Path) -> None:
+    splits = settings("x").splits.model_dump() | {"test": "twitter"}
+
+    def found(seed: int) -> list[tuple[str, str | None]]:
+        rows = rows_of(params(archives(tmp_path), splits=splits), seed, tmp_path)
+        return [(row.origin, row.split) for row in rows if isinstance(row, RawRow)]
+
+    tested = {seed: {origin.partition("/")[2] for origin, split in found(seed) if split} for seed in range(20)}
+    fox = next(seed for seed, codes in tested.items() if codes == {"1F98A"})
+    assert found(fox) == [("google/1F98A", "test"), ("google/2764", None), ("twitter/1F98A", "test")]
+    heart = next(seed for seed, codes in tested.items() if codes == {"2764"})
+    assert found(heart) == [("google/1F98A", None), ("google/2764", "test")]
+
+
 def test_what_is_missing_or_altered_or_not_asked_for_so_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Allowed for emoji: one emojibase-data, and packages"):
-        list(rows_of(params(archives(tmp_path, without="emojibase-data")), tmp_path))
+        list(rows_of(params(archives(tmp_path, without="emojibase-data")), 20, tmp_path))
     path = archives(tmp_path)
     with pytest.raises(ValueError, match=r"keep_columns has skin\. Allowed for emoji: style, hexcode, category"):
-        list(rows_of(params(path, keep_columns=["skin"]), tmp_path))
+        list(rows_of(params(path, keep_columns=["skin"]), 20, tmp_path))
     pin = pins_of(path)[0]
     place_of(pin, tmp_path).write_bytes(b"other bytes")
     with pytest.raises(ValueError, match=r"its SHA-256 is .* so it is not emojibase-data 1\.0\.0 as it is pinned"):
-        list(rows_of(params(path), tmp_path))
+        list(rows_of(params(path), 20, tmp_path))
     place_of(pin, tmp_path).unlink()
     with pytest.raises(FileNotFoundError, match=r"Fetch it, in the project's folder: winnow fetch"):
-        list(rows_of(params(path), tmp_path))
+        list(rows_of(params(path), 20, tmp_path))
 
 
 def test_the_archives_are_pinned_by_name_version_and_hash(tmp_path: Path) -> None:

@@ -17,18 +17,21 @@ import pytest
 import torch
 import warm_python
 from conftest import REPOSITORY
+from PIL import Image as Picture
 from predict_fixtures import predicted
 from pydantic import ValidationError
 from test_images import BLUE, GREEN, RED, encoded, plain
 from torch.nn import functional
 
 from flows.cli.images import repeated
+from stages.clean import clean
 from stages.core.contracts import IMAGE, Head, Image, Outputs, RawRow, RejectedRow, Runner
 from stages.core.files import read_json
 from stages.core.params.file import Params, load_params
 from stages.core.params.ingest import IngestParams
 from stages.core.params.task import faults_of_task
 from stages.core.paths import MODELS, Paths
+from stages.ingest import ingest
 from stages.measures import zero_shot
 from stages.measures.image_changes import CHANGES, blurred, cropped, grey, has_image, with_image
 from stages.measures.opened import Opened
@@ -456,3 +459,33 @@ def test_the_int8_folder_compares_images_of_files_with_texts_without_torch(ran: 
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_near_copies_of_images_that_the_data_tests_or_sets_aside_are_not_learned_from(tmp_path: Path) -> None:
+    """Each image is its own noise, so that only a copy of other size is like it."""
+    given = {"fox": "test", "ship": "train", "owl": "train", "hat": "held_out", "cup": "validation"}
+    rows, folder = ["image,caption,split"], tmp_path / "data"
+    folder.mkdir()
+    for number, (name, split) in enumerate(given.items()):
+        drawn = Picture.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8))
+        for size, end in ((64, ""), (60, "_small")):
+            drawn.resize((size, size), Picture.Resampling.BICUBIC).save(folder / f"{name}{end}.png")
+        rows += [f"{name}.png,the {name},{split}", f"{name}_small.png,a small {name},train"]
+    (folder / "rows.csv").write_text("\n".join(rows))
+    splits = {"train": "train", "validation": "validation", "test": "test", "transfer": None, "held_out": "held_out"}
+    images = {"size": 32, "fit": "pad", "background": [255, 255, 255], "min_side": 2, "max_side": 900,
+              "max_pixels": 90_000, "max_bytes": 90_000}  # fmt: skip
+    params = params_with(
+        ingest={"path": str(folder), "split_column": "split", "splits": splits, "images": images},
+        clean={"near_image_bits": 6},
+    )
+    paths = Paths(tmp_path / "project")
+    ingest(params, paths)
+    clean(params, paths)
+    kept = pq.read_table(paths.clean).to_pylist() + pq.read_table(paths.held_out).to_pylist()
+    assert {row["text_pair"]: row["split"] for row in kept} == {
+        "the fox": "test", "the cup": "validation", "the ship": "train", "a small ship": "train", "the owl": "train",
+        "a small owl": "train", "a small hat": "train",
+    }  # fmt: skip
+    assert len({row["group"] for row in kept if "ship" in row["text_pair"]}) == 1
+    assert json.loads(paths.cleaning_report.read_text())["dropped_by_reason"]["leaked_group"] == 3

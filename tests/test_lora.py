@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from test_engine import ONE, TOLERANCE, Lab, furthest, report, weights
 from test_packing import changed
 from test_training import params
+from test_two_towers import params_of, write_tiny_clip
 from test_writing_engine import WritingLab, write_rows
 from tokenizers import Tokenizer, models
 from torch import nn
@@ -22,6 +23,7 @@ from training_run import Subject, classifier, writer
 
 from flows.cli.mistakes import mistakes
 from stages.compression import refusals
+from stages.core.contracts import Head
 from stages.core.files import sha256
 from stages.core.model_folder import verify
 from stages.core.params.file import Params, load_params
@@ -32,6 +34,7 @@ from stages.finetune import finetune
 
 pytest.importorskip("peft", reason="peft is not installed: no adapters are trained")
 
+from stages.models.two_towers import FAMILY as TWO_TOWERS
 from stages.training.adapters import adapt, merged
 
 KINDS = ("gpt2", "t5")
@@ -160,6 +163,16 @@ def test_the_head_of_an_encoder_is_trained_besides(tmp_path: Path):
     assert len(trained) > 2
 
 
+def test_both_towers_of_a_clip_have_adapters(tmp_path: Path):
+    write_tiny_clip(tmp_path)
+    model = TWO_TOWERS.build(tmp_path, params_of(tmp_path, None), Head("vector", 0))
+    found = adapt(TWO_TOWERS.parts(model), params(**ADAPTED), LoraParams(**LORA))
+    trained = {name.partition(".layers")[0] for name, weight in model.named_parameters() if weight.requires_grad}
+    assert found["trainable_parameters"] < found["parameters"] / 2, trained
+    adapters = [name for name, weight in model.named_parameters() if is_adapter(name) and weight.requires_grad]
+    assert {"text", "image"} <= {part for name in adapters for part in name.split(".")}, adapters
+
+
 def test_names_and_ranks_that_no_matrix_has_are_refused():
     with pytest.raises(ValueError, match=r"lora.targets has 'query'. Allowed: null, .*: c_attn, c_fc, c_proj\."):
         adapted("gpt2", lora={**LORA, "targets": ["c_attn", "query"]})
@@ -223,7 +236,7 @@ def test_what_cannot_be_adapted_is_refused_before_training(monkeypatch: pytest.M
 
 
 def test_only_a_run_with_adapters_imports_their_package():
-    """One file imports it, and `finetune` that file, where it wants adapters."""
+    """One file imports it, and how a teacher is taught that file, where it wants adapters."""
     users: dict[str, set[bool]] = {}
     for path in sorted((REPOSITORY / "stages").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -232,4 +245,4 @@ def test_only_a_run_with_adapters_imports_their_package():
             module = node.module if isinstance(node, ast.ImportFrom) else None
             if module and (module.partition(".")[0] == "peft" or module == "stages.training.adapters"):
                 users.setdefault(path.name, set()).add(id(node) in above)
-    assert users == {"adapters.py": {True}, "finetune.py": {False}}
+    assert users == {"adapters.py": {True}, "teaching.py": {False}}

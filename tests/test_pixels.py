@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_images import BLUE, RED, encoded, plain
 
-from stages.cleaning.images import kin_of_images
+from stages.cleaning.images import with_kin_of_images
 from stages.core.contracts import Image, RawRow, RejectedRow
 from stages.core.params.ingest import ImagesParams
 from stages.ingest import folder_of
@@ -89,10 +90,10 @@ def components(pairs: set[frozenset[int]]) -> set[frozenset[int]]:
 def test_rows_of_near_copies_are_kin(tmp_path: Path) -> None:
     names = written(tmp_path / "a", [0b0000, 0b0001, 0b0011, 0b111111])
     images = Images(tmp_path / "a")
-    rows = [names[at] for at in (0, 3, 2, 0, 1)]
-    one, other, chained, same, near = kin_of_images(images, rows, 1).tolist()
-    assert one == chained == same == near != other
-    assert len({*kin_of_images(images, rows, 0).tolist()}) == 4
+    named = [*(names[at] for at in (0, 3, 2, 0, 1)), None]
+    rows = pd.DataFrame({"row_id": list("abcdef"), "group": [None, None, None, None, "g", None]})
+    assert with_kin_of_images(rows, images, named, 1).tolist() == ["a", "b", "a", "a", "a", "f"]
+    assert with_kin_of_images(rows, images, named, 0).tolist() == ["a", "b", "c", "a", "g", "f"]
 
 
 def test_rows_have_their_images_names_or_the_reason(tmp_path: Path) -> None:

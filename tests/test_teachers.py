@@ -94,7 +94,7 @@ def test_a_finished_teacher_is_kept_where_the_next_is_cut_off(
             raise ValueError("cut off")
         return train(*arguments, seed=seed, **more)
 
-    monkeypatch.setattr("stages.finetune.train", cut)
+    monkeypatch.setattr("stages.training.teaching.train", cut)
     with pytest.raises(ValueError, match="cut off"):
         finetune(params, cut_off)
     caplog.set_level("INFO", logger="winnow")
@@ -118,7 +118,7 @@ def test_the_loss_is_smoothed_and_weighted_as_params_say(
         found.append(learner.loss(logits, {"labels": labels}, np.arange(2)))
         raise ValueError("no further")
 
-    monkeypatch.setattr("stages.finetune.train", caught)
+    monkeypatch.setattr("stages.training.teaching.train", caught)
     monkeypatch.setattr("stages.finetune.balanced_weights", lambda *_: torch.tensor([3.0, 1.0, 0.5]))
     for changes in ({}, {"label_smoothing": 0.2}, {"class_weights": "balanced"}):
         with pytest.raises(ValueError, match="no further"):

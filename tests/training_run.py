@@ -202,7 +202,7 @@ class Repeated:
 
     def __init__(self, rows: TokenRows, times: int) -> None:
         self._rows, self.lengths, self.row_ids = rows, np.tile(rows.lengths, times), rows.row_ids * times
-        self.decoded = rows.decoded
+        self.decoded, self.beside = rows.decoded, rows.beside
 
     def __len__(self) -> int:
         return len(self.lengths)

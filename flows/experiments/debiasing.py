@@ -20,7 +20,7 @@ from flows.experiments.checkout import Log, checkout, seeds_of, spread
 from flows.gate.rules import rules_of
 from flows.review.evidence import mapping
 from flows.review.markdown import capital, table, value
-from stages.core.params.debias import ALONE, Method, faults_of_debias
+from stages.core.params.debias import ALONE, DebiasParams, Method, faults_of_debias
 from stages.core.params.file import Params
 from stages.core.plugins import part
 from stages.tasks import TASKS
@@ -63,11 +63,15 @@ def methods_of(params: Params) -> list[str]:
     encoding: TaskEncoding = part(TASKS, params.task.name, "encoding", key="task.name")
     grouped = params.debias.group_column is not None
     every = [name for name in get_args(Method) if grouped or name in ALONE]
-    return [name for name in every if not list(faults_of_debias(_with(params, name), encoding))]
+    return [name for name in every if _goes(params, name, encoding)]
 
 
-def _with(params: Params, method: str) -> Params:
-    return params.model_copy(update={"debias": params.debias.model_copy(update={"method": method})})
+def _goes(params: Params, method: str, encoding: TaskEncoding) -> bool:
+    try:
+        changed = DebiasParams.model_validate({**params.debias.model_dump(), "method": method})
+    except ValueError:  # such as words to swap, of which there are none
+        return False
+    return not list(faults_of_debias(params.model_copy(update={"debias": changed}), encoding))
 
 
 def compare(root: Path, seeds: int, log: Log) -> Found:

@@ -101,7 +101,7 @@ def image_at(path: str | Path, description: Mapping[str, Any]) -> Image:
     from stages.reading.images import UnreadableImageError, read_image
     from stages.reading.pixels import name_of
 
-    found = Path(path).absolute()
+    found = Path(path).resolve()  # whoever asks may name a link: it is no part of a data set
     try:
         read = read_image(found.name, found.parent, ImagesParams.model_validate(description["images"]))
     except UnreadableImageError as error:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from stages.cleaning.splits import linked
 from stages.reading.pixels import Images, near_copies
 
 
-def kin_of_images(images: Images, names: Sequence[str], bits: int) -> np.ndarray:
-    """(N,): a number for each row, the same where images are the same, or near copies, or joined by others that are.
+def with_kin_of_images(rows: pd.DataFrame, images: Images, names: Sequence[str | None], bits: int) -> pd.Series:
+    """The groups of N rows (row_id, group), merged where images are the same, or near copies, or joined by others.
 
-    `names`: the image of each row; `bits`: in how many bits the hashes of near copies differ at most.
+    `names`: the image of each row, None for none; `bits`: in how many bits the hashes of near copies differ at most.
+    A row without a group, or an image, is its own.
     """
+    groups = rows["group"].fillna(rows["row_id"])
     first, second = near_copies(images.likenesses, bits).T
     ones = np.ones(len(first), dtype=bool)
     _, kin_M = connected_components(coo_matrix((ones, (first, second)), shape=(len(images), len(images))))
-    of_rows: np.ndarray = kin_M[images.numbers_of(names)]
-    return of_rows
+    there = np.array([name is not None for name in names], dtype=bool)
+    own = groups[there]
+    kin = kin_M[images.numbers_of([name for name in names if name is not None])]
+    groups[there] = linked(own, pd.Series(kin, own.index))
+    return groups

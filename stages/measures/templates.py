@@ -39,11 +39,11 @@ def filled_rates(judged: Judged, model: Opened, params: EvaluateParams) -> dict[
         )
     asked, sides = [], []
     for at, sentence in enumerate(params.templates):
-        for one in lists_of(params.template_words).values():
-            for number, words in enumerate(one.sets):
-                for side, word in zip(one.sides, words, strict=False):
-                    asked.append((at, number, _filled(sentence, word)))
-                    sides.append(side)
+        sets = [(one.sides, words) for one in lists_of(params.template_words).values() for words in one.sets]
+        for number, (of_sides, words) in enumerate(sets):
+            for side, word in zip(of_sides, words, strict=False):
+                asked.append((at, number, _filled(sentence, word)))
+                sides.append(side)
     answers = model.ask([text for _, _, text in asked])
     gists = [task.gist(answer) for answer in answers.answers]
     starts = [i for i, (at, number, _) in enumerate(asked) if not i or (at, number) != asked[i - 1][:2]]

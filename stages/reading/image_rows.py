@@ -41,4 +41,4 @@ def _named(
     try:
         return images.add(read_image(path, folder, settings) if data is None else image_of(data, settings))
     except UnreadableImageError as error:
-        return error
+        return UnreadableImageError(error.reason, str(error))  # one that was raised holds its frames, and the file

@@ -4,8 +4,10 @@
     emojibase-data (npm)       LANGUAGE/data.json          {"hexcode": "1F98A", "label": "fox", "tags": [...], ...}
                                en/messages.json            what its group is called: "animals & nature"
 
-A style that `ingest.splits` names as a split, such as `held_out: twitter`, is of that split whole. The drawings of one
-emoji are a group, so that those of the other styles are never on two sides of a split.
+The drawings of one emoji are a group, never on two sides of a split. A style that `ingest.splits` names as the split of
+tests, `test: twitter`, is only tested: one emoji in five, by a hash, is a test row in all styles, and of the others
+this style is not read. So other emoji are tested, and another style as well. A style that is named as another split,
+such as `held_out: twitter`, is of that split whole.
 
 Source: the archives that the file at ingest.path pins: iamcals' emoji-data (MIT; drawings of Google, Apache-2.0, and of
 Twitter, CC BY 4.0), Microsoft's Fluent Emoji (MIT) as LobeHub packs them, and emojibase by Miles Johnson (MIT), whose
@@ -14,6 +16,7 @@ names are those of Unicode's CLDR.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -29,6 +32,8 @@ KEPT = ("style", "hexcode", "category")
 SEVERAL = ","  # between the texts that are wanted
 VARIATION = "-FE0F"  # the mark of a coloured drawing, which some names have and others leave out
 ENGLISH = "en"
+TEST = "test"
+TEST_SHARE = 0.2  # of the emoji, where a style is only tested
 
 
 class Style(NamedTuple):
@@ -48,9 +53,9 @@ DRAWN = {
 
 def read(
     params: IngestParams,
-    seed: int,  # noqa: ARG001 (every source is called so)
+    seed: int,
     *,
-    structured: Collection[str] = frozenset(),  # noqa: ARG001 (as above)
+    structured: Collection[str] = frozenset(),  # noqa: ARG001 (every source is called so)
 ) -> Iterator[RawRow | RejectedRow]:
     """Rows by style, then by emoji, with origins such as "google/1F98A".
 
@@ -58,10 +63,10 @@ def read(
     commas between, a drawing has a row each. `params.path` pins the archives. Raises FileNotFoundError where one was
     not fetched, ValueError where it is another one or lacks a file, and for a column that there is not.
     """
-    return rows_of(params, store())
+    return rows_of(params, seed, store())
 
 
-def rows_of(params: IngestParams, folder: Path) -> Iterator[RawRow | RejectedRow]:
+def rows_of(params: IngestParams, seed: int, folder: Path) -> Iterator[RawRow | RejectedRow]:
     """As `read`, with the archives in another folder."""
     wanted = _wanted(params)
     if unknown := [column for column in params.keep_columns if column not in KEPT]:
@@ -73,19 +78,30 @@ def rows_of(params: IngestParams, folder: Path) -> Iterator[RawRow | RejectedRow
     known = {language: _known(names, folder, language) for _, language in wanted}
     groups = _groups(names, folder) if "category" in params.keep_columns else {}
     splits = params.splits.by_name()
+    only_tested = any(splits.get(DRAWN[pin.package].name) == TEST for pin in pins if pin != names)
     for pin in (pin for pin in pins if pin != names):
         style = DRAWN[pin.package]
         for code, drawing in _drawings(pin, folder, style):
+            split = splits.get(style.name)
+            if only_tested and (tested := _is_tested(code, seed)) != (split == TEST):
+                if not tested:
+                    continue
+                split = TEST
             for kind, language in wanted:
                 if (emoji := known[language].get(code)) is None:
                     continue  # a flag of a place, or a shade of skin, which has no name of its own there
                 kept = {"style": style.name, "hexcode": code, "category": groups.get(emoji.get("group"))}
                 origin = f"{style.name}/{code}" + (f" {kind}.{language}" if len(wanted) > 1 else "")
                 yield RawRow(
-                    f"{style.name}/{code}{style.ending}", None, origin, splits.get(style.name), f"emoji {code}",
+                    f"{style.name}/{code}{style.ending}", None, origin, split, f"emoji {code}",
                     as_kept(params.keep_columns, [kept[name] for name in params.keep_columns]), _text(emoji, kind),
                     drawing,
                 )  # fmt: skip
+
+
+def _is_tested(code: str, seed: int) -> bool:
+    """Whether an emoji is of the share TEST_SHARE, by the first 64 bits of SHA-256 of seed and code."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{code}".encode()).digest()[:8]) < TEST_SHARE * 2**64
 
 
 def _wanted(params: IngestParams) -> list[tuple[str, str]]:

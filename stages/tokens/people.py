@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stages.core.contracts import Text, each
 from stages.core.files import write_json
@@ -24,17 +27,27 @@ if TYPE_CHECKING:
 NOBODY = "(none)"  # the group of rows without a value
 
 
-def copies_of(rows: Mapping[str, pa.Table], params: Params, task: TaskEncoding) -> dict[str, pa.Table]:
+class Alike(Protocol):
+    """alike(texts, others=...): (N,) whether each of N texts is one of the others, or near one."""
+
+    def __call__(self, texts: Sequence[Text], *, others: Sequence[Text]) -> np.ndarray: ...
+
+
+def copies_of(
+    rows: Mapping[str, pa.Table], held_out: Path, params: Params, task: TaskEncoding, alike: Alike
+) -> dict[str, pa.Table]:
     """The split of the training rows' copies by `debias.swaps`, where its method makes some; `rows` are the splits.
 
+    `held_out` is the file of the rows set aside; `alike` says which copies are like a text that is measured on.
     Raises ValueError, with a line for each fault, where `debias` does not go with the task or the other parameters.
     """
     if faults := list(faults_of_debias(params, task)):
         raise ValueError("\n".join(faults))
     if params.debias.method != COUNTERFACTUAL:
         return {}
-    others = [text for split in ("validation", "test") for text in texts_of(rows[split])]
-    return {COUNTERFACTUAL: swapped_rows(rows["train"], params.debias, others)}
+    measured = [rows["validation"], rows["test"], pq.read_table(held_out)]
+    others = [text for table in measured for text in texts_of(table)]
+    return {COUNTERFACTUAL: swapped_rows(rows["train"], params.debias, partial(alike, others=others))}
 
 
 def write_groups(folder: Path, clean: Path, params: DebiasParams) -> None:
@@ -43,20 +56,22 @@ def write_groups(folder: Path, clean: Path, params: DebiasParams) -> None:
         write_json(folder / GROUPS, groups_of(read_split(clean, "train", "kept"), params))
 
 
-def swapped_rows(rows: pa.Table, params: DebiasParams, others: Iterable[Text]) -> pa.Table:
+def swapped_rows(rows: pa.Table, params: DebiasParams, leaks: Callable[[Sequence[Text]], np.ndarray]) -> pa.Table:
     """A copy of each row that has a word of `debias.swaps`, with these swapped, list by list; the targets stay.
 
     A row has as many copies as lists change it. Its id is the row's with the list's name behind it. A copy is left out
-    whose text is there already, among the rows or the `others`, those of validation and test: it would be learned from
-    what is measured. Raises ValueError where there is none.
+    whose text is there already among the rows, and one that `leaks`, as it is like a text that is measured on: it would
+    be learned from what is measured. Raises ValueError where there is none.
     """
     texts = texts_of(rows)
-    known = {*texts, *others}
+    known = {*texts}
     found: list[tuple[int, str, Text]] = []
     for name, one in lists_of(params.swaps).items():
         swap = swapper(one.sets)
         changed = ((at, name, each(swap, text)) for at, text in enumerate(texts))
         found += [copy for copy in changed if copy[2] not in known]
+    leaked = leaks([text for _, _, text in found]) if found else ()
+    found = [copy for copy, out in zip(found, leaked, strict=True) if not out]
     if not found:
         raise ValueError(
             f"params.yaml: debias.swaps is {params.swaps!r}, and no training row has such a word, or each with them"

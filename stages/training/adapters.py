@@ -25,7 +25,7 @@ def adapt(parts: Parts, params: FinetuneParams, lora: LoraParams) -> dict[str, i
     caller has set torch's seed. Raises ValueError where lora.targets or lora.rank do not fit the model.
     """
     encoder: Any = parts.encoder
-    parameters, output = _count(parts), encoder.get_output_embeddings()
+    parameters, output = _count(parts), getattr(encoder, "get_output_embeddings", _none)()
     targets = _targets(encoder, output, lora)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
     inject_adapter_in_model(config, encoder)
@@ -70,6 +70,10 @@ def _targets(encoder: nn.Module, output: nn.Module | None, lora: LoraParams) -> 
             " matrices."
         )
     return chosen
+
+
+def _none() -> None:
+    """What a model that writes no tokens has for logits, such as the two towers, which are a list of modules."""
 
 
 def _count(parts: Parts, *, trainable: bool = False) -> int:

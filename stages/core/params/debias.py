@@ -61,7 +61,7 @@ def faults_of_debias(params: Params, encoding: TaskEncoding) -> Iterator[str]:
 
 def _faults_of_groups(params: Params, encoding: TaskEncoding) -> Iterator[str]:
     debias, task = params.debias, params.task.name
-    if encoding.feature == "list_int32" or encoding.apart:
+    if encoding.feature == "list_int32" or encoding.apart or encoding.images:
         yield (
             f"params.yaml: debias.method is '{debias.method}'. Allowed for task '{task}', where a row has no loss of"
             " its own: none, counterfactual."

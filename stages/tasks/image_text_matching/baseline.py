@@ -44,13 +44,18 @@ def fit(texts: Sequence[Text], _targets: Sequence[str], _space: Space, params: B
 
 def thumbnails(images: Sequence[Image]) -> np.ndarray:
     """(N, D): the mean colours of each image's cells, around its own mean, of length 1."""
-    pixels = np.stack([image.pixels for image in images]).astype(np.float64)
-    cells = min(CELLS, pixels.shape[1])
-    edges = np.linspace(0, pixels.shape[1], cells + 1).astype(int)[:-1]
-    sums = np.add.reduceat(np.add.reduceat(pixels, edges, axis=1), edges, axis=2)
-    rows = np.diff([*edges, pixels.shape[1]])
-    means_ND = (sums / np.outer(rows, rows)[None, :, :, None]).reshape(len(images), -1)
+    means_ND = np.stack([_cells(image.pixels) for image in images])
     return np.asarray(normalize(means_ND - means_ND.mean(1, keepdims=True)))
+
+
+def _cells(pixels: np.ndarray) -> np.ndarray:
+    """(D,) float64: the mean colours of the cells of an image of S x S pixels, (S, S, 3)."""
+    side = len(pixels)
+    edges = np.linspace(0, side, min(CELLS, side) + 1).astype(int)[:-1]
+    sums = np.add.reduceat(np.add.reduceat(pixels.astype(np.float64), edges, axis=0), edges, axis=1)
+    rows = np.diff([*edges, side])
+    means: np.ndarray = sums / np.outer(rows, rows)[:, :, None]
+    return means.ravel()
 
 
 def opened(model: Linear) -> Callable[[Sequence[Text]], Outputs]:

@@ -9,10 +9,12 @@ are nearer to the text, plus one. S = 7 counts of each row:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 DEPTHS = (1, 5, 10)
 DECIMALS = 2  # of a similarity in an answer, by which nothing is measured
@@ -53,6 +55,8 @@ def similarity(values_N2K: np.ndarray) -> np.ndarray:
 
 def counts_of(ranks_N2: np.ndarray) -> csr_array:
     """(N, 7) float64: what each row adds."""
+    from scipy.sparse import csr_array  # not where a model is only opened
+
     within = [ranks_N2[:, side] <= depth for side in (0, 1) for depth in DEPTHS]
     return csr_array(np.column_stack([np.ones(len(ranks_N2)), *within]).astype(np.float64))
 

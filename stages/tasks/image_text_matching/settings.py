@@ -123,10 +123,9 @@ SETTINGS = TaskSettings(
         "ingest.columns.label": "label, tags",
         "ingest.keep_columns": ["style", "category"],
         "ingest.splits": {
-            "train": "train", "validation": "validation", "test": "test", "transfer": None, "held_out": "twitter"
+            "train": "train", "validation": "validation", "test": "twitter", "transfer": None, "held_out": None
         },
         "clean.near_image_bits": 0,  # many faces are as round and yellow as each other, and no copies
-        "clean.test_fraction": 0.2,
         "tokenize.max_tokens": 32,
         "model.image": {
             "size": 64, "patch": 16, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
