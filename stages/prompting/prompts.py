@@ -107,12 +107,14 @@ class Reader:
         return Continued([[self._begin, *one.ids] for one in each], 1 + start)
 
     def _refuse_words_that_are_alike(self) -> None:
-        found = self._continued("", ("", ""))
-        for number, (words, ids) in enumerate(zip(self._words_C, found.ids_C, strict=True)):
-            if len(ids) == found.start:
-                raise ValueError(f"verbalizers: '{words}' is no token to the model's tokenizer. Give other words.")
-            if ids in found.ids_C[:number]:
-                other = self._words_C[found.ids_C.index(ids)]
+        words_C = ("", *self._words_C)
+        wholes = [filled(self._values.template, ("", ""), words) for words in words_C]
+        found = [one.ids for one in self._tokenizer.encode_batch_fast(wholes, add_special_tokens=False)]
+        for number, (words, ids) in enumerate(zip(words_C, found, strict=True)):
+            if ids in found[:number]:
+                other = words_C[found.index(ids)]
+                if not other:
+                    raise ValueError(f"verbalizers: '{words}' is no token to the model's tokenizer. Give other words.")
                 raise ValueError(
                     f"verbalizers: '{other}' and '{words}' are the same tokens to the model's tokenizer, which may know"
                     " neither. Give other words."
