@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,16 @@ ROWS = [
 
 
 def write_decoder(folder: Path, kind: str) -> Path:
-    """A tiny random model that writes, with a tokenizer of bytes and a few words."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    """A tiny random model that writes, with a tokenizer of its kind: of bytes, or with blanks as a part of words."""
+    tokenizer = Tokenizer(BPE(unk_token=None if kind == "gpt2" else END))
+    if kind == "gpt2":
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+    else:
+        tokenizer.pre_tokenizer, alphabet = pre_tokenizers.Metaspace(), [*string.printable, "▁"]
     texts = [*(" ".join(words) for words in TOPICS.values()), *("Text: Topic: the open sea kitchen",) * 3]
-    trainer = BpeTrainer(
-        vocab_size=400, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
+    trainer = BpeTrainer(vocab_size=400, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=END, eos_token=END, model_max_length=200
@@ -325,6 +328,10 @@ def test_pairs_are_compared_by_both_texts() -> None:
         ({"length_normalized": "yes"}, "length_normalized is 'yes'. Allowed: true or false"),
         ({"shots": 4}, "shots is not a parameter. Allowed here: model, instruction, template"),
         ({"model": {"name": "x; rm", "revision": None, "sha256": None}}, "model.name is 'x; rm'"),
+        (
+            {"model": {"name": "scratch", "revision": None, "sha256": None}},
+            "model.name: it is 'scratch'.* Allowed: a folder",
+        ),
         ({"min_probability": 1.5}, "min_probability is 1.5. Allowed: 1.0 or less"),
     ],
 )
@@ -408,6 +415,19 @@ def test_demonstrations_are_training_rows_alone(tmp_path: Path, gpt2: Path) -> N
     _, asker = opened_in(tmp_path / "p", gpt2)
     words = {"kitchen": "kitchen", "sea": "the open sea"}
     assert asker._demonstrations.rows == [Demonstration(text, words[label]) for text, label in training()]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_model_that_a_project_asks_is_transformers_own(
+    tmp_path: Path, kind: str, decoders_of: Callable[[str], Path]
+) -> None:
+    folder = decoders_of(kind)
+    model, asker = opened_in(tmp_path / "p", folder)
+    rows = asker._demonstrations
+    reader = Reader(values_of(), WORDS, tokenizer_of(folder), 0)
+    own = Asker(language_of(folder), reader, rows, values_of()).predict(["a loaf of bread", "the ship"])
+    assert model.runner.predict(["a loaf of bread", "the ship"]).values == pytest.approx(own.values, abs=1e-5)
+    assert model.runner.space == {"labels": ["kitchen", "sea"]}
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def label(
     for name, number in sorted(Counter(row[params.ingest.columns.label] for row in rows).items()):
         click.echo(f"{name}\t{number}")
     of = f"{len(texts):,} drawn of {pool.of:,}" if len(texts) < pool.of else f"{pool.of:,}"
-    _tell(f"{len(rows):,} labelled of {of} rows without a label; of the others the model was less sure.")
+    less_sure = "; of the others the model was less sure" if len(rows) < len(texts) else ""
+    _tell(f"{len(rows):,} labelled of {of} rows without a label{less_sure}.")
     click.echo(f"Written: {out}", err=True)
 
 

@@ -162,7 +162,7 @@ def _language(values: PromptValues, file: str) -> tuple[Any, Tokenizer, int]:
         if values.max_tokens > tokenizer.model_max_length:
             raise ValueError(
                 f"{file}: max_tokens is {values.max_tokens}. Allowed: {tokenizer.model_max_length} or less, which"
-                f" {own.name} takes."
+                f" {without_path(own.name)} takes."
             )
         family: Family = plugins.load(FAMILIES, model.family, key="model.family")
         language: Any = family.build(locate(model), model, Head("vocabulary", 0)).eval().to(own_device()).language

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 
 from stages.core.params.mistakes import explained, shown
-from stages.core.params.model import ModelName
+from stages.core.params.model import SCRATCH, ModelName
 from stages.core.params.values import Name, PositiveInt, Revision, Section, Sha256, UnitInterval
 from stages.core.yaml_text import parse
 
@@ -27,6 +27,15 @@ class PromptModel(Section):
     name: ModelName
     revision: Revision | None
     sha256: Sha256 | None
+
+    @field_validator("name")
+    @classmethod
+    def _it_has_weights(cls, name: str) -> str:
+        if name == SCRATCH:
+            raise ValueError(
+                f"it is '{name}', a model that has learned nothing. Allowed: a folder, or an id on the Hub"
+            )
+        return name
 
 
 class PromptValues(Section):
