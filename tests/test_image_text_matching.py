@@ -433,6 +433,10 @@ def test_predict_says_which_label_an_image_has_or_gives_its_vector(
     for one, likely in zip(found, expected, strict=True):
         assert list(one["probabilities"].values()) == pytest.approx(likely.tolist(), abs=1e-5)
         assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    (ran.root / "elsewhere").mkdir()
+    linked = ran.root / "elsewhere/link.png"
+    linked.symlink_to(drawings[0])
+    assert predicted(folder, capsys, str(linked), "--labels", *labels).lines[0].startswith("\t".join(lines[0][:2]))
     (vector,) = predicted(folder, capsys, drawings[0]).lines
     assert np.linalg.norm([float(number) for number in vector.partition("\t")[0].split()]) == pytest.approx(1, abs=1e-3)
     for wrong, told in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,22 @@ def test_rows_of_near_copies_are_kin(tmp_path: Path) -> None:
     rows = pd.DataFrame({"row_id": list("abcdef"), "group": [None, None, None, None, "g", None]})
     assert with_kin_of_images(rows, images, named, 1).tolist() == ["a", "b", "a", "a", "a", "f"]
     assert with_kin_of_images(rows, images, named, 0).tolist() == ["a", "b", "c", "a", "g", "f"]
+
+
+def test_the_bytes_of_broken_images_are_not_kept(tmp_path: Path) -> None:
+    """A reason is kept for each path, as rows may share it; what was read is not."""
+    size, count = 4_000_000, 8
+    for number in range(count):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]) * size)
+    how = SETTINGS.model_copy(update={"max_bytes": 2 * size})
+    rows = [RawRow(f"{number}.png", "a", f"a:{number}", text_pair="a") for number in range(count)]
+    with ImagesWriter(tmp_path / "images", 8) as images:
+        tracemalloc.start()
+        found = list(with_images(rows, tmp_path, how, images))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert [row.reason for row in found if isinstance(row, RejectedRow)] == ["image_format"] * count
+    assert most < 3 * size
 
 
 def test_rows_have_their_images_names_or_the_reason(tmp_path: Path) -> None:

@@ -72,10 +72,11 @@ SETTINGS = TaskSettings(
         "static.inverse_regularizations": STRENGTHS,
         "probe.inverse_regularizations": STRENGTHS,
         "probe.depths": [0.5, 1.0],  # the last layer of an encoder of texts says little of a single token
-        # What has a tenth of the teacher's size, its vocabulary included; a tag a token wants more layers than a label.
+        # A tag a token wants more layers than a label, and names want more words than those of some thousand rows: on
+        # validation rows of GUM 1,000 common words had 48.8 points, 8,000 had 50.4, 20,000 had 51.6.
         "distill.teacher_layers": [0, 2, 3, 5],
         "distill.epochs": 10,
-        "prune.common_words": 1000,
+        "prune.common_words": 8000,
     },
     corpus={
         "ingest.source": "docstring_roles",
