@@ -140,7 +140,7 @@ def run_stages(
     to_run = {stage: plan.graph[stage] for stage in whys}
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
-    with Ready(root, children, uses=len(whys)) as ready, Overview(to_run, seconds, wanted, cores()) as overview:
+    with Ready(root, children, wanted=bool(whys)) as ready, Overview(to_run, seconds, wanted, cores()) as overview:
         run = Run(Budget(cores()), ready, overview)
         for stage, upstream in plan.graph.items():
             if stage in done:

@@ -118,8 +118,8 @@ def test_params_that_are_not_yaml_are_an_error_that_names_the_file(project: Path
 def test_children_that_were_ended_start_no_other(project: Path):
     children = Children()
     children.end()
-    with pytest.raises(EndedError, match="being ended"):
-        Ready(project, children, uses=1)
+    with Ready(project, children, wanted=True) as ready, pytest.raises(EndedError, match="being ended"):
+        ready.take()
     assert not (project / "ingest.txt").exists()
 
 
@@ -135,7 +135,7 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from pathlib import Path; from flows.running.processes import Children;"
         "from flows.dvc.reproducing import Ready, reproduce\n"
-        "with Children() as children, Ready(Path(), children, uses=1) as ready: reproduce(ready, 'ingest', print)"
+        "with Children() as children, Ready(Path(), children, wanted=True) as ready: reproduce(ready, 'ingest', print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
     try:
