@@ -200,7 +200,7 @@ def summed(states: Mapping[str, State], seconds: float | None = None) -> str:
     ran = [stage for stage, state in states.items() if state.is_completed() and state.name != "Cached"]
     cached = sum(state.name == "Cached" for state in states.values())
     if cached == len(states):
-        return "every stage was up to date"
+        return planning.UP_TO_DATE
     time_taken = "" if seconds is None else f" in {about(seconds)}"
     parts = [f"ran {len(ran)} of {len(states)} stages{time_taken}" + (f": {', '.join(ran)}" if ran else "")]
     counts = {
