@@ -66,7 +66,7 @@ class Loaded:
                 command,
                 cwd=folder,
                 env=environment,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
