@@ -241,7 +241,7 @@ def test_packages_beneath_know_no_stage_and_nothing_of_each_other() -> None:
     stage_modules = {f"stages.{name}" for name in DVC["stages"]} | {"stages.core.entry"}
     packages = [
         "sources", "cleaning", "validation", "tokens", "tasks", "models", "training", "compression", "backends",
-        "decoding", "measures",
+        "decoding", "measures", "prompting",
     ]  # fmt: skip
     allowed = {("measures", "backends"), *(("backends", one) for one in ("cleaning", "decoding", "models", "tokens"))}
     for package in packages:
@@ -266,8 +266,8 @@ def test_every_task_has_the_same_files(task: str) -> None:
 TABLES = ("sources", "tasks", "models", "backends", "measures")
 LIGHT = {
     "core", "backends.batching", "backends.records", "backends.runners", "cleaning.markup", "compression.recipe",
-    "compression.refusals", "measures", "models.fetched", "models.pretrained", "reading", "sources.files",
-    "sources.parallel", "tasks.contract", "tasks.shared",
+    "compression.refusals", "measures", "models.fetched", "models.pretrained", "prompting.values", "reading",
+    "sources.files", "sources.parallel", "tasks.contract", "tasks.shared",
 }  # fmt: skip
 
 

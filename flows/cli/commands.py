@@ -14,6 +14,7 @@ from flows.cli import (
     graph,
     labelling,
     predicting,
+    prompting,
     releasing,
     retraining,
     serving_app,
@@ -37,7 +38,7 @@ for _command in (
     serving_app.app, demonstrating.demo,
     retraining.retrain, retraining.serve, retraining.server, retraining.automations, releasing.promote,
     releasing.rollback, releasing.list_releases, experimenting.seeds, experimenting.ablation,
-    experimenting.debias,
+    experimenting.debias, prompting.prompt,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -1,1 +1,1 @@
-"""The graph run again with other seeds or parameters, in a checkout of its own, to measure how certain a figure is."""
+"""Measurements beside the graph: it run again with other seeds or parameters, and a language model asked by prompts."""
