@@ -30,8 +30,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from flows.experiments import prompting
 from stages.core.contracts import RawRow, Text
-from stages.core.files import read_json, sha256
+from stages.core.files import read_json, sha256, write_json
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.programs.prompted import opened, refuse_task
@@ -41,6 +42,7 @@ from stages.prompting.likelihoods import Tree, log_likelihoods
 from stages.prompting.prompts import Continued, Prompt, Reader, filled
 from stages.prompting.values import PromptValues, load_values, words_of
 from stages.sources import files
+from stages.tasks.text_classification.measures import MEASURES
 from stages.tokens.literal import literal
 
 END = "<|end|>"
@@ -443,6 +445,33 @@ def test_values_that_do_not_go_with_the_project_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         opened_in(tmp_path / "p", gpt2, **changes)
+
+
+def test_words_that_go_on_from_others_want_calibration_or_a_mean_per_token(gpt2: Path) -> None:
+    """As nothing says where words end, they are likelier for no text at all."""
+    words = ["the open sea", "the open sea and its ships"]
+    alone = {"content_free": [], "length_normalized": False}
+    with pytest.raises(ValueError, match="'the open sea and its ships' goes on from 'the open sea', and could never"):
+        reader_of(gpt2, words, **alone)
+    for changes in ({"content_free": ["N/A"]}, {"length_normalized": True}):
+        reader_of(gpt2, words, **{**alone, **changes})
+
+
+def test_only_models_judged_on_the_rows_of_now_stand_beside(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    figures = {"rows": 12, "accuracy": 0.5, "intervals": {"accuracy": {"low": 0.4, "high": 0.6}}}
+    rows = "artifacts/data/clean.parquet"
+    locked: dict[str, Any] = {"clean": {"outs": [{"path": rows, "md5": "now"}]}}
+    for name, of in (("baseline", "before"), ("quantized", "now")):
+        write_json(paths.quality(name), figures)
+        locked[f"evaluate@{name}"] = {"deps": [{"path": "x", "md5": "now"}, {"path": rows, "md5": of}]}
+    defined = {"clean": {"cmd": "a"}, "evaluate": {"foreach": ["baseline", "quantized"], "do": {"cmd": "b"}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": defined}))
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}))
+    accuracy = [MEASURES.measure("accuracy")]
+    of_test = prompting.shown(tmp_path, {**figures, "split": "test"}, accuracy)
+    assert [line.partition("\t")[0] for line in of_test] == ["prompted", "quantized"]
+    assert len(prompting.shown(tmp_path, {**figures, "split": "validation"}, accuracy)) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ C labels.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -118,6 +119,17 @@ class Reader:
                 raise ValueError(
                     f"verbalizers: '{other}' and '{words}' are the same tokens to the model's tokenizer, which may know"
                     " neither. Give other words."
+                )
+        if not self._values.content_free and not self._values.length_normalized:
+            self._refuse_words_that_go_on(found[1:])
+
+    def _refuse_words_that_go_on(self, ids_C: Sequence[Sequence[int]]) -> None:
+        """Nothing says where words end, so those that go on from others' are never likelier, whatever the text is."""
+        for (one, ids), (other, longer) in itertools.permutations(zip(self._words_C, ids_C, strict=True), 2):
+            if longer[: len(ids)] == ids:
+                raise ValueError(
+                    f"verbalizers: '{other}' goes on from '{one}', and could never be likelier. Give other words, texts"
+                    " in content_free, which calibrate, or length_normalized: true."
                 )
 
     def _over(self, prompt: Prompt) -> int:
