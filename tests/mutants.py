@@ -196,8 +196,8 @@ MUTANTS = (
     ),
     Mutant(
         "stages/training/samplers.py",
-        "default_rng([seed, epoch])",
-        "default_rng([seed, 0])",
+        "random = np.random.default_rng([seed, epoch])",
+        "random = np.random.default_rng([seed, 0])",
         "test_training.py -k seed_and_epoch",
     ),
     Mutant("stages/training/guards.py", "if not math.isfinite(loss):", "if loss > 1e30:", "test_training.py -k finite"),

@@ -71,13 +71,14 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
         (
             {"ingest__source": "file"},
             "ingest.source is 'file'. Allowed: docstring_pairs, docstring_questions, docstring_roles,"
-            " docstring_summaries, docstring_texts, docstring_types, docstrings, files, hub, human_ratings, parallel."
-            " Did you mean 'files'?",
+            " docstring_summaries, docstring_texts, docstring_types, docstrings, emoji, files, hub, human_ratings,"
+            " parallel. Did you mean 'files'?",
         ),
         ({"model__family": "encodr"}, "Did you mean 'encoder'?"),
         (
             {"distill__family": "bilstn"},
-            "distill.family is 'bilstn'. Allowed: bilstm, decoder, encoder, encoder_decoder. Did you mean 'bilstm'?",
+            "distill.family is 'bilstn'. Allowed: bilstm, decoder, encoder, encoder_decoder, two_towers."
+            " Did you mean 'bilstm'?",
         ),
         (
             {"distill__family": "bilstm"},
@@ -88,7 +89,10 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             {"distill__family": "bilstm", "prune__feed_forward_kept": 1.0, "quantize__backend": "openvino_int8"},
             "quantize.backend is 'openvino_int8', and distill.family 'bilstm'. Allowed for it: auto, onnxruntime_int8.",
         ),
-        ({"model__family": "bilstm"}, "model.family is 'bilstm', which has no pretrained weights. Allowed: encoder."),
+        (
+            {"model__family": "bilstm"},
+            "model.family is 'bilstm', which has no pretrained weights. Allowed: encoder, two_towers.",
+        ),
         ({"quantize__backend": "onnxruntime"}, "Did you mean 'onnxruntime_int8'?"),
         pytest.param(
             {"quantize__backend": "torchao_int8"},
