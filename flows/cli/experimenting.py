@@ -23,13 +23,13 @@ def ablation(seeds: int, output: str | None) -> None:
     the last commit, in a checkout of its own. What has run before is not run again.
     """
     root = checked_root()
-    from flows.experiments import ablation as table
+    from flows.experiments import ablation, pages
     from flows.running.processes import ended_says
 
     with ended_says(STOPPED.format("ablation")):
-        found = table.ablate(root, seeds, lambda line: click.echo(line, err=True))
+        found = ablation.ablate(root, seeds, lambda line: click.echo(line, err=True))
     page = Path(output) if output is not None else root / "docs/ablation.md"
-    record = table.write(found, page)
+    record = pages.write(page, ablation.as_markdown(found), ablation.as_record(found))
     click.echo(f"Written: {page}, {record}", err=True)
 
 
@@ -45,13 +45,13 @@ def debias(seeds: int, output: str | None) -> None:
     It is of the last commit, in a checkout of its own. What has run before is not run again.
     """
     root = checked_root()
-    from flows.experiments import debiasing
+    from flows.experiments import debiasing, pages
     from flows.running.processes import ended_says
 
     with ended_says(STOPPED.format("debias")):
         found = debiasing.compare(root, seeds, lambda line: click.echo(line, err=True))
     page = Path(output) if output is not None else root / "docs/debias.md"
-    record = debiasing.write(found, page)
+    record = pages.write(page, debiasing.as_markdown(found), debiasing.as_record(found))
     click.echo(f"Written: {page}, {record}", err=True)
 
 

@@ -5,7 +5,6 @@ Every variant is the graph of dvc.yaml with some parameters changed; each seed d
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -148,15 +147,6 @@ def _against_labels(scores: Scores, title: str) -> list[str]:
             verdict = f" ± {of_seeds:.1f}, {'more' if mean > of_seeds else 'no more'} than the spread of the seeds"
             lines.append(f"- {variant.name}: {mean:+.1f}{verdict if len(gains) > 1 else ', of one seed'}")
     return lines
-
-
-def write(found: Found, page: Path) -> Path:
-    """Write the page, and the figures beside it; returns where those are."""
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(as_markdown(found), encoding="utf-8")
-    record = page.with_suffix(".json")
-    record.write_text(f"{json.dumps(as_record(found), indent=2, sort_keys=True)}\n", encoding="utf-8")
-    return record
 
 
 def as_record(found: Found) -> dict[str, Any]:

@@ -7,7 +7,6 @@ debias.method: none --------.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,15 +156,6 @@ def _change(found: Found, own: Sequence[float], plain: Sequence[float], method: 
         return f"{mean:+{form}}"
     reach = float(t.ppf((1 + found.confidence) / 2, count - 1)) * spread(changes) / count**0.5
     return f"{mean:+{form}} ± {reach:{form}}"
-
-
-def write(found: Found, page: Path) -> Path:
-    """Write the page, and the figures beside it; returns where those are."""
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(as_markdown(found), encoding="utf-8")
-    record = page.with_suffix(".json")
-    record.write_text(f"{json.dumps(as_record(found), indent=2, sort_keys=True)}\n", encoding="utf-8")
-    return record
 
 
 def as_record(found: Found) -> dict[str, Any]:
