@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import record
+from other_data import OTHER_DATA
 
 from flows.dvc import reproducing
 from flows.dvc.edits import set_values
@@ -41,10 +42,7 @@ PARAMETERS: dict[str, Any] = {
     "clean.min_chars": 1,
     "clean.validation_fraction": 0.03,
     "validate.min_rows_per_label": 1,
-    "validate.max_label_drift": None,  # it is other data than what was released
-    "validate.max_length_drift": None,
-    "validate.max_word_drift": None,
-    "validate.max_rows_lost": None,
+    **OTHER_DATA,
     # Ten thousand short rows of 77 labels: longer, all weights, less faith in each label.
     "model.encoder_dropout": 0.1,
     "finetune.teachers": 3,

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import record
+from other_data import OTHER_DATA
 
 from flows.dvc import reproducing
 from flows.dvc.edits import set_values
@@ -40,10 +41,7 @@ PARAMETERS: dict[str, Any] = {
     "task.name": "token_classification",
     "task.measure": "entity_f1",
     **SETTINGS.starts,
-    "validate.max_label_drift": None,  # it is other data than what was released
-    "validate.max_length_drift": None,
-    "validate.max_word_drift": None,
-    "validate.max_rows_lost": None,
+    **OTHER_DATA,
 }
 COLUMNS: dict[str, Any] = {
     "ingest.source": "files",

@@ -21,6 +21,7 @@ from typing import Any
 
 import pandas as pd
 import record
+from other_data import OTHER_DATA
 
 from flows.experiments.checkout import Checkout, checkout, spread
 
@@ -41,10 +42,7 @@ SHARED: dict[str, Any] = {
     "clean.unlabelled": "transfer",
     "validate.min_rows_per_label": 1,
     "validate.max_dropped_share": None,
-    "validate.max_label_drift": None,  # it is other data than what was released
-    "validate.max_length_drift": None,
-    "validate.max_word_drift": None,
-    "validate.max_rows_lost": None,
+    **OTHER_DATA,
 }
 # As many steps as plain fine-tuning needs until its loss on so few rows is near 0; SetFit's authors give it 50 epochs.
 SUPERVISED: dict[str, Any] = {

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import record
+from other_data import OTHER_DATA
 from sacrebleu.metrics import BLEU, CHRF
 
 from flows.dvc import reproducing
@@ -57,10 +58,7 @@ PARAMETERS: dict[str, Any] = {
     # The lines as they are, but for those whose English is also that of another line, or of a test line.
     "clean.near_duplicate_jaccard": 1.0,
     "clean.min_chars": 1,
-    "validate.max_label_drift": None,  # it is other data than what was released
-    "validate.max_length_drift": None,
-    "validate.max_word_drift": None,
-    "validate.max_rows_lost": None,
+    **OTHER_DATA,
     # A line has some 14 words. Small and for long, as is usual for so few lines: Wu et al. 2021, arXiv:2105.14462.
     "model.scratch": {"kind": "t5", "layers": 3, "width": 192, "heads": 4, "feed_forward": 384, "positions": 128},
     "model.encoder_dropout": 0.2,
