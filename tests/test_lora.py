@@ -16,7 +16,7 @@ from test_engine import ONE, TOLERANCE, Lab, furthest, report, weights
 from test_packing import changed
 from test_training import params
 from test_two_towers import params_of, write_tiny_clip
-from test_writing_engine import WritingLab, write_rows
+from test_writing_engine import WritingLab, lab_fixtures, write_rows
 from tokenizers import Tokenizer, models
 from torch import nn
 from training_run import Subject, classifier, writer
@@ -53,20 +53,7 @@ TWO: dict[str, dict[str, Any]] = {"two sharded": {"changes": {**ADAPTED, "zero_s
 TRAINED = {"gpt2": 2 * 4 * (64 + 32 + 48 + 48), "t5": 2 * 4 * (4 * 32 + 3 * 48) + 2 * 4 * (8 * 32 + 3 * 48)}
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> WritingLab:
-    return WritingLab(tmp_path_factory.mktemp("lab"), request.param)
-
-
-@pytest.fixture(scope="module")
-def alone(lab: WritingLab) -> Path:
-    return lab.run_all(ALONE)
-
-
-@pytest.fixture(scope="module")
-def two(lab: WritingLab) -> Path:
-    """The run of two processes."""
-    return lab.run_all(TWO, processes=2)
+lab, alone, two = lab_fixtures(KINDS, ALONE, TWO)
 
 
 def adapted(kind: str, **more: Any) -> tuple[nn.Module, Subject, dict[str, int]]:

@@ -13,7 +13,7 @@ from conftest import REPOSITORY
 from safetensors.torch import load_file
 from test_engine import ACCUMULATED, ONE, TOLERANCE, UNCLIPPED, furthest, report, weights
 from test_training import params
-from test_writing_engine import WritingLab
+from test_writing_engine import WritingLab, lab_fixtures
 from torch import nn
 from torch.nn import functional
 from training_run import VOCABULARY, writer
@@ -49,20 +49,7 @@ TWO: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> WritingLab:
-    return WritingLab(tmp_path_factory.mktemp("lab"), request.param)
-
-
-@pytest.fixture(scope="module")
-def alone(lab: WritingLab) -> Path:
-    return lab.run_all(ALONE)
-
-
-@pytest.fixture(scope="module")
-def two(lab: WritingLab) -> Path:
-    """The runs of two processes."""
-    return lab.run_all(TWO, processes=2)
+lab, alone, two = lab_fixtures(KINDS, ALONE, TWO)
 
 
 def data_of(texts: Sequence[Sequence[int]], max_tokens: int) -> TrainingData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from training_run import VOCABULARY
 
 from stages.core.contracts import BEGINS, NO_LABEL
 
+Runs = dict[str, dict[str, Any]]  # by name the options of training_run.py
 KINDS = ("gpt2", "llama", "t5")
-ALONE: dict[str, dict[str, Any]] = {
+ALONE: Runs = {
     "plain": {"plain": True, "changes": ONE},
     "plain gradients": {"plain": True, "gradients": True, "changes": UNCLIPPED},
     "whole": {"plain": True, "changes": {"epochs": 1, "batch_size": 20}},
@@ -24,7 +26,7 @@ ALONE: dict[str, dict[str, Any]] = {
     "parts": {"changes": {**ACCUMULATED, "accumulation_steps": 2}},
     "straight": {"dropout": 0.3, "changes": {"epochs": 2}},
 }
-TWO: dict[str, dict[str, Any]] = {
+TWO: Runs = {
     "two gradients": {"gradients": True, "changes": UNCLIPPED},
     "two parts": {"changes": {**ACCUMULATED, "accumulation_steps": 2}},
     "two sharded": {"changes": {**ONE, "zero_stage": 2}},
@@ -68,20 +70,25 @@ class WritingLab(Lab):
         return super().run_all({name: {"writes": self.kind, **options} for name, options in runs.items()}, **more)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> WritingLab:
-    return WritingLab(tmp_path_factory.mktemp("lab"), request.param)
+def lab_fixtures(kinds: Sequence[str], of_one: Runs, of_two: Runs) -> tuple[Any, Any, Any]:
+    """The fixtures `lab`, of each kind; `alone`, the runs `of_one` in it; and `two`, those of two processes."""
+
+    @pytest.fixture(scope="module", params=kinds)
+    def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> WritingLab:
+        return WritingLab(tmp_path_factory.mktemp("lab"), request.param)
+
+    @pytest.fixture(scope="module")
+    def alone(lab: WritingLab) -> Path:
+        return lab.run_all(of_one)
+
+    @pytest.fixture(scope="module")
+    def two(lab: WritingLab) -> Path:
+        return lab.run_all(of_two, processes=2)
+
+    return lab, alone, two
 
 
-@pytest.fixture(scope="module")
-def alone(lab: WritingLab) -> Path:
-    return lab.run_all(ALONE)
-
-
-@pytest.fixture(scope="module")
-def two(lab: WritingLab) -> Path:
-    """The runs of two processes."""
-    return lab.run_all(TWO, processes=2)
+lab, alone, two = lab_fixtures(KINDS, ALONE, TWO)
 
 
 def test_gradients_are_those_of_the_mean_over_all_targets(alone: Path):
