@@ -165,12 +165,12 @@ def test_values_for_few_labels_are_chosen_on_rows_of_no_other_split(
     assert sorted(texts) == sorted(row[0] for row in rows_of(few_rows / "train.csv"))
 
 
-@pytest.mark.parametrize("method", ["supervised", "contrastive"])
+@pytest.mark.parametrize("method", ["supervised", "contrastive", "zero_shot"])
 @pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
 def test_few_labels_changes_parameters_that_go_together(benchmark: ModuleType, few_rows: Path, method: str) -> None:
     benchmark.write_draw(few_rows, few_rows / benchmark.DATA, rows=5, seed=1)
     copied = shutil.copyfile(REPOSITORY / "params.yaml", few_rows / "params.yaml")
-    for changes in ({}, *benchmark.CANDIDATES[method]):
+    for changes in ({}, *benchmark.CANDIDATES.get(method, [])):
         set_values(copied, benchmark.values_of(method, 8, 3) | changes)
         params = load_params(copied)
         assert (params.finetune.method, params.seed) == (method, 3)

@@ -296,7 +296,7 @@ def test_slots_in_texts_are_text() -> None:
 
 
 def test_demonstrations_are_the_rows_that_share_most_with_the_text() -> None:
-    assert nearest(["a ship with waves"], 4) == [[1, 3, 0, 2]] or nearest(["a ship with waves"], 4)[0][:2] == [3, 1]
+    assert nearest(["a ship with waves"], 4) == [[1, 3, 0, 2]]
     assert nearest(["butter"], 1) == [[2]]
     assert nearest(["nothing alike", "zebra"], 2) == [[0, 1], [0, 1]], "of equally near rows the first"
     assert nearest(["butter"], 0) == [[]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -179,3 +180,14 @@ def test_make_reproduces_all_worked_projects_one_after_the_other(tmp_path: Path)
     told = told_by_make(tmp_path, "projects")
     places = [told.index(f'cd "projects/{name}" && winnow fetch && winnow check && dvc repro') for name in ("a", "b")]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("file", sorted(REPOSITORY.glob("projects/*/params.yaml")), ids=lambda path: path.parent.name)
+def test_what_may_stand_in_a_projects_parameters_is_said_as_in_those_of_winnow(file: Path) -> None:
+    """New tasks and sources come; `winnow init --renew` leaves comments as they are."""
+
+    def said(path: Path) -> list[str]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [line.partition("# ")[2] for line in lines if re.match("  (name|source|path): ", line)][:3]
+
+    assert said(file) == said(REPOSITORY / "params.yaml")
