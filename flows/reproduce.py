@@ -140,7 +140,7 @@ def run_stages(
     to_run = {stage: plan.graph[stage] for stage in whys}
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
-    with Ready(root, children, uses=len(whys)) as ready, Overview(to_run, seconds, wanted, cores()) as overview:
+    with Ready(root, children, wanted=bool(whys)) as ready, Overview(to_run, seconds, wanted, cores()) as overview:
         run = Run(Budget(cores()), ready, overview)
         for stage, upstream in plan.graph.items():
             if stage in done:
@@ -200,7 +200,7 @@ def summed(states: Mapping[str, State], seconds: float | None = None) -> str:
     ran = [stage for stage, state in states.items() if state.is_completed() and state.name != "Cached"]
     cached = sum(state.name == "Cached" for state in states.values())
     if cached == len(states):
-        return "every stage was up to date"
+        return planning.UP_TO_DATE
     time_taken = "" if seconds is None else f" in {about(seconds)}"
     parts = [f"ran {len(ran)} of {len(states)} stages{time_taken}" + (f": {', '.join(ran)}" if ran else "")]
     counts = {

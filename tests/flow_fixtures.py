@@ -134,7 +134,7 @@ def dvc(project: Path, *arguments: str) -> str:
 
 def reproduce(project: Path, stage: str, on_line: Callable[[str], object] = print) -> Outcome:
     """One stage of the project, as a flow has it done."""
-    with Children() as children, Ready(project, children, uses=1) as ready:
+    with Children() as children, Ready(project, children, wanted=True) as ready:
         return reproducing.reproduce(ready, stage, on_line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from flow_fixtures import change, dvc, environment, eventually, reproduce, runs
 
-from flows.dvc import planning
+from flows.dvc import planning, reproducing
 from flows.dvc.command import DvcError
 from flows.dvc.reproducing import Ready
 from flows.running.processes import Children, EndedError, end_group
@@ -118,9 +119,49 @@ def test_params_that_are_not_yaml_are_an_error_that_names_the_file(project: Path
 def test_children_that_were_ended_start_no_other(project: Path):
     children = Children()
     children.end()
-    with pytest.raises(EndedError, match="being ended"):
-        Ready(project, children, uses=1)
+    with Ready(project, children, wanted=True) as ready, pytest.raises(EndedError, match="being ended"):
+        ready.take()
     assert not (project / "ingest.txt").exists()
+
+
+def test_one_loaded_dvc_does_stage_after_stage_in_groups_of_their_own_and_ends_with_the_run(project: Path):
+    said: list[str] = []
+    with Children() as children, Ready(project, children, wanted=True) as ready:
+        loaded = ready._loaded
+        assert loaded is not None
+        for stage in ("ingest", "clean"):
+            assert reproducing.reproduce(ready, stage, said.append).state == "ran"
+        assert ready._loaded is loaded
+        with children.until_left(ready.take()) as waiting:
+            assert os.getsid(waiting.pid) == os.getpgid(waiting.pid) == waiting.pid
+            assert waiting.poll() is None, "it has no order yet"
+        assert waiting.poll() == -signal.SIGINT
+        pid = loaded._process.pid
+        assert runs(pid)
+    assert [line for line in said if "reads" in line] == ["ingest reads 0 files", "clean reads 1 files"]
+    assert not runs(pid)
+
+
+def test_a_loaded_dvc_that_was_killed_is_loaded_again(project: Path):
+    with Children() as children, Ready(project, children, wanted=True) as ready:
+        assert ready._loaded is not None
+        ready._loaded._process.kill()
+        ready._loaded._process.wait()
+        assert reproducing.reproduce(ready, "ingest", ignore).state == "ran"
+
+
+def test_a_stage_whose_dvc_was_killed_fails_by_itself(project: Path):
+    (project / "ingest.sleeps").touch()
+    with Children() as children, Ready(project, children, wanted=True) as ready:
+
+        def kill(line: str) -> None:
+            if "Running stage" in line:
+                (process,) = children._alive
+                os.kill(process, signal.SIGKILL)
+
+        with pytest.raises(DvcError, match="exit code -9"):
+            reproducing.reproduce(ready, "ingest", kill)
+        assert reproducing.reproduce(ready, "alone", ignore).state == "ran"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
@@ -135,7 +176,7 @@ def test_a_signal_to_the_parent_leaves_no_child_alive_and_the_stage_can_run_agai
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from pathlib import Path; from flows.running.processes import Children;"
         "from flows.dvc.reproducing import Ready, reproduce\n"
-        "with Children() as children, Ready(Path(), children, uses=1) as ready: reproduce(ready, 'ingest', print)"
+        "with Children() as children, Ready(Path(), children, wanted=True) as ready: reproduce(ready, 'ingest', print)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment(), stderr=subprocess.DEVNULL)
     try:

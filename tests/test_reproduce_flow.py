@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from uuid import UUID
 
@@ -28,10 +29,14 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.states import State
+from serving_fixtures import free_port
 
+from flows.cli import graph
 from flows.dvc import planning
+from flows.dvc.command import DvcError
 from flows.review import published
 from flows.running import described, git
+from flows.running.locks import lock_file, one_at_a_time
 from stages.core.machine import cores
 from stages.core.paths import MODELS
 
@@ -141,6 +146,63 @@ def test_a_run_is_named_by_what_changed_and_tells_what_was_cached(finished: Path
     assert run.name.endswith("-dirty all stages: clean.min_chars 2 -> 3")
     said = r"ran 3 of 5 stages in [0-9.]+ (s|min): clean, evaluate@teacher, evaluate@student; 2 cached"
     assert re.fullmatch(said, state.message or "")
+
+
+SAYS_WHAT_IS_LOADED = """
+import atexit, sys
+from flows.cli import main
+from flows.serving import server
+server.PORT = int(sys.argv.pop())
+atexit.register(lambda: print("prefect" in sys.modules, file=sys.stderr))
+main()
+"""
+
+
+def test_with_nothing_to_do_a_server_has_the_run_and_without_one_prefect_is_not_loaded(
+    finished: Path, prefect_server: str, tmp_path: Path
+):
+    def reproduced(**more: str) -> tuple[str, str]:
+        command = [sys.executable, "-c", SAYS_WHAT_IS_LOADED, "reproduce", str(free_port())]
+        more = {"PREFECT_HOME": str(tmp_path / "prefect"), **more}
+        done = subprocess.run(
+            command, cwd=finished, env=environment(**more), capture_output=True, text=True, check=True
+        )
+        return done.stdout, done.stderr
+
+    before = flow_runs()
+    unseen, said = reproduced(PREFECT_API_URL="")
+    assert unseen.splitlines()[:2] == ["every stage was up to date", ""]
+    assert said == "False\n"
+    assert not (tmp_path / "prefect").exists(), "no server was started"
+    assert flow_runs() == before
+    seen, said = reproduced(PREFECT_API_URL=prefect_server)
+    assert seen == unseen
+    assert said.endswith("True\n")
+    [run] = flow_runs() - before
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(run)
+    assert found.name.endswith("all stages: nothing changed")
+    assert found.state is not None
+    assert (found.state_name, found.state.message) == ("Completed", "every stage was up to date")
+
+
+def flow_runs() -> set[UUID]:
+    with get_client(sync_client=True) as client:
+        return {run.id for run in client.read_flow_runs(limit=200)}
+
+
+def test_only_an_empty_plan_that_no_other_run_can_change_needs_no_flow(finished: Path):
+    def done(plan: planning.Plan | Exception) -> Future[planning.Plan]:
+        made: Future[planning.Plan] = Future()
+        (made.set_exception if isinstance(plan, Exception) else made.set_result)(plan)  # type: ignore[arg-type]
+        return made
+
+    nothing = done(planning.Plan({"clean": ()}, {}))
+    assert graph._nothing_to_do(finished, nothing)
+    assert not graph._nothing_to_do(finished, done(planning.Plan({"clean": ()}, {"clean": ("seed: 1 -> 2",)})))
+    assert not graph._nothing_to_do(finished, done(DvcError("dvc.yaml has no stage 'claen'")))
+    with one_at_a_time(lock_file(finished, "reproduce"), print):
+        assert not graph._nothing_to_do(finished, nothing)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,8 +35,9 @@ from serving_fixtures import Server, client_of, ends_as, free_port
 
 from flows.retrain import retrain
 from flows.serving import passwords, schedules
+from flows.serving import server as server_of_prefect
 from flows.serving.automations import install_alerts, install_automations
-from flows.serving.server import _what_to_start, start_server
+from flows.serving.server import _what_to_start, may_be_found, start_server
 
 STALE_AFTER = timedelta(seconds=45)
 
@@ -374,6 +376,34 @@ def test_connect_says_in_one_line_that_no_server_answers(tmp_path: Path, given: 
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ConnectionError: no Prefect server answers at http://127.0.0.1:")
     assert last.endswith(remedy)
+
+
+def test_a_server_may_be_found_where_anything_names_one_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(server_of_prefect, "PORT", free_port())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "reviews"\n')
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    assert not may_be_found()
+    for name, value in (("PREFECT_API_URL", "http://127.0.0.1:9/api"), ("prefect_profile", "local")):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            assert may_be_found()
+    for file in ("home/profiles.toml", "prefect.toml", "pyproject.toml", ".env"):
+        path = tmp_path / file
+        before = path.read_bytes() if path.exists() else None
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("PREFECT_API_URL=x  # or [tool.prefect.api]\n")
+        assert may_be_found(), file
+        path.unlink() if before is None else path.write_bytes(before)
+    with socket.socket() as listening:
+        listening.bind((server_of_prefect.HOST, server_of_prefect.PORT))
+        listening.listen()
+        assert may_be_found()
 
 
 def test_a_profile_whose_server_is_gone_is_named_with_a_remedy_that_helps(tmp_path: Path):

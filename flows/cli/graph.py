@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli import completion
 from flows.cli.project import checked_root, print_json, use_server
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from flows.dvc.planning import Plan
 
 
 @click.command()
@@ -103,25 +109,49 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     the server that `winnow serve` would, or a temporary one. A second one in the same clone waits for the first.
     """
     root = checked_root()
-    from flows.dvc import planning
-
     if dry_run:
+        from flows.dvc import planning
+
         plan = planning.plan(root, stages)
         forced = dict.fromkeys(planning.forced(plan.graph, stages), ("by force",)) if force else {}
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
         _print_plan(root, reasons, plan.graph)
         return
+    click.echo(f"{_reproduced(root, stages, force)}\n")
+    from flows.review import metrics
+
+    click.echo(metrics.as_text(metrics.rows(root), metrics.notes(root)))
+
+
+def _reproduced(root: Path, stages: Sequence[str], force: bool) -> str:
+    """What ran, in a line. Raises ClickException with the message of a failure.
+
+    A run without a server is seen nowhere: where it has nothing to do, Prefect is not even loaded.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
+    from flows.dvc import planning
+    from flows.serving import server
+
     with ThreadPoolExecutor() as threads:
-        plan_made = threads.submit(planning.plan, root, stages)  # DVC looks while Prefect is loaded
+        plan = threads.submit(planning.plan, root, stages)  # DVC looks while Prefect is loaded
+        if not force and not server.may_be_found() and _nothing_to_do(root, plan):
+            return planning.UP_TO_DATE
         use_server()
         from flows.reproduce import run
 
-        good, told = run(root, stages, force=force, plan=plan_made)
+        good, told = run(root, stages, force=force, plan=plan)
     if not good:
         raise click.ClickException(told)
-    from flows.review import metrics
+    return told
 
-    click.echo(f"{told}\n")
-    click.echo(metrics.as_text(metrics.rows(root), metrics.notes(root)))
+
+def _nothing_to_do(root: Path, plan: Future[Plan]) -> bool:
+    """Whether the plan is empty; False where only the flow can tell, as another run changes what there is to do."""
+    from flows.running.locks import lock_file, one_at_a_time
+
+    try:
+        with one_at_a_time(lock_file(root, "reproduce"), str, wait=False):
+            return plan.exception() is None and not plan.result().reasons
+    except (BlockingIOError, ValueError):
+        return False

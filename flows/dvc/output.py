@@ -8,6 +8,7 @@ import selectors
 import subprocess
 from collections.abc import Callable, Iterator
 
+from flows.running.forked import Forked
 from flows.running.masking import masked_start
 
 LINE_LIMIT = 2000  # characters of one line that go on; a log is not the place for more
@@ -15,7 +16,7 @@ PENDING_LIMIT = 1 << 20  # bytes of a line that are held until it ends
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def lines_of(process: subprocess.Popen[bytes], on_bar: Callable[[str], object] | None) -> Iterator[str]:
+def lines_of(process: subprocess.Popen[bytes] | Forked, on_bar: Callable[[str], object] | None) -> Iterator[str]:
     """The child's output, line by line; of a progress bar only the last state, while the others go to `on_bar`."""
     assert process.stdout is not None
     pending = b""

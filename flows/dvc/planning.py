@@ -19,6 +19,7 @@ from flows.running.masking import masked
 Graph = dict[str, tuple[str, ...]]
 AFTER = "after "  # how a reason begins that is a mere consequence of other stages
 NOT_HERE = (" is missing", " is not in DVC's cache")  # how one ends that is about a file that is not here
+UP_TO_DATE = "every stage was up to date"  # the message of a run that had nothing to do
 NAMED = 3  # changes that a plan in short names
 
 

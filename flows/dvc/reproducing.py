@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -21,9 +20,11 @@ from flows.dvc import command as dvc_command
 from flows.dvc.command import DvcError, environment
 from flows.dvc.mending import mend
 from flows.dvc.output import lines_of
+from flows.running.forked import Forked, Loaded
 from flows.running.processes import Children, ending_signals_raise
 from flows.running.root import clone_of, own_folder
 
+LOADED = Path(__file__).with_name("loaded.py")  # by its path, and with -P: no file of the project can stand in for it
 State = Literal["ran", "unchanged", "restored"]
 
 
@@ -53,9 +54,9 @@ def reproduce(
     outcome: Outcome | None = None
     tail: deque[str] = deque(maxlen=50)
     mend(ready.root)
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), "--", stage]
+    arguments = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), "--", stage]
     with ending_signals_raise(), ready.children.until_left(ready.take()) as process:
-        _order(process, command)
+        _order(process, arguments)
         for line in lines_of(process, on_bar):
             # DVC speaks first: what the stage prints later cannot change what is said here.
             outcome = outcome or _outcome(stage, line)
@@ -71,55 +72,49 @@ def reproduce(
 
 
 class Ready:
-    """DVC processes that are started, and have loaded everything, in advance: that is half their time.
+    """A DVC that has loaded everything, and forks for each stage: its start would be most of a small stage's time.
 
-    When one is taken, the next is started, as long as there are `uses` left.
+    It is loaded in advance where it is `wanted`, and again where it died.
     """
 
-    def __init__(self, root: Path, children: Children, *, uses: int) -> None:
-        self.root, self.children, self._uses = root, children, uses
+    def __init__(self, root: Path, children: Children, *, wanted: bool) -> None:
+        self.root, self.children = root, children
         # Checkpoints of a run that is interrupted in a worktree, which is then removed, must be found by the next run.
         kept = own_folder(clone_of(root)) / "checkpoints"
         self._environment = environment(root) | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
         self._lock = threading.Lock()
-        self._next = self._start() if uses else None
+        self._loaded = self._start() if wanted else None
 
-    def take(self) -> subprocess.Popen[bytes]:
-        """A process that waits for its order."""
+    def take(self) -> Forked:
+        """A process that waits for its order. Raises EndedError where the run is being ended."""
+        return self.children.started(self._fork)
+
+    def _fork(self) -> Forked:
         with self._lock:
-            taken, self._next = self._next or self._start(), None
-            self._uses -= 1
-            if self._uses > 0:
-                self._next = self._start()
-        return taken
+            for _ in range(2):
+                self._loaded = self._loaded or self._start()
+                if forked := self._loaded.fork():
+                    return forked
+                self._loaded.end()
+                self._loaded = None
+        raise DvcError("DVC's process ended before it had an order (killed; out of memory, perhaps)")
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-c", _LOADED]
-        return self.children.start(command, self.root, self._environment, stdin=subprocess.PIPE)
+    def _start(self) -> Loaded:
+        return Loaded([sys.executable, "-P", str(LOADED)], self.root, self._environment)
 
     def __enter__(self) -> Ready:
         return self
 
     def __exit__(self, *_error: object) -> None:
         with self._lock:
-            left, self._next, self._uses = self._next, None, 0
-        if left is not None:
-            with self.children.until_left(left):
-                _order(left, [])
+            if self._loaded is not None:
+                self._loaded.end()
+                self._loaded = None
 
 
-_LOADED = """
-import json, sys
-import dvc.cli, dvc.commands.repro, dvc.repo.reproduce, dvc.output, dvc.stage.run, dvc.stage.cache
-sys.argv = json.loads(sys.stdin.readline() or "[]")
-sys.exit(dvc.cli.main(sys.argv[1:]) if sys.argv else 0)
-"""
-
-
-def _order(process: subprocess.Popen[bytes], command: list[str]) -> None:
-    assert process.stdin is not None
+def _order(process: Forked, arguments: list[str]) -> None:
     with contextlib.suppress(BrokenPipeError), process.stdin as line:  # one that died says so by its exit code
-        line.write(f"{json.dumps(command)}\n".encode())
+        line.write(f"{json.dumps(arguments)}\n".encode())
 
 
 _ADVICE = (  # DVC's advice to users at a terminal

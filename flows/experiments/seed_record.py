@@ -7,14 +7,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.dvc.freshness import is_code, upstream
 from flows.dvc.locked import locked_stages
 from flows.review import earlier
 from flows.review.markdown import capital, value
 from stages.core.paths import Paths
-from stages.tasks.contract import Measure
+
+if TYPE_CHECKING:
+    from flows.review.shown_measures import Shown
 
 ROWS = ("artifacts/data/clean.parquet", "artifacts/data/tokens", "artifacts/data/tokenizer")
 QUALITY = "metrics/quality/"
@@ -33,7 +35,7 @@ class Seeds:
     def count(self) -> int:
         return len(self.content["seeds"])
 
-    def notes(self, measures: Sequence[Measure], kinds: str) -> tuple[str, ...]:
+    def notes(self, measures: Sequence[Shown], kinds: str) -> tuple[str, ...]:
         """Notes to show beside the measures: the number of seeds, and the quality on the rows set aside.
 
         The last of the measures is the one that is judged; `kinds`: what the classes are called, labels.
@@ -41,7 +43,7 @@ class Seeds:
         aside = self.content.get("held_out") if self.current else None
         return (self._of_seeds(measures), *((_on_rows_set_aside(aside, measures, kinds),) if aside else ()))
 
-    def _of_seeds(self, measures: Sequence[Measure]) -> str:
+    def _of_seeds(self, measures: Sequence[Shown]) -> str:
         """A sentence on the seeds behind the figures shown, or on why the record is not shown."""
         if not self.current:
             return (
@@ -59,7 +61,7 @@ class Seeds:
         )
 
 
-def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Measure], kinds: str) -> str:
+def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Shown], kinds: str) -> str:
     """A sentence on the quantized model on the rows set aside, beside the test rows of the same classes."""
     unseen, like_them = aside["held_out"], aside["test_rows_of_these_classes"]
     measure = next((one for one in measures if one.binary), measures[-1])

@@ -13,9 +13,8 @@ from flows.experiments import seed_record
 from flows.experiments.seed_record import Seeds
 from flows.review.evidence import mapping, number
 from flows.review.markdown import plural, value
-from flows.review.task import judged_first, project_task
+from flows.review.shown_measures import Shown, shown_task
 from stages.core.paths import MODELS, Paths
-from stages.tasks.contract import Measure
 
 TEACHER = "teacher"
 UNMEASURED = "-"
@@ -30,7 +29,7 @@ UNKNOWN = "a processor that is not known"
 class Valued(NamedTuple):
     """A measure of one model: its value, or the mean over several trainings and their standard deviation."""
 
-    measure: Measure
+    measure: Shown
     value: float | None = None
     spread: float | None = None
 
@@ -137,7 +136,7 @@ def rows(root: Path) -> tuple[Row, ...]:
     Raises ValueError for a file that is not an object of numbers.
     """
     paths, known = Paths(root), seed_record.read(root)
-    measures = judged_last(root)
+    measures = shown_task(root).measures
     quality = {name: _object(paths.quality(name)) for name in MODELS}
     profile = {name: _object(paths.profile(name)) for name in MODELS}
     names = [name for name in MODELS if "left_out" not in quality[name]]  # the task cannot have the others
@@ -145,17 +144,12 @@ def rows(root: Path) -> tuple[Row, ...]:
     return tuple(_over_seeds(row, known) for row in every) if known and known.current else every
 
 
-def judged_last(root: Path) -> tuple[Measure, ...]:
-    """The measures of the project's task, the one that is judged last: its interval stands beside it."""
-    task, judged = project_task(root)
-    return judged_first(task, judged)[::-1]
-
-
 def notes(root: Path) -> tuple[str, ...]:
     """Notes to show beside the figures of quality: the number of seeds, and the quality on the rows set aside."""
     known = seed_record.read(root)
     if known is not None:
-        return known.notes(judged_last(root), plural(project_task(root)[0].kind))
+        task = shown_task(root)
+        return known.notes(task.measures, plural(task.kind))
     measured = any(row.judged.value is not None for row in rows(root))
     return (f"Of one seed; {seed_record.COMMAND} shows the spread.",) if measured else ()
 
@@ -193,7 +187,7 @@ def _leaves_out_0(ends: Mapping[str, float]) -> bool:
 
 def _row(
     name: str,
-    measures: Sequence[Measure],
+    measures: Sequence[Shown],
     quality: Mapping[str, Mapping[str, Any]],
     profile: Mapping[str, Mapping[str, Any]],
 ) -> Row:
@@ -221,7 +215,7 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole and whole > 0 else None
 
 
-def _share(measure: Measure, own: float | None, teachers: float | None) -> float | None:
+def _share(measure: Shown, own: float | None, teachers: float | None) -> float | None:
     """The share of the teacher's measure; where lower is better, the teacher's as a share of the model's own."""
     return _ratio(own, teachers) if measure.better == "higher" else _ratio(teachers, own)
 

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
 from flows.running import git
-from flows.running.masking import masked
+from flows.running.masking import masked_each
 from flows.running.root import here
 from stages.core.yaml_text import parse
 
@@ -94,7 +94,9 @@ def publish_parameters(root: Path) -> None:
     """The values of params.yaml as an artifact of this run, as they were when it ended."""
     path = root / "params.yaml"
     values = parse(path.read_text(encoding="utf-8"), path.name) if path.is_file() else {}
-    rows = [{"parameter": key, "value": masked(value)} for key, value in _flat(values or {})]
+    flat = dict(_flat(values or {}))
+    shown = zip(flat, masked_each(flat.values()), strict=True)
+    rows = [{"parameter": key, "value": value} for key, value in shown]
     create_table_artifact(rows, key="parameters", description="The values of params.yaml.")
 
 

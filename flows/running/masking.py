@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 MASK = "***"
@@ -34,7 +34,18 @@ _QUERY = re.compile(
 
 def masked(text: str) -> str:
     """`text` with *** where a secret stood."""
-    if pattern := _pattern(_secrets()):
+    return next(masked_each([text]))
+
+
+def masked_each(texts: Iterable[str]) -> Iterator[str]:
+    """Each of `texts` as `masked` gives it; the environment is searched for secrets once."""
+    pattern = _pattern(_secrets())
+    for text in texts:
+        yield _masked(text, pattern)
+
+
+def _masked(text: str, pattern: re.Pattern[str] | None) -> str:
+    if pattern:
         text = pattern.sub(MASK, text)
     text = _USER.sub(lambda found: f"{found[1] or found[2] or found[3]}{MASK}@", text)
     return _QUERY.sub(rf"\g<1>{MASK}", text)

@@ -13,12 +13,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import psutil
 
+from flows.running.forked import Forked
+
+Process = TypeVar("Process", subprocess.Popen[bytes], Forked)
 GRACE_SECONDS = 10.0
 KILL_SECONDS = 2.0  # for the kernel to end killed processes
 
@@ -54,10 +58,8 @@ class Children:
 
         Its output is in its `stdout`; with `output` None, it goes where this process's goes.
         """
-        with self._lock:
-            if self._ended:
-                raise EndedError("not started: the run is being ended")
-            process = subprocess.Popen(
+        return self.started(
+            lambda: subprocess.Popen(
                 command,
                 cwd=folder,
                 env=environment,
@@ -66,12 +68,20 @@ class Children:
                 stderr=None if output is None else subprocess.STDOUT,
                 start_new_session=True,
             )
+        )
+
+    def started(self, start: Callable[[], Process]) -> Process:
+        """What `start` starts: a process that leads a group of its own."""
+        with self._lock:
+            if self._ended:
+                raise EndedError("not started: the run is being ended")
+            process = start()
             self._alive.add(process.pid)
             self._tell(f"+{process.pid}")
         return process
 
     @contextlib.contextmanager
-    def until_left(self, process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    def until_left(self, process: Process) -> Iterator[Process]:
         """End the child, with its group, when the block is left."""
         try:
             with process:

@@ -5,6 +5,7 @@ Source of the details: Prefect 3.8.8.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -80,6 +81,25 @@ def _server_environment(folder: Path, port: int) -> dict[str, str]:
         "PREFECT_UI_URL": here,
         "PREFECT_SERVER_UI_API_URL": f"{here}/api",
     }
+
+
+def may_be_found() -> bool:
+    """Whether `connect` could find a server, told without Prefect, which takes a second to load; True where in doubt.
+
+    An address may come from the environment, from files in which Prefect looks for its settings, or be the usual one.
+    """
+    named = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+    if any(value for name, value in os.environ.items() if name.upper() in named):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    if (home / "profiles.toml").exists() or Path("prefect.toml").exists():
+        return True
+    for file in (Path("pyproject.toml"), Path(".env")):
+        if file.is_file() and b"prefect" in file.read_bytes().lower():
+            return True
+    with contextlib.suppress(OSError), socket.create_connection((HOST, PORT), timeout=1):
+        return True
+    return False
 
 
 class OtherPasswordError(PermissionError):
