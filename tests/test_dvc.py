@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import flow_fixtures
@@ -16,6 +17,7 @@ from flow_fixtures import change, dvc, environment, eventually, reproduce, runs
 from flows.dvc import planning, reproducing
 from flows.dvc.command import DvcError
 from flows.dvc.reproducing import Ready
+from flows.running import forked
 from flows.running.processes import Children, EndedError, end_group
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
@@ -142,12 +144,56 @@ def test_one_loaded_dvc_does_stage_after_stage_in_groups_of_their_own_and_ends_w
     assert not runs(pid)
 
 
-def test_a_loaded_dvc_that_was_killed_is_loaded_again(project: Path):
+@pytest.mark.parametrize("when", ["idle", "while a stage runs"])
+def test_a_loaded_dvc_that_was_killed_is_loaded_again(project: Path, when: str):
     with Children() as children, Ready(project, children, wanted=True) as ready:
-        assert ready._loaded is not None
-        ready._loaded._process.kill()
-        ready._loaded._process.wait()
-        assert reproducing.reproduce(ready, "ingest", ignore).state == "ran"
+
+        def kill(line: str = "Running stage") -> None:
+            assert ready._loaded is not None
+            if "Running stage" in line:
+                ready._loaded._process.kill()
+                ready._loaded._process.wait()
+
+        if when == "idle":
+            kill()
+        assert reproducing.reproduce(ready, "ingest", ignore if when == "idle" else kill).state == "ran"
+        killed = ready._loaded
+        assert reproducing.reproduce(ready, "alone", ignore).state == "ran"
+        assert (ready._loaded is killed) == (when == "idle")
+
+
+def test_a_dvc_that_cannot_be_loaded_says_why(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    broken = tmp_path / "broken.py"
+    broken.write_text("import no_such_module\n")
+    monkeypatch.setattr(reproducing, "LOADED", broken)
+    named = pytest.raises(DvcError, match="No module named 'no_such_module'")
+    with Children() as children, Ready(project, children, wanted=True) as ready, named:
+        ready.take()
+
+
+def test_a_run_that_is_ended_while_dvc_is_loaded_does_not_wait_for_it(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(300)\n")
+    monkeypatch.setattr(reproducing, "LOADED", slow)
+    with Children() as children, Ready(project, children, wanted=True) as ready, ThreadPoolExecutor() as threads:
+        taken = threads.submit(ready.take)
+        with pytest.raises(TimeoutError):
+            taken.result(timeout=1)
+        children.end()
+        with pytest.raises(EndedError, match="being ended"):
+            taken.result(timeout=30)
+
+
+def test_where_forks_are_not_safe_each_stage_has_a_dvc_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forked, "CAN_FORK", False)
+    said: list[str] = []
+    with Children() as children, Ready(project, children, wanted=True) as ready:
+        for stage in ("ingest", "clean"):
+            assert reproducing.reproduce(ready, stage, said.append).state == "ran"
+        assert ready._loaded is None
+    assert [line for line in said if "reads" in line] == ["ingest reads 0 files", "clean reads 1 files"]
 
 
 def test_a_stage_whose_dvc_was_killed_fails_by_itself(project: Path):
@@ -156,6 +202,8 @@ def test_a_stage_whose_dvc_was_killed_fails_by_itself(project: Path):
 
         def kill(line: str) -> None:
             if "Running stage" in line:
+                locks = (project / ".dvc/tmp/rwlock").read_text()
+                assert '"cmd": "dvc --wait-for-lock repro' in locks
                 (process,) = children._alive
                 os.kill(process, signal.SIGKILL)
 

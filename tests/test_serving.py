@@ -404,6 +404,8 @@ def test_a_server_may_be_found_where_anything_names_one_and_nowhere_else(
         listening.bind((server_of_prefect.HOST, server_of_prefect.PORT))
         listening.listen()
         assert may_be_found()
+    monkeypatch.setenv("PREFECT_HOME", "x" * 300)  # no system has such a file: an OSError
+    assert may_be_found()
 
 
 def test_a_profile_whose_server_is_gone_is_named_with_a_remedy_that_helps(tmp_path: Path):

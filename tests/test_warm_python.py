@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,12 @@ def test_what_ends_the_caller_ends_it(tmp_path: Path, number: signal.Signals) ->
         assert process.stdout.read() == "", "its end of the pipe is closed: it has ended"
     assert process.returncode in (-number, 130, 1)
     eventually(lambda: not runs(pid), seconds=30)  # the pipe is closed a moment before
+
+
+def test_a_child_is_ended_that_does_not_lead_its_group_yet() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child, socket.socket() as shim:
+        warm_python._end(warm_python.Run(child.pid, -1, shim))
+        assert child.wait(timeout=30) == -signal.SIGKILL
 
 
 def test_without_a_server_it_starts_afresh(tmp_path: Path) -> None:

@@ -277,8 +277,9 @@ def _byte(shim: socket.socket) -> int:
 
 
 def _end(run: Run) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # where it was about to lead a group, there is none yet
+        with contextlib.suppress(ProcessLookupError):
+            kill(run.pid, signal.SIGKILL)
 
 
 def _wanted(asked: Asked, given: dict[str, str], by_stages: dict[str, str]) -> bool:

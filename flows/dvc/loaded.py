@@ -1,7 +1,7 @@
-"""DVC with everything loaded that `dvc repro` needs: it forks for each order, and ends with who started it.
+"""DVC with everything loaded that `dvc repro` needs: it waits for an order, or with `--forks` forks for each.
 
 Run by its path, as the project may have another version of this package: it imports nothing of it. The other side, and
-what the numbers mean, is in flows/running/forked.py.
+what the numbers mean, is in flows/running/forked.py. It ends with who started it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import dvc.cli
 import dvc.commands.repro
@@ -24,14 +25,28 @@ NUMBER = 4  # bytes
 
 
 def main() -> None:
-    """Fork for each three files that come by standard input; in a fork, run DVC as the first line of the first says."""
-    with socket.socket(fileno=os.dup(0)) as control:
-        gc.freeze()  # pages that no fork writes to are shared
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
-        while not _forked(control):
-            pass
+    """Run DVC as the first line of standard input says.
+
+    With `--forks`, standard input is a socket by which files come, three each time: fork for these, and in the fork
+    take the first of them as standard input.
+    """
+    if "--forks" in sys.argv:
+        with _control() as control:
+            gc.freeze()  # pages that no fork writes to are shared
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+            while not _forked(control):
+                pass
     arguments = json.loads(sys.stdin.readline() or "[]")
+    sys.argv = ["dvc", *arguments]  # whom DVC names where its lock is taken
     sys.exit(dvc.cli.main(arguments) if arguments else 0)
+
+
+def _control() -> socket.socket:
+    """The socket that was standard input, which no fork keeps: who started this sees by its other end that it died."""
+    control = socket.socket(fileno=os.dup(0))
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return control
 
 
 def _forked(control: socket.socket) -> bool:

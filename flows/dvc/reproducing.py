@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
 import sys
 import threading
 from collections import deque
@@ -20,11 +21,13 @@ from flows.dvc import command as dvc_command
 from flows.dvc.command import DvcError, environment
 from flows.dvc.mending import mend
 from flows.dvc.output import lines_of
+from flows.running import forked
 from flows.running.forked import Forked, Loaded
-from flows.running.processes import Children, ending_signals_raise
+from flows.running.processes import Children, EndedError, ending_signals_raise
 from flows.running.root import clone_of, own_folder
 
 LOADED = Path(__file__).with_name("loaded.py")  # by its path, and with -P: no file of the project can stand in for it
+TRIES = 2  # to load DVC
 State = Literal["ran", "unchanged", "restored"]
 
 
@@ -74,7 +77,8 @@ def reproduce(
 class Ready:
     """A DVC that has loaded everything, and forks for each stage: its start would be most of a small stage's time.
 
-    It is loaded in advance where it is `wanted`, and again where it died.
+    It is loaded in advance where it is `wanted`, and again where it died. Where forks are not safe, each stage has a
+    DVC of its own.
     """
 
     def __init__(self, root: Path, children: Children, *, wanted: bool) -> None:
@@ -83,24 +87,34 @@ class Ready:
         kept = own_folder(clone_of(root)) / "checkpoints"
         self._environment = environment(root) | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
         self._lock = threading.Lock()
-        self._loaded = self._start() if wanted else None
+        self._loaded = self._start() if wanted and forked.CAN_FORK else None
 
-    def take(self) -> Forked:
+    def take(self) -> subprocess.Popen[bytes] | Forked:
         """A process that waits for its order. Raises EndedError where the run is being ended."""
-        return self.children.started(self._fork)
+        if not forked.CAN_FORK:
+            return self.children.start(_command(), self.root, self._environment, stdin=subprocess.PIPE)
+        process = self._fork()
+        try:
+            return self.children.adopt(process)
+        except EndedError:
+            with process:  # it has no order, and ends
+                raise
 
     def _fork(self) -> Forked:
+        said = ""
         with self._lock:
-            for _ in range(2):
+            for _ in range(TRIES):
                 self._loaded = self._loaded or self._start()
-                if forked := self._loaded.fork():
-                    return forked
-                self._loaded.end()
+                if found := self._loaded.fork(lambda: not self.children.ended):
+                    return found
+                said = self._loaded.end()
                 self._loaded = None
-        raise DvcError("DVC's process ended before it had an order (killed; out of memory, perhaps)")
+                if self.children.ended:
+                    raise EndedError("not started: the run is being ended")
+        raise DvcError(f"DVC's process ended before it had an order: {said or 'killed; out of memory, perhaps'}")
 
     def _start(self) -> Loaded:
-        return Loaded([sys.executable, "-P", str(LOADED)], self.root, self._environment)
+        return Loaded(_command("--forks"), self.root, self._environment)
 
     def __enter__(self) -> Ready:
         return self
@@ -112,7 +126,12 @@ class Ready:
                 self._loaded = None
 
 
-def _order(process: Forked, arguments: list[str]) -> None:
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", str(LOADED), *arguments]
+
+
+def _order(process: subprocess.Popen[bytes] | Forked, arguments: list[str]) -> None:
+    assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as line:  # one that died says so by its exit code
         line.write(f"{json.dumps(arguments)}\n".encode())
 

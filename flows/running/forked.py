@@ -16,11 +16,16 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+# Elsewhere forks that do not start another program are not safe: macOS's own libraries may end them.
+CAN_FORK = sys.platform == "linux"
 NUMBER = 4  # bytes of a number that the other side writes
 KILLED = -signal.SIGKILL
+SECONDS = 0.1  # after which it is asked again whether a fork is still wanted
 
 
 class Forked:
@@ -61,6 +66,7 @@ class Loaded:
 
     def __init__(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `end`)
         with theirs:
             self._process = subprocess.Popen(
                 command,
@@ -68,12 +74,16 @@ class Loaded:
                 env=environment,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=self._errors,
                 start_new_session=True,
             )
 
-    def fork(self) -> Forked | None:
-        """A fork that waits for its order, as soon as all is loaded; None where the loaded process has died."""
+    def fork(self, wanted: Callable[[], bool]) -> Forked | None:
+        """A fork that waits for its order, as soon as all is loaded.
+
+        None where the loaded process has died, and where no fork is `wanted` any more, which is asked until there is
+        one.
+        """
         (their_in, our_in), (our_out, their_out), (said, their_said) = os.pipe(), os.pipe(), os.pipe()
         try:
             with contextlib.suppress(BrokenPipeError):
@@ -81,18 +91,24 @@ class Loaded:
         finally:
             for number in (their_in, their_out, their_said):
                 os.close(number)
-        pid = _number(said)
+        while not select.select([said], [], [], SECONDS)[0] and wanted():
+            pass
+        pid = _number(said) if wanted() else None
         if pid is None:
             for number in (our_in, our_out, said):
                 os.close(number)
             return None
         return Forked(pid, our_in, our_out, said)
 
-    def end(self) -> None:
-        """End the loaded process; its forks go on."""
-        self._process.terminate()
+    def end(self) -> str:
+        """End the loaded process, and give the last line that it said, if any; its forks go on."""
+        self._process.kill()  # at once: it holds nothing that could be torn
         self._process.wait()
         self._control.close()
+        with self._errors as errors:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").split("\n")
+        return next((line for line in reversed(said) if line.strip()), "")
 
 
 def _number(file: int) -> int | None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -22,7 +22,7 @@ import psutil
 
 from flows.running.forked import Forked
 
-Process = TypeVar("Process", subprocess.Popen[bytes], Forked)
+Process = TypeVar("Process", bound=subprocess.Popen[bytes] | Forked)
 GRACE_SECONDS = 10.0
 KILL_SECONDS = 2.0  # for the kernel to end killed processes
 
@@ -58,8 +58,9 @@ class Children:
 
         Its output is in its `stdout`; with `output` None, it goes where this process's goes.
         """
-        return self.started(
-            lambda: subprocess.Popen(
+        with self._lock:
+            self._refuse_if_ended()
+            process = subprocess.Popen(
                 command,
                 cwd=folder,
                 env=environment,
@@ -68,17 +69,23 @@ class Children:
                 stderr=None if output is None else subprocess.STDOUT,
                 start_new_session=True,
             )
-        )
-
-    def started(self, start: Callable[[], Process]) -> Process:
-        """What `start` starts: a process that leads a group of its own."""
-        with self._lock:
-            if self._ended:
-                raise EndedError("not started: the run is being ended")
-            process = start()
-            self._alive.add(process.pid)
-            self._tell(f"+{process.pid}")
+            self._watch(process.pid)
         return process
+
+    def adopt(self, process: Forked) -> Forked:
+        """Take a fork, which leads a group of its own, as a child. Raises EndedError after `end`."""
+        with self._lock:
+            self._refuse_if_ended()
+            self._watch(process.pid)
+        return process
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise EndedError("not started: the run is being ended")
+
+    def _watch(self, pid: int) -> None:
+        self._alive.add(pid)
+        self._tell(f"+{pid}")
 
     @contextlib.contextmanager
     def until_left(self, process: Process) -> Iterator[Process]:

@@ -19,6 +19,7 @@ from flows.serving import databases, passwords
 # Prefect is imported inside the functions: `connect` decides about its settings.
 HOST = "127.0.0.1"
 PORT = 4200
+FILES_OF_MANY = ("pyproject.toml", ".env")  # in which Prefect looks for its settings too
 DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
@@ -92,11 +93,13 @@ def may_be_found() -> bool:
     if any(value for name, value in os.environ.items() if name.upper() in named):
         return True
     home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    if (home / "profiles.toml").exists() or Path("prefect.toml").exists():
-        return True
-    for file in (Path("pyproject.toml"), Path(".env")):
-        if file.is_file() and b"prefect" in file.read_bytes().lower():
+    try:
+        if (home / "profiles.toml").exists() or Path("prefect.toml").exists():
             return True
+        if any(b"prefect" in file.read_bytes().lower() for file in map(Path, FILES_OF_MANY) if file.is_file()):
+            return True
+    except OSError:  # a file that cannot be read
+        return True
     with contextlib.suppress(OSError), socket.create_connection((HOST, PORT), timeout=1):
         return True
     return False
