@@ -353,6 +353,19 @@ def test_a_file_of_another_kind_is_told_by_the_option_that_names_it_and_an_array
         sample_of(str(tmp_path / "rows.json"))
 
 
+def test_data_that_are_not_there_are_told_by_the_option_with_what_is_called_nearly_so(tmp_path: Path) -> None:
+    (tmp_path / "tickets.csv").write_text("text,label\na b,c\n")
+    with pytest.raises(FileNotFoundError) as error:
+        sample_of(f"{tmp_path}/ticket.csv")
+    assert str(error.value) == (
+        f"--data is '{tmp_path}/ticket.csv'. There is no such file or folder. Did you mean '{tmp_path}/tickets.csv'?"
+    )
+    with pytest.raises(FileNotFoundError, match=r"^--data is 'nowhere/a.csv'\. There is no such file or folder\.$"):
+        sample_of("nowhere/a.csv")
+    with pytest.raises(ValueError, match=r"^--data is a ftp:// URL\. Allowed: "):
+        sample_of("ftp://host/tickets.csv")
+
+
 @pytest.mark.parametrize(
     ("pair", "stride", "told"),
     [
@@ -465,16 +478,21 @@ def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_f
     run(tmp_path, "winnow", "init", "one", "--task", "text_classification")
     done = run(tmp_path, "winnow", "init", "one", "--task", "text_classification", check=False)
     assert (done.returncode, done.stderr) == (
-        1, f"winnow: {tmp_path}/one has params.yaml, dvc.yaml: it is a project already. Name another folder.\n"
-    )  # fmt: skip
+        1,
+        f"winnow: {tmp_path}/one has params.yaml, dvc.yaml: it is a project already. To change what was proposed, edit"
+        " params.yaml there, such as ingest.columns.text and ingest.columns.label, and look at it with `winnow check`."
+        " For other data, or another task, name another folder.\n",
+    )
     done = run(tmp_path / "one", "winnow", "init", "a b", "--task", "text_classification", check=False)
     assert "a release's tag has the project's folder in its name, and 'a b' cannot be there" in done.stderr
     assert not (tmp_path / "one/a b").exists()
     done = run(tmp_path, "winnow", "init", "two", "--task", "regresion", check=False)
-    assert "--task is 'regresion'. Allowed: " in done.stderr
+    assert done.stderr.startswith("winnow: --task is 'regresion'. Allowed: ")
     assert "Did you mean 'regression'?" in done.stderr
     done = run(tmp_path, "winnow", "init", "two", "--data", "none.csv", check=False)
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr) == (
+        1, "winnow: --data is 'none.csv'. There is no such file or folder.\n"
+    )  # fmt: skip
     assert not (tmp_path / "two").exists()
 
 

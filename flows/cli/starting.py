@@ -58,12 +58,10 @@ def init(
         raise click.UsageError("--text, --text-pair and --label are columns of --data.")
     from flows.projects.guessing import guess
     from flows.projects.sample import sample_of
-    from flows.projects.starting import start
-    from stages.core import plugins
-    from stages.tasks import TASKS
+    from flows.projects.starting import refuse_unknown, start
 
     if task is not None:
-        plugins.check(TASKS, task, key="--task")
+        refuse_unknown(task)
     columns = {"text": text, "text_pair": text_pair, "label": label}
     proposal = guess(sample_of(str(data)), task=task, **columns) if data is not None else None
     name = proposal.task if proposal else str(task)
