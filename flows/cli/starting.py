@@ -73,6 +73,8 @@ def init(
         click.echo("guessed, to be changed in params.yaml where it is wrong:")
         for reason in proposal.reasons:
             click.echo(f"  {reason}")
+        for line in proposal.warnings:
+            click.echo(f"winnow: warning: {line}", err=True)
     _tell_what_is_wrong(started.root)
     _tell_what_is_next(folder)
 
