@@ -191,7 +191,20 @@ def test_params_that_are_not_yaml_are_one_line_with_the_place(project: Path):
 def test_outside_a_project_the_error_says_so(tmp_path: Path):
     done = winnow(tmp_path, "plan")
     assert done.returncode == 1
-    assert "no dvc.yaml here or above" in only_line(done.stderr)
+    assert only_line(done.stderr) == (
+        f"winnow: {tmp_path}: no dvc.yaml here or above. Run this from inside a Winnow project, or start one: "
+        "`winnow init FOLDER --data FILE`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [("train", "reproduce"), ("run", "reproduce"), ("repro", "reproduce"), ("start", "reproduce"), ("chekc", "check")],
+)
+def test_a_word_that_is_no_command_is_told_with_the_one_that_is_meant(tmp_path: Path, word: str, command: str):
+    done = winnow(tmp_path, word)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"Error: No such command '{word}'. Did you mean '{command}'?"
 
 
 def test_an_unpacked_archive_is_told_how_to_become_what_dvc_needs(project: Path):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from conftest import REPOSITORY, edit_params, make_tiny, run, write_corpus
 
 from flows.cli.mistakes import mistakes
+from flows.cli.starting import init
 from flows.projects.guessing import guess
 from flows.projects.sample import sample_of
 from flows.projects.starting import graph_of, start
+from flows.projects.telling import Words
 from flows.releases.registry import artifact, versions
 from flows.releases.tags import tags_here
 from flows.retraining import proposals
@@ -311,6 +315,124 @@ def test_what_is_named_is_taken_and_a_name_that_is_not_there_is_told(tmp_path: P
         guess(sample, label="stars")
 
 
+QUEUES = ("billing", "delivery", "login", "returns", "stock", "jobs", "press", "other")
+
+
+def tickets(**named: str) -> list[dict[str, Any]]:
+    """Tickets whose queue is told by their words, and whose agent by nothing; `named`: other names of these two."""
+    queue, agent = named.get("queue", "queue"), named.get("agent", "agent")
+    draw = random.Random(5)
+    return [
+        {
+            "id": i,
+            "day": f"day {draw.randrange(90)}",
+            "message": f"{text}, of {QUEUES[i % 8]}",
+            agent: f"a{draw.randrange(3)}",
+            queue: f"q{i % 8}",
+        }
+        for i, text in enumerate(texts(400))
+    ]
+
+
+def test_of_several_columns_that_could_be_the_target_the_one_is_taken_that_the_words_tell(tmp_path: Path) -> None:
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", tickets()))))
+    assert (found.task, found.values[COLUMN], found.warnings) == ("text_classification", "queue", ())
+    (told,) = (reason for reason in found.reasons if "Compared" in reason)
+    assert re.fullmatch(
+        r"Compared by the words of 'message': queue: 8 labels, the words tell 100% of them"
+        r" \(the commonest alone is 12%\); agent: 3 labels, the words tell \d\d% of them, no better than chance"
+        r" \(the commonest alone is 3\d%\)\. Took queue\. Otherwise: --label agent\.",
+        told,
+    )
+    two = [row | {"team": row["queue"] in ("q0", "q1", "q2")} for row in tickets()]
+    (told,) = (one for one in guess(sample_of(str(rows_of(tmp_path / "2.csv", two)))).reasons if "Compared" in one)
+    assert told.endswith(". Otherwise: --label COLUMN.")
+
+
+def test_a_column_that_the_words_tell_no_better_than_chance_is_warned_of(tmp_path: Path) -> None:
+    sample = sample_of(str(rows_of(tmp_path / "rows.csv", tickets())))
+    found = guess(sample, label="agent")
+    assert found.values[COLUMN] == "agent"
+    assert not any("Compared" in reason for reason in found.reasons)
+    (warning,) = found.warnings
+    assert re.match(
+        r"the words of 'message' tell \d\d% of the labels in 'agent', no better than chance: the commonest alone is"
+        r" 3\d%\. ",
+        warning,
+    )
+    assert warning.endswith(" They tell 100% of those in 'queue': --label queue.")
+    assert guess(sample, label="queue").warnings == ()
+    assert guess(sample, label="id", task="regression").warnings == ()
+    alone = [{"message": row["message"], "agent": row["agent"]} for row in tickets()]
+    (warning,) = guess(sample_of(str(rows_of(tmp_path / "alone.csv", alone)))).warnings
+    assert warning.endswith(
+        "Check that 'agent' says what a text is about, and that each label stands beside its own text."
+    )
+
+
+def test_a_name_that_says_label_is_taken_before_one_that_the_words_tell_and_the_name_of_a_task_behind_it(
+    tmp_path: Path,
+) -> None:
+    found = guess(sample_of(str(rows_of(tmp_path / "label.csv", tickets(agent="label")))))
+    assert found.values[COLUMN] == "label"
+    assert found.warnings[0].endswith("--label queue.")
+    assert guess(sample_of(str(rows_of(tmp_path / "a.csv", tickets(agent="rating"))))).values[COLUMN] == "queue"
+    both = sample_of(str(rows_of(tmp_path / "b.csv", tickets(agent="category", queue="intent"))))
+    assert guess(both).values[COLUMN] == "intent"
+
+
+def test_what_words_tell_hangs_on_no_order_of_the_rows_and_on_nothing_known_by_heart() -> None:
+    draw = random.Random(3)
+    rows = [(row["message"], row["queue"], row["agent"]) for row in tickets()]
+    ordered, shuffled = ([*map(list, zip(*some, strict=True))] for some in (rows, draw.sample(rows, len(rows))))
+    for column in (1, 2):
+        assert Words(ordered[0]).told(ordered[column]) == Words(shuffled[0]).told(shuffled[column])
+    by_heart = Words(ordered[0] * 3).told(ordered[2] * 3)
+    assert by_heart is not None
+    assert abs(by_heart.share - by_heart.commonest) < 0.1
+    few: list[str | None] = [*ordered[1][:49], *[None] * 351]
+    assert Words(ordered[0]).told(few) is None
+    assert Words(ordered[0]).told([*ordered[1][:50], *[None] * 350]) is not None
+    assert Words(ordered[0]).told(["same"] * 400) is None
+
+
+def test_words_tell_rare_labels_and_scripts_without_spaces() -> None:
+    draw = random.Random(4)
+    written = [f"{text} fee" if i % 10 == 0 else text for i, text in enumerate(texts(1000))]
+    rare = Words(written).told(["yes" if "fee" in text and draw.random() < 0.4 else "no" for text in written])
+    assert rare is not None
+    assert rare.tells
+    assert rare.share <= rare.commonest  # every answer "no" is as often right
+    chance = Words(written).told(["yes" if draw.random() < 0.04 else "no" for _ in written])
+    assert chance is not None
+    assert not chance.tells
+    letters = [chr(0x4E00 + draw.randrange(300)) for _ in range(4000)]
+    unspaced = [
+        "".join(letters[20 * i : 20 * i + 10]) + ("海边" if i % 2 else "山上") + letters[20 * i] for i in range(200)
+    ]
+    told = Words(unspaced).told(["sea" if i % 2 else "hill" for i in range(200)])
+    assert told is not None
+    assert told.share > 0.9
+
+
+def test_init_names_each_value_that_it_set_and_warns_of_labels_that_nothing_tells(tmp_path: Path) -> None:
+    data = rows_of(tmp_path / "rows.csv", tickets())
+    done = CliRunner().invoke(init, [str(tmp_path / "project"), "--data", str(data), "--label", "agent"])
+    assert done.exit_code == 0
+    assert "params.yaml: every value that can change a result, as " in done.stdout
+    set_here = load_params(tmp_path / "project/params.yaml")
+    lines = done.stdout.splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("  params.yaml: "))
+    count = int(re.search(r"but for these (\d+):$", lines[first])[1])  # type: ignore[index]
+    shown = dict(line.strip().split(": ", 1) for line in lines[first + 1 : first + 1 + count])
+    assert shown.items() >= {
+        "task.name": "text_classification", "ingest.columns.label": "agent", "ingest.columns.text_pair": "null",
+        "tokenize.max_tokens": str(set_here.tokenize.max_tokens),
+    }.items()  # fmt: skip
+    assert lines[first + 1 + count] == "  dvc.yaml: the graph, which is Winnow's own"
+    assert done.stderr.startswith("winnow: warning: the words of 'message' tell ")
+
+
 UNNAMED = [{"first": t, "second": t[::-1], "score": i % 6} for i, t in enumerate(texts())]
 
 
@@ -351,6 +473,19 @@ def test_a_file_of_another_kind_is_told_by_the_option_that_names_it_and_an_array
     (tmp_path / "rows.json").write_text(json.dumps([{"text": "a b", "label": "x"}]))
     with pytest.raises(ValueError, match=r"rows.json is one JSON array, expected an object a line.*> rows.jsonl`"):
         sample_of(str(tmp_path / "rows.json"))
+
+
+def test_data_that_are_not_there_are_told_by_the_option_with_what_is_called_nearly_so(tmp_path: Path) -> None:
+    (tmp_path / "tickets.csv").write_text("text,label\na b,c\n")
+    with pytest.raises(FileNotFoundError) as error:
+        sample_of(f"{tmp_path}/ticket.csv")
+    assert str(error.value) == (
+        f"--data is '{tmp_path}/ticket.csv'. There is no such file or folder. Did you mean '{tmp_path}/tickets.csv'?"
+    )
+    with pytest.raises(FileNotFoundError, match=r"^--data is 'nowhere/a.csv'\. There is no such file or folder\.$"):
+        sample_of("nowhere/a.csv")
+    with pytest.raises(ValueError, match=r"^--data is a ftp:// URL\. Allowed: "):
+        sample_of("ftp://host/tickets.csv")
 
 
 @pytest.mark.parametrize(
@@ -465,16 +600,21 @@ def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_f
     run(tmp_path, "winnow", "init", "one", "--task", "text_classification")
     done = run(tmp_path, "winnow", "init", "one", "--task", "text_classification", check=False)
     assert (done.returncode, done.stderr) == (
-        1, f"winnow: {tmp_path}/one has params.yaml, dvc.yaml: it is a project already. Name another folder.\n"
-    )  # fmt: skip
+        1,
+        f"winnow: {tmp_path}/one has params.yaml, dvc.yaml: it is a project already. To change what was proposed, edit"
+        " params.yaml there, such as ingest.columns.text and ingest.columns.label, and look at it with `winnow check`."
+        " For other data, or another task, name another folder.\n",
+    )
     done = run(tmp_path / "one", "winnow", "init", "a b", "--task", "text_classification", check=False)
     assert "a release's tag has the project's folder in its name, and 'a b' cannot be there" in done.stderr
     assert not (tmp_path / "one/a b").exists()
     done = run(tmp_path, "winnow", "init", "two", "--task", "regresion", check=False)
-    assert "--task is 'regresion'. Allowed: " in done.stderr
+    assert done.stderr.startswith("winnow: --task is 'regresion'. Allowed: ")
     assert "Did you mean 'regression'?" in done.stderr
     done = run(tmp_path, "winnow", "init", "two", "--data", "none.csv", check=False)
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr) == (
+        1, "winnow: --data is 'none.csv'. There is no such file or folder.\n"
+    )  # fmt: skip
     assert not (tmp_path / "two").exists()
 
 

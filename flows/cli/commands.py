@@ -24,8 +24,23 @@ from flows.cli import (
 )
 from flows.cli.ending import run
 
+MEANT = dict.fromkeys(("train", "run", "start", "repro", "fit", "finetune"), "reproduce")
+"""Words that people try, with the command that does it; by its letters another one is nearer to some of them."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """The commands, and what else they are called elsewhere."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names. Raises UsageError, with the one that was meant, for another word."""
+        if args[0] in MEANT and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean '{MEANT[args[0]]}'?", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="winnow", message="%(prog)s %(version)s")
 def cli() -> None:
     """From raw text to small, fast, trustworthy language models, reproducibly."""

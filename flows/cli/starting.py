@@ -58,12 +58,10 @@ def init(
         raise click.UsageError("--text, --text-pair and --label are columns of --data.")
     from flows.projects.guessing import guess
     from flows.projects.sample import sample_of
-    from flows.projects.starting import start
-    from stages.core import plugins
-    from stages.tasks import TASKS
+    from flows.projects.starting import refuse_unknown, start
 
     if task is not None:
-        plugins.check(TASKS, task, key="--task")
+        refuse_unknown(task)
     columns = {"text": text, "text_pair": text_pair, "label": label}
     proposal = guess(sample_of(str(data)), task=task, **columns) if data is not None else None
     name = proposal.task if proposal else str(task)
@@ -75,6 +73,8 @@ def init(
         click.echo("guessed, to be changed in params.yaml where it is wrong:")
         for reason in proposal.reasons:
             click.echo(f"  {reason}")
+        for line in proposal.warnings:
+            click.echo(f"winnow: warning: {line}", err=True)
     _tell_what_is_wrong(started.root)
     _tell_what_is_next(folder)
 

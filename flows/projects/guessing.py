@@ -5,16 +5,14 @@ A guess is a proposal for params.yaml. Whoever knows better names the task or a 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
 import shlex
 from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
-from flows.projects import of_lines
+from flows.projects import of_lines, targets
 from flows.projects.sample import ROWS, SPLITS, Sample
+from flows.projects.telling import Told
 from stages.core import plugins
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
@@ -40,6 +38,8 @@ class Guess(NamedTuple):
     task: str
     values: dict[str, Any]
     reasons: list[str]
+    warnings: tuple[str, ...] = ()
+    """What speaks against it, a line each."""
 
 
 def guess(
@@ -64,8 +64,10 @@ def guess(
     by_split = _split_column(sample)
     taken = {*(pair or ()), *([by_split] if by_split else [])}
     text = pair[0] if pair else text or _text_column(sample, taken)
+    by_words = {} if pair else targets.told(sample, settings, text, taken, task, label)
+    named = label
     if task is None or settings[task].writes != "text":
-        label = label or _target_column(sample, settings, {*taken, text}, has_pair=bool(pair))
+        label = label or _target_column(sample, settings, {*taken, text}, by_words, has_pair=bool(pair))
     shown = Shown(
         sample.columns, pair, _values(sample, label), _tags_words(sample, label), label, parallel=bool(sample.parts)
     )
@@ -85,6 +87,7 @@ def guess(
     ]
     if task not in (None, found):
         reasons[-1] += f" The task is {task}, as you said."
+    reasons += targets.compared(by_words, text, label if named is None else None)
     if sample.parts and label:
         values |= of_lines.values(sample)
         reasons.append(of_lines.direction(sample, text, label))
@@ -96,7 +99,7 @@ def guess(
     if writes == "target" and label:
         _make_room(sample, label, values, reasons)
     values |= _of_tokens(settings[task or found].starts, values["tokenize.max_tokens"])
-    return Guess(task or found, values, reasons)
+    return Guess(task or found, values, reasons, tuple(targets.doubted(by_words, text, label)))
 
 
 def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def _pair(
 
 
 def _values(sample: Sample, label: str | None) -> tuple[Any, ...]:
-    return tuple(_parsed(value) for value in sample.values(label)) if label else ()
+    return tuple(targets.parsed(value) for value in sample.values(label)) if label else ()
 
 
 def _tags_words(sample: Sample, label: str | None) -> bool:
@@ -206,9 +209,12 @@ def _median_chars(sample: Sample, column: str) -> float:
     return median([len(str(value)) for value in sample.values(column)] or [0])
 
 
-def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set[str], *, has_pair: bool) -> str | None:
-    """The column of that name, else the only one that is left, else the one with the fewest different values.
+def _target_column(
+    sample: Sample, settings: dict[str, TaskSettings], taken: set[str], told: Mapping[str, Told], *, has_pair: bool
+) -> str | None:
+    """The column of that name, else the one that the words tell best, else the only one, or of the fewest values.
 
+    Names that only tasks have give way where the words tell another column, and not theirs.
     None for pairs where nothing is left that can be a target, and for texts that are alone.
     """
     free = [column for column in sample.columns if column not in taken and sample.values(column)]
@@ -219,28 +225,24 @@ def _target_column(sample: Sample, settings: dict[str, TaskSettings], taken: set
             f"{sample.shown} has lines in {', '.join(sample.columns)}. Name two of them: --text {sample.columns[0]}"
             f" --label {sample.columns[1]}."
         )
-    if named := _targets(settings, free):
+    named = _targets(settings, free)
+    if named and (named[0].lower() in TARGETS or named[0] not in told):
+        return named[0]
+    for columns in (named, free):
+        if best := targets.best(told, columns):
+            return best
+    if named:
         return named[0]
     distinct = {column: len({claims.as_text(value) for value in sample.values(column)}) for column in free}
-    told = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
-    if has_pair and not told:
+    few = {column: count for column, count in distinct.items() if 1 < count <= max(2, len(sample.rows) / 2)}
+    if has_pair and not few:
         return None
-    if (len(free) > 1 and not told) or not free:
+    if (len(free) > 1 and not few) or not free:
         shown = ", ".join(sample.columns)
         raise ValueError(
             f"{sample.shown} has no column that looks like a target (found: {shown}). Name the one: --label COLUMN."
         )
-    return min(told or distinct, key=lambda column: distinct[column])
-
-
-def _parsed(value: Any) -> Any:
-    """The value, or the list that its text is, as JSON or with separators."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        with contextlib.suppress(ValueError):
-            return json.loads(value)
-    if isinstance(value, str) and re.search(r"[;|]", value):
-        return re.split(r"\s*[;|]\s*", value)
-    return value
+    return min(few or distinct, key=lambda column: distinct[column])
 
 
 def _split_column(sample: Sample) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import difflib
 import io
 import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow.parquet as pq
@@ -56,10 +58,13 @@ def sample_of(path: str) -> Sample:
 
     Raises FileNotFoundError where there is none, ValueError, in words, where it cannot be read.
     """
+    if "://" not in path and not Path(path).is_symlink():
+        refuse_missing(Path(path))
     try:
         found = find(path, None)
-    except ValueError as error:  # it names where a project has the path
-        raise ValueError(str(error).replace("params.yaml: ingest.path is", "--data is")) from None
+    except (ValueError, FileNotFoundError) as error:  # it names where a project has the path
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(str(error).replace("params.yaml: ingest.path", "--data")) from None
     files = [file for file in found if not file.name.startswith((".", "_"))]
     if not files and (lines := _of_lines(path)):
         return lines
@@ -76,6 +81,18 @@ def sample_of(path: str) -> Sample:
     if not rows:
         raise ValueError(f"{file.shown} has no rows.")
     return Sample(file.shown, _with_columns_of_objects(rows))
+
+
+def refuse_missing(data: Path) -> None:
+    """Raise FileNotFoundError where nothing is at `data`, with what is called nearly so in the same folder."""
+    if data.exists():
+        return
+    beside: list[str] = []
+    with contextlib.suppress(OSError):  # there is no such folder, or it is not for us to read
+        beside = [path.name for path in data.parent.iterdir()]
+    near = difflib.get_close_matches(data.name, sorted(beside), n=1)
+    guess = f" Did you mean '{data.with_name(near[0])}'?" if near else ""
+    raise FileNotFoundError(f"--data is '{data}'. There is no such file or folder.{guess}")
 
 
 def _with_columns_of_objects(rows: Sequence[Row]) -> Sequence[Row]:

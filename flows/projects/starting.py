@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 from flows.dvc import command
 from flows.dvc.edits import add_missing, set_values
 from flows.projects.guessing import Guess
+from flows.projects.sample import refuse_missing
 from flows.releases.registry import artifact
 from flows.running import git
 from flows.running.code import LINK, OURS, code_of, holds_code, link_code
@@ -25,6 +27,7 @@ from stages.tasks.contract import TaskSettings
 DATA = "data"
 PINS = "constraints.txt"  # which packages' docstrings: the data of most sources that need none
 PLOTS = "\nplots:\n"
+SHOWN_CHARS = 80  # of a value
 VALIDATION = "validation-"  # of the names of plots: of measures by epoch
 IGNORED = f"/{LINK.parts[0]}/"
 DVC_SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
@@ -44,7 +47,7 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     Raises ValueError for an unknown task and where there is a project already, and OSError as the disk does. Of a
     folder that was made for it nothing is left then.
     """
-    plugins.check(TASKS, task, key="--task")
+    refuse_unknown(task)
     settings: TaskSettings = plugins.part(TASKS, task, "settings", key="--task")
     root, data = Path(os.path.abspath(folder)), data and Path(os.path.abspath(data))  # noqa: PTH100 (without ..)
     _refuse(root, data)
@@ -67,6 +70,14 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     return started
 
 
+def refuse_unknown(task: str) -> None:
+    """Raise ValueError, with what is allowed and the nearest guess, where no task is called so."""
+    try:
+        plugins.check(TASKS, task, key="--task")
+    except ValueError as error:  # it takes an option for a parameter
+        raise ValueError(str(error).removeprefix("params.yaml: ")) from None
+
+
 def _take_away(root: Path, there: set[Path] | None) -> None:
     """Leave nothing in the folder but what was `there`; nothing of the folder where it was not."""
     made = [root] if there is None else [path for path in root.iterdir() if path not in there]
@@ -80,15 +91,18 @@ def _take_away(root: Path, there: set[Path] | None) -> None:
 def _refuse(root: Path, data: Path | None) -> None:
     there = [name for name in ("params.yaml", "dvc.yaml", "dvc.lock") if (root / name).exists()]
     if there:
-        raise ValueError(f"{root} has {', '.join(there)}: it is a project already. Name another folder.")
+        raise ValueError(
+            f"{root} has {', '.join(there)}: it is a project already. To change what was proposed, edit"
+            " params.yaml there, such as ingest.columns.text and ingest.columns.label, and look at it with"
+            " `winnow check`. For other data, or another task, name another folder."
+        )
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file. Name a folder, which is made where it is not there.")
     if holds_code(root):
         raise ValueError(f"{root} is Winnow's own folder. Name another one.")
     if data is None:
         return
-    if not data.exists():
-        raise ValueError(f"--data is '{data}'. There is no such file or folder.")
+    refuse_missing(data)
     target = root / _place(root, data)
     if target != data and target.exists():
         raise ValueError(f"{target} is there already, and the copy of --data would stand in its place. Move it away.")
@@ -131,7 +145,9 @@ def _place(root: Path, data: Path) -> str:
 def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: Callable[[str], object]) -> None:
     shutil.copyfile(OURS / "params.yaml", root / "params.yaml")
     set_values(root / "params.yaml", values)
-    tell(f"params.yaml: every value that can change a result; {len(values)} set, the others as {_origin()}")
+    tell(f"params.yaml: every value that can change a result, as {_origin()} but for these {len(values)}:")
+    for name, value in values.items():
+        tell(f"  {name}: {_shown(value)}")
     (root / "dvc.yaml").write_text(graph_of(settings, values["task.measure"]), encoding="utf-8")
     tell("dvc.yaml: the graph, which is Winnow's own")
     for name, more in ((".gitignore", [IGNORED]), (".dvcignore", [])):
@@ -145,10 +161,16 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
         released.write_text("{}\n", encoding="utf-8")  # nothing yet
 
 
+def _shown(value: Any) -> str:
+    """A value as a line of params.yaml has it, cut where it is long."""
+    line = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return line if len(line) <= SHOWN_CHARS else f"{line[: SHOWN_CHARS - 3]}..."
+
+
 def _origin() -> str:
     """Where the other values are from; somebody may have made Winnow's own folder a project of theirs."""
     is_changed = git.attempt(OURS, "diff", "--quiet", "HEAD", "--", "params.yaml").returncode == 1
-    return f"in {OURS / 'params.yaml'}, which somebody changed" if is_changed else "Winnow's own"
+    return f"in {OURS / 'params.yaml'}, which somebody changed," if is_changed else "Winnow's own"
 
 
 def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:

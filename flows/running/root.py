@@ -31,7 +31,10 @@ def find_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    raise FileNotFoundError(f"{start}: no dvc.yaml here or above. Run this from inside a Winnow project.")
+    raise FileNotFoundError(
+        f"{start}: no dvc.yaml here or above. Run this from inside a Winnow project, or start one: "
+        "`winnow init FOLDER --data FILE`."
+    )
 
 
 def own_folder(root: Path) -> Path:
