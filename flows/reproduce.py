@@ -20,25 +20,30 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.answering.how import asked
 from flows.dvc import planning, reproducing
 from flows.dvc.command import DvcError
 from flows.dvc.locked import cores_wanted
 from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
 from flows.review.published import publish, publish_review
+from flows.review.revisions import default_base
 from flows.running.bars import Bar, read_bar
 from flows.running.budget import Budget
 from flows.running.cancelling import ended_when_cancelled
+from flows.running.console import plain
 from flows.running.described import name_run, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
 from flows.running.overview import Overview
-from flows.running.processes import Children, EndedError, ended_says
+from flows.running.processes import Children, EndedError, ended_says, ends_quietly
+from flows.running.root import clone_of
 from flows.running.times import about, keep_seconds, last_seconds
 from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
 STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
+ANSWERS = "quantize"  # the stage behind which `winnow predict` has its model
 JUDGES = "evaluate"  # the stage whose results a review is about
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
 STAGE_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
@@ -74,9 +79,17 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     except (DvcError, EndedError) as error:
         return Failed(message=str(error))
     bar.finish()
+    if stage == ANSWERS and outcome.state != "unchanged" and run.overview.goes_on:
+        _tell_ready(run.ready.root, log.info)
     if outcome.state == "ran":
         return Completed(message=why)
     return Completed(name="Cached", message=outcome.reason)
+
+
+def _tell_ready(root: Path, log: Callable[[str], object]) -> None:
+    """Say how the model is asked, unless it is a candidate in a checkout of a retraining."""
+    if clone_of(root) == root and (command := asked(root)):
+        log(f"the model is ready: `{command}` answers with it. What is left of this run measures it")
 
 
 @flow(name="reproduce", flow_run_name=run_name, task_runner=STAGE_RUNNER, persist_result=False)  # type: ignore[arg-type]  # invariant
@@ -96,6 +109,7 @@ def reproduce(root: Path, stages: Sequence[str] = (), force: bool = False) -> St
 
     try:
         with (
+            ends_quietly(),
             one_at_a_time(lock_file(root, "reproduce"), on_wait),
             Children() as children,
             ended_when_cancelled(children) as cancelled,
@@ -175,11 +189,12 @@ def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], 
     if not any(stage.partition("@")[0] == JUDGES for stage in stages):
         log("no review: none of these stages judges a model. `winnow review` makes one all the same")
         return
-    from flows.review.comparison import gather  # charts and statistics take a second to load
-
     page = root / "artifacts/review/review.html"
-    log(f"writing the review of what changed: {page}")
     try:
+        default_base(root)
+        log(f"writing the review of what changed: {page}")
+        from flows.review.comparison import gather  # charts and statistics take a second to load
+
         publish_review(gather(root), page, "What the working tree changes.")
     except (ValueError, OSError, DvcError) as error:  # no git, say: the results are there all the same
         log(f"no review: {error}")
@@ -196,17 +211,21 @@ def conclude(states: Mapping[str, State], seconds: float | None = None) -> State
 
 
 def summed(states: Mapping[str, State], seconds: float | None = None) -> str:
-    """What became of the stages, in a line: "ran 2 of 22 stages in 3 min: prune, quantize; 20 cached"."""
-    ran = [stage for stage, state in states.items() if state.is_completed() and state.name != "Cached"]
-    cached = sum(state.name == "Cached" for state in states.values())
-    if cached == len(states):
+    """What became of the stages, in a line: "ran 2 of 22 stages in 3 min: prune, quantize; 20 cached".
+
+    Data that DVC keeps is in the graph, but no stage, and is not counted.
+    """
+    stages = {stage: state for stage, state in states.items() if not planning.is_data(stage)} or states
+    ran = [stage for stage, state in stages.items() if state.is_completed() and state.name != "Cached"]
+    cached = sum(state.name == "Cached" for state in stages.values())
+    if cached == len(stages):
         return planning.UP_TO_DATE
     time_taken = "" if seconds is None else f" in {about(seconds)}"
-    parts = [f"ran {len(ran)} of {len(states)} stages{time_taken}" + (f": {', '.join(ran)}" if ran else "")]
+    parts = [f"ran {len(ran)} of {len(stages)} stages{time_taken}" + (f": {', '.join(ran)}" if ran else "")]
     counts = {
         "cached": cached,
-        "failed": sum(map(_has_failed, states.values())),
-        "not run": sum(not state.is_final() for state in states.values()),
+        "failed": sum(map(_has_failed, stages.values())),
+        "not run": sum(not state.is_final() for state in stages.values()),
     }
     return "; ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
 
@@ -224,6 +243,7 @@ def run(
     """
     token = _planned.set(plan)
     try:
+        plain()
         with ended_says(STOPPED), beating(not force and plan is not None and _nothing_to_do(plan)):
             start_temporary_server()
             state: State = reproduce(root, stages, force, return_state=True)

@@ -24,10 +24,11 @@ from flows.retraining.job import NETWORK, Approval, Job, StopError, skipped
 from flows.retraining.refresh import inputs_of, not_here, refresh
 from flows.running import git
 from flows.running.cancelling import ended_when_cancelled
+from flows.running.console import plain
 from flows.running.described import name_run, run_name, tag_run
 from flows.running.locks import lock_file, one_at_a_time
 from flows.running.masking import masked
-from flows.running.processes import Children, EndedError, ended_says
+from flows.running.processes import Children, EndedError, ended_says, ends_quietly
 from flows.running.root import here, retraining_in
 from flows.serving.schedules import superseded
 from flows.serving.temporary import start_temporary_server
@@ -56,6 +57,7 @@ def retrain(
     try:
         clone = here()
         with (
+            ends_quietly(),
             one_at_a_time(lock_file(clone, "retrain"), log.info, wait=False),
             Children() as children,
             ended_when_cancelled(children) as cancelled,
@@ -172,6 +174,7 @@ def _stages(job: Job, known: Mapping[str, State]) -> None:
 
 def run(root: Path, base: str | None, approve: Approval, *, accept_drift: bool) -> tuple[bool, str]:
     """Run the flow in this process. Returns whether all went well, and the state's name with its message."""
+    plain()
     with ended_says(STOPPED), retraining_in(root):
         start_temporary_server()
         state: State = retrain(base, approve, accept_drift, return_state=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import logging
@@ -114,6 +115,46 @@ def test_the_time_left_is_unknown_rather_than_guessed_and_what_follows_a_failed_
     with overview.Overview({"clean": ()}, {}, {}, 2) as run, run.running("clean", said.append):
         pass
     assert said == ["clean: stage 1 of 1 begins; time left unknown, as nothing of it has run here"]
+
+
+def test_that_nothing_is_known_of_the_time_left_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "LINE_SECONDS", 0.2)
+    said: list[str] = []
+    with overview.Overview({"clean": (), "tokenize": ("clean",)}, {}, {}, 2) as run:
+        for number, stage in enumerate(("clean", "tokenize"), start=1):
+            with run.running(stage, said.append):
+                eventually(functools.partial(lambda lines: len(said) >= lines, 2 * number))
+    assert said[0] == "clean: stage 1 of 2 begins; time left unknown, as nothing of it has run here"
+    assert "tokenize: stage 2 of 2 begins" in said
+    assert not any("unknown" in line for line in said[1:])
+
+
+def test_a_stage_that_takes_longer_than_last_time_is_said_to_rather_than_a_time_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(overview, "LINE_SECONDS", 0.2)
+    monkeypatch.setattr(overview, "SHORT", 0.1)
+    said: list[str] = []
+    late = "profile takes longer than last time (0 s)"
+
+    def last_line(seconds: dict[str, float], bar: bars.Shown | None = None) -> str:
+        said.clear()
+        graph = {"profile": (), "compare": ("profile",), "card": ("compare",)}
+        with overview.Overview(graph, seconds, {}, 2) as run, run.running("profile", said.append) as take:
+            if bar is not None:
+                take(bar)
+            eventually(lambda: len(said) >= 4)
+        return said[-1]
+
+    rest = {"compare": 240.0, "card": 60.0}
+    line = last_line({"profile": 0.1, **rest})
+    assert re.fullmatch(rf"profile: stage 1 of 3, \d s so far; {re.escape(late)}; about 5 min besides", line)
+    line = last_line({"profile": 0.1, "compare": 240.0}, bars.Shown("profile", 3, "1/35", 1, 35))
+    assert "profile, step 1 of 35 (3%), " in line
+    assert line.endswith(f"; {late}; at least 4 min besides, without a stage that has never run here")
+    assert last_line({"profile": 0.1}).endswith(f" so far; {late}")
+    training = bars.Shown("epoch 1/2", 3, "1/35 [left=300s]", 1, 35)
+    assert last_line({"profile": 0.1, **rest}, training).endswith("; about 10 min left"), "training tells it itself"
 
 
 def test_times_are_of_this_clone_and_a_worktree_has_and_keeps_those(tmp_path: Path) -> None:

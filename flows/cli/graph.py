@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +88,9 @@ def _print_plan(
     root: Path, reasons: Mapping[str, Sequence[str]], graph: Collection[str], *, verbose: bool = False
 ) -> None:
     from flows.cli import planned
+    from flows.dvc.planning import is_data
 
-    of = sum(not name.endswith(".dvc") for name in graph)  # data that DVC keeps is in the graph, and never runs
+    of = sum(not is_data(name) for name in graph)
     click.echo(planned.as_text(reasons, of=of, verbose=verbose))
     if took := planned.time_of(root, reasons):
         click.echo(took)
@@ -117,10 +118,26 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
         _print_plan(root, reasons, plan.graph)
         return
-    click.echo(f"{_reproduced(root, stages, force)}\n")
+    ran = _reproduced(root, stages, force)
+    from flows.dvc.planning import UP_TO_DATE
     from flows.review import metrics
 
-    click.echo(metrics.as_text(metrics.rows(root), metrics.notes(root)))
+    click.echo(f"{ran}\n\n{metrics.as_text(metrics.rows(root), metrics.notes(root))}")
+    if ran != UP_TO_DATE and (following := list(_next(root, has_all=not stages))):
+        click.echo("\nnext: " + "\n      ".join(following))
+
+
+def _next(root: Path, *, has_all: bool) -> Iterator[str]:
+    """What to do after a run; of the model only where the run `has_all` stages."""
+    from flows.answering.how import asked
+    from flows.review.revisions import changed, commit
+
+    command = asked(root) if has_all else None
+    if command:
+        yield f"`{command}` answers; `winnow app` serves the model, with a page to try it on"
+        yield "`winnow errors` lists the test rows that it answers wrongly"
+    if changed(root):
+        yield f"{commit(root)} keeps this run: later ones are compared with it"
 
 
 def _reproduced(root: Path, stages: Sequence[str], force: bool) -> str:

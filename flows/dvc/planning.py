@@ -31,6 +31,11 @@ class Plan:
     reasons: dict[str, tuple[str, ...]]
 
 
+def is_data(name: str) -> bool:
+    """Whether it is data that DVC keeps: it is in the graph, and is no stage."""
+    return name.endswith(".dvc")
+
+
 def own_reasons(why: Iterable[str]) -> list[str]:
     """The reasons of a stage without those that only follow from other stages."""
     return [reason for reason in why if not reason.startswith(AFTER)]

@@ -14,6 +14,8 @@ from flows.experiments.seed_record import Seeds
 from flows.review.evidence import mapping, number
 from flows.review.markdown import plural, value
 from flows.review.shown_measures import Shown, shown_task
+from flows.review.task import params_of
+from flows.review.verdicts import verdicts
 from stages.core.paths import MODELS, Paths
 
 TEACHER = "teacher"
@@ -145,13 +147,20 @@ def rows(root: Path) -> tuple[Row, ...]:
 
 
 def notes(root: Path) -> tuple[str, ...]:
-    """Notes to show beside the figures of quality: the number of seeds, and the quality on the rows set aside."""
-    known = seed_record.read(root)
+    """Notes to show beside the figures of quality.
+
+    They say whether the quantized model is shown to be better than simpler answers (flows.review.verdicts), the number
+    of seeds, and the quality on the rows set aside.
+    """
+    known, task, paths = seed_record.read(root), shown_task(root), Paths(root)
+    quality, profile = ({name: _object(of(name)) for name in MODELS} for of in (paths.quality, paths.profile))
+    told = tuple(verdicts(quality, _object(paths.comparison), profile, task.measures, params_of(root)))
     if known is not None:
-        task = shown_task(root)
-        return known.notes(task.measures, plural(task.kind))
+        if known.current:
+            told = tuple(f"{one} That is of one run, of seed {known.content['seeds'][0]}." for one in told)
+        return (*told, *known.notes(task.measures, plural(task.kind)))
     measured = any(row.judged.value is not None for row in rows(root))
-    return (f"Of one seed; {seed_record.COMMAND} shows the spread.",) if measured else ()
+    return (*told, *((f"Of one seed; {seed_record.COMMAND} shows the spread.",) if measured else ()))
 
 
 def _judged(row: Row, quality: Mapping[str, Any], paths: Paths) -> Row:

@@ -12,6 +12,7 @@ from flows.running import git
 
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 CI_BRANCH = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")  # a runner checks out a commit, no branch
+COMMITTED = (".gitignore", ".dvc", ".dvcignore", "params.yaml", "dvc.yaml", "dvc.lock", "metrics")
 WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
 
 
@@ -32,7 +33,26 @@ def default_base(root: Path) -> str:
     if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
         return "HEAD~1"
     git.require_repository(root)
-    raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{git.lacking(root)}")
+    if more := git.lacking(root):
+        raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{more}")
+    if head:
+        raise ValueError(
+            "there is nothing to compare yet: there is one commit, and nothing has changed since. Each later run is"
+            " compared with it."
+        )
+    raise ValueError(
+        "there is no commit yet to compare with. Commit this run, and each later one is compared with it:"
+        f" {commit(root)}"
+    )
+
+
+def commit(root: Path) -> str:
+    """The commands that commit a run: parameters, dvc.lock and figures; rows and models stay in DVC."""
+    kept = [name for name in COMMITTED if (root / name).exists()]
+    if any(root.glob("data/*.dvc")):
+        kept += ["data/*.dvc", *(["data/.gitignore"] if (root / "data/.gitignore").exists() else [])]
+    first = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0
+    return f"`git add {' '.join(kept)} && git commit{' -m start' if first else ''}`"
 
 
 def changed(root: Path) -> bool:

@@ -2,6 +2,7 @@
 
 finetune: stage 7 of 22 begins, 3 min last time; about 12 min left
 finetune: stage 7 of 22, epoch 2/3, step 101 of 252 (40%), loss 0.412; about 11 min left
+evaluate@pruned: stage 19 of 22, 41 s so far; evaluate@pruned takes longer than last time (6 s); about 4 min besides
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from flows.running.bars import Shown
 from flows.running.times import about
 
+SHORT = 5.0  # seconds: a stage that takes no longer is never late
 LINE_SECONDS = 20.0  # between two lines of a stage that runs
 Log = Callable[[str], object]
 
@@ -44,6 +46,7 @@ class Overview:
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._begun = 0
+        self._said_unknown = False
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True, name="how far the stages are")
@@ -56,6 +59,12 @@ class Overview:
         self._over.set()
         self._ticker.join()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are stages left to run."""
+        with self._lock:
+            return bool(self._to_run())
+
     @contextlib.contextmanager
     def running(self, stage: str, log: Log) -> Iterator[Callable[[Shown], None]]:
         """Tell by `log` that the stage begins, and how far it is until it ends; what this gives takes its bar."""
@@ -63,7 +72,7 @@ class Overview:
             self._begun += 1
             one = self._running[stage] = _Running(self._begun, time.monotonic(), log)
             before = f", {about(self._seconds[stage])} last time" if stage in self._seconds else ""
-            line = f"{self._where(stage)} begins{before}; {self._left()}"
+            line = f"{self._where(stage)} begins{before}{self._left()}"
         log(line)
 
         def take(bar: Shown) -> None:
@@ -84,7 +93,7 @@ class Overview:
             with self._lock:
                 now, running = time.monotonic(), dict(self._running)
                 due = [stage for stage, one in running.items() if now - said.get(stage, one.began) >= LINE_SECONDS]
-                lines = {stage: f"{self._where(stage)}, {self._far(stage, now)}; {self._left()}" for stage in due}
+                lines = {stage: f"{self._where(stage)}, {self._far(stage, now)}{self._left()}" for stage in due}
             for stage, line in lines.items():
                 said[stage] = now
                 running[stage].log(line)
@@ -94,19 +103,43 @@ class Overview:
 
     def _far(self, stage: str, now: float) -> str:
         one = self._running[stage]
-        return f"{about(now - one.began)} so far" if one.bar is None else one.bar.as_words()
+        so_far = f"{about(now - one.began)} so far"
+        if one.bar is None:
+            return so_far
+        return f"{one.bar.as_words()}, {so_far}" if self._is_late(stage) else one.bar.as_words()
 
     def _left(self) -> str:
-        """The time that the rest of the run takes, as far as that can be said."""
+        """The time that the rest of the run takes, as far as that can be said; that it cannot is said once.
+
+        A stage that takes longer than its last time has no time left that anybody knows.
+        """
         to_run = self._to_run()
-        left = {stage: self._left_of(stage) for stage in to_run}
+        late = [stage for stage in to_run if self._is_late(stage)]
+        left = {stage: self._left_of(stage) for stage in to_run if stage not in late}
         known = {stage: seconds for stage, seconds in left.items() if seconds is not None}
+        longer = ""
+        if late:
+            last = f" ({about(self._seconds[late[0]])})" if len(late) == 1 else ""
+            longer = f"; {', '.join(late)} {'takes' if len(late) == 1 else 'take'} longer than last time{last}"
+        if not known and (longer or self._said_unknown):
+            return longer
         if not known:
-            return "time left unknown, as nothing of it has run here"
-        time_left = duration(to_run, known, self._wanted, self._cores, first=list(self._running))
-        if new := len(to_run) - len(known):
-            return f"at least {about(time_left)} left, without {_never_run(new)}"
-        return f"about {about(time_left)} left"
+            self._said_unknown = True
+            return "; time left unknown, as nothing of it has run here"
+        rest = {stage: upstream for stage, upstream in to_run.items() if stage in left}
+        first = [stage for stage in self._running if stage in left]
+        time_left = about(duration(rest, known, self._wanted, self._cores, first=first))
+        besides = " besides" if late else " left"
+        if new := len(left) - len(known):
+            return f"{longer}; at least {time_left}{besides}, without {_never_run(new)}"
+        return f"{longer}; about {time_left}{besides}"
+
+    def _is_late(self, stage: str) -> bool:
+        """Whether a stage takes longer than last time, and does not say itself when it ends."""
+        one, last = self._running.get(stage), self._seconds.get(stage)
+        if one is None or last is None or (one.bar is not None and one.bar.seconds_left is not None):
+            return False
+        return time.monotonic() - one.began > max(last, SHORT)
 
     def _to_run(self) -> dict[str, Sequence[str]]:
         """The stages that are not over yet, without those that follow a failed one."""

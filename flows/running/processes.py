@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
 import psutil
 
+from flows.running.console import over
 from flows.running.forked import Forked
 
 Process = TypeVar("Process", bound=subprocess.Popen[bytes] | Forked)
@@ -238,10 +239,35 @@ def ending_signals_raise() -> Iterator[None]:
 def ended_says(message: str) -> Iterator[None]:
     """Have a signal that ends the block tell the user how to go on; `winnow` shows the message as its last line."""
     try:
-        with ending_signals_raise():
+        with ending_signals_raise(), ends_quietly():
             yield
     except (KeyboardInterrupt, SystemExit) as ended:
         raise _told(ended, message) from None
+
+
+@contextlib.contextmanager
+def ends_quietly() -> Iterator[None]:
+    """Have nothing more of Prefect's log shown once a signal ends the block; only in the main thread.
+
+    A flow says it once more, as Prefect has a handler of its own for SIGTERM there.
+    """
+    replaced: dict[int, Callable[[int, FrameType | None], object]] = {}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        over()
+        replaced[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            handler = signal.getsignal(number)
+            if callable(handler):  # not where it is ignored, as by jobs in the background
+                replaced[number] = handler
+                signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for found, handler in replaced.items():
+            signal.signal(found, handler)
 
 
 def _told(ended: KeyboardInterrupt | SystemExit, message: str) -> KeyboardInterrupt | SystemExit:

@@ -1,0 +1,65 @@
+"""The first review of a project: nothing is there to compare with, and what to do is said."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.reproduce import _show_differences
+from flows.review.revisions import default_base
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A project after its first run: nothing is committed, and its rows are DVC's."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    for value in (("user.email", "tests@localhost"), ("user.name", "tests")):
+        git(tmp_path, "config", *value)
+    files = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics/quality.json", "artifacts/model")
+    for name in (*files, "data/rows.csv", "data/rows.csv.dvc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a: 1\n")
+    (tmp_path / ".gitignore").write_text("/artifacts\n")
+    (tmp_path / "data/.gitignore").write_text("/rows.csv\n")
+    return tmp_path
+
+
+def test_without_a_commit_it_is_said_how_to_make_one_and_data_stays_out_of_git(fresh: Path):
+    with pytest.raises(ValueError, match="no commit yet to compare with") as raised:
+        default_base(fresh)
+    said, _, command = str(raised.value).removesuffix("`").partition("`")
+    assert said == "there is no commit yet to compare with. Commit this run, and each later one is compared with it: "
+    subprocess.run(["sh", "-ec", command], cwd=fresh, check=True, capture_output=True)
+    files = set(git(fresh, "ls-files").split())
+    assert {"params.yaml", "dvc.lock", "metrics/quality.json", "data/rows.csv.dvc", "data/.gitignore"} <= files
+    assert not {"data/rows.csv", "artifacts/model"} & files
+    assert git(fresh, "status", "--short") == ""
+
+    with pytest.raises(ValueError, match="nothing to compare yet: there is one commit, and nothing has changed since"):
+        default_base(fresh)
+    (fresh / "params.yaml").write_text("a: 2\n")
+    assert default_base(fresh) == "HEAD"
+    git(fresh, "commit", "-qam", "second")
+    assert default_base(fresh) == "HEAD~1"
+
+
+def test_a_shallow_clone_is_told_where_its_history_is(fresh: Path, tmp_path_factory: pytest.TempPathFactory):
+    for message in ("first", "second"):
+        git(fresh, "commit", "-q", "--allow-empty", "-m", message)
+    clone = tmp_path_factory.mktemp("shallow") / "clone"
+    git(fresh, "clone", "-q", "--depth", "1", f"file://{fresh}", str(clone))
+    with pytest.raises(ValueError, match=r"Name one: winnow review --base REV\. This clone is shallow"):
+        default_base(clone)
+
+
+def test_a_run_that_has_nothing_to_compare_with_does_not_say_that_it_writes_a_review(fresh: Path):
+    said: list[str] = []
+    _show_differences(fresh, ["evaluate@quantized"], said.append)
+    [line] = said
+    assert line.startswith("no review: there is no commit yet to compare with. Commit this run, ")
