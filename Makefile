@@ -10,10 +10,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup browser demo-parts repro projects review review-projects gpu-kit runtime test test-slow test-torchao mutants soak peers benchmarks check check-packages hashes format deps readme picture clean
 
+# The targets that a user has, first.
+USUAL = setup repro test projects review runtime clean help
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {told[$$1] = $$2; names[++n] = $$1} \
+		function line(name) {printf "  make %-15s  %s\n", name, told[name]; delete told[name]} \
+		END {m = split("$(USUAL)", usual, " "); for (i = 1; i <= m; i++) line(usual[i]); \
+		print "\nFor those who change Winnow itself:"; for (i = 1; i <= n; i++) if (names[i] in told) line(names[i])}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## make .venv with the pinned packages
+	@echo 'Ready. Next: source .venv/bin/activate; winnow init FOLDER --data FILE, or make repro for the project here.'
 
 # Made again when the pins change; the stamp is written last, so a broken install is never taken for done.
 # A package called winnow is ours by its name of before, or a stranger's: either would hide this one.

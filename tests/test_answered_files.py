@@ -53,7 +53,9 @@ def read(path: Path | str) -> list[dict[str, str]]:
 
 def test_the_rows_keep_their_columns_and_get_answer_probability_and_error(predict: Predict) -> None:
     Path("tickets.csv").write_text(TICKETS)
-    assert predict("tickets.csv", "-o", "out.csv") == (0, "", [])
+    assert predict("tickets.csv", "-o", "out.csv") == (0, "", ["Written: out.csv, 2 rows answered"])
+    again = ["Written: out.csv, 2 rows answered; what stood there is replaced"]
+    assert predict("tickets.csv", "-o", "out.csv").err == again
     assert Path("out.csv").read_text() == (
         f'id,text,owner,answer,probability,error\n1,bread,ann,kitchen,{BREAD},\n2,"the ship,\nat sea",bob,sea,{SHIP},\n'
     )
@@ -114,7 +116,8 @@ def test_a_bad_row_is_written_with_its_reason_and_the_exit_code_says_so(predict:
     Path("tickets.csv").write_bytes(b"id,text\n1,bread\n2,\n3,a,b\n4,a\x00b\n5,\xff\n6,ship\n" + b"7,bread\n" * 40)
     said = predict("tickets.csv", "-o", "out.csv")
     assert said.code == 3
-    assert said.err[0].startswith("winnow: 4 of 46 rows have no answer: 1 empty, 1 ragged, 1 nul, 1 not_text.")
+    assert said.err[0] == "Written: out.csv, 42 of 46 rows answered"
+    assert said.err[1].startswith("winnow: 4 of 46 rows have no answer: 1 empty, 1 ragged, 1 nul, 1 not_text.")
     rows = read("out.csv")
     assert [row["answer"] for row in rows[:6]] == ["kitchen", "", "", "", "", "sea"]
     assert rows[1]["id"] == "2"
@@ -226,7 +229,9 @@ def test_the_likeliest_labels_have_columns_of_their_own(predict: Predict) -> Non
 def test_answers_under_the_threshold_are_withheld_with_the_reason(predict: Predict) -> None:
     Path("a.csv").write_text("text\nbread\nship\n")
     said = predict("a.csv", "-o", "out.csv", "--threshold", "0.98")
-    assert said == (0, "", ["winnow: 1 of 2 answers are withheld: under --threshold 0.98."])
+    assert said == (0, "", [
+        "Written: out.csv, 1 of 2 rows answered", "winnow: 1 of 2 answers are withheld: under --threshold 0.98.",
+    ])  # fmt: skip
     assert [(row["answer"], row["error"]) for row in read("out.csv")] == [
         ("kitchen", ""), ("", "not sure enough: 0.9526 is under the threshold 0.98"),
     ]  # fmt: skip
@@ -240,7 +245,7 @@ def test_a_threshold_is_held_against_the_confidence_itself_in_a_file_as_of_a_tex
     Path("a.csv").write_text("text\nship\n")  # 0.952574127, which rounds to less than this threshold
     exact = "0.9525741"
     assert predict("ship", "--threshold", exact).out == "sea\t0.9526\tship\n"
-    assert predict("a.csv", "-o", "out.csv", "--threshold", exact) == (0, "", [])
+    assert predict("a.csv", "-o", "out.csv", "--threshold", exact).err == ["Written: out.csv, 1 row answered"]
     assert [row["answer"] for row in read("out.csv")] == ["sea"]
 
 

@@ -19,7 +19,9 @@ from app_fixtures import App, serving, told
 from flow_fixtures import ROOT, environment, write_word_model
 from safetensors.numpy import save_file
 
+from flows.answering.rounded import rounded
 from flows.app import server
+from flows.app.served import open_served
 from stages.core.files import sha256, write_json
 from stages.core.model_folder import seal
 from winnow import load
@@ -104,7 +106,9 @@ BAD = {  # the body, the status, where it is, what was found
     "a list": ('["bread"]', 422, "body", "a list"),
     "null": ("null", 422, "body", "null"),
     "no field": ("{}", 422, "body", "an empty object"),
-    "a misspelt field": ('{"text": ["bread"]}', 422, "body", "'text'"),
+    "a misspelt field": ('{"txts": ["bread"]}', 422, "body", "'txts'"),
+    "a list as one text": ('{"text": ["bread"]}', 422, "text", "a list"),
+    "one text and a list": ('{"text": "bread", "texts": ["ship"]}', 422, "body", "both at once"),
     "a field too many": ('{"texts": ["bread"], "top": 3}', 422, "body", "'top'"),
     "one text for a list": ('{"texts": "bread"}', 422, "texts", "a text"),
     "an empty list": ('{"texts": []}', 422, "texts", "0 rows"),
@@ -188,9 +192,30 @@ def test_requests_at_the_same_time_get_the_answers_that_the_runner_gives_alone(a
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(lambda texts: app.predict(texts=texts).json["answers"], asked))
     for texts, answers in zip(asked, found, strict=True):
-        expected = probabilities(texts)
-        given = np.array([[*answer["probabilities"].values()] for answer in answers], np.float32)
-        np.testing.assert_array_equal(given, expected)
+        expected = [[round(value, 6) for value in row] for row in probabilities(texts).tolist()]
+        assert [[*answer["probabilities"].values()] for answer in answers] == expected
+
+
+def test_one_text_alone_is_answered_as_a_list_of_one(app: App) -> None:
+    assert app.predict(text="bread").json == app.predict(texts=["bread"]).json
+
+
+def test_probabilities_have_six_digits_as_in_a_file(app: App) -> None:
+    (answer,) = app.predict(text="bread").json["answers"]
+    assert answer["probability"] == 0.993307  # 1 / (1 + e^-5)
+    assert answer["probabilities"] == {"kitchen": 0.993307, "sea": 0.006693}
+    spans = {"spans": [{"start": 0, "probability": 0.123456789}], "number": 0.123456789, "top": {"probability": 1 / 3}}
+    assert rounded(spans) == {
+        "spans": [{"start": 0, "probability": 0.123457}], "number": 0.123456789, "top": {"probability": 0.333333},
+    }  # fmt: skip
+
+
+def test_a_model_of_a_project_is_called_by_the_projects_folder(tmp_path: Path) -> None:
+    folder = write_word_model(tmp_path / "tickets/artifacts/models/quantized")
+    assert open_served(folder, threads=1).title == "quantized"  # no project is around it
+    (tmp_path / "tickets/dvc.yaml").write_text("stages: {}\n")
+    served = open_served(folder, threads=1)
+    assert (served.project, served.title, served.labels) == ("tickets", "tickets", ("kitchen", "sea"))
 
 
 def test_figures_count_requests_rows_and_batches_and_know_no_path_that_is_not_there(app: App) -> None:
@@ -206,7 +231,10 @@ def test_figures_count_requests_rows_and_batches_and_know_no_path_that_is_not_th
 
 def test_the_api_is_described_without_loading_anything(app: App) -> None:
     described = app.ask("GET", "/openapi.json").json
-    rows = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    content = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    rows, one = content["schema"]["oneOf"]
+    assert one["properties"]["text"]["maxLength"] == 100
+    assert content["examples"].keys() == {"texts", "text"}
     assert rows["properties"]["texts"]["maxItems"] == 8
     assert {"413", "415", "422", "429", "503"} <= described["paths"]["/predict"]["post"]["responses"].keys()
     page = app.ask("GET", "/docs")
@@ -220,7 +248,7 @@ def test_the_api_is_described_without_loading_anything(app: App) -> None:
 
 def test_the_model_and_its_limits_are_told(app: App) -> None:
     about = app.ask("GET", "/model").json
-    assert about["takes"] == ["texts"]
+    assert (about["takes"], about["labels"], about["project"]) == (["texts"], ["kitchen", "sea"], None)
     of_request = {"rows": 8, "characters": 100, "bytes": 2000, "seconds": 30.0}
     of_writing = {"new_tokens": 512, "beams": 8, "streams": 4}
     assert about["limits"] == {**of_request, "waiting": 4096, "held_bytes": 256_000_000, **of_writing}
@@ -329,4 +357,4 @@ def test_an_int8_folder_answers_alike_alone_and_among_others(
         found = list(threads.map(lambda text: app.predict(texts=[text]).json["answers"][0], TEXTS * 5))
     for text, answer in zip(TEXTS * 5, found, strict=True):
         expected = classify.probabilities([text])[0]
-        np.testing.assert_allclose([*answer["probabilities"].values()], expected, rtol=1e-5)
+        np.testing.assert_allclose([*answer["probabilities"].values()], expected, rtol=1e-5, atol=1e-6)  # of six digits

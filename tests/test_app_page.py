@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import app_fixtures
@@ -74,7 +75,9 @@ def test_an_answer_comes_as_one_types_with_its_probability_and_the_likeliest_lab
     with serving(of_topic) as url:
         page = open_page(url)
         assert page.inner_text("h1") == "toy"
-        assert "Toy model. Manifest 0123456789ab" in page.inner_text("#about")
+        assert page.inner_text("#about") == "Toy model"
+        assert page.inner_text("#manifest").strip() == "· Manifest 0123456789ab"
+        assert not page.locator("#labels").is_visible()
         assert not page.get_by_label("Second text").is_visible()
         typed(page, "the ship")
         assert page.inner_text("#answer .head") == "sea  75.0%"
@@ -82,6 +85,20 @@ def test_an_answer_comes_as_one_types_with_its_probability_and_the_likeliest_lab
         assert page.locator("#answer dt:visible").count() == 5
         page.get_by_text("3 more").click()
         assert page.locator("#answer dt:visible").count() == 8
+
+
+def test_the_page_has_the_name_of_the_project_and_the_labels_where_they_are_few(open_page: Open) -> None:
+    served = Served(
+        "quantized", "0" * 64, "toy", "toy model", frozenset({TEXTS}), lambda texts: list(map(of_topic, texts))
+    )
+    for labels, shown in ((("sea", "<b>"), "sea, <b>"), (tuple(map(str, range(31))), None)):
+        own = replace(served, project="tickets", labels=labels)
+        with app_fixtures.in_thread(own, LIMITS, Ending()) as opened:
+            page = open_page(server.url_of(opened))
+            assert (page.inner_text("h1"), page.title()) == ("tickets", "tickets · Winnow")
+            assert page.inner_text("#about") == f"Toy model · quantized · {len(labels)} labels"
+            found = page.locator("#labels")
+            assert (found.inner_text() if found.is_visible() else None) == shown
 
 
 def test_the_keyboard_alone_asks(open_page: Open) -> None:

@@ -120,10 +120,10 @@ def test_two_runs_at_two_paths_give_equal_bytes(written: Paths, tmp_path: Path) 
 def test_markdown_shows_what_was_dropped_why_and_such_as(content: dict[str, Any]) -> None:
     told = as_markdown(content)
     assert "| dropped | 4 |" in told
-    assert "| near duplicate | 1 | <code>r8</code> a ship\\! (sea) |" in told
-    assert "| ragged | 1 | <code>rows.csv:7</code> a,b,c\\|d |" in told
-    assert "| sea | 2 | 1 | 0 | 60.0% | <code>r1</code> a ship |" in told
-    assert "- Warning: labels: expect\\_column" in told
+    assert "| near duplicate | 1 | `r8` a ship! (sea) |" in told
+    assert "| ragged | 1 | `rows.csv:7` a,b,c\\|d |" in told
+    assert "| sea | 2 | 1 | 0 | 60.0% | `r1` a ship |" in told
+    assert "- Warning: labels: expect_column" in told
     assert "unknown tokens of train 5.0%" in told
     assert "the tokenizer reads nothing" not in told
     unread = as_markdown({**content, "unread_rows": {"train": 2, "test": 0}}, {"unread_rows": {"train": 1}})

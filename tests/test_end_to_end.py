@@ -132,7 +132,7 @@ def test_the_data_report_counts_what_the_files_hold_and_is_told_in_markdown(proj
     }
     told = run(project, "winnow", "data").stdout
     assert f"| source | {steps['source']} |" in told
-    assert re.search(r"\| too short \| 1 \| <code>\w+</code> o \(\w+\) \|", told)
+    assert re.search(r"\| too short \| 1 \| `\w+` o \(\w+\) \|", told)
 
 
 def test_every_model_has_quality_and_profile(project: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import page_fixtures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,9 +19,12 @@ from flows.answering import neighbours
 from flows.answering.errors import NUMBERS, as_rows, wrong_rows
 from flows.answering.errors_page import render
 from flows.answering.neighbours import nearest
+from flows.answering.terminal import shortened
 from flows.answering.writing import write_rows
 from flows.cli.commands import main
 from stages.core.paths import Paths
+
+browser = page_fixtures.browser
 
 TRAINING = ["fresh bread and butter", "a ship at sea", "bread", "the sea is wide", "soup"]
 TESTED = [  # row_id, text, truth, answer, score, confidence
@@ -112,6 +117,51 @@ def test_the_page_shows_hostile_texts_as_text(tmp_path: Path) -> None:
     assert 'data-truth="kitchen" data-answer="sea"' in page
 
 
+def test_what_can_be_right_in_part_has_its_score_and_what_cannot_has_not(tmp_path: Path) -> None:
+    labels = wrong_rows(write(tmp_path / "labels"), "quantized", limit=10, neighbours=0)
+    assert labels.told == "3 of 4 answers of quantized to test rows are not right."
+    assert "Accuracy" not in render(labels)
+    rows = [("a", "x", "1", "1.2", 0.9, None), ("b", "y", "3", "1.2", 0.0, None)]
+    numbers = wrong_rows(write(tmp_path / "numbers", rows, "regression"), "quantized", limit=10, neighbours=0)
+    assert numbers.told == "2 of 2 answers of quantized to test rows are not right, or not wholly."
+    assert "90.0%" in render(numbers)
+
+
+def test_a_text_is_cut_between_words_with_an_ellipsis() -> None:
+    assert shortened("one  two\nthree", 13) == "one two three"
+    assert shortened("one two three", 12) == "one two…"
+    assert shortened("one twothreefourfive", 12) == "one twothre…"  # no blank where a cut would leave enough
+
+
+def test_nothing_of_the_page_is_cut_off_and_no_label_broken_in_a_word(tmp_path: Path, browser: Any) -> None:
+    long = "wrong_exchange_rate_for_cash_withdrawal"
+    rows = [
+        (
+            f"t{at}",
+            "why was I charged so much bread at sea when I asked for a ship, and soup",
+            long,
+            f"card_{long}",
+            0.0,
+            0.9,
+        )
+        for at in range(3)
+    ]
+    page = tmp_path / "errors.html"
+    page.write_text(render(wrong_rows(write(tmp_path, rows), "quantized", limit=10, neighbours=3)), encoding="utf-8")
+    shown = browser.new_page(viewport={"width": 1100, "height": 900})
+    shown.goto(page.as_uri())
+    scroll = shown.locator(".scroll").first
+    assert scroll.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+    # The longest word between underscores fits: nothing is wider than its cell, and no line ends in a word.
+    ends = shown.locator("td.label").first.evaluate("""cell => [...cell.childNodes]
+        .filter(node => node.nodeType === 3)
+        .map(node => { const range = document.createRange(); range.selectNodeContents(node); return range; })
+        .map(range => range.getClientRects().length)""")
+    assert {*ends} == {1}
+    assert shown.locator("td.label").first.text_content() == long  # as it is searched and copied
+    shown.close()
+
+
 def test_similarities_are_the_cosines_of_scikit_learns_tf_idf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path)
     monkeypatch.setattr(neighbours, "ROWS", 2)  # more than one batch, and more than one block of one
@@ -151,6 +201,12 @@ def test_the_command_writes_a_table_and_a_page_and_prints_the_surest(
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out.splitlines(), said.err
 
+    assert "of them" not in run()[2]  # all are shown
+    code, out, err = run("--limit", "1")
+    assert (len(out), err.partition(" not right. ")[2]) == (
+        1, "1 of them are shown; all with -o FILE, or as many as --limit says.\n"
+    )  # fmt: skip
+    assert run("--limit", "1", "-o", "some.csv")[2].endswith("1 of them are written; all with --limit 3.\n")
     code, out, err = run()
     assert (code, out[0]) == (0, "0.9500\tsea\tnot kitchen\t<i>soup</i> soup  soup")
     assert "3 of 4 answers of quantized to test rows are not right" in err

@@ -68,6 +68,20 @@ def test_the_check_takes_out_the_five_heaviest_words_and_five_at_random(model: P
     assert explained(runner, " ".join(["bread", *"abcdefghi"])).aspects[0] == aspect
 
 
+def test_a_text_that_the_check_would_leave_no_word_of_has_none_and_one_answer_is_said_once(model: Path) -> None:
+    runner = open_runner(model, threads=1)
+    five, six = (explained(runner, " ".join(["bread", *others])) for others in ("abcd", "abcde"))
+    assert next(explained_text.plain(five)) == "kitchen\tprobability 0.9933"
+    assert next(explained_text.plain(six)).startswith(
+        "kitchen\tprobability 0.9933; without the words that weigh most 0.5"
+    )
+    assert "at random" not in render(five)
+    assert "at random" in render(six)
+    stream = io.StringIO()
+    explained_text.coloured(five, stream, width=80)
+    assert stream.getvalue().count("0.9933") == 1
+
+
 def test_of_a_set_of_labels_each_that_is_given_is_explained() -> None:
     runner = of_words(
         {"labels": ["a", "b", "c"]},
@@ -76,6 +90,7 @@ def test_of_a_set_of_labels_each_that_is_given_is_explained() -> None:
     )
     found = explained(runner, "x y")
     assert [aspect.name for aspect in found.aspects] == ["a", "b"]
+    assert next(explained_text.plain(found)) == found.shown
     assert [[word.weight for word in aspect.words] for aspect in found.aspects] == [
         [pytest.approx(0.8), pytest.approx(0)], [pytest.approx(0), pytest.approx(0.6)],
     ]  # fmt: skip
@@ -220,7 +235,7 @@ def test_the_command_prints_words_json_and_a_page(
         return ended.value.code, capsys.readouterr().out
 
     code, out = run("warm bread", "-o", "why.html")
-    assert (code or 0, out.splitlines()[2]) == (0, f"{WEIGHT:+.4f}\tbread")
+    assert (code or 0, out.splitlines()[1]) == (0, f"{WEIGHT:+.4f}\tbread")
     assert "<mark" in Path("why.html").read_text()
     found = json.loads(run("warm bread", "--json")[1])
     assert found["aspects"][0]["words"][1] == {

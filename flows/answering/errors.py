@@ -61,6 +61,14 @@ class WrongRows:
     """Whether those come first that the model is surest of; else those that are farthest from the truth."""
     score: str
     """What the score of an answer is called."""
+    partly: bool
+    """Whether some are right in part: spans, sets, numbers and written texts can be, one label cannot."""
+
+    @property
+    def told(self) -> str:
+        """How many are wrong, in words."""
+        wholly = ", or not wholly" if self.partly else ""
+        return f"{self.wrong:,} of {self.of:,} answers of {self.model} to test rows are not right{wholly}."
 
 
 def wrong_rows(paths: Paths, model: str, *, limit: int, neighbours: int) -> WrongRows:
@@ -86,7 +94,8 @@ def wrong_rows(paths: Paths, model: str, *, limit: int, neighbours: int) -> Wron
     rows = [_row(row, test[row["row_id"]], measures) for row in wrong[:limit]]
     near = nearest(paths.clean, [row.whole for row in rows], neighbours)
     rows = [_with(row, own, measures) for row, own in zip(rows, near, strict=True)]
-    return WrongRows(model, rows, len(wrong), len(found), by_confidence, measures.score_title)
+    partly = any(row["score"] > 0 for row in wrong)
+    return WrongRows(model, rows, len(wrong), len(found), by_confidence, measures.score_title, partly)
 
 
 def _row(found: Mapping[str, Any], own: Mapping[str, Any], measures: TaskMeasures) -> WrongRow:

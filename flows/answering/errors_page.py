@@ -34,7 +34,8 @@ def _table(found: WrongRows) -> Table:
         if 1 < len(values) <= MOST_CHOICES and re.fullmatch("[a-z]+", name)  # else no name of an attribute of HTML
     }
     sure = ("Confidence",) if found.by_confidence else ()
-    columns = (*sure, capital(found.score), "Text", "Truth", "Answer", *map(capital, slices), "Nearest training rows")
+    score = (capital(found.score),) if found.partly else ()  # else it is 0 of every row
+    columns = (*sure, *score, "Text", "Truth", "Answer", *map(capital, slices), "Nearest training rows")
     return Table(
         "errors",
         "Test rows that are answered wrongly.",
@@ -54,7 +55,7 @@ def _tags(row: WrongRow, filters: dict[str, tuple[str, ...]]) -> dict[str, str]:
 def _row(row: WrongRow, found: WrongRows, slices: tuple[str, ...]) -> tuple[Cell, ...]:
     return (
         *((cell(row.confidence, "share"),) if found.by_confidence else ()),
-        cell(row.score, "share"),
+        *((cell(row.score, "share"),) if found.partly else ()),
         Cell(_cut(row.whole), style="text"),
         Cell(row.truth_words, style="label"),
         Cell(row.answer_words, style="label"),

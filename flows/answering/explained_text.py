@@ -18,9 +18,10 @@ def coloured(found: Explanation, stream: TextIO, width: int | None = None) -> No
     from rich.text import Text
 
     console = Console(file=stream, width=width, highlight=False)
-    console.print(cleaned(found.shown.replace("\t", "  ")), style="bold", markup=False)
+    if not says_it_all(found):
+        console.print(cleaned(found.shown.replace("\t", "  ")), style="bold", markup=False)
     for aspect in found.aspects:
-        console.print(f"{cleaned(aspect.name)}  {check(aspect)}", markup=False)
+        console.print(Text.assemble((cleaned(aspect.name), "bold"), f"  {check(aspect)}"))
         for of, text in enumerate(found.texts):
             line = Text(cleaned(text))
             for word in (word for word in aspect.words if word.of == of):
@@ -31,18 +32,27 @@ def coloured(found: Explanation, stream: TextIO, width: int | None = None) -> No
 
 def plain(found: Explanation) -> Iterator[str]:
     """Lines with a tab between the weight and the word, the heaviest first; a line above says of what."""
-    yield found.shown
+    if not says_it_all(found):
+        yield found.shown
     for aspect in found.aspects:
         yield f"{cleaned(aspect.name)}\t{check(aspect)}"
         yield from (f"{word.weight:+.4f}\t{word.text}" for word in sorted(aspect.words, key=lambda word: -word.weight))
 
 
 def check(aspect: Aspect) -> str:
-    """The value, and what it is without the words that weigh most and without others."""
+    """The value, and what it is without the words that weigh most and without others, where words would be left."""
+    value = f"{aspect.unit} {aspect.value:.4f}"
+    if not aspect.is_checked:
+        return value
     return (
-        f"{aspect.unit} {aspect.value:.4f}; without the words that weigh most {aspect.without_top:.4f}, without as many"
-        f" at random {aspect.without_random:.4f}"
+        f"{value}; without the words that weigh most {aspect.without_top:.4f}, without as many at random"
+        f" {aspect.without_random:.4f}"
     )
+
+
+def says_it_all(found: Explanation) -> bool:
+    """Whether the line of the only aspect has the answer too, such as a label with its probability."""
+    return len(found.aspects) == 1 and found.shown.partition("\t")[0] == found.aspects[0].name
 
 
 def strength(word: Word, aspect: Aspect) -> int:

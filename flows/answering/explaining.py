@@ -28,7 +28,7 @@ from stages.tasks import TASKS
 from stages.tasks.contract import TaskAnswers, TaskMeasures
 from stages.tasks.shared.aspects import TaskAspects, Value
 
-CHECKED = 5  # words that the check takes out
+CHECKED = 5  # words that the check takes out; of a text of no more words it would be without any, whichever are drawn
 DRAWS = 20  # random choices of as many
 SINGLY = 64  # words of a text whose words are all left out one by one; of longer texts groups are first
 GROUPS = 32
@@ -66,6 +66,11 @@ class Aspect:
     """The value without the CHECKED words that weigh most; of a number that the words pull down, the other way."""
     drawn: tuple[float, ...]
     """The value without as many words drawn at random, of each draw."""
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the check says something: there are words that are left."""
+        return len(self.words) > CHECKED
 
     @property
     def without_random(self) -> float:

@@ -20,7 +20,7 @@ from flows.app.batching import Batcher, Record
 from flows.app.described import about_health, about_model, about_predict, about_stream
 from flows.app.ending import Ending
 from flows.app.guarding import Guard, Handler, fault
-from flows.app.limits import TEXTS, Limits, texts_to_write
+from flows.app.limits import TEXT, TEXTS, Limits, texts_to_write
 from flows.app.metrics import CONTENT_TYPE, Metrics
 from flows.app.reading import Held, body_of
 from flows.app.refusals import Refused, is_ending, is_late, is_slow, unwritable
@@ -92,13 +92,13 @@ def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, m
         try:
             async with asyncio.timeout(limits.seconds):
                 body = await body_of(request, limits.bytes, held)
-                texts, how = texts_to_write(body, served.takes, limits, served.usual)
+                texts, how, name = texts_to_write(body, served.takes, limits, served.usual)
                 refused = is_late
                 answers = await _unless_gone(request, batcher.answers(texts, how))
         except TimeoutError:
             raise refused(limits.seconds) from None
         except UnwritableError as error:
-            raise unwritable(error, TEXTS) from None
+            raise unwritable(error, None if name == TEXT else TEXTS) from None
         metrics.answered(len(texts))
         return JSONResponse({**head, "answers": answers})
 
@@ -126,8 +126,9 @@ async def _gone(request: Request) -> None:
 def _add_the_state(
     app: FastAPI, served: Served, limits: Limits, is_ready: Callable[[], bool], metrics: Metrics
 ) -> None:
-    about = {"model": served.name, "manifest": served.manifest, "task": served.task, "is_a": served.noun,
-             "takes": sorted(served.takes, reverse=True), "limits": asdict(limits),
+    about = {"model": served.name, "manifest": served.manifest, "project": served.project, "task": served.task,
+             "is_a": served.noun, "labels": served.labels, "takes": sorted(served.takes, reverse=True),
+             "limits": asdict(limits),
              "generation": None if served.usual is None else served.usual.described()}  # fmt: skip
 
     @app.get("/model", **about_model())

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from flows.app.limits import EXAMPLES, PAIRS, SETTINGS, TEXT, TEXT_EXAMPLE, TEXTS, Limits
+from flows.app.limits import EXAMPLES, ONE_EXAMPLE, PAIRS, SETTINGS, TEXT, TEXT_EXAMPLE, TEXTS, Limits
 from flows.app.served import Served
 
 REFUSALS = {
@@ -26,15 +26,19 @@ def about_predict(served: Served, limits: Limits) -> dict[str, Any]:
     """Of POST /predict, as FastAPI's decorators take it."""
     writes = served.usual is not None
     kinds = [_rows(name, limits, writes=writes) for name in sorted(served.takes, reverse=True)]
+    examples = {name: {"value": json.loads(EXAMPLES[name])} for name in sorted(served.takes, reverse=True)}
+    if TEXTS in served.takes:
+        kinds.append(_rows(TEXT, limits, writes=writes))
+        examples[TEXT] = {"value": json.loads(ONE_EXAMPLE)}
     content = {
         "schema": kinds[0] if len(kinds) == 1 else {"oneOf": kinds},
-        "examples": {name: {"value": json.loads(EXAMPLES[name])} for name in sorted(served.takes, reverse=True)},
+        "examples": examples,
     }
     body = {"required": True, "content": {"application/json": content}}
     return {
         "summary": "What the model says of each text, or pair of texts",
-        "description": "Requests that come at the same time are answered together. The answers are in the order of the"
-        " rows, each as the command winnow predict --json has it.",
+        "description": "Requests that come at the same time are answered together. The answers are a list in the"
+        " order of the rows, of one text alone too, each as the command winnow predict --json has it.",
         "response_class": JSONResponse,
         "responses": {
             200: {"description": "The answers", "content": {"application/json": {"schema": _ANSWERS}}},
@@ -85,7 +89,8 @@ def about_health(summary: str, *, may_fail: bool) -> dict[str, Any]:
 def _rows(name: str, limits: Limits, *, writes: bool) -> dict[str, Any]:
     text = {**_TEXT, "minLength": 1, "maxLength": limits.characters}
     pair = {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
-    rows = {"type": "array", "items": {TEXTS: text, PAIRS: pair}[name], "minItems": 1, "maxItems": limits.rows}
+    items = {TEXTS: text, PAIRS: pair}
+    rows = {"type": "array", "items": items[name], "minItems": 1, "maxItems": limits.rows} if name in items else text
     members = {name: rows, SETTINGS: _SETTINGS} if writes else {name: rows}
     return {"type": "object", "properties": members, "required": [name], "additionalProperties": False}
 

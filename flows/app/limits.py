@@ -1,6 +1,6 @@
 """How much a request may ask for, and its body as the texts that it asks about.
 
-    body ── JSON ──> {"texts": [...]} or {"pairs": [[first, second], ...]} ── each checked ──> texts
+    body ── JSON ──> {"texts": [...]}, {"text": ...} or {"pairs": [[first, second], ...]} ── each checked ──> texts
 
 Whatever is wrong is told by a `Refused` that names the first place.
 """
@@ -27,6 +27,7 @@ SETTINGS_EXAMPLE = 'Send for example {"generation": {"max_new_tokens": 40, "temp
 SHOWN = 300  # characters of what was found
 STOPS = 16  # stop strings of a request
 NAME = 40  # characters that are looked at, and shown, of a name in a request
+ONE_EXAMPLE = '{"text": "a text"}'
 EXAMPLES = {TEXTS: '{"texts": ["a text", "another"]}', PAIRS: '{"pairs": [["a text", "its second text"]]}'}
 
 
@@ -106,14 +107,20 @@ def texts_of(body: bytes, takes: AbstractSet[str], limits: Limits) -> list[Text]
 
 def texts_to_write(
     body: bytes, takes: AbstractSet[str], limits: Limits, usual: Generation | None
-) -> tuple[list[Text], Generation | None]:
-    """The same, and how is to be written for them; `usual`: where the body says nothing else."""
+) -> tuple[list[Text], Generation | None, str]:
+    """The same, how is to be written for them, and what they were asked by: TEXT for one text alone, TEXTS or PAIRS.
+
+    `usual`: how is written where the body says nothing else.
+    """
     asked = _parsed(body)
     how = settings_of(asked, usual, limits)
-    return _rows_of(*_named(asked, takes), limits), how
+    name, rows = _named(asked, takes)
+    return _rows_of(name, rows, limits), how, name
 
 
 def _rows_of(name: str, rows: Any, limits: Limits) -> list[Text]:
+    if name == TEXT:
+        return [_text(rows, TEXT, limits)]
     if not isinstance(rows, list):
         raise _unlike(name, rows, "a list", _like(name))
     if not 0 < len(rows) <= limits.rows:
@@ -163,8 +170,9 @@ def _like(name: str = TEXTS) -> str:
 
 
 def _named(asked: Any, takes: AbstractSet[str]) -> tuple[str, Any]:
-    """The name of the only member, and its value."""
-    if isinstance(asked, dict) and len(asked) == 1 and asked.keys() <= takes:
+    """The name of the only member, and its value; one text alone is called TEXT."""
+    known = {*takes, *([TEXT] if TEXTS in takes else [])}
+    if isinstance(asked, dict) and len(asked) == 1 and asked.keys() <= known:
         return next(iter(asked.items()))
     names = sorted(takes, reverse=True)
     example = f"Send for example {' or '.join(EXAMPLES[name] for name in names)}"
@@ -172,14 +180,15 @@ def _named(asked: Any, takes: AbstractSet[str]) -> tuple[str, Any]:
         raise _unlike("body", asked, "an object", example)
     allowed = " or ".join(f"'{name}'" for name in names)
     for name in asked:
-        if name not in takes:
+        if name not in known:
             raise _misnamed(name, names, allowed, example)
     found = "both at once" if asked else "an empty object"
     raise Refused(422, "there is to be one list of rows", "body", found, allowed, example)
 
 
 def _misnamed(name: str, names: Sequence[str], allowed: str, example: str) -> Refused:
-    other = {TEXTS: "the model takes pairs of texts", PAIRS: "the model takes single texts"}
+    of_pairs = "the model takes pairs of texts"
+    other = {TEXT: of_pairs, TEXTS: of_pairs, PAIRS: "the model takes single texts"}
     near = get_close_matches(name[:NAME], names, 1) if name not in other else []
     step = f"Did you mean '{near[0]}'? {example}" if near else example
     return Refused(422, other.get(name, "an unknown name"), "body", shortened(name), allowed, step)

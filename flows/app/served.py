@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.answering.rounded import rounded
 from flows.app.limits import PAIRS, TEXTS
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ class Served:
     """How it writes where a request says nothing else; None: it writes nothing."""
     stream: Callable[[str, Generation], Iterator[str]] | None = None
     """stream(text, how): what a model that writes writes for a text, in pieces."""
+    project: str | None = None
+    """The name of the project's folder, of a model that lies in one."""
+    labels: tuple[str, ...] = ()
+    """What it can answer, where these are labels."""
+
+    @property
+    def title(self) -> str:
+        """What a reader knows it by."""
+        return self.project or self.name
+
+
+def _project_of(folder: Path) -> str | None:
+    root = folder.parents[2] if len(folder.parents) > 2 else folder
+    is_own = folder.parent == root / "artifacts/models" and (root / "dvc.yaml").is_file()
+    return root.name if is_own else None
 
 
 def open_served(folder: Path, *, threads: int) -> Served:
@@ -56,9 +72,12 @@ def open_served(folder: Path, *, threads: int) -> Served:
     takes -= {PAIRS} if reads_images(about) else set()  # nobody from outside names files here: vectors of texts alone
 
     def answer(texts: Sequence[Text], how: Generation | None = usual) -> list[dict[str, Any]]:
-        return Model(runner if how is None else as_writer(runner, how), answers)(texts)
+        return list(map(rounded, Model(runner if how is None else as_writer(runner, how), answers)(texts)))
 
     answer([("warm", "warm") if takes == {PAIRS} else "warm"])
     noun = plugins.part(TASKS, runner.task, "settings", key=f"{folder / 'model.json'}: task").noun
-    name, manifest = folder.resolve().name, sha256(folder / MANIFEST)
-    return Served(name, manifest, runner.task, noun, takes, answer, usual, runner.stream)
+    place, manifest = folder.resolve(), sha256(folder / MANIFEST)
+    labels = tuple(map(str, runner.space.get("labels", ())))
+    return Served(
+        place.name, manifest, runner.task, noun, takes, answer, usual, runner.stream, _project_of(place), labels
+    )

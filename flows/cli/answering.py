@@ -116,7 +116,7 @@ def answer_file(
     def tell(news: str) -> None:
         click.echo(f"winnow: {news}", err=True)
 
-    is_table = asked.is_table(file)
+    is_table, was_there = asked.is_table(file), out != "-" and Path(out).exists()
     bar = Bar(file, is_sized=is_table)
     try:
         if is_table:
@@ -128,6 +128,11 @@ def answer_file(
     finally:
         bar.close()
     rows = filled.unanswered
+    if out != "-":
+        without = rows.reasons.total() + filled.withheld
+        count = f"{rows.rows - without:,} of {rows.rows:,}" if without else f"{rows.rows:,}"
+        replaced = "; what stood there is replaced" if was_there else ""
+        click.echo(f"Written: {out}, {count} {'row' if rows.rows == 1 else 'rows'} answered{replaced}", err=True)
     if filled.withheld:
         tell(f"{filled.withheld:,} of {rows.rows:,} answers are withheld: under --threshold {wanted.threshold:g}.")
     if rows.are_all:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flows.answering.rounded import rounded
 from stages.backends.records import asked, records
 
 if TYPE_CHECKING:
@@ -114,4 +115,4 @@ def _columns(texts: tuple[str | None, ...], shown: str) -> str:
 
 
 def _object(texts: tuple[str | None, ...], record: Mapping[str, Any]) -> str:
-    return json.dumps({**dict(zip(("text", "text_pair"), texts, strict=False)), **record}, ensure_ascii=False)
+    return json.dumps({**dict(zip(("text", "text_pair"), texts, strict=False)), **rounded(record)}, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -42,8 +43,16 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="winnow", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """From raw text to small, fast, trustworthy language models, reproducibly."""
+    ctx.obj = predicting.Project(_outdated)
+
+
+def _outdated(root: Path, model: str) -> str | None:
+    from flows.dvc.outdated import notice
+
+    return notice(root, model)
 
 
 for _command in (

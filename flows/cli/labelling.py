@@ -112,6 +112,7 @@ def _write_proposals(
         for one in rows[:SHOWN]:
             sure = "-" if one.probability is None else f"{one.probability:.4f}"
             _print(one.row.suggestion or "-", sure, one.row.text)
+        _tell_shown(len(rows))
         return
     remember(paths, [one.row for one in rows])
     for out in outs:
@@ -163,6 +164,7 @@ def errors(outs: Sequence[str], limit: int, neighbours: int, folds: int, fit_row
     if not outs:
         for one in found.rows[:SHOWN]:
             _print(f"{one.quality:.4f}", f"{one.row.given}", f"likelier {one.row.suggestion}", one.row.text)
+        _tell_shown(len(found.rows))
     _tell(f"{found.doubted:,} of {found.of:,} training rows are doubted, {found.flagged:,} of them flagged.")
     if found.settled:
         _tell(f"{found.settled:,} more stand in corrections.csv already.")
@@ -309,14 +311,19 @@ def _write_page(out: str, html: str) -> None:
 
 def _print(*parts: str) -> None:
     """A line of a terminal or a pipe: the parts with tabs between, the last, a text, cut."""
-    from flows.answering.terminal import cleaned
+    from flows.answering.terminal import cleaned, shortened
 
     *first, text = parts
-    click.echo("\t".join(map(cleaned, (*first, " ".join(text.split())[:WIDTH]))))
+    click.echo("\t".join(map(cleaned, (*first, shortened(text, WIDTH)))))
 
 
 def _rows(number: int) -> str:
     return f"{number:,} row{'' if number == 1 else 's'}"
+
+
+def _tell_shown(rows: int) -> None:
+    if rows > SHOWN:
+        _tell(f"{SHOWN} of {rows:,} are shown; all with -o FILE.")
 
 
 def _tell(news: str) -> None:

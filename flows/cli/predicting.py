@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli import answering, images, writing
+from flows.running.masking import masked
 from flows.running.root import find_root
 
 if TYPE_CHECKING:
     from flows.cli.answers import Row
 
 DEFAULT_MODEL = "artifacts/models/quantized"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the whole of Winnow knows of a project, and the light install does not: the object of click's context."""
+
+    outdated: Callable[[Path, str], str | None]
+    """outdated(root, model): what is to be told of a model that was made with other parameters."""
 
 
 @click.command(cls=images.WithLabels)
@@ -155,11 +165,19 @@ def _given(texts: tuple[str, ...], pairs: tuple[str, ...], file: str | None) -> 
 
 
 def folder_of(model: str | None) -> Path:
-    """The model's folder. Raises ClickException where the project has made none yet."""
-    folder = Path(model) if model is not None else find_root(Path.cwd()) / DEFAULT_MODEL
-    if model is None and not folder.is_dir():
+    """The model's folder; of the project's own it is told where parameters have changed since it was made.
+
+    Raises ClickException where the project has made none yet.
+    """
+    if model is not None:
+        return Path(model)
+    root = find_root(Path.cwd())
+    if not (root / DEFAULT_MODEL).is_dir():
         raise click.ClickException(f"no {DEFAULT_MODEL} yet. Run `winnow reproduce`, or name a folder with --model.")
-    return folder
+    context = click.get_current_context(silent=True)
+    if context and (known := context.find_object(Project)) and (told := known.outdated(root, DEFAULT_MODEL)):
+        click.echo(f"winnow: {masked(told)}", err=True)
+    return root / DEFAULT_MODEL
 
 
 def _rows_of(file: str, text: str | None, text_pair: str | None, *, are_pairs: bool) -> Iterator[Row]:

@@ -14,10 +14,13 @@ from flows.cli.project import print_json, root_here
 from flows.cli.terminal import shows_colour
 
 if TYPE_CHECKING:
+    from flows.answering.errors import WrongRows
     from flows.answering.explaining import Explanation
     from flows.answering.threshold import Fitted
 
 QUANTIZED = "quantized"
+SHOWN, WRITTEN = 20, 500  # wrong answers, printed and in a file
+WIDTH = 100  # characters of a text that is printed
 _model_name = click.option(
     "--model", metavar="NAME", default=QUANTIZED, show_default=True, shell_complete=completion.models,
     help="One of the project's models.",
@@ -96,11 +99,13 @@ def _told(fitted: Fitted) -> list[str]:
     "-o", "--output", "outs", metavar="OUT", multiple=True,
     help="A file for all of them: .html is a page, csv, tsv, jsonl (also with .gz) and parquet are tables; repeatable.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Rows at most.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help=f"Rows at most.  [default: {WRITTEN} with -o, {SHOWN} without]"
+)
 @click.option(
     "--neighbours", type=click.IntRange(min=0), default=3, show_default=True, help="Training rows beside each."
 )
-def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None:
+def errors(model: str, outs: Sequence[str], limit: int | None, neighbours: int) -> None:
     """Show the test rows that the model answers wrongly, those that it is surest of first.
 
     Each with its truth, the answer, how sure the model is, the slices that it is of, and the training rows that are
@@ -110,13 +115,15 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
     root = root_here()
     from flows.answering.errors import NUMBERS, as_rows, wrong_rows
     from flows.answering.errors_page import render
-    from flows.answering.terminal import cleaned
+    from flows.answering.terminal import cleaned, shortened
     from flows.answering.writing import ENDINGS, PAGE, refuse_out, write_page, write_rows
     from stages.core.paths import Paths
 
     for out in outs:
         refuse_out(out, "-", (PAGE,) if out.lower().endswith(PAGE) else ENDINGS)
-    found = wrong_rows(Paths(root), _known(root, model), limit=limit, neighbours=neighbours)
+    found = wrong_rows(
+        Paths(root), _known(root, model), limit=limit or (WRITTEN if outs else SHOWN), neighbours=neighbours
+    )
     for out in outs:
         if out.lower().endswith(PAGE):
             write_page(out, render(found))
@@ -124,15 +131,22 @@ def errors(model: str, outs: Sequence[str], limit: int, neighbours: int) -> None
             write_rows(out, as_rows(found), NUMBERS)
         click.echo(f"Written: {out}", err=True)
     if not outs:
-        for row in found.rows[:SHOWN]:
+        for row in found.rows:
             sure = "" if row.confidence is None else f"{row.confidence:.4f}\t"
-            parts = (row.answer_words, f"not {row.truth_words}", " ".join(row.text.split())[:WIDTH])
+            parts = (row.answer_words, f"not {row.truth_words}", shortened(row.text, WIDTH))
             click.echo(sure + "\t".join(map(cleaned, parts)))
-    told = f"{found.wrong:,} of {found.of:,} answers of {model} to test rows are not right, or not wholly."
-    click.echo(f"winnow: {told}", err=True)
+    click.echo(f"winnow: {found.told}{_rest(found, is_written=bool(outs))}", err=True)
 
 
-SHOWN, WIDTH = 20, 100  # rows, and characters of a text, on a terminal
+def _rest(found: WrongRows, *, is_written: bool) -> str:
+    """How many of the wrong answers are not here, and how they are had."""
+    here = len(found.rows)
+    if here == found.wrong:
+        return ""
+    if is_written:
+        return f" {here:,} of them are written; all with --limit {found.wrong}."
+    more = "all" if found.wrong <= WRITTEN else f"{WRITTEN:,}"
+    return f" {here:,} of them are shown; {more} with -o FILE, or as many as --limit says."
 
 
 @click.command()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flows.dvc.locked import read_yaml
 
 NEVER = "it has never run"
+SHOWN = 3  # changes of a line that tells of some
 
 
 def reasons_of(root: Path, locked: dict[str, Any] | None, changes: Iterable[Any]) -> Iterator[str]:
@@ -53,9 +54,19 @@ def _dependency(root: Path, locked: dict[str, Any], path: str, state: str | dict
 def changed_parameters(root: Path, locked: dict[str, Any]) -> Iterator[str]:
     """The parameters of a stage, by its entry in dvc.lock, that have another value here: "finetune.epochs: 3 -> 4"."""
     for path, values in (locked.get("params") or {}).items():
-        now = _parameters(root / path)
-        for key, before in values.items():
-            yield from _differences(key, before, _value(now, key))
+        yield from changed_values(values, _parameters(root / path))
+
+
+def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """The values that are others now; `before` as dvc.lock has them, by keys such as "finetune.epochs"."""
+    for key, value in before.items():
+        yield from _differences(key, value, _value(now, key))
+
+
+def in_short(changes: Sequence[str]) -> str:
+    """The first of some changes, and how many more there are."""
+    more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    return f"{', '.join(changes[:SHOWN])}{more}"
 
 
 def _differences(key: str, before: Any, now: Any) -> Iterator[str]:

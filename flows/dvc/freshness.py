@@ -8,12 +8,11 @@ from typing import Any
 
 from flows.dvc import storage
 from flows.dvc.command import DvcError
-from flows.dvc.differences import changed_parameters
-from flows.dvc.locked import locked_stages
+from flows.dvc.differences import changed_parameters, in_short
+from flows.dvc.locked import locked_stages, upstream
 from flows.running.code import LINK
 
 TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
-SHOWN = 3
 
 
 def notice(root: Path) -> str | None:
@@ -27,9 +26,8 @@ def notice(root: Path) -> str | None:
         return f"whether these figures are of what is here cannot be told: {error}"
     if not changes:
         return None
-    more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     return (
-        f"these figures were measured before a change: {', '.join(changes[:SHOWN])}{more}. "
+        f"these figures were measured before a change: {in_short(changes)}. "
         "`winnow plan` says what would run, `winnow reproduce` or `dvc repro` brings them up to date."
     )
 
@@ -56,16 +54,3 @@ def changed_code(root: Path, stage: Mapping[str, Any]) -> Iterator[str]:
 def is_code(path: str) -> bool:
     """Whether a dependency is a file, or a folder, of code."""
     return path.endswith(".py") or path.removeprefix(f"{LINK.as_posix()}/").startswith("stages/")
-
-
-def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The stages that make outs whose paths start so, and all that they depend on, in the order of dvc.lock."""
-    outs = {name: [out["path"] for out in stage.get("outs") or []] for name, stage in locked.items()}
-    maker = {path: name for name, paths in outs.items() for path in paths}
-    todo = [name for name, paths in outs.items() if any(path.startswith(outs_wanted) for path in paths)]
-    found: set[str] = set()
-    while todo:
-        if (name := todo.pop()) not in found:
-            found.add(name)
-            todo += [maker[dep["path"]] for dep in locked[name].get("deps") or [] if dep["path"] in maker]
-    return {name: stage for name, stage in locked.items() if name in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ def locked_stages(root: Path) -> dict[str, dict[str, Any]]:
         return name in defined and bool(item) == bool({"do", "matrix"} & defined[name].keys())
 
     return {address: stage for address, stage in (lock_of(root).get("stages") or {}).items() if is_there(address)}
+
+
+def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The stages that make outs whose paths start so, and all that they depend on, in the order of dvc.lock."""
+    outs = {name: [out["path"] for out in stage.get("outs") or []] for name, stage in locked.items()}
+    maker = {path: name for name, paths in outs.items() for path in paths}
+    todo = [name for name, paths in outs.items() if any(path.startswith(outs_wanted) for path in paths)]
+    found: set[str] = set()
+    while todo:
+        if (name := todo.pop()) not in found:
+            found.add(name)
+            todo += [maker[dep["path"]] for dep in locked[name].get("deps") or [] if dep["path"] in maker]
+    return {name: stage for name, stage in locked.items() if name in found}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

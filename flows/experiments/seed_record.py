@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.dvc.freshness import is_code, upstream
-from flows.dvc.locked import locked_stages
+from flows.dvc.freshness import is_code
+from flows.dvc.locked import locked_stages, upstream
 from flows.review import earlier
 from flows.review.markdown import capital, value
 from stages.core.paths import Paths

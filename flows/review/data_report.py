@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flows.review.evidence import number
-from flows.review.markdown import escape, table, value
+from flows.review.markdown import code, escape, in_cell, table, value
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER
 
 LABELS_SHOWN = 20
@@ -80,7 +80,8 @@ def _reasons(now: Report, before: Report) -> str:
 
 def _example(row: Mapping[str, str | None]) -> str:
     label = f" ({escape(name)})" if (name := row.get("label")) else ""
-    return f"<code>{escape(row['row_id'] or '')}</code> {escape(row['text'] or '')}{label}"
+    name = f"{in_cell(code(row_id))} " if (row_id := row["row_id"]) else ""
+    return f"{name}{escape(row['text'] or '')}{label}"
 
 
 def _labels(now: Report, before: Report) -> str:

@@ -46,8 +46,12 @@ def arrows(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """An untrusted text, escaped for a cell of a Markdown table: no markup, mention, link or new cell."""
-    safe = re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", html.escape(text, quote=False))
+    """An untrusted text, escaped for a cell of a Markdown table: no markup, mention, link or new cell.
+
+    An underscore between two letters stays, as it is no emphasis there; so does "!" but before a number (GitLab's merge
+    requests), as no bracket is left that would make an image of it.
+    """
+    safe = re.sub(r"([\\`*\[\]|~#$]|!(?=\d)|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", html.escape(text, quote=False))
     return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
 
 
