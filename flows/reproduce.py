@@ -23,6 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.answering.how import asked
 from flows.dvc import planning, reproducing
 from flows.dvc.command import DvcError
+from flows.dvc.differences import NEVER
 from flows.dvc.locked import cores_wanted
 from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
@@ -43,6 +44,7 @@ from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
 STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
+BETWEEN = "; "  # of reasons
 ANSWERS = "quantize"  # the stage behind which `winnow predict` has its model
 JUDGES = "evaluate"  # the stage whose results a review is about
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
@@ -66,6 +68,8 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     if why is None:  # DVC was asked about all of them at once: another look would only cost its start
         return Completed(name="Cached", message="nothing that it depends on has changed")
     log = get_run_logger()
+    if told := _of_its_own(why):
+        log.info(f"{stage} runs again: {told}")
     bar = Bar(stage)
     try:
         with run.budget.taking(wanted), run.overview.running(stage, log.info) as take:
@@ -84,6 +88,11 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     if outcome.state == "ran":
         return Completed(message=why)
     return Completed(name="Cached", message=outcome.reason)
+
+
+def _of_its_own(why: str) -> str:
+    """The reasons that neither follow from other stages nor from a first run."""
+    return BETWEEN.join(one for one in planning.own_reasons(why.split(BETWEEN)) if one != NEVER)
 
 
 def _tell_ready(root: Path, log: Callable[[str], object]) -> None:
@@ -176,7 +185,7 @@ def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
     whys: dict[str, str] = {}
     for stage, upstream in plan.graph.items():
         if stage in plan.reasons:
-            whys[stage] = masked("; ".join(plan.reasons[stage]))
+            whys[stage] = masked(BETWEEN.join(plan.reasons[stage]))
         elif stage in forced:
             whys[stage] = "by force"
         elif any(up in whys for up in upstream):

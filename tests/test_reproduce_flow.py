@@ -147,6 +147,8 @@ def test_a_run_is_named_by_what_changed_and_tells_what_was_cached(finished: Path
     assert run.name.endswith("-dirty all stages: clean.min_chars 2 -> 3")
     said = r"ran 3 of 5 stages in [0-9.]+ (s|min): clean, evaluate@teacher, evaluate@student; 2 cached"
     assert re.fullmatch(said, state.message or "")
+    again = [line for line in log_lines(state) if "runs again" in line]
+    assert again == ["clean runs again: clean.min_chars: 2 -> 3"]
 
 
 SAYS_WHAT_IS_LOADED = """
