@@ -77,7 +77,7 @@ def test_each_measured_project_is_a_line_with_its_own_measure_linked_to_its_fold
     lines = worked.as_markdown(repository).splitlines()
     assert lines[2:4] == [
         OWN_LINE,
-        r"| [prices](projects/prices) | `regression` | house\_prices | Pearson correlation | 1 |"
+        "| [prices](projects/prices) | `regression` | house_prices | Pearson correlation | 1 |"
         " 0.5 | - | 0.625 | - | - | - |",
     ]
 
