@@ -44,7 +44,6 @@ from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
 STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
-BETWEEN = "; "  # of reasons
 ANSWERS = "quantize"  # the stage behind which `winnow predict` has its model
 JUDGES = "evaluate"  # the stage whose results a review is about
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
@@ -60,6 +59,8 @@ class Run:
     budget: Budget
     ready: Ready
     overview: Overview
+    again: Mapping[str, str]
+    """Why stages run again, as far as that is no consequence of others."""
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
@@ -68,9 +69,13 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     if why is None:  # DVC was asked about all of them at once: another look would only cost its start
         return Completed(name="Cached", message="nothing that it depends on has changed")
     log = get_run_logger()
-    if told := _of_its_own(why):
-        log.info(f"{stage} runs again: {told}")
     bar = Bar(stage)
+
+    def tell(line: str) -> None:
+        if line == f"Running stage '{stage}':" and stage in run.again:
+            log.info(f"{stage} runs again: {run.again[stage]}")
+        log.info(line)
+
     try:
         with run.budget.taking(wanted), run.overview.running(stage, log.info) as take:
 
@@ -79,7 +84,7 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
                     bar.show(shown)
                     take(shown)
 
-            outcome = reproducing.reproduce(run.ready, stage, log.info, force=force, on_bar=show)
+            outcome = reproducing.reproduce(run.ready, stage, tell, force=force, on_bar=show)
     except (DvcError, EndedError) as error:
         return Failed(message=str(error))
     bar.finish()
@@ -88,11 +93,6 @@ def run_stage(stage: str, run: Run, why: str | None, wanted: int | None, force: 
     if outcome.state == "ran":
         return Completed(message=why)
     return Completed(name="Cached", message=outcome.reason)
-
-
-def _of_its_own(why: str) -> str:
-    """The reasons that neither follow from other stages nor from a first run."""
-    return BETWEEN.join(one for one in planning.own_reasons(why.split(BETWEEN)) if one != NEVER)
 
 
 def _tell_ready(root: Path, log: Callable[[str], object]) -> None:
@@ -164,7 +164,7 @@ def run_stages(
     runs: dict[str, PrefectFuture[State]] = {}
     done = {stage: state for stage, state in (known or {}).items() if stage in plan.graph and stage not in plan.reasons}
     with Ready(root, children, wanted=bool(whys)) as ready, Overview(to_run, seconds, wanted, cores()) as overview:
-        run = Run(Budget(cores()), ready, overview)
+        run = Run(Budget(cores()), ready, overview, _again(plan))
         for stage, upstream in plan.graph.items():
             if stage in done:
                 continue
@@ -185,12 +185,22 @@ def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
     whys: dict[str, str] = {}
     for stage, upstream in plan.graph.items():
         if stage in plan.reasons:
-            whys[stage] = masked(BETWEEN.join(plan.reasons[stage]))
+            whys[stage] = masked("; ".join(plan.reasons[stage]))
         elif stage in forced:
             whys[stage] = "by force"
         elif any(up in whys for up in upstream):
             whys[stage] = "what it follows runs by force"
     return whys
+
+
+def _again(plan: Plan) -> dict[str, str]:
+    """The reasons of stages that ran before, without those that follow from others or say that a file is not here."""
+    own = {stage: planning.own_reasons(reasons) for stage, reasons in plan.reasons.items()}
+    told = {
+        stage: masked("; ".join(reason for reason in reasons if not reason.endswith((NEVER, *planning.NOT_HERE))))
+        for stage, reasons in own.items()
+    }
+    return {stage: again for stage, again in told.items() if again}
 
 
 def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], object]) -> None:

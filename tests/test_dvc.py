@@ -24,6 +24,9 @@ project, finished = flow_fixtures.project, flow_fixtures.finished
 ORDER = ("ingest", "clean", "evaluate@teacher", "evaluate@student")
 
 
+needs_forks = pytest.mark.skipif(not forked.CAN_FORK, reason="forks are not safe on this system")
+
+
 def ignore(line: str) -> None:
     """Take no notice of what a stage prints."""
 
@@ -126,6 +129,7 @@ def test_children_that_were_ended_start_no_other(project: Path):
     assert not (project / "ingest.txt").exists()
 
 
+@needs_forks
 def test_one_loaded_dvc_does_stage_after_stage_in_groups_of_their_own_and_ends_with_the_run(project: Path):
     said: list[str] = []
     with Children() as children, Ready(project, children, wanted=True) as ready:
@@ -144,6 +148,7 @@ def test_one_loaded_dvc_does_stage_after_stage_in_groups_of_their_own_and_ends_w
     assert not runs(pid)
 
 
+@needs_forks
 @pytest.mark.parametrize("when", ["idle", "while a stage runs"])
 def test_a_loaded_dvc_that_was_killed_is_loaded_again(project: Path, when: str):
     with Children() as children, Ready(project, children, wanted=True) as ready:
@@ -162,6 +167,7 @@ def test_a_loaded_dvc_that_was_killed_is_loaded_again(project: Path, when: str):
         assert (ready._loaded is killed) == (when == "idle")
 
 
+@needs_forks
 def test_a_dvc_that_cannot_be_loaded_says_why(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     broken = tmp_path / "broken.py"
     broken.write_text("import no_such_module\n")
@@ -171,6 +177,7 @@ def test_a_dvc_that_cannot_be_loaded_says_why(project: Path, tmp_path: Path, mon
         ready.take()
 
 
+@needs_forks
 def test_a_run_that_is_ended_while_dvc_is_loaded_does_not_wait_for_it(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -193,6 +200,9 @@ def test_where_forks_are_not_safe_each_stage_has_a_dvc_of_its_own(project: Path,
         for stage in ("ingest", "clean"):
             assert reproducing.reproduce(ready, stage, said.append).state == "ran"
         assert ready._loaded is None
+        waiting = ready._next
+        assert waiting is not None
+    assert waiting.poll() is not None, "what has no order ends with the run"
     assert [line for line in said if "reads" in line] == ["ingest reads 0 files", "clean reads 1 files"]
 
 

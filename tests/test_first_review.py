@@ -22,7 +22,7 @@ def fresh(tmp_path: Path) -> Path:
     for value in (("user.email", "tests@localhost"), ("user.name", "tests")):
         git(tmp_path, "config", *value)
     files = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics/quality.json", "artifacts/model")
-    for name in (*files, "data/rows.csv", "data/rows.csv.dvc"):
+    for name in (*files, "data/rows.csv", "data/rows.csv.dvc", "more rows/other.csv.dvc", "stages/own.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("a: 1\n")
     (tmp_path / ".gitignore").write_text("/artifacts\n")
@@ -35,13 +35,16 @@ def test_without_a_commit_it_is_said_how_to_make_one_and_data_stays_out_of_git(f
         default_base(fresh)
     said, _, command = str(raised.value).removesuffix("`").partition("`")
     assert said == "there is no commit yet to compare with. Commit this run, and each later one is compared with it: "
-    subprocess.run(["sh", "-ec", command], cwd=fresh, check=True, capture_output=True)
+    subprocess.run(["sh", "-ec", command], cwd=fresh / "data", check=True, capture_output=True)
     files = set(git(fresh, "ls-files").split())
     assert {"params.yaml", "dvc.lock", "metrics/quality.json", "data/rows.csv.dvc", "data/.gitignore"} <= files
+    assert {"stages/own.py", "rows/other.csv.dvc"} <= files
     assert not {"data/rows.csv", "artifacts/model"} & files
     assert git(fresh, "status", "--short") == ""
 
-    with pytest.raises(ValueError, match="nothing to compare yet: there is one commit, and nothing has changed since"):
+    with pytest.raises(
+        ValueError, match="nothing to compare yet: there is one commit of this project, and nothing has"
+    ):
         default_base(fresh)
     (fresh / "params.yaml").write_text("a: 2\n")
     assert default_base(fresh) == "HEAD"
@@ -63,3 +66,18 @@ def test_a_run_that_has_nothing_to_compare_with_does_not_say_that_it_writes_a_re
     _show_differences(fresh, ["evaluate@quantized"], said.append)
     [line] = said
     assert line.startswith("no review: there is no commit yet to compare with. Commit this run, ")
+
+
+def test_a_project_that_is_new_in_a_repository_with_commits_has_nothing_to_compare_with_either(fresh: Path):
+    git(fresh, "commit", "-q", "--allow-empty", "-m", "of something else")
+    project = fresh / "reviews"
+    project.mkdir()
+    (project / "params.yaml").write_text("a: 1\n")
+    with pytest.raises(ValueError, match="no commit yet to compare with"):
+        default_base(project)
+    git(fresh, "add", "reviews")
+    git(fresh, "commit", "-qm", "the project")
+    with pytest.raises(ValueError, match="nothing to compare yet"):
+        default_base(project)
+    (project / "params.yaml").write_text("a: 2\n")
+    assert default_base(project) == "HEAD"

@@ -54,6 +54,14 @@ def test_models_at_chance_level_are_said_to_be_with_what_to_check(project: Path)
     assert first.endswith("and that has 14.3%. Of the other models these are better: teacher.")
 
 
+def test_labels_of_the_data_do_no_harm_and_a_model_that_is_left_out_is_not_better(project: Path):
+    write(project, "quality/quantized.json", of_labels(0.5, 0.3, {"a|b<i>\x1b[31m": 50, "c": 40}))
+    write(project, "quality/static.json", {"left_out": "there are no token vectors"})
+    first, *_ = metrics.notes(project)
+    assert r"'a\|b&lt;i&gt; \[31m'" in first
+    assert "No other model is shown to be, either" in first
+
+
 def test_where_one_label_is_nearly_all_rows_a_model_that_finds_the_other_has_learned(project: Path):
     rows = {"ham": 95, "spam": 5}
     write(project, "quality/quantized.json", of_labels(0.955, 0.8, rows))

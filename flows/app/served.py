@@ -50,7 +50,7 @@ class Served:
 def _project_of(folder: Path) -> str | None:
     root = folder.parents[2] if len(folder.parents) > 2 else folder
     is_own = folder.parent == root / "artifacts/models" and (root / "dvc.yaml").is_file()
-    return root.name if is_own else None
+    return (root.name or None) if is_own else None
 
 
 def open_served(folder: Path, *, threads: int) -> Served:

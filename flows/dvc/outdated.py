@@ -53,7 +53,8 @@ def _changes(root: Path, model: str) -> Iterator[str]:
     if sections:
         now = read_yaml(root / PARAMS)
         for before in parse("".join(f"-\n        {section}" for section in sections), "the parameters of dvc.lock"):
-            yield from changed_values(before, now)
+            if isinstance(before, dict):
+                yield from changed_values(before, now)
 
 
 def _stages(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

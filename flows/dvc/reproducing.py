@@ -23,6 +23,7 @@ from flows.dvc.mending import mend
 from flows.dvc.output import lines_of
 from flows.running import forked
 from flows.running.forked import Forked, Loaded
+from flows.running.masking import masked
 from flows.running.processes import Children, EndedError, ending_signals_raise
 from flows.running.root import clone_of, own_folder
 
@@ -78,7 +79,7 @@ class Ready:
     """A DVC that has loaded everything, and forks for each stage: its start would be most of a small stage's time.
 
     It is loaded in advance where it is `wanted`, and again where it died. Where forks are not safe, each stage has a
-    DVC of its own.
+    DVC of its own, loaded while the one before is at work.
     """
 
     def __init__(self, root: Path, children: Children, *, wanted: bool) -> None:
@@ -88,11 +89,14 @@ class Ready:
         self._environment = environment(root) | {"WINNOW_PROGRESS": "1", "WINNOW_CHECKPOINTS": str(kept)}
         self._lock = threading.Lock()
         self._loaded = self._start() if wanted and forked.CAN_FORK else None
+        self._next = self._one() if wanted and not forked.CAN_FORK else None
 
     def take(self) -> subprocess.Popen[bytes] | Forked:
         """A process that waits for its order. Raises EndedError where the run is being ended."""
         if not forked.CAN_FORK:
-            return self.children.start(_command(), self.root, self._environment, stdin=subprocess.PIPE)
+            with self._lock:
+                taken, self._next = self._next or self._one(), self._one()
+            return taken
         process = self._fork()
         try:
             return self.children.adopt(process)
@@ -104,14 +108,21 @@ class Ready:
         said = ""
         with self._lock:
             for _ in range(TRIES):
+                if self.children.ended:
+                    raise EndedError("not started: the run is being ended")
                 self._loaded = self._loaded or self._start()
                 if found := self._loaded.fork(lambda: not self.children.ended):
                     return found
                 said = self._loaded.end()
                 self._loaded = None
-                if self.children.ended:
-                    raise EndedError("not started: the run is being ended")
-        raise DvcError(f"DVC's process ended before it had an order: {said or 'killed; out of memory, perhaps'}")
+        if self.children.ended:
+            raise EndedError("not started: the run is being ended")
+        raise DvcError(
+            f"DVC's process ended before it had an order: {masked(said) or 'killed; out of memory, perhaps'}"
+        )
+
+    def _one(self) -> subprocess.Popen[bytes]:
+        return self.children.start(_command(), self.root, self._environment, stdin=subprocess.PIPE)
 
     def _start(self) -> Loaded:
         return Loaded(_command("--forks"), self.root, self._environment)
@@ -124,6 +135,10 @@ class Ready:
             if self._loaded is not None:
                 self._loaded.end()
                 self._loaded = None
+            left, self._next = self._next, None
+        if left is not None:
+            with self.children.until_left(left):
+                _order(left, [])
 
 
 def _command(*arguments: str) -> list[str]:

@@ -37,7 +37,7 @@ def publish(root: Path, plan: Plan, states: Mapping[str, State]) -> None:
     table = metrics.rows(root)
     models = [dict(zip(metrics.header(table), row, strict=True)) for row in metrics.cells(table)]
     described = " ".join(["Quality, speed and size of each model.", *metrics.notes(root), metrics.machine(table)])
-    create_table_artifact(models, key="models", description=described)
+    create_table_artifact(models, key="models", description=masked(described))
     publish_parameters(root)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from flows.running import git
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 CI_BRANCH = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")  # a runner checks out a commit, no branch
 COMMITTED = (".gitignore", ".dvc", ".dvcignore", "params.yaml", "dvc.yaml", "dvc.lock", "metrics")
-WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", "stages")  # what can change a result, or holds one
+CODE = "stages"
+WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", CODE)  # what can change a result, or holds one
 
 
 def default_base(root: Path) -> str:
@@ -28,17 +30,17 @@ def default_base(root: Path) -> str:
             return fork
         if fork:
             break
-    if head and changed(root):
+    if head and changed(root) and git.attempt(root, "cat-file", "-e", "HEAD:./params.yaml").returncode == 0:
         return "HEAD"
-    if git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD~1").returncode == 0:
+    if git.attempt(root, "cat-file", "-e", "HEAD~1:./params.yaml").returncode == 0:
         return "HEAD~1"
     git.require_repository(root)
     if more := git.lacking(root):
         raise ValueError(f"there is no commit to compare with. Name one: winnow review --base REV.{more}")
-    if head:
+    if head and not changed(root):
         raise ValueError(
-            "there is nothing to compare yet: there is one commit, and nothing has changed since. Each later run is"
-            " compared with it."
+            "there is nothing to compare yet: there is one commit of this project, and nothing has changed since. Each"
+            " later run is compared with it."
         )
     raise ValueError(
         "there is no commit yet to compare with. Commit this run, and each later one is compared with it:"
@@ -47,12 +49,17 @@ def default_base(root: Path) -> str:
 
 
 def commit(root: Path) -> str:
-    """The commands that commit a run: parameters, dvc.lock and figures; rows and models stay in DVC."""
+    """The commands that commit a run: parameters, dvc.lock, figures, changed code; data and models stay in DVC."""
     kept = [name for name in COMMITTED if (root / name).exists()]
-    if any(root.glob("data/*.dvc")):
-        kept += ["data/*.dvc", *(["data/.gitignore"] if (root / "data/.gitignore").exists() else [])]
+    if git.attempt(root, "status", "--porcelain", "--", CODE).stdout.strip():
+        kept.append(CODE)
+    new = ("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--")
+    of_data = [Path(name) for name in git.attempt(root, *new, "*.dvc").stdout.split("\0") if name]
+    beside = {str(path.parent / ".gitignore") for path in of_data if (root / path.parent / ".gitignore").exists()}
+    kept += [*map(str, of_data), *sorted(beside - {*kept})]
     first = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0
-    return f"`git add {' '.join(kept)} && git commit{' -m start' if first else ''}`"
+    command = "git" if Path.cwd() == root else f"git -C {shlex.quote(str(root))}"
+    return f"`{command} add {shlex.join(kept)} && {command} commit{' -m start' if first else ''}`"
 
 
 def changed(root: Path) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flows.answering.terminal import cleaned
 from flows.review.evidence import mapping, number
-from flows.review.markdown import between, value
+from flows.review.markdown import between, escape, value
 from flows.review.shown_measures import Shown
 
 JUDGED = "quantized"  # what `winnow predict` answers with
@@ -44,7 +45,10 @@ def verdicts(
     """
     blind = blind_of(quality.get(JUDGED, {}), measures[-1].name)
     if blind and not _is_better(quality[JUDGED], blind):
-        better = [name for name, own in quality.items() if own and _is_better(own, blind)]
+        known = {
+            name: own for name, own in quality.items() if number(own, "intervals", blind.measure, "low") is not None
+        }
+        better = [name for name, own in known.items() if _is_better(own, blind)]
         yield _no_better(quality[JUDGED], blind, better, measures, params)
         if not better:
             return
@@ -59,7 +63,7 @@ def blind_of(quality: Mapping[str, Any], judged: str) -> Blind | None:
         common = max(counts, key=lambda name: counts[name])
         share = counts[common] / sum(counts.values())
         below = {"accuracy": share, "macro_f1": 1 / len(counts)}
-        return Blind(f"always giving the commonest label, '{common}'", "accuracy", share, below)
+        return Blind(f"always giving the commonest label, '{_plain(common)}'", "accuracy", share, below)
     unanswerable, of = number(quality, "unanswerable"), number(quality, "rows")
     if unanswerable is not None and of:
         share = unanswerable / of
@@ -100,7 +104,8 @@ def _to_check(params: Mapping[str, Any]) -> str:
     if mapping(params, "ingest").get("source") not in FROM_FILES or not columns.get("label"):
         return "Look at texts and targets: `winnow data`, `winnow errors`."
     return (
-        f"Check ingest.columns.label in params.yaml: can '{columns['label']}' be told from '{columns.get('text')}'"
+        f"Check ingest.columns.label in params.yaml: can '{_plain(columns['label'])}' be told from"
+        f" '{_plain(columns.get('text'))}'"
         " (ingest.columns.text)? `winnow errors` shows rows."
     )
 
@@ -131,3 +136,8 @@ def _against_baseline(
         f"{judged.title}: {'; '.join(each)}: {told} on the same test rows (the difference is between"
         f" {between(low, high, judged.unit)})."
     )
+
+
+def _plain(name: Any) -> str:
+    """A name out of the data, harmless in a terminal and in Markdown."""
+    return escape(cleaned(str(name)))

@@ -94,7 +94,7 @@ class Loaded:
         while not select.select([said], [], [], SECONDS)[0] and wanted():
             pass
         pid = _number(said) if wanted() else None
-        if pid is None:
+        if pid is None or pid <= 0:  # none came to be; or it ended before it had said its own number
             for number in (our_in, our_out, said):
                 os.close(number)
             return None
