@@ -39,7 +39,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """The exit code, negative where a signal ended it; None while it runs."""
-        if self.returncode is None and select.select([self._said], [], [], 0)[0]:
+        if self.returncode is None and _has_said(self._said, 0.0):
             self.wait()
         return self.returncode
 
@@ -91,7 +91,7 @@ class Loaded:
         finally:
             for number in (their_in, their_out, their_said):
                 os.close(number)
-        while not select.select([said], [], [], SECONDS)[0] and wanted():
+        while not _has_said(said, SECONDS) and wanted():
             pass
         pid = _number(said) if wanted() else None
         if pid is None or pid <= 0:  # none came to be; or it ended before it had said its own number
@@ -109,6 +109,13 @@ class Loaded:
             errors.seek(0)
             said = errors.read().decode(errors="replace").split("\n")
         return next((line for line in reversed(said) if line.strip()), "")
+
+
+def _has_said(file: int, seconds: float) -> bool:
+    """Whether there is something to read from `file`, or its end, within so many seconds."""
+    waiting = select.poll()  # `select.select` knows no file beyond the 1,024th
+    waiting.register(file, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
 
 
 def _number(file: int) -> int | None:
