@@ -259,7 +259,7 @@ def test_every_task_has_the_same_files(task: str) -> None:
     """dvc.yaml names a task's files by the parameter that names the task: one that others lack would stop them."""
     parts = {"answers", "baseline", "data", "encoding", "learning", "measures", "scores", "settings"}
     found = {path.stem for path in (REPOSITORY / "stages/tasks" / task).glob("*.py")}
-    unread = {"aspects", "doubts", "labelling"}
+    unread = {"aspects", "blind", "doubts", "labelling"}
     assert found - unread == {"__init__", *parts}, "no stage reads these, so a task may lack them"
 
 

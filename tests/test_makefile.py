@@ -33,4 +33,4 @@ def test_the_help_is_aligned_and_has_what_users_need_first(tmp_path: Path) -> No
 def test_setup_says_what_is_next(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/.ready").touch()
-    assert "source .venv/bin/activate; winnow init FOLDER --data FILE" in made(tmp_path, "setup")[-1]
+    assert "source .venv/bin/activate; winnow init FOLDER --data FILE" in "\n".join(made(tmp_path, "setup"))

@@ -1,35 +1,28 @@
 """Plain words on the figures of one run: no better than an answer that reads nothing, no better than the baseline.
 
 A table of models that are all alike looks like any other. Nothing is measured here: what an answer that reads nothing
-would reach follows from the counts of test rows, and intervals are those of metrics/. No task is known by its name: a
-figure that is not there is not spoken of.
+would reach the task says, by the counts of test rows, where it has such an answer; intervals are those of metrics/.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from flows.answering.terminal import cleaned
 from flows.review.evidence import mapping, number
 from flows.review.markdown import between, escape, value
 from flows.review.shown_measures import Shown
+from flows.review.task import task_of
+from stages.core import plugins
+from stages.tasks import TASKS
+from stages.tasks.shared.blind import Blind
 
 JUDGED = "quantized"  # what `winnow predict` answers with
 BASELINE = "baseline"
 ROUNDED = 2e-6  # figures are written with six digits
 FROM_FILES = ("files", "hub")  # the sources whose columns are named in params.yaml
-
-
-class Blind(NamedTuple):
-    """What answers reach that are the same for every text."""
-
-    answers: str
-    """ "always giving the commonest label, 'login'"."""
-    measure: str
-    reached: float
-    below: Mapping[str, float]
-    """Measures whose intervals must begin no higher than this, for nothing to be shown to be learned."""
 
 
 def verdicts(
@@ -43,7 +36,7 @@ def verdicts(
 
     `quality`, `profile`: model -> its figures; `comparison`: of metrics/comparison.json; `params`: of params.yaml.
     """
-    blind = blind_of(quality.get(JUDGED, {}), measures[-1].name)
+    blind = _blind_of(quality.get(JUDGED, {}), measures[-1].name, task_of(params))
     if blind and not _is_better(quality[JUDGED], blind):
         known = {
             name: own for name, own in quality.items() if number(own, "intervals", blind.measure, "low") is not None
@@ -55,22 +48,12 @@ def verdicts(
     yield from _against_baseline(quality, comparison, profile, measures[-1])
 
 
-def blind_of(quality: Mapping[str, Any], judged: str) -> Blind | None:
+def _blind_of(quality: Mapping[str, Any], judged: str, task: str) -> Blind | None:
     """What the best answer that reads nothing reaches on the test rows of these figures; None: they do not say it."""
-    rows = {name: number(mapping(quality, "per_label", name), "rows") for name in mapping(quality, "per_label")}
-    counts = {name: count for name, count in rows.items() if count}
-    if counts and "accuracy" in quality:  # one label a row; the macro-F1 of labels at random is 1 / labels at most
-        common = max(counts, key=lambda name: counts[name])
-        share = counts[common] / sum(counts.values())
-        below = {"accuracy": share, "macro_f1": 1 / len(counts)}
-        return Blind(f"always giving the commonest label, '{_plain(common)}'", "accuracy", share, below)
-    unanswerable, of = number(quality, "unanswerable"), number(quality, "rows")
-    if unanswerable is not None and of:
-        share = unanswerable / of
-        return Blind("always saying that there is no answer", judged, share, {judged: share})
-    if number(quality, "r2") is not None:
-        return Blind("always giving the mean of the test rows", "r2", 0.0, {"r2": 0.0, "pearson": 0.0})
-    return None
+    if not quality or importlib.util.find_spec(f"{TASKS[task]}.blind") is None:
+        return None
+    found: Blind | None = plugins.part(TASKS, task, "blind", key="task.name")(quality, judged)
+    return found
 
 
 def _is_better(quality: Mapping[str, Any], blind: Blind) -> bool:
@@ -90,8 +73,9 @@ def _no_better(
         value(number(own, *keys), unit)
         for keys in ((blind.measure,), *(("intervals", blind.measure, end) for end in ("low", "high")))
     )
+    answers = blind.answers if blind.name is None else f"{blind.answers}, '{_plain(blind.name)}'"
     said = (
-        f"WARNING: {JUDGED} is not shown to be better than {blind.answers}: {title} {found}"
+        f"WARNING: {JUDGED} is not shown to be better than {answers}: {title} {found}"
         f" ({ends[0]} to {ends[1]}), and that has {value(blind.reached, unit)}."
     )
     if better:
