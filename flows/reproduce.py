@@ -23,7 +23,6 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.answering.how import asked
 from flows.dvc import planning, reproducing
 from flows.dvc.command import DvcError
-from flows.dvc.differences import NEVER
 from flows.dvc.locked import cores_wanted
 from flows.dvc.planning import Plan
 from flows.dvc.reproducing import Ready
@@ -194,13 +193,9 @@ def _whys(plan: Plan, forced: set[str]) -> dict[str, str]:
 
 
 def _again(plan: Plan) -> dict[str, str]:
-    """The reasons of stages that ran before, without those that follow from others or say that a file is not here."""
-    own = {stage: planning.own_reasons(reasons) for stage, reasons in plan.reasons.items()}
-    told = {
-        stage: masked("; ".join(reason for reason in reasons if not reason.endswith((NEVER, *planning.NOT_HERE))))
-        for stage, reasons in own.items()
-    }
-    return {stage: again for stage, again in told.items() if again}
+    """What changed for each stage that ran before, as far as that does not follow from others."""
+    changes = {stage: planning.changes(why) for stage, why in plan.reasons.items()}
+    return {stage: masked("; ".join(changed)) for stage, changed in changes.items() if changed}
 
 
 def _show_differences(root: Path, stages: Collection[str], log: Callable[[str], object]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.dvc.command import DvcError
 from flows.dvc.locked import read_yaml
 
 NEVER = "it has never run"
@@ -61,6 +62,19 @@ def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
     """The values that are others now; `before` as dvc.lock has them, by keys such as "finetune.epochs"."""
     for key, value in before.items():
         yield from _differences(key, value, _value(now, key))
+
+
+def notice(changes: Iterator[str], made: str, is_current: str, remedy: str) -> str | None:
+    """One line: `made` ("this model was made") before the first of the changes; None where there are none.
+
+    Where that cannot be determined (a merge conflict, say), the line says so of `is_current` ("this model is of what is
+    here").
+    """
+    try:
+        found = list(dict.fromkeys(changes))
+    except (DvcError, ValueError, OSError) as error:
+        return f"whether {is_current} cannot be told: {error}"
+    return f"{made} before a change: {in_short(found)}. {remedy}" if found else None
 
 
 def in_short(changes: Sequence[str]) -> str:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import storage
-from flows.dvc.command import DvcError
-from flows.dvc.differences import changed_parameters, in_short
+from flows.dvc import differences, storage
 from flows.dvc.locked import locked_stages, upstream
 from flows.running.code import LINK
 
@@ -16,19 +14,10 @@ TABLE = ("metrics/quality/", "metrics/profile/")  # what the table is read from
 
 
 def notice(root: Path) -> str | None:
-    """One line where the table's stages ran with other parameters or other code than the present ones; else None.
-
-    Where that cannot be determined (a merge conflict, say), the line says so: the table is shown all the same.
-    """
-    try:
-        changes = list(dict.fromkeys(_changes(root)))
-    except (DvcError, ValueError, OSError) as error:
-        return f"whether these figures are of what is here cannot be told: {error}"
-    if not changes:
-        return None
-    return (
-        f"these figures were measured before a change: {in_short(changes)}. "
-        "`winnow plan` says what would run, `winnow reproduce` or `dvc repro` brings them up to date."
+    """One line where the table's stages ran with other parameters or other code than the present ones; else None."""
+    remedy = "`winnow plan` says what would run, `winnow reproduce` or `dvc repro` brings them up to date."
+    return differences.notice(
+        _changes(root), "these figures were measured", "these figures are of what is here", remedy
     )
 
 
@@ -36,7 +25,7 @@ def _changes(root: Path) -> Iterator[str]:
     """The differences from dvc.lock: "finetune.epochs: 3 -> 4", "stages/quantize.py changed"; parameters first."""
     stages = list(upstream(locked_stages(root), TABLE).values())
     for stage in stages:
-        yield from changed_parameters(root, stage)
+        yield from differences.changed_parameters(root, stage)
     for stage in stages:
         yield from changed_code(root, stage)
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.dvc.command import DvcError
-from flows.dvc.differences import changed_values, in_short
+from flows.dvc import differences
 from flows.dvc.locked import read_yaml, upstream
 from stages.core.yaml_text import parse
 
@@ -25,20 +24,9 @@ _PATHS = re.compile(r"^    - path: (.+)$", re.MULTILINE)
 
 
 def notice(root: Path, model: str) -> str | None:
-    """One line where parameters have changed since the model at the path `model` was made; else None.
-
-    Where that cannot be determined (a merge conflict, say), the line says so.
-    """
-    try:
-        changes = list(dict.fromkeys(_changes(root, model)))
-    except (DvcError, ValueError, OSError) as error:
-        return f"whether this model is of what is here cannot be told: {error}"
-    if not changes:
-        return None
-    return (
-        f"this model was made before a change: {in_short(changes)}. `winnow plan` says what would run,"
-        " `winnow reproduce` makes it again."
-    )
+    """One line where parameters have changed since the model at the path `model` was made; else None."""
+    remedy = "`winnow plan` says what would run, `winnow reproduce` makes it again."
+    return differences.notice(_changes(root, model), "this model was made", "this model is of what is here", remedy)
 
 
 def _changes(root: Path, model: str) -> Iterator[str]:
@@ -54,7 +42,7 @@ def _changes(root: Path, model: str) -> Iterator[str]:
         now = read_yaml(root / PARAMS)
         for before in parse("".join(f"-\n        {section}" for section in sections), "the parameters of dvc.lock"):
             if isinstance(before, dict):
-                yield from changed_values(before, now)
+                yield from differences.changed_values(before, now)
 
 
 def _stages(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.dvc import differences
 from flows.dvc.command import DvcError, attempt, error_of, read, run
 from flows.dvc.differences import NEVER, reasons_of
 from flows.dvc.locked import lock_of
@@ -20,7 +21,6 @@ Graph = dict[str, tuple[str, ...]]
 AFTER = "after "  # how a reason begins that is a mere consequence of other stages
 NOT_HERE = (" is missing", " is not in DVC's cache")  # how one ends that is about a file that is not here
 UP_TO_DATE = "every stage was up to date"  # the message of a run that had nothing to do
-NAMED = 3  # changes that a plan in short names
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,18 @@ def own_reasons(why: Iterable[str]) -> list[str]:
     return [reason for reason in why if not reason.startswith(AFTER)]
 
 
+def changes(why: Iterable[str]) -> list[str]:
+    """Those of them that say what changed: neither that the stage is new, nor that a file is not here."""
+    return [reason for reason in own_reasons(why) if reason != NEVER and not reason.endswith(NOT_HERE)]
+
+
 def in_short(plan: Plan) -> str:
     """What changed, for the name of a run: "seed 20 -> 21, stages/prune.py changed and 2 more"."""
     own = list(dict.fromkeys(reason for why in plan.reasons.values() for reason in own_reasons(why)))
-    changes = [reason.replace(": ", " ", 1) for reason in own if reason != NEVER and not reason.endswith(NOT_HERE)]
-    if not changes:
+    changed = [reason.replace(": ", " ", 1) for reason in changes(own)]
+    if not changed:
         return "nothing changed" if not own else "first run" if NEVER in own else "files missing"
-    more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
-    return masked(f"{', '.join(changes[:NAMED])}{more}")
+    return masked(differences.in_short(changed))
 
 
 def graph(root: Path) -> Graph:
