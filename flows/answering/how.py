@@ -1,18 +1,18 @@
-"""How the model that a project has made is asked, as a command; light, for a run that goes on."""
+"""The model that a project's commands ask, and how it is asked; light, as every command loads it."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
 
-from stages.core.model_folder import describe, left_out, reads_apart, reads_images, wants_pairs
-from stages.core.paths import Paths
-
 MODEL = "quantized"  # what `winnow predict` and `winnow app` open unless they are told otherwise
 
 
 def asked(root: Path) -> str | None:
     """The command, such as "winnow predict TEXT"; None where the project has no such model, or its task cannot."""
+    from stages.core.model_folder import describe, left_out, reads_apart, reads_images, wants_pairs
+    from stages.core.paths import Paths
+
     folder = Paths(root).model(MODEL)
     with contextlib.suppress(OSError, ValueError):
         if left_out(folder) is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.answering.how import MODEL
 from flows.cli import completion
 from flows.cli.numbers import Number
 from flows.cli.project import print_json, root_here
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from flows.answering.explaining import Explanation
     from flows.answering.threshold import Fitted
 
-QUANTIZED = "quantized"
 SHOWN, WRITTEN = 20, 500  # wrong answers, printed and in a file
 WIDTH = 100  # characters of a text that is printed
 _model_name = click.option(
-    "--model", metavar="NAME", default=QUANTIZED, show_default=True, shell_complete=completion.models,
+    "--model", metavar="NAME", default=MODEL, show_default=True, shell_complete=completion.models,
     help="One of the project's models.",
 )  # fmt: skip
 

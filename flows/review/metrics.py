@@ -159,7 +159,7 @@ def notes(root: Path) -> tuple[str, ...]:
         if known.current:
             told = tuple(f"{one} That is of one run, of seed {known.content['seeds'][0]}." for one in told)
         return (*told, *known.notes(task.measures, plural(task.kind)))
-    measured = any(row.judged.value is not None for row in rows(root))
+    measured = any(number(own, task.measures[-1].name) is not None for own in quality.values())
     return (*told, *((f"Of one seed; {seed_record.COMMAND} shows the spread.",) if measured else ()))
 
 

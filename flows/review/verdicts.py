@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from flows.answering.how import MODEL as JUDGED
 from flows.answering.terminal import cleaned
 from flows.review.evidence import mapping, number
 from flows.review.markdown import between, escape, value
@@ -19,7 +20,6 @@ from stages.core import plugins
 from stages.tasks import TASKS
 from stages.tasks.shared.blind import Blind
 
-JUDGED = "quantized"  # what `winnow predict` answers with
 BASELINE = "baseline"
 ROUNDED = 2e-6  # figures are written with six digits
 FROM_FILES = ("files", "hub")  # the sources whose columns are named in params.yaml
@@ -89,8 +89,7 @@ def _to_check(params: Mapping[str, Any]) -> str:
         return "Look at texts and targets: `winnow data`, `winnow errors`."
     return (
         f"Check ingest.columns.label in params.yaml: can '{_plain(columns['label'])}' be told from"
-        f" '{_plain(columns.get('text'))}'"
-        " (ingest.columns.text)? `winnow errors` shows rows."
+        f" '{_plain(columns.get('text'))}' (ingest.columns.text)? `winnow errors` shows rows."
     )
 
 
