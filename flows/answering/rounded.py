@@ -17,8 +17,13 @@ def rounded(record: Mapping[str, Any]) -> dict[str, Any]:
 def _rounded(value: Any, *, is_likely: bool) -> Any:
     if isinstance(value, float):
         return round(value, DIGITS) if is_likely else value
+    if isinstance(value, Mapping) and is_likely:  # of many labels: a call for each would take longer than its JSON
+        return {
+            name: round(one, DIGITS) if isinstance(one, float) else _rounded(one, is_likely=True)
+            for name, one in value.items()
+        }
     if isinstance(value, Mapping):
-        return {name: _rounded(one, is_likely=True) for name, one in value.items()} if is_likely else rounded(value)
+        return rounded(value)
     if isinstance(value, list):
         return [_rounded(one, is_likely=is_likely) for one in value]
     return value
