@@ -14,7 +14,7 @@ def made(folder: Path, *arguments: str) -> list[str]:
     """The lines of `make`, where .venv is ready."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copyfile(REPOSITORY / name, folder / name)
-    command = ["make", "-o", ".venv/.ready", *arguments]
+    command = ["make", "--no-print-directory", "-o", ".venv/.ready", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
@@ -33,4 +33,4 @@ def test_the_help_is_aligned_and_has_what_users_need_first(tmp_path: Path) -> No
 def test_setup_says_what_is_next(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/.ready").touch()
-    assert "source .venv/bin/activate; winnow init FOLDER --data FILE" in "\n".join(made(tmp_path, "setup"))
+    assert "source .venv/bin/activate; winnow init FOLDER --data FILE" in made(tmp_path, "setup")[-1]
