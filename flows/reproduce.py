@@ -42,7 +42,6 @@ from flows.running.times import about, keep_seconds, last_seconds
 from flows.serving.temporary import beating, start_temporary_server
 from stages.core.machine import cores
 
-STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
 ANSWERS = "quantize"  # the stage behind which `winnow predict` has its model
 JUDGES = "evaluate"  # the stage whose results a review is about
 # Threads that only wait, for their child or for cores: how many run at once is the budget's affair.
@@ -258,7 +257,7 @@ def run(
     token = _planned.set(plan)
     try:
         plain()
-        with ended_says(STOPPED), beating(not force and plan is not None and _nothing_to_do(plan)):
+        with ended_says(planning.STOPPED), beating(not force and plan is not None and _nothing_to_do(plan)):
             start_temporary_server()
             state: State = reproduce(root, stages, force, return_state=True)
     finally:

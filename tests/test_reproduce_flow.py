@@ -468,6 +468,26 @@ def test_without_a_server_the_temporary_one_ends_with_the_flow(
     eventually(lambda: not any(runs(pid) for pid in dead), seconds=10)
 
 
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_while_it_looks_at_what_is_to_run_it_says_how_to_go_on(
+    project: Path, number: signal.Signals, expected: int
+):
+    code = (
+        "import time; from flows.cli.commands import main; from flows.dvc import planning\n"
+        "def plan(*_): print('looks', flush=True); time.sleep(3)\n"
+        "planning.plan = plan; main(['reproduce'])"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=project, env=environment(PREFECT_API_URL=""), text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "looks\n"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == expected
+    assert said.splitlines()[-1].startswith("winnow: stopped. What had ended is kept; `winnow reproduce` goes on")
+
+
 def interrupt(
     root: Path, number: signal.Signals, *, to_group: bool = False, seconds: float = 60, **more: str
 ) -> tuple[set[int], int]:

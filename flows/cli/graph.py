@@ -148,9 +148,10 @@ def _reproduced(root: Path, stages: Sequence[str], force: bool) -> str:
     from concurrent.futures import ThreadPoolExecutor
 
     from flows.dvc import planning
+    from flows.running.processes import ended_says
     from flows.serving import server
 
-    with ThreadPoolExecutor() as threads:
+    with ended_says(planning.STOPPED), ThreadPoolExecutor() as threads:
         plan = threads.submit(planning.plan, root, stages)  # DVC looks while Prefect is loaded
         if not force and not server.may_be_found() and _nothing_to_do(root, plan):
             return planning.UP_TO_DATE

@@ -20,6 +20,7 @@ from flows.running.masking import masked
 Graph = dict[str, tuple[str, ...]]
 AFTER = "after "  # how a reason begins that is a mere consequence of other stages
 NOT_HERE = (" is missing", " is not in DVC's cache")  # how one ends that is about a file that is not here
+STOPPED = "stopped. What had ended is kept; `winnow reproduce` goes on, a training from its last checkpoint."
 UP_TO_DATE = "every stage was up to date"  # the message of a run that had nothing to do
 
 
