@@ -75,6 +75,11 @@ def test_answers_are_the_records_of_predict_with_the_models_name_and_the_hash_of
     assert json.loads(done.stdout) == {"text": "bread", **bread}
 
 
+def test_a_refused_name_is_told_each_that_is_allowed(app: App) -> None:
+    error = refused(app.ask("POST", "/predict", b'{"txt": "bread"}'), 422)
+    assert (error["allowed"], error["next"].partition("?")[0]) == ("'texts' or 'text'", "Did you mean 'text'")
+
+
 def test_pairs_are_answered_and_single_texts_refused_by_a_model_of_pairs(pairs: App) -> None:
     told = pairs.predict(pairs=[["bread", "x"], ["x", "ship"]])
     assert [answer["label"] for answer in told.json["answers"]] == ["kitchen", "sea"]

@@ -174,8 +174,8 @@ def _named(asked: Any, takes: AbstractSet[str]) -> tuple[str, Any]:
     known = {*takes, *([TEXT] if TEXTS in takes else [])}
     if isinstance(asked, dict) and len(asked) == 1 and asked.keys() <= known:
         return next(iter(asked.items()))
-    names = sorted(takes, reverse=True)
-    example = f"Send for example {' or '.join(EXAMPLES[name] for name in names)}"
+    example = f"Send for example {' or '.join(EXAMPLES[name] for name in sorted(takes, reverse=True))}"
+    names = sorted(known, reverse=True)
     if not isinstance(asked, dict):
         raise _unlike("body", asked, "an object", example)
     allowed = " or ".join(f"'{name}'" for name in names)
