@@ -18,7 +18,7 @@ from flows.cli.mistakes import mistakes
 from flows.cli.starting import init
 from flows.projects.guessing import guess
 from flows.projects.sample import sample_of
-from flows.projects.starting import graph_of, start
+from flows.projects.starting import _shown, graph_of, start
 from flows.projects.telling import Words
 from flows.releases.registry import artifact, versions
 from flows.releases.tags import tags_here
@@ -473,6 +473,12 @@ def test_a_file_of_another_kind_is_told_by_the_option_that_names_it_and_an_array
     (tmp_path / "rows.json").write_text(json.dumps([{"text": "a b", "label": "x"}]))
     with pytest.raises(ValueError, match=r"rows.json is one JSON array, expected an object a line.*> rows.jsonl`"):
         sample_of(str(tmp_path / "rows.json"))
+
+
+def test_values_are_shown_as_params_have_them() -> None:
+    shown = [_shown(value) for value in ("queue", "null", "12", "yes: no", None, 12, ["a"], "x" * 200)]
+    assert shown[:-1] == ["queue", '"null"', '"12"', '"yes: no"', "null", "12", '["a"]']
+    assert shown[-1] == f"{'x' * 77}..."
 
 
 def test_data_that_are_not_there_are_told_by_the_option_with_what_is_called_nearly_so(tmp_path: Path) -> None:

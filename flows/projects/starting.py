@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from flows.running import git
 from flows.running.code import LINK, OURS, code_of, holds_code, link_code
 from stages.core import plugins
 from stages.core.paths import Paths
+from stages.core.yaml_text import parse
 from stages.reading.links import refuse_links
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
@@ -163,8 +165,17 @@ def _write(root: Path, settings: TaskSettings, values: Mapping[str, Any], tell: 
 
 def _shown(value: Any) -> str:
     """A value as a line of params.yaml has it, cut where it is long."""
-    line = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and _reads_as_itself(value):
+        line = value
     return line if len(line) <= SHOWN_CHARS else f"{line[: SHOWN_CHARS - 3]}..."
+
+
+def _reads_as_itself(text: str) -> bool:
+    """Whether the text without quotes is no other value in YAML, such as null or 12."""
+    with contextlib.suppress(ValueError):
+        return parse(text, "a value") == text
+    return False
 
 
 def _origin() -> str:
