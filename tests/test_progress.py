@@ -148,7 +148,7 @@ def test_a_stage_that_takes_longer_than_last_time_is_said_to_rather_than_a_time_
 
     rest = {"compare": 240.0, "card": 60.0}
     line = last_line({"profile": 0.1, **rest})
-    assert re.fullmatch(rf"profile: stage 1 of 3, \d s so far; {re.escape(late)}; about 5 min besides", line)
+    assert re.fullmatch(rf"profile: stage 1 of 3, \d s so far; {re.escape(late)}; at least 5 min besides", line)
     line = last_line({"profile": 0.1, "compare": 240.0}, bars.Shown("profile", 3, "1/35", 1, 35))
     assert "profile, step 1 of 35 (3%), " in line
     assert line.endswith(f"; {late}; at least 4 min besides, without a stage that has never run here")

@@ -2,7 +2,7 @@
 
 finetune: stage 7 of 22 begins, 3 min last time; about 12 min left
 finetune: stage 7 of 22, epoch 2/3, step 101 of 252 (40%), loss 0.412; about 11 min left
-evaluate@pruned: stage 19 of 22, 41 s so far; evaluate@pruned takes longer than last time (6 s); about 4 min besides
+evaluate@pruned: stage 19 of 22, 41 s so far; evaluate@pruned takes longer than last time (6 s); at least 4 min besides
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ class Overview:
         besides = " besides" if late else " left"
         if new := len(left) - len(known):
             return f"{longer}; at least {time_left}{besides}, without {_never_run(new)}"
-        return f"{longer}; about {time_left}{besides}"
+        # The cores of a stage that is late are counted as free, as nobody knows when they are.
+        return f"{longer}; {'at least' if late else 'about'} {time_left}{besides}"
 
     def _is_late(self, stage: str) -> bool:
         """Whether a stage takes longer than last time, and does not say itself when it ends."""
