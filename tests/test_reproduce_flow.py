@@ -477,9 +477,10 @@ def test_ended_while_it_looks_at_what_is_to_run_it_says_how_to_go_on(
         "def plan(*_): print('looks', flush=True); time.sleep(3)\n"
         "planning.plan = plan; main(['reproduce'])"
     )
-    command = [sys.executable, "-c", code]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=project, env=environment(PREFECT_API_URL=""), text=True, **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, env=environment(PREFECT_API_URL=""), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "looks\n"
         process.send_signal(number)
