@@ -4,47 +4,68 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import REPOSITORY, init_repository, make_project, run
+from conftest import REPOSITORY, make_project, run
 from review_fixtures import MEASURES
 
 from flows.dvc.edits import set_values
 from flows.experiments import ablation
 from stages.core.params.file import load_params
 from stages.core.paths import MODELS
+from stages.tasks.contract import Measure
+from stages.tasks.text_generation.measures import MEASURES as BITS
 
-TABLE = ablation.variants([0, 5])
+TABLE = ablation.variants(load_params(REPOSITORY / "params.yaml"))
+WITH_VECTORS = {"the same and hidden vectors", "the same and embeddings", "the same and relations"}
+ENCODER: dict[str, Any] = {}
+NARROWER = {"distill.hidden_size": 256}
+RECURRENT = {
+    "distill.family": "bilstm",
+    "distill.freeze_layers": 0,
+    "distill.layer_decay": 1.0,
+    "prune.heads_kept": 1.0,
+    "prune.feed_forward_kept": 1.0,
+}
+SUMMARIES = REPOSITORY / "projects/docstrings-summarize"
+WRITES = REPOSITORY / "projects/docstrings-write"
+PROJECTS = [
+    (REPOSITORY, ENCODER), (REPOSITORY, NARROWER), (REPOSITORY, RECURRENT), (SUMMARIES, {}), (WRITES, {}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", TABLE, ids=[variant.name for variant in TABLE])
-def test_every_variant_is_one_that_params_takes(variant: ablation.Variant, tmp_path: Path) -> None:
-    copied = shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
-    set_values(copied, {**variant.changes, "seed": 21})
-    assert load_params(copied).seed == 21
-    assert variant.model in MODELS
+def table_of(project: Path, changes: Mapping[str, Any], tmp_path: Path) -> tuple[ablation.Variant, ...]:
+    copied = shutil.copyfile(project / "params.yaml", tmp_path / "params.yaml")
+    set_values(copied, changes)
+    return ablation.variants(load_params(copied))
 
 
-def test_a_recurrent_student_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
-    set_values(tmp_path / "params.yaml", {"distill.family": "bilstm"})
-    init_repository(tmp_path)
-    run(tmp_path, "git", "add", "-A")
-    run(tmp_path, "git", "commit", "-q", "-m", "start")
-    with pytest.raises(ValueError, match=r"distill\.family is 'bilstm'\. Allowed for the ablation: encoder"):
-        ablation.ablate(tmp_path, 1, print)
+@pytest.mark.parametrize(("project", "changes"), PROJECTS)
+def test_every_variant_is_one_that_params_takes(project: Path, changes: dict[str, Any], tmp_path: Path) -> None:
+    for variant in table_of(project, changes, tmp_path):
+        copied = shutil.copyfile(project / "params.yaml", tmp_path / "params.yaml")
+        set_values(copied, {**changes, **variant.changes, "seed": 21})
+        assert load_params(copied).seed == 21
+        assert variant.model in MODELS
 
 
-def test_a_narrower_student_has_no_variant_that_compares_vectors_of_its_teachers_width(tmp_path: Path) -> None:
-    narrower = ablation.variants([0, 5], narrower=True)
-    assert len(narrower) == len(TABLE) - 2
-    for variant in narrower:
-        copied = shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
-        set_values(copied, {**variant.changes, "distill.hidden_size": 256})
-        assert load_params(copied).distill.hidden_size == 256
-    scores = {variant.name: [0.5] for variant in narrower}
-    assert len(ablation._against_labels(scores, "macro-F1")) == 2 + 3
+@pytest.mark.parametrize(
+    ("project", "changes", "left_out"),
+    [
+        (REPOSITORY, NARROWER, {"the same and hidden vectors", "the same and embeddings"}),
+        (REPOSITORY, RECURRENT, {*WITH_VECTORS, "pruned, vocabulary alone", "int8, dynamic"}),
+        (WRITES, {}, {*WITH_VECTORS, "pruned, vocabulary alone", "int8, dynamic"}),
+    ],
+)
+def test_what_the_student_has_not_is_left_out(
+    project: Path, changes: dict[str, Any], left_out: set[str], tmp_path: Path
+) -> None:
+    names = {variant.name for variant in table_of(project, changes, tmp_path)}
+    assert {variant.name for variant in TABLE} - names == left_out
+    assert names < {variant.name for variant in TABLE}
 
 
 def test_no_two_variants_are_the_same() -> None:
@@ -58,12 +79,14 @@ def test_a_parameter_that_is_not_there_is_named(tmp_path: Path) -> None:
         set_values(copied, {"distill.loses.labels": 0.25})
 
 
-def found(**scores: list[float]) -> ablation.Found:
+MACRO_F1 = MEASURES.measure("macro_f1")
+
+
+def found(measure: Measure = MACRO_F1, **scores: list[float]) -> ablation.Found:
     given = {variant.name: [0.6, 0.5] for variant in TABLE} | scores
     speed = {"latency_p50_ms": 1.234, "throughput_rows_per_s": 1234.5, "size_mb": 7.25, "processor": 0.0}
-    return ablation.Found(
-        (20, 21), MEASURES.measure("macro_f1"), given, dict.fromkeys(given, speed), "a processor, 2 cores"
-    )
+    students = tuple(variant.name for variant in TABLE if variant.model == "student")
+    return ablation.Found((20, 21), measure, given, students, dict.fromkeys(given, speed), "a processor, 2 cores")
 
 
 def test_the_page_has_means_and_spreads_over_the_seeds() -> None:
@@ -77,9 +100,23 @@ def test_what_distillation_gains_is_judged_by_the_spread_of_its_differences() ->
     page = ablation.as_markdown(
         found(**{ablation.LABELS_ALONE: [0.5, 0.4], "student, logits alone": [0.52, 0.43], "teacher": [0.6, 0.6]})
     )
+    assert "in points of macro-F1:" in page
     assert "- student, logits alone: +2.5 ± 0.7, more than the spread of the seeds" in page
     page = ablation.as_markdown(found(**{ablation.LABELS_ALONE: [0.5, 0.5], "student, logits alone": [0.52, 0.48]}))
     assert "- student, logits alone: +0.0 ± 2.8, no more than the spread of the seeds" in page
+
+
+def test_of_a_measure_that_is_better_where_it_is_lower_less_is_a_gain_and_no_share() -> None:
+    page = ablation.as_markdown(
+        found(
+            BITS.measure("bits_per_byte"),
+            **{ablation.LABELS_ALONE: [1.9, 2.0], "student, logits alone": [1.8, 1.84], "teacher": [1.6, 2.0]},
+        )
+    )
+    assert "(lower is better)" in page
+    assert "| student, labels alone | 1.95 ± 0.071 | 109.4% | 1.23 |" in page
+    assert "in bits per byte:" in page
+    assert "- student, logits alone: +0.130 ± 0.042, more than the spread of the seeds" in page
 
 
 @pytest.mark.slow

@@ -14,8 +14,10 @@ from typing import Any
 
 from flows.experiments.checkout import Log, checkout, seeds_of, spread
 from flows.gate.rules import rules_of
-from flows.review.markdown import capital
-from stages.core.params.distill import SAME_WIDTH_LOSSES
+from flows.review.markdown import capital, value
+from stages.core.lacks import LACKS
+from stages.core.params.distill import HEAD_LOSSES, SAME_WIDTH_LOSSES
+from stages.core.params.file import Params
 from stages.tasks.contract import Measure
 
 LABELS_ALONE = "student, labels alone"
@@ -38,15 +40,18 @@ def _losses(**weights: float) -> dict[str, Any]:
     return {f"distill.losses.{name}": weight for name, weight in weights.items()}
 
 
-def variants(layers: Sequence[int], *, narrower: bool = False) -> tuple[Variant, ...]:
-    """The rows of the table, from the plainest on; `layers`: the teacher's layers that the student starts from.
+def variants(params: Params) -> tuple[Variant, ...]:
+    """The rows of the table for a project with these parameters, from the plainest on.
 
-    With `narrower`, losses are left out that a student narrower than its teacher cannot have.
+    Left out is what the student's family has not, and what would come to the same as params.yaml: losses on vectors
+    inside a recurrent student, and inside models that write, of which an answer is a token; ranges of activations of
+    both, which int8 always takes as they come; and pruning alone where params.yaml prunes nothing.
     """
-    vectors = {"cache_logits.vectors": WITH_VECTORS, "cache_logits.layers": list(layers)}
+    layers = list(params.distill.teacher_layers)  # the teacher's, that the student starts from
+    vectors = {"cache_logits.vectors": WITH_VECTORS, "cache_logits.layers": layers}
     unpruned = {"prune.heads_kept": 1.0, "prune.feed_forward_kept": 1.0}
     every = (
-        Variant("TF-IDF and logistic regression", "baseline"),
+        Variant("baseline", "baseline"),
         Variant("static embeddings", "static"),
         Variant("probe of the pretrained encoder", "probe"),
         Variant(TEACHER, "teacher"),
@@ -61,17 +66,37 @@ def variants(layers: Sequence[int], *, narrower: bool = False) -> tuple[Variant,
         Variant("int8, dynamic", "quantized", {"quantize.activations": "dynamic"}),
         Variant("int8 (params.yaml)", "quantized"),
     )
-    left_out = {f"distill.losses.{name}" for name in SAME_WIDTH_LOSSES if narrower}
+    left_out = _left_out(params)
     return tuple(variant for variant in every if not left_out & variant.changes.keys())
+
+
+def _left_out(params: Params) -> set[str]:
+    """The parameters that no variant of this project changes."""
+    lacks = LACKS[params.distill.family]
+    inner = {f"distill.losses.{name}" for name in type(params.distill.losses).model_fields if name not in HEAD_LOSSES}
+    found: set[str] = set()
+    if "vectors" in lacks or "writing" not in lacks:
+        found |= inner
+    if params.distill.hidden_size is not None:
+        found |= {f"distill.losses.{name}" for name in SAME_WIDTH_LOSSES}
+    if "units" in lacks or params.prune.heads_kept == params.prune.feed_forward_kept == 1.0:
+        found.add("prune.heads_kept")
+    if "units" in lacks or "writing" not in lacks:
+        found.add("quantize.activations")
+    return found
 
 
 @dataclass(frozen=True)
 class Found:
-    """The measurements: the judged measure by variant and seed; speed and size by variant, with the first seed."""
+    """The measurements: the judged measure by variant and seed; speed and size by variant, with the first seed.
+
+    Variants of models that the task has not are in none of them. `students`: those that are a student as distilled.
+    """
 
     seeds: tuple[int, ...]
     measure: Measure
     scores: Scores
+    students: tuple[str, ...]
     profile: Mapping[str, Mapping[str, float]]
     processor: str
 
@@ -80,44 +105,42 @@ def ablate(root: Path, seeds: int, log: Log) -> Found:
     """Reproduce every variant of the last commit, once for each of `seeds` seeds.
 
     The seeds are that of params.yaml and the next ones that no teacher has.
-    Raises DvcError where a stage fails, BlockingIOError where a retraining or another ablation is under way, ValueError
-    where the student is not made of the teacher's layers.
+    Raises DvcError where a stage fails, BlockingIOError where a retraining or another ablation is under way.
     """
     with checkout(root, log, name="ablation") as here:
         params = here.params
-        if params.distill.family != "encoder":
-            raise ValueError(
-                f"params.yaml: distill.family is '{params.distill.family}'. Allowed for the ablation: encoder, as most"
-                " of what it compares are losses on inner vectors and parts of layers."
-            )
         measure = rules_of(params).measure
-        table = variants(params.distill.teacher_layers, narrower=params.distill.hidden_size is not None)
+        table = variants(params)
         every = seeds_of(params, seeds)
-        scores: dict[str, list[float]] = {variant.name: [] for variant in table}
+        scores: dict[str, list[float]] = {}
         profile: dict[str, Mapping[str, Any]] = {}
         for turn, (seed, variant) in enumerate(((s, v) for s in every for v in table), start=1):
             log(f"[{turn}/{len(every) * len(table)}] seed {seed}: {variant.name}")
             drawn_anew = {"seed": seed, "data_seed": params.data_seed + seed - params.seed}
             here.reproduce({**variant.changes, **drawn_anew}, [f"evaluate@{variant.model}"])
-            scores[variant.name].append(here.measured(f"quality/{variant.model}")[measure.name])
+            quality = here.measured(f"quality/{variant.model}")
+            if "left_out" in quality:
+                continue
+            scores.setdefault(variant.name, []).append(quality[measure.name])
             if seed == every[0]:  # not DVC's stage, which times all models: of a variant the others are not made
                 here.run("stages.profile", [variant.model])
                 profile[variant.name] = here.measured(f"profile/{variant.model}")
-    return Found(every, measure, scores, profile, str(next(iter(profile.values()))["processor"]))
+    students = tuple(variant.name for variant in table if variant.model == "student")
+    return Found(every, measure, scores, students, profile, str(next(iter(profile.values()))["processor"]))
 
 
 def as_markdown(found: Found) -> str:
     """The page: the table, and what it says of distillation."""
-    count, title, named = len(found.seeds), found.measure.title, capital(found.measure.title)
+    count, measure, named = len(found.seeds), found.measure, capital(found.measure.title)
     lines = [
         "# What each part of the recipe is worth",
         "",
         f"The corpus and the parameters of params.yaml, with {count} seeds ({', '.join(map(str, found.seeds))}).",
-        f"Each draws splits, heads and batches anew. {named} on the test rows: the mean over the seeds, and their",
-        f"standard deviation; of teacher: the mean share of the {title} of the teacher with the same seed.",
+        f"Each draws splits, heads and batches anew. {named} on the test rows ({measure.better} is better): the mean,",
+        "and the standard deviation over the seeds. Of teacher: the mean share of what that of the same seed has.",
         f"Speed and size: of the first seed, on {found.processor}. This page is made by `winnow ablation`.",
         "",
-        f"| model | {title} | of teacher | p50 ms | rows/s | size MB |",
+        f"| model | {measure.title} | of teacher | p50 ms | rows/s | size MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, scores in found.scores.items():
@@ -126,27 +149,37 @@ def as_markdown(found: Found) -> str:
         speed = found.profile[name]
         cells = (
             name,
-            f"{statistics.mean(scores):.1%}" + (f" ± {100 * spread(scores):.1f}" if count > 1 else ""),
+            value(statistics.mean(scores), measure.unit)
+            + (f" ± {_digits(spread(scores), measure)}" if count > 1 else ""),
             f"{share:.1%}",
             f"{speed['latency_p50_ms']:.2f}",
             f"{speed['throughput_rows_per_s']:,.0f}",
             f"{speed['size_mb']:.1f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "## Against the labels alone", "", *_against_labels(found.scores, title), ""])
+    return "\n".join([*lines, "", "## Against the labels alone", "", *_against_labels(found), ""])
 
 
-def _against_labels(scores: Scores, title: str) -> list[str]:
+def _against_labels(found: Found) -> list[str]:
     """One line for each distilled student: its gain over the same student trained on labels alone, seed by seed."""
-    alone = scores[LABELS_ALONE]
-    lines = [f"The same student, seed by seed, in points of {title}:", ""]
-    for variant in variants(()):
-        if variant.model == "student" and variant.name in scores.keys() - {LABELS_ALONE}:
-            gains = [100 * (own - other) for own, other in zip(scores[variant.name], alone, strict=True)]
-            mean, of_seeds = statistics.mean(gains), spread(gains)
-            verdict = f" ± {of_seeds:.1f}, {'more' if mean > of_seeds else 'no more'} than the spread of the seeds"
-            lines.append(f"- {variant.name}: {mean:+.1f}{verdict if len(gains) > 1 else ', of one seed'}")
+    measure, alone = found.measure, found.scores[LABELS_ALONE]
+    kind = "points of " if measure.unit == "share" else ""
+    upward = 1 if measure.better == "higher" else -1
+    lines = [f"What the same student gains, seed by seed, in {kind}{measure.title}:", ""]
+    for name in (name for name in found.students if name != LABELS_ALONE):
+        gains = [upward * (own - other) for own, other in zip(found.scores[name], alone, strict=True)]
+        mean, of_seeds = statistics.mean(gains), spread(gains)
+        reach = f" ± {_digits(of_seeds, measure)}"
+        verdict = f"{reach}, {'more' if mean > of_seeds else 'no more'} than the spread of the seeds"
+        told = verdict if len(gains) > 1 else ", of one seed"
+        lines.append(f"- {name}: {_digits(mean, measure, signed=True)}{told}")
     return lines
+
+
+def _digits(number: float, measure: Measure, *, signed: bool = False) -> str:
+    """A difference of the measure without its unit, of shares in points."""
+    sign = "+" if signed else ""
+    return f"{100 * number:{sign}.1f}" if measure.unit == "share" else f"{number:{sign}.3f}"
 
 
 def as_record(found: Found) -> dict[str, Any]:
