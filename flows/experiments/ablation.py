@@ -112,6 +112,9 @@ def ablate(root: Path, seeds: int, log: Log) -> Found:
         measure = rules_of(params).measure
         table = variants(params)
         every = seeds_of(params, seeds)
+        if "writing" not in LACKS[params.distill.family]:  # all that write are timed as this one does
+            log(f"seed {every[0]}: the int8 model, which says how texts are written")
+            here.reproduce({"seed": every[0]}, ["quantize"])
         scores: dict[str, list[float]] = {}
         profile: dict[str, Mapping[str, Any]] = {}
         for turn, (seed, variant) in enumerate(((s, v) for s in every for v in table), start=1):
