@@ -119,6 +119,11 @@ def test_of_a_measure_that_is_better_where_it_is_lower_less_is_a_gain_and_no_sha
     assert "- student, logits alone: +0.130 ± 0.042, more than the spread of the seeds" in page
 
 
+def test_a_loss_beyond_the_spread_is_told_from_no_gain() -> None:
+    page = ablation.as_markdown(found(**{ablation.LABELS_ALONE: [0.5, 0.4], "student, logits alone": [0.47, 0.38]}))
+    assert "- student, logits alone: -2.5 ± 0.7, a loss of more than the spread of the seeds" in page
+
+
 @pytest.mark.slow
 def test_the_page_is_made_of_real_runs_and_made_again_from_the_cache(tmp_path: Path) -> None:
     project = make_project(tmp_path / "winnow")

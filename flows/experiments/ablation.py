@@ -172,11 +172,15 @@ def _against_labels(found: Found) -> list[str]:
     for name in (name for name in found.students if name != LABELS_ALONE):
         gains = [upward * (own - other) for own, other in zip(found.scores[name], alone, strict=True)]
         mean, of_seeds = statistics.mean(gains), spread(gains)
-        reach = f" ± {_digits(of_seeds, measure)}"
-        verdict = f"{reach}, {'more' if mean > of_seeds else 'no more'} than the spread of the seeds"
-        told = verdict if len(gains) > 1 else ", of one seed"
-        lines.append(f"- {name}: {_digits(mean, measure, signed=True)}{told}")
+        told = f" ± {_digits(of_seeds, measure)}, {_verdict(mean, of_seeds)} than the spread of the seeds"
+        lines.append(f"- {name}: {_digits(mean, measure, signed=True)}{told if len(gains) > 1 else ', of one seed'}")
     return lines
+
+
+def _verdict(gain: float, of_seeds: float) -> str:
+    if gain < -of_seeds:
+        return "a loss of more"
+    return "more" if gain > of_seeds else "no more"
 
 
 def _digits(number: float, measure: Measure, *, signed: bool = False) -> str:
