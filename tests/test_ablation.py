@@ -82,15 +82,15 @@ def test_a_parameter_that_is_not_there_is_named(tmp_path: Path) -> None:
 MACRO_F1 = MEASURES.measure("macro_f1")
 
 
-def found(measure: Measure = MACRO_F1, **scores: list[float]) -> ablation.Found:
-    given = {variant.name: [0.6, 0.5] for variant in TABLE} | scores
+def found(scores: Mapping[str, list[float]], measure: Measure = MACRO_F1) -> ablation.Found:
+    given = {variant.name: [0.6, 0.5] for variant in TABLE} | dict(scores)
     speed = {"latency_p50_ms": 1.234, "throughput_rows_per_s": 1234.5, "size_mb": 7.25, "processor": 0.0}
     students = tuple(variant.name for variant in TABLE if variant.model == "student")
     return ablation.Found((20, 21), measure, given, students, dict.fromkeys(given, speed), "a processor, 2 cores")
 
 
 def test_the_page_has_means_and_spreads_over_the_seeds() -> None:
-    page = ablation.as_markdown(found(**{"int8 (params.yaml)": [0.54, 0.48]}))
+    page = ablation.as_markdown(found({"int8 (params.yaml)": [0.54, 0.48]}))
     assert "| int8 (params.yaml) | 51.0% ± 4.2 | 93.0% | 1.23 | 1,234 | 7.2 |" in page
     assert "2 seeds (20, 21)" in page
     assert page.count("\n| ") == len(TABLE) + 2
@@ -98,19 +98,19 @@ def test_the_page_has_means_and_spreads_over_the_seeds() -> None:
 
 def test_what_distillation_gains_is_judged_by_the_spread_of_its_differences() -> None:
     page = ablation.as_markdown(
-        found(**{ablation.LABELS_ALONE: [0.5, 0.4], "student, logits alone": [0.52, 0.43], "teacher": [0.6, 0.6]})
+        found({ablation.LABELS_ALONE: [0.5, 0.4], "student, logits alone": [0.52, 0.43], "teacher": [0.6, 0.6]})
     )
     assert "in points of macro-F1:" in page
     assert "- student, logits alone: +2.5 ± 0.7, more than the spread of the seeds" in page
-    page = ablation.as_markdown(found(**{ablation.LABELS_ALONE: [0.5, 0.5], "student, logits alone": [0.52, 0.48]}))
+    page = ablation.as_markdown(found({ablation.LABELS_ALONE: [0.5, 0.5], "student, logits alone": [0.52, 0.48]}))
     assert "- student, logits alone: +0.0 ± 2.8, no more than the spread of the seeds" in page
 
 
 def test_of_a_measure_that_is_better_where_it_is_lower_less_is_a_gain_and_no_share() -> None:
     page = ablation.as_markdown(
         found(
+            {ablation.LABELS_ALONE: [1.9, 2.0], "student, logits alone": [1.8, 1.84], "teacher": [1.6, 2.0]},
             BITS.measure("bits_per_byte"),
-            **{ablation.LABELS_ALONE: [1.9, 2.0], "student, logits alone": [1.8, 1.84], "teacher": [1.6, 2.0]},
         )
     )
     assert "(lower is better)" in page
@@ -120,7 +120,7 @@ def test_of_a_measure_that_is_better_where_it_is_lower_less_is_a_gain_and_no_sha
 
 
 def test_a_loss_beyond_the_spread_is_told_from_no_gain() -> None:
-    page = ablation.as_markdown(found(**{ablation.LABELS_ALONE: [0.5, 0.4], "student, logits alone": [0.47, 0.38]}))
+    page = ablation.as_markdown(found({ablation.LABELS_ALONE: [0.5, 0.4], "student, logits alone": [0.47, 0.38]}))
     assert "- student, logits alone: -2.5 ± 0.7, a loss of more than the spread of the seeds" in page
 
 
