@@ -81,7 +81,7 @@ def _left_out(params: Params) -> set[str]:
         found |= {f"distill.losses.{name}" for name in SAME_WIDTH_LOSSES}
     if "units" in lacks or params.prune.heads_kept == params.prune.feed_forward_kept == 1.0:
         found.add("prune.heads_kept")
-    if "units" in lacks or "writing" not in lacks:
+    if "units" in lacks or "writing" not in lacks:  # an LSTM's are always dynamic, and those of models that write
         found.add("quantize.activations")
     return found
 
