@@ -60,7 +60,7 @@ def settings(root: Path) -> Params:
     rows += [("drawings/torn.png", "the owl", "x"), ("drawings/none.png", "a ship", "x"), ("../params.yaml", "a", "x")]
     with (data / "drawings.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "caption", "kind"), *rows])
-    tower = {"size": 16, "patch": 8, "layers": 2, "width": 32, "heads": 4, "feed_forward": 64, "projection": 24}
+    tower = {"size": 16, "patch": 4, "depths": [1, 1], "widths": [32, 32], "projection": 24}
     images = {"size": 16, "fit": "pad", "background": [255, 255, 255], "min_side": 2, "max_side": 4096,
               "max_pixels": 4_000_000, "max_bytes": 1_000_000}  # fmt: skip
     changes: dict[str, dict[str, Any]] = {

@@ -18,6 +18,7 @@ from stages.core.contracts import Head
 from stages.core.files import sha256
 from stages.core.params.file import Params, load_params
 from stages.core.params.model import ImageTowerParams, ModelParams
+from stages.models.image_changes import changed
 from stages.models.model_files import faults
 from stages.models.pretrained import faults_of_model, locate
 from stages.models.towers import FIRST_SCALE, OF_CLIP
@@ -25,7 +26,7 @@ from stages.models.two_towers import FAMILY
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 VECTOR = Head("vector", 0)
-SHAPE = ImageTowerParams(size=16, patch=8, layers=3, width=24, heads=2, feed_forward=64, projection=20)
+SHAPE = ImageTowerParams(size=16, patch=4, depths=[1, 2], widths=[16, 24], projection=20)
 END = 49  # of a text, by the tokenizer that the tiny CLIP would have
 
 
@@ -171,6 +172,12 @@ def test_a_written_model_opens_to_the_same_vectors_and_bytes(
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+COUNTS = {
+    "clip": {"heads": [[4, 2], [2, 1]], "feed_forward": [[64, 32], [64, 32]]},
+    "composed": {"heads": [[4, 2]], "feed_forward": [[64, 32], [64, 32], [96, 64], [96, 64]]},
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pruned_student_with_fewer_tokens_opens_again(
     models: Callable[[str], Any], tmp_path: Path, kind: str
@@ -186,7 +193,7 @@ def test_a_pruned_student_with_fewer_tokens_opens_again(
         assert torch.allclose(cut(new_ids, mask, pixels), before, atol=1e-6)
     shares = {"heads": 0.5, "feed_forward": 0.5}
     counts = cut_layers(cut, FAMILY.units, shares, [(new_ids, mask, pixels)], lambda one: logits_of(cut(*one)).sum())
-    assert counts == {"heads": [[4, 2], [2, 1]], "feed_forward": [[64, 32], [64, 32]]}
+    assert counts == COUNTS[kind]
     FAMILY.write(cut, tmp_path)
     opened = FAMILY.open(tmp_path)
     with torch.inference_mode():
@@ -217,8 +224,45 @@ def test_an_image_tower_too_many_or_none_is_told(tmp_path: Path, tiny_models: Ca
             FAMILY.build(folder, params_of(folder, image), VECTOR)
     with pytest.raises(ValueError, match="Allowed with it: tasks of images and texts"):
         FAMILY.build(tmp_path, params_of(tmp_path, None), Head("row", 3))
-    with pytest.raises(ValueError, match=r"size is 16\. Allowed: a multiple of patch, 5 pixels"):
+    with pytest.raises(ValueError, match=r"size is 16\. Allowed: a multiple of 10, as patches of 5 pixels a side"):
         ImageTowerParams.model_validate(SHAPE.model_dump() | {"patch": 5})
+    with pytest.raises(ValueError, match=r"widths has 1 numbers and depths 2\. Allowed: one of each"):
+        ImageTowerParams.model_validate(SHAPE.model_dump() | {"widths": [16]})
+
+
+def test_images_are_changed_as_they_are_learned_and_never_else(tmp_path: Path) -> None:
+    write_tiny_clip(tmp_path)
+    params = params_of(tmp_path, None).model_copy(update={"image_augmentation": 0.5})
+    model: Any = FAMILY.build(tmp_path, params, VECTOR).eval()
+    plain = FAMILY.build(tmp_path, params_of(tmp_path, None), VECTOR).eval()
+    pixels = batch()[2]
+    with torch.no_grad():
+        assert torch.equal(model.of_images(pixels), plain.of_images(pixels))
+        assert torch.equal(plain.train().of_images(pixels), plain.eval().of_images(pixels))
+        model.train()
+        torch.manual_seed(1)
+        first, second = model.of_images(pixels), model.of_images(pixels)
+        torch.manual_seed(1)
+        assert torch.equal(model.of_images(pixels), first)
+        assert not torch.allclose(first, second, atol=1e-3)
+        FAMILY.write(model, tmp_path / "written")
+        opened: Any = FAMILY.open(tmp_path / "written")
+        torch.manual_seed(1)
+        assert torch.equal(opened.train().of_images(pixels), first), "a student goes on with it"
+
+
+def test_a_change_of_images_leaves_them_images_and_differs_from_one_to_the_next() -> None:
+    white = torch.ones(2, 3, 16, 16)
+    drawing = white.clone()
+    drawing[:, :, 4:12, 4:12] = torch.tensor([0.8, 0.3, 0.1])[:, None, None]
+    torch.manual_seed(0)
+    found = changed(drawing, 0.5)
+    assert found.shape == drawing.shape
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert not torch.allclose(found[0], found[1], atol=0.01)
+    corners = torch.stack([changed(drawing, 0.3)[:, :, x, y] for _ in range(20) for x, y in ((0, 0), (15, 15))])
+    assert (corners > 0.6).float().mean() > 0.95, "what is moved in is white, but for its brightness"
 
 
 def test_the_files_of_a_clip_are_looked_at_without_torch(tmp_path: Path) -> None:

@@ -107,9 +107,8 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
         "model.family": "two_towers",
-        "model.image": {
-            "size": 64, "patch": 8, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
-        },
+        "model.image": {"size": 64, "patch": 4, "depths": [2, 2, 2], "widths": [32, 64, 128], "projection": 128},
+        "model.image_augmentation": 0.5,
         "finetune.head_learning_rate": 1.0e-3,  # a new tower of images is of the head, and learns no faster than others
         "distill.family": "two_towers",
         "distill.head_learning_rate": 1.0e-3,
@@ -127,9 +126,6 @@ SETTINGS = TaskSettings(
         },
         "clean.near_image_bits": 0,  # many faces are as round and yellow as each other, and no copies
         "tokenize.max_tokens": 32,
-        "model.image": {
-            "size": 64, "patch": 16, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
-        },
         "finetune.freeze_embeddings": True,  # the texts' tower is as it was trained: 3,000 names teach it nothing
         "finetune.freeze_layers": 6,
         "finetune.epochs": 16,
