@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.without_labels import faults_of_vectors
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -23,8 +24,13 @@ CUTTING = ("classic", "no_stop_words")
 def faults(params: Params) -> Iterator[str]:
     """A line for each value of params.yaml that images and texts do not allow."""
     yield from _of_data(params)
-    yield from _of_training(params)
-    yield from _of_judging(params)
+    yield from faults_of_vectors(params, TASK)
+    asked = params.evaluate.zero_shot
+    if asked is not None and asked.column not in params.ingest.keep_columns:
+        yield (
+            f"params.yaml: evaluate.zero_shot.column is '{asked.column}', which ingest.keep_columns does not have. Add"
+            " it there, or name one of them."
+        )
 
 
 def _of_data(params: Params) -> Iterator[str]:
@@ -51,45 +57,6 @@ def _of_data(params: Params) -> Iterator[str]:
         yield (
             f"params.yaml: model.image.size is {tower.size}, and ingest.images.size {images.size}. Give both the same"
             " number."
-        )
-
-
-def _of_training(params: Params) -> Iterator[str]:
-    finetune = params.finetune
-    if finetune.class_weights != "none" or finetune.label_smoothing > 0:
-        yield (
-            f"params.yaml: finetune.class_weights is '{finetune.class_weights}' and finetune.label_smoothing"
-            f" {finetune.label_smoothing:g}, which are about labels. Allowed for {TASK}: none, 0.0."
-        )
-    if finetune.teachers > 1:
-        yield (
-            f"params.yaml: finetune.teachers is {finetune.teachers}, and the vectors of several models have no mean:"
-            f" each has directions of its own. Allowed for {TASK}: 1."
-        )
-
-
-def _of_judging(params: Params) -> Iterator[str]:
-    limits = params.validate_
-    if limits.min_labels > 1 or (limits.max_label_share or 1) < 1:
-        yield (
-            f"params.yaml: validate.min_labels is {limits.min_labels} and validate.max_label_share"
-            f" {limits.max_label_share}, and to them all pairs are one class. Allowed for {TASK}: 1, null."
-        )
-    if params.promotion.max_ece is not None:
-        yield (
-            f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and similarities come without a"
-            f" confidence. Allowed for {TASK}: null."
-        )
-    asked = params.evaluate.zero_shot
-    if asked is not None and asked.column not in params.ingest.keep_columns:
-        yield (
-            f"params.yaml: evaluate.zero_shot.column is '{asked.column}', which ingest.keep_columns does not have. Add"
-            " it there, or name one of them."
-        )
-    if "label" in params.evaluate.slices:
-        yield (
-            "params.yaml: evaluate.slices has label, and texts make no parts. Allowed: length, and columns of"
-            " ingest.keep_columns."
         )
 
 
