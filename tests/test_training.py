@@ -284,7 +284,7 @@ root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 
 def learn(name, poison=False, dropout=0.1, measure="macro_f1", shift=0.0, **values):
     model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-                        encoder_dropout=0.0, head_dropout=dropout, scratch=None, image=None)
+                        encoder_dropout=0.0, head_dropout=dropout, scratch=None, image=None, image_augmentation=0.0)
     torch.manual_seed(0)
     built = FAMILY.build(tiny, model, Head("row", 2))
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
