@@ -25,6 +25,7 @@ from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
 from stages.tokens.pieces import new_tokens
+from stages.training.batches import text_batches
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.contrastive import VECTOR
 from stages.training.described import described
@@ -38,6 +39,8 @@ from stages.training.treatment import treatment
 from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
+
+FIRST_ROWS = 20_000  # that first values of new parts are made of
 
 
 def finetune(params: Params, paths: Paths) -> None:
@@ -82,6 +85,8 @@ def learned(
         readers=lambda: family.readers(model),
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
+    if family.first_values is not None:
+        family.first_values(model, text_batches(data.train, most=FIRST_ROWS, pad_id=data.pad_id))
     adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
     own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)

@@ -21,6 +21,7 @@ from stages.core.params.model import ImageTowerParams, ModelParams
 from stages.models.image_changes import changed
 from stages.models.model_files import faults
 from stages.models.pretrained import faults_of_model, locate
+from stages.models.text_space import whitening
 from stages.models.towers import FIRST_SCALE, OF_CLIP
 from stages.models.two_towers import FAMILY
 
@@ -56,7 +57,7 @@ def batch(rows: int = 4, *, end: int = END, pixels: int = 16) -> tuple[torch.Ten
     made = torch.Generator().manual_seed(5)
     ids = torch.randint(4, 40, (rows, 7), generator=made)
     mask = torch.ones_like(ids)
-    for row in range(rows):
+    for row in range(min(rows, 6)):
         ids[row, 6 - row], mask[row, 7 - row :] = end, 0
         ids[row, 7 - row :] = 0
     return ids, mask, torch.randint(0, 256, (rows, pixels, pixels, 3), generator=made, dtype=torch.uint8)
@@ -215,6 +216,70 @@ def test_texts_alone_can_be_frozen_and_what_is_new_has_the_heads_rate(models: Ca
     clip = models("clip")
     whole = [*FAMILY.parts(clip).encoder.parameters(), *FAMILY.parts(clip).head.parameters()]
     assert sorted(map(id, whole)) == sorted(map(id, clip.parameters()))
+
+
+def test_texts_are_whitened_beside_a_new_image_tower_and_their_space_is_not_learned(
+    models: Callable[[str], Any],
+) -> None:
+    model, clip = models("composed"), models("clip")
+    ids, mask, pixels = batch(48, end=3)
+    known = clip.state_dict()
+    texts = [
+        {"input_ids": ids[start : start + 16], "attention_mask": mask[start : start + 16]} for start in (0, 16, 32)
+    ]
+    for each in (model, clip):
+        FAMILY.first_values(each, iter(texts))
+    assert all(torch.equal(tensor, known[name]) for name, tensor in clip.state_dict().items())
+    assert all(weight.requires_grad for weight in clip.parameters())
+    assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == [
+        "head.logit_scale", "head.text.weight"
+    ]  # fmt: skip
+    with torch.inference_mode():
+        found = model(ids, mask)
+        assert torch.allclose(found.square().sum(-1), torch.tensor(10.0), rtol=1e-5)
+        spread = torch.linalg.eigvalsh(found.T @ found)
+        raw = model.text(ids, mask)
+        before = torch.linalg.eigvalsh(raw.T @ raw)[-len(spread) :]
+    assert before[-1] / before.sum() > 0.8, "the vectors of a sentence encoder are near each other"
+    assert spread[-1] / spread.sum() < 0.3
+    logits_of(model(ids, mask, pixels)).sum().backward()
+    assert model.head.text.weight.grad is None
+
+
+def test_texts_that_a_frozen_tower_reads_are_read_once_and_give_what_they_gave(
+    models: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, given = models("composed").train(), batch(end=3)
+    for module in model.text.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.new_images, model.image.augmentation = True, 0.0
+    expected = model(*given)
+    assert not model.known.vectors, "of a tower that learns nothing can be known"
+    model.text.requires_grad_(False)
+    first = model(*given)
+    assert torch.allclose(first, expected, atol=1e-5)
+    assert len(model.known.vectors) == 4
+    monkeypatch.setattr(type(model.text), "forward", None)
+    assert torch.equal(model(given[0].flip(0), given[1].flip(0), given[2].flip(0)), first.flip(0))
+    assert not FAMILY.student(model, [0, 1]).known.vectors, "a student reads them anew"
+
+
+def test_whitening_is_the_same_whatever_the_signs_of_what_is_found_and_of_few_texts() -> None:
+    made = torch.Generator().manual_seed(1)
+    vectors = torch.nn.functional.normalize(
+        torch.randn(200, 6, generator=made) * torch.tensor([9, 4, 2, 1, 1, 0.1]), dim=1
+    )
+    layer = whitening(vectors, 4)
+    assert layer.shape == (4, 6)
+    assert torch.equal(layer.sign().gather(1, layer.abs().argmax(1, keepdim=True)), torch.ones(4, 1))
+    assert torch.allclose(whitening(vectors.flip(0), 4), layer, atol=1e-5)
+    reach = (vectors.double().T @ vectors.double() / 200).trace().div(6).sqrt()
+    seen = (vectors @ layer.T).square().mean(0).sqrt()
+    own = torch.linalg.svdvals(vectors.double())[:4] / 200**0.5
+    assert torch.allclose(seen.double(), own / (own + reach), atol=1e-5)
+    assert whitening(vectors[:2], 9).isfinite().all()
+    assert not whitening(vectors, 9)[6:].any()
 
 
 def test_an_image_tower_too_many_or_none_is_told(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:

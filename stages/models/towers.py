@@ -36,6 +36,7 @@ OF_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577
 OF_NEW = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 LARGEST_SCALE = math.log(100)  # of cosines: Radford et al. 2021, arXiv:2103.00020, section 2.5
 FIRST_SCALE = math.log(1 / 0.07)  # the same
+NEW_SCALE = math.log(1 / 0.1)  # beside a new image tower, where it is not learned
 LEGACY_END = 2  # what CLIP's first configurations say of the token that ends a text, whose number is another
 
 

@@ -10,7 +10,7 @@ B examples, T tokens, S pixels of a side, P numbers of a vector.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,8 +23,19 @@ from stages.core.contracts import Family, Head, Parts, Units
 from stages.core.files import read_json, read_object, refuse_remote_code, write_json
 from stages.models import encoder as encoders
 from stages.models.checkpoint import named_in_errors, weights_of
+from stages.models.known_texts import KnownTexts, never_changes
 from stages.models.layouts import stack_of
-from stages.models.towers import OF_NEW, ImageTower, Projections, TextTower, new_image_config, pixels_of, units_of
+from stages.models.text_space import whitening
+from stages.models.towers import (
+    NEW_SCALE,
+    OF_NEW,
+    ImageTower,
+    Projections,
+    TextTower,
+    new_image_config,
+    pixels_of,
+    units_of,
+)
 
 if TYPE_CHECKING:
     from stages.core.params.model import ModelParams
@@ -50,6 +61,7 @@ class TwoTowers(nn.Module):
         super().__init__()
         self.image, self.text = image, text
         self.new_images = new_images
+        self.known = KnownTexts()
         self.head = Projections(image.width, self.text.encoder.config.hidden_size, size)
 
     def forward(
@@ -59,7 +71,11 @@ class TwoTowers(nn.Module):
 
         Without pixels those of the texts alone, (B, P). Their products are cosines times the learned scale.
         """
-        texts_BP = self.head.of(self.head.text, self.text(input_ids, attention_mask))
+        known = self.training and never_changes(self.text)
+        texts_BW = (
+            self.known.read(self.text, input_ids, attention_mask) if known else self.text(input_ids, attention_mask)
+        )
+        texts_BP = self.head.of(self.head.text, texts_BW)
         return texts_BP if pixel_values is None else torch.stack([self.of_images(pixel_values), texts_BP], dim=1)
 
     def of_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -121,6 +137,22 @@ def parts(model: Any) -> Parts:
         return Parts(model.text.encoder, embeddings, texts, nn.ModuleList([model.image, model.head]))
     towers = nn.ModuleList([model.text, model.image])
     return Parts(towers, embeddings, (*texts, *(model.image.layers or ())), model.head)
+
+
+def first_values(model: Any, batches: Iterable[Mapping[str, torch.Tensor]]) -> None:
+    """Beside a new image tower the texts' layer whitens the texts of the training rows, and stays so in this training,
+    as the scale does: a few thousand texts teach neither as well. CLIP, whose layers are trained, is left as it is."""
+    if not model.new_images:
+        return
+    model.eval()
+    with torch.inference_mode():
+        texts_NW = torch.cat([model.text(batch["input_ids"], batch["attention_mask"]) for batch in batches])
+    with torch.no_grad():
+        model.head.text.weight.copy_(whitening(texts_NW, model.head.text.out_features))
+        model.head.logit_scale.fill_(NEW_SCALE)
+    for fixed in (model.head.text.weight, model.head.logit_scale):
+        fixed.requires_grad_(False)
+    model.train()
 
 
 def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
@@ -238,4 +270,5 @@ def _whole(*_: Any) -> NoReturn:
 FAMILY = Family(
     build=build, parts=parts, student=student, units=units, readers=_whole, narrower=_whole, taps=_whole,
     cut_vocabulary=cut_vocabulary, new_vocabulary=new_vocabulary, write=write, open=open_model,
+    first_values=first_values,
 )  # fmt: skip

@@ -74,9 +74,10 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
         "model.family": "two_towers",
-        "model.image": {"size": 64, "patch": 4, "depths": [2, 2, 2], "widths": [32, 64, 128], "projection": 128},
+        "model.image": {"size": 64, "patch": 8, "depths": [2, 3], "widths": [48, 96], "projection": 256},
         "model.image_augmentation": 0.5,
-        "finetune.head_learning_rate": 1.0e-3,  # a new tower of images is of the head, and learns no faster than others
+        "finetune.head_learning_rate": 2.0e-3,  # a new tower of images is of the head
+        "finetune.weight_decay": 0.05,
         "distill.family": "two_towers",
         "distill.head_learning_rate": 1.0e-3,
         "distill.teacher_layers": [0, 3, 5],
@@ -95,10 +96,11 @@ SETTINGS = TaskSettings(
         "tokenize.max_tokens": 32,
         "finetune.freeze_embeddings": True,  # the texts' tower is as it was trained: 3,000 names teach it nothing
         "finetune.freeze_layers": 6,
-        "finetune.epochs": 16,
-        "finetune.patience": 16,
-        "finetune.batch_size": 64,
-        "distill.epochs": 10,
+        "finetune.epochs": 60,
+        "finetune.patience": 60,
+        "finetune.batch_size": 128,
+        "distill.epochs": 20,
+        "prune.epochs": 10,
         "distill.batch_size": 64,
         "evaluate.slices": ["length", "style", "category"],
         "evaluate.zero_shot": {"column": "category", "templates": ["{}", "a drawing of {}", "an emoji of {}"]},
