@@ -227,6 +227,7 @@ def test_texts_are_whitened_beside_a_new_image_tower_and_their_space_is_not_lear
     texts = [
         {"input_ids": ids[start : start + 16], "attention_mask": mask[start : start + 16]} for start in (0, 16, 32)
     ]
+    assert FAMILY.first_values is not None
     for each in (model, clip):
         FAMILY.first_values(each, iter(texts))
     assert all(torch.equal(tensor, known[name]) for name, tensor in clip.state_dict().items())

@@ -123,15 +123,17 @@ def _learn_longer(
 ) -> None:
     """More epochs for few rows, so that they come to UPDATES steps of the optimizer; none stops early then."""
     usual = load_params(OURS / "params.yaml")
-    sections = {"finetune": usual.finetune, "distill": usual.distill, "prune": usual.prune}
-    epochs = {f"{name}.epochs": starts.get(f"{name}.epochs", own.epochs) for name, own in sections.items()}
-    others = {values[f"ingest.splits.{split}"] for split in ("validation", "test")} if by_split else set()
-    rows = sum(str(row.get(by_split)) not in others for row in sample.rows)
+    by_stage = {"finetune": usual.finetune.epochs, "distill": usual.distill.epochs, "prune": usual.prune.epochs}
+    epochs = {f"{name}.epochs": starts.get(f"{name}.epochs", usually) for name, usually in by_stage.items()}
+    rows = len(sample.rows)
+    if by_split is not None:
+        others = {values[f"ingest.splits.{split}"] for split in ("validation", "test")}
+        rows = sum(str(row.get(by_split)) not in others for row in sample.rows)
     updates = max(1, math.ceil(rows / usual.finetune.batch_size)) * epochs["finetune.epochs"]
     times = min(MOST_EPOCHS, math.ceil(UPDATES / updates))
     if len(sample.rows) == ROWS or times == 1:
         return
-    values |= {name: times * own for name, own in epochs.items()}
+    values |= {name: times * usually for name, usually in epochs.items()}
     values["finetune.patience"] = values["finetune.epochs"]
     reasons.append(
         f"{rows:,} rows are few, and so learned {times} times as often: {values['finetune.epochs']} epochs,"

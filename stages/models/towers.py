@@ -95,8 +95,8 @@ class ImageTower(nn.Module):
     @property
     def width(self) -> int:
         """The numbers of the pooled vector, W."""
-        config = self.encoder.config
-        return int(config.hidden_sizes[-1] if isinstance(config, ConvNextConfig) else config.hidden_size)
+        config: Any = self.encoder.config
+        return int(config.hidden_sizes[-1] if isinstance(self.encoder, ConvNextModel) else config.hidden_size)
 
     @property
     def layers(self) -> nn.ModuleList | None:
@@ -133,8 +133,8 @@ class Projections(nn.Module):
 
 def units_of(tower: ImageTower | TextTower) -> dict[str, list[Units]]:
     """The attention heads and the neurons of each layer; of a ConvNeXt the neurons of its blocks."""
-    encoder = tower.encoder
-    if isinstance(encoder, ConvNextModel):
+    encoder: Any = tower.encoder
+    if isinstance(tower.encoder, ConvNextModel):
         blocks: list[Any] = [block for stage in encoder.encoder.stages for block in stage.layers]
         return {"heads": [], "feed_forward": [Units((block.pwconv1,), block.pwconv2, 1) for block in blocks]}
     size = head_size(encoder.config)

@@ -45,8 +45,8 @@ def of_images(
     """The tower of images: input pixel_values (B, S, S, 3) uint8, output logits (B, W), the pooled vector."""
     graph, size, patch = Graph(precision), config["image_size"], config["patch_size"]
     side, width = size // patch, config["hidden_size"]
-    first = weights["encoder.embeddings.patch_embedding.weight"]
-    seen = graph.linear(PATCHES, patches(graph, size, patch), *of_patches(first, None, config))
+    filters = weights["encoder.embeddings.patch_embedding.weight"]
+    seen = graph.linear(PATCHES, patches(graph, size, patch), *of_patches(filters, None, config))
     rows = graph.node("Shape", [PIXELS], "rows", start=0, end=1)
     of_class = graph.constant("class", weights["encoder.embeddings.class_embedding"].reshape(1, 1, width))
     rest = graph.constant("one_token", np.array([1, width], dtype=np.int64))
