@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 
 import numpy as np
 import torch
-from torch import nn
 
 from stages.cleaning.rules import cleaning_of
 from stages.compression.refusals import faults_of_lora, refuse_layers, refuse_unprunable
@@ -24,12 +23,11 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
-from stages.tokens.pieces import new_tokens
-from stages.training.batches import text_batches
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.contrastive import VECTOR
 from stages.training.described import described
 from stages.training.engine import resolve_precision
+from stages.training.first_values import give_first_values, with_new_tokens
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained
 from stages.training.outcome import write_co_teachers, write_outcome
@@ -37,10 +35,6 @@ from stages.training.rows import TrainingData, open_training_data, there
 from stages.training.teaching import taught, with_adapters, without_adapters
 from stages.training.treatment import treatment
 from stages.training.whole_batch import mean_of_rows, of_each
-
-log = logging.getLogger("winnow")
-
-FIRST_ROWS = 20_000  # that first values of new parts are made of
 
 
 def finetune(params: Params, paths: Paths) -> None:
@@ -85,8 +79,7 @@ def learned(
         readers=lambda: family.readers(model),
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
-    if family.first_values is not None:
-        family.first_values(model, text_batches(data.train, most=FIRST_ROWS, pad_id=data.pad_id))
+    fixed = give_first_values(model, family, data)
     adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
     own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
@@ -103,6 +96,8 @@ def learned(
             *(seed, params.task.name, resolve_precision(params.finetune.precision)),
             *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
             *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
+            *([version("kornia")] if params.model.image_augmentation else []),  # it draws how images change
+            *fixed,
         ],
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
@@ -116,17 +111,6 @@ def learned(
     trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher
     return trained._replace(report={**trained.report, **treated.described()}), checkpoints
-
-
-def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:
-    """The model for a trained tokenizer: each token's embedding is the mean of those of its pretrained pieces."""
-    if frozen and (new := new_tokens(pieces)):
-        log.warning(
-            "finetune: %d of the trained tokenizer's %d tokens are new, and as finetune.freeze_embeddings is true,"
-            " their embeddings stay the means that they start as. Set it to false, so that they are learned.",
-            new, len(pieces),
-        )  # fmt: skip
-    return family.new_vocabulary(model, pieces)
 
 
 def balanced_weights(task: TaskLearning, data: TrainingData, params: Params) -> torch.Tensor:

@@ -229,12 +229,13 @@ def test_a_window_of_the_proposed_length_holds_the_proposed_stride(tmp_path: Pat
     assert values["tokenize.stride"] * 4 == values["tokenize.max_tokens"]
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(60, 30), (500, 21), (1000, 12), (2000, None), (3000, None)])
+@pytest.mark.parametrize(("rows", "epochs"), [(60, 30), (500, 24), (1000, 12), (2000, None), (3000, None)])
 def test_few_rows_are_learned_more_often_and_none_stops_early(tmp_path: Path, rows: int, epochs: int | None) -> None:
     own = [{"text": f"a text of some words, number {i}", "label": "ab"[i % 2]} for i in range(rows)]
     found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", own))))
     assert found.values.get("finetune.epochs") == epochs
     assert found.values.get("finetune.patience") == epochs
+    assert found.values.get("distill.patience") == found.values.get("distill.epochs")
     told = [reason for reason in found.reasons if "rows are few" in reason]
     assert len(told) == (epochs is not None)
     if epochs is not None:

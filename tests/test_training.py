@@ -277,6 +277,7 @@ CASES: dict[str, dict[str, Any]] = {
     "activations": {"dropout": 0.0, "activation_checkpointing": True},
     "offloaded": {"zero_stage": 1, "offload": "optimizer"},
     "smooth": {"schedule": "cosine", "layer_decay": 0.5},
+    "fast": {"encoder_learning_rate": 0.05, "head_learning_rate": 0.05},
     "scaled": {"scaled_rates": True, "encoder_learning_rate": 0.05, "head_learning_rate": 0.05},
     "scaled-zero-3": {"scaled_rates": True, "encoder_learning_rate": 0.05, "head_learning_rate": 0.05, "zero_stage": 3},
     "frozen": {"freeze_layers": 2, "freeze_embeddings": True},
@@ -440,7 +441,7 @@ def test_scaled_rates_learn_and_are_the_same_with_sharded_weights(learned: dict[
     report = learned["scaled"]["report"]
     assert report["history"][-1]["train_loss"] < report["history"][0]["train_loss"]
     assert furthest(learned, "scaled", "scaled-zero-3") < TOLERANCE
-    assert furthest(learned, "scaled", "plain") > TOLERANCE
+    assert furthest(learned, "scaled", "fast") > 100 * TOLERANCE, "with the same rates for all weights"
 
 
 @pytest.mark.parametrize("case", ["zero-1", "zero-2", "zero-3", "bf16", "bf16-zero-2"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
@@ -18,12 +19,14 @@ from stages.core.contracts import Head
 from stages.core.files import sha256
 from stages.core.params.file import Params, load_params
 from stages.core.params.model import ImageTowerParams, ModelParams
-from stages.models.image_changes import changed
+from stages.models.augmentation import changed
 from stages.models.model_files import faults
 from stages.models.pretrained import faults_of_model, locate
 from stages.models.text_space import whitening
 from stages.models.towers import FIRST_SCALE, OF_CLIP
 from stages.models.two_towers import FAMILY
+from stages.training.groups import freeze
+from stages.training.meter import cost_of_rows
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 VECTOR = Head("vector", 0)
@@ -245,23 +248,23 @@ def test_texts_are_whitened_beside_a_new_image_tower_and_their_space_is_not_lear
     assert spread[-1] / spread.sum() < 0.3
     logits_of(model(ids, mask, pixels)).sum().backward()
     assert model.head.text.weight.grad is None
+    freeze(FAMILY.parts(model), PARAMS.finetune.model_copy(update={"freeze_embeddings": True, "freeze_layers": 3}))
+    assert not any(weight.requires_grad for weight in model.text.parameters()), "positions and norms too"
+    assert cost_of_rows(model, 12, image_size=16)(np.array([5, 7])) > 0
 
 
 def test_texts_that_a_frozen_tower_reads_are_read_once_and_give_what_they_gave(
     models: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, given = models("composed").train(), batch(end=3)
-    for module in model.text.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    model.new_images, model.image.augmentation = True, 0.0
+    model.image.augmentation = 0.0
     expected = model(*given)
     assert not model.known.vectors, "of a tower that learns nothing can be known"
-    model.text.requires_grad_(False)
+    freeze(FAMILY.parts(model), PARAMS.finetune.model_copy(update={"freeze_embeddings": True, "freeze_layers": 3}))
     first = model(*given)
     assert torch.allclose(first, expected, atol=1e-5)
     assert len(model.known.vectors) == 4
-    monkeypatch.setattr(type(model.text), "forward", None)
+    monkeypatch.setattr(type(model.text), "forward", None)  # it is not asked again
     assert torch.equal(model(given[0].flip(0), given[1].flip(0), given[2].flip(0)), first.flip(0))
     assert not FAMILY.student(model, [0, 1]).known.vectors, "a student reads them anew"
 
@@ -279,8 +282,10 @@ def test_whitening_is_the_same_whatever_the_signs_of_what_is_found_and_of_few_te
     seen = (vectors @ layer.T).square().mean(0).sqrt()
     own = torch.linalg.svdvals(vectors.double())[:4] / 200**0.5
     assert torch.allclose(seen.double(), own / (own + reach), atol=1e-5)
-    assert whitening(vectors[:2], 9).isfinite().all()
     assert not whitening(vectors, 9)[6:].any()
+    of_two = whitening(vectors[:2], 5)
+    assert of_two[:2].any(1).all()
+    assert not of_two[2:].any(), "directions that no text has say nothing"
 
 
 def test_an_image_tower_too_many_or_none_is_told(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:

@@ -125,16 +125,18 @@ def _learn_longer(
     usual = load_params(OURS / "params.yaml")
     by_stage = {"finetune": usual.finetune.epochs, "distill": usual.distill.epochs, "prune": usual.prune.epochs}
     epochs = {f"{name}.epochs": starts.get(f"{name}.epochs", usually) for name, usually in by_stage.items()}
-    rows = len(sample.rows)
     if by_split is not None:
         others = {values[f"ingest.splits.{split}"] for split in ("validation", "test")}
         rows = sum(str(row.get(by_split)) not in others for row in sample.rows)
-    updates = max(1, math.ceil(rows / usual.finetune.batch_size)) * epochs["finetune.epochs"]
+    else:
+        rows = int(len(sample.rows) * (1 - usual.clean.validation_fraction - usual.clean.test_fraction))
+    batch = starts.get("finetune.batch_size", usual.finetune.batch_size)
+    updates = max(1, math.ceil(rows / batch)) * epochs["finetune.epochs"]
     times = min(MOST_EPOCHS, math.ceil(UPDATES / updates))
     if len(sample.rows) == ROWS or times == 1:
         return
     values |= {name: times * usually for name, usually in epochs.items()}
-    values["finetune.patience"] = values["finetune.epochs"]
+    values |= {f"{name}.patience": values[f"{name}.epochs"] for name in ("finetune", "distill")}
     reasons.append(
         f"{rows:,} rows are few, and so learned {times} times as often: {values['finetune.epochs']} epochs,"
         " of which the best by the validation rows is kept."

@@ -38,14 +38,13 @@ class KnownTexts:
         return found_W
 
 
-def never_changes(tower: nn.Module) -> bool:
-    """Whether a tower gives the same vectors for all of a training: none of its weights is learned, and none left out.
+def never_changes(encoder: nn.Module) -> bool:
+    """Whether an encoder gives the same vectors for all of a training: none of its weights is learned, nothing dropped.
 
     Weights that ZeRO-3 shares out have to be read by all processes at once, so these are taken for changing.
     """
-    weights = list(tower.parameters())
     return (
-        not any(weight.requires_grad or hasattr(weight, "ds_id") for weight in weights)
-        and not any(isinstance(module, nn.Dropout) and module.p > 0 for module in tower.modules())
+        not any(weight.requires_grad or hasattr(weight, "ds_id") for weight in encoder.parameters())
+        and not any(isinstance(module, nn.Dropout) and module.p > 0 for module in encoder.modules())
         and not torch.compiler.is_compiling()
     )

@@ -24,7 +24,7 @@ from transformers import (
 
 from stages.core.contracts import Units
 from stages.core.files import read_object
-from stages.models.image_changes import changed
+from stages.models.augmentation import changed
 from stages.models.layouts import head_size, heads_of, laid_out, neurons_of, stack_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TextTower(nn.Module):
 class ImageTower(nn.Module):
     """A tower of images: CLIP's, a transformer over patches, or a ConvNeXt.
 
-    As it learns, images are changed at random, by `augmentation` from 0, not at all, to 1: see image_changes.py.
+    As it learns, images are changed at random, by `augmentation` from 0, not at all, to 1: see augmentation.py.
     """
 
     encoder: Any
@@ -123,7 +123,7 @@ class Projections(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor([FIRST_SCALE]))  # (1,): DeepSpeed sends no tensor without axes
 
     def of(self, layer: nn.Linear, pooled_BW: torch.Tensor) -> torch.Tensor:
-        """(B, P) float32: vectors so long that the product of two is their cosine times the learned scale."""
+        """(B, P) float32: vectors so long that the product of two is their cosine times the scale."""
         vectors_BP = functional.normalize(layer(pooled_BW.to(layer.weight.dtype)).float(), dim=-1)
         scale = self.logit_scale.float()
         # With the gradient of what it would be without a limit, so that one that is beyond it can come back.

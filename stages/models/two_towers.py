@@ -1,7 +1,7 @@
 """Two towers, vectors of images and of texts in one space: CLIP, or an encoder of texts with a new image tower.
 
     images ──> image tower ──> a layer ─┐
-                                        ├──> vectors whose products are cosines times the learned scale
+                                        ├──> vectors whose products are cosines times a scale
     texts ───> text tower ───> a layer ─┘
 
 B examples, T tokens, S pixels of a side, P numbers of a vector.
@@ -69,9 +69,9 @@ class TwoTowers(nn.Module):
     ) -> torch.Tensor:
         """Ids and mask (B, T) int64, pixels (B, S, S, 3) uint8 -> vectors (B, 2, P), of each image and of its text.
 
-        Without pixels those of the texts alone, (B, P). Their products are cosines times the learned scale.
+        Without pixels those of the texts alone, (B, P). Their products are cosines times the scale.
         """
-        known = self.training and never_changes(self.text)
+        known = self.training and never_changes(self.text.encoder)
         texts_BW = (
             self.known.read(self.text, input_ids, attention_mask) if known else self.text(input_ids, attention_mask)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -141,11 +141,3 @@ def first_batches(rows: TokenRows, *, count: int, pad_id: int, batch_size: int =
         collate([rows[number] for number in numbers[start : start + batch_size]], pad_id=pad_id)
         for start in numbers[::batch_size]
     ]
-
-
-def text_batches(rows: TokenRows, *, most: int, pad_id: int, batch_size: int = 64) -> Iterator[dict[str, torch.Tensor]]:
-    """The first `most` rows in batches of their order, without the images beside them."""
-    for start in range(0, min(most, len(rows)), batch_size):
-        numbers = range(start, min(start + batch_size, most, len(rows)))
-        batch = collate([rows[number] for number in numbers], pad_id=pad_id)
-        yield {name: tensor for name, tensor in batch.items() if name != "pixel_values"}

@@ -16,7 +16,10 @@ SMALLEST_SCALE = 1e-3  # of a weight that is 0 at first, which would never move:
 
 
 def freeze(parts: Parts, params: TrainingParams) -> None:
-    """Freeze the parts that are not to be trained. Raises ValueError where that is more layers than there are."""
+    """Freeze the parts that are not to be trained: all of the encoder, where its embeddings and all layers are named.
+
+    Raises ValueError where that is more layers than there are.
+    """
     if params.freeze_embeddings:
         parts.embeddings.requires_grad_(False)
     if params.freeze_layers > len(parts.layers):
@@ -26,6 +29,8 @@ def freeze(parts: Parts, params: TrainingParams) -> None:
         )
     for layer in parts.layers[: params.freeze_layers]:
         layer.requires_grad_(False)
+    if params.freeze_embeddings and parts.layers and params.freeze_layers == len(parts.layers):
+        parts.encoder.requires_grad_(False)  # positions and norms too
 
 
 def parameter_groups(parts: Parts, params: TrainingParams) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from torch.nn import functional
 from stages.core.contracts import Head
 from stages.tasks.contract import TaskLearning
 from stages.tasks.image_text_matching import scores
-from stages.tasks.image_text_matching.settings import TASK
 from stages.tasks.shared.contrastive import contrastive
 from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.ranking import ranks_both_ways
@@ -35,7 +34,7 @@ def loss(
 
     Source: Radford et al. 2021, arXiv:2103.00020, section 2.3.
     """
-    refuse_labels(label_smoothing, class_weights_C, TASK)
+    refuse_labels(label_smoothing, class_weights_C)
     image_BK, text_BK = vectors_B2K.float().unbind(1)
     known_B = ~targets_B2.isnan().any(1)
     return torch.where(known_B, contrastive(image_BK @ text_BK.T, targets_B2, known_B), 0.0)

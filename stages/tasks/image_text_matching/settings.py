@@ -78,7 +78,15 @@ SETTINGS = TaskSettings(
         "model.image_augmentation": 0.5,
         "finetune.head_learning_rate": 2.0e-3,  # a new tower of images is of the head
         "finetune.weight_decay": 0.05,
+        "finetune.freeze_embeddings": True,  # some thousand texts teach their tower nothing
+        "finetune.freeze_layers": 6,
+        "finetune.epochs": 60,  # of a tower from random weights
+        "finetune.patience": 60,
+        "finetune.batch_size": 128,
         "distill.family": "two_towers",
+        "distill.epochs": 20,
+        "distill.batch_size": 64,
+        "prune.epochs": 10,
         "distill.head_learning_rate": 1.0e-3,
         "distill.teacher_layers": [0, 3, 5],
     },
@@ -94,14 +102,6 @@ SETTINGS = TaskSettings(
         },
         "clean.near_image_bits": 0,  # many faces are as round and yellow as each other, and no copies
         "tokenize.max_tokens": 32,
-        "finetune.freeze_embeddings": True,  # the texts' tower is as it was trained: 3,000 names teach it nothing
-        "finetune.freeze_layers": 6,
-        "finetune.epochs": 60,
-        "finetune.patience": 60,
-        "finetune.batch_size": 128,
-        "distill.epochs": 20,
-        "prune.epochs": 10,
-        "distill.batch_size": 64,
         "evaluate.slices": ["length", "style", "category"],
         "evaluate.zero_shot": {"column": "category", "templates": ["{}", "a drawing of {}", "an emoji of {}"]},
     },

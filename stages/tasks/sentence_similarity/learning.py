@@ -14,7 +14,6 @@ import torch
 from stages.core.contracts import Head
 from stages.tasks.contract import Space, TaskLearning
 from stages.tasks.sentence_similarity import scores
-from stages.tasks.sentence_similarity.settings import TASK
 from stages.tasks.shared.contrastive import contrastive
 from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.ranking import ranks
@@ -35,7 +34,7 @@ def loss(
 
     0 without a target, which no other row is told apart from either. ValueError for what is about labels.
     """
-    refuse_labels(label_smoothing, class_weights_C, TASK)
+    refuse_labels(label_smoothing, class_weights_C)
     first_BK, second_BK = vectors_B2K.float().unbind(1)
     known_B = ~targets_BC.isnan().any(1)
     if targets_BC.shape[1] > 1:

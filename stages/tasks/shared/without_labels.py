@@ -41,10 +41,10 @@ def faults_of_vectors(params: Params, task: str) -> Iterator[str]:
         )
 
 
-def refuse_labels(label_smoothing: float, class_weights_C: torch.Tensor | None, task: str) -> None:
+def refuse_labels(label_smoothing: float, class_weights_C: torch.Tensor | None) -> None:
     """Raise ValueError where a loss without labels is asked for what is about them."""
     if label_smoothing or class_weights_C is not None:
         raise ValueError(
-            "params.yaml: finetune.label_smoothing and finetune.class_weights are about labels. Allowed for"
-            f" {task}: 0.0, none."
+            "params.yaml: finetune.label_smoothing and finetune.class_weights are about labels. Allowed for vectors:"
+            " 0.0, none."
         )
