@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
+from torch import nn
 
 from stages.cleaning.rules import cleaning_of
 from stages.compression.refusals import faults_of_lora, refuse_layers, refuse_unprunable
@@ -23,18 +25,21 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
+from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.contrastive import VECTOR
 from stages.training.described import described
 from stages.training.engine import resolve_precision
-from stages.training.first_values import give_first_values, with_new_tokens
+from stages.training.first_values import give_first_values
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained
 from stages.training.outcome import write_co_teachers, write_outcome
-from stages.training.rows import TrainingData, open_training_data, there
+from stages.training.rows import TrainingData, open_training_data
 from stages.training.teaching import taught, with_adapters, without_adapters
-from stages.training.treatment import treatment
+from stages.training.treatment import balanced_weights, treatment
 from stages.training.whole_batch import mean_of_rows, of_each
+
+log = logging.getLogger("winnow")
 
 
 def finetune(params: Params, paths: Paths) -> None:
@@ -113,15 +118,15 @@ def learned(
     return trained._replace(report={**trained.report, **treated.described()}), checkpoints
 
 
-def balanced_weights(task: TaskLearning, data: TrainingData, params: Params) -> torch.Tensor:
-    """(C,) a weight for each class, such that all count the same. Raises ValueError for a task that has no classes."""
-    if task.class_weights is None:
-        raise ValueError(
-            f"params.yaml: finetune.class_weights is 'balanced'. Allowed for task '{params.task.name}', which has no"
-            " classes to balance: none."
-        )
-    targets = data.train.targets
-    return torch.tensor(task.class_weights(targets[there(targets)], data.space), dtype=torch.float32)
+def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *, frozen: bool) -> nn.Module:
+    """The model for a trained tokenizer: each token's embedding is the mean of those of its pretrained pieces."""
+    if frozen and (new := new_tokens(pieces)):
+        log.warning(
+            "finetune: %d of the trained tokenizer's %d tokens are new, and as finetune.freeze_embeddings is true,"
+            " their embeddings stay the means that they start as. Set it to false, so that they are learned.",
+            new, len(pieces),
+        )  # fmt: skip
+    return family.new_vocabulary(model, pieces)
 
 
 if __name__ == "__main__":

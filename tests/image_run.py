@@ -73,7 +73,7 @@ def settings(root: Path) -> Params:
         "tokenize": {"max_tokens": 12},
         "model": {"family": "two_towers", "image": tower, "image_augmentation": 0.3},
         "finetune": {"epochs": 12, "patience": 12, "batch_size": 30, "encoder_learning_rate": 2.0e-3,
-                     "head_learning_rate": 3.0e-3, "freeze_embeddings": True, "freeze_layers": 3},
+                     "head_learning_rate": 3.0e-3, "freeze_embeddings": True, "freeze_layers": 2},
         "cache_logits": {"vectors": [], "layers": []},
         "distill": {"family": "two_towers", "losses": losses | {"hidden": 0.0, "embeddings": 0.0}, "hidden_size": None,
                     "teacher_layers": [0, 1], "batch_size": 30, "head_learning_rate": 3.0e-3},

@@ -317,7 +317,7 @@ def test_the_vocabulary_of_a_trained_tokenizer_can_be_pruned(tmp_path: Path) -> 
 def test_frozen_embeddings_of_new_tokens_are_warned_of(
     tiny_models: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from stages.training.first_values import with_new_tokens
+    from stages.finetune import with_new_tokens
 
     for frozen in (False, True):
         with_new_tokens(build(tiny_models("bert")), FAMILY, [[0], [50, 51]], frozen=frozen)

@@ -276,7 +276,7 @@ def test_whitening_is_the_same_whatever_the_signs_of_what_is_found_and_of_few_te
     )
     layer = whitening(vectors, 4)
     assert layer.shape == (4, 6)
-    assert torch.equal(layer.sign().gather(1, layer.abs().argmax(1, keepdim=True)), torch.ones(4, 1))
+    assert torch.equal(layer.sign().gather(1, layer.abs().max(1, keepdim=True).indices), torch.ones(4, 1))
     assert torch.allclose(whitening(vectors.flip(0), 4), layer, atol=1e-5)
     reach = (vectors.double().T @ vectors.double() / 200).trace().div(6).sqrt()
     seen = (vectors @ layer.T).square().mean(0).sqrt()

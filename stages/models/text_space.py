@@ -23,7 +23,7 @@ def whitening(vectors_NW: torch.Tensor, size: int) -> torch.Tensor:
     reach_P = squares_W.flip(0)[:size].clamp(min=0).sqrt()
     directions_PW = directions_WW.flip(1).T[:size]
     # A direction is found up to its sign: the one in which its largest number is positive.
-    signs_P = torch.take_along_dim(directions_PW, directions_PW.abs().argmax(1, keepdim=True), 1).sign()
+    signs_P = torch.take_along_dim(directions_PW, directions_PW.abs().max(1, keepdim=True).indices, 1).sign()
     mean = squares_W.mean().sqrt()
     gains_P = torch.where(reach_P > NOISE * mean, 1 / (reach_P + mean), 0.0)
     layer_PW = torch.zeros(size, vectors_NW.shape[1], dtype=torch.float64)
