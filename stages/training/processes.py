@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
-import atexit
 import os
 from datetime import timedelta
 
