@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -29,12 +30,13 @@ from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.contrastive import VECTOR
 from stages.training.described import described
 from stages.training.engine import resolve_precision
+from stages.training.first_values import give_first_values
 from stages.training.launch import launch
 from stages.training.loop import Learner, Places, Trained
 from stages.training.outcome import write_co_teachers, write_outcome
-from stages.training.rows import TrainingData, open_training_data, there
+from stages.training.rows import TrainingData, open_training_data
 from stages.training.teaching import taught, with_adapters, without_adapters
-from stages.training.treatment import treatment
+from stages.training.treatment import balanced_weights, treatment
 from stages.training.whole_batch import mean_of_rows, of_each
 
 log = logging.getLogger("winnow")
@@ -82,6 +84,7 @@ def learned(
         readers=lambda: family.readers(model),
     )  # fmt: skip
     refuse_layers(pretrained / "config.json", params)
+    fixed = give_first_values(model, family, data)
     adapted = with_adapters(family.parts(model), params.finetune)
     weights_C = balanced_weights(task, data, params) if params.finetune.class_weights == "balanced" else None
     own = partial(task.loss, label_smoothing=params.finetune.label_smoothing, class_weights_C=weights_C)
@@ -98,6 +101,8 @@ def learned(
             *(seed, params.task.name, resolve_precision(params.finetune.precision)),
             *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
             *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
+            *([version("kornia")] if params.model.image_augmentation else []),  # it draws how images change
+            *fixed,
         ],
         [paths.tokens, paths.tokenizer, pretrained],
         keep_finished=params.finetune.teachers > 1,
@@ -122,17 +127,6 @@ def with_new_tokens(model: nn.Module, family: Family, pieces: list[list[int]], *
             new, len(pieces),
         )  # fmt: skip
     return family.new_vocabulary(model, pieces)
-
-
-def balanced_weights(task: TaskLearning, data: TrainingData, params: Params) -> torch.Tensor:
-    """(C,) a weight for each class, such that all count the same. Raises ValueError for a task that has no classes."""
-    if task.class_weights is None:
-        raise ValueError(
-            f"params.yaml: finetune.class_weights is 'balanced'. Allowed for task '{params.task.name}', which has no"
-            " classes to balance: none."
-        )
-    targets = data.train.targets
-    return torch.tensor(task.class_weights(targets[there(targets)], data.space), dtype=torch.float32)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def settings(root: Path) -> Params:
     rows += [("drawings/torn.png", "the owl", "x"), ("drawings/none.png", "a ship", "x"), ("../params.yaml", "a", "x")]
     with (data / "drawings.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "caption", "kind"), *rows])
-    tower = {"size": 16, "patch": 8, "layers": 2, "width": 32, "heads": 4, "feed_forward": 64, "projection": 24}
+    tower = {"size": 16, "patch": 4, "depths": [1, 1], "widths": [32, 32], "projection": 24}
     images = {"size": 16, "fit": "pad", "background": [255, 255, 255], "min_side": 2, "max_side": 4096,
               "max_pixels": 4_000_000, "max_bytes": 1_000_000}  # fmt: skip
     changes: dict[str, dict[str, Any]] = {
@@ -71,9 +71,9 @@ def settings(root: Path) -> Params:
                   "near_image_bits": 0},
         "validate": {"min_labels": 1, "max_label_share": None},
         "tokenize": {"max_tokens": 12},
-        "model": {"family": "two_towers", "image": tower},
+        "model": {"family": "two_towers", "image": tower, "image_augmentation": 0.3},
         "finetune": {"epochs": 12, "patience": 12, "batch_size": 30, "encoder_learning_rate": 2.0e-3,
-                     "head_learning_rate": 3.0e-3},
+                     "head_learning_rate": 3.0e-3, "freeze_embeddings": True, "freeze_layers": 2},
         "cache_logits": {"vectors": [], "layers": []},
         "distill": {"family": "two_towers", "losses": losses | {"hidden": 0.0, "embeddings": 0.0}, "hidden_size": None,
                     "teacher_layers": [0, 1], "batch_size": 30, "head_learning_rate": 3.0e-3},

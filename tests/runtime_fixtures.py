@@ -92,7 +92,15 @@ def _write_student(task: str, student: Path, tiny: Path) -> None:
     torch.manual_seed(1)
     model: Any = FAMILY.build(
         tiny,
-        ModelParams(**named, pooling="mean", encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        ModelParams(
+            **named,
+            pooling="mean",
+            encoder_dropout=0.0,
+            head_dropout=0.0,
+            scratch=None,
+            image=None,
+            image_augmentation=0.0,
+        ),
         kind.head,
     )
     with torch.no_grad():

@@ -28,7 +28,9 @@ TEXTS = [" ".join(words[:n]) for n in (1, 4, 9) for words in TOPICS.values()]
 def make_student(tiny: Path, folder: Path) -> Path:
     """A random model with a head so steep that texts get clearly different answers."""
     named: dict[str, Any] = {"family": "encoder", "name": str(tiny), "revision": None, "sha256": None}
-    params = ModelParams(**named, pooling="mean", encoder_dropout=0.0, head_dropout=0.1, scratch=None, image=None)
+    params = ModelParams(
+        **named, pooling="mean", encoder_dropout=0.0, head_dropout=0.1, scratch=None, image=None, image_augmentation=0.0
+    )
     torch.manual_seed(1)
     model: Any = FAMILY.build(tiny, params, Head("row", 3))
     with torch.no_grad():

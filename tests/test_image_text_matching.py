@@ -139,7 +139,7 @@ def test_the_loss_is_the_cross_entropy_both_ways_with_the_learned_scale() -> Non
                     + functional.cross_entropy(logits.T, own, reduction="none")) / 2  # fmt: skip
         assert torch.allclose(LEARNING.loss(vectors(*angles, scale=scale), NUMBERS), expected, atol=1e-5)
     assert LEARNING.head({}) == Head("vector", 0)
-    with pytest.raises(ValueError, match=r"Allowed for images and\s+texts: 0\.0, none"):
+    with pytest.raises(ValueError, match=r"Allowed for vectors: 0\.0, none"):
         LEARNING.loss(vectors((0, 0)), NUMBERS[:1], label_smoothing=0.1)
 
 

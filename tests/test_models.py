@@ -99,6 +99,7 @@ def model_params(name: str | Path, **changes: Any) -> ModelParams:
         "head_dropout": 0.1,
         "scratch": None,
         "image": None,
+        "image_augmentation": 0.0,
         **changes,
     }
     return ModelParams(name=str(name), **values)

@@ -260,7 +260,15 @@ def make_model(tiny: Path, folder: Path) -> Path:
     torch.manual_seed(1)
     model: Any = FAMILY.build(
         tiny,
-        ModelParams(**named, pooling="cls", encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        ModelParams(
+            **named,
+            pooling="cls",
+            encoder_dropout=0.0,
+            head_dropout=0.0,
+            scratch=None,
+            image=None,
+            image_augmentation=0.0,
+        ),
         Head("row", 3),
     )
     with torch.no_grad():

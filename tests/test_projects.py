@@ -229,6 +229,47 @@ def test_a_window_of_the_proposed_length_holds_the_proposed_stride(tmp_path: Pat
     assert values["tokenize.stride"] * 4 == values["tokenize.max_tokens"]
 
 
+@pytest.mark.parametrize(("rows", "epochs"), [(60, 30), (500, 24), (1000, 12), (2000, None), (3000, None)])
+def test_few_rows_are_learned_more_often_and_none_stops_early(tmp_path: Path, rows: int, epochs: int | None) -> None:
+    own = [{"text": f"a text of some words, number {i}", "label": "ab"[i % 2]} for i in range(rows)]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", own))))
+    assert found.values.get("finetune.epochs") == epochs
+    assert found.values.get("finetune.patience") == epochs
+    assert found.values.get("distill.patience") == found.values.get("distill.epochs")
+    told = [reason for reason in found.reasons if "rows are few" in reason]
+    assert len(told) == (epochs is not None)
+    if epochs is not None:
+        usual = load_params(REPOSITORY / "params.yaml")
+        times = epochs // usual.finetune.epochs
+        assert found.values["distill.epochs"] == times * usual.distill.epochs
+        assert found.values["prune.epochs"] == times * usual.prune.epochs
+        assert f"{epochs} epochs" in told[0]
+
+
+def test_rows_to_judge_by_are_none_of_the_few(tmp_path: Path) -> None:
+    own = [
+        {"text": f"a text of some words, number {i}", "label": "ab"[i % 2], "split": "train" if i < 100 else "test"}
+        for i in range(1500)
+    ]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", own))))
+    assert found.values["finetune.epochs"] == 30
+    assert any(reason.startswith("100 rows are few") for reason in found.reasons)
+
+
+def test_few_rows_of_a_task_with_epochs_of_its_own_are_multiples_of_these(tmp_path: Path) -> None:
+    answer = [{"text": "a", "answer_start": 0}]
+    own = [{"context": f"a {text}", "question": "Who?", "answers": answer} for text in texts()]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.jsonl", own))), task="question_answering")
+    assert found.values["distill.epochs"] == 100
+    assert found.values["finetune.epochs"] == 30
+
+
+def test_texts_to_be_written_begin_with_the_epochs_of_their_tasks(tmp_path: Path) -> None:
+    own = [{"source": text, "target": text[::-1]} for text in texts()]
+    found = guess(sample_of(str(rows_of(tmp_path / "rows.csv", own))), task="text2text_generation")
+    assert "finetune.epochs" not in found.values
+
+
 def test_rows_with_more_cells_than_columns_are_still_looked_at(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{text},a,b\n" for text in texts()))
     assert guess(sample_of(str(tmp_path / "rows.csv"))).values[COLUMN] == "label"

@@ -64,7 +64,15 @@ def make_student(tiny: Path, folder: Path, *, pooling: Pooling = "mean") -> Path
     torch.manual_seed(1)
     model: Any = FAMILY.build(
         tiny,
-        ModelParams(**named, pooling=pooling, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        ModelParams(
+            **named,
+            pooling=pooling,
+            encoder_dropout=0.0,
+            head_dropout=0.0,
+            scratch=None,
+            image=None,
+            image_augmentation=0.0,
+        ),
         Head("row", 3),
     )
     with torch.no_grad():
@@ -156,7 +164,7 @@ def test_the_built_graph_of_a_model_without_a_layer_as_its_head_gives_torchs_vec
     torch.manual_seed(1)
     model: Any = FAMILY.build(
         tiny_models("bert"),
-        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None),
+        ModelParams(**named, encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None, image_augmentation=0.0),
         Head("vector", 0),
     )
     FAMILY.write(model, tmp_path)

@@ -136,7 +136,7 @@ def test_numbers_are_learned_as_cosines_and_rows_without_one_add_nothing() -> No
     found = LEARNING.loss(vectors((0, 60), (0, 90), (10, 10)), torch.tensor([[0.0], [1.0], [math.nan]]))
     assert found.tolist() == pytest.approx([0.25, 1.0, 0.0], abs=1e-6)
     assert LEARNING.head(NUMBERS) == Head("vector", 0)
-    with pytest.raises(ValueError, match=r"Allowed for similarity: 0\.0, none"):
+    with pytest.raises(ValueError, match=r"Allowed for vectors: 0\.0, none"):
         LEARNING.loss(vectors((0, 0)), torch.tensor([[1.0]]), label_smoothing=0.1)
 
 

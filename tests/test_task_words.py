@@ -33,7 +33,7 @@ OTHERWISE = {
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
     "stages/training/adversary.py": {"cross_entropy"},  # of its guess whom a row is about
     "stages/decoding": {"softmax", "argmax"},  # of the next token
-    "stages/backends/onnxruntime_int8/towers.py": {"argmax"},  # where the token is that ends a text
+    "stages/backends/onnxruntime_int8/clip.py": {"argmax"},  # where the token is that ends a text
     "flows/projects/telling.py": {"argmax"},  # of a naive Bayes that only looks at a table
     "flows/review/earlier.py": {"log_loss", "brier"},  # of files of earlier versions
     "flows/demo/tables.py": {"entities"},  # HTML's

@@ -31,7 +31,8 @@ LENGTHS = np.random.default_rng(3).integers(3, 60, size=500)
 def params(**changes: Any) -> FinetuneParams:
     values: dict[str, Any] = dict(  # noqa: C408
         epochs=2, batch_size=16, accumulation_steps=1, encoder_learning_rate=3e-3, head_learning_rate=3e-3,
-        weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, max_gradient_norm=1.0,
+        weight_decay=0.01, schedule="linear", warmup_ratio=0.1, layer_decay=1.0, scaled_rates=False,
+        max_gradient_norm=1.0,
         method="supervised", contrastive={"pairs_per_row": 2, "inverse_regularizations": [0.1]}, descriptions={},
         freeze_embeddings=False, teachers=1, freeze_layers=0, label_smoothing=0.0, class_weights="none", patience=2,
         select_by="best", precision="fp32", zero_stage=0, offload="none", activation_checkpointing=False,
@@ -139,6 +140,30 @@ def test_each_lower_layer_has_a_smaller_rate_and_the_embeddings_the_smallest() -
     groups = parameter_groups(parts, params(encoder_learning_rate=1.0, layer_decay=0.5, freeze_embeddings=False))
     rate = {id(parameter): group["peak"] for group in groups for parameter in group["params"]}
     assert [rate[id(module.weight)] for module in (*reversed(parts.layers), parts.embeddings)] == [1.0, 0.5, 0.25]
+
+
+def test_scaled_rates_go_by_the_first_values_of_each_weight() -> None:
+    from stages.training.groups import SMALLEST_SCALE, parameter_groups, scale
+
+    parts = layered()
+    with torch.no_grad():
+        parts.embeddings.weight.copy_(torch.tensor([2.0, -2.0, 2.0]).expand(5, 3))
+        for layer in parts.layers:
+            layer.weight.fill_(0.24)
+            layer.bias.zero_()
+        parts.head.weight.fill_(-1.0)
+        parts.head.bias.fill_(1.0)
+    values = params(
+        scaled_rates=True, encoder_learning_rate=0.1, head_learning_rate=0.3, layer_decay=0.5, freeze_embeddings=False
+    )
+    groups = parameter_groups(parts, values)
+    rate = {id(parameter): group["peak"] for group in groups for parameter in group["params"]}
+    least = 2**-10  # of SMALLEST_SCALE, to the nearest half of a power of 2
+    assert [rate[id(weight)] for weight in (parts.layers[1].weight, parts.layers[1].bias)] == [0.1 / 4, 0.1 * least]
+    assert [rate[id(weight)] for weight in (parts.layers[0].weight, parts.embeddings.weight)] == [0.05 / 4, 0.025 * 2]
+    assert [rate[id(weight)] for weight in (parts.head.weight, parts.head.bias)] == [0.3, 0.3]
+    assert scale(torch.full((3,), 1e-9)) == scale(torch.tensor([SMALLEST_SCALE])) == least
+    assert scale(torch.full((2, 2), 0.7)) == pytest.approx(2**-0.5)
 
 
 def test_frozen_layers_are_in_no_group_and_more_than_there_are_is_refused() -> None:
@@ -252,6 +277,9 @@ CASES: dict[str, dict[str, Any]] = {
     "activations": {"dropout": 0.0, "activation_checkpointing": True},
     "offloaded": {"zero_stage": 1, "offload": "optimizer"},
     "smooth": {"schedule": "cosine", "layer_decay": 0.5},
+    "fast": {"encoder_learning_rate": 0.05, "head_learning_rate": 0.05},
+    "scaled": {"scaled_rates": True, "encoder_learning_rate": 0.05, "head_learning_rate": 0.05},
+    "scaled-zero-3": {"scaled_rates": True, "encoder_learning_rate": 0.05, "head_learning_rate": 0.05, "zero_stage": 3},
     "frozen": {"freeze_layers": 2, "freeze_embeddings": True},
     "hot": {
         "encoder_learning_rate": 5.0,
@@ -284,7 +312,7 @@ root, tiny = Path(sys.argv[1]), Path(sys.argv[2])
 
 def learn(name, poison=False, dropout=0.1, measure="macro_f1", shift=0.0, **values):
     model = ModelParams(family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-                        encoder_dropout=0.0, head_dropout=dropout, scratch=None, image=None)
+                        encoder_dropout=0.0, head_dropout=dropout, scratch=None, image=None, image_augmentation=0.0)
     torch.manual_seed(0)
     built = FAMILY.build(tiny, model, Head("row", 2))
     embeddings = built.encoder.get_input_embeddings().weight.detach().clone()
@@ -407,6 +435,13 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(learned: dict[str, An
     assert learned["whole"]["report"]["updates"] == learned["accumulated"]["report"]["updates"] == 1
     assert learned["halves"]["report"]["updates"] == 2
     assert furthest(learned, "whole", "accumulated") < TOLERANCE
+
+
+def test_scaled_rates_learn_and_are_the_same_with_sharded_weights(learned: dict[str, Any]) -> None:
+    report = learned["scaled"]["report"]
+    assert report["history"][-1]["train_loss"] < report["history"][0]["train_loss"]
+    assert furthest(learned, "scaled", "scaled-zero-3") < TOLERANCE
+    assert furthest(learned, "scaled", "fast") > 100 * TOLERANCE, "with the same rates for all weights"
 
 
 @pytest.mark.parametrize("case", ["zero-1", "zero-2", "zero-3", "bf16", "bf16-zero-2"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
@@ -18,14 +19,18 @@ from stages.core.contracts import Head
 from stages.core.files import sha256
 from stages.core.params.file import Params, load_params
 from stages.core.params.model import ImageTowerParams, ModelParams
+from stages.models.augmentation import changed
 from stages.models.model_files import faults
 from stages.models.pretrained import faults_of_model, locate
+from stages.models.text_space import whitening
 from stages.models.towers import FIRST_SCALE, OF_CLIP
 from stages.models.two_towers import FAMILY
+from stages.training.groups import freeze
+from stages.training.meter import cost_of_rows
 
 PARAMS = load_params(REPOSITORY / "params.yaml")
 VECTOR = Head("vector", 0)
-SHAPE = ImageTowerParams(size=16, patch=8, layers=3, width=24, heads=2, feed_forward=64, projection=20)
+SHAPE = ImageTowerParams(size=16, patch=4, depths=[1, 2], widths=[16, 24], projection=20)
 END = 49  # of a text, by the tokenizer that the tiny CLIP would have
 
 
@@ -55,7 +60,7 @@ def batch(rows: int = 4, *, end: int = END, pixels: int = 16) -> tuple[torch.Ten
     made = torch.Generator().manual_seed(5)
     ids = torch.randint(4, 40, (rows, 7), generator=made)
     mask = torch.ones_like(ids)
-    for row in range(rows):
+    for row in range(min(rows, 6)):
         ids[row, 6 - row], mask[row, 7 - row :] = end, 0
         ids[row, 7 - row :] = 0
     return ids, mask, torch.randint(0, 256, (rows, pixels, pixels, 3), generator=made, dtype=torch.uint8)
@@ -171,6 +176,12 @@ def test_a_written_model_opens_to_the_same_vectors_and_bytes(
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+COUNTS = {
+    "clip": {"heads": [[4, 2], [2, 1]], "feed_forward": [[64, 32], [64, 32]]},
+    "composed": {"heads": [[4, 2]], "feed_forward": [[64, 32], [64, 32], [96, 64], [96, 64]]},
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pruned_student_with_fewer_tokens_opens_again(
     models: Callable[[str], Any], tmp_path: Path, kind: str
@@ -186,7 +197,7 @@ def test_a_pruned_student_with_fewer_tokens_opens_again(
         assert torch.allclose(cut(new_ids, mask, pixels), before, atol=1e-6)
     shares = {"heads": 0.5, "feed_forward": 0.5}
     counts = cut_layers(cut, FAMILY.units, shares, [(new_ids, mask, pixels)], lambda one: logits_of(cut(*one)).sum())
-    assert counts == {"heads": [[4, 2], [2, 1]], "feed_forward": [[64, 32], [64, 32]]}
+    assert counts == COUNTS[kind]
     FAMILY.write(cut, tmp_path)
     opened = FAMILY.open(tmp_path)
     with torch.inference_mode():
@@ -210,6 +221,73 @@ def test_texts_alone_can_be_frozen_and_what_is_new_has_the_heads_rate(models: Ca
     assert sorted(map(id, whole)) == sorted(map(id, clip.parameters()))
 
 
+def test_texts_are_whitened_beside_a_new_image_tower_and_their_space_is_not_learned(
+    models: Callable[[str], Any],
+) -> None:
+    model, clip = models("composed"), models("clip")
+    ids, mask, pixels = batch(48, end=3)
+    known = clip.state_dict()
+    texts = [
+        {"input_ids": ids[start : start + 16], "attention_mask": mask[start : start + 16]} for start in (0, 16, 32)
+    ]
+    assert FAMILY.first_values is not None
+    for each in (model, clip):
+        FAMILY.first_values(each, iter(texts))
+    assert all(torch.equal(tensor, known[name]) for name, tensor in clip.state_dict().items())
+    assert all(weight.requires_grad for weight in clip.parameters())
+    assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == [
+        "head.logit_scale", "head.text.weight"
+    ]  # fmt: skip
+    with torch.inference_mode():
+        found = model(ids, mask)
+        assert torch.allclose(found.square().sum(-1), torch.tensor(10.0), rtol=1e-5)
+        spread = torch.linalg.eigvalsh(found.T @ found)
+        raw = model.text(ids, mask)
+        before = torch.linalg.eigvalsh(raw.T @ raw)[-len(spread) :]
+    assert before[-1] / before.sum() > 0.8, "the vectors of a sentence encoder are near each other"
+    assert spread[-1] / spread.sum() < 0.3
+    logits_of(model(ids, mask, pixels)).sum().backward()
+    assert model.head.text.weight.grad is None
+    freeze(FAMILY.parts(model), PARAMS.finetune.model_copy(update={"freeze_embeddings": True, "freeze_layers": 3}))
+    assert not any(weight.requires_grad for weight in model.text.parameters()), "positions and norms too"
+    assert cost_of_rows(model, 12, image_size=16)(np.array([5, 7])) > 0
+
+
+def test_texts_that_a_frozen_tower_reads_are_read_once_and_give_what_they_gave(
+    models: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, given = models("composed").train(), batch(end=3)
+    model.image.augmentation = 0.0
+    expected = model(*given)
+    assert not model.known.vectors, "of a tower that learns nothing can be known"
+    freeze(FAMILY.parts(model), PARAMS.finetune.model_copy(update={"freeze_embeddings": True, "freeze_layers": 3}))
+    first = model(*given)
+    assert torch.allclose(first, expected, atol=1e-5)
+    assert len(model.known.vectors) == 4
+    monkeypatch.setattr(type(model.text), "forward", None)  # it is not asked again
+    assert torch.equal(model(given[0].flip(0), given[1].flip(0), given[2].flip(0)), first.flip(0))
+    assert not FAMILY.student(model, [0, 1]).known.vectors, "a student reads them anew"
+
+
+def test_whitening_is_the_same_whatever_the_signs_of_what_is_found_and_of_few_texts() -> None:
+    made = torch.Generator().manual_seed(1)
+    vectors = torch.nn.functional.normalize(
+        torch.randn(200, 6, generator=made) * torch.tensor([9, 4, 2, 1, 1, 0.1]), dim=1
+    )
+    layer = whitening(vectors, 4)
+    assert layer.shape == (4, 6)
+    assert torch.equal(layer.sign().gather(1, layer.abs().max(1, keepdim=True).indices), torch.ones(4, 1))
+    assert torch.allclose(whitening(vectors.flip(0), 4), layer, atol=1e-5)
+    reach = (vectors.double().T @ vectors.double() / 200).trace().div(6).sqrt()
+    seen = (vectors @ layer.T).square().mean(0).sqrt()
+    own = torch.linalg.svdvals(vectors.double())[:4] / 200**0.5
+    assert torch.allclose(seen.double(), own / (own + reach), atol=1e-5)
+    assert not whitening(vectors, 9)[6:].any()
+    of_two = whitening(vectors[:2], 5)
+    assert of_two[:2].any(1).all()
+    assert not of_two[2:].any(), "directions that no text has say nothing"
+
+
 def test_an_image_tower_too_many_or_none_is_told(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
     write_tiny_clip(tmp_path)
     for folder, image in ((tmp_path, SHAPE), (tiny_models("bert"), None)):
@@ -217,8 +295,45 @@ def test_an_image_tower_too_many_or_none_is_told(tmp_path: Path, tiny_models: Ca
             FAMILY.build(folder, params_of(folder, image), VECTOR)
     with pytest.raises(ValueError, match="Allowed with it: tasks of images and texts"):
         FAMILY.build(tmp_path, params_of(tmp_path, None), Head("row", 3))
-    with pytest.raises(ValueError, match=r"size is 16\. Allowed: a multiple of patch, 5 pixels"):
+    with pytest.raises(ValueError, match=r"size is 16\. Allowed: a multiple of 10, as patches of 5 pixels a side"):
         ImageTowerParams.model_validate(SHAPE.model_dump() | {"patch": 5})
+    with pytest.raises(ValueError, match=r"widths has 1 numbers and depths 2\. Allowed: one of each"):
+        ImageTowerParams.model_validate(SHAPE.model_dump() | {"widths": [16]})
+
+
+def test_images_are_changed_as_they_are_learned_and_never_else(tmp_path: Path) -> None:
+    write_tiny_clip(tmp_path)
+    params = params_of(tmp_path, None).model_copy(update={"image_augmentation": 0.5})
+    model: Any = FAMILY.build(tmp_path, params, VECTOR).eval()
+    plain = FAMILY.build(tmp_path, params_of(tmp_path, None), VECTOR).eval()
+    pixels = batch()[2]
+    with torch.no_grad():
+        assert torch.equal(model.of_images(pixels), plain.of_images(pixels))
+        assert torch.equal(plain.train().of_images(pixels), plain.eval().of_images(pixels))
+        model.train()
+        torch.manual_seed(1)
+        first, second = model.of_images(pixels), model.of_images(pixels)
+        torch.manual_seed(1)
+        assert torch.equal(model.of_images(pixels), first)
+        assert not torch.allclose(first, second, atol=1e-3)
+        FAMILY.write(model, tmp_path / "written")
+        opened: Any = FAMILY.open(tmp_path / "written")
+        torch.manual_seed(1)
+        assert torch.equal(opened.train().of_images(pixels), first), "a student goes on with it"
+
+
+def test_a_change_of_images_leaves_them_images_and_differs_from_one_to_the_next() -> None:
+    white = torch.ones(2, 3, 16, 16)
+    drawing = white.clone()
+    drawing[:, :, 4:12, 4:12] = torch.tensor([0.8, 0.3, 0.1])[:, None, None]
+    torch.manual_seed(0)
+    found = changed(drawing, 0.5)
+    assert found.shape == drawing.shape
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert not torch.allclose(found[0], found[1], atol=0.01)
+    corners = torch.stack([changed(drawing, 0.3)[:, :, x, y] for _ in range(20) for x, y in ((0, 0), (15, 15))])
+    assert (corners > 0.6).float().mean() > 0.95, "what is moved in is white, but for its brightness"
 
 
 def test_the_files_of_a_clip_are_looked_at_without_torch(tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ def name_of(kind: str) -> str:
 
 def params_of(kind: str, name: object, **changes: Any) -> ModelParams:
     values = {"family": name_of(kind), "name": str(name), "revision": None, "sha256": None, "pooling": "mean",
-              "encoder_dropout": 0.0, "head_dropout": 0.0, "scratch": None, "image": None}  # fmt: skip
+              "encoder_dropout": 0.0, "head_dropout": 0.0, "scratch": None, "image": None,
+              "image_augmentation": 0.0}  # fmt: skip
     return ModelParams(**values | changes)
 
 

@@ -93,7 +93,7 @@ def classifier(options: dict[str, Any]) -> tuple[nn.Module, Subject]:
     """The tiny encoder in a folder, with a head for labels."""
     model = ModelParams(
         family="encoder", name="tiny", revision=None, sha256=None, pooling="mean",
-        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None, image=None,
+        encoder_dropout=0.0, head_dropout=options.get("dropout", 0.0), scratch=None, image=None, image_augmentation=0.0,
     )  # fmt: skip
     head = Head("row", options.get("labels", 2))
     task = dataclasses.replace(LEARNING, fitted=with_first_logit) if options.get("fitted") else LEARNING
@@ -111,7 +111,7 @@ def writer(kind: str, options: dict[str, Any]) -> tuple[nn.Module, Subject]:
     own = ScratchParams.model_validate({"kind": kind, **shape})
     model = ModelParams(
         family="decoder", name="scratch", revision=None, sha256=None, pooling="mean",
-        encoder_dropout=options.get("dropout", 0.0), head_dropout=0.0, scratch=own, image=None,
+        encoder_dropout=options.get("dropout", 0.0), head_dropout=0.0, scratch=own, image=None, image_augmentation=0.0,
     )  # fmt: skip
     family = encoder_decoder.FAMILY if kind == "t5" else decoder.FAMILY
     built = family.build(scratch.folder_of(own), model, Head("vocabulary", 0))

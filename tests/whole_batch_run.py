@@ -50,4 +50,3 @@ if __name__ == "__main__":
     found = {f"{of}.{name}": one for of, task in tasks.items() for name, one in of_processes(task, own).items()}
     if rank() == 0:
         save_file(found, Path(sys.argv[1]))
-    torch.distributed.destroy_process_group()  # threads of gloo that still run as a process ends have it aborted

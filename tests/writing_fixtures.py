@@ -112,7 +112,7 @@ def write_writer(folder: Path, layout: str, source: Source, **more: Any) -> Any:
     family = plugins.load(FAMILIES, name, key="model.family")
     params = ModelParams(
         family=name, name=str(begins), revision=None, sha256=None, pooling="mean", encoder_dropout=0.0,
-        head_dropout=0.0, scratch=None, image=None,
+        head_dropout=0.0, scratch=None, image=None, image_augmentation=0.0,
     )  # fmt: skip
     family.write(family.build(begins, params, Head("vocabulary", 0)), folder)
     seal(folder, backend="pytorch", family=name, **described(source, **more))

@@ -5,6 +5,7 @@ A guess is a proposal for params.yaml. Whoever knows better names the task or a 
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from statistics import median
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 from flows.projects import of_lines, targets
 from flows.projects.sample import ROWS, SPLITS, Sample
 from flows.projects.telling import Told
+from flows.running.code import OURS
 from stages.core import plugins
+from stages.core.params.file import load_params
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 from stages.tasks.shared import claims
@@ -29,6 +32,8 @@ SHOWN_CHARS = 40
 WORDS = "tokens"  # the column of a list of words
 SPLIT_COLUMNS = ("split", "set", "partition", "fold")
 LENGTHS = (32, 64, 128, 256, 512)  # tokens
+UPDATES = 300  # of the teacher, at least: with fewer it has hardly begun to learn
+MOST_EPOCHS = 10  # times as many as usual, at most
 CHARS_A_TOKEN = 4.0  # of English; fewer of others, so that more is cut there: tokenize says how much
 
 
@@ -99,6 +104,8 @@ def guess(
     if writes == "target" and label:
         _make_room(sample, label, values, reasons)
     values |= _of_tokens(settings[task or found].starts, values["tokenize.max_tokens"])
+    if writes is None:  # those that write begin with epochs of their own
+        _learn_longer(sample, by_split, settings[task or found].starts, values, reasons)
     return Guess(task or found, values, reasons, tuple(targets.doubted(by_words, text, label)))
 
 
@@ -109,6 +116,31 @@ def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:
     if scratch and scratch["positions"] < most:
         values["model.scratch"] = {**scratch, "positions": most}
     return values
+
+
+def _learn_longer(
+    sample: Sample, by_split: str | None, starts: Mapping[str, Any], values: dict[str, Any], reasons: list[str]
+) -> None:
+    """More epochs for few rows, so that they come to UPDATES steps of the optimizer; none stops early then."""
+    usual = load_params(OURS / "params.yaml")
+    by_stage = {"finetune": usual.finetune.epochs, "distill": usual.distill.epochs, "prune": usual.prune.epochs}
+    epochs = {f"{name}.epochs": starts.get(f"{name}.epochs", usually) for name, usually in by_stage.items()}
+    if by_split is not None:
+        others = {values[f"ingest.splits.{split}"] for split in ("validation", "test")}
+        rows = sum(str(row.get(by_split)) not in others for row in sample.rows)
+    else:
+        rows = int(len(sample.rows) * (1 - usual.clean.validation_fraction - usual.clean.test_fraction))
+    batch = starts.get("finetune.batch_size", usual.finetune.batch_size)
+    updates = max(1, math.ceil(rows / batch)) * epochs["finetune.epochs"]
+    times = min(MOST_EPOCHS, math.ceil(UPDATES / updates))
+    if len(sample.rows) == ROWS or times == 1:
+        return
+    values |= {name: times * usually for name, usually in epochs.items()}
+    values |= {f"{name}.patience": values[f"{name}.epochs"] for name in ("finetune", "distill")}
+    reasons.append(
+        f"{rows:,} rows are few, and so learned {times} times as often: {values['finetune.epochs']} epochs,"
+        " of which the best by the validation rows is kept."
+    )
 
 
 def _settings() -> dict[str, TaskSettings]:

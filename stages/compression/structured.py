@@ -51,7 +51,7 @@ def importance(units: Sequence[Units], batches: Sequence[Any], loss: Callable[[A
 def _change(activations_BTX: torch.Tensor, units: Units) -> torch.Tensor:
     """(B, U) float64: the sum over the tokens and the numbers of a unit of activation * gradient."""
     assert activations_BTX.grad is not None
-    change_BTX = (activations_BTX * activations_BTX.grad).detach().double()
+    change_BTX = (activations_BTX * activations_BTX.grad).detach().double().flatten(1, -2)  # places of images are T
     return change_BTX.unflatten(-1, (len(units), units.size)).sum((1, 3))
 
 

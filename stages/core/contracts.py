@@ -299,6 +299,11 @@ class Family:
 
     It starts with the teacher's token embeddings. None where the family has none. The caller has set torch's seed.
     """
+    first_values: Callable[[nn.Module, Iterable[Mapping[str, torch.Tensor]]], None] | None = None
+    """first_values(model, batches): give new parts of a teacher the values that training rows say, and keep some there.
+
+    `batches` are of rows without their images. None: new parts begin at random.
+    """
 
 
 Space = Mapping[str, Any]

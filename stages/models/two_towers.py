@@ -1,7 +1,7 @@
 """Two towers, vectors of images and of texts in one space: CLIP, or an encoder of texts with a new image tower.
 
     images ──> image tower ──> a layer ─┐
-                                        ├──> vectors whose products are cosines times the learned scale
+                                        ├──> vectors whose products are cosines times a scale
     texts ───> text tower ───> a layer ─┘
 
 B examples, T tokens, S pixels of a side, P numbers of a vector.
@@ -10,21 +10,32 @@ B examples, T tokens, S pixels of a side, P numbers of a vector.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+from transformers import AutoConfig, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, ConvNextConfig
 
 from stages.core.contracts import Family, Head, Parts, Units
 from stages.core.files import read_json, read_object, refuse_remote_code, write_json
 from stages.models import encoder as encoders
 from stages.models.checkpoint import named_in_errors, weights_of
-from stages.models.layouts import head_size, heads_of, laid_out, neurons_of, stack_of
-from stages.models.towers import OF_NEW, ImageTower, Projections, TextTower, new_image_config, pixels_of
+from stages.models.known_texts import KnownTexts, never_changes
+from stages.models.layouts import stack_of
+from stages.models.text_space import whitening
+from stages.models.towers import (
+    NEW_SCALE,
+    OF_NEW,
+    ImageTower,
+    Projections,
+    TextTower,
+    new_image_config,
+    pixels_of,
+    units_of,
+)
 
 if TYPE_CHECKING:
     from stages.core.params.model import ModelParams
@@ -50,16 +61,21 @@ class TwoTowers(nn.Module):
         super().__init__()
         self.image, self.text = image, text
         self.new_images = new_images
-        self.head = Projections(image.encoder.config.hidden_size, self.text.encoder.config.hidden_size, size)
+        self.known = KnownTexts()
+        self.head = Projections(image.width, self.text.encoder.config.hidden_size, size)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, pixel_values: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Ids and mask (B, T) int64, pixels (B, S, S, 3) uint8 -> vectors (B, 2, P), of each image and of its text.
 
-        Without pixels those of the texts alone, (B, P). Their products are cosines times the learned scale.
+        Without pixels those of the texts alone, (B, P). Their products are cosines times the scale.
         """
-        texts_BP = self.head.of(self.head.text, self.text(input_ids, attention_mask))
+        known = self.training and never_changes(self.text.encoder)
+        texts_BW = (
+            self.known.read(self.text, input_ids, attention_mask) if known else self.text(input_ids, attention_mask)
+        )
+        texts_BP = self.head.of(self.head.text, texts_BW)
         return texts_BP if pixel_values is None else torch.stack([self.of_images(pixel_values), texts_BP], dim=1)
 
     def of_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -84,23 +100,25 @@ def build(folder: Path, model: ModelParams, head: Head) -> nn.Module:
         )
     if model.image is None:
         with named_in_errors(model.name):
-            return _clip(folder, model.encoder_dropout)
+            return _clip(folder, model)
     text = encoders.build(folder, model, VECTOR)
-    image = ImageTower(new_image_config(model.image, model.encoder_dropout), *OF_NEW)
+    image = ImageTower(new_image_config(model.image), *OF_NEW, model.image_augmentation)
     return TwoTowers(image, text, model.image.projection, new_images=True)
 
 
-def _clip(folder: Path, dropout: float) -> nn.Module:
+def _clip(folder: Path, params: ModelParams) -> nn.Module:
     config: Any = CLIPConfig.from_pretrained(folder, local_files_only=True)
     for tower in (config.text_config, config.vision_config):
-        tower.attention_dropout = dropout
+        tower.attention_dropout = params.encoder_dropout
     with torch.device("meta"):
         known = CLIPModel._from_config(config)
     weights = weights_of(folder / "model.safetensors", known, [name for name, _ in known.named_parameters()])
     model = TwoTowers(
-        ImageTower(config.vision_config, *pixels_of(folder)), TextTower(config.text_config), config.projection_dim,
+        ImageTower(config.vision_config, *pixels_of(folder), params.image_augmentation),
+        TextTower(config.text_config),
+        config.projection_dim,
         new_images=False,
-    )  # fmt: skip
+    )
     ours = {_our_name(name): weight for name, weight in weights.items()}
     model.load_state_dict({**ours, SCALE: ours[SCALE].reshape(1)})
     return model
@@ -118,17 +136,37 @@ def parts(model: Any) -> Parts:
     if model.new_images:
         return Parts(model.text.encoder, embeddings, texts, nn.ModuleList([model.image, model.head]))
     towers = nn.ModuleList([model.text, model.image])
-    return Parts(towers, embeddings, (*texts, *(stack_of(model.image.encoder) or ())), model.head)
+    return Parts(towers, embeddings, (*texts, *(model.image.layers or ())), model.head)
+
+
+def first_values(model: Any, batches: Iterable[Mapping[str, torch.Tensor]]) -> None:
+    """Beside a new image tower the texts' layer whitens the texts of the training rows, and stays so in this training,
+    as the scale does: a few thousand texts teach neither as well. CLIP, whose layers are trained, is left as it is."""
+    if not model.new_images:
+        return
+    model.eval()
+    with torch.inference_mode():
+        texts_NW = torch.cat([model.text(batch["input_ids"], batch["attention_mask"]) for batch in batches])
+    with torch.no_grad():
+        model.head.text.weight.copy_(whitening(texts_NW, model.head.text.out_features))
+        model.head.logit_scale.fill_(NEW_SCALE)
+    for fixed in (model.head.text.weight, model.head.logit_scale):
+        fixed.requires_grad_(False)
+    model.train()
 
 
 def student(teacher: Any, layers: Sequence[int]) -> nn.Module:
-    """A copy of `teacher` with only the layers number `layers`, in that order, of each of its towers."""
+    """A copy of `teacher` with only the layers number `layers`, in that order, of each of its towers.
+
+    A ConvNeXt stays whole: it is small, and its blocks are of several widths.
+    """
     copied = copy.deepcopy(teacher)
     if isinstance(copied.text, TextTower):
         _keep(copied.text, layers)
     else:
         copied.text = encoders.student(copied.text, layers)
-    _keep(copied.image, layers)
+    if copied.image.layers is not None:
+        _keep(copied.image, layers)
     return copied
 
 
@@ -148,15 +186,8 @@ def _keep(tower: Any, layers: Sequence[int]) -> None:
 
 def units(model: Any) -> dict[str, list[Units]]:
     """The attention heads and the neurons of each layer of both towers, the texts' first."""
-    found = [
-        (layer, layout, head_size(tower.encoder.config))
-        for tower in (model.text, model.image)
-        for layer, layout in laid_out(tower.encoder)
-    ]
-    return {
-        "heads": [heads_of(layer, layout, size) for layer, layout, size in found],
-        "feed_forward": [neurons_of(layer, layout) for layer, layout, _ in found],
-    }
+    towers = [units_of(tower) for tower in (model.text, model.image)]
+    return {kind: [unit for own in towers for unit in own[kind]] for kind in ("heads", "feed_forward")}
 
 
 def cut_vocabulary(model: Any, kept: Sequence[int], max_tokens: int) -> nn.Module:
@@ -212,7 +243,8 @@ def open_model(folder: Path, weights: Mapping[str, torch.Tensor] | None = None) 
     refuse_remote_code(folder)
     config, found = read_json(folder / "config.json"), weights or load_file(folder / "model.safetensors")
     ours = config["image"].pop("winnow")
-    image = ImageTower(CLIPVisionConfig(**config["image"]), **ours)
+    kind = ConvNextConfig if config["image"]["model_type"] == "convnext" else CLIPVisionConfig
+    image = ImageTower(kind(**config["image"]), **ours)
     model = TwoTowers(image, _text_tower(config["text"], found), config["projection"], new_images=config["new_images"])
     encoders.shape_as(model, found)
     model.load_state_dict(found)
@@ -238,4 +270,5 @@ def _whole(*_: Any) -> NoReturn:
 FAMILY = Family(
     build=build, parts=parts, student=student, units=units, readers=_whole, narrower=_whole, taps=_whole,
     cut_vocabulary=cut_vocabulary, new_vocabulary=new_vocabulary, write=write, open=open_model,
+    first_values=first_values,
 )  # fmt: skip

@@ -156,7 +156,7 @@ def _language(values: PromptValues, file: str) -> tuple[Any, Tokenizer, int]:
     try:
         model = ModelParams(
             family="decoder", name=own.name, revision=own.revision, sha256=own.sha256, pooling="mean",
-            encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None,
+            encoder_dropout=0.0, head_dropout=0.0, scratch=None, image=None, image_augmentation=0.0,
         )  # fmt: skip
         tokenizer = load_tokenizer(model)
         if values.max_tokens > tokenizer.model_max_length:

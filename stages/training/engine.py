@@ -75,7 +75,7 @@ class Engine:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the encoder's highest layer, or of the head where that alone is trained."""
+        """The highest rate of the encoder's weights, or of the head's where that alone is trained."""
         groups = self.deepspeed.optimizer.param_groups
         return max(group["lr"] for group in [g for g in groups if g["name"].startswith("encoder")] or groups)
 

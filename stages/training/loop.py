@@ -1,6 +1,7 @@
 """The training loop that `finetune`, `distill` and `prune` share.
 
-The result does not depend on the number of processes, except for dropout's random draw.
+The result does not depend on the number of processes, except for what the model draws at random: dropout, changes of
+images.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ def _count(model: nn.Module, length: int, *, decoded: bool, size: int | None = N
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
         warnings.simplefilter("ignore")  # of a setting for GPUs that oneDNN's flags bring along
         with torch.backends.mkldnn.flags(enabled=False):  # its LSTM is one operator, of which torch counts nothing
-            model(*inputs).sum().backward()
+            put_out = model(*inputs).sum()
+            if put_out.requires_grad:  # not of a part that is all frozen
+                put_out.backward()
     model.zero_grad(set_to_none=True)
     model.train(was_training)
     return int(counter.get_total_flops())

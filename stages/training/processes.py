@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import os
@@ -56,10 +57,17 @@ def join() -> None:
             assert hasattr(distributed.distributed_c10d, name), f"torch has another name for {name}"
             setattr(distributed.distributed_c10d, name, patience())
         deepspeed.init_distributed(dist_backend=backend, timeout=patience(), verbose=False)
+        atexit.register(_leave)
         return
     os.environ.update({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
     distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend)
+
+
+def _leave() -> None:
+    """Leave the group as the process ends: threads of gloo that still run then would have it aborted."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def patience() -> timedelta:

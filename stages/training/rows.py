@@ -87,6 +87,13 @@ class TokenRows:
         """The images that rows have; None of rows without."""
         return None if self.beside is None else self.beside.pixels
 
+    @property
+    def without_images(self) -> TokenRows:
+        """The rows as texts alone."""
+        return TokenRows(
+            self.row_ids, self.targets, self.offsets, self._tokens, self.boundaries, **self._kind, beside=None
+        )
+
     def _span(self, index: int | np.integer) -> slice:
         return slice(self.offsets[index], self.offsets[index + 1])
 

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from stages.core.params.debias import DebiasParams
+from stages.core.params.file import Params
 from stages.tasks.contract import TaskLearning
 from stages.training.adversary import attach, detach, unlearned
 from stages.training.people import Scales, by_class, has_one_class, reweighing
-from stages.training.rows import Groups, TrainingData
+from stages.training.rows import Groups, TrainingData, there
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,14 @@ def treatment(params: DebiasParams, task: TaskLearning, data: TrainingData, head
     if targets_N is None:
         raise ValueError("params.yaml: debias.method is 'reweighing', and rows have no single class. Take another.")
     return replace(found, scales=Scales(parts_N, weights_N=reweighing(groups.of_rows_N, targets_N)))
+
+
+def balanced_weights(task: TaskLearning, data: TrainingData, params: Params) -> torch.Tensor:
+    """(C,) a weight for each class, such that all count the same. Raises ValueError for a task that has no classes."""
+    if task.class_weights is None:
+        raise ValueError(
+            f"params.yaml: finetune.class_weights is 'balanced'. Allowed for task '{params.task.name}', which has no"
+            " classes to balance: none."
+        )
+    targets = data.train.targets
+    return torch.tensor(task.class_weights(targets[there(targets)], data.space), dtype=torch.float32)

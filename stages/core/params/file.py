@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from stages.core.params.baseline import BaselineParams, ProbeParams, StaticParams
 from stages.core.params.clean import CleanParams
@@ -51,6 +51,24 @@ class Params(Section):
     evaluate: EvaluateParams
     profile: ProfileParams
     promotion: PromotionParams
+
+    @model_validator(mode="after")
+    def _images_are_changed_where_there_are_some(self) -> Params:
+        if self.model.image_augmentation and self.ingest.images is None:
+            raise ValueError(
+                f"model.image_augmentation is {self.model.image_augmentation:g}, and ingest.images null: rows have no"
+                " images. Allowed without them: 0.0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_go_by_first_values_that_were_chosen_for_them(self) -> Params:
+        if self.finetune.scaled_rates and self.model.scratch is None:
+            raise ValueError(
+                f"finetune.scaled_rates is true, and model.name '{self.model.name}', a model with weights. Allowed:"
+                " true with model.scratch, whose rates are high, such as 0.02; else false, with rates such as 0.001"
+            )
+        return self
 
 
 def load_params(path: Path) -> Params:

@@ -36,22 +36,25 @@ class ScratchParams(Section):
 
 
 class ImageTowerParams(Section):
-    """The shape of a tower for images from random weights, beside a pretrained one for texts."""
+    """The shape of a tower for images from random weights, a ConvNeXt, beside a pretrained one for texts."""
 
     size: Annotated[int, Field(ge=8, le=1024)]
     patch: PositiveInt
-    layers: PositiveInt
-    width: PositiveInt
-    heads: PositiveInt
-    feed_forward: PositiveInt
+    depths: Annotated[list[PositiveInt], Field(min_length=1)]
+    widths: Annotated[list[PositiveInt], Field(min_length=1)]
     projection: PositiveInt
 
     @model_validator(mode="after")
     def _parts_are_whole(self) -> ImageTowerParams:
-        if self.width % self.heads:
-            raise ValueError(f"width is {self.width}. Allowed: a multiple of heads, of which there are {self.heads}")
-        if self.size % self.patch:
-            raise ValueError(f"size is {self.size}. Allowed: a multiple of patch, {self.patch} pixels")
+        if len(self.widths) != len(self.depths):
+            raise ValueError(
+                f"widths has {len(self.widths)} numbers and depths {len(self.depths)}. Allowed: one of each for a stage"
+            )
+        if self.size % (step := self.patch * 2 ** (len(self.depths) - 1)):
+            raise ValueError(
+                f"size is {self.size}. Allowed: a multiple of {step}, as patches of {self.patch} pixels a side are"
+                f" joined two by two between the stages, of which there are {len(self.depths)}"
+            )
         return self
 
 
@@ -65,6 +68,7 @@ class ModelParams(Section):
     head_dropout: Annotated[float, Field(ge=0, lt=1)]
     scratch: ScratchParams | None
     image: ImageTowerParams | None
+    image_augmentation: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
     def _a_model_from_scratch_has_a_shape_and_no_weights(self) -> ModelParams:

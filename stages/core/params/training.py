@@ -32,6 +32,7 @@ class TrainingParams(Section):
     schedule: Schedule
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
+    scaled_rates: bool
     max_gradient_norm: PositiveFloat
     freeze_embeddings: bool
     freeze_layers: Annotated[int, Field(ge=0)]

@@ -18,6 +18,7 @@ from stages.tasks.image_text_matching import scores
 from stages.tasks.shared.contrastive import contrastive
 from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.ranking import ranks_both_ways
+from stages.tasks.shared.without_labels import refuse_labels
 
 GUESSED_FROM = 64  # rows of a batch, one of which a model that knows nothing takes
 
@@ -33,11 +34,7 @@ def loss(
 
     Source: Radford et al. 2021, arXiv:2103.00020, section 2.3.
     """
-    if label_smoothing or class_weights_C is not None:
-        raise ValueError(
-            "params.yaml: finetune.label_smoothing and finetune.class_weights are about labels. Allowed for images and"
-            " texts: 0.0, none."
-        )
+    refuse_labels(label_smoothing, class_weights_C)
     image_BK, text_BK = vectors_B2K.float().unbind(1)
     known_B = ~targets_B2.isnan().any(1)
     return torch.where(known_B, contrastive(image_BK @ text_BK.T, targets_B2, known_B), 0.0)

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
+from stages.tasks.shared.without_labels import faults_of_vectors
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -23,8 +24,13 @@ CUTTING = ("classic", "no_stop_words")
 def faults(params: Params) -> Iterator[str]:
     """A line for each value of params.yaml that images and texts do not allow."""
     yield from _of_data(params)
-    yield from _of_training(params)
-    yield from _of_judging(params)
+    yield from faults_of_vectors(params, TASK)
+    asked = params.evaluate.zero_shot
+    if asked is not None and asked.column not in params.ingest.keep_columns:
+        yield (
+            f"params.yaml: evaluate.zero_shot.column is '{asked.column}', which ingest.keep_columns does not have. Add"
+            " it there, or name one of them."
+        )
 
 
 def _of_data(params: Params) -> Iterator[str]:
@@ -54,45 +60,6 @@ def _of_data(params: Params) -> Iterator[str]:
         )
 
 
-def _of_training(params: Params) -> Iterator[str]:
-    finetune = params.finetune
-    if finetune.class_weights != "none" or finetune.label_smoothing > 0:
-        yield (
-            f"params.yaml: finetune.class_weights is '{finetune.class_weights}' and finetune.label_smoothing"
-            f" {finetune.label_smoothing:g}, which are about labels. Allowed for {TASK}: none, 0.0."
-        )
-    if finetune.teachers > 1:
-        yield (
-            f"params.yaml: finetune.teachers is {finetune.teachers}, and the vectors of several models have no mean:"
-            f" each has directions of its own. Allowed for {TASK}: 1."
-        )
-
-
-def _of_judging(params: Params) -> Iterator[str]:
-    limits = params.validate_
-    if limits.min_labels > 1 or (limits.max_label_share or 1) < 1:
-        yield (
-            f"params.yaml: validate.min_labels is {limits.min_labels} and validate.max_label_share"
-            f" {limits.max_label_share}, and to them all pairs are one class. Allowed for {TASK}: 1, null."
-        )
-    if params.promotion.max_ece is not None:
-        yield (
-            f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and similarities come without a"
-            f" confidence. Allowed for {TASK}: null."
-        )
-    asked = params.evaluate.zero_shot
-    if asked is not None and asked.column not in params.ingest.keep_columns:
-        yield (
-            f"params.yaml: evaluate.zero_shot.column is '{asked.column}', which ingest.keep_columns does not have. Add"
-            " it there, or name one of them."
-        )
-    if "label" in params.evaluate.slices:
-        yield (
-            "params.yaml: evaluate.slices has label, and texts make no parts. Allowed: length, and columns of"
-            " ingest.keep_columns."
-        )
-
-
 SETTINGS = TaskSettings(
     noun="matcher of images and texts",
     pipeline_tag="zero-shot-image-classification",
@@ -107,11 +74,19 @@ SETTINGS = TaskSettings(
         "validate.max_label_share": None,
         "promotion.max_ece": None,
         "model.family": "two_towers",
-        "model.image": {
-            "size": 64, "patch": 8, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
-        },
-        "finetune.head_learning_rate": 1.0e-3,  # a new tower of images is of the head, and learns no faster than others
+        "model.image": {"size": 64, "patch": 8, "depths": [2, 3], "widths": [48, 96], "projection": 256},
+        "model.image_augmentation": 0.5,
+        "finetune.head_learning_rate": 2.0e-3,  # a new tower of images is of the head
+        "finetune.weight_decay": 0.05,
+        "finetune.freeze_embeddings": True,  # some thousand texts teach their tower nothing
+        "finetune.freeze_layers": 6,
+        "finetune.epochs": 60,  # of a tower from random weights
+        "finetune.patience": 60,
+        "finetune.batch_size": 128,
         "distill.family": "two_towers",
+        "distill.epochs": 20,
+        "distill.batch_size": 64,
+        "prune.epochs": 10,
         "distill.head_learning_rate": 1.0e-3,
         "distill.teacher_layers": [0, 3, 5],
     },
@@ -127,16 +102,6 @@ SETTINGS = TaskSettings(
         },
         "clean.near_image_bits": 0,  # many faces are as round and yellow as each other, and no copies
         "tokenize.max_tokens": 32,
-        "model.image": {
-            "size": 64, "patch": 16, "layers": 6, "width": 192, "heads": 3, "feed_forward": 768, "projection": 128
-        },
-        "finetune.freeze_embeddings": True,  # the texts' tower is as it was trained: 3,000 names teach it nothing
-        "finetune.freeze_layers": 6,
-        "finetune.epochs": 16,
-        "finetune.patience": 16,
-        "finetune.batch_size": 64,
-        "distill.epochs": 10,
-        "distill.batch_size": 64,
         "evaluate.slices": ["length", "style", "category"],
         "evaluate.zero_shot": {"column": "category", "templates": ["{}", "a drawing of {}", "an emoji of {}"]},
     },

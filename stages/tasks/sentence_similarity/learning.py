@@ -17,6 +17,7 @@ from stages.tasks.sentence_similarity import scores
 from stages.tasks.shared.contrastive import contrastive
 from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.ranking import ranks
+from stages.tasks.shared.without_labels import refuse_labels
 
 SCALE = 20.0  # of cosines that a softmax is taken of: a temperature of 0.05
 GUESSED_FROM = 64  # texts of a batch, one of which a model that knows nothing takes
@@ -33,11 +34,7 @@ def loss(
 
     0 without a target, which no other row is told apart from either. ValueError for what is about labels.
     """
-    if label_smoothing or class_weights_C is not None:
-        raise ValueError(
-            "params.yaml: finetune.label_smoothing and finetune.class_weights are about labels. Allowed for similarity:"
-            " 0.0, none."
-        )
+    refuse_labels(label_smoothing, class_weights_C)
     first_BK, second_BK = vectors_B2K.float().unbind(1)
     known_B = ~targets_BC.isnan().any(1)
     if targets_BC.shape[1] > 1:

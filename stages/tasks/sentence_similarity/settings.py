@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stages.tasks.contract import TaskSettings
 from stages.tasks.shared.claims import Claim, Shown
+from stages.tasks.shared.without_labels import faults_of_vectors
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
@@ -28,36 +29,7 @@ def faults(params: Params) -> Iterator[str]:
             f"params.yaml: task.measure is '{params.task.measure}', and ingest.columns.label '{columns.label}', the"
             f" second text itself, so rows are pairs without numbers. Allowed for them: {', '.join(OF_PAIRS)}."
         )
-    yield from _of_training(params)
-    if "label" in params.evaluate.slices:
-        yield (
-            "params.yaml: evaluate.slices has label, and similarities make no parts. Allowed: length, and columns of"
-            " ingest.keep_columns."
-        )
-
-
-def _of_training(params: Params) -> Iterator[str]:
-    finetune = params.finetune
-    if finetune.class_weights != "none" or finetune.label_smoothing > 0:
-        yield (
-            f"params.yaml: finetune.class_weights is '{finetune.class_weights}' and finetune.label_smoothing"
-            f" {finetune.label_smoothing:g}, which are about labels. Allowed for {TASK}: none, 0.0."
-        )
-    if finetune.teachers > 1:
-        yield (
-            f"params.yaml: finetune.teachers is {finetune.teachers}, and the vectors of several models have no mean:"
-            f" each has directions of its own. Allowed for {TASK}: 1."
-        )
-    if params.validate_.min_labels > 1 or (params.validate_.max_label_share or 1) < 1:
-        yield (
-            f"params.yaml: validate.min_labels is {params.validate_.min_labels} and validate.max_label_share"
-            f" {params.validate_.max_label_share}, and to them all pairs are one class. Allowed for {TASK}: 1, null."
-        )
-    if params.promotion.max_ece is not None:
-        yield (
-            f"params.yaml: promotion.max_ece is {params.promotion.max_ece:g}, and similarities come without a"
-            f" confidence. Allowed for {TASK}: null."
-        )
+    yield from faults_of_vectors(params, TASK)
 
 
 GRADES = ("score", "similarity", "relatedness")

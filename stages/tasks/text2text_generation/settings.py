@@ -54,6 +54,10 @@ SETTINGS = TaskSettings(
         "distill.family": "encoder_decoder",
         **writers.FROM_SCRATCH,
         "model.scratch": {"kind": "t5", "layers": 3, "width": 256, "heads": 4, "feed_forward": 512, "positions": 256},
+        # A T5's first weights are of several sizes, and one rate is too high for some, too low for others.
+        "finetune.scaled_rates": True,
+        "finetune.encoder_learning_rate": 2.0e-2,
+        "finetune.head_learning_rate": 2.0e-2,
         "distill.teacher_layers": [0, 2],
         "tokenize.max_tokens": 128,
         "quantize.max_loss": 0.01,  # bits a byte of the targets

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.metrics import precision_recall_fscore_support
 
 from stages.tasks.contract import Figure, Judged, Measure, Table, TaskMeasures
 
@@ -64,6 +63,8 @@ def report(judged: Judged) -> dict[str, Any]:
 
     Shares are in [0, 1]; means are over the labels that are true of a row or given to one.
     """
+    from sklearn.metrics import precision_recall_fscore_support  # slow, and flows read measures without it
+
     present = sorted({*judged.truths, *judged.answers}, key=list(judged.space["labels"]).index)
     precision, recall, f1, support = precision_recall_fscore_support(
         judged.truths, judged.answers, labels=present, average=None, zero_division=0
