@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import TOPICS
+from conftest import REPOSITORY, TOPICS
 from labelling_fixtures import labelled, rows_of, write_project, write_rows
+from test_floors import prepared
 
+from flows.dvc.command import DvcError
 from flows.labelling.doubting import Doubted, DoubtedRows, Settings, doubted_rows
 from flows.labelling.doubts_page import render
 from flows.labelling.listed import Listed, listed
-from flows.labelling.out_of_fold import out_of_fold
+from flows.labelling.out_of_fold import has_probe, out_of_fold, parts_of
 from flows.labelling.parts import doubts_of
 from stages.core.contracts import Outputs
 from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
+from stages.probe import probe
+from stages.programs.probed import left_out_logits
+from stages.tasks.text_classification.learning import LEARNING
+from stages.tokenize import tokenize
+from stages.training.linear_head import Featured
+from stages.training.rows import TokenRows
 
 pytest.importorskip("cleanlab", reason="cleanlab is not installed: no label is doubted")
 
@@ -53,7 +62,7 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, set[int]]:
 
 
 def doubted(paths: Paths, settings: Settings = USUAL, settled: Sequence[str] = ()) -> DoubtedRows:
-    return doubted_rows(paths, load_params(paths.params), settings, settled=settled, on_fold=lambda *_: None)
+    return doubted_rows(paths, load_params(paths.params), settings, settled=settled, on_fold=lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +80,8 @@ def test_of_planted_errors_at_least_seven_in_ten_are_among_the_first_twentieth(
     assert found.unjudged == 0
 
 
-def test_the_flagged_come_first_and_then_those_of_the_least_quality(found: DoubtedRows) -> None:
-    order = [(not one.flagged, one.quality) for one in found.rows]
+def test_those_of_the_least_quality_come_first(found: DoubtedRows) -> None:
+    order = [one.quality for one in found.rows]
     assert order == sorted(order)
     assert found.flagged == sum(one.flagged for one in found.rows) > 0
     assert all(one.row.given != one.row.suggestion for one in found.rows)
@@ -80,7 +89,7 @@ def test_the_flagged_come_first_and_then_those_of_the_least_quality(found: Doubt
 
 def test_the_reason_says_what_the_model_and_the_nearest_rows_say(found: DoubtedRows) -> None:
     first = found.rows[0]
-    assert first.reason.startswith(f"a model that did not learn from it says {first.row.suggestion} (0.")
+    assert first.reason.startswith(f"models that did not learn from it say {first.row.suggestion} (0.")
     assert "of the 2 nearest rows" in first.reason
     assert first.reason.endswith("confident learning flags it")
     assert all(near.row_id != one.row.row_id for one in found.rows for near in one.near)
@@ -118,13 +127,13 @@ def test_no_model_judges_a_row_whose_group_it_learned_from(tmp_path: Path, monke
     seen, params = _Seen(monkeypatch), settings_of(tmp_path)
     texts = [f"{word} number{at}" for at in range(12) for word in ("bread", "ship")]
     targets, groups = ["kitchen", "sea"] * 12, [str(at // 4) for at in range(24)]
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
     made = out_of_fold(
-        texts, targets, groups, params, doubts_of("text_classification"), folds=3, most=100,
-        on_fold=lambda done, of: told.append((done, of)),
+        texts, targets, parts_of(groups, 3, params.data_seed), params, doubts_of("text_classification"), most=100,
+        on_fold=lambda: told.append("a model"),
     )  # fmt: skip
     assert made.at.tolist() == list(range(24))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert len(told) == 3
     for learned in seen.texts:
         of = {groups[texts.index(text)] for text in learned}
         assert len(learned) == sum(group in of for group in groups)  # groups are whole
@@ -136,8 +145,8 @@ def test_each_model_learns_from_no_more_rows_than_it_may(tmp_path: Path, monkeyp
     seen, params = _Seen(monkeypatch), settings_of(tmp_path)
     texts = [f"{word} number{at}" for at in range(30) for word in ("bread", "ship")]
     out_of_fold(
-        texts, ["kitchen", "sea"] * 30, [str(at) for at in range(60)], params, doubts_of("text_classification"),
-        folds=2, most=20, on_fold=lambda *_: None,
+        texts, ["kitchen", "sea"] * 30, np.arange(60) // 30, params, doubts_of("text_classification"), most=20,
+        on_fold=lambda: None,
     )  # fmt: skip
     assert [len(learned) for learned in seen.texts] == [20, 20]
 
@@ -146,17 +155,72 @@ def test_a_label_that_no_other_group_has_is_not_judged(tmp_path: Path) -> None:
     texts = ["bread one", "bread two", "ship one", "ship two", "moss", "moss again"]
     targets, groups = ["kitchen", "kitchen", "sea", "sea", "forest", "forest"], list("abcdee")
     made = out_of_fold(
-        texts, targets, groups, settings_of(tmp_path), doubts_of("text_classification"), folds=5, most=10,
-        on_fold=lambda *_: None,
+        texts, targets, parts_of(groups, 5, 0), settings_of(tmp_path), doubts_of("text_classification"), most=10,
+        on_fold=lambda: None,
     )  # fmt: skip
     assert made.at.tolist() == [0, 1, 2, 3]
     assert made.space == {"labels": ["forest", "kitchen", "sea"]}
     assert made.outputs.values.shape == (4, 3)
     with pytest.raises(ValueError, match="all training rows are of one group"):
-        out_of_fold(
-            texts, targets, ["a"] * 6, settings_of(tmp_path / "b"), doubts_of("text_classification"), folds=5, most=10,
-            on_fold=lambda *_: None,
-        )  # fmt: skip
+        parts_of(["a"] * 6, 5, 0)
+
+
+def test_a_head_on_the_encoder_learns_from_no_row_of_the_part_that_it_judges_and_windows_are_put_together() -> None:
+    """Each window has a feature of its own: a head that has not learned from it says the same of all such windows."""
+    labels, parts = np.array([0, 1, 0, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
+    names = ["a", "b", "c", "d", "e", "f", "f"]  # the last text in two windows
+    rows = TokenRows(names, labels, np.arange(8) * 2, np.arange(14, dtype=np.int32))
+    read = Featured(rows, np.eye(7, dtype=np.float32))
+    found = left_out_logits(read, parts, LEARNING, 2, strength=10.0, most=100, seed=0)
+    assert found.shape == (6, 2)
+    for part in range(3):
+        first, second = found[parts == part]
+        assert first == pytest.approx(second, abs=1e-5), part
+    assert found[0] != pytest.approx(found[4], abs=0.1), "the others of part 2 have other shares of the labels"
+    fewer = left_out_logits(read, parts, LEARNING, 2, strength=10.0, most=1, seed=0)
+    assert np.isfinite(fewer).all()
+    assert not np.allclose(fewer, found)
+
+
+@pytest.fixture
+def with_a_probe(tmp_path: Path, tiny_models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """A project of two topics with its probe, in which this process works; the first training row is wrong."""
+    params, paths = prepared(tmp_path, tiny_models("bert"), "text_classification")
+    rows = pq.read_table(paths.clean).to_pandas()
+    first = rows.index[rows["split"] == "train"][0]
+    rows.loc[first, "label"] = "kitchen"
+    rows.to_parquet(paths.clean)
+    shutil.rmtree(paths.tokens)
+    tokenize(params, paths)
+    probe(params, paths)
+    shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return paths
+
+
+def test_where_the_probe_is_made_its_encoder_is_asked_too(
+    with_a_probe: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = with_a_probe
+    assert has_probe(paths)
+    both = doubted(paths, USUAL._replace(neighbours=0))
+    assert (both.probed, both.unjudged) == (True, 0)
+    assert both.rows[0].row.row_id == "train000"
+    said = labelled(capsys, "errors", "--apart", "group", "--neighbours", "0")
+    assert said.code == 0
+    assert "the baseline alone judged" not in "".join(said.err)
+    shutil.rmtree(paths.model("probe"))
+    alone = doubted(paths, USUAL._replace(neighbours=0))
+    assert not alone.probed
+    assert [one.quality for one in alone.rows] != [one.quality for one in both.rows]
+    assert "the baseline alone judged. With the probe more is found" in "".join(labelled(capsys, "errors").err)
+
+
+def test_a_probe_of_other_rows_is_refused(with_a_probe: Paths) -> None:
+    rows = pq.read_table(with_a_probe.clean)
+    pq.write_table(rows.slice(0, len(rows) - 25), with_a_probe.clean)
+    with pytest.raises(DvcError, match=r"of other rows than .*clean\.parquet\. Run `winnow reproduce --stage probe`"):
+        doubted(with_a_probe)
 
 
 def test_a_model_that_knows_fewer_labels_gives_the_others_none() -> None:
@@ -201,7 +265,7 @@ def test_sets_and_numbers_are_doubted_from_end_to_end(tmp_path: Path) -> None:
         found = doubted(paths)
         assert len(planted & {one.row.row_id for one in found.rows[:WRONG]}) >= WRONG // 2, paths.root
     assert found.rows[0].probability is None
-    assert found.rows[0].reason.startswith("a model that did not learn from it says ")
+    assert found.rows[0].reason.startswith("models that did not learn from it say ")
 
 
 def test_the_page_shows_hostile_texts_as_text() -> None:

@@ -7,13 +7,14 @@ import datetime
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from flows.cli.project import root_here
 
 if TYPE_CHECKING:
+    from flows.labelling.doubting import DoubtedRows
     from flows.labelling.keeping import Kept
     from flows.labelling.proposing import Proposal
     from flows.labelling.taking import Checked, Taken
@@ -133,31 +134,53 @@ def _write_proposals(
               help="Parts of the cross-validation.")  # fmt: skip
 @click.option("--fit-rows", type=click.IntRange(min=2), default=20_000, show_default=True,
               help="Rows that each model learns from, at most: this bounds the time.")  # fmt: skip
-def errors(outs: Sequence[str], limit: int, neighbours: int, folds: int, fit_rows: int) -> None:
+@click.option("--apart", type=click.Choice(["row", "group"]), default="row", show_default=True,
+              help="What no model learns from of what it judges: the row alone, or all rows of its group.")  # fmt: skip
+def errors(
+    outs: Sequence[str], limit: int, neighbours: int, folds: int, fit_rows: int, apart: Literal["row", "group"]
+) -> None:
     """Show the training rows whose label is likely wrong, the likeliest first.
 
-    The project's baseline is fitted some times, each time without some groups of rows, and says what it thinks of
-    these. A table has empty columns to fill: `label` (the right one; the same where it is right), or `drop` (x).
+    The project's baseline, and a head on its probe's encoder, are fitted some times, each time without some rows, and
+    say what they think of these. A table has empty columns to fill: `label` (the right one; the same where it is
+    right), or `drop` (x).
     """
     paths, params, _ = _project()
     _refuse(outs, "-")
-    from flows.labelling import doubting, keeping, lists, places
-    from flows.labelling.doubts_page import render
-    from flows.labelling.listed import remember
+    from flows.labelling import doubting, keeping, places
+    from flows.labelling.out_of_fold import has_probe
 
     if not paths.clean.is_file():
         raise click.ClickException(f"no {paths.clean} yet. Run `winnow reproduce --stage clean`.")
     settled = {row["row_id"] for row in keeping.read_rows(places.corrections_of(paths))}
-    with _bar(folds, "folds") as bar:
+    with _bar(folds * (2 if has_probe(paths) else 1), "models") as bar:
         found = doubting.doubted_rows(
-            paths, params, doubting.Settings(limit, neighbours, folds, fit_rows),
-            settled=settled, on_fold=lambda _done, _folds: bar.update(1),
+            paths, params, doubting.Settings(limit, neighbours, folds, fit_rows, apart),
+            settled=settled, on_fold=lambda: bar.update(1),
         )  # fmt: skip
+    _write_doubted(paths, outs, found, params.task.name)
+    _tell(f"{found.doubted:,} of {found.of:,} training rows are doubted, {found.flagged:,} of them flagged.")
+    if not found.probed:
+        _tell("the baseline alone judged. With the probe more is found: `winnow reproduce --stage probe`, then again.")
+    if found.settled:
+        _tell(f"{found.settled:,} more stand in corrections.csv already.")
+    if found.unjudged:
+        _tell(f"{found.unjudged:,} could not be judged: no row of another part has their label.")
+    if outs:
+        _tell("Fill the column 'label', or 'drop' with x, and give the file to `winnow label take`.")
+
+
+def _write_doubted(paths: Paths, outs: Sequence[str], found: DoubtedRows, task: str) -> None:
+    """Write the lists, and remember what is in them; without any, print the first rows."""
+    from flows.labelling import lists
+    from flows.labelling.doubts_page import render
+    from flows.labelling.listed import remember
+
     if outs:
         remember(paths, [one.row for one in found.rows])
     for out in outs:
         if _is_page(out):
-            _write_page(out, render(found, params.task.name))
+            _write_page(out, render(found, task))
         else:
             lists.write_list(out, lists.of_doubted(found.rows))
         click.echo(f"Written: {out}", err=True)
@@ -165,13 +188,6 @@ def errors(outs: Sequence[str], limit: int, neighbours: int, folds: int, fit_row
         for one in found.rows[:SHOWN]:
             _print(f"{one.quality:.4f}", f"{one.row.given}", f"likelier {one.row.suggestion}", one.row.text)
         _tell_shown(len(found.rows))
-    _tell(f"{found.doubted:,} of {found.of:,} training rows are doubted, {found.flagged:,} of them flagged.")
-    if found.settled:
-        _tell(f"{found.settled:,} more stand in corrections.csv already.")
-    if found.unjudged:
-        _tell(f"{found.unjudged:,} could not be judged: no other group has a row of their label.")
-    if outs:
-        _tell("Fill the column 'label', or 'drop' with x, and give the file to `winnow label take`.")
 
 
 @label.command()

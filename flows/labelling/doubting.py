@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from flows.answering.errors import words
 from flows.answering.neighbours import Near, nearest
 from flows.labelling.listed import Listed
-from flows.labelling.out_of_fold import out_of_fold
+from flows.labelling.out_of_fold import has_probe, out_of_fold, parts_of, with_probe
 from flows.labelling.parts import doubts_of
 from stages.core import plugins
 from stages.core.contracts import as_one
@@ -44,7 +44,7 @@ class Doubted:
     @property
     def reason(self) -> str:
         """Why it is doubted, in words."""
-        told = f"a model that did not learn from it says {self.row.suggestion}"
+        told = f"models that did not learn from it say {self.row.suggestion}"
         if self.probability is not None:
             told += f" ({self.probability:.2f}; {self.row.given}: {self.probability_of_given:.2f})"
         if self.near:
@@ -65,9 +65,11 @@ class DoubtedRows(NamedTuple):
     of: int
     """The training rows."""
     unjudged: int
-    """Those of a class that rows of no other fold have."""
+    """Those of a class that rows of no other part have."""
     settled: int
     """Those that somebody has looked at already."""
+    probed: bool = False
+    """Whether the probe's encoder was asked too, beside the baseline."""
 
 
 class Settings(NamedTuple):
@@ -78,23 +80,29 @@ class Settings(NamedTuple):
     folds: int
     most: int
     """The rows that a model learns from, at most."""
+    apart: Literal["row", "group"] = "row"
+    """What no model learns from of what it judges: the row alone, or all rows of its group."""
 
 
 def doubted_rows(
-    paths: Paths, params: Params, settings: Settings, *, settled: Collection[str], on_fold: Callable[[int, int], object]
+    paths: Paths, params: Params, settings: Settings, *, settled: Collection[str], on_fold: Callable[[], object]
 ) -> DoubtedRows:  # fmt: skip
     """Up to `settings.limit` training rows whose target differs from what is likelier; `settled` are ids left out.
 
-    Raises ValueError where the task's targets cannot be doubted, or there are too few rows.
+    `on_fold` is told of each model that has answered.
+
+    Raises ValueError where the task's targets cannot be doubted, or there are too few rows, DvcError where the probe
+    cannot be asked.
     """
     doubts = doubts_of(params.task.name)
     answers: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     train = read_split(paths.clean, "train", "origin", GROUP)
     texts, targets = texts_of(train), train["label"].to_pylist()
-    found = out_of_fold(
-        texts, targets, train[GROUP].to_pylist(), params, doubts,
-        folds=settings.folds, most=settings.most, on_fold=on_fold,
-    )  # fmt: skip
+    units = train[GROUP if settings.apart == "group" else "row_id"].to_pylist()
+    parts_N = parts_of(units, settings.folds, params.data_seed)
+    found = out_of_fold(texts, targets, parts_N, params, doubts, most=settings.most, on_fold=on_fold)
+    if probed := has_probe(paths):
+        found = with_probe(found, paths, parts_N, most=settings.most, seed=params.data_seed, on_fold=on_fold)
     given = [targets[at] for at in found.at]
     said = doubts.doubts(given, found.outputs, found.space)
     likely = answers.answers(found.outputs, found.space)
@@ -113,10 +121,11 @@ def doubted_rows(
         if likely[at] != given[at]
     ]  # fmt: skip
     left = [one for one in rows if one.row.row_id not in settled]
-    left.sort(key=lambda one: (not one.flagged, one.quality, one.row.row_id))
+    left.sort(key=lambda one: (one.quality, one.row.row_id))
     return DoubtedRows(
         _with_neighbours(left[: settings.limit], paths, settings.neighbours, params.task.name),
         len(left), sum(one.flagged for one in left), len(train), len(train) - len(found.at), len(rows) - len(left),
+        probed,
     )  # fmt: skip
 
 
