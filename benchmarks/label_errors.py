@@ -1,9 +1,10 @@
 """How many planted wrong labels `winnow label errors` finds: `python benchmarks/label_errors.py`.
 
-After `make repro`. Of the training rows of the default project SHARE are given another of its labels, drawn at random,
-once a seed; the rows are tokenized and the probe is fitted anew. Measured is the share of the changed rows among the
-first SHARE, and twice SHARE, of all training rows, as they are listed: by the baseline alone and with the probe, each
-with models that did not learn from the row, or from any row of its file. Writes label_errors.json beside this file.
+After `make repro`. Of the training and of the validation rows of the default project SHARE are given another of its
+labels, drawn at random, once a seed; the rows are tokenized and the probe is fitted anew. Measured is the share of the
+changed training rows among the first SHARE, and twice SHARE, of all training rows, as they are listed: by the baseline
+alone and with the probe, each with models that did not learn from the row, or from any row of its file. The way to list
+them was chosen with the seeds 0 and 1 of another draw. Writes label_errors.json beside this file.
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARE = 0.05
 APARTS: tuple[Literal["row", "group"], ...] = ("row", "group")
 FOLDS, MOST = 5, 20_000
+FIRST_SEED = 2
 
 
 def flipped(clean: pa.Table, seed: int) -> tuple[pa.Table, set[str]]:
-    """The rows with other labels for SHARE of the training rows, and the ids of these."""
-    draw, targets = np.random.default_rng(seed), clean["label"].to_pylist()
-    train = [at for at, split in enumerate(clean["split"].to_pylist()) if split == "train"]
-    labels = sorted({targets[at] for at in train})
-    wrong = draw.choice(train, round(SHARE * len(train)), replace=False)
-    for at in wrong:
-        targets[at] = str(draw.choice([label for label in labels if label != targets[at]]))
+    """The rows with other labels for SHARE of those of two splits, and the ids of those of the training split."""
+    draw, targets, wrong = np.random.default_rng(seed), clean["label"].to_pylist(), {}
+    of_splits = clean["split"].to_pylist()
+    labels = sorted({target for target, split in zip(targets, of_splits, strict=True) if split == "train"})
+    for name in ("train", "validation"):
+        own = [at for at, split in enumerate(of_splits) if split == name]
+        wrong[name] = draw.choice(own, round(SHARE * len(own)), replace=False)
+        for at in wrong[name]:
+            targets[at] = str(draw.choice([label for label in labels if label != targets[at]]))
     place = clean.column_names.index("label")
     changed = clean.set_column(place, "label", pa.array(targets, clean.schema.field("label").type))
-    return changed, set(clean["row_id"].take(pa.array(wrong)).to_pylist())
+    return changed, set(clean["row_id"].take(pa.array(wrong["train"])).to_pylist())
 
 
 def found_of(paths: Paths, params: Params, wrong: set[str], apart: Literal["row", "group"]) -> dict[str, float]:
@@ -76,7 +80,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/label_errors.json")
     chosen = parser.parse_args()
     runs = {}
-    for seed in range(chosen.seeds):
+    for seed in range(FIRST_SEED, FIRST_SEED + chosen.seeds):
         runs[str(seed)] = measured(ROOT, seed)
         print(seed, runs[str(seed)], flush=True)
         summary = {

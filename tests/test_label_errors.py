@@ -10,25 +10,31 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import REPOSITORY, TOPICS
 from labelling_fixtures import labelled, rows_of, write_project, write_rows
+from safetensors.numpy import load_file, save_file
 from test_floors import prepared
 
-from flows.dvc.command import DvcError
+from flows.dvc import reproducing
+from flows.labelling import doubting
 from flows.labelling.doubting import Doubted, DoubtedRows, Settings, doubted_rows
 from flows.labelling.doubts_page import render
 from flows.labelling.listed import Listed, listed
-from flows.labelling.out_of_fold import has_probe, out_of_fold, parts_of
+from flows.labelling.out_of_fold import Fold, OutOfFold, by_baseline, folds_of, has_probe, with_probe
 from flows.labelling.parts import doubts_of
+from stages.backends.runners import open_runner
+from stages.core import plugins
 from stages.core.contracts import Outputs
+from stages.core.files import read_json
 from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
 from stages.probe import probe
-from stages.programs.probed import left_out_logits
+from stages.programs.probed import left_out_logits, vectors_of
+from stages.tasks import TASKS
+from stages.tasks.shared.labelling import Doubts, TaskDoubts, by_label
 from stages.tasks.text_classification.learning import LEARNING
 from stages.tokenize import tokenize
-from stages.training.linear_head import Featured
-from stages.training.rows import TokenRows
 
 pytest.importorskip("cleanlab", reason="cleanlab is not installed: no label is doubted")
 
@@ -80,16 +86,25 @@ def test_of_planted_errors_at_least_seven_in_ten_are_among_the_first_twentieth(
     assert found.unjudged == 0
 
 
-def test_those_of_the_least_quality_come_first(found: DoubtedRows) -> None:
+def test_those_of_the_least_quality_come_first_flagged_or_not_and_beyond_the_digits_that_are_shown(
+    tmp_path: Path, found: DoubtedRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order = [one.quality for one in found.rows]
     assert order == sorted(order)
+    paths = write_project(tmp_path / "three", (("bread", "a"), ("ship", "a"), ("moss", "a"), ("tide", "b")), ())
+    said = OutOfFold(np.arange(3), Outputs(np.full((3, 2), [0.1, 0.9], dtype=np.float32)), {"labels": ["a", "b"]})
+    monkeypatch.setattr(doubting, "by_baseline", lambda *_, **__: said)
+    by_task = TaskDoubts(by_label, lambda *_: Doubts(np.array([3e-6, 2e-6, 1e-6]), np.array([True, False, False])))
+    monkeypatch.setattr(doubting, "doubts_of", lambda _: by_task)
+    rows = doubted(paths, USUAL._replace(neighbours=0)).rows
+    assert [(one.row.row_id, one.flagged) for one in rows] == [("r2", False), ("r1", False), ("r0", True)]
     assert found.flagged == sum(one.flagged for one in found.rows) > 0
     assert all(one.row.given != one.row.suggestion for one in found.rows)
 
 
 def test_the_reason_says_what_the_model_and_the_nearest_rows_say(found: DoubtedRows) -> None:
     first = found.rows[0]
-    assert first.reason.startswith(f"models that did not learn from it say {first.row.suggestion} (0.")
+    assert first.reason.startswith(f"a model that did not learn from it says {first.row.suggestion} (0.")
     assert "of the 2 nearest rows" in first.reason
     assert first.reason.endswith("confident learning flags it")
     assert all(near.row_id != one.row.row_id for one in found.rows for near in one.near)
@@ -128,10 +143,10 @@ def test_no_model_judges_a_row_whose_group_it_learned_from(tmp_path: Path, monke
     texts = [f"{word} number{at}" for at in range(12) for word in ("bread", "ship")]
     targets, groups = ["kitchen", "sea"] * 12, [str(at // 4) for at in range(24)]
     told: list[str] = []
-    made = out_of_fold(
-        texts, targets, parts_of(groups, 3, params.data_seed), params, doubts_of("text_classification"), most=100,
-        on_fold=lambda: told.append("a model"),
-    )  # fmt: skip
+    folds = folds_of(targets, groups, params.task.name, folds=3, most=100, seed=0)
+    made = by_baseline(
+        texts, targets, folds, params, doubts_of("text_classification"), on_fold=lambda: told.append("a model")
+    )
     assert made.at.tolist() == list(range(24))
     assert len(told) == 3
     for learned in seen.texts:
@@ -143,43 +158,82 @@ def test_no_model_judges_a_row_whose_group_it_learned_from(tmp_path: Path, monke
 
 def test_each_model_learns_from_no_more_rows_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, params = _Seen(monkeypatch), settings_of(tmp_path)
-    texts = [f"{word} number{at}" for at in range(30) for word in ("bread", "ship")]
-    out_of_fold(
-        texts, ["kitchen", "sea"] * 30, np.arange(60) // 30, params, doubts_of("text_classification"), most=20,
-        on_fold=lambda: None,
-    )  # fmt: skip
+    texts, targets = [f"{word} number{at}" for at in range(30) for word in ("bread", "ship")], ["kitchen", "sea"] * 30
+    folds = folds_of(targets, None, params.task.name, folds=2, most=20, seed=0)
+    by_baseline(texts, targets, folds, params, doubts_of("text_classification"), on_fold=lambda: None)
     assert [len(learned) for learned in seen.texts] == [20, 20]
+    for fold in folds:
+        assert not {*fold.learned} & {*fold.judged}
+        assert [targets[at] for at in fold.judged].count("sea") == 15, "rows of a target are spread evenly"
 
 
 def test_a_label_that_no_other_group_has_is_not_judged(tmp_path: Path) -> None:
     texts = ["bread one", "bread two", "ship one", "ship two", "moss", "moss again"]
     targets, groups = ["kitchen", "kitchen", "sea", "sea", "forest", "forest"], list("abcdee")
-    made = out_of_fold(
-        texts, targets, parts_of(groups, 5, 0), settings_of(tmp_path), doubts_of("text_classification"), most=10,
-        on_fold=lambda: None,
-    )  # fmt: skip
+    params, doubts = settings_of(tmp_path), doubts_of("text_classification")
+    folds = folds_of(targets, groups, params.task.name, folds=5, most=10, seed=0)
+    made = by_baseline(texts, targets, folds, params, doubts, on_fold=lambda: None)
     assert made.at.tolist() == [0, 1, 2, 3]
     assert made.space == {"labels": ["forest", "kitchen", "sea"]}
     assert made.outputs.values.shape == (4, 3)
     with pytest.raises(ValueError, match="all training rows are of one group"):
-        parts_of(["a"] * 6, 5, 0)
+        folds_of(targets, ["a"] * 6, params.task.name, folds=5, most=10, seed=0)
+    with pytest.raises(ValueError, match="there are fewer than two training rows"):
+        folds_of(targets[:1], None, params.task.name, folds=5, most=10, seed=0)
+    with pytest.raises(ValueError, match="so none can be judged"):
+        folds_of(["a", "b", "c"], None, params.task.name, folds=5, most=10, seed=0)
 
 
-def test_a_head_on_the_encoder_learns_from_no_row_of_the_part_that_it_judges_and_windows_are_put_together() -> None:
-    """Each window has a feature of its own: a head that has not learned from it says the same of all such windows."""
-    labels, parts = np.array([0, 1, 0, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
-    names = ["a", "b", "c", "d", "e", "f", "f"]  # the last text in two windows
-    rows = TokenRows(names, labels, np.arange(8) * 2, np.arange(14, dtype=np.int32))
-    read = Featured(rows, np.eye(7, dtype=np.float32))
-    found = left_out_logits(read, parts, LEARNING, 2, strength=10.0, most=100, seed=0)
+def test_a_head_on_the_encoder_learns_from_no_row_that_it_judges() -> None:
+    """Each row has a feature of its own: a head that has not learned from it says the same of all such rows."""
+    labels, parts = torch.tensor([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2])
+    folds = [
+        {"learned": np.flatnonzero(parts != part).tolist(), "judged": np.flatnonzero(parts == part).tolist()}
+        for part in range(3)
+    ]
+    folds[2] = {"learned": [0, 1, 2], "judged": [4, 5]}
+    found = left_out_logits(np.eye(6, dtype=np.float32), labels, folds, LEARNING, 2, strength=10.0)
     assert found.shape == (6, 2)
     for part in range(3):
         first, second = found[parts == part]
         assert first == pytest.approx(second, abs=1e-5), part
-    assert found[0] != pytest.approx(found[4], abs=0.1), "the others of part 2 have other shares of the labels"
-    fewer = left_out_logits(read, parts, LEARNING, 2, strength=10.0, most=1, seed=0)
-    assert np.isfinite(fewer).all()
-    assert not np.allclose(fewer, found)
+    assert found[0] != pytest.approx(found[4], abs=0.1), "of three rows that are learned two have label 0"
+    leaking = [{"learned": [0, 1], "judged": [0, 1]}]
+    own = left_out_logits(np.eye(6, dtype=np.float32), labels, leaking, LEARNING, 2, strength=10.0)
+    assert own[:2].argmax(1).tolist() == [0, 1]
+    assert not own[2:].any()
+
+
+def test_what_the_probe_says_stands_beside_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five rows the second is of a label of its own, and is not judged."""
+    folds = [Fold(np.array([2, 4]), np.array([0, 3])), Fold(np.array([0, 3]), np.array([2, 4]))]
+    said = np.arange(10, dtype=np.float32).reshape(5, 2)
+
+    def run(_root: object, _module: object, arguments: Sequence[str], *_: object) -> None:
+        assert read_json(Path(arguments[0])) == [
+            {"learned": [2, 4], "judged": [0, 3]}, {"learned": [0, 3], "judged": [2, 4]},
+        ]  # fmt: skip
+        save_file({"values": said}, arguments[1])
+
+    monkeypatch.setattr(reproducing, "run_module", run)
+    found = OutOfFold(np.array([0, 2, 3, 4]), Outputs(np.zeros((4, 2), dtype=np.float32)), {"labels": ["a", "b"]})
+    both = with_probe(found, Paths(tmp_path), folds, on_fold=lambda: None)
+    assert both.outputs.values.tolist() == [[0, 0.5], [2, 2.5], [3, 3.5], [4, 4.5]]
+
+
+@pytest.mark.parametrize("task", ["text_classification", "regression"])
+def test_the_vectors_are_those_that_the_probe_s_own_head_reads_and_windows_are_put_together(
+    tmp_path: Path, tiny_models: Callable[[str], Path], task: str
+) -> None:
+    params, paths = prepared(
+        tmp_path, tiny_models("bert"), task, tokenize__long_texts="windows", tokenize__max_tokens=6, tokenize__stride=1
+    )
+    probe(params, paths)
+    folder, texts = paths.model("probe"), ["ship anchor", "the old harbour near ship and anchor under the tide", "pan"]
+    head = load_file(folder / "model.safetensors")
+    logits = vectors_of(folder, texts) @ head["head.weight"].T + head["head.bias"]
+    activate = plugins.part(TASKS, task, "answers", key="task").activate
+    assert activate(logits) == pytest.approx(open_runner(folder, threads=1).predict(texts).values, abs=1e-5)
 
 
 @pytest.fixture
@@ -190,7 +244,6 @@ def with_a_probe(tmp_path: Path, tiny_models: Callable[[str], Path], monkeypatch
     first = rows.index[rows["split"] == "train"][0]
     rows.loc[first, "label"] = "kitchen"
     rows.to_parquet(paths.clean)
-    shutil.rmtree(paths.tokens)
     tokenize(params, paths)
     probe(params, paths)
     shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
@@ -206,9 +259,12 @@ def test_where_the_probe_is_made_its_encoder_is_asked_too(
     both = doubted(paths, USUAL._replace(neighbours=0))
     assert (both.probed, both.unjudged) == (True, 0)
     assert both.rows[0].row.row_id == "train000"
-    said = labelled(capsys, "errors", "--apart", "group", "--neighbours", "0")
-    assert said.code == 0
-    assert "the baseline alone judged" not in "".join(said.err)
+    assert both.rows[0].reason.startswith("the mean of two models that did not learn from it says sea (0.")
+    assert "than the one that simple models think likelier" in render(both, "text_classification")
+    for arguments in (("--apart", "group"), ("--no-probe",)):
+        said = labelled(capsys, "errors", *arguments, "--neighbours", "0")
+        assert said.code == 0
+        assert "the baseline alone judged" not in "".join(said.err), "it was asked for"
     shutil.rmtree(paths.model("probe"))
     alone = doubted(paths, USUAL._replace(neighbours=0))
     assert not alone.probed
@@ -216,11 +272,12 @@ def test_where_the_probe_is_made_its_encoder_is_asked_too(
     assert "the baseline alone judged. With the probe more is found" in "".join(labelled(capsys, "errors").err)
 
 
-def test_a_probe_of_other_rows_is_refused(with_a_probe: Paths) -> None:
-    rows = pq.read_table(with_a_probe.clean)
-    pq.write_table(rows.slice(0, len(rows) - 25), with_a_probe.clean)
-    with pytest.raises(DvcError, match=r"of other rows than .*clean\.parquet\. Run `winnow reproduce --stage probe`"):
-        doubted(with_a_probe)
+def test_labels_that_have_changed_since_the_probe_was_made_are_learned_as_they_are_now(with_a_probe: Paths) -> None:
+    rows = pq.read_table(with_a_probe.clean).to_pandas()
+    first = rows.index[rows["split"] == "train"][0]
+    rows.loc[first, "label"] = "sea"
+    rows.to_parquet(with_a_probe.clean)
+    assert "train000" not in {one.row.row_id for one in doubted(with_a_probe, USUAL._replace(neighbours=0)).rows}
 
 
 def test_a_model_that_knows_fewer_labels_gives_the_others_none() -> None:
@@ -265,7 +322,7 @@ def test_sets_and_numbers_are_doubted_from_end_to_end(tmp_path: Path) -> None:
         found = doubted(paths)
         assert len(planted & {one.row.row_id for one in found.rows[:WRONG]}) >= WRONG // 2, paths.root
     assert found.rows[0].probability is None
-    assert found.rows[0].reason.startswith("models that did not learn from it say ")
+    assert found.rows[0].reason.startswith("a model that did not learn from it says ")
 
 
 def test_the_page_shows_hostile_texts_as_text() -> None:

@@ -133,11 +133,19 @@ def _write_proposals(
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True,
               help="Parts of the cross-validation.")  # fmt: skip
 @click.option("--fit-rows", type=click.IntRange(min=2), default=20_000, show_default=True,
-              help="Rows that each model learns from, at most: this bounds the time.")  # fmt: skip
+              help="Rows that each model learns from, at most.")  # fmt: skip
+@click.option("--probe/--no-probe", default=True, show_default=True,
+              help="Ask the probe's encoder too, where it is made: it reads each training row once.")  # fmt: skip
 @click.option("--apart", type=click.Choice(["row", "group"]), default="row", show_default=True,
               help="What no model learns from of what it judges: the row alone, or all rows of its group.")  # fmt: skip
 def errors(
-    outs: Sequence[str], limit: int, neighbours: int, folds: int, fit_rows: int, apart: Literal["row", "group"]
+    outs: Sequence[str],
+    limit: int,
+    neighbours: int,
+    folds: int,
+    fit_rows: int,
+    probe: bool,
+    apart: Literal["row", "group"],
 ) -> None:
     """Show the training rows whose label is likely wrong, the likeliest first.
 
@@ -153,19 +161,19 @@ def errors(
     if not paths.clean.is_file():
         raise click.ClickException(f"no {paths.clean} yet. Run `winnow reproduce --stage clean`.")
     settled = {row["row_id"] for row in keeping.read_rows(places.corrections_of(paths))}
-    with _bar(folds * (2 if has_probe(paths) else 1), "models") as bar:
+    with _bar(folds * (2 if probe and has_probe(paths) else 1), "models") as bar:
         found = doubting.doubted_rows(
-            paths, params, doubting.Settings(limit, neighbours, folds, fit_rows, apart),
+            paths, params, doubting.Settings(limit, neighbours, folds, fit_rows, apart, probe),
             settled=settled, on_fold=lambda: bar.update(1),
         )  # fmt: skip
     _write_doubted(paths, outs, found, params.task.name)
     _tell(f"{found.doubted:,} of {found.of:,} training rows are doubted, {found.flagged:,} of them flagged.")
-    if not found.probed:
+    if probe and not found.probed:
         _tell("the baseline alone judged. With the probe more is found: `winnow reproduce --stage probe`, then again.")
     if found.settled:
         _tell(f"{found.settled:,} more stand in corrections.csv already.")
     if found.unjudged:
-        _tell(f"{found.unjudged:,} could not be judged: no row of another part has their label.")
+        _tell(f"{found.unjudged:,} could not be judged: no model had learned their label from another row.")
     if outs:
         _tell("Fill the column 'label', or 'drop' with x, and give the file to `winnow label take`.")
 

@@ -14,7 +14,7 @@ import numpy as np
 from flows.answering.errors import words
 from flows.answering.neighbours import Near, nearest
 from flows.labelling.listed import Listed
-from flows.labelling.out_of_fold import has_probe, out_of_fold, parts_of, with_probe
+from flows.labelling.out_of_fold import by_baseline, folds_of, has_probe, with_probe
 from flows.labelling.parts import doubts_of
 from stages.core import plugins
 from stages.core.contracts import as_one
@@ -39,12 +39,15 @@ class Doubted:
     probability_of_given: float | None
     flagged: bool
     """Whether confident learning takes it for wrong."""
+    probed: bool = False
+    """Whether it is judged by the mean of two models: the baseline, and a head on the probe's encoder."""
     near: Sequence[Near] = ()
 
     @property
     def reason(self) -> str:
         """Why it is doubted, in words."""
-        told = f"models that did not learn from it say {self.row.suggestion}"
+        by = "the mean of two models" if self.probed else "a model"
+        told = f"{by} that did not learn from it says {self.row.suggestion}"
         if self.probability is not None:
             told += f" ({self.probability:.2f}; {self.row.given}: {self.probability_of_given:.2f})"
         if self.near:
@@ -65,7 +68,7 @@ class DoubtedRows(NamedTuple):
     of: int
     """The training rows."""
     unjudged: int
-    """Those of a class that rows of no other part have."""
+    """Those of a class that no model has learned from rows of another part."""
     settled: int
     """Those that somebody has looked at already."""
     probed: bool = False
@@ -82,6 +85,8 @@ class Settings(NamedTuple):
     """The rows that a model learns from, at most."""
     apart: Literal["row", "group"] = "row"
     """What no model learns from of what it judges: the row alone, or all rows of its group."""
+    probe: bool = True
+    """Whether the probe's encoder is asked too, where it is made."""
 
 
 def doubted_rows(
@@ -98,11 +103,13 @@ def doubted_rows(
     answers: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key="task.name")
     train = read_split(paths.clean, "train", "origin", GROUP)
     texts, targets = texts_of(train), train["label"].to_pylist()
-    units = train[GROUP if settings.apart == "group" else "row_id"].to_pylist()
-    parts_N = parts_of(units, settings.folds, params.data_seed)
-    found = out_of_fold(texts, targets, parts_N, params, doubts, most=settings.most, on_fold=on_fold)
-    if probed := has_probe(paths):
-        found = with_probe(found, paths, parts_N, most=settings.most, seed=params.data_seed, on_fold=on_fold)
+    groups = train[GROUP].to_pylist() if settings.apart == "group" else None
+    folds = folds_of(
+        targets, groups, params.task.name, folds=settings.folds, most=settings.most, seed=params.data_seed
+    )  # fmt: skip
+    found = by_baseline(texts, targets, folds, params, doubts, on_fold=on_fold)
+    if probed := settings.probe and has_probe(paths):
+        found = with_probe(found, paths, folds, on_fold=on_fold)
     given = [targets[at] for at in found.at]
     said = doubts.doubts(given, found.outputs, found.space)
     likely = answers.answers(found.outputs, found.space)
@@ -112,16 +119,17 @@ def doubted_rows(
         for some in (likely, given)
     )
     quality = _rounded(said.quality_N)
+    exact = dict(zip(train.take(found.at)["row_id"].to_pylist(), said.quality_N.tolist(), strict=True))
     rows = [
         Doubted(
             Listed(own["row_id"], own["text"], own.get(TEXT_PAIR), own["origin"], own["label"], likely[at]),
-            quality[at], sure_of_likely[at], sure_of_given[at], bool(said.flagged_N[at]),
+            quality[at], sure_of_likely[at], sure_of_given[at], bool(said.flagged_N[at]), probed,
         )
         for at, own in enumerate(train.take(found.at).to_pylist())
         if likely[at] != given[at]
     ]  # fmt: skip
     left = [one for one in rows if one.row.row_id not in settled]
-    left.sort(key=lambda one: (one.quality, one.row.row_id))
+    left.sort(key=lambda one: (exact[one.row.row_id], one.row.row_id))
     return DoubtedRows(
         _with_neighbours(left[: settings.limit], paths, settings.neighbours, params.task.name),
         len(left), sum(one.flagged for one in left), len(train), len(train) - len(found.at), len(rows) - len(left),

@@ -1,9 +1,9 @@
 """What simple models say of training rows that they did not learn from: cross-validation.
 
-    units ── drawn into FOLDS parts ──> each part is answered by models fitted to the others
+    rows ── drawn into FOLDS parts ──> each part is judged by models that learned from the others
 
-The models are the task's baseline and, where the project has its probe, a head on the encoder's vectors. The time is
-bounded: of more than `most` rows each learns from so many, drawn at random. N rows.
+The models are the task's baseline and, where the project has its probe, a head on the encoder's vectors. Of more than
+`most` rows each learns from so many, drawn at random. N rows, J of them judged.
 
 Source: Northcutt et al. 2021, arXiv:1911.00068, section 2 (out-of-sample probabilities).
 """
@@ -33,91 +33,114 @@ from stages.tasks.contract import TaskBaseline, TaskData, TaskEncoding
 from stages.tasks.shared.labelling import TaskDoubts
 
 PROGRAM = "stages.programs.probed"
+PART = "part "  # begins the line that the program logs of each fold
+
+
+class Fold(NamedTuple):
+    """What one model learns from, and judges: places among the N rows."""
+
+    learned: np.ndarray
+    judged: np.ndarray
+    """Of the other part those with classes that a row that is learned has too."""
 
 
 class OutOfFold(NamedTuple):
     """The outputs for those rows that can be judged."""
 
     at: np.ndarray
-    """(J,) their places among the N rows: each has classes that the other folds have too."""
+    """(J,) their places among the N rows, in order."""
     outputs: Outputs
     """Of J rows, of `space`."""
     space: Space
     """All that the N rows' targets hold."""
 
 
-def parts_of(units: Sequence[str], folds: int, seed: int) -> np.ndarray:
-    """(N,): the number of the part that each row is in; the rows of a unit are in one.
+def folds_of(
+    targets: Sequence[str], groups: Sequence[str] | None, task: str, *, folds: int, most: int, seed: int
+) -> list[Fold]:
+    """The folds: each row is in one part, and so is each group, where `groups` are given.
 
-    Raises ValueError where there are fewer than two units.
+    Without groups the rows of each target are spread evenly.
+
+    Raises ValueError where there are not two rows or groups, and where no row can be judged.
     """
-    folds = min(folds, len(set(units)))
-    if folds < 2:
-        raise ValueError("all training rows are of one group, so none can be judged by the others. Add rows.")
-    parts_N = np.zeros(len(units), dtype=np.int64)
-    drawn = GroupKFold(folds, shuffle=True, random_state=seed).split(parts_N, groups=units)
+    units = range(len(targets)) if groups is None else groups
+    if (parts := min(folds, len(set(units)))) < 2:
+        of = "there are fewer than two training rows" if groups is None else "all training rows are of one group"
+        raise ValueError(f"{of}, so none can be judged by the others. Add rows.")
+    data: TaskData = plugins.part(TASKS, task, "data", key="task.name")
+    kinds, draw = [set(data.kinds(target)) for target in targets], np.random.default_rng(seed)
+    found = []
+    part_N = _spread(targets, parts, draw) if groups is None else _by_group(groups, parts, seed)
+    for part in range(parts):
+        learned, own = np.flatnonzero(part_N != part), np.flatnonzero(part_N == part)
+        if len(learned) > most:
+            learned = np.sort(draw.choice(learned, most, replace=False))
+        known = set().union(*(kinds[at] for at in learned))
+        found.append(Fold(learned, np.array([at for at in own if kinds[at] <= known], dtype=np.int64)))
+    if not any(len(fold.judged) for fold in found):
+        raise ValueError("no training row has a target that rows of other parts have too, so none can be judged.")
+    return found
+
+
+def _spread(targets: Sequence[str], parts: int, draw: np.random.Generator) -> np.ndarray:
+    """(N,): the part of each row; rows of a target are in the parts in turn."""
+    order = np.lexsort((draw.permutation(len(targets)), np.unique(targets, return_inverse=True)[1]))
+    part_N = np.empty(len(targets), dtype=np.int64)
+    part_N[order] = np.arange(len(targets)) % parts
+    return part_N
+
+
+def _by_group(groups: Sequence[str], parts: int, seed: int) -> np.ndarray:
+    part_N = np.empty(len(groups), dtype=np.int64)
+    drawn = GroupKFold(parts, shuffle=True, random_state=seed).split(part_N, groups=groups)
     for part, (_, own) in enumerate(drawn):
-        parts_N[own] = part
-    return parts_N
+        part_N[own] = part
+    return part_N
 
 
-def out_of_fold(
-    texts: Sequence[Text], targets: Sequence[str], parts_N: np.ndarray, params: Params, doubts: TaskDoubts, *,
-    most: int, on_fold: Callable[[], object],
+def by_baseline(
+    texts: Sequence[Text], targets: Sequence[str], folds: Sequence[Fold], params: Params, doubts: TaskDoubts, *,
+    on_fold: Callable[[], object],
 ) -> OutOfFold:  # fmt: skip
-    """The outputs of baselines that learned from no row of the same part; `on_fold` is told of each.
-
-    Raises ValueError where no row can be judged.
-    """
+    """The outputs of baselines, each of which learned from its fold; `on_fold` is told of each."""
     name, key = params.task.name, "task.name"
     encoding: TaskEncoding = plugins.part(TASKS, name, "encoding", key=key)
     baseline: TaskBaseline = plugins.part(TASKS, name, "baseline", key=key)
-    data: TaskData = plugins.part(TASKS, name, "data", key=key)
-    draw, space = np.random.default_rng(params.data_seed), encoding.space(targets)
-    kinds, found, values = [set(data.kinds(target)) for target in targets], [], []
-    for part in np.unique(parts_N):
-        others, own = np.flatnonzero(parts_N != part), np.flatnonzero(parts_N == part)
-        if len(others) > most:
-            others = np.sort(draw.choice(others, most, replace=False))
-        known = set().union(*(kinds[at] for at in others))
-        judged = np.array([at for at in own if kinds[at] <= known], dtype=np.int64)
-        if len(judged):
-            learned = [targets[at] for at in others]
+    space, values = encoding.space(targets), []
+    for fold in folds:
+        if len(fold.judged):
+            learned = [targets[at] for at in fold.learned]
             seen = encoding.space(learned)
-            model = baseline.fit([texts[at] for at in others], learned, seen, params.baseline, params.seed)
-            outputs = baseline.opened(model)([texts[at] for at in judged])
-            found.append(judged)
+            model = baseline.fit([texts[at] for at in fold.learned], learned, seen, params.baseline, params.seed)
+            outputs = baseline.opened(model)([texts[at] for at in fold.judged])
             values.append(doubts.aligned(outputs, seen, space).values)
         on_fold()
-    if not found:
-        raise ValueError("no training row has a target that rows of other parts have too, so none can be judged.")
-    at_J = np.concatenate(found)
+    at_J = np.concatenate([fold.judged for fold in folds])
     order = np.argsort(at_J)
     return OutOfFold(at_J[order], Outputs(np.concatenate(values)[order]), space)
 
 
 def has_probe(paths: Paths) -> bool:
-    """Whether the project has made its probe, and the tokens that it reads; a light install cannot open one."""
+    """Whether the project has made its probe, and this install can open it: a light one cannot."""
     folder = paths.model("probe")
-    made = (folder / DESCRIPTION).is_file() and left_out(folder) is None and (paths.tokens / "train").is_dir()
+    made = (folder / DESCRIPTION).is_file() and left_out(folder) is None
     return made and importlib.util.find_spec("torch") is not None
 
 
-def with_probe(
-    found: OutOfFold, paths: Paths, parts_N: np.ndarray, *, most: int, seed: int, on_fold: Callable[[], object]
-) -> OutOfFold:
-    """The mean of these outputs and of those of the probe's encoder, whose heads learned from no row of the same part.
+def with_probe(found: OutOfFold, paths: Paths, folds: Sequence[Fold], *, on_fold: Callable[[], object]) -> OutOfFold:
+    """The mean of these outputs and of those of the probe's encoder, with a head for each fold.
 
     The program runs in the project, in a process of its own. Raises DvcError where it fails.
     """
 
     def on_line(line: str) -> None:
-        if line.startswith("part "):
+        if line.startswith(PART):
             on_fold()
 
     with tempfile.TemporaryDirectory(prefix="winnow-doubts-") as scratch, Children() as children:
-        asked, out = Path(scratch) / "parts.json", Path(scratch) / "outputs.safetensors"
-        write_json(asked, {"parts": parts_N.tolist(), "most": most, "seed": seed})
+        asked, out = Path(scratch) / "folds.json", Path(scratch) / "outputs.safetensors"
+        write_json(asked, [{"learned": fold.learned.tolist(), "judged": fold.judged.tolist()} for fold in folds])
         reproducing.run_module(paths.root, PROGRAM, [str(asked), str(out)], on_line, children)
         values_NK = load_file(out)["values"]
     both = (found.outputs.values + values_NK[found.at]) / 2

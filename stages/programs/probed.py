@@ -1,36 +1,39 @@
 """What the probe's encoder says of training rows that its head did not learn from, which `winnow label errors` asks.
 
-    python -m stages.programs.probed PARTS OUT
+    python -m stages.programs.probed FOLDS OUT
 
-The encoder reads each row once; a head is fitted for each part of the rows, to the others. It is in no graph. N texts,
-W rows (of a text in windows several), F features, K numbers of an output.
+The encoder reads each row once; for each fold a head is fitted. It is in no graph. N rows, F features, K numbers of an
+output.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
+from torch import nn
 
+from stages.backends.batching import open_reader, outputs
 from stages.core import plugins
-from stages.core.contracts import Family
+from stages.core.contracts import Family, Text
 from stages.core.entry import run_stage
 from stages.core.files import read_json
 from stages.core.model_folder import describe, plugin_of
 from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.models import FAMILIES
-from stages.reading.clean_rows import read_split
+from stages.reading.clean_rows import read_split, texts_of
 from stages.tasks import TASKS
-from stages.tasks.contract import TaskAnswers, TaskLearning
-from stages.training.frozen import read_by_head
-from stages.training.linear_head import Featured, LinearHead, best_head, examples_of
+from stages.tasks.contract import TaskAnswers, TaskEncoding, TaskLearning
+from stages.training.frozen import put_in
+from stages.training.linear_head import Examples, best_head
 from stages.training.processes import own_device
-from stages.training.rows import TokenRows, read_tokens
 
 log = logging.getLogger("winnow")
 
@@ -38,58 +41,56 @@ log = logging.getLogger("winnow")
 def probed(params: Params, paths: Paths) -> None:
     """Write OUT, safetensors: `values` (N, K) float32, what the task makes of the logits of each training row.
 
-    PARTS is a JSON file: `parts`, the number of the part that each training row is in, in the order of the clean rows;
-    `most`, the rows that a head learns from, at most; `seed`, by which they are drawn. The heads are regularized as the
-    probe's own, which the validation rows chose. A line is logged for each part.
-
-    Raises ValueError where the tokens are of other rows than the clean ones.
+    FOLDS is a JSON file: of each fold the places among the clean training rows that are `learned`, and those that are
+    `judged`; of rows that no fold judges the values are those of no logits. The heads are regularized as the probe's
+    own, which the validation rows chose. A line is logged for each fold.
     """
-    asked, out = read_json(Path(sys.argv[1])), Path(sys.argv[2])
-    folder, key = paths.model("probe"), "task.name"
-    description = describe(folder)
-    learning: TaskLearning = plugins.part(TASKS, params.task.name, "learning", key=key)
-    answers: TaskAnswers = plugins.part(TASKS, params.task.name, "answers", key=key)
-    rows = read_tokens(paths.tokens / "train")
-    refuse_others(rows, read_split(paths.clean, "train")["row_id"].to_pylist(), paths)
-    family: Family = plugin_of(folder, "family", FAMILIES)
-    model: Any = family.open(folder).to(own_device())
-    read_WF = read_by_head(
-        model, family.parts(model).head, rows, pad_id=description["pad_id"], title="training rows"
-    )  # fmt: skip
-    logits_NK = left_out_logits(
-        Featured(rows, read_WF), np.array(asked["parts"]), learning, learning.head(description["space"]).size,
-        strength=description["chosen"]["inverse_regularization"], most=asked["most"], seed=asked["seed"],
-    )  # fmt: skip
+    folds, out = read_json(Path(sys.argv[1])), Path(sys.argv[2])
+    name, key = params.task.name, "task.name"
+    encoding: TaskEncoding = plugins.part(TASKS, name, "encoding", key=key)
+    learning: TaskLearning = plugins.part(TASKS, name, "learning", key=key)
+    answers: TaskAnswers = plugins.part(TASKS, name, "answers", key=key)
+    rows = read_split(paths.clean, "train")
+    labels = rows["label"].to_pylist()
+    space = encoding.space(labels)
+    targets = torch.tensor(encoding.targets(labels, [None] * len(labels), range(len(labels)), space))
+    strength = describe(paths.model("probe"))["chosen"]["inverse_regularization"]
+    vectors_NF = vectors_of(paths.model("probe"), texts_of(rows))
+    logits_NK = left_out_logits(vectors_NF, targets, folds, learning, learning.head(space).size, strength=strength)
     save_file({"values": answers.activate(logits_NK).astype(np.float32)}, out)
 
 
+def vectors_of(folder: Path, texts: Sequence[Text]) -> np.ndarray:
+    """(N, F): what the head of the model in `folder` reads of each text; of one in windows the mean of theirs."""
+    family: Family = plugin_of(folder, "family", FAMILIES)
+    model: Any = family.open(folder)
+    head = family.parts(model).head
+    assert isinstance(head, nn.Linear)  # of tasks whose targets are doubted, which have one output a row
+    width, device = head.in_features, own_device()
+    put_in(head, np.eye(width, dtype=np.float32), np.zeros(width, dtype=np.float32))
+    model = model.to(device).eval()
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            found: np.ndarray = model(*(torch.from_numpy(one).to(device) for one in inputs)).float().cpu().numpy()
+            return found
+
+    return outputs(texts, open_reader(folder, describe(folder)), run, size=width).values
+
+
 def left_out_logits(
-    read: Featured, parts_N: np.ndarray, learning: TaskLearning, size: int, *, strength: float, most: int, seed: int
-) -> np.ndarray:
-    """(N, K): of each text the logits of a head that was fitted to the texts of the other parts."""
-    rows, features_WF = read
-    draw, windows = np.random.default_rng(seed), np.diff(np.append(rows.first_of_texts, len(rows)))
-    logits_WK = np.zeros((len(rows), size), dtype=np.float32)
-    numbers = np.unique(parts_N)
-    for done, part in enumerate(numbers, start=1):
-        others = np.flatnonzero(parts_N != part)
-        learned_N = np.zeros(len(parts_N), dtype=bool)
-        learned_N[draw.choice(others, most, replace=False) if len(others) > most else others] = True
-        learned_W = np.flatnonzero(np.repeat(learned_N, windows))
-        own_W = np.repeat(parts_N == part, windows)
-        examples = examples_of(Featured(rows.of_numbers(learned_W), features_WF[learned_W]))
-        head: LinearHead = best_head(
-            examples, learning.loss, lambda _: 0.0, size=size, inverse_regularizations=[strength]
-        ).head
-        logits_WK[own_W] = head.outputs(features_WF[own_W])
-        log.info("part %d of %d", done, len(numbers))
-    return rows.by_text(logits_WK)
-
-
-def refuse_others(rows: TokenRows, row_ids: list[str], paths: Paths) -> None:
-    """Raise ValueError where the tokens are not of these clean rows."""
-    if [rows.row_ids[at] for at in rows.first_of_texts] != row_ids:
-        raise ValueError(f"{paths.tokens} is of other rows than {paths.clean}. Run `winnow reproduce --stage probe`.")
+    vectors_NF: np.ndarray, targets: torch.Tensor, folds: Sequence[Mapping[str, Sequence[int]]],
+    learning: TaskLearning, size: int, *, strength: float,
+) -> np.ndarray:  # fmt: skip
+    """(N, K): of each row that a fold judges the logits of a head that was fitted to those that it has learned."""
+    logits_NK = np.zeros((len(vectors_NF), size), dtype=np.float32)
+    for done, fold in enumerate(folds, start=1):
+        if fold["judged"]:
+            examples = Examples(vectors_NF[fold["learned"]], targets[fold["learned"]], per_token=False)
+            head = best_head(examples, learning.loss, lambda _: 0.0, size=size, inverse_regularizations=[strength]).head
+            logits_NK[fold["judged"]] = head.outputs(vectors_NF[fold["judged"]])
+        log.info("part %d of %d", done, len(folds))
+    return logits_NK
 
 
 if __name__ == "__main__":
