@@ -70,12 +70,19 @@ def benchmark(name: str) -> Any:
     return json.loads((REPOSITORY / f"benchmarks/{name}.json").read_text(encoding="utf-8"))
 
 
+def written(name: str) -> dict[str, Any]:
+    """The figures of a benchmark of models that write, greedily."""
+    models = benchmark(name)["seeds"]["20"]["models"]
+    return {model: {**models[model], **models[model]["beams_1"]} for model in ("teacher", "quantized")}
+
+
 @pytest.mark.parametrize(
     ("title", "figures", "measure", "shown"),
     [
         ("Banking77", benchmark("banking77")["seeds"]["20"], "accuracy", "{:.2%}"),
         ("STS benchmark", benchmark("published")["stsb"]["seeds"]["20"], "spearman", "{:.3f}"),
         ("GoEmotions", benchmark("published")["goemotions"]["seeds"]["20"], "macro_f1", "{:.1%}"),
+        ("Multi30k", written("multi30k"), "bleu", "{:.1f}"),
     ],
 )
 def test_the_figures_in_front_are_those_of_the_benchmarks(title: str, figures: Any, measure: str, shown: str) -> None:
