@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, make_project, run
 from review_fixtures import MEASURES
+from writing_run import ROWS, sections_of, write_sentences
 
 from flows.dvc.edits import set_values
 from flows.experiments import ablation
@@ -138,3 +139,26 @@ def test_the_page_is_made_of_real_runs_and_made_again_from_the_cache(tmp_path: P
     again = run(project, "winnow", "ablation", "--seeds", "2")
     assert "'distill'" not in again.stderr
     assert json.loads((project / "docs/ablation.json").read_text())["macro_f1"] == record["macro_f1"]
+
+
+@pytest.mark.slow
+def test_an_ablation_of_a_model_that_writes_is_made_of_real_runs(tmp_path: Path) -> None:
+    """A tiny T5 from random weights, by the loss a token: the floors that it has not are left out."""
+    project = make_project(tmp_path / "winnow")
+    write_sentences(project / ROWS)
+    values: dict[str, Any] = {}
+    for section, own in {**sections_of("text2text_generation", "t5"), "quantize": {"max_loss": 0.5}}.items():
+        values |= {f"{section}.{name}": value for name, value in own.items() if name != "columns"}
+    values |= {"ingest.columns.text": "source", "ingest.columns.label": "target", "baseline.max_bytes": 3}
+    set_values(project / "params.yaml", values)
+    run(project, "git", "add", "--force", ROWS)
+    run(project, "git", "commit", "-q", "-a", "-m", "sentences")
+    run(project, "winnow", "ablation", "--seeds", "1")
+    record = json.loads((project / "docs/ablation.json").read_text())
+    made = {variant.name for variant in ablation.variants(load_params(project / "params.yaml"))}
+    floors = {"static embeddings", "probe of the pretrained encoder"}
+    assert record["chrf"].keys() == made - floors
+    assert record["profile"].keys() == record["chrf"].keys()
+    assert "int8 (params.yaml)" in record["chrf"]
+    page = (project / "docs/ablation.md").read_text()
+    assert all(f"| {name} |" in page for name in record["chrf"])

@@ -32,6 +32,7 @@ SCRATCH = {
     for kind in ("gpt2", "llama", "t5")
 }
 VOCABULARY = 320
+ROWS = "data/rows.jsonl"
 TRAINING: dict[str, Any] = {
     "epochs": 2, "batch_size": 16, "encoder_learning_rate": 5.0e-3, "head_learning_rate": 5.0e-3,
     "freeze_embeddings": False, "precision": "fp32", "schedule": "constant",
@@ -52,16 +53,14 @@ def write_sentences(path: Path) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
-def params_of(root: Path, task: str, kind: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Params:
-    """The repository's parameters with a task that writes, and a tiny model of this kind from scratch."""
-    values = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
-    write_sentences(root / "data/rows.jsonl")
+def sections_of(task: str, kind: str) -> dict[str, dict[str, Any]]:
+    """The sections of params.yaml for a task that writes, with a tiny model of this kind from scratch."""
     alone = task == "text_generation"
     family = "encoder_decoder" if kind == "t5" else "decoder"
     columns = {"text": "target" if alone else "source", "text_pair": None, "label": "target"}
-    sections: dict[str, dict[str, Any]] = {
+    return {
         "task": {"name": task, "measure": "bits_per_byte" if alone else "chrf"},
-        "ingest": {"source": "files", "path": str(root / "data/rows.jsonl"), "columns": columns},
+        "ingest": {"source": "files", "path": ROWS, "columns": columns},
         "clean": {"near_duplicate_jaccard": 1.0, "conflicting_labels": "keep"},
         "validate": {"min_labels": 1, "max_label_share": None, "min_rows": 1, "min_rows_per_label": 1},
         "model": {"family": family, "name": "scratch", "revision": None, "sha256": None, "scratch": SCRATCH[kind]},
@@ -73,6 +72,14 @@ def params_of(root: Path, task: str, kind: str, changes: Mapping[str, Mapping[st
         "prune": {"vocabulary": "all", "heads_kept": 0.5, "feed_forward_kept": 0.5, "epochs": 1},
         "promotion": {"max_ece": None, "max_identity_flip_rate": None},
     }
+
+
+def params_of(root: Path, task: str, kind: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Params:
+    """The repository's parameters with a task that writes, and a tiny model of this kind from scratch."""
+    values = load_params(REPOSITORY / "params.yaml").model_dump(by_alias=True)
+    write_sentences(root / ROWS)
+    sections = sections_of(task, kind)
+    sections["ingest"]["path"] = str(root / ROWS)
     for name, own in (changes or {}).items():
         sections[name] = sections.get(name, {}) | dict(own)
     return Params.model_validate(values | {name: values[name] | own for name, own in sections.items()})
