@@ -1,11 +1,13 @@
-"""Few labels of Banking77's 77: `python benchmarks/few_labels.py FOLDER [--rows 8 16 64] [--draws 10]`.
+"""Few labels of Banking77's 77: `python benchmarks/few_labels.py FOLDER [--rows 8 16 64] [--draws 10] [--first 0]`.
 
 FOLDER holds the authors' train.csv and test.csv, as for benchmarks/banking77.py. A draw takes so many rows a label from
 train.csv, VALIDATION of them to validate; all that is chosen (epochs, heads, what int8 keeps) is chosen by these. The
 other rows of train.csv have no labels, and are for distillation alone. Judged is the accuracy on the official test
 rows, of each model of three reproductions of the last commit in a checkout of its own: `finetune.method` supervised;
 contrastive, with transfer and int8; zero_shot. Each draw has a seed of its own; DVC's cache keeps what has run, so that
-an interrupted run goes on. Writes few_labels.json beside this file after each draw.
+an interrupted run goes on. Writes few_labels.json beside this file after each draw, and keeps the draws in it that were
+made with the same parameters: so clones can share the work, each on a core of its own (`taskset`) and from another
+draw on (`--first`), as no figure here is of speed.
 
 `--choose` helps to choose the values below, without a test row: of each of CANDIDATES the accuracy of the teacher on
 DEVELOPMENT other rows of train.csv, over draws that are not measured. It writes nothing.
@@ -14,6 +16,7 @@ DEVELOPMENT other rows of train.csv, over draws that are not measured. It writes
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +27,7 @@ import record
 from other_data import OTHER_DATA
 
 from flows.experiments.checkout import Checkout, checkout, spread
+from stages.core.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "data/few_labels"
@@ -129,7 +133,18 @@ def measured(here: Checkout, source: Path, rows: int, seed: int) -> dict[str, fl
     return found
 
 
-def summary(draws: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+def recorded(path: Path, rows: int, draw: int, found: Mapping[str, float]) -> dict[str, Any]:
+    """The figures of the file at `path`, as far as they are of these parameters, and with one more draw."""
+    old = read_json(path) if path.exists() else {}
+    same = json.loads(json.dumps(ABOUT))  # keys as JSON has them
+    figures = dict(old["rows_a_label"]) if all(old.get(name) == value for name, value in same.items()) else {}
+    draws = {**figures.get(str(rows), {"draws": {}})["draws"], str(draw): dict(found)}
+    ordered = {seed: draws[seed] for seed in sorted(draws, key=int)}
+    figures[str(rows)] = {"summary": summary(ordered), "draws": ordered}
+    return {**ABOUT, "rows_a_label": {number: figures[number] for number in sorted(figures, key=int)}}
+
+
+def summary(draws: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Mean and deviation over the draws: of each model, of what pairs gain a draw, and of what int8 keeps of that."""
     by_model = {name: [draw[name] for draw in draws.values()] for name in next(iter(draws.values()))}
     gains = [draw["contrastive teacher"] - draw["supervised teacher"] for draw in draws.values()]
@@ -159,21 +174,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where train.csv and test.csv lie")
     parser.add_argument("--rows", type=int, nargs="+", choices=PAIRS_PER_ROW, default=[*PAIRS_PER_ROW], help="a label")
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the first draw's number, which is its seed")
     parser.add_argument("--choose", action="store_true", help="only choose values, on rows that are no test rows")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/few_labels.json")
     chosen = parser.parse_args()
-    figures: dict[str, Any] = {}
     with checkout(ROOT, print, name="few_labels") as here:
         for rows in chosen.rows:
             if chosen.choose:
                 choose(here, chosen.folder, rows, chosen.draws)
                 continue
-            draws: dict[int, dict[str, float]] = {}
-            for seed in range(chosen.draws):
+            for seed in range(chosen.first, chosen.first + chosen.draws):
                 print(f"{rows} rows a label, draw {seed}", flush=True)
-                draws[seed] = measured(here, chosen.folder, rows, seed)
-                figures[str(rows)] = {"summary": summary(draws), "draws": draws}
-                record.write(chosen.output, {**ABOUT, "rows_a_label": figures})
+                found = measured(here, chosen.folder, rows, seed)
+                record.write(chosen.output, recorded(chosen.output, rows, seed, found))
 
 
 if __name__ == "__main__":

@@ -177,14 +177,29 @@ def test_few_labels_changes_parameters_that_go_together(benchmark: ModuleType, f
         assert list(mistakes(few_rows, params)) == []
 
 
+TWO_DRAWS = {
+    "0": {"supervised teacher": 0.5, "contrastive teacher": 0.8, "contrastive quantized": 0.8},
+    "1": {"supervised teacher": 0.7, "contrastive teacher": 0.8, "contrastive quantized": 0.6},
+}
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_draws_of_few_labels_are_kept_unless_they_are_of_other_parameters(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "figures.json"
+    for rows, draw in ((16, 0), (8, 1), (8, 0)):
+        path.write_text(json.dumps(benchmark.recorded(path, rows, draw, TWO_DRAWS[str(draw)])))
+    found = json.loads(path.read_text())["rows_a_label"]
+    assert list(found) == ["8", "16"]
+    assert found["8"] == {"summary": benchmark.summary(TWO_DRAWS), "draws": TWO_DRAWS}
+    monkeypatch.setitem(benchmark.ABOUT, "validation_rows_of_these", 3)
+    assert list(benchmark.recorded(path, 8, 1, TWO_DRAWS["1"])["rows_a_label"]["8"]["draws"]) == ["1"]
+
+
 @pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
 def test_what_pairs_gain_and_what_int8_keeps_is_of_each_draw(benchmark: ModuleType) -> None:
-    told = benchmark.summary(
-        {
-            0: {"supervised teacher": 0.5, "contrastive teacher": 0.8, "contrastive quantized": 0.8},
-            1: {"supervised teacher": 0.7, "contrastive teacher": 0.8, "contrastive quantized": 0.6},
-        }
-    )
+    told = benchmark.summary(TWO_DRAWS)
     assert told["contrastive less supervised"] == {"mean": 0.2, "deviation": 0.1414}
     assert told["kept by int8"]["mean"] == 0.875
     assert told["supervised teacher"]["mean"] == 0.6
