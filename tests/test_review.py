@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, edit_params, run
 from review_fixtures import MEASURES, answered, example_review
 from review_project import change, make_review_project, review
+from sklearn.metrics import f1_score
 
 from flows.dvc import planning, storage
 from flows.gate.rules import rules_of
@@ -212,6 +214,33 @@ def test_other_test_rows_and_labels_are_said_and_the_review_still_comes_out(proj
     first = as_markdown(found).partition("<details>")[0]
     assert re.search(r"quantized: not comparable: macro-F1 \d\d\.\d% before, \d\d\.\d% now", first)
     assert re.search(r"Is that real\? \| not comparable: other labels, 3 before and 3 now, 2 in both", first)
+
+
+def test_of_other_test_rows_those_of_both_are_judged_on_top(project: Path) -> None:
+    answers = project / "artifacts/predictions/quantized.parquet"
+    run(project, "git", "checkout", "-q", "main")
+    run(project, "dvc", "checkout", "-q")
+    before = pd.read_parquet(answers).set_index("row_id")
+    run(project, "git", "checkout", "-qb", "more")
+    change(project, "300 rows more", rows=900, worse={"quantized": 60})
+    after = pd.read_parquet(answers).set_index("row_id").loc[before.index]
+    f1_before, f1_after = (f1_score(side["truth"], side["answer"], average="macro") for side in (before, after))
+    found = gather(project, "main")
+    pair = found.of_candidate
+    assert pair is not None
+    assert pair.rows == 600
+    assert pair.judged is not None
+    assert (pair.judged.before, pair.judged.after) == (pytest.approx(f1_before), pytest.approx(f1_after))
+    assert pair.judged.verdict == "worse"
+    told = f"on the 600 test rows of both, macro-F1 {f1_before:.1%} → {f1_after:.1%} ("
+    assert f"quantized: {told}" in render(found)
+    first = as_markdown(found).partition("<details>")[0]
+    own = next(c for c in found.metrics if (c.model, c.metric) == ("quantized", "macro_f1"))
+    assert f"quantized: {told}" in first
+    assert f"; on each side's own, macro-F1 {own.before:.1%} → {own.after:.1%} (" in first
+    low, high = (f"{100 * end:+.1f}" for end in (pair.judged.low, pair.judged.high) if end is not None)
+    assert re.search(rf"Is that real\? \| yes; the difference is between {re.escape(low)} and {re.escape(high)}", first)
+    assert gather(project, "HEAD").of_candidate.judged is None
 
 
 def test_three_test_rows_are_too_few_to_tell(project: Path) -> None:

@@ -27,7 +27,7 @@ from flows.review.task import judged_first
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.calibration import error_difference_interval
 from stages.measures.counted import codes
-from stages.measures.paired import difference_interval, mean_difference_interval
+from stages.measures.paired import difference_interval, mean_difference_interval, measured
 from stages.measures.score import Interval, independent_difference
 from stages.tasks.contract import Better, Figure, Measure, TaskMeasures
 
@@ -178,6 +178,17 @@ def _of_measure(measure: Measure, old: Results, new: Results, task: TaskMeasures
     return difference_interval(
         before, after, measure, confidence=settings.confidence, resamples=settings.resamples, seed=0
     )
+
+
+def judged_on_both(model: str, old: Results, new: Results, rules: Rules, settings: EvaluateParams) -> MetricChange:
+    """The change of the measure that is judged, for results on the same rows, with its paired interval."""
+    measure = rules.measure
+    before, after = (measured(side, measure) for side in both_counted(rules.task, measure, old, new))
+    ends = _of_measure(measure, old, new, rules.task, settings)
+    return MetricChange(
+        model, measure.name, measure.unit, measure.better, before, after, ends.low, ends.high, settings.confidence,
+        title=measure.title,
+    )  # fmt: skip
 
 
 def _of_figure(figure: Figure, old: Results, new: Results, settings: EvaluateParams) -> Interval | None:

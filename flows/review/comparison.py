@@ -79,7 +79,7 @@ def gather(
         params=tuple(changes.params(before.yaml(root / "params.yaml"), after.yaml(root / "params.yaml"))),
         metrics=tuple(_metrics(models, rules, params, notes, same_data=same_data)),
         stages=tuple(changes.stages(before.lock, after.lock)),
-        paired=tuple(models.paired()),
+        paired=tuple(models.paired(rules, params)),
         flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, rows, rules.task)),
         decision=_decision(
             released or (lambda _: models.old[candidate]),
@@ -132,11 +132,17 @@ class _Models:
         """A model's results on the rows of both sides; None where there are none, or they cannot be compared."""
         return None if model in apart else self.pairs.get(model)
 
-    def paired(self) -> Iterator[Paired]:
+    def paired(self, rules: Rules, params: Params) -> Iterator[Paired]:
         """Each model on the rows of both sides, with how many rows each side has."""
         for model, pair in self.pairs.items():
-            rows_before, rows_after = len(self.old[model].row_ids), len(self.new[model].row_ids)
-            yield dataclasses.replace(_paired(model, *pair), rows_before=rows_before, rows_after=rows_after)
+            old, new = self.old[model], self.new[model]
+            found = dataclasses.replace(
+                _paired(model, *pair), rows_before=len(old.row_ids), rows_after=len(new.row_ids)
+            )
+            if found.has_other_rows and not changes.apart(old, new, rules.task, same_data=True):
+                judged = changes.judged_on_both(model, *pair, rules, params.evaluate)
+                found = dataclasses.replace(found, judged=judged)
+            yield found
 
     def same_task(self, model: str) -> bool:
         return self.old[model].task == self.new[model].task

@@ -218,6 +218,8 @@ class Paired:
     p_value: float  # of `stages.measures.paired.turned`, two-sided
     rows_before: int = 0  # all that each side has; where both are `rows`, the test rows are the same
     rows_after: int = 0
+    judged: MetricChange | None = None
+    """The measure that is judged, of these rows alone; None where the test rows are the same, or cannot be compared."""
 
     @property
     def has_other_rows(self) -> bool:

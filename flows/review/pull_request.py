@@ -153,10 +153,14 @@ def _better(review: Review) -> str:
     if not found:
         return f"not known: {review.candidate} has no metrics"
     apart = "not comparable: " if found[0].verdict == "not comparable" else ""
-    return f"{review.candidate}: {apart}" + "; ".join(
-        f"{change.name} {sides(change)}" + ("" if change.difference is None else f" ({difference(change)})")
-        for change in found
-    )
+    told = "; ".join(_moved(change) for change in found)
+    if (pair := review.of_candidate) and pair.judged:
+        told = f"on the {pair.rows:,} test rows of both, {_moved(pair.judged)}; on each side's own, {told}"
+    return f"{review.candidate}: {apart}{told}"
+
+
+def _moved(change: MetricChange) -> str:
+    return f"{change.name} {sides(change)}" + ("" if change.difference is None else f" ({difference(change)})")
 
 
 def sides(change: MetricChange, written: Callable[[float | None, str], str] = value) -> str:
@@ -168,8 +172,9 @@ def sides(change: MetricChange, written: Callable[[float | None, str], str] = va
 
 
 def _real(review: Review) -> str:
-    change = _of(review, review.measures[0].name) if review.measures else None
     paired = review.of_candidate
+    of_both = paired.judged if paired else None
+    change = of_both or (_of(review, review.measures[0].name) if review.measures else None)
     if change is not None and change.verdict == "not run":
         return "**not run**"
     if change is not None and change.verdict == "not comparable":
