@@ -23,7 +23,7 @@ from flows.review.cards import data_card
 from stages.baseline import baseline
 from stages.core.contracts import RawRow
 from stages.core.params.file import load_params
-from stages.core.paths import HELD_OUT, MODELS, Paths
+from stages.core.paths import HELD_OUT, MODELS, TRANSFER, Paths
 from stages.programs.held_out import held_out
 from stages.reading.libraries import Library, draw
 from stages.sources import docstrings, hub
@@ -32,8 +32,8 @@ from stages.validate import validate
 # Sources
 
 
-def drawn(name: str, rows: int, held_out: int) -> list[RawRow]:
-    return draw(Library(name, rows, 30, 2000, 20, docstrings.first_paragraphs, held_out)).rows
+def drawn(name: str, rows: int, held_out: int, unlabelled: int = 0) -> list[RawRow]:
+    return draw(Library(name, rows, 30, 2000, 20, docstrings.first_paragraphs, held_out, unlabelled)).rows
 
 
 def test_a_library_gives_rows_to_set_aside_from_files_that_give_no_other_and_the_others_stay_as_they_were() -> None:
@@ -51,6 +51,27 @@ def test_a_library_whose_files_all_give_rows_has_none_to_set_aside() -> None:
     few = drawn("fsspec", 100, 12)
     assert len(few) == 100
     assert all(row.split is None for row in few)
+
+
+def test_rows_without_a_label_are_others_of_the_files_of_the_first_which_stay_as_they_were() -> None:
+    without = drawn("dulwich", 40, 12)
+    found = drawn("dulwich", 40, 12, unlabelled=30)
+    unlabelled = [row for row in found if row.split == TRANSFER]
+    assert [row for row in found if row.split != TRANSFER] == without
+    assert len(unlabelled) == 30
+    assert {row.label for row in unlabelled} == {None}
+    assert {row.group for row in unlabelled} <= {row.group for row in without if row.split is None}
+    assert not {row.text for row in unlabelled} & {row.text for row in without}
+
+
+def test_rows_without_a_label_that_would_all_be_dropped_are_a_mistake(tmp_path: Path) -> None:
+    copied = Path(shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml"))
+    text = copied.read_text().replace("unlabelled_rows_per_library: 0", "unlabelled_rows_per_library: 9")
+    copied.write_text(text)
+    with pytest.raises(ValueError, match=r"unlabelled_rows_per_library is 9, .* clean.unlabelled 'drop'"):
+        load_params(copied)
+    copied.write_text(text.replace("unlabelled: drop ", "unlabelled: transfer "))
+    assert load_params(copied).ingest.docstrings.unlabelled_rows_per_library == 9
 
 
 def test_files_and_datasets_may_name_rows_that_are_set_aside(tmp_path: Path) -> None:

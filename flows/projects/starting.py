@@ -135,7 +135,9 @@ def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, gu
         values["ingest.path"] = (LINK / values.get("ingest.path", PINS)).as_posix()
     else:
         values |= {"ingest.source": "files", "ingest.path": _place(root, data)}
-        values |= {"ingest.docstrings.held_out_rows_per_library": 0}
+        values |= dict.fromkeys(
+            ("ingest.docstrings.held_out_rows_per_library", "ingest.docstrings.unlabelled_rows_per_library"), 0
+        )
     return values | (guess.values if guess else {})
 
 

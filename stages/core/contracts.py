@@ -266,7 +266,7 @@ class Family:
     student: Callable[[nn.Module, Sequence[int]], nn.Module]
     """student(teacher, layers): a copy of the teacher that has only those layers."""
     units: Callable[[nn.Module], Mapping[str, Sequence[Units]]]
-    """units(model): the prunable units, one entry a layer: `heads` and `feed_forward`. ValueError without any."""
+    """units(model): the prunable units, an entry a layer that has some: `heads`, `feed_forward`. ValueError without."""
     readers: Callable[[nn.Module], Sequence[Reader]]
     """readers(model): the readers of the vectors between layers (the residual stream), from the input to the output.
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from stages.core.contracts import RawRow, RejectedRow
 from stages.core.machine import cores
 from stages.core.params.ingest import IngestParams
-from stages.core.paths import HELD_OUT
+from stages.core.paths import HELD_OUT, TRANSFER
 
 log = logging.getLogger("winnow")
 
@@ -36,7 +36,7 @@ NOT_ON_EVERY_PYTHON = ("numpy/distutils",)  # the wheels for Python 3.12 and lat
 
 
 class Library(NamedTuple):
-    """The task of one process: a library, and the numbers of rows to draw from it and to set aside."""
+    """The task of one process: a library, and the numbers of rows to draw, to set aside, and without a label."""
 
     name: str
     rows: int
@@ -45,6 +45,7 @@ class Library(NamedTuple):
     seed: int
     rows_of: RowsOf
     held_out: int = 0
+    unlabelled: int = 0
 
 
 RowsOf = Callable[[bytes, str, Library], Sequence[RawRow | RejectedRow]]
@@ -82,7 +83,7 @@ def read_libraries(params: IngestParams, seed: int, rows_of: RowsOf) -> Iterator
     libraries = [
         Library(
             name, settings.rows_per_library, settings.min_chars, settings.max_chars, seed, rows_of,
-            settings.held_out_rows_per_library,
+            settings.held_out_rows_per_library, settings.unlabelled_rows_per_library,
         )
         for name in names
     ]  # fmt: skip
@@ -182,13 +183,15 @@ def _source_bytes(library: str) -> int:
 def draw(library: Library) -> Drawn:
     """The rows of one library, no text twice: one of each file, in the order of a hash, then a second, until enough.
 
-    If enough files give one, the next files give those that are set aside; a library with few files has none.
+    The next rows of these files are those without a label. If enough files give a row, the next files give those that
+    are set aside; a library with few files has none.
     """
     files, unparsable, rejected = _candidates(library)
-    rounds = chain.from_iterable(zip_longest(*files[: library.rows]))
-    drawn = islice((row for row in rounds if row is not None), library.rows)
+    rounds = (row for row in chain.from_iterable(zip_longest(*files[: library.rows])) if row is not None)
+    drawn = list(islice(rounds, library.rows))
+    unlabelled = (row._replace(label=None, split=TRANSFER) for row in islice(rounds, library.unlabelled))
     aside = (file[0]._replace(split=HELD_OUT) for file in files[library.rows :])
-    return Drawn(sorted([*drawn, *aside], key=lambda row: row.origin), unparsable, rejected)
+    return Drawn(sorted([*drawn, *unlabelled, *aside], key=lambda row: row.origin), unparsable, rejected)
 
 
 def order(seed: int, place: str) -> bytes:

@@ -62,6 +62,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _rows_without_labels_are_for_something(self) -> Params:
+        count = self.ingest.docstrings.unlabelled_rows_per_library
+        if count and self.clean.unlabelled != "transfer":
+            raise ValueError(
+                f"ingest.docstrings.unlabelled_rows_per_library is {count}, and clean.unlabelled"
+                f" '{self.clean.unlabelled}', which drops them. Allowed with it: 0; else clean.unlabelled: transfer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rates_go_by_first_values_that_were_chosen_for_them(self) -> Params:
         if self.finetune.scaled_rates and self.model.scratch is None:
             raise ValueError(

@@ -17,6 +17,7 @@ class DocstringsParams(Section):
     libraries: Annotated[list[PluginName], Field(min_length=1)]
     rows_per_library: PositiveInt
     held_out_rows_per_library: Annotated[int, Field(ge=0)]
+    unlabelled_rows_per_library: Annotated[int, Field(ge=0)]
     min_chars: PositiveInt
     max_chars: PositiveInt
 

@@ -56,7 +56,8 @@ class TrainingParams(Section):
 class ContrastiveParams(Section):
     """The pairs of rows that an encoder learns from, and the regularization of the head that is then fitted."""
 
-    pairs_per_row: Annotated[int, Field(ge=2, le=1000)]
+    pairs_per_row: Annotated[int, Field(ge=1, le=1000)]
+    temperature: PositiveFloat
     inverse_regularizations: Annotated[list[PositiveFloat], Field(min_length=1)]
 
 

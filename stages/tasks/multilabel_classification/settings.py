@@ -36,6 +36,7 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.libraries": ["numpy", "pandas", "scipy", "sklearn"],  # those with numpydoc sections
         "ingest.docstrings.rows_per_library": 1800,
         "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.unlabelled_rows_per_library": 0,
         "ingest.docstrings.min_chars": 20,
         "ingest.docstrings.max_chars": 300,
     },

@@ -82,6 +82,7 @@ SETTINGS = TaskSettings(
         "ingest.source": "docstring_questions",
         "ingest.docstrings.rows_per_library": 2000,
         "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.unlabelled_rows_per_library": 0,
         "ingest.docstrings.max_chars": 1200,
     },
     targets=("answers", "answer"),

@@ -66,6 +66,7 @@ SETTINGS = TaskSettings(
         "ingest.columns.text_pair": "second",
         "ingest.columns.label": "second",
         "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.unlabelled_rows_per_library": 0,
         "ingest.docstrings.max_chars": 600,
         "tokenize.max_tokens": 128,
     },

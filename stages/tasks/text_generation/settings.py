@@ -72,6 +72,7 @@ SETTINGS = TaskSettings(
         "ingest.docstrings.libraries": LIBRARIES,
         "ingest.docstrings.rows_per_library": 400,
         "ingest.docstrings.held_out_rows_per_library": 0,
+        "ingest.docstrings.unlabelled_rows_per_library": 0,
         "ingest.docstrings.min_chars": 100,
         "ingest.docstrings.max_chars": 800,
     },
