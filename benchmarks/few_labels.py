@@ -60,17 +60,13 @@ SHARED: dict[str, Any] = {
 }
 SUPERVISED: dict[str, Any] = {
     "finetune.method": "supervised",
-    "finetune.epochs": 15,
-    "finetune.patience": 15,
     "finetune.batch_size": 16,
-    "finetune.encoder_learning_rate": 5.0e-5,
     "finetune.freeze_embeddings": False,
 }
 CONTRASTIVE: dict[str, Any] = {
     "finetune.method": "contrastive",
     "finetune.epochs": 1,
     "finetune.batch_size": 16,
-    "finetune.encoder_learning_rate": 5.0e-5,
     "finetune.freeze_embeddings": False,
     # A student of unlabelled text: three layers, and nothing is cut from them.
     "distill.teacher_layers": [0, 2, 5],
@@ -84,11 +80,17 @@ MODELS = {
     "contrastive": ("teacher", "student", "pruned", "quantized"),
     "zero_shot": ("teacher",),  # by the names of the labels
 }
-ABOUT = {
-    "validation_rows_of_these": VALIDATION,
-    "unlabelled_rows": UNLABELLED,
-    "parameters": {"shared": SHARED, **METHODS},
-    "pairs_per_row": PAIRS_PER_ROW,
+CHOSEN: dict[str, dict[str, dict[str, Any]]] = {  # by `--choose`, of CANDIDATES
+    "banking77": {
+        "supervised": {"finetune.encoder_learning_rate": 5.0e-5, "finetune.epochs": 15, "finetune.patience": 15},
+        "contrastive": {"finetune.encoder_learning_rate": 1.0e-5},
+        "zero_shot": {},
+    },
+    "goemotions": {
+        "supervised": {"finetune.encoder_learning_rate": 1.0e-4, "finetune.epochs": 30, "finetune.patience": 30},
+        "contrastive": {"finetune.encoder_learning_rate": 1.0e-4},
+        "zero_shot": {},
+    },
 }
 CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "supervised": [
@@ -148,35 +150,46 @@ def write_draw(corpus: Rows, target: Path, *, rows: int, seed: int, development:
         split.to_csv(target / f"{name}.csv", index=False)
 
 
-def values_of(method: str, rows: int, seed: int) -> dict[str, Any]:
+def values_of(corpus: str, method: str, rows: int, seed: int) -> dict[str, Any]:
     """The parameters of one reproduction."""
     pairs = {"finetune.contrastive.pairs_per_row": PAIRS_PER_ROW[rows]}
-    return {**SHARED, **METHODS[method], **pairs, "seed": seed}
+    return {**SHARED, **METHODS[method], **CHOSEN[corpus][method], **pairs, "seed": seed}
 
 
-def measured(here: Checkout, corpus: Rows, rows: int, seed: int) -> dict[str, float]:
+def measured(here: Checkout, name: str, corpus: Rows, rows: int, seed: int) -> dict[str, float]:
     """The accuracy of each model of one draw, in [0, 1], by its name."""
     write_draw(corpus, here.folder / DATA, rows=rows, seed=seed)
     found: dict[str, float] = {}
     for method, models in MODELS.items():
-        here.reproduce(values_of(method, rows, seed), [f"evaluate@{model}" for model in models])
+        here.reproduce(values_of(name, method, rows, seed), [f"evaluate@{model}" for model in models])
         for model in models:
-            name = model if model in ("baseline", "static", "probe") else f"{method} {model}"
-            found[name] = here.measured(f"quality/{model}")["accuracy"]
+            title = model if model in ("baseline", "static", "probe") else f"{method} {model}"
+            found[title] = here.measured(f"quality/{model}")["accuracy"]
+    return found
+
+
+def about(corpus: str) -> dict[str, Any]:
+    """What the figures of the corpus were made with; keys as JSON has them."""
+    made_with = {
+        "validation_rows_of_these": VALIDATION,
+        "unlabelled_rows": UNLABELLED,
+        "pairs_per_row": PAIRS_PER_ROW,
+        "parameters": {"shared": SHARED, **METHODS},
+        "chosen": CHOSEN[corpus],
+    }
+    found: dict[str, Any] = json.loads(json.dumps(made_with))
     return found
 
 
 def recorded(path: Path, corpus: str, rows: int, draw: int, found: Mapping[str, float]) -> dict[str, Any]:
-    """The figures of the file at `path`, as far as they are of these parameters, and with one more draw."""
-    old = read_json(path) if path.exists() else {}
-    same = json.loads(json.dumps(ABOUT))  # keys as JSON has them
-    figures = dict(old["corpora"]) if all(old.get(name) == value for name, value in same.items()) else {}
-    of_corpus = dict(figures.get(corpus, {}))
-    draws = {**of_corpus.get(str(rows), {"draws": {}})["draws"], str(draw): dict(found)}
+    """The figures of the corpus in the file at `path`, as far as they are of these parameters, with one more draw."""
+    old = read_json(path).get(corpus, {}) if path.exists() else {}
+    is_same = all(old.get(name) == value for name, value in about(corpus).items())
+    by_rows = dict(old["rows_a_label"]) if is_same else {}
+    draws = {**by_rows.get(str(rows), {"draws": {}})["draws"], str(draw): dict(found)}
     ordered = {seed: draws[seed] for seed in sorted(draws, key=int)}
-    of_corpus[str(rows)] = {"summary": summary(ordered), "draws": ordered}
-    figures[corpus] = {number: of_corpus[number] for number in sorted(of_corpus, key=int)}
-    return {**ABOUT, "corpora": {name: figures[name] for name in sorted(figures)}}
+    by_rows[str(rows)] = {"summary": summary(ordered), "draws": ordered}
+    return {**about(corpus), "rows_a_label": {number: by_rows[number] for number in sorted(by_rows, key=int)}}
 
 
 def summary(draws: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -191,14 +204,14 @@ def summary(draws: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def choose(here: Checkout, corpus: Rows, rows: int, draws: int) -> None:
+def choose(here: Checkout, name: str, corpus: Rows, rows: int, draws: int) -> None:
     """Print the accuracy on development rows of each of CANDIDATES, the mean over draws that are not measured."""
     for method, candidates in CANDIDATES.items():
         for changes in candidates:
             found = []
             for seed in range(UNMEASURED, UNMEASURED + draws):
                 write_draw(corpus, here.folder / DATA, rows=rows, seed=seed, development=True)
-                here.reproduce({**values_of(method, rows, seed), **changes}, ["evaluate@teacher"])
+                here.reproduce({**values_of(name, method, rows, seed), **changes}, ["evaluate@teacher"])
                 found.append(here.measured("quality/teacher")["accuracy"])
             print(f"{rows} rows, {method} {changes}: {statistics.mean(found):.4f} ({spread(found):.4f})", flush=True)
 
@@ -218,12 +231,14 @@ def main() -> None:
     with checkout(ROOT, print, name="few_labels") as here:
         for rows in chosen.rows:
             if chosen.choose:
-                choose(here, corpus, rows, chosen.draws)
+                choose(here, chosen.corpus, corpus, rows, chosen.draws)
                 continue
             for seed in range(chosen.first, chosen.first + chosen.draws):
                 print(f"{chosen.corpus}, {rows} rows a label, draw {seed}", flush=True)
-                found = measured(here, corpus, rows, seed)
-                record.write(chosen.output, recorded(chosen.output, chosen.corpus, rows, seed, found))
+                found = measured(here, chosen.corpus, corpus, rows, seed)
+                record.write_beside(
+                    chosen.output, chosen.corpus, recorded(chosen.output, chosen.corpus, rows, seed, found)
+                )
 
 
 if __name__ == "__main__":

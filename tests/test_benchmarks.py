@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -171,10 +172,11 @@ def test_few_labels_changes_parameters_that_go_together(benchmark: ModuleType, f
     benchmark.write_draw(benchmark.of_banking77(few_rows), few_rows / benchmark.DATA, rows=5, seed=1)
     copied = shutil.copyfile(REPOSITORY / "params.yaml", few_rows / "params.yaml")
     for changes in ({}, *benchmark.CANDIDATES.get(method, [])):
-        set_values(copied, benchmark.values_of(method, 8, 3) | changes)
-        params = load_params(copied)
-        assert (params.finetune.method, params.seed) == (method, 3)
-        assert list(mistakes(few_rows, params)) == []
+        for corpus in benchmark.CORPORA:
+            set_values(copied, benchmark.values_of(corpus, method, 8, 3) | changes)
+            params = load_params(copied)
+            assert (params.finetune.method, params.seed) == (method, 3)
+            assert list(mistakes(few_rows, params)) == []
 
 
 @pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
@@ -202,14 +204,19 @@ def test_draws_of_few_labels_are_kept_unless_they_are_of_other_parameters(
     benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "figures.json"
+
+    def with_draw(rows: int, draw: int) -> dict[str, Any]:
+        found: dict[str, Any] = benchmark.recorded(path, "banking77", rows, draw, TWO_DRAWS[str(draw)])
+        return found
+
     for rows, draw in ((16, 0), (8, 1), (8, 0)):
-        path.write_text(json.dumps(benchmark.recorded(path, "banking77", rows, draw, TWO_DRAWS[str(draw)])))
-    found = json.loads(path.read_text())["corpora"]["banking77"]
+        path.write_text(json.dumps({"banking77": with_draw(rows, draw)}))
+    found = with_draw(8, 0)["rows_a_label"]
     assert list(found) == ["8", "16"]
     assert found["8"] == {"summary": benchmark.summary(TWO_DRAWS), "draws": TWO_DRAWS}
-    monkeypatch.setitem(benchmark.ABOUT, "validation_rows_of_these", 3)
-    other = benchmark.recorded(path, "banking77", 8, 1, TWO_DRAWS["1"])
-    assert list(other["corpora"]["banking77"]["8"]["draws"]) == ["1"]
+    monkeypatch.setitem(benchmark.CHOSEN["banking77"]["contrastive"], "finetune.encoder_learning_rate", 0.1)
+    other = with_draw(8, 1)["rows_a_label"]
+    assert (list(other), list(other["8"]["draws"])) == (["8"], ["1"])
 
 
 @pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
