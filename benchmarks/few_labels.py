@@ -87,18 +87,22 @@ CHOSEN: dict[str, dict[str, dict[str, Any]]] = {  # by `--choose`, of CANDIDATES
         "zero_shot": {},
     },
     "goemotions": {
-        "supervised": {"finetune.encoder_learning_rate": 1.0e-4, "finetune.epochs": 30, "finetune.patience": 30},
-        "contrastive": {"finetune.encoder_learning_rate": 1.0e-4},
+        "supervised": {"finetune.encoder_learning_rate": 3.0e-4, "finetune.epochs": 15, "finetune.patience": 15},
+        "contrastive": {"finetune.encoder_learning_rate": 3.0e-4},
         "zero_shot": {},
     },
 }
 CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "supervised": [
         {"finetune.encoder_learning_rate": rate, "finetune.epochs": epochs, "finetune.patience": epochs}
-        for rate in (5.0e-5, 1.0e-4, 3.0e-4)
-        for epochs in (15, 30)
+        for rate, epochs in (
+            *((rate, epochs) for rate in (5.0e-5, 1.0e-4, 3.0e-4) for epochs in (15, 30)),
+            (1.0e-3, 15),
+        )
     ],
-    "contrastive": [{"finetune.encoder_learning_rate": rate} for rate in (1.0e-5, 2.0e-5, 5.0e-5, 1.0e-4)],
+    "contrastive": [
+        {"finetune.encoder_learning_rate": rate} for rate in (1.0e-5, 2.0e-5, 5.0e-5, 1.0e-4, 3.0e-4, 6.0e-4)
+    ],
 }
 
 
