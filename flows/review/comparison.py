@@ -139,7 +139,8 @@ class _Models:
             found = dataclasses.replace(
                 _paired(model, *pair), rows_before=len(old.row_ids), rows_after=len(new.row_ids)
             )
-            if found.has_other_rows and not changes.apart(old, new, rules.task, same_data=True):
+            is_judged = model == params.promotion.model and found.has_other_rows
+            if is_judged and not changes.apart(old, new, rules.task, same_data=True):
                 judged = changes.judged_on_both(model, *pair, rules, params.evaluate)
                 found = dataclasses.replace(found, judged=judged)
             yield found

@@ -219,7 +219,7 @@ class Paired:
     rows_before: int = 0  # all that each side has; where both are `rows`, the test rows are the same
     rows_after: int = 0
     judged: MetricChange | None = None
-    """The measure that is judged, of these rows alone; None where the test rows are the same, or cannot be compared."""
+    """Of the candidate the measure that is judged, of these rows; None where they are all rows, or not comparable."""
 
     @property
     def has_other_rows(self) -> bool:

@@ -99,16 +99,13 @@ def _summary(review: Review) -> str:
     """One sentence: the changes of the candidate's figures, and their cause."""
     changed, ran = (counted(*of) for of in ((len(review.params), "parameter"), (len(review.stages), "stage")))
     made = f"{changed} changed and {ran} ran again" if review.params or review.stages else "nothing in it changed"
-    pair, measures = review.of_candidate, [one.name for one in review.measures[:1]]
-    judged = [] if pair is None or pair.judged is None else [pair.judged]
-    found = [
-        f"{change.name} {_moved(change)}"
-        for metric in (*([] if judged else measures), "latency_p50_ms", "size_mb")
-        for change in review.metrics
-        if change.model == review.candidate and change.metric == metric and change.after is not None
-    ]
-    if pair is not None:
-        found = [f"on the {counted(pair.rows, 'test row')} of both, {one.name} {_moved(one)}" for one in judged] + found
+    own = {c.metric: c for c in review.metrics if c.model == review.candidate and c.after is not None}
+    metrics = (*(one.name for one in review.measures[:1]), "latency_p50_ms", "size_mb")
+    told = {metric: f"{own[metric].name} {_moved(own[metric])}" for metric in metrics if metric in own}
+    if (pair := review.of_candidate) and (judged := pair.judged):
+        on_both = f"on the {counted(pair.rows, 'test row')} of both, {judged.name} {_moved(judged)}"
+        told[judged.metric] = on_both  # in the place of its own rows' figure
+    found = list(told.values())
     subject = review.candidate or "The model to release"
     return f"{subject}: {', '.join(found)}; {made}." if found else f"{subject} has no metrics to compare; {made}."
 
