@@ -29,6 +29,8 @@ from stages.core.params.file import load_params
 from stages.core.paths import SPLITS
 from stages.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("warm_flows")
+
 
 def rows_of(path: Path, rows: list[dict[str, Any]]) -> Path:
     """The rows as a file, in the format that its name says."""
@@ -618,6 +620,21 @@ def test_a_project_without_data_has_a_graph_of_its_task_and_the_pins(task: str, 
     archives = {"regression": "corpora.txt", "image_text_matching": "emoji.txt"}
     assert (root / pins).samefile(REPOSITORY / archives.get(task, "constraints.txt"))
     assert run(root, "winnow", "check").stderr == ""
+
+
+def test_dvc_is_told_to_be_quiet_and_what_it_was_told_before_stays(tmp_path: Path) -> None:
+    quiet = "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"
+    new = start(tmp_path / "new", "text_classification", None, None).root
+    assert (new / ".dvc/config").read_text() == quiet
+    old = tmp_path / "old"
+    old.mkdir()
+    for command in ("git init -q", "dvc init -q", "dvc remote add -q -d store ../store"):
+        run(old, *command.split())
+    start(old, "text_classification", None, None)
+    assert run(old, "dvc", "remote", "list").stdout.split() == ["store", str(tmp_path / "store"), "(default)"]
+    assert {line.strip() for line in quiet.splitlines()} <= {
+        line.strip() for line in (old / ".dvc/config").read_text().splitlines()
+    }
 
 
 def test_data_beside_the_project_are_copied_and_a_folder_around_it_is_refused(

@@ -32,7 +32,7 @@ PLOTS = "\nplots:\n"
 SHOWN_CHARS = 80  # of a value
 VALIDATION = "validation-"  # of the names of plots: of measures by epoch
 IGNORED = f"/{LINK.parts[0]}/"
-DVC_SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
+DVC_CORE = {"analytics": "false", "check_update": "false", "autostage": "false"}  # of .dvc/config
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,12 @@ def _repositories(root: Path, tell: Callable[[str], object]) -> None:
     if not (root / ".dvc").is_dir():
         within = ["--subdir"] if git.prefix(root) else []
         command.read(root, "init", "--quiet", *within)
-    for name, value in DVC_SETTINGS.items():
-        command.read(root, "config", "--quiet", name, value)
+    config = root / ".dvc/config"
+    if config.is_file() and not config.read_text(encoding="utf-8").strip():  # a new one: three starts of DVC are saved
+        config.write_text("".join(["[core]\n", *(f"    {name} = {value}\n" for name, value in DVC_CORE.items())]))
+        return
+    for name, value in DVC_CORE.items():
+        command.read(root, "config", "--quiet", f"core.{name}", value)
 
 
 def _values(root: Path, task: str, settings: TaskSettings, data: Path | None, guess: Guess | None) -> Mapping[str, Any]:
