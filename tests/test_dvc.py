@@ -12,15 +12,18 @@ from pathlib import Path
 import flow_fixtures
 import pytest
 import yaml
+from conftest import REPOSITORY
+from dvc.utils.serialize import _yaml
 from flow_fixtures import change, dvc, environment, eventually, reproduce, runs
 
-from flows.dvc import planning, reproducing
+from flows.dvc import loaded, planning, reproducing
 from flows.dvc.command import DvcError
 from flows.dvc.reproducing import Ready
 from flows.running import forked
 from flows.running.processes import Children, EndedError, end_group
 
 project, finished = flow_fixtures.project, flow_fixtures.finished
+PROJECTS = sorted(path.parent.name for path in REPOSITORY.glob("projects/*/dvc.lock"))
 ORDER = ("ingest", "clean", "evaluate@teacher", "evaluate@student")
 
 
@@ -342,3 +345,38 @@ def test_a_stage_killed_while_it_writes_runs_again_alone_and_what_was_before_can
     script.write_text(script.read_text().replace("os.kill", "# os.kill"))
     dvc(finished, "commit", "--force", "--quiet", "ingest")
     assert reproduce(finished, "clean", ignore).state == "ran"
+
+
+NASTY = {
+    "floats": [1e-05, 3.0e-4, 1e16, -0.0, 1.0, float("inf")], "others": [None, True, 0, -7, 10**20],
+    "texts": ["yes", "null", "1.0", "0o7", "1e5", "", " a ", "2020-01-01", "a: b", "é\n", "'", '"', "x" * 200, "- a"],
+    "keys": {"on": 1, "1": 2, "": 3}, "empty": [{}, []],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["dvc.lock", *(f"projects/{name}/dvc.lock" for name in PROJECTS), "nasty"])
+def test_a_lock_that_is_read_quickly_is_written_as_one_that_is_read_as_ever(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = _yaml.dumps_yaml(NASTY) if given == "nasty" else (REPOSITORY / given).read_text(encoding="utf-8")
+    as_ever = _yaml.parse_yaml_for_update
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", as_ever)  # taken back after the test
+    loaded.read_locks_quickly()
+    lock, other = tmp_path / "dvc.lock", tmp_path / "dvc.yaml"
+    for file in (lock, other):
+        file.write_text(text, encoding="utf-8")
+        with _yaml.modify_yaml(file) as data:
+            assert (type(data) is dict) == (file is lock), "read quickly, or with what keeps comments"
+            data["stages" if "stages" in data else "texts"] = data.pop("stages" if "stages" in data else "texts")
+            data["more"] = {"md5": "0e12", "size": 5}
+    assert lock.read_text(encoding="utf-8") == other.read_text(encoding="utf-8")
+
+
+def test_a_comment_in_a_lock_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", _yaml.parse_yaml_for_update)
+    loaded.read_locks_quickly()
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("schema: '2.0'  # mine\n", encoding="utf-8")
+    with _yaml.modify_yaml(lock) as data:
+        data["stages"] = {}
+    assert lock.read_text(encoding="utf-8") == "schema: '2.0'  # mine\nstages: {}\n"

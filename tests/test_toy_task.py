@@ -47,9 +47,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def winnow(project: Path, *arguments: str) -> str:
-    """What `winnow` prints, with the project's own code: a flow knows the tasks of the code that it is of."""
-    code = "from flows.cli.commands import main; main()"
-    return run(project, sys.executable, "-c", code, *arguments, PYTHONPATH=str(project)).stdout
+    """What `winnow` prints, with the project's own code: a flow knows the tasks of the code that it is of.
+
+    DVC and the stages start warm.
+    """
+    code = "import os, sys; sys.executable = os.environ['PYTHON_EXEC']; from flows.cli.commands import main; main()"
+    return run(project, sys.executable, "-c", code, *arguments).stdout
 
 
 def test_every_stage_ran_and_every_model_is_measured(project: Path) -> None:

