@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -141,7 +142,7 @@ def rows_of(path: Path) -> list[list[str]]:
 def test_a_draw_of_few_labels_has_so_many_rows_a_label_and_the_others_without_one(
     benchmark: ModuleType, few_rows: Path
 ) -> None:
-    benchmark.write_draw(few_rows, few_rows / "draw", rows=5, seed=1)
+    benchmark.write_draw(benchmark.of_banking77(few_rows), few_rows / "draw", rows=5, seed=1)
     found = {name: rows_of(few_rows / f"draw/{name}.csv") for name in ("train", "validation", "transfer", "test")}
     for name, count in (("train", 3), ("validation", 2)):
         assert [sum(row[1] == label for row in found[name]) for label in ("a", "b")] == [count, count]
@@ -157,7 +158,7 @@ def test_values_for_few_labels_are_chosen_on_rows_of_no_other_split(
     benchmark: ModuleType, few_rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmark, "DEVELOPMENT", 4)
-    benchmark.write_draw(few_rows, few_rows / "draw", rows=5, seed=1, development=True)
+    benchmark.write_draw(benchmark.of_banking77(few_rows), few_rows / "draw", rows=5, seed=1, development=True)
     texts = [
         row[0] for name in ("train", "validation", "test", "transfer") for row in rows_of(few_rows / f"draw/{name}.csv")
     ]
@@ -168,13 +169,28 @@ def test_values_for_few_labels_are_chosen_on_rows_of_no_other_split(
 @pytest.mark.parametrize("method", ["supervised", "contrastive", "zero_shot"])
 @pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
 def test_few_labels_changes_parameters_that_go_together(benchmark: ModuleType, few_rows: Path, method: str) -> None:
-    benchmark.write_draw(few_rows, few_rows / benchmark.DATA, rows=5, seed=1)
+    benchmark.write_draw(benchmark.of_banking77(few_rows), few_rows / benchmark.DATA, rows=5, seed=1)
     copied = shutil.copyfile(REPOSITORY / "params.yaml", few_rows / "params.yaml")
     for changes in ({}, *benchmark.CANDIDATES.get(method, [])):
-        set_values(copied, benchmark.values_of(method, 8, 3) | changes)
-        params = load_params(copied)
-        assert (params.finetune.method, params.seed) == (method, 3)
-        assert list(mistakes(few_rows, params)) == []
+        for corpus in benchmark.CORPORA:
+            set_values(copied, benchmark.values_of(corpus, method, 8, 3) | changes)
+            params = load_params(copied)
+            assert (params.finetune.method, params.seed) == (method, 3)
+            assert list(mistakes(few_rows, params)) == []
+
+
+@pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)
+def test_of_goemotions_the_comments_with_one_common_emotion_alone_are_taken(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "LEAST", 2)
+    (tmp_path / "labels.txt").write_text("joy\nfear\nneutral\n")
+    lines = {"train": ['a "quote\t0\tx', "b\t0\tx", "c\t1\tx", "d\t0,1\tx", "e\t2\tx"], "test": ["f\t0\tx", "g\t1\tx"]}
+    for split, rows in lines.items():
+        (tmp_path / f"{split}.tsv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    found = benchmark.of_goemotions(tmp_path)
+    assert found.train.to_numpy().tolist() == [['a "quote', "joy"], ["b", "joy"]]
+    assert found.test.to_numpy().tolist() == [["f", "joy"]]
 
 
 TWO_DRAWS = {
@@ -188,13 +204,19 @@ def test_draws_of_few_labels_are_kept_unless_they_are_of_other_parameters(
     benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "figures.json"
+
+    def with_draw(rows: int, draw: int) -> dict[str, Any]:
+        found: dict[str, Any] = benchmark.recorded(path, "banking77", rows, draw, TWO_DRAWS[str(draw)])
+        return found
+
     for rows, draw in ((16, 0), (8, 1), (8, 0)):
-        path.write_text(json.dumps(benchmark.recorded(path, rows, draw, TWO_DRAWS[str(draw)])))
-    found = json.loads(path.read_text())["rows_a_label"]
+        path.write_text(json.dumps({"banking77": with_draw(rows, draw)}))
+    found = with_draw(8, 0)["rows_a_label"]
     assert list(found) == ["8", "16"]
     assert found["8"] == {"summary": benchmark.summary(TWO_DRAWS), "draws": TWO_DRAWS}
-    monkeypatch.setitem(benchmark.ABOUT, "validation_rows_of_these", 3)
-    assert list(benchmark.recorded(path, 8, 1, TWO_DRAWS["1"])["rows_a_label"]["8"]["draws"]) == ["1"]
+    monkeypatch.setitem(benchmark.CHOSEN["banking77"]["contrastive"], "finetune.encoder_learning_rate", 0.1)
+    other = with_draw(8, 1)["rows_a_label"]
+    assert (list(other), list(other["8"]["draws"])) == (["8"], ["1"])
 
 
 @pytest.mark.parametrize("benchmark", ["few_labels"], indirect=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,12 +31,13 @@ from stages.finetune import finetune
 from stages.reading.clean_rows import read_split
 from stages.tasks import TASKS
 from stages.tokenize import tokenize
-from stages.training.contrastive import Pairs, as_pairs, cosine_loss, pairs_of
+from stages.training.contrastive import Relations, as_pairs, contrastive_loss, pairs_of
 from stages.training.prototypes import head_of_cosines
 from stages.training.rows import TokenRows, open_training_data
 
 FEW: dict[str, Any] = dict(  # noqa: C408
-    finetune__method="contrastive", finetune__contrastive={"pairs_per_row": 8, "inverse_regularizations": [0.01, 1.0]},
+    finetune__method="contrastive",
+    finetune__contrastive={"pairs_per_row": 8, "temperature": 0.05, "inverse_regularizations": [0.01, 1.0]},
     finetune__epochs=2, finetune__batch_size=16, finetune__encoder_learning_rate=2.0e-3, finetune__precision="fp32",
     finetune__freeze_embeddings=False, distill__teacher_layers=[0, 2], distill__epochs=1, distill__precision="fp32",
 )  # fmt: skip
@@ -46,69 +48,137 @@ def of_labels(*labels: int) -> np.ndarray:
     return np.array(labels)[:, None] == np.arange(max(labels) + 1)
 
 
-def drawn(holds_NC: np.ndarray, per_row: int, *, seed: int = 3, texts: list[int] | None = None) -> Pairs:
-    return pairs_of(
-        holds_NC, np.arange(len(holds_NC)) if texts is None else np.array(texts), per_row=per_row, seed=seed
-    )
+def drawn(holds_NC: np.ndarray, per_row: int, *, seed: int = 3, texts: list[int] | None = None) -> np.ndarray:
+    return pairs_of(related(holds_NC, texts), per_row=per_row, seed=seed)
 
 
-def test_half_of_a_rows_pairs_share_its_label_and_half_do_not() -> None:
+def related(holds_NC: np.ndarray, texts: list[int] | None = None) -> Relations:
+    return Relations(holds_NC, np.arange(len(holds_NC)) if texts is None else np.array(texts))
+
+
+def test_a_rows_partners_share_its_label() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    pairs = drawn(of_labels(*labels), 6)
-    first, second = pairs.rows_P2.T
-    assert (pairs.alike_P == (labels[first] == labels[second])).all()
+    first, second = drawn(of_labels(*labels), 3).T
+    assert (labels[first] == labels[second]).all()
     assert (first != second).all()
-    for alike in (True, False):
-        assert np.bincount(first[pairs.alike_P == alike]).tolist() == [3] * 8
+    assert np.bincount(first).tolist() == [3] * 8
 
 
 def test_no_partner_comes_again_before_all_have_come() -> None:
-    pairs = drawn(of_labels(0, 0, 0, 1, 1), 8)  # row 0 has two partners of its label, and two others, for four each
-    of_row = pairs.rows_P2[pairs.rows_P2[:, 0] == 0][:, 1].tolist()
-    assert sorted(of_row) == [1, 1, 2, 2, 3, 3, 4, 4]
+    pairs_P2 = drawn(of_labels(0, 0, 0, 1, 1), 4)  # row 0 has two partners
+    assert sorted(pairs_P2[pairs_P2[:, 0] == 0][:, 1].tolist()) == [1, 1, 2, 2]
 
 
 def test_the_seed_decides_on_the_pairs() -> None:
     holds_NC = of_labels(*[0, 1, 2] * 5)
-    one, again, other = (drawn(holds_NC, 4, seed=seed).rows_P2.tolist() for seed in (1, 1, 2))
+    one, again, other = (drawn(holds_NC, 2, seed=seed).tolist() for seed in (1, 1, 2))
     assert one == again != other
 
 
 def test_windows_of_one_text_are_no_pair() -> None:
-    pairs = drawn(of_labels(0, 0, 0, 1, 1), 8, texts=[1, 1, 2, 3, 3])
-    assert {tuple(map(int, pair)) for pair in pairs.rows_P2[pairs.alike_P]} == {(0, 2), (1, 2), (2, 0), (2, 1)}
+    pairs_P2 = drawn(of_labels(0, 0, 0, 1, 1, 1), 4, texts=[1, 1, 2, 3, 3, 4])
+    assert {(*map(int, pair),) for pair in pairs_P2} == {
+        (0, 2), (1, 2), (2, 0), (2, 1), (3, 5), (4, 5), (5, 3), (5, 4),
+    }  # fmt: skip
 
 
-def test_sets_of_labels_are_alike_where_they_share_one_and_two_empty_ones_make_no_pair() -> None:
+def test_sets_of_labels_are_partners_where_they_share_one_and_a_row_without_any_is_its_own() -> None:
     holds_NC = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
-    pairs = drawn(holds_NC, 10)
-    found = {(*map(int, pair), bool(alike)) for pair, alike in zip(pairs.rows_P2, pairs.alike_P, strict=True)}
-    assert {pair for pair in found if pair[2]} == {(0, 1, True), (1, 0, True)}
-    assert {pair for pair in found if pair[0] == 0} == {(0, 1, True), (0, 2, False), (0, 3, False), (0, 4, False)}
-    assert not {(3, 4, False), (4, 3, False)} & found
+    found = {(*map(int, pair),) for pair in drawn(holds_NC, 5)}
+    assert found == {(0, 1), (1, 0), (2, 2), (3, 3), (4, 4)}
 
 
 @pytest.mark.parametrize(("labels", "words"), [((0, 1, 2), "share a label"), ((0, 0, 0), "differ in their labels")])
-def test_rows_that_make_no_pairs_of_a_kind_are_refused(labels: tuple[int, ...], words: str) -> None:
+def test_rows_that_have_nothing_to_be_told_apart_from_or_near_to_are_refused(
+    labels: tuple[int, ...], words: str
+) -> None:
     with pytest.raises(ValueError, match=f"no two training rows {words}. Label more rows"):
         drawn(of_labels(*labels), 4)
 
 
-def test_a_pair_has_the_tokens_of_both_rows_and_whether_they_are_alike() -> None:
+def test_a_pair_has_the_tokens_and_the_numbers_of_both_rows() -> None:
     rows = TokenRows(["a", "b"], np.array([0, 1]), np.array([0, 2, 5]), np.array([7, 8, 4, 5, 6], dtype=np.int32))
-    pairs = as_pairs(rows, Pairs(np.array([[1, 0], [0, 0]]), np.array([False, True])))
+    pairs = as_pairs(rows, np.array([[1, 0], [0, 0]]))
     assert pairs[0]["input_ids"].tolist() == [4, 5, 6, 7, 8]
     assert pairs[1]["input_ids"].tolist() == [7, 8, 7, 8]
     assert [pairs[at]["second"] for at in (0, 1)] == [3, 2]
-    assert pairs.targets.tolist() == [[0.0], [1.0]]
+    assert pairs.targets.tolist() == [[1.0, 0.0], [0.0, 0.0]]
     assert pairs.apart
 
 
-def test_the_loss_is_the_squared_distance_of_the_cosine_from_1_or_0() -> None:
-    half = [0.5, 3**0.5 / 2]
-    vectors_B2K = torch.tensor([[[1.0, 0.0], half], [[1.0, 0.0], half], [[0.0, 1.0], [0.0, 1.0]]])
-    found = cosine_loss(vectors_B2K, torch.tensor([[1.0], [0.0], [1.0]]))
-    np.testing.assert_allclose(found.numpy(), [0.25, 0.25, 0.0], atol=1e-6)
+def loss_of(vectors: list[list[list[float]]], labels: list[list[int]], temperature: float = 1.0) -> list[float]:
+    """The loss of pairs, each row with one label and of a text of its own."""
+    held = torch.nn.functional.one_hot(torch.tensor(labels)).bool()
+    texts = torch.arange(2 * len(labels)).view(-1, 2)
+    found: list[float] = contrastive_loss(torch.tensor(vectors), held, texts, temperature=temperature).tolist()
+    return found
+
+
+RIGHT, UP = [1.0, 0.0], [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "labels", "temperature", "expected"),
+    [
+        # The partner's cosine is 1, the two others' are 0: -ln(e / (e + 2)).
+        ([[RIGHT, RIGHT], [UP, UP]], [[0, 0], [1, 1]], 1.0, [math.log(1 + 2 / math.e)] * 2),
+        ([[RIGHT, RIGHT], [UP, UP]], [[0, 0], [1, 1]], 0.5, [math.log(1 + 2 / math.e**2)] * 2),
+        # All share the label, and are equally near: nothing is left to learn.
+        ([[RIGHT, RIGHT], [RIGHT, RIGHT]], [[0, 0], [0, 0]], 1.0, [0.0, 0.0]),
+        # Of three others that share the label one is near, e of e + 2: the mean of -ln of the shares, less ln 3.
+        ([[RIGHT, RIGHT], [UP, UP]], [[0, 0], [0, 0]], 1.0, [math.log(math.e + 2) - 1 / 3 - math.log(3)] * 2),
+        # The partner is far and the others are near: -ln(1 / (1 + 2 e)) of one vector, -ln(1 / 3) of the other.
+        (
+            [[RIGHT, UP], [RIGHT, RIGHT]], [[0, 0], [1, 1]], 1.0,
+            [(math.log(1 + 2 * math.e) + math.log(3)) / 2, math.log(2 + 1 / math.e)],
+        ),
+    ],
+)  # fmt: skip
+def test_the_loss_is_what_a_person_works_out(
+    vectors: list[list[list[float]]], labels: list[list[int]], temperature: float, expected: list[float]
+) -> None:
+    np.testing.assert_allclose(loss_of(vectors, labels, temperature), expected, atol=1e-6)
+
+
+def by_hand(vectors: np.ndarray, known: Relations, rows_B2: np.ndarray, temperature: float) -> list[float]:
+    """The loss of each pair, one vector and one other after the other."""
+    flat, numbers = vectors.reshape(-1, vectors.shape[2]), rows_B2.ravel()
+    own = []
+    for i, row in enumerate(numbers):
+        near: list[float] = []
+        far: list[float] = []
+        for j, other in enumerate(numbers):
+            shared = bool((known.holds_NC[row] & known.holds_NC[other]).any())
+            neither = not known.holds_NC[row].any() and not known.holds_NC[other].any()
+            likeness = float(np.exp(flat[i] @ flat[j] / temperature))
+            if j == i ^ 1:
+                near.append(likeness)
+            elif j != i and known.text_N[row] != known.text_N[other] and not neither:
+                (near if shared else far).append(likeness)
+        even = 1 / len(near)
+        own.append(sum(even * np.log(even * (sum(near) + sum(far)) / one) for one in near))
+    return [(own[at] + own[at + 1]) / 2 for at in range(0, len(own), 2)]
+
+
+def test_the_loss_is_of_what_shares_a_label_among_the_batch() -> None:
+    holds_NC = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
+    known = related(holds_NC, [0, 1, 2, 3, 3, 4, 5])
+    rows_B2 = np.array([[0, 1], [2, 0], [3, 3], [4, 4], [5, 5], [6, 6]])
+    vectors = np.random.default_rng(1).standard_normal((6, 2, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    holds, texts = (torch.from_numpy(one[rows_B2]) for one in known)
+    given = torch.from_numpy(vectors).requires_grad_()
+    found = contrastive_loss(given, holds, texts, temperature=0.5)
+    np.testing.assert_allclose(found.detach().numpy(), by_hand(vectors, known, rows_B2, 0.5), rtol=1e-5)
+    found.sum().backward()
+    assert given.grad is not None
+    assert given.grad.isfinite().all()
+
+
+def test_one_pair_alone_has_nothing_to_be_told_apart_from() -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(1, 2, 4), dim=2)
+    held = torch.ones(1, 2, 1, dtype=torch.bool)
+    assert contrastive_loss(vectors, held, torch.tensor([[0, 1]]), temperature=0.05).tolist() == [0.0]
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +233,14 @@ def test_the_same_run_gives_the_same_bytes_and_one_that_was_cut_off_too(
     monkeypatch.setenv("WINNOW_CHECKPOINT_SECONDS", "0.001")
     again, calls = copied(paths, tmp_path), 0
 
-    def cut_off(*arguments: torch.Tensor) -> torch.Tensor:
+    def cut_off(*arguments: torch.Tensor, temperature: float) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 45:  # of sixty steps: in the second epoch
             raise ValueError("cut off")
-        return cosine_loss(*arguments)
+        return contrastive_loss(*arguments, temperature=temperature)
 
-    monkeypatch.setattr("stages.training.contrastive.cosine_loss", cut_off)
+    monkeypatch.setattr("stages.training.contrastive.contrastive_loss", cut_off)
     with pytest.raises(ValueError, match="cut off"):
         finetune(params, again)
     caplog.set_level("INFO", logger="winnow")

@@ -1,13 +1,15 @@
-"""Few labels: an encoder learns from pairs of rows whether they share a label, and a linear head is fitted to it.
+"""Few labels: an encoder learns which rows of a batch share a label, and a linear head is fitted to its vectors.
 
 Each of a few rows stands in many pairs, so there is more to learn from than there are rows.
-Source: SetFit, Tunstall et al. 2022, arXiv:2209.11055, section 3.
-N rows, C classes, P pairs, B pairs of a batch, K numbers of a vector.
+Source: the steps are those of SetFit (Tunstall et al. 2022, arXiv:2209.11055, section 3), the loss is the supervised
+contrastive one (Khosla et al. 2020, arXiv:2004.11362, equation 2).
+N rows, C classes, P pairs, B pairs of a batch, V = 2 B vectors of theirs, K numbers of a vector.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -24,21 +26,21 @@ from stages.training.linear_head import Chosen, Featured, fitted_head
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.processes import own_device
 from stages.training.rows import TokenRows, TrainingData
+from stages.training.whole_batch import of_each
 
 log = logging.getLogger("winnow")
 
 VECTOR = Head("vector", 0)
 """What the encoder puts out while it learns: the pooled vector, of length 1."""
-GUESS = 0.25  # the loss of who thinks each pair half alike
 
 
-class Pairs(NamedTuple):
-    """Pairs of rows."""
+class Relations(NamedTuple):
+    """What the labelled rows are to each other."""
 
-    rows_P2: np.ndarray
-    """The numbers of both rows."""
-    alike_P: np.ndarray
-    """bool: whether they share a label."""
+    holds_NC: np.ndarray
+    """bool: which classes each row has."""
+    text_N: np.ndarray
+    """The number of each row's text, of which it may be one window of several."""
 
 
 class Heads(NamedTuple):
@@ -77,7 +79,7 @@ def train_on_pairs(
     params: FinetuneParams,
     seed: int,
 ) -> Trained:
-    """Train `encoder`, whose head is VECTOR, on pairs of the labelled rows; then fit a head to its vectors.
+    """Train `encoder`, whose head is VECTOR, on pairs of rows that share a label; then fit a head to its vectors.
 
     `model`, the same encoder with the task's head, gets both, and is the result. After each epoch, too, a head is
     fitted to the training rows; its score on the validation rows chooses the epoch. `learner.task` has the loss of
@@ -87,29 +89,39 @@ def train_on_pairs(
     assert holds is not None  # the parameters are refused for other tasks
     rows = data.train.of_numbers(np.flatnonzero(data.train.has_target))
     text_N = np.searchsorted(rows.first_of_texts, np.arange(len(rows)), side="right")
-    pairs = pairs_of(holds(rows.targets, data.space), text_N, per_row=own.pairs_per_row, seed=seed)
-    log.info("%d pairs of %d rows, %d of them alike", len(pairs.alike_P), len(rows), pairs.alike_P.sum())
+    known = Relations(holds(rows.targets, data.space), text_N)
+    pairs_P2 = pairs_of(known, per_row=own.pairs_per_row, seed=seed)
+    log.info("%d pairs of %d rows that share a label", len(pairs_P2), len(rows))
     fitted_to, chosen_by = (some.of_numbers(some.first_of_texts) for some in (rows, data.validation))
     heads = Heads(fitted_to, chosen_by, data.space, learner, own.inverse_regularizations)
     both = rows.and_rows(data.validation)
-    on_pairs = replace(data, train=as_pairs(rows, pairs), validation=both)
-    found = train(encoder, on_pairs, _of_pairs(heads), places, params=params, seed=seed)
+    on_pairs = replace(data, train=as_pairs(rows, pairs_P2), validation=both)
+    found = train(encoder, on_pairs, _of_pairs(heads, known, params), places, params=params, seed=seed)
     vectors_NK = both.by_text(_with_weights_of(found.model, model, both, data.pad_id, learner.family))
     chosen = heads.fitted(vectors_NK)
     put_in(learner.family.parts(model).head, *chosen.head)
-    how = {"train_rows": len(heads.train), "pairs": len(pairs.alike_P), **chosen.described(learner.measure)}
+    how = {"train_rows": len(heads.train), "pairs": len(pairs_P2), **chosen.described(learner.measure)}
     score = {f"validation_{learner.measure}": round(chosen.score, 6)}
     return Trained(model.cpu(), found.report | how | score, found.speed, chosen.space)
 
 
-def _of_pairs(heads: Heads) -> Learner:
-    """What the encoder learns: the cosines of pairs, and as its score that of a head fitted to its vectors."""
+def _of_pairs(heads: Heads, known: Relations, params: FinetuneParams) -> Learner:
+    """What the encoder learns: which vectors of a batch share a label; its score is that of a head fitted to them."""
+    holds_NC, text_N = (torch.from_numpy(of_rows) for of_rows in known)
 
-    def loss(vectors_B2K: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
-        return cosine_loss(vectors_B2K, batch["labels"]).mean()
+    def each(vectors_B2K: torch.Tensor, rows_B2: torch.Tensor) -> torch.Tensor:
+        rows = rows_B2.long().cpu()
+        return contrastive_loss(vectors_B2K, holds_NC[rows], text_N[rows], temperature=params.contrastive.temperature)
 
     of_heads = heads.learner.task
-    task = replace(of_heads, head=lambda _: VECTOR, score=heads.scores, guess=lambda _: GUESS, fitted=None)
+    guess = math.log(2 * params.batch_size)  # an upper bound of the loss of equal probabilities
+    task = replace(
+        of_heads, head=lambda _: VECTOR, score=heads.scores, guess=lambda _: guess, fitted=None, whole_batch=True
+    )
+
+    def loss(vectors_B2K: torch.Tensor, batch: Mapping[str, torch.Tensor], _rows_B: np.ndarray) -> torch.Tensor:
+        return of_each(task, each, vectors_B2K, batch["labels"], counted_B=batch.get("counted")).mean()
+
     return heads.learner._replace(task=task, loss=loss)
 
 
@@ -120,57 +132,75 @@ def _with_weights_of(encoder: nn.Module, model: nn.Module, rows: TokenRows, pad_
     return read_by_head(model.to(own_device()), parts.head, rows, pad_id=pad_id, title="labelled rows")
 
 
-def cosine_loss(vectors_B2K: torch.Tensor, alike_B1: torch.Tensor) -> torch.Tensor:
-    """(B,): the squared difference between the cosine of two vectors of length 1, and 1 where they are alike, else 0.
+def contrastive_loss(
+    vectors_B2K: torch.Tensor, holds_B2C: torch.Tensor, text_B2: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """The supervised contrastive loss (B,) in nats, the mean of a pair's two vectors, each of length 1.
 
-    Source: Reimers and Gurevych 2019, arXiv:1908.10084, section 3, the regression objective.
+    Of a vector (the anchor) it is KL(p || q). p is uniform over its positives: the vectors that share a label with it
+    (`holds_B2C`, bool), its partner among them. q is the softmax, over all others of the batch, of their cosines with
+    it over `temperature`. From the loss of Khosla et al. it differs in three points:
+
+    - Vectors of the anchor's own text (`text_B2`, numbers of texts), but for its partner, have no part.
+    - Nor have those without a label, where the anchor has none either.
+    - The entropy of p, which no weights change, is taken off, so that the best loss is 0.
     """
-    first_BK, second_BK = vectors_B2K.float().unbind(1)
-    return ((first_BK * second_BK).sum(1) - alike_B1[:, 0]).square()
+    vectors_VK, holds_VC, text_V = vectors_B2K.float().flatten(0, 1), holds_B2C.flatten(0, 1), text_B2.flatten()
+    place_V = torch.arange(len(text_V))
+    partner_VV = place_V[:, None] == (place_V ^ 1)  # of 0 it is 1, of 1 it is 0, of 2 it is 3
+    share_VV = holds_VC.float() @ holds_VC.float().T > 0
+    none_V = ~holds_VC.any(1)
+    unclear_VV = (text_V[:, None] == text_V) | (none_V[:, None] & none_V)
+    masked_VV = (unclear_VV & ~partner_VV).to(vectors_VK.device)
+    positive_VV = (partner_VV | share_VV).to(vectors_VK.device) & ~masked_VV
+    logits_VV = (vectors_VK @ vectors_VK.T / temperature).masked_fill(masked_VV, -math.inf)
+    log_probabilities_VV = logits_VV.log_softmax(1).masked_fill(~positive_VV, 0.0)
+    positives_V = positive_VV.sum(1)
+    return -(log_probabilities_VV.sum(1) / positives_V + positives_V.log()).view(-1, 2).mean(1)
 
 
-def pairs_of(holds_NC: np.ndarray, text_N: np.ndarray, *, per_row: int, seed: int) -> Pairs:
-    """`per_row` pairs that begin with each row, half of them with one that shares a label, half with one that does not.
+def pairs_of(known: Relations, *, per_row: int, seed: int) -> np.ndarray:
+    """(P, 2) numbers of rows: `per_row` pairs that begin with each row, whose partners share a label with it.
 
-    Partners are drawn by `seed`; none comes again before all have come. A row's own text, of which `text_N` has the
-    number, is no partner, nor are two rows without any label. A row without a partner of a kind has no pairs of it.
-    Raises ValueError where there is no pair of a kind at all: one alone pulls all vectors together, or apart.
+    Partners are drawn by `seed`; none comes again before all have come. A row's own text is no partner of it, unless no
+    other row shares a label: then it is, as those of others are to be told apart from it all the same. Raises
+    ValueError where no two rows share a label, or no two differ in theirs.
     """
     random = np.random.default_rng([seed, *b"pairs"])
-    has_any_N = np.asarray(holds_NC.any(1))
-    found: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    for row, own_C in enumerate(holds_NC):
-        others_N = text_N != text_N[row]
-        alike_N = (holds_NC & own_C).any(1)
-        partners = {True: others_N & alike_N, False: others_N & ~alike_N & (has_any_N | has_any_N[row])}
-        for alike, is_one_N in partners.items():
-            taken = _drawn(random, np.flatnonzero(is_one_N), (per_row + alike) // 2)
-            found[alike].append(np.stack([np.full(len(taken), row), taken], axis=1))
-    kinds = {alike: np.concatenate(of_kind) for alike, of_kind in found.items()}
-    for alike, words in ((True, "share a label"), (False, "differ in their labels")):
-        if not len(kinds[alike]):
+    found, some_share, some_differ = [], False, False
+    for row, own_C in enumerate(known.holds_NC):
+        others_N = known.text_N != known.text_N[row]
+        share_N = (known.holds_NC & own_C).any(1)
+        partners = np.flatnonzero(others_N & share_N)
+        some_share = some_share or len(partners) > 0
+        some_differ = some_differ or bool((others_N & ~share_N).any())
+        taken = _drawn(random, partners if len(partners) else np.array([row]), per_row)
+        found.append(np.stack([np.full(len(taken), row), taken], axis=1))
+    for there_are, words in ((some_share, "share a label"), (some_differ, "differ in their labels")):
+        if not there_are:
             raise ValueError(
                 f"params.yaml: finetune.method is 'contrastive', and no two training rows {words}. Label more rows: two"
-                " of each of two labels, at least."
+                " of one label and one of another, at least; better two of each."
             )
-    return Pairs(np.concatenate([*kinds.values()]), np.repeat([*kinds], [len(of_kind) for of_kind in kinds.values()]))
+    return np.concatenate(found)
 
 
 def _drawn(random: np.random.Generator, candidates: np.ndarray, count: int) -> np.ndarray:
-    """So many of the candidates, all of them in turn; none where there are none."""
-    if not len(candidates):
-        return candidates
+    """So many of the candidates, all of them in turn."""
     rounds = -(-count // len(candidates))
     return np.concatenate([random.permutation(candidates) for _ in range(rounds)])[:count]
 
 
-def as_pairs(rows: TokenRows, pairs: Pairs) -> TokenRows:
-    """The pairs as rows of two texts that are read apart, with the target 1.0 where they are alike, else 0.0."""
-    numbers = pairs.rows_P2.ravel()
-    lengths_P2 = rows.lengths[pairs.rows_P2]
+def as_pairs(rows: TokenRows, pairs_P2: np.ndarray) -> TokenRows:
+    """The pairs as rows of two texts that are read apart, with the numbers of both rows as their targets.
+
+    They are float32, as integers would be taken for the targets of tokens; up to 2 ** 24 it has each number.
+    """
+    numbers = pairs_P2.ravel()
+    lengths_P2 = rows.lengths[pairs_P2]
     return TokenRows(
-        [f"{rows.row_ids[one]} {rows.row_ids[other]}" for one, other in pairs.rows_P2],
-        pairs.alike_P.astype(np.float32)[:, None],
+        [f"{rows.row_ids[one]} {rows.row_ids[other]}" for one, other in pairs_P2],
+        pairs_P2.astype(np.float32),
         np.concatenate([[0], np.cumsum(lengths_P2.sum(1))]).astype(np.int64),
         np.concatenate([rows[number]["input_ids"] for number in numbers]),
         lengths_P2[:, 0].astype(np.int32),

@@ -54,9 +54,10 @@ class TrainingParams(Section):
 
 
 class ContrastiveParams(Section):
-    """The pairs of rows that an encoder learns from, and the regularization of the head that is then fitted."""
+    """The pairs that an encoder learns from, its loss's temperature, and the regularization of the head behind it."""
 
-    pairs_per_row: Annotated[int, Field(ge=2, le=1000)]
+    pairs_per_row: Annotated[int, Field(ge=1, le=1000)]
+    temperature: PositiveFloat
     inverse_regularizations: Annotated[list[PositiveFloat], Field(min_length=1)]
 
 
