@@ -90,7 +90,7 @@ MODELS = {
 }
 CHOSEN: dict[str, dict[str, dict[str, Any]]] = {  # of CANDIDATES, by `--choose --rows 8 --draws 1`; for more rows too
     "banking77": {
-        "supervised": {"finetune.encoder_learning_rate": 5.0e-5, "finetune.epochs": 15, "finetune.patience": 15},
+        "supervised": {"finetune.encoder_learning_rate": 1.0e-5, "finetune.epochs": 30, "finetune.patience": 30},
         "contrastive": {"finetune.encoder_learning_rate": 1.0e-5},
         "zero_shot": {},
     },
@@ -104,7 +104,8 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "supervised": [
         {"finetune.encoder_learning_rate": rate, "finetune.epochs": epochs, "finetune.patience": epochs}
         for rate, epochs in (
-            *((rate, epochs) for rate in (2.0e-5, 5.0e-5, 1.0e-4, 3.0e-4) for epochs in (15, 30)),
+            *((rate, epochs) for rate in (1.0e-5, 2.0e-5, 5.0e-5, 1.0e-4, 3.0e-4) for epochs in (15, 30)),
+            (5.0e-6, 15),
             (5.0e-5, 8),
             (1.0e-3, 15),
         )
