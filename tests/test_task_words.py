@@ -29,7 +29,7 @@ OTHERWISE = {
     "stages/core/params": {"contrastive"},  # the same
     "stages/finetune.py": {"contrastive"},  # the same
     "stages/training/teaching.py": {"contrastive"},  # the same
-    "stages/training/contrastive.py": {"contrastive"},  # the same
+    "stages/training/contrastive.py": {"contrastive", "softmax"},  # the same; over the others of a batch
     "stages/training/distillation.py": {"softmax"},  # of attention's relations
     "stages/training/adversary.py": {"cross_entropy"},  # of its guess whom a row is about
     "stages/decoding": {"softmax", "argmax"},  # of the next token
