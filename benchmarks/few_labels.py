@@ -77,7 +77,7 @@ CONTRASTIVE: dict[str, Any] = {
     "distill.epochs": 10,
     "prune.feed_forward_kept": 1.0,
 }
-PAIRS_PER_ROW = {8: 10, 16: 6, 64: 3}  # so that few rows make as many steps as more do, about
+PAIRS_PER_ROW = {8: 10, 16: 6, 64: 3}  # of 60, 84 and 186 pairs a label, as VALIDATION rows make none
 OTHERS = (  # sections of params.yaml that can change a figure
     "clean", "model", "tokenize", "baseline", "static", "probe", "finetune", "cache_logits", "distill", "prune",
     "quantize",

@@ -125,7 +125,8 @@ def _repositories(root: Path, tell: Callable[[str], object]) -> None:
         command.read(root, "init", "--quiet", *within)
     config = root / ".dvc/config"
     if config.is_file() and not config.read_text(encoding="utf-8").strip():  # a new one: three starts of DVC are saved
-        config.write_text("".join(["[core]\n", *(f"    {name} = {value}\n" for name, value in DVC_CORE.items())]))
+        lines = ["[core]", *(f"    {name} = {value}" for name, value in DVC_CORE.items())]
+        config.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return
     for name, value in DVC_CORE.items():
         command.read(root, "config", "--quiet", f"core.{name}", value)
