@@ -17,7 +17,9 @@ import warm_python
 from conftest import REPOSITORY, write_tiny_model
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 
+from stages.core.contracts import NO_LABEL
 from stages.core.params.file import load_params
 from stages.core.params.training import FinetuneParams
 from stages.tasks.shared.distillation import kd_loss
@@ -209,6 +211,37 @@ def test_weighted_and_smoothed_losses_of_batches_add_up_to_that_of_all() -> None
     plain = LEARNING.loss(logits, labels)
     assert plain.mean().item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
     assert whole.mean().item() != pytest.approx(plain.mean().item())
+
+
+def test_smoothing_gives_a_rare_label_no_more_than_any_other_whatever_it_weighs() -> None:
+    """A row's loss is least where its own label has 1 - 0.1 + 0.1 / 3, and its weight multiplies all of it."""
+    from stages.tasks.text_classification.learning import LEARNING
+
+    weights, labels = torch.tensor([0.37, 3.7, 33.3]), torch.tensor([0, 1, NO_LABEL])
+    smooth = torch.full((3, 3), 0.1 / 3)
+    smooth[:2, :2] += 0.9 * torch.eye(2)
+    logits = smooth.log().requires_grad_()
+    losses = LEARNING.loss(logits, labels, label_smoothing=0.1, class_weights_C=weights)
+    assert losses.tolist() == pytest.approx([*(plain_smoothed(smooth[:2]) * weights[:2]).tolist(), 0.0])
+    (slopes,) = torch.autograd.grad(losses.sum(), logits)
+    assert slopes.abs().max().item() == pytest.approx(0.0, abs=1e-5)
+
+
+def plain_smoothed(probabilities: torch.Tensor) -> torch.Tensor:
+    """The entropy of each row, which is its cross-entropy with itself."""
+    return -(probabilities * probabilities.log()).sum(1)
+
+
+def test_smoothing_gives_a_label_that_does_not_hold_no_weight() -> None:
+    from stages.tasks.multilabel_classification.learning import LEARNING
+
+    logits, targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(5, 3)
+    targets[0, 0] = 1.0
+    weights = torch.tensor([9.0, 30.0, 99.0])
+    plain, weighed = (LEARNING.loss(logits, targets, label_smoothing=0.1, class_weights_C=w) for w in (None, weights))
+    assert weighed[1:].tolist() == pytest.approx(plain[1:].tolist())
+    own = functional.binary_cross_entropy_with_logits(logits[0, :1], torch.tensor([0.95])).item()
+    assert weighed[0].item() == pytest.approx(plain[0].item() + 8 * own / 3)
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,13 @@ def loss(
     """(B,): of each example the mean over the labels of their cross-entropy, in nats; 0 without a target.
 
     Computed in float32. Smoothed targets are `label_smoothing` nearer to a half. `class_weights_C`: how much a label
-    counts where it holds; where it does not, it counts 1.
+    counts where it holds; where it does not, it counts 1, smoothed or not.
     """
-    weights = class_weights_C.to(logits_BC.device) if class_weights_C is not None else None
     known_BC = ~targets_BC.isnan()
     smooth_BC = torch.where(known_BC, targets_BC, 0.0) * (1 - label_smoothing) + label_smoothing / 2
-    of_labels_BC = functional.binary_cross_entropy_with_logits(
-        logits_BC.float(), smooth_BC, reduction="none", pos_weight=weights
-    )
+    of_labels_BC = functional.binary_cross_entropy_with_logits(logits_BC.float(), smooth_BC, reduction="none")
+    if class_weights_C is not None:
+        of_labels_BC = of_labels_BC * torch.where(targets_BC > 0.5, class_weights_C.to(targets_BC.device), 1.0)
     return torch.where(known_BC, of_labels_BC, 0.0).mean(1)
 
 
@@ -77,6 +76,6 @@ def holds(targets_NC: np.ndarray, _space: Space) -> np.ndarray:
 
 LEARNING = TaskLearning(
     head=lambda space: Head("row", len(space["labels"])), loss=loss, distilled=distilled, score=score,
-    guess=lambda _: math.log(2), class_weights=class_weights, holds=holds,
+    guess=lambda _: math.log(2), outputs_apart=True, class_weights=class_weights, holds=holds,
     names=lambda space: space["labels"], fitted=fitted,
 )  # fmt: skip

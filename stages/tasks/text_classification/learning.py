@@ -12,6 +12,7 @@ from torch.nn import functional
 from stages.core.contracts import NO_LABEL, Head
 from stages.tasks.contract import Space, TaskLearning
 from stages.tasks.shared.distillation import kd_loss
+from stages.tasks.shared.weighing import weights_of
 from stages.tasks.text_classification import scores
 
 
@@ -22,12 +23,15 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     class_weights_C: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The cross-entropy of each of B examples, in nats, times the weight of its label; computed in float32."""
-    weights = class_weights_C.to(logits_BC.device) if class_weights_C is not None else None
-    return functional.cross_entropy(
-        logits_BC.float(), labels_B, weight=weights, ignore_index=NO_LABEL, reduction="none",
-        label_smoothing=label_smoothing,
-    )  # fmt: skip
+    """The cross-entropy of each of B examples, in nats, times the weight of its label; computed in float32.
+
+    Smoothing comes first (Szegedy et al. 2016, arXiv:1512.00567, section 7): torch's own `weight` would give what it
+    spreads over other labels the weights of those, and so teach a rare label to every row.
+    """
+    losses_B = functional.cross_entropy(
+        logits_BC.float(), labels_B, ignore_index=NO_LABEL, reduction="none", label_smoothing=label_smoothing
+    )
+    return losses_B if class_weights_C is None else losses_B * weights_of(class_weights_C, labels_B)
 
 
 def distilled(

@@ -14,6 +14,7 @@ from stages.tasks.contract import Head, TaskLearning
 from stages.tasks.shared.distillation import kd_loss
 from stages.tasks.shared.spans import Span, of_tags
 from stages.tasks.shared.tagging import decoded
+from stages.tasks.shared.weighing import weights_of
 from stages.tasks.token_classification.scores import score as score_of_spans
 
 
@@ -28,11 +29,12 @@ def loss(
 
     Computed in float32. With weights, each token is multiplied by that of its tag.
     """
-    weights = class_weights_C.to(logits_BTK.device) if class_weights_C is not None else None
     of_tokens_BT = functional.cross_entropy(
-        logits_BTK.float().transpose(1, 2), tags_BT, weight=weights, ignore_index=NO_LABEL, reduction="none",
+        logits_BTK.float().transpose(1, 2), tags_BT, ignore_index=NO_LABEL, reduction="none",
         label_smoothing=label_smoothing,
     )  # fmt: skip
+    if class_weights_C is not None:
+        of_tokens_BT = of_tokens_BT * weights_of(class_weights_C, tags_BT)
     return _mean(of_tokens_BT, tags_BT != NO_LABEL)
 
 
