@@ -26,6 +26,7 @@ from stages.models.encoder import FAMILY
 from stages.prune import prune
 from stages.quantize import quantize
 from stages.tokenize import tokenize
+from stages.training import loop
 
 COPIES = 1
 ROWS = [
@@ -141,3 +142,29 @@ def test_two_processes_learn_what_one_learns(
     run(root, "python", "-m", "stages.distill", WINNOW_PROCESSES="2", PYTHONPATH=str(REPOSITORY))
     two = FAMILY.open(Paths(root).model("student")).state_dict()
     assert all(torch.allclose(weights, two[name], atol=1e-4) for name, weights in student.state_dict().items())
+
+
+def test_a_run_that_ended_early_goes_on_to_the_same_student(
+    cached: tuple[Params, Paths], student: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, given = cached
+    paths = Paths(tmp_path / "project")
+    shutil.copytree(given.root, paths.root)
+    monkeypatch.setenv("WINNOW_CHECKPOINT_SECONDS", "0.000001")
+    saved, save = [], loop._save
+
+    def cut_off(*job: Any) -> None:
+        save(*job)
+        saved.append(job)
+        if len(saved) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_save", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        distill(params, paths)
+    monkeypatch.setattr(loop, "_save", save)
+    distill(params, paths)
+    names = ("model.safetensors", "config.json")
+    same = [(paths.model("student") / name).read_bytes() == (given.model("student") / name).read_bytes()
+            for name in names]  # fmt: skip
+    assert same == [True, True]

@@ -371,6 +371,7 @@ def _resumed(job: Job) -> tuple[Standing, Weights, dict[str, str]]:
         return Standing(watch=LossWatch(guess)), job.engine.weights(), {}
     tensors, numbers = found
     rows = job.steps(0)[0]
+    job.engine.deepspeed.module.train()  # as in an epoch: inner vectors, for one, are kept for the loss only then
     for _ in range(REHEARSALS):  # AdamW makes its moments at its first step: one whose results are then replaced
         one_step(job, rows, 0, 0)
         if job.engine.updates:
