@@ -50,7 +50,7 @@ def distill(params: Params, paths: Paths) -> None:
     checkpoints = open_checkpoints(
         paths.checkpoints("student"),
         [
-            *(params.seed, params.task.name, params.model.model_dump(mode="json")),
+            *(params.seed, params.task.name, params.task.measure, params.model.model_dump(mode="json")),
             *(params.distill.model_dump(mode="json"), resolve_precision(params.distill.precision)),
         ],
         [paths.tokens, folder, paths.logits],

@@ -98,7 +98,7 @@ def learned(
     checkpoints = open_checkpoints(
         paths.checkpoints(name),
         [
-            *(seed, params.task.name, resolve_precision(params.finetune.precision)),
+            *(seed, params.task.name, params.task.measure, resolve_precision(params.finetune.precision)),
             *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
             *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
             *([version("kornia")] if params.model.image_augmentation else []),  # it draws how images change

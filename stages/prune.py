@@ -57,7 +57,7 @@ def prune(params: Params, paths: Paths) -> None:
     checkpoints = open_checkpoints(
         paths.checkpoints("pruned"),
         [
-            *(params.seed, params.task.name, params.model.model_dump(mode="json")),
+            *(params.seed, params.task.name, params.task.measure, params.model.model_dump(mode="json")),
             *(params.distill.model_dump(mode="json"), params.prune.model_dump(mode="json")),
             resolve_precision(params.distill.precision),
         ],
