@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -185,3 +186,38 @@ def test_a_long_text_takes_no_time_with_the_square_of_its_length() -> None:
         Span(len(after) - len(words[-1]), len(after), "x"),
     )
     assert time.process_time() - begun < 10  # comparing all characters takes minutes
+
+
+RULE = "=====  "
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        ("Ada " + RULE * 2000 + "wrote", "Ada " + "===== " * 2000 + "wrote", "wrote"),
+        ("Ada  met " + "-  " * 6000, "Ada met " + "- " * 6000, "Ada"),
+        ("x  " + "a -  " * 4000 + "Ada", "x " + "a - " * 4000 + "Ada", "Ada"),
+        (unicodedata.normalize("NFD", "한국어 문장 은  길다 " * 900), "한국어 문장 은 길다 " * 900, "한국어"),
+        (unicodedata.normalize("NFD", "é a  " * 4000), "é a " * 4000, "é"),
+    ],
+    ids=["rules", "dashes", "repeated words", "jamo", "accents"],
+)
+def test_characters_and_words_that_come_again_and_again_take_no_time(before: str, after: str, name: str) -> None:
+    written = unicodedata.normalize("NFD", name)
+    start, begun = before.index(written), time.process_time()
+    found = carried([Span(start, start + len(written), "x")], before, after)
+    assert time.process_time() - begun < 5  # to match each with each takes minutes, and of 20,000 hours
+    assert found == (Span(after.index(name), after.index(name) + len(name), "x"),)
+
+
+def test_texts_between_texts_end_the_work_and_not_the_process() -> None:
+    """A letter is the only one of its kind between two others, time and again, so deep that Python would give up."""
+    core = "a" * 400
+    for number in range(3000):
+        core = f"{chr(0x4E00 + number + 1)}{core}{chr(0x4E00 + number)}{chr(0x4E00 + number + 1)}"
+    before, after = f"Ada  {core} x", f"Ada {core}  x"
+    assert carried([Span(0, 3, "x")], before, after) == (Span(0, 3, "x"),)
+
+
+def test_a_text_without_spans_is_not_looked_at() -> None:
+    assert carried([], "a" * 10_000, "b") == ()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import html
 import itertools
-import re
 import unicodedata
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache, partial
+from typing import TypeVar
+
+import regex
 
 from stages.tasks.shared.spans import Span, faults
 
-WORD = re.compile(r"<[^<>]*>|(?<![<&/#\w])(\w+)")
+WORD = regex.compile(r"<[^<>]*>|(?<![<&/#\p{L}\p{N}_])([\p{L}\p{N}\p{M}_]+)")
 """A tag; or, as its group, a word, which is not the name of a character (&amp;): cleaning takes both out."""
+MOST_PAIRS = 50_000  # of equal words, or characters, of two texts
+Items = TypeVar("Items", str, Sequence[str])
+DEEPEST = 20  # texts between texts between texts
 Block = tuple[int, int, int]
 """Where a run of characters stands in one text and in another, and how many they are."""
 
@@ -23,7 +31,7 @@ def carried(spans: Sequence[Span], before: str, after: str) -> tuple[Span, ...] 
     Both ends of a span are mapped by the characters that the two texts have in common. A span is carried where its
     letters and digits come out as they were, composed or not, whatever became of those around it.
     """
-    if before == after:
+    if before == after or not spans:
         return tuple(sorted(spans))
     kept = _places(before, after)
     moved = []
@@ -52,13 +60,14 @@ def _where(span: Span, kept: Mapping[int, int], after: str) -> Iterator[Span]:
         yield Span(start, start + len(between.strip()), span.type)
 
 
+@lru_cache(maxsize=4)
 def _places(before: str, after: str) -> Mapping[int, int]:
-    """Position in `before` -> position in `after`, of the characters that both have in common."""
+    """Position in `before` -> position in `after`, of the characters that both have in common. It is not changed."""
     return {a + at: b + at for a, b, size in _common(before, after, _by_words) for at in range(size)}
 
 
-def _common(one: str, other: str, between: Callable[[str, str], Iterable[Block]]) -> Iterator[Block]:
-    """The runs of characters that two texts have in common, in order.
+def _common(one: Items, other: Items, between: Callable[[Items, Items], Iterable[Block]]) -> Iterator[Block]:
+    """The runs of characters that two texts have in common, in order; or of words, of lists of them.
 
     They are what both begin with, what both end with, and what `between` finds in the rest.
     """
@@ -74,22 +83,64 @@ def _common(one: str, other: str, between: Callable[[str, str], Iterable[Block]]
 def _by_words(one: str, other: str) -> Iterator[Block]:
     """The words that both texts have, and the runs of characters between those.
 
-    Words first: to match every character with every other takes time with the square of the text.
+    Words first: they are fewer, and seldom the same by chance.
     """
     sides = [[found for found in WORD.finditer(text) if found[1]] for text in (one, other)]
-    words = [[word[0] for word in side] for side in sides]
-    matcher = SequenceMatcher(None, words[0], words[1], autojunk=False)
+    words = [[unicodedata.normalize("NFC", word[0]) for word in side] for side in sides]
     a = b = 0  # the ends of the last word
-    for at, there, size in matcher.get_matching_blocks():
+    for at, there, size in _matched(words[0], words[1]):
         for word, same in zip(sides[0][at : at + size], sides[1][there : there + size], strict=True):
-            yield from _moved(_common(one[a : word.start()], other[b : same.start()], _by_characters), a, b)
-            yield word.start(), same.start(), len(word[0])
+            yield from _moved(_common(one[a : word.start()], other[b : same.start()], _matched), a, b)
+            if word[0] == same[0]:
+                yield word.start(), same.start(), len(word[0])
+            else:  # composed, and not
+                yield from _moved(_common(word[0], same[0], _matched), word.start(), same.start())
             a, b = word.end(), same.end()
-    yield from _moved(_common(one[a:], other[b:], _by_characters), a, b)
+    yield from _moved(_common(one[a:], other[b:], _matched), a, b)
 
 
-def _by_characters(one: str, other: str) -> Iterable[Block]:
-    return SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+def _matched(one: Sequence[str], other: Sequence[str], depth: int = 0) -> Iterator[Block]:
+    """The runs of words, or characters, that both have, in order.
+
+    Where the same ones come again and again, as those of a line of dashes, to match them takes time with the third
+    power of their number. There those are matched with which both begin and end, those that come once in either
+    (Cohen's "patience diff"), and what lies between them where that is little.
+    """
+    counts, others = Counter(one), Counter(other)
+    if sum(count * others[item] for item, count in counts.items()) <= MOST_PAIRS:
+        yield from SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    elif depth < DEEPEST:
+        yield from _common(one, other, partial(_by_single_ones, depth=depth + 1))
+
+
+def _by_single_ones(one: Sequence[str], other: Sequence[str], depth: int) -> Iterator[Block]:
+    """Those that come once in either, and the runs between them."""
+    counts, others = Counter(one), Counter(other)
+    places = {item: at for at, item in enumerate(other) if others[item] == 1}
+    once = [(at, places[item]) for at, item in enumerate(one) if counts[item] == 1 and item in places]
+    a = b = 0
+    for at, there in [*_rising(once), (len(one), len(other))]:
+        if once:  # else there is nothing that they are between
+            yield from _moved(_matched(one[a:at], other[b:there], depth), a, b)
+        if at < len(one):
+            yield at, there, 1
+        a, b = at + 1, there + 1
+
+
+def _rising(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The most of the pairs, which are in the order of their first numbers, whose second numbers rise as well."""
+    ends: list[int] = []  # the least last number of such a sequence of each length, and which pair has it
+    at_ends: list[int] = []
+    before: list[int] = []
+    for number, (_, second) in enumerate(pairs):
+        length = bisect_left(ends, second)
+        before.append(at_ends[length - 1] if length else -1)
+        ends[length : length + 1], at_ends[length : length + 1] = [second], [number]
+    found, number = [], at_ends[-1] if at_ends else -1
+    while number >= 0:
+        found.append(pairs[number])
+        number = before[number]
+    return found[::-1]
 
 
 def _moved(blocks: Iterable[Block], one: int, other: int) -> Iterator[Block]:
