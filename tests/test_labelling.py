@@ -77,6 +77,8 @@ def test_near_duplicates_of_a_chosen_row_are_passed_over_and_counted() -> None:
         ("the bread", "the ship", 0.5, False),
         ("!!!", "???", 0.5, False),
         ("a", "b", 0.5, False),
+        ("लड़का जाता है।", "लड़की जाती है।", 0.8, False),  # the boy, the girl: vowel signs are letters
+        ("ไม่ใช่", "ไม้ใช้", 1.0, False),
     ],
 )
 def test_texts_repeat_each_other_as_they_do_for_clean(one: str, other: str, jaccard: float, *, same: bool) -> None:
@@ -133,7 +135,11 @@ def test_rows_that_clean_dropped_for_want_of_a_label_are_proposed_where_there_is
         {"row_id": "q2", "text": "other", "label": "sea", "origin": "a.csv:3", "reason": "too_short"},
     ]
     pq.write_table(table.from_pylist(rows, table.schema), paths.quarantine)
-    assert [row.row_id for row in candidates.of_project(paths, most=10, seed=1).rows] == ["q1"]
+    raw = pq.read_table(paths.raw)  # where what `ingest` kept of them still stands
+    kept = [{"row_id": "q1", "text": "a text", "label": None, "origin": "a.csv:2", "kept": '{"patient": "p7"}'}]
+    pq.write_table(raw.from_pylist(kept, raw.schema), paths.raw)
+    (found,) = candidates.of_project(paths, most=10, seed=1).rows
+    assert (found.row_id, found.kept) == ("q1", {"patient": "p7"})
 
 
 def test_of_a_file_the_rows_with_a_text_and_no_label_are_proposed(project: Paths) -> None:
@@ -148,6 +154,23 @@ def test_of_a_file_the_rows_with_a_text_and_no_label_are_proposed(project: Paths
     assert [row.text for row in found.rows] == ["one", "two"]
     with pytest.raises(FileNotFoundError, match=r"there is no file none\.csv"):
         candidates.of_file("none.csv", ingest, TextColumns(None, None), most=9, seed=1)
+
+
+def test_labels_and_kept_columns_are_found_within_objects(project: Paths) -> None:
+    rows = [
+        {"body": "first", "meta": {"label": "sea", "by": "X"}},
+        {"body": "second", "meta": {"label": None, "by": "Y"}},
+        {"body": "third", "meta": None},
+    ]
+    Path("nested.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ingest = load_params(project.params).ingest
+    columns = ingest.columns.model_copy(update={"label": "meta.label"})
+    ingest = ingest.model_copy(update={"columns": columns, "keep_columns": ["meta.by"]})
+    found = candidates.of_file("nested.jsonl", ingest, TextColumns("body", None), most=10, seed=1)
+    assert (found.of, found.skipped) == (2, 1)
+    assert [(row.text, row.kept) for row in found.rows] == [
+        ("second", {"meta.by": "Y"}), ("third", {"meta.by": None}),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -221,6 +244,16 @@ def test_tasks_whose_rows_nobody_can_label_so_are_refused_in_a_line(
         (["data/reviews.csv"], {}, "data/labelled.csv", "set `path: data` under ingest"),
         (["data/a.csv"], {"ingest__path": "data"}, "data/labelled.csv", "is read, and this file with it"),
         (["data/train.csv", "data/test.csv"], {"ingest__path": "data"}, "data/train/labelled.csv", "'train'"),
+        # What `ingest` does not take for a split is none here.
+        (["data/Train.csv"], {"ingest__path": "data"}, "data/labelled.csv", "and this file with it."),
+        (
+            ["data/a.csv", "data/test/README.md"],
+            {"ingest__path": "data"},
+            "data/labelled.csv",
+            "and this file with it.",
+        ),
+        (["data/a.csv", "data/train/.hidden.csv"], {"ingest__path": "data"}, "data/labelled.csv", "with it."),
+        (["data/a.csv", "data/test/_old.csv"], {"ingest__path": "data"}, "data/labelled.csv", "with it."),
         (
             ["data/a.csv"],
             {"ingest__path": "data", "ingest__pattern": "*.csv"},

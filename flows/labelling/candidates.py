@@ -6,9 +6,11 @@ file      its rows, but those whose column of labels is filled ─────�
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from stages.core.params.ingest import IngestParams
 from stages.core.paths import TRANSFER, Paths
 from stages.reading.clean_rows import TEXT_PAIR
 from stages.reading.storage import local_file
+from stages.reading.values import column_of, value_at
 
 MISSING = "missing_label"  # the reason of `clean` for rows without a label
 _LETTERS = str.maketrans("0123456789", "ghijkmnpqr")
@@ -57,12 +60,14 @@ def found(paths: Paths, ingest: IngestParams, file: str | None, columns: TextCol
 
 def of_project(paths: Paths, *, most: int, seed: int) -> Pool:
     """The project's rows without a label. Raises FileNotFoundError or ValueError where it has none."""
-    for path in (paths.clean, paths.quarantine):
+    for path in (paths.raw, paths.clean, paths.quarantine):
         if not path.is_file():
             raise FileNotFoundError(f"no {path} yet. Run `winnow reproduce --stage clean`, or give a FILE.")
     pool = _drawn(_rows(paths.clean, "split", TRANSFER), most, seed)
     if not pool.of:
         pool = _drawn(_rows(paths.quarantine, "reason", MISSING), most, seed)
+        kept = _kept_of(paths.raw, [row.row_id for row in pool.rows])
+        pool = pool._replace(rows=[replace(row, kept=kept.get(row.row_id, {})) for row in pool.rows])
     if not pool.of:
         raise ValueError(
             f"{paths.clean} has no rows of the split '{TRANSFER}', and {paths.quarantine} none that lack a label. Give"
@@ -80,6 +85,14 @@ def _rows(path: Path, column: str, value: str) -> Iterator[Listed | None]:
             for row in table.filter(pc.equal(table[column], value)).to_pylist():
                 kept = json.loads(row.get("kept") or "{}")
                 yield Listed(row["row_id"], row["text"], row.get(TEXT_PAIR), row["origin"], kept=kept)
+
+
+def _kept_of(raw: Path, row_ids: Sequence[str]) -> Mapping[str, Any]:
+    """The columns that `ingest` kept of rows, by their ids: rows that `clean` drops are not written with them."""
+    table = pq.read_table(
+        raw, columns=["row_id", "kept"], filters=pc.is_in(pc.field("row_id"), pa.array(row_ids, pa.large_string()))
+    )
+    return {row["row_id"]: json.loads(row["kept"] or "{}") for row in table.to_pylist()}
 
 
 def of_file(file: str, ingest: IngestParams, columns: TextColumns, *, most: int, seed: int) -> Pool:
@@ -105,10 +118,18 @@ def _of_table(file: str, ingest: IngestParams, named: TextColumns, are_pairs: bo
     opener = local_file(Path(file), file).open
     source = open_table(file, columns, opener, lambda news: click.echo(f"winnow: {news}", err=True))
     for row, own in source.rows:
-        if row.fault or as_text(own.get(ingest.columns.label)) is not None:
+        if row.fault or _value(ingest.columns.label, own) is not None:
             yield None
         else:
-            yield _from_file(file, row.where, row.texts, {name: as_text(own.get(name)) for name in ingest.keep_columns})
+            yield _from_file(file, row.where, row.texts, {name: _value(name, own) for name in ingest.keep_columns})
+
+
+def _value(name: str, own: Mapping[str, Any]) -> str | None:
+    """What stands in the column of that name, which may point into the objects of another (translation.de)."""
+    column = column_of(name, own)
+    with contextlib.suppress(KeyError):
+        return None if column is None else as_text(value_at(name, column, own[column]))
+    return None
 
 
 def _of_lines(file: str, are_pairs: bool) -> Iterator[Listed | None]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+import regex
+
 SHINGLE = 5  # characters, as of `clean`
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
 
 @dataclass(frozen=True)
 class Shingles:
-    """A text by which it is compared: its letters and digits, case-folded, and their 5-grams."""
+    """A text by which it is compared: its letters, marks and digits, case-folded, and their 5-grams."""
 
     key: str
     grams: frozenset[str]
@@ -27,5 +29,5 @@ class Shingles:
 
 def shingles(text: str) -> Shingles:
     """The shingles of a text; of one without letters and digits the text itself is compared."""
-    key = " ".join(re.findall(r"[^\W_]+", text.casefold())) or text
+    key = " ".join(_WORD.findall(text.casefold())) or text
     return Shingles(key, frozenset(key[at : at + SHINGLE] for at in range(len(key) - SHINGLE + 1)))

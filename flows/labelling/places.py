@@ -12,14 +12,14 @@ a copy in data/_corrected                  where they go of the data that it is 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.core.files import read_object
 from stages.core.params.ingest import IngestParams
 from stages.core.paths import Paths
-from stages.reading.storage import ENDINGS
+from stages.reading.storage import find
+from stages.sources.files import is_of_split
 
 NAME = "labelled.csv"
 FOLDER = "data"
@@ -131,8 +131,7 @@ def _place_of(root: Path, ingest: IngestParams) -> Place:
 
 def _splits_in(folder: Path, ingest: IngestParams) -> bool:
     """Whether files of the folder are named after splits, so that others beside them are not read."""
-    names = "|".join(map(re.escape, (ingest.splits.train, ingest.splits.validation, ingest.splits.test)))
-    endings = "|".join(map(re.escape, ENDINGS))
-    one = re.compile(rf"({names})([-_]?\d[^/.]*)?(/|({endings})(\.gz)?$)", re.IGNORECASE)
-    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return any(one.match(name) for name in files)
+    try:
+        return any(is_of_split(file.name, ingest) for file in find(str(folder), None))
+    except FileNotFoundError:  # the first rows are yet to come
+        return False

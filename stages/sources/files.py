@@ -131,7 +131,7 @@ def _files(params: IngestParams, tell: Callable[[str], object]) -> list[tuple[Da
     files = find(params.path, params.pattern)
     splits = {file.name: _split_of(file.name, params) for file in files}
     if params.pattern is None:
-        named = [file for file in files if splits[file.name] not in (None, *BESIDE)]
+        named = [file for file in files if is_of_split(file.name, params)]
         others = [file for file in files if not splits[file.name]] if named else []
         files = [file for file in files if splits[file.name] or (not named and "/" not in file.name)]
         _tell_of(others, {splits[file.name] for file in named}, named, params, tell)
@@ -160,6 +160,11 @@ def _tell_of(
             f" training split ({params.splits.train}). Say in ingest.pattern which to read, or name files after splits."
         )
     tell(f"of {params.path} only files named after splits are read ({read}), not {shown}. ingest.pattern takes others.")
+
+
+def is_of_split(name: str, params: IngestParams) -> bool:
+    """Whether a file is named after training, validation or test, so that those named after none are not read."""
+    return _split_of(name, params) not in (None, *BESIDE)
 
 
 def _split_of(name: str, params: IngestParams) -> str | None:

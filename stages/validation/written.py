@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import regex
 
 from stages.core.contracts import as_label
 
@@ -16,7 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 LANGUAGES = ("other_language", "other_target_language")  # reasons of `clean`
 SHOWN = 5  # rows
-_WORD = re.compile(r"[^\W_]+")
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")  # `re` takes the vowel signs of Hindi and Thai for no letters
 
 
 class Targets(NamedTuple):
