@@ -21,6 +21,12 @@ def test_tabs_separate_where_there_is_one_so_that_a_word_may_hold_a_space() -> N
     assert read("New York\tB-place\r\n.\tO\r\n")[0].words == ("New York", ".")
 
 
+def test_a_no_break_space_stands_within_a_word() -> None:
+    assert read("10\u00a0000  B-n\nfoo O\n\nbar O\n") == [
+        Sentence(1, 1, ("10\u00a0000", "foo"), ("B-n", "O")), Sentence(4, 2, ("bar",), ("O",)),
+    ]  # fmt: skip
+
+
 def test_sentences_of_a_marked_document_belong_together() -> None:
     found = read("-DOCSTART- -X- O\n\na B-x O\n\nb I-x O\n\n-DOCSTART- -X- O\n\nc O O\n")
     assert [(sentence.document, sentence.words) for sentence in found] == [(1, ("a",)), (1, ("b",)), (2, ("c",))]

@@ -19,6 +19,7 @@ DOCUMENT = "-DOCSTART-"
 COMMENT = "#"
 CUT = "take the numbers out (cut -f 2-)"
 _TAG = re.compile(r"O|[BIESLU]-.+")
+_BLANKS = re.compile(" +")  # a no-break space may stand within a word: 10 000
 
 
 class Sentence(NamedTuple):
@@ -36,7 +37,7 @@ class Sentence(NamedTuple):
 
 
 def sentences(lines: Iterable[Line]) -> Iterator[Sentence]:
-    """The sentences of a file. Columns are separated by tabs where a line has one, otherwise by white space.
+    """The sentences of a file. Columns are separated by tabs where a line has one, otherwise by blanks.
 
     A sentence of which a line cannot be read, or has another number of columns than the file's first, is a fault. Lines
     before a sentence that begin with #, and whose last column is no tag, are comments.
@@ -83,7 +84,9 @@ def _with_an_end(lines: Iterable[Line]) -> Iterator[Line]:
 
 def _columns(text: str) -> list[str]:
     text = text.rstrip("\r\n")
-    return text.split("\t") if "\t" in text else text.split()
+    if "\t" in text:
+        return text.split("\t")
+    return _BLANKS.split(inner) if (inner := text.strip(" ")) else []
 
 
 def _sentence(block: Sequence[Line], document: int, columns: int, *, numbered: bool) -> Sentence:
