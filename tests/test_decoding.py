@@ -314,3 +314,9 @@ def test_pieces_are_together_what_a_tokenizer_decodes_at_once(kind: str, ids: li
     whole = decode([*before, *ids])[len(decode(before)) :]
     # Of a run of bytes that are no text Llama's decoder drops all, also those that were read before.
     assert growing.text == whole.rstrip("\ufffd") or (kind == "llama" and "\ufffd" in whole)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_beams_whose_scores_fall_below_what_is_ruled_out_still_write(layout: str) -> None:
+    how = Generation(60, beams=2, length_penalty=-10.0)
+    assert all(one.ids for one in write(opened(sharp(layout)), prompts_of(sharp(layout), 3), how))

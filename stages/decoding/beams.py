@@ -83,7 +83,9 @@ class Beams:
 
     def _may_improve(self) -> bool:
         """Whether a running hypothesis may still become better than the worst that ended."""
-        worst = self._ended[-1][0] if len(self._ended) == self._how.beams else RULED_OUT
+        if len(self._ended) < self._how.beams:
+            return True
+        worst = self._ended[-1][0]
         return bool(self._weighed(self.running[0].score, len(self.running[0].ids)) > worst)
 
     def written(self) -> Written:
