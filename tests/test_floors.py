@@ -31,6 +31,7 @@ from stages.core.params.file import Params
 from stages.core.paths import Paths
 from stages.probe import probe
 from stages.static import each_alone, fewer_dimensions, rarities, read_alone, static
+from stages.tasks.multilabel_classification.learning import LEARNING as OF_SETS
 from stages.tasks.question_answering.learning import LEARNING as OF_PLACES
 from stages.tasks.regression.learning import LEARNING as OF_NUMBERS
 from stages.tasks.shared.probabilities import softmax
@@ -220,6 +221,20 @@ def test_the_head_of_labels_is_scikit_learn_s_logistic_regression_of_standardise
     scaled = StandardScaler().fit_transform(found.astype(np.float64))
     theirs = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(scaled, labels)
     assert softmax(head.outputs(found)) == pytest.approx(theirs.predict_proba(scaled), abs=1e-3)
+
+
+def test_the_head_of_sets_is_scikit_learn_s_logistic_regression_of_each_label() -> None:
+    found, labels = drawn()
+    targets = np.stack([labels == 0, labels > 0, found[:, 0] > 1], axis=1)
+    examples = Examples(found, torch.from_numpy(targets.astype(np.float32)), per_token=False)
+    head = best_head(
+        examples, OF_SETS.loss, lambda _: 0.0, size=3, inverse_regularizations=[0.01], apart=OF_SETS.outputs_apart
+    ).head
+    scaled = StandardScaler().fit_transform(found.astype(np.float64))
+    for at in range(3):
+        theirs = LogisticRegression(C=0.01, tol=1e-8, max_iter=1000).fit(scaled, targets[:, at])
+        ours = 1 / (1 + np.exp(-head.outputs(found)[:, at]))
+        assert ours == pytest.approx(theirs.predict_proba(scaled)[:, 1], abs=1e-3)
 
 
 def test_the_head_of_numbers_is_scikit_learn_s_ridge_of_standardised_features() -> None:

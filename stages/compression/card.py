@@ -11,7 +11,7 @@ from stages.core.contracts import INPUTS
 from stages.core.model_folder import reads_apart, reads_images, wants_pairs
 
 if TYPE_CHECKING:
-    from stages.core.origin.distill import DistillParams
+    from stages.core.params.distill import DistillParams
     from stages.tasks.contract import TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is

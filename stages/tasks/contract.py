@@ -224,6 +224,8 @@ class TaskLearning:
 
     Linear heads are fitted to whole rows then, and otherwise to single tokens.
     """
+    outputs_apart: bool = False
+    """Whether each output is a regression of its own, and an example's loss the mean over them."""
     class_weights: Callable[[np.ndarray, Space], np.ndarray] | None = None
     """class_weights(targets, space): (C,), such that all classes count the same; None where there are no classes."""
     holds: Callable[[np.ndarray, Space], np.ndarray] | None = None
@@ -320,6 +322,9 @@ class Measure:
     value: Callable[[csr_array | np.ndarray], np.ndarray]
     """value(sums_RS): (R,)."""
     unit: Unit = "share"
+    least: float = 0.0
+    most: float = 1.0
+    """The numbers between which it lies; infinite where there is no such bound."""
     better: Better = "higher"
     """Where it is "lower", LEARNING.score and ANSWERS.score give it with its sign turned: there higher is better."""
     binary: bool = False
@@ -394,8 +399,8 @@ class TaskMeasures:
     """
     scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
-    alone: bool = True
-    """Whether answers to some of the rows are as right as they are among all: not where rows are ranked."""
+    ranked: Callable[[Sequence[str]], bool] = lambda _truths: False
+    """ranked(truths): whether rows are ranked among each other, so that how right an answer is hangs on the others."""
     kinds: Callable[[str], tuple[str, ...]] = lambda _: ()
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer

@@ -151,7 +151,9 @@ def fitted_head(
         return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
 
     examples, size = examples_of(train, whole_rows=task.whole_rows), task.head(space).size
-    chosen = best_head(examples, task.loss, score, size=size, inverse_regularizations=inverse_regularizations)
+    chosen = best_head(
+        examples, task.loss, score, size=size, inverse_regularizations=inverse_regularizations, apart=task.outputs_apart
+    )
     logits = chosen.head.outputs(validation.features)
     return chosen._replace(space=space_of(logits, validation.rows, task, space, measure))
 
@@ -186,19 +188,24 @@ def best_head(
     *,
     size: int,
     inverse_regularizations: Sequence[float],
+    apart: bool = False,
 ) -> Chosen:
     """Fit a head of `size` outputs with each of the strengths; of the best by `score` take the most regularized.
 
     An inverse regularization is scikit-learn's C, of features standardised by the examples: the smaller, the smaller
-    the coefficients. `score` must not look at test rows.
+    the coefficients. With `apart` the loss is the mean over the outputs, of which each is regularized by itself.
+    `score` must not look at test rows.
     """
+    outputs = size if apart else 1
     mean_F, deviation_F = _moments(examples.features_RF)
     standard = torch.from_numpy((examples.features_RF - mean_F) / deviation_F)
     curved_FF = _curvature(standard) if examples.per_token else None
     flat = np.zeros((size, standard.shape[1] + 1))
     tried: dict[float, tuple[float, LinearHead]] = {}
     for strength in sorted(inverse_regularizations):
-        flat = _fitted(flat, standard, examples, loss, strength, curved_FF)  # from the last one on, which is near
+        flat = _fitted(
+            flat, standard, examples, loss, strength * outputs, curved_FF
+        )  # from the last one on, which is near
         head = _of_plain_features(flat, mean_F, deviation_F)
         tried[strength] = score(head), head
     best = max(tried, key=lambda strength: tried[strength][0])
