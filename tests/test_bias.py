@@ -14,10 +14,13 @@ from test_measures import answers, one_hot, settings
 from flows.review import cards
 from flows.review.page import quality as page_quality
 from stages.core import identity, identity_words
+from stages.core.contracts import Outputs, Runner
 from stages.core.identity import lists_of
 from stages.measures import fairness
 from stages.measures.opened import Opened
 from stages.tasks.contract import Judged
+from stages.tasks.text2text_generation.answers import ANSWERS as OF_TARGETS
+from stages.tasks.text2text_generation.measures import MEASURES as MEASURES_OF_TARGETS
 
 
 def groups_of(given: tuple[Judged, Opened], **changes: Any) -> dict[str, Any]:
@@ -38,6 +41,22 @@ def test_a_text_stands_for_the_side_whose_words_it_has() -> None:
     assert identity.sides_of(texts, [["king", "queen"], ["sat", "sits", "stood"]]) == [
         "king", "(none)", "(several)", "(none)", "(none)",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("swaps", [[["christian", "muslim", "jewish"]], [["christian", "muslim"]]])
+def test_an_answer_with_the_words_of_its_text_is_no_flip_also_where_a_swap_is_no_way_back(
+    swaps: list[list[str]],
+) -> None:
+    def copied(asked: Sequence[Any]) -> Outputs:  # the text itself: all are treated alike
+        texts = [str(text) for text in asked]
+        ends = np.arange(len(texts) + 1)
+        return Outputs(np.zeros((len(texts), 1)), ends, np.zeros((len(texts), 2), np.int64), texts, written=texts)
+
+    texts = ["a christian sings", "a muslim sings", "a jewish song"]
+    model = Opened(Runner("text2text_generation", {}, copied), OF_TARGETS, MEASURES_OF_TARGETS)
+    judged = model.judge(texts, texts, units=texts, seed=0, columns={})
+    found = fairness.swap_rates(judged, model, swaps, 10, confidence=0.95)
+    assert (found["flip_rate"], found["similarity"]) == (0.0, 1.0)
 
 
 def test_the_flip_rate_has_the_interval_of_its_rows_and_each_of_several_lists_its_own() -> None:
@@ -134,6 +153,21 @@ def test_the_three_aucs_are_those_of_scikit_learn_on_the_rows_that_borkan_names(
         assert found[name]["auc"] == pytest.approx(roc_auc_score(truth[rows], sure[rows]), abs=1e-6)
         assert (found[name]["positive_rows"], found[name]["rows"]) == (int(has[rows].sum()), int((~has)[rows].sum()))
         assert found[name]["low"] < found[name]["auc"] < found[name]["high"]
+
+
+@pytest.mark.parametrize(("rows", "least"), [(1, 0.2065), (3, 0.501)])
+def test_rows_that_are_all_told_apart_leave_open_how_many_others_would_be(rows: int, least: float) -> None:
+    # Of one row against one the variance is A (1 - A), so the least area is 1 / (1 + 1.96²). Of three against three it
+    # is A (1 - A) (1 + 2 ((1 - A) / (2 - A) + A / (1 + A))) / 9, to which (1 - A)² / 1.96² is equal at 0.501.
+    truth = [0] * rows + [1] * rows
+    given = answers(truth, one_hot(truth, 2), names=("fine", "toxic"), who=["x"] * (2 * rows))
+    found = groups_of(given, positive_class="toxic")["positive_class"]["groups"]["x"]["subgroup_auc"]
+    assert (found["auc"], found["high"]) == (1.0, 1.0)
+    assert found["low"] == pytest.approx(least, abs=2e-4)
+    turned = answers(truth, one_hot(truth, 2)[:, ::-1], names=("fine", "toxic"), who=["x"] * (2 * rows))
+    other = groups_of(turned, positive_class="toxic")["positive_class"]["groups"]["x"]["subgroup_auc"]
+    assert (other["auc"], other["low"]) == (0.0, 0.0)
+    assert other["high"] == pytest.approx(1 - least, abs=2e-4)
 
 
 def test_a_group_without_rows_of_one_side_has_no_rate_and_no_auc() -> None:

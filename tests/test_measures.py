@@ -314,10 +314,29 @@ def test_speed_tells_single_rows_from_batches_and_threads() -> None:
 
 def test_energy_is_the_sum_of_the_packages_and_unknown_without_counters(tmp_path: Path) -> None:
     assert speed.joules(tmp_path) is None
-    for name, used in (("intel-rapl:0", 2_500_000), ("intel-rapl:1", 1_000_000), ("intel-rapl:0:0", 9_000_000)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "energy_uj").write_text(f"{used}\n")
-    assert speed.joules(tmp_path) == 3.5  # the core's own counter is part of its package's
+    for place, name, used in (
+        ("intel-rapl:0", "package-0", 2_500_000), ("intel-rapl:1", "package-1", 1_000_000),
+        ("intel-rapl:0:0", "core", 9_000_000), ("intel-rapl:2", "psys", 9_000_000),
+    ):  # fmt: skip
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "name").write_text(f"{name}\n")
+        (tmp_path / place / "energy_uj").write_text(f"{used}\n")
+    assert speed.joules(tmp_path) == 3.5  # of a package its core's is a part, and the whole machine has both
+
+
+def test_the_energy_of_a_row_is_that_of_all_rows_that_took_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = [0.0]
+
+    def predict(texts: Sequence[Any]) -> Outputs:
+        spent[0] += len(texts)  # a joule a row
+        return Outputs(np.zeros((len(texts), 2)))
+
+    monkeypatch.setattr(speed, "joules", lambda: spent[0])
+    params = ProfileParams(
+        rounds=1, threads=1, single_rows=5, throughput_rows=20, batch_size=8, batch_sizes=[8], thread_counts=[1]
+    )
+    runner = Runner("text_classification", {"labels": ["a", "b"]}, predict)
+    assert speed.measure(lambda _: runner, ["text"] * 30, params)["energy_j_per_1000_rows"] == 1000.0
 
 
 def test_size_is_that_of_the_whole_folder(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +19,15 @@ from flows.gate.rules import Rules
 from flows.review.comparison import _paired
 from flows.review.evidence import Results
 from flows.review.model_results import on_common_rows
-from stages.core.contracts import Outputs, RawRow, RejectedRow
+from stages.core.contracts import Outputs, RawRow, RejectedRow, Runner
 from stages.core.params.file import load_params
+from stages.core.params.promotion import PromotionParams
+from stages.core.params.task import faults_of_task
+from stages.measures import robustness
 from stages.measures.counted import counted
+from stages.measures.opened import Opened
 from stages.measures.paired import difference_interval, interval, measured
+from stages.measures.score import Interval
 from stages.tasks.regression.answers import ANSWERS
 from stages.tasks.regression.baseline import BASELINE
 from stages.tasks.regression.data import DATA
@@ -163,3 +170,65 @@ def test_the_gate_says_a_correlation_as_it_is() -> None:
     assert told["quality"].outcome == "pass"
     few = dataclasses.replace(same.of_rows(np.arange(5)))
     assert {check.name: check.outcome for check in decide(few, few, rules).checks}["quality"] == "inconclusive"
+
+
+def _of(truths: np.ndarray, given: np.ndarray, name: str) -> Interval:
+    measure = MEASURES.measure(name)
+    texts = [[repr(float(one)) for one in side] for side in (truths, given)]
+    rows = counted(MEASURES, measure, *texts, [str(at) for at in range(len(truths))])
+    return interval(rows, measure, confidence=0.95, resamples=200, seed=0)
+
+
+def test_intervals_stay_where_the_measure_can_be() -> None:
+    truths = np.linspace(0, 1, 100)
+    given = truths + np.tile([0.01, -0.01], 50)
+    for name in ("pearson", "spearman", "r2"):
+        found = _of(truths, given, name)
+        assert found.low < found.estimate < found.high <= 1.0, name
+    assert _of(truths, -given, "pearson").low == -1.0
+    assert 0 < _of(truths, given, "mae").low < 0.01 < _of(truths, given, "mae").high < 0.02
+
+
+def test_an_interval_of_errors_is_that_of_the_same_errors_in_another_unit() -> None:
+    draw = np.random.default_rng(0)
+    truths = draw.normal(size=60)
+    given = truths + draw.normal(size=60)
+    one, other = _of(truths, given, "mae"), _of(1000 * truths, 1000 * given, "mae")
+    assert [other.low, other.high] == pytest.approx([1000 * one.low, 1000 * one.high], rel=0.03)  # drawn again
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.01, 1000.0])
+def test_the_same_model_passes_with_a_margin_in_the_unit_of_the_data(unit: float) -> None:
+    draw = np.random.default_rng(0)
+    truths = draw.normal(size=400) * unit
+    same = _results([f"{one:.9f}" for one in truths], [f"{one + 0.2 * unit:.9f}" for one in truths])
+    rules = Rules(PARAMS.promotion.model_copy(update={"margin": 0.02 * unit}), MEASURES, MEASURES.measure("mae"))
+    assert {check.name: check.outcome for check in decide(same, same, rules).checks}["quality"] == "pass"
+
+
+@pytest.mark.parametrize(("measure", "changes", "told"), [
+    ("mae", {"floor": 40.0, "margin": 5.0, "anchor_margin": 10.0}, []),
+    ("pearson", {"floor": 40.0, "margin": 0.5}, [
+        "params.yaml: promotion.floor is 40, and task.measure 'pearson' is at most 1. Allowed for it: more than 0, less"
+        " than 1."
+    ]),
+])  # fmt: skip
+def test_limits_are_in_the_unit_of_the_measure(measure: str, changes: dict[str, float], told: list[str]) -> None:
+    task = PARAMS.task.model_copy(update={"name": "regression", "measure": measure})
+    promotion = PromotionParams.model_validate(PARAMS.promotion.model_dump() | changes)
+    params = PARAMS.model_copy(update={"task": task, "promotion": promotion})
+    assert [line for line in faults_of_task(params) if "promotion.max_ece" not in line and "promotion." in line] == told
+
+
+def test_the_score_of_a_changed_text_is_on_the_scale_of_all_rows() -> None:
+    truths = ["0", "10", "20"]
+
+    def predict(texts: Sequence[Any]) -> Outputs:
+        return Outputs(np.array([[12.0] if text == "SHIP" else [float(at * 10)] for at, text in enumerate(texts)]))
+
+    space = {"mean": 0.0, "deviation": 1.0}
+    model = Opened(Runner("regression", space, predict), ANSWERS, MEASURES)
+    judged = model.judge(["5", "ship", "7"], truths, units=truths, seed=0, columns={})
+    found = robustness.measure(judged, model, PARAMS.evaluate)["robustness"]["upper_case"]
+    assert found["rows"] == 1
+    assert found["score"] == pytest.approx(1 - 2 / (2 * np.std([0, 10, 20])), abs=1e-6)

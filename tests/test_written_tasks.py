@@ -26,6 +26,7 @@ from stages.tasks.text2text_generation.settings import SETTINGS as OF_TARGETS
 from stages.tasks.text_generation import answers as of_texts
 from stages.tasks.text_generation import data as data_of_texts
 from stages.tasks.text_generation import measures as measures_of_texts
+from stages.tasks.text_generation import scores as scores_of_texts
 from stages.tasks.text_generation.settings import SETTINGS as OF_TEXTS
 
 
@@ -221,3 +222,12 @@ def test_a_changed_text_alone_has_the_size_that_it_has() -> None:
 )
 def test_the_beginning_of_a_text_is_half_of_its_words_and_thirty_at_most(text: str, begun: str) -> None:
     assert beginning(text, 1000) == begun
+
+
+def test_the_perplexity_of_words_is_left_out_where_texts_have_no_blanks_between_them() -> None:
+    texts = ["矩阵的特征值" * 40, "返回数组" * 50]
+    truths, answers = [scores_of_texts.size(text) for text in texts], ["920.0", "650.0"]
+    assert [one.name for one in measures_of_texts.MEASURES.of(truths)] == ["bits_per_byte"]
+    of_words = measures_of_texts.MEASURES.of([scores_of_texts.size("Return the eigenvalues of a matrix.")])
+    assert [one.name for one in of_words] == list(scores_of_texts.NAMES)
+    assert all(math.isfinite(number) for number in scores_of_texts.score(truths, answers).values())

@@ -89,7 +89,8 @@ def _of_list(judged: Judged, model: Opened, sets: Sequence[Sequence[str]], most:
     before, asked = [judged.answers[i] for i in rows], model.ask(texts)
     after = list(asked.answers)
     if model.of_measures.alike is not None:
-        after = [one if swap(other) == one else other for one, other in zip(before, after, strict=True)]
+        # Forwards: of three words a swap is no way back.
+        after = [one if swap(one) == other else other for one, other in zip(before, after, strict=True)]
     sure_R = None if judged.outputs.offsets is not None else model.confidence(asked.outputs, before)
     return _Swapped(rows, texts, before, after, [] if sure_R is None else sure_R.tolist())
 

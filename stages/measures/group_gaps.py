@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.sparse import csr_array
 from scipy.stats import norm, rankdata
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from stages.measures.opened import Opened
 
 DIGITS = 6
+ROOM = 1e-9
 PROBABILITY = "p_"  # of a class, by its name, in the task's own columns
 
 
@@ -236,7 +238,8 @@ def _aucs(
 def _auc(has_N: np.ndarray, sure_N: np.ndarray, units_N: np.ndarray, confidence: float) -> dict[str, Any]:
     """The area under the ROC curve, the rows on both sides, and its interval; None where one side has none.
 
-    Source of the interval: Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747; units stand for rows.
+    Source of the interval, which is of some width also where all are told apart: Newcombe 2006, method 5,
+    doi:10.1002/sim.2324; units stand for rows.
     """
     sides = {"rows": int((~has_N).sum()), "positive_rows": int(has_N.sum())}
     if not all(sides.values()):
@@ -245,8 +248,19 @@ def _auc(has_N: np.ndarray, sure_N: np.ndarray, units_N: np.ndarray, confidence:
     positive, negative = sides["positive_rows"], sides["rows"]
     auc = float((ranks_N[has_N].sum() - positive * (positive + 1) / 2) / (positive * negative))
     positive, negative = (len(np.unique(units_N[side])) for side in (has_N, ~has_N))
-    one, other = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (positive - 1) * (one - auc**2) + (negative - 1) * (other - auc**2)
-    half = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(max(variance, 0.0) / (positive * negative))
-    ends = {"low": round(max(0.0, auc - half), DIGITS), "high": round(min(1.0, auc + half), DIGITS)}
+    low = _least_auc(auc, positive, negative, confidence)
+    high = 1 - _least_auc(1 - auc, positive, negative, confidence)
+    ends = {"low": round(low, DIGITS), "high": round(high, DIGITS)}
     return {**sides, "auc": round(auc, DIGITS), **ends}
+
+
+def _least_auc(found: float, positive: int, negative: int, confidence: float) -> float:
+    """The smallest area of which the one `found` is no further away than chance takes it."""
+    z, others = float(norm.ppf((1 + confidence) / 2)), (positive + negative) / 2 - 1
+
+    def beyond(area: float) -> float:
+        more = others * ((1 - area) / (2 - area) + area / (1 + area))
+        return found - area - z * math.sqrt(area * (1 - area) * (1 + more) / (positive * negative))
+
+    nearest = found - ROOM  # at 1 itself the variance is 0
+    return float(brentq(beyond, 0.0, nearest)) if nearest > 0 > beyond(nearest) else found

@@ -8,6 +8,7 @@ separate intervals. A measure is a function of the sums of what each row adds, s
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -126,8 +127,10 @@ def interval(rows: Counted, measure: Measure, *, confidence: float, resamples: i
         return wilson(rows.scores_N, rows.units_N, confidence)
     drawn = bootstrap(rows, measure, confidence=confidence, resamples=resamples, seed=seed)
     if rows.strata_N is None:
-        return _widened(drawn, _left_open(drawn, rows.units_N, confidence), measure, least=0.0)
-    return _widened(drawn, by_bands(rows.strata_N, of_rows), measure, least=0.0)
+        whole = _left_open(drawn, rows.units_N, confidence, _extent(measure, drawn.estimate))
+    else:
+        whole = by_bands(rows.strata_N, of_rows)
+    return _widened(drawn, whole, measure.least, measure.most)
 
 
 def difference_interval(
@@ -144,10 +147,13 @@ def difference_interval(
         return score_interval(found.lost, found.won, found.rows, confidence=confidence)
     drawn = bootstrap_difference(before, after, measure, confidence=confidence, resamples=resamples, seed=seed)
     if before.strata_N is None:
-        return _widened(drawn, _left_open(drawn, before.units_N, confidence), measure, least=-1.0)
-    bands = bands_of(before.strata_N, before.scores_N, after.scores_N, before.units_N)
-    whole = together([(band.weight, band.interval(confidence)) for band in bands])
-    return _widened(drawn, whole, measure, least=-1.0)
+        extent = _extent(measure, measured(before, measure), measured(after, measure))
+        whole = _left_open(drawn, before.units_N, confidence, extent)
+    else:
+        bands = bands_of(before.strata_N, before.scores_N, after.scores_N, before.units_N)
+        whole = together([(band.weight, band.interval(confidence)) for band in bands])
+    widest = measure.most - measure.least
+    return _widened(drawn, whole, -widest, widest)
 
 
 def mean_difference_interval(
@@ -164,19 +170,25 @@ def mean_difference_interval(
     return Interval(mean - half, mean + half, mean)
 
 
-def _left_open(drawn: Interval, units_N: np.ndarray, confidence: float) -> Interval:
+def _extent(measure: Measure, *values: float) -> float:
+    """How much of the measure a share of 1 is: 1, or where it has no upper bound, as an error has none, its value.
+
+    So an interval of errors in metres is that of the same errors in kilometres.
+    """
+    return 1.0 if math.isfinite(measure.most) else max(map(abs, values))
+
+
+def _left_open(drawn: Interval, units_N: np.ndarray, confidence: float, extent: float) -> Interval:
     """The same estimate, as far to either side as a share may be of which none of so many units has turned."""
-    reach = score_interval(0, 0, int(units_N.max()) + 1, confidence=confidence).high
+    reach = extent * score_interval(0, 0, int(units_N.max()) + 1, confidence=confidence).high
     return Interval(drawn.estimate - reach, drawn.estimate + reach, drawn.estimate)
 
 
-def _widened(drawn: Interval, other: Interval, measure: Measure, *, least: float) -> Interval:
-    """No narrower to either side than the other; a share stays between `least` and 1."""
+def _widened(drawn: Interval, other: Interval, least: float, most: float) -> Interval:
+    """No narrower to either side than the other, and between `least` and `most`."""
     below, above = other.estimate - other.low, other.high - other.estimate
     low, high = min(drawn.low, drawn.estimate - below), max(drawn.high, drawn.estimate + above)
-    if measure.unit == "share":
-        low, high = max(low, least), min(high, 1.0)
-    return Interval(low, high, drawn.estimate)
+    return Interval(max(low, least), min(high, most), drawn.estimate)
 
 
 def _resampled(models: tuple[Counted, ...], measure: Measure, resamples: int, seed: int) -> list[np.ndarray]:

@@ -82,13 +82,23 @@ def _flips(
         return {"rows": 0, "flip_rate": None, "score": None}
     asked = model.ask([text for _, text in changed])
     before, after = [judged.answers[i] for i, _ in changed], asked.answers
-    truths = [judged.truths[i] for i, _ in changed]
-    if task.own_truth is not None:
-        truths = [task.own_truth(as_one(text)) for _, text in changed]
     score = None
-    if task.alone and (asked.outputs.offsets is None or asked.outputs.written is not None or task.own_truth):
-        score = round(float(task.scores(truths, after).mean()), 6)
+    has_places = asked.outputs.offsets is not None and asked.outputs.written is None and task.own_truth is None
+    if not has_places and not task.ranked(judged.truths):
+        score = round(float(_scores(judged, task, changed, after).mean()), 6)
     return {"rows": len(changed), **compared(task, before, after), "score": score}
+
+
+def _scores(
+    judged: Judged, task: TaskMeasures, changed: Sequence[tuple[int, Text]], answers: Sequence[str]
+) -> np.ndarray:
+    """The scores of the rows that were changed, among all rows: a task may scale them by the truths that it gets."""
+    truths, after = list(judged.truths), list(judged.answers)
+    for (row, text), answer in zip(changed, answers, strict=True):
+        after[row] = answer
+        if task.own_truth is not None:
+            truths[row] = task.own_truth(as_one(text))
+    return task.scores(truths, after)[[row for row, _ in changed]]
 
 
 def compared(task: TaskMeasures, before: Sequence[str], after: Sequence[str]) -> dict[str, float | None]:

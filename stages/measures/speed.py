@@ -34,8 +34,9 @@ def measure(open_runner: Callable[[int], Runner], texts: Sequence[Text], params:
     before = joules()
     rate = rows_per_second(runner, many, params.batch_size)
     after = joules()
+    answered = len(many) + len(many[: params.batch_size])  # those of the batch that is not timed, too
     energy = {} if before is None or after is None or after < before else {
-        "energy_j_per_1000_rows": round((after - before) / len(many) * 1000, 2)
+        "energy_j_per_1000_rows": round((after - before) / answered * 1000, 2)
     }  # fmt: skip
     return {
         **{f"latency_p{p}_ms": round(float(np.percentile(milliseconds, p)), 3) for p in PERCENTILES},
@@ -59,9 +60,13 @@ def latencies(runner: Runner, texts: Sequence[Text]) -> list[float]:
 
 
 def joules(root: Path = RAPL) -> float | None:
-    """The energy counter of the processors in joules, over all packages; None where this process may not read it."""
+    """The energy counter of the processors in joules, over all packages; None where this process may not read it.
+
+    Linux shows other domains beside them, such as `psys`, of the whole machine.
+    """
     try:
-        counters = [path / "energy_uj" for path in sorted(root.glob("*-rapl:*")) if path.name.count(":") == 1]
+        zones = [path for path in sorted(root.glob("*-rapl:*")) if path.name.count(":") == 1]
+        counters = [path / "energy_uj" for path in zones if (path / "name").read_text().startswith("package")]
         return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
     except OSError:
         return None

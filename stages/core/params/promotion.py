@@ -14,10 +14,11 @@ ReleasedModel = Literal["baseline", "static", "probe", "teacher", "student", "pr
 
 class PromotionParams(Section):
     model: ReleasedModel
-    floor: ProperFraction | None
-    margin: ProperFraction
+    # In the unit of task.measure, which says how large they may be (stages/core/params/task.py).
+    floor: PositiveFloat | None
+    margin: PositiveFloat
     anchor: Anchor | None
-    anchor_margin: ProperFraction
+    anchor_margin: PositiveFloat
     confidence: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]
     slice_margin: ProperFraction
     min_slice_rows: PositiveInt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ TAUGHT = {"supervised": (None, "one", "several"), "contrastive": ("one", "severa
 
 if TYPE_CHECKING:
     from stages.core.params.file import Params
-    from stages.tasks.contract import TaskSettings
+    from stages.tasks.contract import TaskMeasures, TaskSettings
 
 
 class TaskParams(Section):
@@ -36,6 +37,7 @@ def faults_of_task(params: Params) -> Iterator[str]:
     yield from _faults_of_families(params, settings)
     yield from _faults_of_method(params, settings)
     yield from _faults_of_prompts(params, settings)
+    yield from _faults_of_limits(params, settings)
     yield from settings.faults(params)
 
 
@@ -81,6 +83,23 @@ def _faults_of_prompts(params: Params, settings: TaskSettings) -> Iterator[str]:
         yield (
             f"params.yaml: evaluate.zero_shot is given, and rows of task '{params.task.name}' have no images. Allowed"
             " for it: null."
+        )
+
+
+def _faults_of_limits(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line for each limit of the measure that lies beyond what the measure can be."""
+    limits = {key: getattr(params.promotion, key) for key in ("floor", "margin", "anchor_margin")}
+    large = {key: found for key, found in limits.items() if found is not None and found >= 1}
+    if not large or params.task.measure not in settings.measures:  # measures are loaded for large ones alone
+        return
+    measures: TaskMeasures = plugins.part(TASKS, params.task.name, "measures", key="task.name")
+    measure = measures.measure(params.task.measure)
+    if not math.isfinite(measure.most):
+        return
+    for key, found in large.items():
+        yield (
+            f"params.yaml: promotion.{key} is {found:g}, and task.measure '{measure.name}' is at most {measure.most:g}."
+            " Allowed for it: more than 0, less than 1."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,10 +46,10 @@ def tables(judged: Judged) -> Mapping[str, Table]:
 
 MEASURES = TaskMeasures(
     measures=(
-        Measure("pearson", "Pearson correlation", of_numbers.pearson, unit=""),
-        Measure("spearman", "Spearman correlation", of_numbers.spearman, unit=""),
-        Measure("mae", "mean absolute error", of_numbers.mae, unit="", better="lower"),
-        Measure("r2", "R squared", of_numbers.r2, unit=""),
+        Measure("pearson", "Pearson correlation", of_numbers.pearson, unit="", least=-1.0),
+        Measure("spearman", "Spearman correlation", of_numbers.spearman, unit="", least=-1.0),
+        Measure("mae", "mean absolute error", of_numbers.mae, unit="", better="lower", most=math.inf),
+        Measure("r2", "R squared", of_numbers.r2, unit="", least=-math.inf),
     ),
     counts=counts,
     scores=scores,

@@ -81,7 +81,7 @@ TITLES = ("nDCG@10", "mean reciprocal rank", "recall@1", "recall@10")
 
 MEASURES = TaskMeasures(
     measures=(
-        Measure("spearman", "Spearman correlation", of_pairs.spearman, unit="", applies=_of_numbers),
+        Measure("spearman", "Spearman correlation", of_pairs.spearman, unit="", least=-1.0, applies=_of_numbers),
         *(
             Measure(name, title, of_pairs.of_ranks(place), applies=_of_pairs)
             for (name, place), title in zip(of_pairs.MEASURED_RANKS.items(), TITLES, strict=True)
@@ -89,9 +89,9 @@ MEASURES = TaskMeasures(
     ),
     counts=counts,
     scores=scores,
-    alone=False,
+    ranked=lambda truths: len(truths) > 0 and _of_pairs(truths),
     kinds=lambda answer: ("pair" if is_pair(answer) or RANK in answer else "number",),
-    gist=lambda answer: f"{from_text(answer).similarity:.1f}",
+    gist=lambda answer: f"{round(from_text(answer).similarity, 1) + 0.0:.1f}",  # never -0.0
     report=report,
     per_row=per_row,
     tables=tables,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,8 +35,17 @@ def report(judged: Judged) -> dict[str, Any]:
 
 MEASURES = TaskMeasures(
     measures=(
-        Measure("bits_per_byte", "bits per byte", of_texts.bits_per_byte, unit="", better="lower"),
-        Measure("word_perplexity", "perplexity of a word", of_texts.word_perplexity, unit="", better="lower"),
+        Measure("bits_per_byte", "bits per byte", of_texts.bits_per_byte, unit="", better="lower", most=math.inf),
+        Measure(
+            "word_perplexity",
+            "perplexity of a word",
+            of_texts.word_perplexity,
+            unit="",
+            better="lower",
+            least=1.0,
+            most=math.inf,
+            applies=of_texts.has_words,
+        ),
     ),
     counts=counts,
     scores=scores,

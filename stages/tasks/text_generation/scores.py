@@ -13,6 +13,8 @@ import numpy as np
 from stages.tasks.shared.written import BITS
 
 NAMES = ("bits_per_byte", "word_perplexity")
+BYTES_A_WORD = 40  # in the mean, at most; a clause of Chinese, whose letters take 3 each, has more
+LARGEST = 700.0  # nats; e to more than 709 is no number
 
 
 def size(text: str) -> str:
@@ -40,7 +42,13 @@ def bits_per_byte(sums_RS: np.ndarray) -> np.ndarray:
 def word_perplexity(sums_RS: np.ndarray) -> np.ndarray:
     """(R,): e to the nats a word takes; what is between blanks is a word."""
     sums = np.asarray(sums_RS)
-    return np.exp(sums[:, 0] / np.maximum(sums[:, 2], 1))
+    return np.exp(np.minimum(sums[:, 0] / np.maximum(sums[:, 2], 1), LARGEST))
+
+
+def has_words(truths: Sequence[str]) -> bool:
+    """Whether the texts have blanks between words, as those of Chinese, Japanese and Thai have not."""
+    totals = sizes(truths).sum(0)
+    return not len(truths) or bool(totals[0] <= BYTES_A_WORD * totals[1])
 
 
 def score(truths: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
