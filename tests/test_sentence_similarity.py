@@ -23,6 +23,10 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 from flows.cli.commands import main
+from flows.gate.promotion import decide
+from flows.gate.rules import Rules
+from flows.review.evidence import Anchor, Results
+from flows.review.model_results import on_common_rows
 from stages.core.contracts import Head, Outputs, RawRow, RejectedRow
 from stages.core.files import read_json
 from stages.core.params.file import load_params
@@ -480,3 +484,43 @@ def test_the_int8_folder_opens_without_torch(ran: Callable[[str], Paths]) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "32\n"), done.stderr
+
+
+def test_similarities_on_both_sides_of_zero_are_no_flip() -> None:
+    assert MEASURES.gist("0.001") == MEASURES.gist("-0.001") == "0.0"
+    assert MEASURES.gist("-0.06") == "-0.1"
+
+
+def ranked(rows: int, among: int) -> Results:
+    """The first rows of `among`, each with a rank that is the farther down the more there are."""
+    ids = np.array([f"{at:04}" for at in range(rows)])
+    answers = [Found(0.5, 1 + at % 5 * among // 500).as_text() for at in range(rows)]
+    truths = [pair_of(one) for one in ids]
+    return Results(
+        ids, ids, np.array(truths), np.array(answers), MEASURES.scores(truths, answers), task="sentence_similarity"
+    )
+
+
+def test_ranks_among_other_rows_are_not_compared() -> None:
+    before, after = ranked(500, 500), ranked(1000, 1000)
+    rules = Rules(PARAMS.promotion, MEASURES, MEASURES.measure("ndcg_at_10"))
+    told = {check.name: check for check in decide(after, before, rules, Anchor("v1.0.0", before)).checks}
+    reason = "the test rows are ranked among each other, and are not the same: 500 before, 1,000 now."
+    assert told["quality"].outcome == told["anchor"].outcome == "inconclusive"
+    assert told["quality"].reason.startswith(reason)
+    assert told["anchor"].reason.startswith(f"since v1.0.0, {reason}")
+    notes: list[str] = []
+    assert on_common_rows("quantized", before, after, notes) is None
+    assert notes == [f"quantized: {reason} Differences are between the two sets, and no rows are paired."]
+    same = decide(before, before, rules, Anchor("v1.0.0", before))
+    assert {check.outcome for check in same.checks if check.name in ("quality", "anchor")} == {"pass"}
+
+
+def test_numbers_are_compared_on_the_rows_that_both_have() -> None:
+    truths, answers = graded(300)
+    ids = np.array([f"{at:04}" for at in range(300)])
+    every = Results(ids, ids, np.array(truths), np.array(answers), MEASURES.scores(truths, answers),
+                    task="sentence_similarity")  # fmt: skip
+    rules = Rules(PARAMS.promotion, MEASURES, MEASURES.measure("spearman"))
+    told = {check.name: check for check in decide(every, every.of_rows(np.arange(200)), rules).checks}
+    assert "200 rows of 300, the others are new" in told["quality"].reason

@@ -16,6 +16,7 @@ from flows.gate.slice_losses import slices
 from flows.gate.too_few import what_it_takes
 from flows.review.evidence import Anchor, Check, Decision, Outcome, Results, number
 from flows.review.markdown import value
+from flows.review.model_results import ranked_otherwise
 from stages.measures.paired import difference_interval, measured
 from stages.measures.score import Interval, independent_difference
 
@@ -24,10 +25,11 @@ RESAMPLES = 2000
 ENOUGH = 0.5  # of the candidate's rows that the anchor must have answered for a comparison in pairs
 
 
-def decide(candidate: Results, released: Results | None, rules: Rules, anchor: Anchor | None = None) -> Decision:
+def decide(candidate: Results, released: Results | str | None, rules: Rules, anchor: Anchor | None = None) -> Decision:
     """The decision: `fail` where a check fails, else `inconclusive` where one is, else `pass`.
 
-    For the first release there are only the limits.
+    `released` says in words why its results are not known, where that is so. For the first release, None, there are
+    only the limits.
     """
     checks = (
         *_against(candidate, released, rules),
@@ -39,9 +41,12 @@ def decide(candidate: Results, released: Results | None, rules: Rules, anchor: A
     return Decision(outcome, checks)
 
 
-def _against(candidate: Results, released: Results | None, rules: Rules) -> Iterator[Check]:
+def _against(candidate: Results, released: Results | str | None, rules: Rules) -> Iterator[Check]:
     if released is None:
         yield Check("quality", "pass", "nothing is released yet; only the limits are checked.")
+        return
+    if isinstance(released, str):
+        yield Check("quality", "inconclusive", released)
         return
     common = common_rows(candidate, released, rules)
     if isinstance(common, str):
@@ -56,6 +61,8 @@ def _against_anchor(candidate: Results, anchor: Anchor, rules: Rules) -> Check:
     if anchor.results is None:
         return Check("anchor", "inconclusive", anchor.unknown)
     common = common_rows(candidate, anchor.results, rules)
+    if ranked := ranked_otherwise(rules.task, anchor.results, candidate):
+        return Check("anchor", "inconclusive", f"since {anchor.version}, {ranked} {LATER}")
     if isinstance(common, str):
         check = _of_other_rows(candidate, anchor.results, rules, common.removesuffix("."))
     elif common.rows < ENOUGH * common.all_rows:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,12 @@ from flows.releases.model import model_of
 from flows.review.evidence import Results
 from flows.review.model_results import clean_texts, results
 from flows.review.side import Side
-from stages.core.contracts import Generation
+from stages.core.contracts import Generation, Text
+from stages.core.model_folder import describe, reads_images
 from stages.core.paths import Paths
+from stages.reading.pixels import Images
+
+MADE = ("size", "fit", "background")  # how images become pixels
 
 
 def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
@@ -50,6 +55,27 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
     return on_rows_of
 
 
+def _with_images(root: Path, texts: Sequence[Text], description: Mapping[str, Any]) -> list[Text]:
+    """The rows of a model that reads images with the images that they name; other rows as they are.
+
+    Raises ValueError where the images cannot be had, or are made otherwise than for the model with that model.json.
+    """
+    if not reads_images(description):
+        return list(texts)
+    here = Side(root, None)
+    content = here.artifact(Paths(root).images)
+    made, known = (
+        {key: of[key] for key in MADE}
+        for of in (here.yaml(root / "params.yaml")["ingest"]["images"], description["images"])
+    )
+    if content is None:
+        raise ValueError("artifacts/data/images.arrow cannot be had, so the released model has no images to look at.")
+    if made != known:
+        raise ValueError(f"params.yaml: ingest.images is {made}, and the released model looks at images of {known}.")
+    images = Images(content)
+    return [text if isinstance(text, str) else (images.image(str(text[0])), text[1]) for text in texts]
+
+
 def _answers(released: Side, model: str, candidate: Results) -> tuple[np.ndarray, np.ndarray]:
     """(N,) answers to the candidate's rows, all in one call, as `evaluate` does it; and their scores.
 
@@ -61,6 +87,7 @@ def _answers(released: Side, model: str, candidate: Results) -> tuple[np.ndarray
     texts = clean_texts(Side(root, None))
     if not texts:
         raise ValueError("artifacts/data/clean.parquet cannot be had, so the released model has no texts to answer.")
+    asked = [texts[str(row)] for row in candidate.row_ids]
     path = Paths(root).model(model).relative_to(root).as_posix()
     # In the worktree, which is removed also after a run that was killed.
     with tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
@@ -72,5 +99,5 @@ def _answers(released: Side, model: str, candidate: Results) -> tuple[np.ndarray
             )
         settings = released.yaml(root / "params.yaml").get("generate")
         known = opened(target, None if settings is None else Generation.of(settings))  # as its own figures were made
-        answers = known.ask([texts[str(row)] for row in candidate.row_ids]).answers
+        answers = known.ask(_with_images(root, asked, describe(target))).answers
         return np.array(answers), known.of_measures.scores(candidate.truths.tolist(), answers)

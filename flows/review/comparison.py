@@ -245,7 +245,11 @@ def _decision(
     if not len(new.row_ids):
         notes.append(f"No verdict: there are no predictions of {rules.limits.model} to judge.")
         return None
-    old = released(new)
+    try:
+        old = released(new)
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = f"the released model cannot answer these rows: {error}"
+        return decide(new, reason, rules, anchor(None))
     # A model that was measured but whose predictions are missing is not treated as one that never existed.
     known = old is not None and (len(old.row_ids) or old.quality)
     return decide(new, old if known else None, rules, anchor(old))

@@ -112,9 +112,25 @@ def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
     return dict(zip(row_ids, texts[0] if len(texts) == 1 else zip(*texts, strict=True), strict=True))
 
 
+def ranked_otherwise(task: TaskMeasures, before: Results, after: Results) -> str:
+    """Why the answers of two models cannot be compared where their rows were ranked among others; "" where they can."""
+    if not len(before.row_ids) or not task.ranked(after.truths.tolist()):
+        return ""
+    if set(before.row_ids) == set(after.row_ids):
+        return ""
+    return (
+        f"the test rows are ranked among each other, and are not the same: {len(before.row_ids):,} before,"
+        f" {len(after.row_ids):,} now."
+    )
+
+
 def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> tuple[Results, Results] | None:
     """Both results on the rows that both have with the same truth, in one order; None where there are none."""
     if not len(old.row_ids) or not len(new.row_ids) or old.task != new.task:
+        return None
+    task = task_measures(new.task)
+    if ranked := ranked_otherwise(task, old, new):
+        notes.append(f"{model}: {ranked} Differences are between the two sets, and no rows are paired.")
         return None
     common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
     if len(common) < max(len(old.row_ids), len(new.row_ids)):
@@ -122,7 +138,6 @@ def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> 
             f"{model}: the test rows are not the same: {len(old.row_ids):,} before, {len(new.row_ids):,} now, "
             f"{len(common):,} in both. Pairs are of those; differences of other numbers are between the two sets."
         )
-    task = task_measures(new.task)
     same = old.truths[at_old] == new.truths[at_new]
     if changed := int((~same).sum()):
         notes.append(
