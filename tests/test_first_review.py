@@ -30,6 +30,24 @@ def fresh(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_on_a_branch_that_adds_the_project_a_run_is_compared_with_the_one_before(fresh: Path):
+    (fresh / "app.py").write_text("print()")
+    git(fresh, "add", "app.py")
+    git(fresh, "commit", "-qm", "The shop, without any model")
+    git(fresh, "switch", "-qc", "try")
+    git(fresh, "add", "-A")
+    git(fresh, "commit", "-qm", "First run")
+    (fresh / "params.yaml").write_text("a: 2\n")
+    assert default_base(fresh) == "HEAD"
+    git(fresh, "commit", "-qam", "Second run")
+    assert default_base(fresh) == "HEAD~1"
+    git(fresh, "switch", "-q", "main")
+    git(fresh, "merge", "-q", "--no-edit", "try")
+    git(fresh, "switch", "-qc", "later")
+    git(fresh, "commit", "-qm", "Third run", "--allow-empty")
+    assert default_base(fresh) == git(fresh, "rev-parse", "main").strip()
+
+
 def test_without_a_commit_it_is_said_how_to_make_one_and_data_stays_out_of_git(fresh: Path):
     with pytest.raises(ValueError, match="no commit yet to compare with") as raised:
         default_base(fresh)

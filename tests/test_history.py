@@ -13,6 +13,7 @@ import yaml
 from conftest import REPOSITORY, init_repository, run
 
 from flows.review.history import as_markdown, as_records, data_of, history, letters
+from flows.review.revisions import head_of
 
 LOCK = """schema: '2.0'
 stages:
@@ -164,3 +165,18 @@ def test_the_hash_of_an_out_is_found_in_the_text_of_a_lock() -> None:
 def test_there_are_letters_for_many() -> None:
     found = letters([f"machine {i}" for i in range(28)] + ["", "machine 0"])
     assert (found["machine 0"], found["machine 25"], found["machine 26"], len(found)) == ("A", "Z", "A1", 28)
+
+
+def test_signatures_and_line_separators_in_a_subject_are_no_lines(branch: Path, tmp_path: Path):
+    project = tmp_path / "project"
+    run(tmp_path, "git", "clone", "-q", str(branch), str(project))
+    run(tmp_path, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key"))
+    settings = {"gpg.format": "ssh", "user.signingkey": str(tmp_path / "key.pub"), "commit.gpgsign": "true",
+                "log.showSignature": "true", "user.name": "tests", "user.email": "tests@localhost"}  # fmt: skip
+    for name, value in settings.items():
+        run(project, "git", "config", name, value)
+    commit(project, "Retrain\u2028after\x0cthe fix", 0.7)
+    found = history(project, "quantized")
+    assert len(found) == len(history(branch, "quantized")) + 1
+    assert found[0].subject.split() == ["Retrain", "after", "the", "fix"]
+    assert head_of(project).subject.startswith("Retrain")

@@ -16,6 +16,7 @@ from conftest import REPOSITORY, edit_params, make_tiny, run, write_corpus
 
 from flows.cli.mistakes import mistakes
 from flows.cli.starting import init
+from flows.dvc.command import DvcError
 from flows.projects.guessing import guess
 from flows.projects.sample import sample_of
 from flows.projects.starting import _shown, graph_of, start
@@ -24,6 +25,7 @@ from flows.releases.registry import artifact, versions
 from flows.releases.tags import tags_here
 from flows.retraining import proposals
 from flows.running.code import LINK, code_of, link_code
+from flows.running.git import GitError
 from stages.core import plugins
 from stages.core.params.file import load_params
 from stages.core.paths import SPLITS
@@ -680,6 +682,56 @@ def test_a_project_is_not_started_over_another_and_nothing_is_left_of_one_that_f
         1, "winnow: --data is 'none.csv'. There is no such file or folder.\n"
     )  # fmt: skip
     assert not (tmp_path / "two").exists()
+
+
+def test_an_init_that_dvc_refuses_says_why_and_leaves_the_repository_as_it_was(tmp_path: Path) -> None:
+    data = rows_of(tmp_path / "rows.csv", [{"text": text, "label": "ab"[at % 2]} for at, text in enumerate(texts())])
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    (shop / ".gitignore").write_text("data/\n")
+    for command in (["init", "-q"], ["add", "-A"]):
+        run(shop, "git", *command)
+    with pytest.raises(DvcError, match=r"^dvc add: .*data/rows\.csv\.dvc' is git-ignored"):
+        start(shop, "text_classification", data, None)
+    assert run(shop, "git", "status", "--short").stdout.splitlines() == ["A  .gitignore"]
+    assert (shop / ".gitignore").read_text() == "data/\n"
+    with pytest.raises(DvcError):
+        start(shop / "nlp", "text_classification", data, None)
+    assert run(shop, "git", "status", "--short").stdout.splitlines() == ["A  .gitignore"]
+
+
+def test_a_repository_that_git_refuses_is_told_and_none_is_made_within_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rows_of(tmp_path / "rows.csv", [{"text": text, "label": "ab"[at % 2]} for at, text in enumerate(texts())])
+    run(tmp_path, "git", "init", "-q", "shop")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch: as if it were somebody else's
+    with pytest.raises(GitError, match="dubious ownership"):
+        start(tmp_path / "shop/nlp", "text_classification", data, None)
+    assert not (tmp_path / "shop/nlp").exists()
+
+
+def test_data_whose_name_no_parameter_may_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": "ab"[at % 2]} for at, text in enumerate(texts())]
+    data = rows_of(tmp_path / "R&D.csv", rows)
+    with pytest.raises(ValueError, match=r"R&D\.csv', whose name has a character .*Rename it, or give a folder"):
+        start(tmp_path / "rd", "text_classification", data, None)
+    assert not (tmp_path / "rd").exists()
+
+
+def test_a_clone_without_the_data_that_dvc_keeps_is_checked_and_only_a_run_needs_them(tmp_path: Path) -> None:
+    data = rows_of(tmp_path / "rows.csv", [{"text": text, "label": "ab"[at % 2]} for at, text in enumerate(texts())])
+    project, clone = tmp_path / "project", tmp_path / "clone"
+    start(project, "text_classification", data, guess(sample_of(str(data))))
+    run(project, "git", "add", "-A")
+    run(project, "git", "-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-qm", "start")
+    run(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    assert run(clone, "winnow", "check").stdout.startswith("ok: params.yaml is right")
+    done = run(clone, "winnow", "reproduce", check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "DVC keeps what data/rows.csv.dvc names, and it is not here. Get it: `dvc pull data/rows.csv.dvc`.\n"
+    )
 
 
 @pytest.fixture(scope="module")

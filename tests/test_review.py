@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, edit_params, run
-from review_fixtures import MEASURES, answered, example_review
+from review_fixtures import MEASURES, answered, empty_review, example_review
 from review_project import change, make_review_project, review
 from sklearn.metrics import f1_score
 
@@ -29,7 +29,7 @@ from flows.dvc import planning, storage
 from flows.gate.rules import rules_of
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
-from flows.review.evidence import Decision, MetricChange, ParamChange, Results, StageChange, without_texts
+from flows.review.evidence import Decision, Flip, MetricChange, ParamChange, Results, StageChange, without_texts
 from flows.review.markdown import between, code, escape, value
 from flows.review.page.charts import charts_of
 from flows.review.page.page import render
@@ -647,3 +647,18 @@ def test_a_review_without_texts_shows_rows_by_their_ids():
     assert text in as_markdown(shown)
     assert text not in as_markdown(hidden)
     assert f"row {hidden.flips[0].row_id}" in render(hidden)
+
+
+def test_a_review_without_texts_shows_no_written_truth_or_answer_and_no_image():
+    own = {
+        "written": {"truth": "SECRET truth", "before": "SECRET one", "after": "SECRET other", "written": True},
+        "image": {"truth": "a pair", "before": "rank 2", "after": "rank 1", "image": "data:image/webp;base64,SECRET"},
+    }
+    flips = [Flip("quantized", row, "SECRET text", score_before=0.1, score_after=0.9, **of) for row, of in own.items()]
+    shown = dataclasses.replace(empty_review(), flips=tuple(flips), candidate="quantized")
+    hidden = without_texts(shown)
+    assert render(shown).count("SECRET") >= 5
+    for page in (render(hidden), as_markdown(hidden)):
+        assert "SECRET" not in page
+        assert "row written" in page
+        assert "rank 1" in page

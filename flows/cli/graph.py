@@ -118,6 +118,7 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
         reasons = {name: why for name in plan.graph if (why := plan.reasons.get(name) or forced.get(name))}
         _print_plan(root, reasons, plan.graph)
         return
+    _refuse_without_data(root)
     ran = _reproduced(root, stages, force)
     from flows.dvc.planning import UP_TO_DATE
     from flows.review import metrics
@@ -125,6 +126,17 @@ def reproduce(stages: tuple[str, ...], force: bool, dry_run: bool) -> None:
     click.echo(f"{ran}\n\n{metrics.as_text(metrics.rows(root), metrics.notes(root))}")
     if ran != UP_TO_DATE and (following := list(_next(root, has_all=not stages))):
         click.echo("\nnext: " + "\n      ".join(following))
+
+
+def _refuse_without_data(root: Path) -> None:
+    """Raise ValueError where DVC keeps the data, or a pretrained model, and it is not here."""
+    from flows.retraining.refresh import inputs_of, not_here
+    from stages.core.params.file import load_params
+
+    if pointers := not_here(root, inputs_of(root, load_params(root / "params.yaml"))):
+        raise ValueError(
+            f"DVC keeps what {', '.join(pointers)} names, and it is not here. Get it: `dvc pull {' '.join(pointers)}`."
+        )
 
 
 def _next(root: Path, *, has_all: bool) -> Iterator[str]:

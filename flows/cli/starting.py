@@ -59,13 +59,15 @@ def init(
     from flows.projects.guessing import guess
     from flows.projects.sample import sample_of
     from flows.projects.starting import refuse_unknown, start
+    from flows.running.processes import ending_signals_raise
 
     if task is not None:
         refuse_unknown(task)
     columns = {"text": text, "text_pair": text_pair, "label": label}
     proposal = guess(sample_of(str(data)), task=task, **columns) if data is not None else None
     name = proposal.task if proposal else str(task)
-    started = start(folder, name, data, proposal)
+    with ending_signals_raise():
+        started = start(folder, name, data, proposal)
     click.echo(f"{folder}: a project of {name}")
     for line in started.written:
         click.echo(f"  {line}")

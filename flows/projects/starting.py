@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from flows.dvc import command
 from flows.dvc.edits import add_missing, set_values
 from flows.projects.guessing import Guess
@@ -20,12 +22,14 @@ from flows.releases.registry import artifact
 from flows.running import git
 from flows.running.code import LINK, OURS, code_of, holds_code, link_code
 from stages.core import plugins
+from stages.core.params.values import RelativeOrAbsolutePath
 from stages.core.paths import Paths
 from stages.core.yaml_text import parse
 from stages.reading.links import refuse_links
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskSettings
 
+PATHS: TypeAdapter[str] = TypeAdapter(RelativeOrAbsolutePath)
 DATA = "data"
 PINS = "constraints.txt"  # which packages' docstrings: the data of most sources that need none
 PLOTS = "\nplots:\n"
@@ -55,7 +59,7 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     _refuse(root, data)
     if data is None and not settings.corpus:
         raise ValueError(f"the task {task} has no corpus of its own. Give --data FILE.")
-    there = {*root.iterdir()} if root.is_dir() else None
+    before = _Before.of(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         started = Started(root)
@@ -67,7 +71,7 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
         if data is not None:
             _keep(root, data, started.written.append)
     except BaseException:
-        _take_away(root, there)
+        before.restore()
         raise
     return started
 
@@ -80,14 +84,36 @@ def refuse_unknown(task: str) -> None:
         raise ValueError(str(error).removeprefix("params.yaml: ")) from None
 
 
-def _take_away(root: Path, there: set[Path] | None) -> None:
-    """Leave nothing in the folder but what was `there`; nothing of the folder where it was not."""
-    made = [root] if there is None else [path for path in root.iterdir() if path not in there]
-    for path in made:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+@dataclass(frozen=True)
+class _Before:
+    """What a folder held before it became a project."""
+
+    root: Path
+    there: frozenset[Path] | None
+    """None: the folder itself was not there."""
+    texts: Mapping[Path, bytes]
+    """Of the files that a project's lines are added to."""
+
+    @classmethod
+    def of(cls, root: Path) -> _Before:
+        files = [root / name for name in (".gitignore", ".dvcignore") if (root / name).is_file()]
+        there = frozenset(root.iterdir()) if root.is_dir() else None
+        return cls(root, there, {file: file.read_bytes() for file in files})
+
+    def restore(self) -> None:
+        """Leave nothing in the folder but what was there; nothing of the folder where it was not."""
+        if not self.root.is_dir():
+            return
+        made = [self.root] if self.there is None else [path for path in self.root.iterdir() if path not in self.there]
+        if made:  # `dvc init` adds its files to the next commit
+            git.attempt(self.root, "rm", "--cached", "-r", "-f", "--quiet", "--ignore-unmatch", "--", *map(str, made))
+        for path in made:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for file, content in self.texts.items():
+            file.write_bytes(content)
 
 
 def _refuse(root: Path, data: Path | None) -> None:
@@ -105,6 +131,13 @@ def _refuse(root: Path, data: Path | None) -> None:
     if data is None:
         return
     refuse_missing(data)
+    try:
+        PATHS.validate_python(_place(root, data))
+    except ValidationError:
+        raise ValueError(
+            f"--data is '{data}', whose name has a character that a shell would read as a command. Allowed: any but"
+            " ; | & $ ` < >. Rename it, or give a folder that holds it."
+        ) from None
     target = root / _place(root, data)
     if target != data and target.exists():
         raise ValueError(f"{target} is there already, and the copy of --data would stand in its place. Move it away.")
@@ -118,11 +151,13 @@ def _refuse(root: Path, data: Path | None) -> None:
 def _repositories(root: Path, tell: Callable[[str], object]) -> None:
     """Make the folder a repository of DVC, in the git repository around it, or else in one of its own."""
     if git.attempt(root, "rev-parse", "--is-inside-work-tree").stdout.strip() != "true":
+        if git.in_repository(root):  # which git refuses, as that of somebody else, say
+            git.read(root, "rev-parse", "--is-inside-work-tree")
         git.read(root, "init", "--quiet", "--initial-branch=main")
         tell("a git repository, as there was none around it")
     if not (root / ".dvc").is_dir():
         within = ["--subdir"] if git.prefix(root) else []
-        command.read(root, "init", "--quiet", *within)
+        command.read(root, "init", *within)
     config = root / ".dvc/config"
     if config.is_file() and not config.read_text(encoding="utf-8").strip():  # a new one: three starts of DVC are saved
         lines = ["[core]", *(f"    {name} = {value}" for name, value in DVC_CORE.items())]
@@ -196,7 +231,7 @@ def _keep(root: Path, data: Path, tell: Callable[[str], object]) -> None:
     if target != data:
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if data.is_dir() else shutil.copyfile)(data, target)
-    command.read(root, "add", "--quiet", "--", place)
+    command.read(root, "add", "--", place)
     tell(f"{place}: a copy of your data, kept by DVC ({place}.dvc is for git)")
 
 

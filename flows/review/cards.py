@@ -15,7 +15,7 @@ import yaml
 from flows.gate.rules import Rules, rules_of
 from flows.review import earlier, metrics
 from flows.review.evidence import mapping, number
-from flows.review.markdown import article, capital, plural, table, value
+from flows.review.markdown import article, capital, escape, plural, table, value
 from flows.review.task import judged_first
 from stages.compression.recipe import pruned_to, recurrent, taught
 from stages.core import plugins
@@ -62,7 +62,7 @@ def model_card(params: Params, root: Path, quality: Mapping[str, Any]) -> str:
     """The model card: the released model, how it was made, how good it is, and where it is weak."""
     settings: TaskSettings = plugins.part(TASKS, params.task.name, "settings", key="task.name")
     rules = rules_of(params)
-    head = {"pipeline_tag": settings.pipeline_tag, "base_model": params.model.name, "license": "apache-2.0"}
+    head = {"pipeline_tag": settings.pipeline_tag, "base_model": params.model.name}
     sections = {
         "What it is": _what(params, settings, root, mapping(quality, f"per_{rules.task.kind}"), rules.task.kind),
         "How good it is": "\n\n".join(
@@ -119,7 +119,7 @@ def _quality(quality: Mapping[str, Any], rules: Rules) -> str:
 def _slices(quality: Mapping[str, Any], score: str) -> str:
     rows = [
         (
-            f"{column}: {name}",
+            escape(f"{column}: {name}"),
             f"{part['rows']:,}",
             value(part["score"], "share"),
             f"{value(part['low'], 'share')} to {value(part['high'], 'share')}",
@@ -128,7 +128,7 @@ def _slices(quality: Mapping[str, Any], score: str) -> str:
         for name, part in parts.items()
     ]
     worst = quality.get("worst_slice")
-    named = f'The weakest slice is "{worst["name"]}", {value(worst["score"], "share")}.\n\n' if worst else ""
+    named = f'The weakest slice is "{escape(worst["name"])}", {value(worst["score"], "share")}.\n\n' if worst else ""
     return named + table(("slice", "rows", score, "between"), rows) if rows else "No slices were measured."
 
 
@@ -141,7 +141,8 @@ def _classes(quality: Mapping[str, Any], kind: str) -> Iterator[str]:
     shown = [name for name in ("precision", "recall", "f1") if all(name in of for _, of in weakest)]
     counts = [name for name in ("rows", "true") if all(name in of for _, of in weakest)][:1]
     rows = [
-        (name, *(f"{of[key]:,}" for key in counts), *(value(of[key], "share") for key in shown)) for name, of in weakest
+        (escape(name), *(f"{of[key]:,}" for key in counts), *(value(of[key], "share") for key in shown))
+        for name, of in weakest
     ]
     header = (kind, *counts, *(name.replace("f1", "F1") for name in shown))
     yield f"The {plural(kind)} with the lowest F1:\n\n" + table(header, rows)
@@ -186,7 +187,7 @@ def _fairness_lines(fairness: Mapping[str, Any], score: str, word: str, words: s
         yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')}{ends} at most."
         if worst := mapping(groups, "worst_group"):
             found = value(worst["score"], "share")
-            yield f"The worst group, {worst['name']}, of {worst['rows']:,} rows, has {found}{_ends(worst)}."
+            yield f"The worst group, {escape(worst['name'])}, of {worst['rows']:,} rows, has {found}{_ends(worst)}."
     else:
         yield "No column says whom a row is about."
 

@@ -348,5 +348,13 @@ class Review:
 
 
 def without_texts(review: Review) -> Review:
-    """The same review with the ids alone of the test rows whose answer differs."""
-    return replace(review, flips=tuple(replace(flip, text="") for flip in review.flips))
+    """The same review with the ids alone of the test rows whose answer differs.
+
+    Images, and truths and answers that are texts, go with the texts; classes, numbers and places stay.
+    """
+    return replace(review, flips=tuple(map(_without_text, review.flips)))
+
+
+def _without_text(flip: Flip) -> Flip:
+    flip = replace(flip, text="", image="")
+    return replace(flip, truth="", before="", after="") if flip.written else flip

@@ -42,7 +42,7 @@ def history(root: Path, model: str, *, last: int = LAST, revision: str = "HEAD")
     commit = git.commit_of(root, revision)
     log = git.read(root, "log", "--first-parent", "--decorate-refs=refs/tags", f"-n{last}", shown, commit, "--", *files)
     now = project_task(root)
-    return tuple(_recorded(root, model, now, *line.split("\x1f", 3)) for line in log.splitlines())
+    return tuple(_recorded(root, model, now, *line.split("\x1f", 3)) for line in log.split("\n") if line)
 
 
 def _recorded(root: Path, model: str, now: Any, commit: str, date: str, refs: str, subject: str) -> Recorded:

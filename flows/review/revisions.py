@@ -21,12 +21,14 @@ WATCHED = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics", CODE)  # what can c
 def default_base(root: Path) -> str:
     """The commit where this branch left the main one; on the main one HEAD, or its parent where nothing changed.
 
+    On a branch that adds the project it is HEAD or its parent, too: where it left there was nothing to compare with.
+
     Raises ValueError where there is no commit to compare with.
     """
     head = git.attempt(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
     for main in MAIN:
         fork = git.attempt(root, "merge-base", "HEAD", main).stdout.strip()
-        if fork and fork != head:
+        if fork and fork != head and git.attempt(root, "cat-file", "-e", f"{fork}:./params.yaml").returncode == 0:
             return fork
         if fork:
             break

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.running.masking import masked
 
+PLAIN = ("-c", "log.showSignature=false")  # settings of a user's that put lines of their own into what is read
 SECONDS = 600.0  # for a command: a remote that went silent would block a schedule for good
 
 
@@ -18,7 +19,7 @@ class GitError(RuntimeError):
 
 def attempt(root: Path, *arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run git in `root`, with `text` as its input, whether it succeeds or fails."""
-    command = ["git", *arguments]
+    command = ["git", *PLAIN, *arguments]
     try:
         return subprocess.run(
             command,
@@ -57,9 +58,14 @@ def commit_of(root: Path, name: str, *, short: bool = False) -> str:
     return done.stdout.strip()
 
 
+def in_repository(root: Path) -> bool:
+    """Whether `root` lies in a git repository, be it one that git refuses."""
+    return "GIT_DIR" in os.environ or any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
 def require_repository(root: Path) -> None:
     """Raise ValueError where `root` is in no git repository, without which DVC runs nothing."""
-    if "GIT_DIR" not in os.environ and not any((folder / ".git").exists() for folder in (root, *root.parents)):
+    if not in_repository(root):
         raise ValueError(
             f"{root} is in no git repository, and DVC needs one. Make it one: "
             "`git init && git add . && git commit -m start`; or clone instead of unpacking an archive."
