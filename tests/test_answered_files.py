@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -364,6 +365,54 @@ def test_an_interruption_says_what_is_there_and_publishes_nothing(tmp_path: Path
     )
     assert rows == 2 * filling.BATCH  # the third was being answered
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.partial.jsonl"]
+
+
+def test_what_is_there_already_is_not_replaced_by_what_an_interrupted_run_leaves(tmp_path: Path) -> None:
+    (tmp_path / "out.partial.jsonl").write_text("the input, or a longer run before\n")
+    for _ in range(2):
+        source = Source({"text": None}, some_rows(3 * filling.BATCH, KeyboardInterrupt()))
+        asking = Asking(fixed_runner(), OF_CLASSES, are_pairs=False)
+        with pytest.raises(KeyboardInterrupt):
+            fill(source, asking, str(tmp_path / "out.jsonl"), lambda _: None)
+    assert (tmp_path / "out.partial.jsonl").read_text() == "the input, or a longer run before\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "out.partial-2.jsonl", "out.partial-3.jsonl", "out.partial.jsonl",
+    ]  # fmt: skip
+
+
+def test_two_that_write_one_file_are_told_and_neither_has_rows_of_the_other(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+
+    def asked_for_meanwhile() -> Iterator[SourceRow]:
+        yield from some_rows(10)
+        second = Source({"text": None}, some_rows(3))
+        with pytest.raises(ValueError, match=r"out\.csv: another process is writing it\. Wait"):
+            fill(second, asking, str(out), lambda _: None)
+        yield from some_rows(10)
+
+    asking = Asking(fixed_runner(), OF_CLASSES, are_pairs=False)
+    fill(Source({"text": None}, asked_for_meanwhile()), asking, str(out), lambda _: None)
+    assert len(read(out)) == 20
+    fill(Source({"text": None}, some_rows(3)), asking, str(out), lambda _: None)
+    assert len(read(out)) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet"])
+def test_bytes_that_are_no_text_and_numbers_that_json_has_not_cost_no_row(tmp_path: Path, name: str) -> None:
+    rows = [
+        {"image": {"bytes": b"\x89PNG\xff", "path": None}, "raw": b"\xff\x00", "deep": {"a": [math.nan, math.inf, 1.5]}}
+    ]
+    write_rows(str(tmp_path / name), rows)
+    if name.endswith(".jsonl"):
+        (line,) = (tmp_path / name).read_text().splitlines()
+        found = json.loads(line, parse_constant=pytest.fail)
+        assert found["deep"] == {"a": [None, None, 1.5]}
+        assert found["image"]["bytes"].endswith("PNG\ufffd")
+    else:
+        (row,) = read(tmp_path / name) if name.endswith(".csv") else pq.read_table(tmp_path / name).to_pylist()
+        assert json.loads(row["deep"], parse_constant=pytest.fail) == {"a": [None, None, 1.5]}
+        assert json.loads(row["image"])["path"] is None
 
 
 def test_an_interruption_before_the_first_batch_leaves_nothing(tmp_path: Path) -> None:

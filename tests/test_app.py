@@ -139,6 +139,24 @@ def test_a_bad_body_is_refused_with_where_it_is_and_what_was_found(
     assert found in error["found"]
 
 
+def test_the_head_alone_is_that_of_the_whole_answer(app: App) -> None:
+    for path in ("/", "/docs", "/model", "/health", "/health/ready", "/metrics"):
+        whole, head = app.ask("GET", path), app.ask("HEAD", path)
+        assert (head.status, head.content) == (200, b""), path
+        assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+    assert app.ask("HEAD", "/predict").status == 405
+
+
+def test_a_client_that_waits_to_be_asked_for_a_body_that_is_refused_is_cut_off(app: App) -> None:
+    """It may send the body all the same, which would be taken for the next request."""
+    with socket.create_connection(("127.0.0.1", app.port), timeout=30) as client:
+        head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\n"
+        client.sendall(f"{head}Content-Length: 70\r\n\r\n".encode())
+        told = b"".join(iter(lambda: client.recv(65536), b""))
+    assert told.startswith(b"HTTP/1.1 415")
+    assert told.lower().count(b"connection: close") == 1
+
+
 def test_another_content_type_method_path_or_host_is_refused(app: App) -> None:
     body = '{"texts": ["bread"]}'
     assert "text/plain" in refused(app.ask("POST", "/predict", body, Content_Type="text/plain"), 415)["found"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import warm_python
+import yaml
 from conftest import REPOSITORY
 from PIL import Image as Picture
 from predict_fixtures import predicted
@@ -23,10 +27,14 @@ from pydantic import ValidationError
 from test_images import BLUE, GREEN, RED, encoded, plain
 from torch.nn import functional
 
+from flows.cli.answering import SOME_UNANSWERED
 from flows.cli.images import repeated
+from flows.dvc.storage import md5
+from flows.gate.rejudged import _with_images
 from stages.clean import clean
 from stages.core.contracts import IMAGE, Head, Image, Outputs, RawRow, RejectedRow, Runner
 from stages.core.files import read_json
+from stages.core.model_folder import describe
 from stages.core.params.file import Params, load_params
 from stages.core.params.ingest import IngestParams
 from stages.core.params.task import faults_of_task
@@ -34,7 +42,7 @@ from stages.core.paths import MODELS, Paths
 from stages.ingest import ingest
 from stages.measures import zero_shot
 from stages.measures.image_changes import CHANGES, blurred, cropped, grey, has_image, with_image
-from stages.measures.opened import Opened
+from stages.measures.opened import Opened, opened
 from stages.reading.clean_rows import read_split, texts_of
 from stages.sources import files, hub
 from stages.tasks.contract import Judged
@@ -449,6 +457,59 @@ def test_predict_says_which_label_an_image_has_or_gives_its_vector(
         said = predicted(folder, capsys, drawings[0], *wrong)
         assert (said.code != 0, told in said.err[-1]) == (True, True), said
     assert "give IMAGE before --labels" in predicted(folder, capsys, "--labels", "a").err[-1]
+
+
+def test_a_table_of_images_is_answered_and_one_that_cannot_be_read_costs_its_row_alone(
+    ran: Paths, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    drawing, table, out = ran.root / "data/drawings/0.png", tmp_path / "pairs.csv", tmp_path / "out.csv"
+    table.write_text(f"image,caption\n{drawing},the ship\n{tmp_path}/none.png,an owl\n{drawing},an owl\n")
+    columns = ("--text-column", "image", "--text-pair-column", "caption")
+    said = predicted(ran.model("quantized"), capsys, str(table), *columns, "-o", str(out))
+    assert said.code == SOME_UNANSWERED, said
+    with out.open(encoding="utf-8", newline="") as file:
+        first, torn, other = csv.DictReader(file)
+    assert all(-1 <= float(row["answer"]) <= 1 for row in (first, other))
+    assert (torn["answer"], first["error"]) == ("", "")
+    assert "none.png cannot be read: there is no such file" in torn["error"]
+    whole = predicted(ran.model("quantized"), capsys, str(table), *columns)
+    assert [line.partition("\t")[0] for line in whole.lines][::2] == [
+        f"{float(row['answer']):.4f}" for row in (first, other)
+    ]
+
+
+def test_the_released_model_looks_at_the_images_that_rows_name(ran: Paths, tmp_path: Path) -> None:
+    """A project after a run, whose images are known by the hash in dvc.lock."""
+    Paths(tmp_path).images.parent.mkdir(parents=True)
+    shutil.copyfile(ran.images, Paths(tmp_path).images)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").touch()
+    out = {
+        "path": "artifacts/data/images.arrow",
+        "hash": "md5",
+        "md5": md5(ran.images),
+        "size": ran.images.stat().st_size,
+    }
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"ingest": {"outs": [out]}}}))
+    folder = ran.model("quantized")
+    made = describe(folder)["images"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"ingest": {"images": made | {"max_bytes": 7}}}))
+    texts = list(clean_rows_of(ran))
+    given = _with_images(tmp_path, texts, describe(folder))
+    assert all(isinstance(one[0], Image) for one in given)
+    assert given == texts
+    assert len(opened(folder).ask(given).answers) == len(texts)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"ingest": {"images": made | {"size": 32}}}))
+    with pytest.raises(
+        ValueError, match=r"ingest\.images is .*'size': 32.*, and the released model looks at images of"
+    ):
+        _with_images(tmp_path, texts, describe(folder))
+
+
+def clean_rows_of(paths: Paths) -> Iterator[tuple[str, str]]:
+    """Of the test rows what clean.parquet has: the name of the image, and the text."""
+    rows = read_split(paths.clean, "test")
+    yield from zip(rows["text"].to_pylist(), rows["text_pair"].to_pylist(), strict=True)
 
 
 def test_the_int8_folder_compares_images_of_files_with_texts_without_torch(ran: Paths) -> None:

@@ -9,6 +9,9 @@ Memory is bounded: a batch is read while the one before is answered, and no more
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,6 +46,8 @@ class Asking(NamedTuple):
     runner: Runner
     task: TaskAnswers
     are_pairs: bool
+    reads_images: bool = False
+    """Whether rows name files of images, from the current folder."""
     threshold: float | None = None
     """Answers of less confidence are withheld."""
     top: int = 0
@@ -87,6 +92,8 @@ def fill(source: Source, asking: Asking, out: str, on_rows: Callable[[int], obje
 def _look(asking: Asking) -> Look:
     if WRITTEN_ENTRY in asking.task.nothing:
         return Look(number=False, lists=())
+    if asking.reads_images:  # there is none to probe with
+        return Look(number=asking.are_pairs, lists=())
     probe: Text = (PROBE, PROBE) if asking.are_pairs else PROBE
     record = asking.task.record(asking.runner.predict([probe]), 0, PROBE, asking.runner.space)
     lists = tuple(name for name, value in record.items() if _is_list(name, value, asking.task))
@@ -230,14 +237,32 @@ def _published(out: str, schema: Schema) -> Iterator[Writer]:
         return
     path = Path(out)
     draft = path.with_name(f".{path.name}.draft")
-    counted = _Counted(open_writer(out, draft, schema))
-    try:
-        yield counted
-        counted.close()
-    except (Exception, KeyboardInterrupt) as error:
-        there = _kept(counted, draft, path)
-        raise _told(error, f"{there}; {path} was not touched.") from error
-    draft.replace(path)
+    with _alone(draft, path):
+        counted = _Counted(open_writer(out, draft, schema))
+        try:
+            yield counted
+            counted.close()
+        except (Exception, KeyboardInterrupt) as error:
+            there = _kept(counted, draft, path)
+            raise _told(error, f"{there}; {path} was not touched.") from error
+        draft.replace(path)
+
+
+@contextlib.contextmanager
+def _alone(draft: Path, path: Path) -> Iterator[None]:
+    """Keep the draft for this process. Raises ValueError where another one writes it."""
+    while True:
+        with draft.open("ab") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"-o {path}: another process is writing it. Wait until it has ended, or give another name."
+                ) from None
+            if not (draft.exists() and os.path.samestat(os.fstat(held.fileno()), draft.stat())):
+                continue  # the other one ended in between, and took its draft along
+            yield
+            return
 
 
 def _kept(writer: _Counted, draft: Path, path: Path) -> str:
@@ -250,7 +275,9 @@ def _kept(writer: _Counted, draft: Path, path: Path) -> str:
         draft.unlink(missing_ok=True)
         return "no answers were written"
     stem, dot, endings = path.name.partition(".")
-    kept = path.with_name(f"{stem}.partial{dot}{endings}")
+    numbers = itertools.chain([""], (f"-{at}" for at in itertools.count(2)))
+    names = (f"{stem}.partial{number}{dot}{endings}" for number in numbers)
+    kept = next(free for name in names if not (free := path.with_name(name)).exists())  # what is there may be the input
     draft.replace(kept)
     return f"the answers to the first {writer.rows:,} rows are in {kept}"
 

@@ -99,7 +99,7 @@ class _Text:
         self._csv.writerows([[_cell(row.get(name)) for name in names] for row in rows])
 
     def _json(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        lines = (json.dumps(_finite(row), ensure_ascii=False, default=as_text) for row in rows)
+        lines = map(_as_json, rows)
         self._stream.writelines(f"{line}\n" for line in lines)
 
     def close(self) -> None:
@@ -130,15 +130,26 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=as_text)
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        return _as_json(value)
+    return _decoded(value) if isinstance(value, bytes) else str(value)
 
 
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with None for numbers that JSON does not have."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
+def _as_json(value: Any) -> str:
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_decoded)
+
+
+def _decoded(value: Any) -> str | None:
+    """A value that JSON does not have, as text; bytes may be those of an image, and no text at all."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else as_text(value)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for numbers that JSON does not have, be they as deep as they may."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    return list(map(_finite, value)) if isinstance(value, list | tuple) else value
 
 
 class _Parquet:

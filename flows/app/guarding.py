@@ -50,19 +50,28 @@ class Guard:
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, is_read = time.perf_counter(), 500, False
+        # Who asks for the head alone gets that of the whole answer (RFC 9110, 9.3.2); the server leaves out the rest.
+        as_asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+
+        async def receiving() -> Message:
+            nonlocal is_read
+            is_read = True
+            return await receive()
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._more_headers(message["headers"])]
+                # A client that waits to be asked for its body may send it now as well: it is no next request.
+                is_out_of_step = not is_read and any(name == b"expect" for name, _ in scope["headers"])
+                message["headers"] = [*message["headers"], *self._more_headers(message["headers"], is_out_of_step)]
             await send(message)
 
         self.ending.held += 1
         try:
             with contextlib.suppress(Exception):  # of which client and log have been told: uvicorn would tell more
-                await self._answer(scope, receive, sending)
+                await self._answer(as_asked, receiving, sending)
         finally:
             self.ending.held -= 1
             path = scope["path"] if scope["path"] in self.paths else UNKNOWN
@@ -92,9 +101,11 @@ class Guard:
             "Use such an address, or start the server with --allowed-host NAME.",
         )  # fmt: skip
 
-    def _more_headers(self, headers: Headers) -> Headers:
+    def _more_headers(self, headers: Headers, is_out_of_step: bool) -> Headers:
         more = HEADERS if any(name == POLICY for name, _ in headers) else [*HEADERS, NOTHING]
-        return [*more, (b"connection", b"close")] if self.ending.begun else more
+        closes = self.ending.begun or is_out_of_step
+        has_it = any(name == b"connection" for name, _ in headers)
+        return [*more, (b"connection", b"close")] if closes and not has_it else more
 
     def _tell(self, method: str, path: str, status: int, seconds: float) -> None:
         self.metrics.request(path, status, seconds)

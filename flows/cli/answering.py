@@ -102,7 +102,7 @@ def refuse(out: str, file: str | None, *, as_json: bool) -> None:
 
 def answer_file(
     file: str, out: str, runner: Runner, task: TaskAnswers, wanted: Wanted, *,
-    text: str | None, text_pair: str | None, are_pairs: bool,
+    text: str | None, text_pair: str | None, are_pairs: bool, of_images: bool,
 ) -> None:  # fmt: skip
     """Write the rows of `file` with their answers to `out`, and tell how many have none.
 
@@ -123,7 +123,7 @@ def answer_file(
             source = open_table(file, asked.columns_of(text, text_pair, are_pairs=are_pairs), bar.opener, tell)
         else:
             source = open_lines(file, are_pairs=are_pairs)
-        asking = Asking(runner, task, are_pairs, wanted.threshold, wanted.top or 0)
+        asking = Asking(runner, task, are_pairs, of_images, wanted.threshold, wanted.top or 0)
         filled = fill(source, asking, out, bar.add)
     finally:
         bar.close()

@@ -101,7 +101,7 @@ def predict(
     from flows.cli import answers
     from stages.backends.runners import reading_files
     from stages.core.machine import cores
-    from stages.core.model_folder import describe, reads_apart, wants_pairs
+    from stages.core.model_folder import describe, reads_apart, reads_images, wants_pairs
     from winnow import opened
 
     wanted, are_pairs = answering.Wanted(top, threshold), False
@@ -120,7 +120,8 @@ def predict(
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
         answering.answer_file(
-            file, out, runner, task, wanted, text=text_column, text_pair=text_pair_column, are_pairs=are_pairs
+            file, out, runner, task, wanted, text=text_column, text_pair=text_pair_column, are_pairs=are_pairs,
+            of_images=reads_images(about),
         )  # fmt: skip
         return
     if runner.stream is not None and file is None and len(texts) == 1 and not pairs and not as_json:

@@ -77,7 +77,7 @@ def _refuse_no_images(pairs: Sequence[Text], folder: Path) -> None:
 def reading_files(runner: Runner, folder: Path) -> Runner:
     """The runner of a model of images, for pairs of which the first part is a path of one; any other as it is.
 
-    Its `predict` raises ValueError for an image that cannot be read.
+    Its `predict` raises UnwritableError, a ValueError, for images that cannot be read.
     """
     description = describe(folder)
     if not reads_images(description):
@@ -85,7 +85,15 @@ def reading_files(runner: Runner, folder: Path) -> Runner:
     predict = runner.predict
 
     def of_paths(texts: Sequence[Any]) -> Outputs:
-        return predict([_with_pixels(text, description) for text in texts])
+        read, reasons = [], {}
+        for number, text in enumerate(texts):
+            try:
+                read.append(_with_pixels(text, description))
+            except ValueError as error:
+                reasons[number] = f"names {error}"
+        if reasons:
+            raise UnwritableError(reasons)
+        return predict(read)
 
     return replace(runner, predict=of_paths)
 
