@@ -174,8 +174,8 @@ def test_the_gate_says_a_correlation_as_it_is() -> None:
 
 def _of(truths: np.ndarray, given: np.ndarray, name: str) -> Interval:
     measure = MEASURES.measure(name)
-    texts = [[repr(float(one)) for one in side] for side in (truths, given)]
-    rows = counted(MEASURES, measure, *texts, [str(at) for at in range(len(truths))])
+    wanted, answers = ([repr(float(one)) for one in side] for side in (truths, given))
+    rows = counted(MEASURES, measure, wanted, answers, [str(at) for at in range(len(truths))])
     return interval(rows, measure, confidence=0.95, resamples=200, seed=0)
 
 

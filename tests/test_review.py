@@ -650,7 +650,7 @@ def test_a_review_without_texts_shows_rows_by_their_ids():
 
 
 def test_a_review_without_texts_shows_no_written_truth_or_answer_and_no_image():
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "written": {"truth": "SECRET truth", "before": "SECRET one", "after": "SECRET other", "written": True},
         "image": {"truth": "a pair", "before": "rank 2", "after": "rank 1", "image": "data:image/webp;base64,SECRET"},
     }

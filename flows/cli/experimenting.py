@@ -29,7 +29,7 @@ def ablation(seeds: int, output: str | None) -> None:
     with ended_says(STOPPED.format("ablation")):
         found = ablation.ablate(root, seeds, lambda line: click.echo(line, err=True))
     page = Path(output) if output is not None else root / "docs/ablation.md"
-    record = pages.write(page, ablation.as_markdown(found), ablation.as_record(found))
+    record = pages.write(page, ablation.as_markdown(found), ablation.as_record(found), root)
     click.echo(f"Written: {page}, {record}", err=True)
 
 
@@ -51,7 +51,7 @@ def debias(seeds: int, output: str | None) -> None:
     with ended_says(STOPPED.format("debias")):
         found = debiasing.compare(root, seeds, lambda line: click.echo(line, err=True))
     page = Path(output) if output is not None else root / "docs/debias.md"
-    record = pages.write(page, debiasing.as_markdown(found), debiasing.as_record(found))
+    record = pages.write(page, debiasing.as_markdown(found), debiasing.as_record(found), root)
     click.echo(f"Written: {page}, {record}", err=True)
 
 

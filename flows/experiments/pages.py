@@ -1,17 +1,30 @@
-"""A measurement's page, and its figures beside it."""
+"""A measurement's page, and its figures beside it; both say which commit they are of."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.running import git
 
-def write(page: Path, text: str, figures: Mapping[str, Any]) -> Path:
-    """Write the page, and the figures as JSON of its name; returns where those are."""
+TITLE_ENDS = "\n\n"
+
+
+def write(page: Path, text: str, figures: Mapping[str, Any], root: Path) -> Path:
+    """Write the page, and the figures as JSON of its name; returns where those are.
+
+    They are of the last commit of the project at `root`, which a line below the page's title names.
+    """
+    commit, date = git.commit_of(root, "HEAD"), datetime.now(UTC).date().isoformat()
+    title, _, rest = text.partition(TITLE_ENDS)
+    others = "Another commit may have other rows, values and code: compare within the page."
+    made = f"Of commit {commit[:7]}, {date}. {others}"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text, encoding="utf-8")
+    page.write_text(TITLE_ENDS.join((title, made, rest)), encoding="utf-8")
     record = page.with_suffix(".json")
-    record.write_text(f"{json.dumps(figures, indent=2, sort_keys=True)}\n", encoding="utf-8")
+    content = {**figures, "commit": commit, "date": date}
+    record.write_text(f"{json.dumps(content, indent=2, sort_keys=True)}\n", encoding="utf-8")
     return record
