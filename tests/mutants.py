@@ -92,7 +92,26 @@ MUTANTS = (
         "counts.true_C < 0",
         "test_label_thresholds.py -k few_rows",
     ),
+    Mutant(
+        "stages/measures/fairness.py", "if swap(one) == other", "if swap(other) == one", "test_bias.py -k no_way_back"
+    ),
+    Mutant(
+        "stages/measures/paired.py",
+        "return 1.0 if math.isfinite(measure.most) else",
+        "return 1.0 if measure.most else",
+        "test_regression.py -k another_unit",
+    ),
+    Mutant("stages/measures/group_gaps.py", "found - ROOM", "found", "test_bias.py -k told_apart"),
+    Mutant(
+        "stages/tasks/shared/carrying.py", "MOST_PAIRS = 50_000", "MOST_PAIRS = 50_000_000", "test_spans.py -k no_time"
+    ),
     # The gate
+    Mutant(
+        "flows/review/model_results.py",
+        "if set(before.row_ids) ==",
+        "if True or set(before.row_ids) ==",
+        "test_sentence_similarity.py -k ranks_among_other",
+    ),
     Mutant(
         "flows/gate/promotion.py", "rules.measure, confidence", "rules.task.measures[-1], confidence", "test_margin.py"
     ),
@@ -172,6 +191,18 @@ MUTANTS = (
         "test_writers.py -k untied",
     ),
     # Training
+    Mutant(
+        "stages/tasks/text_classification/learning.py",
+        "labels_B, ignore_index",
+        "labels_B, weight=class_weights_C, ignore_index",
+        "test_training.py -k 'rare_label or weighted'",
+    ),
+    Mutant(
+        "stages/training/loop.py",
+        "job.engine.deepspeed.module.train()",
+        "job.engine.deepspeed.module.eval()",
+        "test_distilled_vectors.py -k ended_early",
+    ),
     Mutant("stages/tasks/shared/distillation.py", "* temperature**2", "* temperature", "test_training.py -k kd_loss"),
     Mutant(
         "stages/tasks/shared/distillation.py",
