@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, run
+from review_fixtures import answered, rules
 
+from flows.dvc.command import DvcError
 from flows.gate.anchor import Answers, anchor_of
 from flows.review import comparison
-from flows.review.evidence import Anchor, Results
+from flows.review.evidence import Anchor, Decision, Results
+from stages.core.contracts import UnwritableError
 from stages.core.params.file import load_params
 
 NOTHING = Results()
@@ -97,3 +100,29 @@ def test_what_keeps_a_released_models_answers_from_being_read_is_a_note(project:
         f"metrics/quality/quantized.json, metrics/profile/quantized.json of {at} are missing.",
         f"artifacts/predictions/quantized.parquet of {at} cannot be had: dvc.lock does not know it.",
     ]
+
+
+@pytest.mark.parametrize("error", [ValueError("the images are made otherwise"), UnwritableError({0: "is empty"})])
+def test_a_released_model_that_cannot_answer_makes_the_gate_inconclusive(error: ValueError) -> None:
+    decision = decided(error)
+    assert decision.outcome == "inconclusive"
+    assert decision.checks[0].reason == f"the released model cannot answer these rows: {error}"
+
+
+@pytest.mark.parametrize("error", [DvcError("503 Slow Down"), OSError("no space left"), RuntimeError("out of memory")])
+def test_what_may_pass_is_no_verdict(error: Exception) -> None:
+    """A retraining that fails so is tried again; one with a verdict is not."""
+    with pytest.raises(type(error), match=str(error)):
+        decided(error)
+
+
+def decided(error: Exception) -> Decision:
+    def released(_: Results) -> Results:
+        raise error
+
+    of_labels = rules(load_params(REPOSITORY / "params.yaml").promotion)
+    found = comparison._decision(
+        released, answered(["a", "b"], ["a", "a"]), of_labels, lambda _: None, [], not_run=False
+    )
+    assert found is not None
+    return found

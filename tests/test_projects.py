@@ -698,6 +698,15 @@ def test_an_init_that_dvc_refuses_says_why_and_leaves_the_repository_as_it_was(t
     with pytest.raises(DvcError):
         start(shop / "nlp", "text_classification", data, None)
     assert run(shop, "git", "status", "--short").stdout.splitlines() == ["A  .gitignore"]
+    (shop / "data").mkdir()  # what is there stays, and what was made in it goes
+    (shop / "data/own.csv").write_text("mine")
+    (shop / "gone.txt").write_text("tracked")
+    run(shop, "git", "add", "gone.txt")
+    (shop / "gone.txt").unlink()
+    with pytest.raises(DvcError):
+        start(shop, "text_classification", data, None)
+    assert [path.name for path in (shop / "data").iterdir()] == ["own.csv"]
+    assert run(shop, "git", "status", "--short").stdout.splitlines() == ["A  .gitignore", "AD gone.txt"]
 
 
 def test_a_repository_that_git_refuses_is_told_and_none_is_made_within_it(
@@ -727,6 +736,12 @@ def test_a_clone_without_the_data_that_dvc_keeps_is_checked_and_only_a_run_needs
     run(project, "git", "-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-qm", "start")
     run(tmp_path, "git", "clone", "-q", str(project), str(clone))
     assert run(clone, "winnow", "check").stdout.startswith("ok: params.yaml is right")
+    assert "it has never run" in run(clone, "winnow", "plan").stdout
+    edit_params(clone, ingest__path="data")  # as where labelled rows lie beside them
+    assert run(clone, "winnow", "check").stdout.startswith("ok: params.yaml is right")
+    edit_params(clone, ingest__path="data/row.csv")
+    assert "There is no such file" in run(clone, "winnow", "check", check=False).stderr
+    edit_params(clone, ingest__path="data/rows.csv")
     done = run(clone, "winnow", "reproduce", check=False)
     assert done.returncode == 1
     assert done.stderr.endswith(

@@ -9,6 +9,7 @@ Memory is bounded: a batch is read while the one before is answered, and no more
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -37,6 +38,7 @@ WRITTEN = 64  # rows that are written together: each takes a step of the model f
 WRITTEN_ENTRY = "written"  # of a record: the whole text that a model wrote
 DIGITS = 6  # of a probability
 _IN_NUMBERS = re.compile(r"\t(?:[\d.]+(?:; [\d.]+)*|-)$")  # what follows an answer in a line: its probabilities
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # what filesystems say that have none, as some over a network
 PROBE = "a"  # a text to see by what an answer of the model looks like
 
 
@@ -238,8 +240,9 @@ def _published(out: str, schema: Schema) -> Iterator[Writer]:
     path = Path(out)
     draft = path.with_name(f".{path.name}.draft")
     with _alone(draft, path):
-        counted = _Counted(open_writer(out, draft, schema))
+        counted: _Counted | None = None
         try:
+            counted = _Counted(open_writer(out, draft, schema))
             yield counted
             counted.close()
         except (Exception, KeyboardInterrupt) as error:
@@ -259,19 +262,30 @@ def _alone(draft: Path, path: Path) -> Iterator[None]:
                 raise ValueError(
                     f"-o {path}: another process is writing it. Wait until it has ended, or give another name."
                 ) from None
-            if not (draft.exists() and os.path.samestat(os.fstat(held.fileno()), draft.stat())):
+            except OSError as error:
+                if error.errno not in WITHOUT_LOCKS:
+                    raise
+            if not _is_at(held.fileno(), draft):
                 continue  # the other one ended in between, and took its draft along
             yield
             return
 
 
-def _kept(writer: _Counted, draft: Path, path: Path) -> str:
+def _is_at(number: int, path: Path) -> bool:
+    """Whether the open file is the one at that place."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(number), path.stat())
+    return False
+
+
+def _kept(writer: _Counted | None, draft: Path, path: Path) -> str:
     """Where the rows written so far are now, in words."""
-    try:
-        writer.close()
-    except Exception:  # a full disk, say: nothing there can be relied on
-        writer.rows = 0
-    if writer.rows == 0:
+    rows = 0
+    if writer is not None:
+        with contextlib.suppress(Exception):  # of a full disk, say: nothing there can be relied on
+            writer.close()
+            rows = writer.rows
+    if rows == 0:
         draft.unlink(missing_ok=True)
         return "no answers were written"
     stem, dot, endings = path.name.partition(".")
@@ -279,7 +293,7 @@ def _kept(writer: _Counted, draft: Path, path: Path) -> str:
     names = (f"{stem}.partial{number}{dot}{endings}" for number in numbers)
     kept = next(free for name in names if not (free := path.with_name(name)).exists())  # what is there may be the input
     draft.replace(kept)
-    return f"the answers to the first {writer.rows:,} rows are in {kept}"
+    return f"the answers to the first {rows:,} rows are in {kept}"
 
 
 def _told(error: BaseException, there: str) -> BaseException:

@@ -112,15 +112,16 @@ def _of_windows(params: Params, *, of_pairs: bool) -> Iterator[str]:
 
 def _of_path(root: Path, ingest: IngestParams) -> Iterator[str]:
     """Mistakes in ingest.path: missing data, or data that does not fit the parameters. S3 is not accessed."""
-    from flows.retraining.refresh import pointers_of
+    from flows.retraining.refresh import not_here
     from stages.reading import corpora
 
     scheme, separator, _ = ingest.path.partition("://")
+    path = Path(ingest.path)
     if separator and scheme != "s3":
         yield f"params.yaml: ingest.path is a {scheme}:// URL. Allowed: a path, or a URL with s3://."
-    elif not separator and not (root / ingest.path).exists():
-        if pointers_of(root, Path(ingest.path)):  # a clone without the data can be checked, and reviewed, all the same
-            return
+    elif not separator and not path.is_absolute() and not_here(root, [path]):
+        return  # a clone without the data that DVC keeps can be checked, and reviewed, all the same
+    elif not separator and not (root / path).exists():
         yield (
             f"params.yaml: ingest.path is '{ingest.path}'. There is no such file or folder. "
             "Give a path from the project's folder, or an absolute one."

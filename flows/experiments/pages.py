@@ -8,17 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.running import git
-
 TITLE_ENDS = "\n\n"
 
 
-def write(page: Path, text: str, figures: Mapping[str, Any], root: Path) -> Path:
+def write(page: Path, text: str, figures: Mapping[str, Any], commit: str) -> Path:
     """Write the page, and the figures as JSON of its name; returns where those are.
 
-    They are of the last commit of the project at `root`, which a line below the page's title names.
+    They are of the `commit`, which a line below the page's title names.
     """
-    commit, date = git.commit_of(root, "HEAD"), datetime.now(UTC).date().isoformat()
+    date = datetime.now(UTC).date().isoformat()
     title, _, rest = text.partition(TITLE_ENDS)
     others = "Another commit may have other rows, values and code: compare within the page."
     made = f"Of commit {commit[:7]}, {date}. {others}"

@@ -60,11 +60,10 @@ def found(paths: Paths, ingest: IngestParams, file: str | None, columns: TextCol
 
 def of_project(paths: Paths, *, most: int, seed: int) -> Pool:
     """The project's rows without a label. Raises FileNotFoundError or ValueError where it has none."""
-    for path in (paths.raw, paths.clean, paths.quarantine):
-        if not path.is_file():
-            raise FileNotFoundError(f"no {path} yet. Run `winnow reproduce --stage clean`, or give a FILE.")
+    _need(paths.clean, paths.quarantine)
     pool = _drawn(_rows(paths.clean, "split", TRANSFER), most, seed)
     if not pool.of:
+        _need(paths.raw)
         pool = _drawn(_rows(paths.quarantine, "reason", MISSING), most, seed)
         kept = _kept_of(paths.raw, [row.row_id for row in pool.rows])
         pool = pool._replace(rows=[replace(row, kept=kept.get(row.row_id, {})) for row in pool.rows])
@@ -74,6 +73,12 @@ def of_project(paths: Paths, *, most: int, seed: int) -> Pool:
             " a FILE of rows, or add such rows (docs/your-own-data.md, text without labels)."
         )
     return pool
+
+
+def _need(*needed: Path) -> None:
+    for path in needed:
+        if not path.is_file():
+            raise FileNotFoundError(f"no {path} yet. Run `winnow reproduce --stage clean`, or give a FILE.")
 
 
 def _rows(path: Path, column: str, value: str) -> Iterator[Listed | None]:

@@ -34,6 +34,7 @@ DATA = "data"
 PINS = "constraints.txt"  # which packages' docstrings: the data of most sources that need none
 PLOTS = "\nplots:\n"
 SHOWN_CHARS = 80  # of a value
+LINES_ADDED = (".gitignore", ".dvcignore")  # files that may be there, and get lines of ours or of DVC's
 VALIDATION = "validation-"  # of the names of plots: of measures by epoch
 IGNORED = f"/{LINK.parts[0]}/"
 DVC_CORE = {"analytics": "false", "check_update": "false", "autostage": "false"}  # of .dvc/config
@@ -59,7 +60,7 @@ def start(folder: Path, task: str, data: Path | None, guess: Guess | None) -> St
     _refuse(root, data)
     if data is None and not settings.corpus:
         raise ValueError(f"the task {task} has no corpus of its own. Give --data FILE.")
-    before = _Before.of(root)
+    before = _Before.of(root, data)
     try:
         root.mkdir(parents=True, exist_ok=True)
         started = Started(root)
@@ -89,31 +90,55 @@ class _Before:
     """What a folder held before it became a project."""
 
     root: Path
-    there: frozenset[Path] | None
-    """None: the folder itself was not there."""
-    texts: Mapping[Path, bytes]
-    """Of the files that a project's lines are added to."""
+    there: Mapping[Path, bytes | None]
+    """What may be written, of what was there: of files that lines are added to their content."""
+    may_be_made: Sequence[Path]
+    in_index: frozenset[str]
+    """The files in git's index, by their paths from the folder."""
 
     @classmethod
-    def of(cls, root: Path) -> _Before:
-        files = [root / name for name in (".gitignore", ".dvcignore") if (root / name).is_file()]
-        there = frozenset(root.iterdir()) if root.is_dir() else None
-        return cls(root, there, {file: file.read_bytes() for file in files})
+    def of(cls, root: Path, data: Path | None) -> _Before:
+        place = None if data is None else root / _place(root, data)
+        beside = [] if place is None else [place, Path(f"{place}.dvc"), place.parent / ".gitignore", place.parent]
+        may_be_made = [root / ".gitignore", root / ".dvcignore", *beside]
+        there = {path: _content(path) for path in [root, *_within(root), *may_be_made] if path.exists()}
+        return cls(root, there, may_be_made, _indexed(root))
 
     def restore(self) -> None:
         """Leave nothing in the folder but what was there; nothing of the folder where it was not."""
         if not self.root.is_dir():
             return
-        made = [self.root] if self.there is None else [path for path in self.root.iterdir() if path not in self.there]
-        if made:  # `dvc init` adds its files to the next commit
-            git.attempt(self.root, "rm", "--cached", "-r", "-f", "--quiet", "--ignore-unmatch", "--", *map(str, made))
+        added = _indexed(self.root) - self.in_index
+        made = [self.root] if self.root not in self.there else [*_within(self.root), *self.may_be_made]
         for path in made:
+            if path in self.there:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        for file, content in self.texts.items():
-            file.write_bytes(content)
+        for path, content in self.there.items():
+            if content is not None and path.name in LINES_ADDED:
+                path.write_bytes(content)
+        if added:  # `dvc init` adds its files to the next commit
+            folder = next(path for path in (self.root, *self.root.parents) if path.is_dir())
+            names = [os.path.relpath(self.root / name, folder) for name in sorted(added)]
+            git.attempt(folder, "rm", "--cached", "-f", "--quiet", "--", *names, GIT_LITERAL_PATHSPECS="1")
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() and path.name in LINES_ADDED else None
+
+
+def _within(root: Path) -> list[Path]:
+    return [*root.iterdir()] if root.is_dir() else []
+
+
+def _indexed(root: Path) -> frozenset[str]:
+    """The files in git's index beneath the folder; none where there is no repository, or no git."""
+    with contextlib.suppress(OSError):
+        return frozenset(filter(None, git.attempt(root, "ls-files", "-z").stdout.split("\0")))
+    return frozenset()
 
 
 def _refuse(root: Path, data: Path | None) -> None:

@@ -54,7 +54,8 @@ def inputs_of(root: Path, params: Params) -> list[Path]:
     """The data, and a pretrained model in a folder, that the pipeline reads from the project at `root`."""
     model = Path(params.model.name)
     data = [] if params.ingest.is_outside else [Path(params.ingest.path)]
-    return [path for path in (*data, *([model] if (root / model).is_dir() else [])) if not path.is_absolute()]
+    is_folder = (root / model).is_dir() or bool(pointers_of(root, model))
+    return [path for path in (*data, *([model] if is_folder else [])) if not path.is_absolute()]
 
 
 def not_here(worktree: Path, inputs: Iterable[Path]) -> list[str]:
