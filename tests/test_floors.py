@@ -217,7 +217,7 @@ def size_of(head: LinearHead) -> float:
 def test_the_head_of_labels_is_scikit_learn_s_logistic_regression_of_standardised_features() -> None:
     found, labels = drawn()
     examples = Examples(found, torch.from_numpy(labels), per_token=False)
-    head = best_head(examples, LEARNING.loss, lambda _: 0.0, size=3, inverse_regularizations=[0.1]).head
+    head = best_head(examples, LEARNING, lambda _: 0.0, size=3, inverse_regularizations=[0.1]).head
     scaled = StandardScaler().fit_transform(found.astype(np.float64))
     theirs = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(scaled, labels)
     assert softmax(head.outputs(found)) == pytest.approx(theirs.predict_proba(scaled), abs=1e-3)
@@ -227,9 +227,7 @@ def test_the_head_of_sets_is_scikit_learn_s_logistic_regression_of_each_label() 
     found, labels = drawn()
     targets = np.stack([labels == 0, labels > 0, found[:, 0] > 1], axis=1)
     examples = Examples(found, torch.from_numpy(targets.astype(np.float32)), per_token=False)
-    head = best_head(
-        examples, OF_SETS.loss, lambda _: 0.0, size=3, inverse_regularizations=[0.01], apart=OF_SETS.outputs_apart
-    ).head
+    head = best_head(examples, OF_SETS, lambda _: 0.0, size=3, inverse_regularizations=[0.01]).head
     scaled = StandardScaler().fit_transform(found.astype(np.float64))
     for at in range(3):
         theirs = LogisticRegression(C=0.01, tol=1e-8, max_iter=1000).fit(scaled, targets[:, at])
@@ -241,7 +239,7 @@ def test_the_head_of_numbers_is_scikit_learn_s_ridge_of_standardised_features() 
     found, labels = drawn()
     numbers = torch.from_numpy(labels.astype(np.float32) * 2.5)
     examples = Examples(found, numbers, per_token=False)
-    head = best_head(examples, OF_NUMBERS.loss, lambda _: 0.0, size=1, inverse_regularizations=[0.01]).head
+    head = best_head(examples, OF_NUMBERS, lambda _: 0.0, size=1, inverse_regularizations=[0.01]).head
     scaled = StandardScaler().fit_transform(found.astype(np.float64))
     theirs = Ridge(alpha=0.5 / 0.01).fit(scaled, numbers.numpy())  # the loss is the whole square, not its half
     assert head.outputs(found)[:, 0] == pytest.approx(theirs.predict(scaled), abs=1e-3)
@@ -251,9 +249,9 @@ def test_the_best_on_validation_is_kept_and_of_equals_the_most_regularized() -> 
     found, labels = drawn()
     examples = Examples(found, torch.from_numpy(labels), per_token=False)
     grid = [1.0, 0.01, 0.1]
-    largest = best_head(examples, LEARNING.loss, size_of, size=3, inverse_regularizations=grid)
-    smallest = best_head(examples, LEARNING.loss, lambda head: -size_of(head), size=3, inverse_regularizations=grid)
-    equal = best_head(examples, LEARNING.loss, lambda _: 0.5, size=3, inverse_regularizations=grid)
+    largest = best_head(examples, LEARNING, size_of, size=3, inverse_regularizations=grid)
+    smallest = best_head(examples, LEARNING, lambda head: -size_of(head), size=3, inverse_regularizations=grid)
+    equal = best_head(examples, LEARNING, lambda _: 0.5, size=3, inverse_regularizations=grid)
     assert (largest.inverse_regularization, smallest.inverse_regularization) == (1.0, 0.01)
     assert equal.inverse_regularization == 0.01
     assert equal.scores == {0.01: 0.5, 0.1: 0.5, 1.0: 0.5}
@@ -264,7 +262,7 @@ def test_a_head_of_tokens_ends_where_scikit_learn_s_logistic_regression_does() -
     found = np.concatenate([found, found[:, :1] + 0.01 * found[:, 3:]], axis=1)  # two features that are nearly the same
     examples = Examples(found, torch.from_numpy(labels)[:, None], per_token=True)
     grid = [0.01, 1.0]
-    head = best_head(examples, OF_TAGS.loss, size_of, size=3, inverse_regularizations=grid).head
+    head = best_head(examples, OF_TAGS, size_of, size=3, inverse_regularizations=grid).head
     scaled = StandardScaler().fit_transform(found.astype(np.float64))
     theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(scaled, labels)
     assert np.abs(softmax(head.outputs(found)) - theirs.predict_proba(scaled)).mean() < 0.02
@@ -282,7 +280,7 @@ def test_a_feature_that_never_varies_makes_no_number_infinite() -> None:
     found, labels = drawn()
     found[:, 1] = 7.0
     examples = Examples(found, torch.from_numpy(labels), per_token=False)
-    head = best_head(examples, LEARNING.loss, lambda _: 0.0, size=3, inverse_regularizations=[1.0]).head
+    head = best_head(examples, LEARNING, lambda _: 0.0, size=3, inverse_regularizations=[1.0]).head
     assert np.isfinite(head.outputs(found)).all()
     assert head.coefficients_KF[:, 1].tolist() == [0.0] * 3
 
@@ -316,7 +314,7 @@ def test_a_head_of_whole_rows_learns_the_place_that_a_feature_tells() -> None:
     examples = Examples(
         found.reshape(-1, 2), torch.from_numpy(targets), per_token=True, real_NT=torch.ones(40, 6, dtype=torch.bool)
     )
-    head = best_head(examples, OF_PLACES.loss, lambda _: 0.0, size=2, inverse_regularizations=[1.0]).head
+    head = best_head(examples, OF_PLACES, lambda _: 0.0, size=2, inverse_regularizations=[1.0]).head
     outputs = head.outputs(found.reshape(-1, 2)).reshape(40, 6, 2)
     assert (outputs.argmax(1) == places[:, None]).mean() > 0.95
 

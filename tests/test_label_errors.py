@@ -14,6 +14,8 @@ import torch
 from conftest import REPOSITORY, TOPICS
 from labelling_fixtures import labelled, rows_of, write_project, write_rows
 from safetensors.numpy import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from test_floors import prepared
 
 from flows.dvc import reproducing
@@ -32,9 +34,11 @@ from stages.core.paths import Paths
 from stages.probe import probe
 from stages.programs.probed import left_out_logits, vectors_of
 from stages.tasks import TASKS
+from stages.tasks.multilabel_classification.learning import LEARNING as OF_SETS
 from stages.tasks.shared.labelling import Doubts, TaskDoubts, by_label
 from stages.tasks.text_classification.learning import LEARNING
 from stages.tokenize import tokenize
+from stages.training.linear_head import Examples, best_head
 
 pytest.importorskip("cleanlab", reason="cleanlab is not installed: no label is doubted")
 
@@ -202,6 +206,20 @@ def test_a_head_on_the_encoder_learns_from_no_row_that_it_judges() -> None:
     own = left_out_logits(np.eye(6, dtype=np.float32), labels, leaking, LEARNING, 2, strength=10.0)
     assert own[:2].argmax(1).tolist() == [0, 1]
     assert not own[2:].any()
+
+
+def test_a_head_that_doubts_sets_is_regularized_as_the_probes_own() -> None:
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(60, 8)).astype(np.float32)
+    targets = torch.from_numpy((vectors[:, :5] + draw.normal(size=(60, 5)) > 0).astype(np.float32))
+    every = list(range(60))
+    found = left_out_logits(vectors, targets, [{"learned": every, "judged": every}], OF_SETS, 5, strength=0.01)
+    examples = Examples(vectors, targets, per_token=False)
+    own = best_head(examples, OF_SETS, lambda _: 0.0, size=5, inverse_regularizations=[0.01]).head.outputs(vectors)
+    assert found.tolist() == own.tolist()
+    scaled = StandardScaler().fit_transform(vectors.astype(np.float64))
+    theirs = LogisticRegression(C=0.01, tol=1e-8, max_iter=1000).fit(scaled, targets[:, 0].numpy())
+    assert found[:, 0] == pytest.approx(theirs.decision_function(scaled), abs=1e-2)
 
 
 def test_what_the_probe_says_stands_beside_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

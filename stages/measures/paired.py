@@ -173,7 +173,7 @@ def mean_difference_interval(
 def _extent(measure: Measure, *values: float) -> float:
     """How much of the measure a share of 1 is: 1, or where it has no upper bound, as an error has none, its value.
 
-    So an interval of errors in metres is that of the same errors in kilometres.
+    So an interval of errors in metres is that of the same errors in kilometres; where all errors are 0, it is 0.
     """
     return 1.0 if math.isfinite(measure.most) else max(map(abs, values))
 

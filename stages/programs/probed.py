@@ -87,7 +87,7 @@ def left_out_logits(
     for done, fold in enumerate(folds, start=1):
         if fold["judged"]:
             examples = Examples(vectors_NF[fold["learned"]], targets[fold["learned"]], per_token=False)
-            head = best_head(examples, learning.loss, lambda _: 0.0, size=size, inverse_regularizations=[strength]).head
+            head = best_head(examples, learning, lambda _: 0.0, size=size, inverse_regularizations=[strength]).head
             logits_NK[fold["judged"]] = head.outputs(vectors_NF[fold["judged"]])
         log.info("part %d of %d", done, len(folds))
     return logits_NK

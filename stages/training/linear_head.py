@@ -151,9 +151,7 @@ def fitted_head(
         return scores_of(head.outputs(validation.features), validation.rows, task.score)[measure]
 
     examples, size = examples_of(train, whole_rows=task.whole_rows), task.head(space).size
-    chosen = best_head(
-        examples, task.loss, score, size=size, inverse_regularizations=inverse_regularizations, apart=task.outputs_apart
-    )
+    chosen = best_head(examples, task, score, size=size, inverse_regularizations=inverse_regularizations)
     logits = chosen.head.outputs(validation.features)
     return chosen._replace(space=space_of(logits, validation.rows, task, space, measure))
 
@@ -183,29 +181,27 @@ def examples_of(train: Featured, *, whole_rows: bool = False) -> Examples:
 
 def best_head(
     examples: Examples,
-    loss: Loss,
+    task: TaskLearning,
     score: Callable[[LinearHead], float],
     *,
     size: int,
     inverse_regularizations: Sequence[float],
-    apart: bool = False,
 ) -> Chosen:
     """Fit a head of `size` outputs with each of the strengths; of the best by `score` take the most regularized.
 
     An inverse regularization is scikit-learn's C, of features standardised by the examples: the smaller, the smaller
-    the coefficients. With `apart` the loss is the mean over the outputs, of which each is regularized by itself.
+    the coefficients. Where the task's loss is the mean over outputs that are apart, it is that of each.
     `score` must not look at test rows.
     """
-    outputs = size if apart else 1
+    outputs = size if task.outputs_apart else 1
     mean_F, deviation_F = _moments(examples.features_RF)
     standard = torch.from_numpy((examples.features_RF - mean_F) / deviation_F)
     curved_FF = _curvature(standard) if examples.per_token else None
     flat = np.zeros((size, standard.shape[1] + 1))
     tried: dict[float, tuple[float, LinearHead]] = {}
     for strength in sorted(inverse_regularizations):
-        flat = _fitted(
-            flat, standard, examples, loss, strength * outputs, curved_FF
-        )  # from the last one on, which is near
+        # From the last one on, which is near.
+        flat = _fitted(flat, standard, examples, task.loss, strength * outputs, curved_FF)
         head = _of_plain_features(flat, mean_F, deviation_F)
         tried[strength] = score(head), head
     best = max(tried, key=lambda strength: tried[strength][0])
