@@ -26,7 +26,7 @@ NUMBERS: Mapping[str, tuple[click.ParamType, str]] = {
     "top_k": (click.IntRange(min=0), "Draw only from the K likeliest tokens; 0: from all."),
     "top_p": (Number(0, 1, min_open=True), "Draw only from the likeliest tokens that have this probability together."),
     "repetition_penalty": (Number(min=0, min_open=True), "Above 1: tokens that are there already become less likely."),
-    "length_penalty": (click.FLOAT, "Of beams: above 1, longer texts win more often."),
+    "length_penalty": (click.FLOAT, "Of beams: above 0, longer texts are preferred."),
     "seed": (click.IntRange(min=0), "By which tokens are drawn."),
 }  # fmt: skip
 
