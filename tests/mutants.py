@@ -102,9 +102,7 @@ MUTANTS = (
         "test_regression.py -k another_unit",
     ),
     Mutant("stages/measures/group_gaps.py", "found - ROOM", "found", "test_bias.py -k told_apart"),
-    Mutant(
-        "stages/tasks/shared/carrying.py", "MOST_PAIRS = 50_000", "MOST_PAIRS = 50_000_000", "test_spans.py -k no_time"
-    ),
+    Mutant("stages/tasks/shared/carrying.py", "MOST_PAIRS = 50_000", "MOST_PAIRS = 10**12", "test_spans.py -k no_time"),
     # The gate
     Mutant(
         "flows/review/model_results.py",
