@@ -92,13 +92,15 @@ def _flips(
 def _scores(
     judged: Judged, task: TaskMeasures, changed: Sequence[tuple[int, Text]], answers: Sequence[str]
 ) -> np.ndarray:
-    """The scores of the rows that were changed, among all rows: a task may scale them by the truths that it gets."""
-    truths, after = list(judged.truths), list(judged.answers)
+    """The scores of the rows that were changed; where a task scales them by the truths, on the scale of all rows."""
+    rows = range(len(judged.truths)) if task.scaled else [row for row, _ in changed]
+    truths, after = [judged.truths[row] for row in rows], [judged.answers[row] for row in rows]
+    place = {row: at for at, row in enumerate(rows)}
     for (row, text), answer in zip(changed, answers, strict=True):
-        after[row] = answer
+        after[place[row]] = answer
         if task.own_truth is not None:
-            truths[row] = task.own_truth(as_one(text))
-    return task.scores(truths, after)[[row for row, _ in changed]]
+            truths[place[row]] = task.own_truth(as_one(text))
+    return task.scores(truths, after)[[place[row] for row, _ in changed]]
 
 
 def compared(task: TaskMeasures, before: Sequence[str], after: Sequence[str]) -> dict[str, float | None]:

@@ -399,6 +399,8 @@ class TaskMeasures:
     """
     scores: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     """scores(truths, answers): (N,) float64 in [0, 1], how right each answer is."""
+    scaled: bool = False
+    """Whether scores are on a scale that hangs on the truths given, such as by their deviation."""
     ranked: Callable[[Sequence[str]], bool] = lambda _truths: False
     """ranked(truths): whether rows are ranked among each other, so that how right an answer is hangs on the others."""
     kinds: Callable[[str], tuple[str, ...]] = lambda _: ()

@@ -53,6 +53,7 @@ MEASURES = TaskMeasures(
     ),
     counts=counts,
     scores=scores,
+    scaled=True,
     kinds=lambda _: ("number",),
     gist=lambda answer: f"{float(answer):.2g}",
     report=report,
