@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.tasks.shared import carrying
 from stages.tasks.shared.carrying import carried
 from stages.tasks.shared.spans import Span, as_text, faults, from_text, joined, of_tags, tags_of
 
@@ -210,13 +211,21 @@ def test_characters_and_words_that_come_again_and_again_take_no_time(before: str
     assert found == (Span(after.index(name), after.index(name) + len(name), "x"),)
 
 
-def test_texts_between_texts_end_the_work_and_not_the_process() -> None:
-    """A letter is the only one of its kind between two others, time and again, so deep that Python would give up."""
-    core = "a" * 400
-    for number in range(3000):
-        core = f"{chr(0x4E00 + number + 1)}{core}{chr(0x4E00 + number)}{chr(0x4E00 + number + 1)}"
-    before, after = f"Ada  {core} x", f"Ada {core}  x"
+def nested(layers: int, blanks: str) -> str:
+    """Symbols of which the next one is single only left of the one before, as many layers deep."""
+    text = "-" * 400 + chr(0xE000 + layers)
+    for number in range(layers - 1, -1, -1):
+        text += f"{chr(0xE000 + number)}{blanks}{chr(0xE000 + number + 1)}"
+    return text
+
+
+def test_texts_between_texts_end_the_work_and_not_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = f"Ada  {nested(3000, '  ')}", f"Ada {nested(3000, ' ')}"
     assert carried([Span(0, 3, "x")], before, after) == (Span(0, 3, "x"),)
+    monkeypatch.setattr(carrying, "DEEPEST", 1_000_000)
+    carrying._places.cache_clear()
+    with pytest.raises(RecursionError):  # without an end to it
+        carried([Span(0, 3, "x")], before, after)
 
 
 def test_a_text_without_spans_is_not_looked_at() -> None:
