@@ -43,6 +43,21 @@ def test_a_text_stands_for_the_side_whose_words_it_has() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("sets", "text", "swapped"),
+    [
+        (identity_words.GENDER_EN, "HİS dolu, and \u017fhe said", "HER dolu, and he said"),
+        ([["kız", "oğlan"]], "KIZ geldi, kiz geldi", "OĞLAN geldi, oğlan geldi"),
+    ],
+)
+def test_letters_that_ignoring_case_takes_for_others_are_no_end(
+    sets: Sequence[Sequence[str]], text: str, swapped: str
+) -> None:
+    assert identity.swapper(sets)(text) == swapped
+    side = identity.sides_of([text.split(" ")[0]], [list(pair) for pair in sets])
+    assert side == [sets[0][0]]
+
+
 @pytest.mark.parametrize("swaps", [[["christian", "muslim", "jewish"]], [["christian", "muslim"]]])
 def test_an_answer_with_the_words_of_its_text_is_no_flip_also_where_a_swap_is_no_way_back(
     swaps: list[list[str]],
@@ -90,6 +105,22 @@ def test_rates_by_group_are_those_counted_by_hand() -> None:
     assert found["false_positive_gap"] == 1.0  # a: none against both of those that lack it
     assert found["odds_gap"] == 1.0
     assert all(0 <= ends["low"] <= found[gap] <= ends["high"] <= 1 for gap, ends in found["intervals"].items())
+
+
+def test_a_group_without_a_row_of_a_class_leaves_the_others_compared() -> None:
+    truth, predicted, who = [0, 0, 1, 1, 0, 0, 1, 1], [0, 1, 1, 1, 0, 0, 0, 0], ["x"] * 4 + ["y"] * 4
+    given = answers([*truth, 0, 1], one_hot([*predicted, 0, 1], 2), names=("a", "b"), who=[*who, "z", "(several)"])
+    found = groups_of(given)
+    assert (found["recall_gap"], found["false_positive_gap"], found["odds_gap"]) == (1.0, 1.0, 1.0)
+
+
+def test_gaps_that_no_two_groups_can_have_are_none_and_in_no_table() -> None:
+    given = answers([0, 0, 0, 0], one_hot([0, 1, 0, 0], 2), names=("a", "b"), who=["x", "x", "y", "y"])
+    found = groups_of(given)  # of a no row lacks it; b no row has
+    assert (found["recall_gap"], found["false_positive_gap"], found["odds_gap"]) == (0.5, 0.5, 0.5)
+    found = groups_of(answers([0, 0, 1, 1], one_hot([0, 1, 0, 1], 2), names=("a", "b"), who=["x", "x", "y", "y"]))
+    assert (found["recall_gap"], found["false_positive_gap"], found["odds_gap"]) == (None, None, None)
+    assert set(found["intervals"]) == {"score_gap", "selection_gap"}
 
 
 def test_groups_treated_alike_have_a_small_gap_whose_interval_narrows_with_rows() -> None:

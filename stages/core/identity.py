@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from stages.core.contracts import Text, as_one
 from stages.core.identity_words import LISTS, IdentityList
 
+Entry = TypeVar("Entry")
 WordLists = str | Sequence[str] | Sequence[Sequence[str]]
 """A published list by its name, several, or sets of words: stages/core/params/identity.py."""
 
@@ -35,13 +37,24 @@ def swapper(sets: Sequence[Sequence[str]]) -> Callable[[str], str]:
     if not others:
         return str
     pattern = _pattern(others)
-    return lambda text: pattern.sub(lambda match: _like(match[0], others[match[0].lower()]), text)
+    return lambda text: pattern.sub(lambda match: _like(match[0], _entry(match[0], others)), text)
 
 
 def _pattern(words: Mapping[str, object]) -> re.Pattern[str]:
     """One that finds whole words, of those that begin alike the longest."""
     longest = sorted(words, key=len, reverse=True)
     return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest))})(?!\w)", flags=re.IGNORECASE)
+
+
+def _entry(found: str, words: Mapping[str, Entry]) -> Entry:
+    """The entry of the word that was found as `found`; case is ignored as the pattern does.
+
+    It takes more letters for one than `lower` does: the dotless and the dotted i of Turkish, the long s of old prints.
+    """
+    entry = words.get(found.lower())
+    if entry is None:
+        entry = next(of for word, of in words.items() if re.fullmatch(re.escape(word), found, re.IGNORECASE))
+    return entry
 
 
 def _like(word: str, other: str) -> str:
@@ -67,5 +80,5 @@ def _sides(texts: Sequence[Text], of: IdentityList) -> Iterator[str]:
     places = {word.lower(): place for words in of.sets for place, word in enumerate(words)}
     pattern = _pattern(places)
     for text in texts:
-        found = {places[match[0].lower()] for match in pattern.finditer(as_one(text))}
+        found = {_entry(match[0], places) for match in pattern.finditer(as_one(text))}
         yield NOBODY if not found else SEVERAL if len(found) > 1 else of.sides[found.pop()]

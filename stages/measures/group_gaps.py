@@ -53,10 +53,11 @@ def group_rates(judged: Judged, model: Opened, values: Sequence[str], params: Ev
 
     `score_gap` is the largest difference of that mean. `selection_gap` (demographic parity) is the largest over the
     classes of the gap in the share of rows whose answer has the class; `recall_gap` (equal opportunity) the same of the
-    share among rows that truly have it; `false_positive_gap` of that among rows that do not, both over the classes that
-    every group has, or lacks, somewhere; `odds_gap` (equalised odds) is the larger of these two. Their `intervals` are
-    percentiles of resamples of units: as a gap is never below 0, and chance alone makes one, they lie above 0 even
-    where groups are treated alike. The worst group has the lowest mean of those with 30 rows or more.
+    share among rows that truly have it; `false_positive_gap` of that among rows that do not, both between the groups
+    that have such rows; `odds_gap` (equalised odds) is the larger of these two. A gap is None where no two groups can be
+    compared: a number or a span has no classes. Their `intervals` are percentiles of resamples of units: as a gap is
+    never below 0, and chance alone makes one, they lie above 0 even where groups are treated alike. The worst group has
+    the lowest mean of those with 30 rows or more.
 
     Sources: Hardt et al. 2016, arXiv:1610.02413; Sagawa et al. 2020, arXiv:1911.08731.
     """
@@ -71,6 +72,9 @@ def group_rates(judged: Judged, model: Opened, values: Sequence[str], params: Ev
     found: dict[str, Any] = {"rates": rates, "worst_group": {"name": name, **worst}, "intervals": {}}
     counts = _counts(grouped, judged.scores_N)
     for gap, value in _gaps(grouped, counts).items():
+        if value is None:
+            found[gap] = None
+            continue
         measure = Measure(gap, gap, value, better="lower")
         rows = Counted(counts, judged.scores_N, units_N)
         ends = bootstrap(
@@ -116,8 +120,8 @@ def _counts(grouped: Grouped, scores_N: np.ndarray) -> csr_array:
 Value = Callable[[Any], np.ndarray]
 
 
-def _gaps(grouped: Grouped, counts: csr_array) -> dict[str, Value]:
-    """Each gap as a function of the sums of `_counts`, (R, S) -> (R,)."""
+def _gaps(grouped: Grouped, counts: csr_array) -> dict[str, Value | None]:
+    """Each gap as a function of the sums of `_counts`, (R, S) -> (R,); None where there is nothing to compare."""
     groups, classes = len(grouped.names), len(grouped.kinds)
 
     def parts(sums_RS: Any) -> list[np.ndarray]:
@@ -125,36 +129,36 @@ def _gaps(grouped: Grouped, counts: csr_array) -> dict[str, Value]:
         rows_RG1, score_RG1 = sums_RGW[..., :1], sums_RGW[..., 1:2]
         return [rows_RG1, score_RG1, *np.split(sums_RGW[..., 2:], 3, axis=2)]
 
-    _, _, _, had_1GK, _ = parts(counts.sum(axis=0))
-    rows_1GK = parts(counts.sum(axis=0))[0]
-    everywhere_K, nowhere_whole_K = (had_1GK > 0).all(axis=(0, 1)), (rows_1GK - had_1GK > 0).all(axis=(0, 1))
+    rows_1G1, _, _, had_1GK, _ = parts(counts.sum(axis=0))
+    with_K, without_K = ((there_1GK > 0).sum(axis=(0, 1)) > 1 for there_1GK in (had_1GK, rows_1G1 - had_1GK))
 
     def recall(sums_RS: Any) -> np.ndarray:
         _, _, _, has_RGK, both_RGK = parts(sums_RS)
-        return _widest(both_RGK[..., everywhere_K], has_RGK[..., everywhere_K])
+        return _widest(both_RGK[..., with_K], has_RGK[..., with_K])
 
     def false_positive(sums_RS: Any) -> np.ndarray:
         rows_RG1, _, gets_RGK, has_RGK, both_RGK = (part for part in parts(sums_RS))
         wrong_RGK, without_RGK = gets_RGK - both_RGK, rows_RG1 - has_RGK
-        return _widest(wrong_RGK[..., nowhere_whole_K], without_RGK[..., nowhere_whole_K])
+        return _widest(wrong_RGK[..., without_K], without_RGK[..., without_K])
 
     def selection(sums_RS: Any) -> np.ndarray:
         rows_RG1, _, gets_RGK, _, _ = parts(sums_RS)
         return _widest(gets_RGK, np.broadcast_to(rows_RG1, gets_RGK.shape))
 
+    given = classes > 1 or not grouped.gets_NK.all()  # else each row's answer is of the one class that there is
     return {
         "score_gap": lambda sums_RS: _widest(parts(sums_RS)[1], parts(sums_RS)[0]),
-        "selection_gap": selection,
-        "recall_gap": recall,
-        "false_positive_gap": false_positive,
-        "odds_gap": lambda sums_RS: np.maximum(recall(sums_RS), false_positive(sums_RS)),
+        "selection_gap": selection if given else None,
+        "recall_gap": recall if given and with_K.any() else None,
+        "false_positive_gap": false_positive if given and without_K.any() else None,
+        "odds_gap": (lambda sums_RS: np.maximum(recall(sums_RS), false_positive(sums_RS)))
+        if given and with_K.any() and without_K.any()
+        else None,
     }
 
 
 def _widest(found_RGK: np.ndarray, of_RGK: np.ndarray) -> np.ndarray:
     """(R,): the largest difference between groups of found / of, over the classes; a group without rows has no say."""
-    if not found_RGK.shape[2]:
-        return np.zeros(len(found_RGK))
     there_RGK = of_RGK > 0
     rates_RGK = found_RGK / np.maximum(of_RGK, 1)
     most_RK = np.where(there_RGK, rates_RGK, -np.inf).max(1)
