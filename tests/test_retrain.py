@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -22,6 +23,7 @@ from retrain_project import make_retrain_project, make_retrain_project_in_a_subf
 from flows.dvc import storage
 from flows.releases import releases
 from flows.retraining import proposals
+from flows.review.evidence import Results
 
 prefect_server = flow_fixtures.prefect_server
 pytestmark = pytest.mark.usefixtures("prefect_server", "warm_flows")
@@ -432,13 +434,28 @@ def test_commits_that_nobody_pushed_are_not_published_by_an_automatic_release(cl
     assert "main has commits that origin lacks" in (state.message or "")
 
 
-def test_data_that_others_changed_meanwhile_is_not_taken_back(clone: Path, tmp_path: Path):
+@pytest.mark.parametrize("kept_by", ["git", "dvc", "dvc, and added"])
+def test_data_that_others_changed_meanwhile_is_not_taken_back(clone: Path, tmp_path: Path, kept_by: str):
+    if kept_by != "git":
+        git(clone, "rm", "-q", "--cached", "data/corpus.csv")
+        run(clone, "dvc", "add", "-q", "data/corpus.csv")
+        git(clone, "add", "-A")
+        git(clone, "commit", "-qm", "data by DVC")
+        run(clone, "dvc", "push", "-q")
+        git(clone, "push", "-q", "origin", "main")
     other = tmp_path / "other"
     run(tmp_path, "git", "clone", "-q", str(clone.parent / "origin.git"), str(other))
+    if kept_by != "git":
+        run(other, "dvc", "remote", "modify", "--local", "store", "url", str(clone.parent / "store"))
+        run(other, "dvc", "pull", "-q", "data/corpus.csv.dvc")
     more_rows(other, 6, seed=2)
+    if kept_by != "git":
+        run(other, "dvc", "add", "-q", "data/corpus.csv")
     git(other, "-c", "user.name=o", "-c", "user.email=o@localhost", "commit", "-qam", "other rows")
     git(other, "push", "-q", "origin", "main")
     more_rows(clone, 30, seed=1)
+    if kept_by == "dvc, and added":
+        run(clone, "dvc", "add", "-q", "data/corpus.csv")
     state = retrain(clone)
     assert state.is_failed()
     assert "data/corpus.csv has changes in this clone, and others were merged since" in (state.message or "")
@@ -479,6 +496,36 @@ def test_texts_that_were_rewritten_in_their_places_are_answered_anew_by_the_rele
     alter(weights(clone, git(clone, "show", f"{release.revision}:dvc.lock"))[1])
     with pytest.raises(ValueError, match=r"artifacts/models/baseline of .* is not what dvc.lock says"):
         rejudged(clone, release.revision)(after)
+
+
+def test_a_release_that_was_never_evaluated_is_not_taken_for_none(clone: Path):
+    from flows.gate.rejudged import rejudged
+    from flows.review.comparison import gather
+
+    lock = clone / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text())
+    for stage in ("evaluate@baseline", "compare", "report"):
+        stages["stages"].pop(stage, None)
+    lock.write_text(yaml.safe_dump(stages))
+    for path in ("metrics/quality/baseline.json", "artifacts/predictions/baseline.parquet"):
+        (clone / path).unlink()
+        git(clone, "rm", "-q", "--cached", "--ignore-unmatch", path)
+    git(clone, "commit", "-qam", "trained, not evaluated")
+    release = releases.promote(clone)
+
+    edit_params(clone, promotion__anchor=None, baseline__inverse_regularization=1e-6, promotion__margin=0.01)
+    run(clone, "dvc", "repro", "-q")
+    found = gather(clone, release.revision, released=rejudged(clone, release.revision))
+    assert found.decision is not None
+    assert found.decision.outcome == "fail"
+    assert "surely worse" in found.decision.checks[0].reason
+
+    def nothing_of(new: Results) -> Results:
+        return dataclasses.replace(new, row_ids=new.row_ids[:0], quality={})
+
+    unknown = gather(clone, release.revision, released=nothing_of)
+    assert unknown.decision is not None
+    assert unknown.decision.outcome == "inconclusive"
 
 
 def swapped(line: str, words: dict[str, str]) -> str:

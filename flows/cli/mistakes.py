@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.core.params.identity import IDENTITY_WORDS
+
 if TYPE_CHECKING:
     from stages.core.params.file import Params
     from stages.core.params.ingest import IngestParams
@@ -44,6 +46,7 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
     yield from plugins.not_installed(backend, NEEDS.get(backend, ()), key="quantize.backend")
     yield from faults_of_student(params)
     yield from faults_of_lora(params)
+    yield from _of_groups(params)
     try:  # a model of the Hub may not be here yet; then the stage `tokenize` looks at it
         if folder := located_here(params.model, root):
             yield from list(faults_of_model(folder, params)) or faults_of_folder(folder, params)
@@ -55,6 +58,21 @@ def mistakes(root: Path, params: Params) -> Iterator[str]:
             "so all of its rows would be dropped. Set clean.unlabelled: transfer, or ingest.splits.transfer: null."
         )
     yield from _of_path(root, params.ingest)
+
+
+def _of_groups(params: Params) -> Iterator[str]:
+    """Mistakes of what is asked of groups: what is never measured limits nothing."""
+    evaluate, limit = params.evaluate, params.promotion.max_error_rate_gap
+    if limit is not None and evaluate.positive_class is None:
+        yield (
+            f"params.yaml: promotion.max_error_rate_gap is {limit}, and evaluate.positive_class null, of whose errors"
+            " it is. Name the class, such as toxic, or set the limit to null."
+        )
+    if evaluate.positive_class is not None and evaluate.group_column is None:
+        yield (
+            f"params.yaml: evaluate.positive_class is '{evaluate.positive_class}', and evaluate.group_column null, so"
+            f" that it is measured of no group. Name a column of ingest.keep_columns, or {IDENTITY_WORDS}."
+        )
 
 
 def _of_task(params: Params) -> Iterator[str]:

@@ -26,7 +26,7 @@ def within(candidate: Results, rules: Rules) -> Iterator[Check]:
     if limits.max_group_gap is not None and rates:  # without a group column there are no groups
         yield _groups(rates, limits.max_group_gap, limits.min_slice_rows, rules.task.score_title)
     errors = mapping(quality, "fairness", "groups", "positive_class", "groups")
-    if limits.max_error_rate_gap is not None and rates:
+    if limits.max_error_rate_gap is not None:
         yield from _errors(errors, limits.max_error_rate_gap, limits.min_slice_rows)
     if limits.max_latency_p50_ms is not None:
         yield _latency(profile, limits.max_latency_p50_ms)
@@ -79,6 +79,9 @@ def _swapped_words(quality: Mapping[str, Any], allowed: float, min_rows: int) ->
 
 def _errors(of_groups: Mapping[str, Any], allowed: float, min_rows: int) -> Iterator[Check]:
     """The checks of the gaps in each kind of error, between groups with enough rows that can be wrong so."""
+    if not of_groups:
+        at_most = f"at most {plain(100 * allowed)} points are allowed"
+        yield Check("groups: errors", "inconclusive", f"errors of evaluate.positive_class: not measured; {at_most}.")
     for kind in ("false_positive_rate", "false_negative_rate"):
         rates = {name: mapping(of, kind) for name, of in of_groups.items()}
         yield _groups(rates, allowed, min_rows, kind.replace("_", " "), key="rate", name=f"groups: {kind}")

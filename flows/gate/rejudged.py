@@ -26,7 +26,8 @@ MADE = ("size", "fit", "background")  # how images become pixels
 def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
     """A function that gives the results of the model released at `revision` on a candidate's rows (project at `root`).
 
-    Where the rows are those of the release, it takes the answers from then; else the model answers all rows anew.
+    Where the rows are those of the release, it takes the answers from then, if they can be had; else the model answers
+    all rows anew, as one does that was released without having been evaluated.
     """
 
     def on_rows_of(candidate: Results) -> Results:
@@ -35,7 +36,7 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
         model = model_of(before.yaml(root / "params.yaml"), revision)
         known = results(before, model)
         rows = Side(root, None).hash_of(Paths(root).clean)
-        if rows is not None and rows == before.hash_of(Paths(root).clean):
+        if len(known.row_ids) and rows is not None and rows == before.hash_of(Paths(root).clean):
             return known
         if known.task != candidate.task:  # its answers are of another form: the comparison says so
             return known

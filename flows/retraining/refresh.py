@@ -33,7 +33,7 @@ def refresh(root: Path, worktree: Path, start: str, params: Params, log: Log, ch
     path = Path(params.ingest.path)
     refuse_link(path.parent, worktree)  # else what is brought would be written elsewhere
     if pointers := pointers_of(worktree, path):
-        return tuple(news for pointer in pointers for news in _from_dvc(root, worktree, pointer, log, children))
+        return tuple(news for pointer in pointers for news in _from_dvc(root, worktree, start, pointer, log, children))
     if git.attempt(worktree, "ls-files", "--error-unmatch", "--", str(path), **LITERAL).returncode != 0:
         raise ValueError(
             f"params.yaml: ingest.path is '{path}', which neither git nor DVC keeps, so nobody could reproduce a "
@@ -80,13 +80,7 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log)
     ).stdout.splitlines()
     if not changed or not (root / path).exists():
         return
-    form = f"--format=%h %(trailers:key={GATE},valueonly,separator=)"
-    since = git.read(root, "log", form, f"HEAD..{start}", "--", str(path), **LITERAL).splitlines()
-    if others := [line.split()[0] for line in since if len(line.split()) == 1]:  # the rest are proposals of ours
-        raise ValueError(
-            f"{path} has changes in this clone, and others were merged since ({', '.join(others[:3])}): neither is"
-            " taken over the other. `git pull`, then run again."
-        )
+    _refuse_merged(root, start, path, path, "`git pull`, then run again.")
     listed = git.read(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", str(path), **LITERAL)
     names = [name for name in listed.split("\0") if name]
     for name in names:
@@ -102,7 +96,18 @@ def _from_checkout(root: Path, worktree: Path, start: str, path: Path, log: Log)
     yield f"{path}: {len(changed)} {'file' if len(changed) == 1 else 'files'} changed in the clone"
 
 
-def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Children) -> Iterator[str]:
+def _refuse_merged(root: Path, start: str, kept: Path, data: Path, remedy: str) -> None:
+    """Raise ValueError where `kept`, which git keeps of the changed `data`, was changed by others up to `start`."""
+    form = f"--format=%h %(trailers:key={GATE},valueonly,separator=)"
+    since = git.read(root, "log", form, f"HEAD..{start}", "--", str(kept), **LITERAL).splitlines()
+    if others := [line.split()[0] for line in since if len(line.split()) == 1]:  # the rest are proposals of ours
+        raise ValueError(
+            f"{data} has changes in this clone, and others were merged since ({', '.join(others[:3])}): neither is"
+            f" taken over the other. {remedy}"
+        )
+
+
+def _from_dvc(root: Path, worktree: Path, start: str, pointer: Path, log: Log, children: Children) -> Iterator[str]:
     before = (worktree / pointer).read_bytes()
     data = pointer.with_suffix("")
     if _yaml(worktree / pointer).get("deps"):
@@ -124,6 +129,8 @@ def _from_dvc(root: Path, worktree: Path, pointer: Path, log: Log, children: Chi
                 f" {pointer}` gets what it says now; to go back to the old data, `dvc add {data}` and commit."
             )
     if (worktree / pointer).read_bytes() != before:
+        aside = f"Set your rows aside, `git pull` and `dvc checkout {pointer}`, add them again, then run again."
+        _refuse_merged(root, start, pointer, data, aside)
         yield f"{data}: changed in the clone"
 
 

@@ -82,7 +82,7 @@ def gather(
         paired=tuple(models.paired(rules, params)),
         flips=tuple(flip for model, pair in models.pairs.items() for flip in _flips(model, *pair, rows, rules.task)),
         decision=_decision(
-            released or (lambda _: models.old[candidate]),
+            released or (lambda _: models.old[candidate] if _is_measured(models.old[candidate]) else None),
             models.new[candidate],
             rules,
             lambda old: _anchor(root, models.new[candidate], params, _knowing(again, root, name, old), notes),
@@ -250,9 +250,14 @@ def _decision(
     except ValueError as error:  # anything else, as of a network, may pass: the next run judges
         reason = f"the released model cannot answer these rows: {error}"
         return decide(new, reason, rules, anchor(None))
-    # A model that was measured but whose predictions are missing is not treated as one that never existed.
-    known = old is not None and (len(old.row_ids) or old.quality)
-    return decide(new, old if known else None, rules, anchor(old))
+    if old is not None and not _is_measured(old):  # a release of which nothing is known is not treated as none
+        return decide(new, "the released model has neither answers nor metrics to compare with.", rules, anchor(None))
+    return decide(new, old, rules, anchor(old))
+
+
+def _is_measured(found: Results) -> bool:
+    """Whether there is something to compare with: predictions, or at least what was measured of them."""
+    return bool(len(found.row_ids) or found.quality)
 
 
 def _knowing(again: Answers | None, root: Path, base: str, old: Results | None) -> Answers | None:
