@@ -55,7 +55,7 @@ def write_project(
     texts = pa.schema([(name, pa.large_string()) for name in rows[0]])
     pq.write_table(pa.Table.from_pylist(rows, texts), paths.clean)
     raw = pa.schema([(name, pa.large_string()) for name in ("row_id", "text", "label", "origin", "kept")])
-    pq.write_table(raw.empty_table(), paths.raw)
+    pq.write_table(pa.Table.from_pylist([{name: row[name] for name in raw.names} for row in rows], raw), paths.raw)
     empty = pa.schema([(name, pa.large_string()) for name in ("row_id", "text", "label", "origin", "reason")])
     pq.write_table(empty.empty_table(), paths.quarantine)
     write_word_model(paths.model("quantized"))

@@ -211,6 +211,11 @@ def test_the_command_writes_a_table_and_a_page_and_prints_the_surest(
     assert (code, out[0]) == (0, "0.9500\tsea\tnot kitchen\t<i>soup</i> soup  soup")
     assert "3 of 4 answers of quantized to test rows are not right" in err
     assert run("-o", "errors.csv", "-o", "errors.html")[:2] == (0, [])
+    rows = pq.read_table(Paths(tmp_path).clean).to_pylist()
+    formula = [{**row, "text": f"=1+1 {row['text']}"} for row in rows]
+    pq.write_table(pq.read_table(Paths(tmp_path).clean).from_pylist(formula), Paths(tmp_path).clean)
+    assert run("-o", "formula.csv")[0] == 0
+    assert "'=1+1 " in Path("formula.csv").read_text()
     assert Path("errors.csv").read_text().startswith("row_id,text,truth,answer,score,probability,slice: length,near_1_")
     assert "<title>Winnow: errors of quantized</title>" in Path("errors.html").read_text()
     assert run("-o", "errors.xlsx")[0] == 1

@@ -323,6 +323,20 @@ def test_wrong_sets_and_wrong_numbers_have_the_least_quality() -> None:
     assert not numbers.flagged_N.any()
 
 
+def test_a_label_that_every_row_has_is_in_no_doubt() -> None:
+    doubts, draw = doubts_of("multilabel_classification").doubts, np.random.default_rng(1)
+    values = np.array([[1.0, 0.9], [1.0, 0.1]] * 10, dtype=np.float32)
+    targets = ['["all", "kitchen"]', '["all"]'] * 10
+    targets[4] = '["all"]'
+    said = doubts(targets, Outputs(values), {"labels": ["all", "kitchen"]})
+    assert int(said.quality_N.argmin()) == 4
+    assert said.flagged_N.tolist() == [at == 4 for at in range(20)]
+    for one in ('["all"]', "[]"):
+        said = doubts([one] * 5, Outputs(draw.random((5, 1))), {"labels": ["all"]})
+        assert (said.quality_N == 1).all()
+        assert not said.flagged_N.any()
+
+
 def test_sets_and_numbers_are_doubted_from_end_to_end(tmp_path: Path) -> None:
     rows, places = corpus()
     sets = write_project(

@@ -142,6 +142,14 @@ def test_rows_that_clean_dropped_for_want_of_a_label_are_proposed_where_there_is
     assert (found.row_id, found.kept) == ("q1", {"patient": "p7"})
 
 
+def test_what_is_listed_of_a_project_is_as_it_was_ingested_not_as_it_was_cleaned(project: Paths) -> None:
+    raw = pq.read_table(project.raw)
+    rows = [{**row, "text": f"<b>{row['text']}</b>", "kept": '{"who": "x"}'} for row in raw.to_pylist()]
+    pq.write_table(raw.from_pylist(rows, raw.schema), project.raw)
+    found = candidates.of_project(project, most=3, seed=1).rows
+    assert all(row.text.startswith("<b>") and row.kept == {"who": "x"} for row in found)
+
+
 def test_of_a_file_the_rows_with_a_text_and_no_label_are_proposed(project: Paths) -> None:
     Path("new.csv").write_text("body;label\nfirst;\n;\nsecond;sea\nthird;  \n")
     ingest = load_params(project.params).ingest

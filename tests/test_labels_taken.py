@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import edit_params
-from labelling_fixtures import TRAINING, labelled, rows_of, write_rows
+from labelling_fixtures import TRAINING, UNLABELLED, labelled, rows_of, write_rows
 
 from flows.labelling.applying import apply
 from flows.labelling.keeping import keep_labelled, read_rows, text_hash
@@ -214,7 +214,8 @@ def ingested(paths: Paths, files: dict[str, str]) -> None:
     rows = list(read(load_params(paths.params).ingest, 0))
     ids = {f"reviews.csv:{at + 2}": f"r{at}" for at in range(len(TRAINING))}
     table = [{"row_id": ids.get(row.origin, row.origin), "text": row.text, "label": row.label} for row in rows]
-    pq.write_table(pa.Table.from_pylist(table), paths.raw)
+    more = [{"row_id": f"u{at}", "text": text, "label": None} for at, text in enumerate(UNLABELLED)]
+    pq.write_table(pa.Table.from_pylist([*table, *more]), paths.raw)
 
 
 REVIEWS = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in TRAINING)
@@ -320,6 +321,39 @@ def test_doubted_rows_are_corrected_in_a_copy_in_which_rows_keep_their_ids(
     assert next(row.origin for row in read(load_params(known.params).ingest, 0)) == "reviews.csv:2"
     assert source_of(known.root, load_params(known.params).ingest) == "data/reviews.csv"
     assert labelled(capsys, "apply").code == 0  # again, from the data as they were
+
+
+def test_who_thinks_otherwise_once_the_corrected_copy_is_read_speaks_of_the_data_themselves(
+    known: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingested(known, {"data/reviews.csv": REVIEWS})
+    corrected(known, capsys)
+    labelled(capsys, "apply")
+    edit_params(known.root, ingest__path="data/_corrected/reviews.csv")
+    rows = pq.read_table(known.raw).to_pylist()  # as `ingest` reads the copy: r0 is of the sea, r1 without a label
+    rows = [{**row, "label": {"r0": "sea", "r1": None}.get(row["row_id"], row["label"])} for row in rows]
+    pq.write_table(pa.Table.from_pylist(rows), known.raw)
+    right = {"r0": ("bread with butter on a plate", "kitchen"), "r1": ("the ship is in the harbour", "sea")}
+    Path("filled.csv").write_text("row_id,text,label\n" + "".join(f"{r},{t},{c}\n" for r, (t, c) in right.items()))
+    said = labelled(capsys, "take", "filled.csv")
+    assert said.code == 3
+    assert [line.partition(". ")[0] for line in said.err if "is there as" in line] == [
+        "corrections.csv: row r0 is there as 'sea', and is now 'kitchen'",
+        "corrections.csv: row r1 is there as '', and is now 'sea'",
+    ]
+    assert "run `winnow label apply` and `winnow reproduce`, and take the list again" in said.err[-1]
+    Path("filled.csv").write_text(CORRECTED)  # who thinks the same is still counted as there
+    assert labelled(capsys, "take", "filled.csv").code == 0
+
+
+def test_of_a_list_of_another_clone_is_said_so_also_where_nothing_was_reproduced(
+    project: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.clean.unlink()
+    Path("filled.csv").write_text("row_id,text,label\nb2,a,sea\n")
+    said = labelled(capsys, "take", "filled.csv")
+    assert said.code == 1
+    assert "of a list made in another clone, take it in that one" in said.err[-1]
 
 
 def fill(capsys: pytest.CaptureFixture[str], line: str) -> list[str]:

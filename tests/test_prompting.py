@@ -500,6 +500,8 @@ def test_a_task_without_one_label_a_text_is_refused() -> None:
 def test_a_project_is_measured_and_its_rows_are_labelled_for_ingest(tmp_path: Path, gpt2: Path) -> None:
     root = tmp_path / "project"
     paths = write_prompted_project(root, gpt2)
+    edit_params(root, ingest__keep_columns=["who"], ingest__split_column="part")
+    pd.read_parquet(paths.raw).assign(kept='{"who": "p7"}').to_parquet(paths.raw)
     done = run(root, "winnow", "prompt", "measure", "--split", "test")
     found = read_json(root / "metrics/prompted/test.json")
     assert (found["rows"], found["split"], found["demonstrations"], found["cut"]) == (12, "test", 2.0, 0.0)
@@ -510,7 +512,7 @@ def test_a_project_is_measured_and_its_rows_are_labelled_for_ingest(tmp_path: Pa
 
     out = root / "set/train/labelled.jsonl"
     out.parent.mkdir(parents=True)
-    (root / "set/validation.csv").write_text("text,label\nby hand,sea\n")
+    (root / "set/validation.csv").write_text("text,label,who,part\nby hand,sea,p1,validation\n")
     run(root, "winnow", "prompt", "label", "-o", str(out.relative_to(root)))
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert sorted(row["text"] for row in rows) == sorted(UNLABELLED)
@@ -520,11 +522,12 @@ def test_a_project_is_measured_and_its_rows_are_labelled_for_ingest(tmp_path: Pa
     params = load_params(paths.params).ingest.model_copy(update={"path": str(root / "set")})
     read = [row for row in files.read(params, 0) if isinstance(row, RawRow) and row.split == "train"]
     assert [(row.text, row.label) for row in read] == [(row["text"], row["label"]) for row in rows]
+    assert {json.loads(row.kept or "{}")["who"] for row in read} == {"p7"}
 
     least = sorted(row["probability"] for row in rows)[6]
     values = yaml.safe_load((root / "prompt.yaml").read_text()) | {"min_probability": least}
     (root / "surer.yaml").write_text(yaml.safe_dump(values))
-    (root / "more.csv").write_text("body\n" + "\n".join(f'"{row["text"]}"' for row in rows) + "\n")
+    (root / "more.csv").write_text("body,who\n" + "\n".join(f'"{row["text"]}",p2' for row in rows) + "\n")
     asked = ["label", "more.csv", "--text-column", "body", "--values", "surer.yaml"]
     run(root, "winnow", "prompt", *asked, "-o", "surer.jsonl")
     surer = [json.loads(line) for line in (root / "surer.jsonl").read_text().splitlines()]

@@ -210,9 +210,11 @@ def take(file: str, by: str, new_labels: bool, dry_run: bool) -> None:
     is told with its line and what to do. Exits with 3 where some are, with 1 where none could be taken.
     """
     paths, params, labelling = _project()
+    from flows.answering.terminal import cleaned
     from flows.labelling import keeping, places, taking
     from flows.labelling.allowed import classes
 
+    taking.refuse_elsewhere(paths, file)
     allowed = None if new_labels else classes(paths.clean, params.task.name, labelling)
     checked = taking.check(paths, file, params.task.name, allowed, _tell)
     place = places.place_of(paths.root, params.ingest)
@@ -232,7 +234,7 @@ def take(file: str, by: str, new_labels: bool, dry_run: bool) -> None:
             faults += _kept(kept, corrections.name, "`winnow label apply` writes the data with them, as a copy.")
     _tell(_counts(checked, new, doubted))
     for line in faults[:SHOWN]:
-        click.echo(line, err=True)
+        click.echo(cleaned(line), err=True)
     if len(faults) > SHOWN:
         _tell(f"{len(faults) - SHOWN:,} more rows are wrong: mend these, and take it again.")
     if not checked.taken:

@@ -96,13 +96,13 @@ def label(
     columns = candidates.TextColumns(text_column, text_pair_column)
     seed = params.data_seed if seed is None else seed
     pool = candidates.found(Paths(root), params.ingest, file, columns, most=count, seed=seed)
-    texts = [row.asked for row in pool.rows]
     with ended_says(STOPPED):
-        rows = prompting.label(root, path, texts, Path(out).absolute(), lambda line: click.echo(line, err=True))
+        rows = prompting.label(root, path, pool.rows, Path(out).absolute(), lambda line: click.echo(line, err=True))
     for name, number in sorted(Counter(row[params.ingest.columns.label] for row in rows).items()):
         click.echo(f"{name}\t{number}")
-    of = f"{len(texts):,} drawn of {pool.of:,}" if len(texts) < pool.of else f"{pool.of:,}"
-    less_sure = "; of the others the model was less sure" if len(rows) < len(texts) else ""
+    asked = len(pool.rows)
+    of = f"{asked:,} drawn of {pool.of:,}" if asked < pool.of else f"{pool.of:,}"
+    less_sure = "; of the others the model was less sure" if len(rows) < asked else ""
     _tell(f"{len(rows):,} labelled of {of} rows without a label{less_sure}.")
     click.echo(f"Written: {out}", err=True)
 

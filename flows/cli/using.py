@@ -116,7 +116,8 @@ def errors(model: str, outs: Sequence[str], limit: int | None, neighbours: int) 
     from flows.answering.errors import NUMBERS, as_rows, wrong_rows
     from flows.answering.errors_page import render
     from flows.answering.terminal import cleaned, shortened
-    from flows.answering.writing import ENDINGS, PAGE, refuse_out, write_page, write_rows
+    from flows.answering.writing import ENDINGS, PAGE, refuse_out, write_page
+    from flows.labelling.lists import write_list
     from stages.core.paths import Paths
 
     for out in outs:
@@ -128,7 +129,7 @@ def errors(model: str, outs: Sequence[str], limit: int | None, neighbours: int) 
         if out.lower().endswith(PAGE):
             write_page(out, render(found))
         else:
-            write_rows(out, as_rows(found), NUMBERS)
+            write_list(out, as_rows(found), NUMBERS)
         click.echo(f"Written: {out}", err=True)
     if not outs:
         for row in found.rows:

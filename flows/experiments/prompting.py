@@ -17,6 +17,7 @@ from typing import Any
 from flows.dvc import reproducing
 from flows.dvc.locked import locked_stages
 from flows.experiments.checkout import Log
+from flows.labelling.listed import Listed
 from flows.review.markdown import value
 from flows.running.processes import Children
 from stages.core.contracts import Text
@@ -44,18 +45,22 @@ def measure(root: Path, values: Path, split: str, log: Log) -> dict[str, Any]:
     return found
 
 
-def label(root: Path, values: Path, texts: Sequence[Text], out: Path, log: Log) -> list[dict[str, Any]]:
-    """Write the texts with the language model's labels to `out`, a jsonl; returns the rows that are in it.
+def label(root: Path, values: Path, asked: Sequence[Listed], out: Path, log: Log) -> list[dict[str, Any]]:
+    """Write the rows with the language model's labels to `out`, a jsonl; returns the rows that are in it.
 
     Raises FileNotFoundError or ValueError for the values, DvcError where it fails.
     """
     with tempfile.TemporaryDirectory(prefix="winnow-prompt-") as folder:
         rows = Path(folder) / "rows.jsonl"
-        parts = ([text] if isinstance(text, str) else list(text) for text in texts)
-        rows.write_text("".join(f"{json.dumps(part)}\n" for part in parts), encoding="utf-8")
+        lines = (json.dumps({"texts": [*_parts(row.asked)], "kept": {**row.kept}}) for row in asked)
+        rows.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         _run(root, ["label", str(values), str(rows), str(out)], values, log)
-    with out.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    with out.open(encoding="utf-8") as written:
+        return [json.loads(line) for line in written]
+
+
+def _parts(text: Text) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else text
 
 
 def _run(root: Path, arguments: Sequence[str], values: Path, log: Log) -> None:

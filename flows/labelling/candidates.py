@@ -1,6 +1,6 @@
 """Rows without a label: those of the project, or of a file; no more of them than a pool holds.
 
-project   transfer rows of clean.parquet, else rows that were dropped for want of a label ─┐
+project   the ids of transfer rows, else of rows dropped for want of a label; as ingested ───┐
 file      its rows, but those whose column of labels is filled ────────────────────────────┴──> pool, drawn by seed
 """
 
@@ -59,14 +59,16 @@ def found(paths: Paths, ingest: IngestParams, file: str | None, columns: TextCol
 
 
 def of_project(paths: Paths, *, most: int, seed: int) -> Pool:
-    """The project's rows without a label. Raises FileNotFoundError or ValueError where it has none."""
-    _need(paths.clean, paths.quarantine)
+    """The project's rows without a label. Raises FileNotFoundError or ValueError where it has none.
+
+    Their texts are those that were ingested: what a person labels becomes data, which `clean` reads again.
+    """
+    _need(paths.clean, paths.quarantine, paths.raw)
     pool = _drawn(_rows(paths.clean, "split", TRANSFER), most, seed)
     if not pool.of:
-        _need(paths.raw)
         pool = _drawn(_rows(paths.quarantine, "reason", MISSING), most, seed)
-        kept = _kept_of(paths.raw, [row.row_id for row in pool.rows])
-        pool = pool._replace(rows=[replace(row, kept=kept.get(row.row_id, {})) for row in pool.rows])
+    raw = _raw_of(paths.raw, [row.row_id for row in pool.rows])
+    pool = pool._replace(rows=[replace(row, **raw[row.row_id]) for row in pool.rows])
     if not pool.of:
         raise ValueError(
             f"{paths.clean} has no rows of the split '{TRANSFER}', and {paths.quarantine} none that lack a label. Give"
@@ -84,20 +86,19 @@ def _need(*needed: Path) -> None:
 def _rows(path: Path, column: str, value: str) -> Iterator[Listed | None]:
     """The rows whose `column` has that value."""
     with pq.ParquetFile(path) as file:
-        wanted = ["row_id", "text", TEXT_PAIR, "origin", "kept", column]
+        wanted = ["row_id", "text", TEXT_PAIR, "origin", column]
         for batch in file.iter_batches(columns=[name for name in wanted if name in file.schema_arrow.names]):
             table = pa.Table.from_batches([batch])
             for row in table.filter(pc.equal(table[column], value)).to_pylist():
-                kept = json.loads(row.get("kept") or "{}")
-                yield Listed(row["row_id"], row["text"], row.get(TEXT_PAIR), row["origin"], kept=kept)
+                yield Listed(row["row_id"], row["text"], row.get(TEXT_PAIR), row["origin"])
 
 
-def _kept_of(raw: Path, row_ids: Sequence[str]) -> Mapping[str, Any]:
-    """The columns that `ingest` kept of rows, by their ids: rows that `clean` drops are not written with them."""
-    table = pq.read_table(
-        raw, columns=["row_id", "kept"], filters=pc.is_in(pc.field("row_id"), pa.array(row_ids, pa.large_string()))
-    )
-    return {row["row_id"]: json.loads(row["kept"] or "{}") for row in table.to_pylist()}
+def _raw_of(raw: Path, row_ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+    """The texts of rows, and the columns that `ingest` kept of them, as it wrote them, by their ids."""
+    names = [name for name in ("row_id", "text", TEXT_PAIR, "kept") if name in pq.read_schema(raw).names]
+    wanted = pc.is_in(pc.field("row_id"), pa.array(row_ids, pa.large_string()))
+    rows = pq.read_table(raw, columns=names, filters=wanted).to_pylist()
+    return {row.pop("row_id"): {**row, "kept": json.loads(row.get("kept") or "{}")} for row in rows}
 
 
 def of_file(file: str, ingest: IngestParams, columns: TextColumns, *, most: int, seed: int) -> Pool:

@@ -54,7 +54,9 @@ def keep_labelled(paths: Paths, file: Path, taken: Sequence[Taken], ingest: Inge
     Raises ValueError where the file lacks one of these.
     """
     rows = [_labelled(one, ingest, on, by) for one in taken]
-    return _kept(paths, file, rows, (ID, ingest.columns.label), (ingest.columns.text, ingest.columns.label))
+    needed = (ingest.columns.text, ingest.columns.label)
+    again = "take its line out of the file, and take the list again."
+    return _kept(paths, file, rows, (ID, ingest.columns.label), needed, again)
 
 
 def _labelled(one: Taken, ingest: IngestParams, on: str, by: str) -> dict[str, str]:
@@ -74,8 +76,14 @@ def keep_corrections(paths: Paths, file: Path, taken: Sequence[Taken], *, on: st
     Raises FileNotFoundError where the rows are not there as they were ingested, and ValueError where they are others.
     """
     raw = _ingested(paths, [one.row.row_id for one in taken])
+    targets = {one.row.row_id: one.target or "" for one in taken}
+    for known in read_rows(file):  # where the corrected copy is read, who thinks otherwise speaks of the data
+        own = raw.get(known["row_id"])
+        if own and known["action"] != KEEP and (own["label"] or "") == known["now"] != targets[known["row_id"]]:
+            own["label"] = known["was"] or None
     rows = [_correction(one, raw[one.row.row_id], on, by) for one in taken]
-    return _kept(paths, file, rows, ("row_id", "now"), CORRECTIONS)
+    again = "take its line out of the file, run `winnow label apply` and `winnow reproduce`, and take the list again."
+    return _kept(paths, file, rows, ("row_id", "now"), CORRECTIONS, again)
 
 
 def _correction(one: Taken, raw: Mapping[str, str | None], on: str, by: str) -> dict[str, str]:
@@ -123,9 +131,12 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 
 def _kept(
-    paths: Paths, file: Path, new: Sequence[Mapping[str, str]], by: tuple[str, str], needed: Sequence[str]
+    paths: Paths, file: Path, new: Sequence[Mapping[str, str]], by: tuple[str, str], needed: Sequence[str], again: str
 ) -> Kept:
-    """Add the rows to the file; `by` names the columns of a row's id and of what is said of it."""
+    """Add the rows to the file; `by` names the columns of a row's id and of what is said of it.
+
+    `again` says how the new of two takes the place of the earlier.
+    """
     name, said = by
     with one_at_a_time(paths.locks / "labelling.lock", lambda _: None):
         before = read_rows(file)
@@ -145,7 +156,7 @@ def _kept(
             else:
                 faults.append(
                     f"{file.name}: row {row[name]} is there as {other[said]!r}, and is now {row[said]!r}. The earlier"
-                    " stays: take its line out of the file, and take the list again."
+                    f" stays: {again}"
                 )
         if added:
             write_rows(str(file), [*before, *added])

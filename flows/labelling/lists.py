@@ -43,11 +43,11 @@ def _texts(row: Listed) -> dict[str, Any]:
     return {ROW_ID: row.row_id, TEXT: row.text, **pair}
 
 
-def write_list(out: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_list(out: str, rows: Sequence[Mapping[str, Any]], numbers: Mapping[str, pa.DataType] = NUMBERS) -> None:
     """Write a table; what a spreadsheet would run as a formula is written behind an apostrophe."""
     if ending_of(out) in SPREADSHEETS:
         rows = [{name: escaped(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
-    write_rows(out, rows, NUMBERS)
+    write_rows(out, rows, numbers)
 
 
 def page_of(rows: Sequence[Proposal], labels: Sequence[str], labelling: TaskLabelling, name: str) -> str:

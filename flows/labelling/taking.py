@@ -129,6 +129,15 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
+def refuse_elsewhere(paths: Paths, file: str) -> None:
+    """Raise FileNotFoundError where no list was made in this project."""
+    if not listed(paths):
+        raise FileNotFoundError(
+            f"no list was made in {paths.root}, so there is nothing to check {file} against. Make one with `winnow"
+            " label propose` or `winnow label errors`; of a list made in another clone, take it in that one."
+        )
+
+
 def check(
     paths: Paths, file: str, task: str, classes: Collection[str] | None, tell: Callable[[str], object]
 ) -> Checked:
@@ -137,14 +146,9 @@ def check(
     Raises FileNotFoundError or ValueError where it cannot be read as a whole, has not the columns of a list, or no list
     was made in this project.
     """
-    known = listed(paths)
-    if not known:
-        raise FileNotFoundError(
-            f"no list was made in {paths.root}, so there is nothing to check {file} against. Make one with `winnow"
-            " label propose` or `winnow label errors`; of a list made in another clone, take it in that one."
-        )
+    refuse_elsewhere(paths, file)
     data: TaskData = plugins.part(TASKS, task, "data", key="task.name")
-    return _checked(_rows(file, tell), Checker(known, data, classes))
+    return _checked(_rows(file, tell), Checker(listed(paths), data, classes))
 
 
 def _rows(file: str, tell: Callable[[str], object]) -> Iterator[SourceRow]:

@@ -80,24 +80,27 @@ def measured(params: Params, paths: Paths, file: Path, split: str, out: Path) ->
 def labelled(params: Params, paths: Paths, file: Path, rows: str, out: Path) -> None:
     """Write the rows of the jsonl `rows` to `out`, a line each, with the model's label, and how likely each is.
 
-    The columns are named as those of the project's data. Rows whose label is less likely than `min_probability` are
-    left out. Raises ValueError as `measured`.
+    A row of `rows` has its `texts`, and what it `kept`. The columns are named as those of the project's data, so that
+    the file can stand beside it. Rows whose label is less likely than `min_probability` are left out. Raises ValueError
+    as `measured`.
     """
     values = load_values(file)
     model, _ = opened(params, paths, values, file.name)
-    columns = params.ingest.columns
-    found = list(_texts(Path(rows)))
-    outputs, answers = model.ask(found)
+    ingest, columns = params.ingest, params.ingest.columns
+    found = list(_rows(Path(rows)))
+    outputs, answers = model.ask([text for text, _ in found])
     sure = model.confidence(outputs, answers)
     assert sure is not None  # a label has a probability
+    split = {} if ingest.split_column is None else {ingest.split_column: ingest.splits.train}
     with publish(out) as draft, draft.open("w", encoding="utf-8") as lines:
-        for row, text in enumerate(found):
+        for row, (text, kept) in enumerate(found):
             if sure[row] < values.min_probability:
                 continue
             first, *second = (text,) if isinstance(text, str) else text
             record = _rounded(model.of_answers.record(outputs, row, first, model.runner.space))
             texts = {columns.text: first, **({str(columns.text_pair): second[0]} if second else {})}
-            own = {**texts, columns.label: answers[row], **{name: record[name] for name in SAID}}
+            beside = {name: kept.get(name) for name in ingest.keep_columns} | split
+            own = {**texts, columns.label: answers[row], **beside, **{name: record[name] for name in SAID}}
             lines.write(f"{json.dumps(own, ensure_ascii=False)}\n")
 
 
@@ -173,12 +176,13 @@ def _language(values: PromptValues, file: str) -> tuple[Any, Tokenizer, int]:
     return language, literal(tokenizer.backend_tokenizer), tokenizer.eos_token_id if begin is None else begin
 
 
-def _texts(path: Path) -> Iterator[Text]:
-    """The texts, or pairs, of a jsonl; half a surrogate pair, which is no text to a tokenizer, as "?"."""
+def _rows(path: Path) -> Iterator[tuple[Text, Mapping[str, str | None]]]:
+    """The texts, or pairs, of a jsonl, and what each row kept; half a surrogate pair, which is no text, as "?"."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            first, *second = [part.encode("utf-8", "replace").decode("utf-8") for part in json.loads(line)]
-            yield (first, second[0]) if second else first
+            row = json.loads(line)
+            first, *second = [part.encode("utf-8", "replace").decode("utf-8") for part in row["texts"]]
+            yield ((first, second[0]) if second else first), row["kept"]
 
 
 def _rounded(value: Any) -> Any:
