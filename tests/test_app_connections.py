@@ -13,7 +13,7 @@ from typing import Any
 import app_fixtures
 import pytest
 
-from flows.app import server
+from flows.app import reading, server
 from flows.app.application import application
 from flows.app.ending import Ending
 from flows.app.limits import TEXTS, Limits
@@ -110,6 +110,14 @@ def test_bodies_that_are_read_at_the_same_time_share_a_limit_and_one_alone_is_al
             assert read_until(first, b"}]}").startswith(b"HTTP/1.1 200")
             second.sendall(whole)
             assert read_until(second, b"}]}").startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_is_allowed_is_read_whole_whatever_is_read_on_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READ_ON", 100)
+    whole = request("x" * 1000)
+    with serving(echo, characters=1000, seconds=10) as address, socket.create_connection(address) as client:
+        client.sendall(whole)
+        assert read_until(client, b"}]}").startswith(b"HTTP/1.1 200")
 
 
 class Held:

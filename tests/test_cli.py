@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,14 @@ def test_check_asks_no_server_whether_data_on_s3_are_there(project: Path):
             {"model__name": "./nowhere", "model__revision": None},
             "model.name is './nowhere': there is no such folder.",
         ),
+        (
+            {"promotion__max_error_rate_gap": 0.1},
+            "promotion.max_error_rate_gap is 0.1, and evaluate.positive_class null, of whose errors it is.",
+        ),
+        (
+            {"evaluate__positive_class": "toxic"},
+            "evaluate.positive_class is 'toxic', and evaluate.group_column null, so that it is measured of no group.",
+        ),
         ({"finetune__precision": "fp61"}, "finetune.precision is 'fp61'. Allowed: auto, fp16, bf16, fp32."),
         (
             {"ingest__splits__transfer": "unlabelled"},
@@ -173,6 +182,24 @@ def test_check_says_more_tokens_than_the_model_has_positions_for_from_any_folder
     change(project, model__name="./model", model__revision=None, tokenize__max_tokens=65)
     said = "tokenize.max_tokens is 65. Allowed: at most 64, which is what the model takes."
     assert said in only_line(winnow(below, "check").stderr)
+
+
+def test_nothing_that_a_file_holds_commands_the_terminal(project: Path):
+    (project / "data").mkdir(exist_ok=True)
+    (project / "data/rows.csv").write_text("text,la\x1b]0;owned\x07bel\nThe ship is at sea.,sea\n")
+    command = [sys.executable, "-m", "flows.cli", "init", "other", "--data", "data/rows.csv", "--label", "no\x1b[2Jpe"]
+    keeper, terminal = os.openpty()
+    try:
+        done = subprocess.run(command, cwd=project, stderr=terminal, stdout=terminal, check=False, env=environment())
+        said = os.read(keeper, 100_000)
+    finally:
+        os.close(terminal)
+        os.close(keeper)
+    assert done.returncode != 0
+    assert b"la" in said
+    assert b"\x07" not in said
+    assert b"]0;owned" in said
+    assert b"\x1b" not in said
 
 
 def test_check_says_every_mistake(project: Path):

@@ -484,6 +484,16 @@ def test_a_wrong_cron_is_refused_with_an_example(cron: str):
     assert "'0 3 * * *'" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["R&D", "50% <sure>", "reviews"])
+def test_a_projects_folder_may_have_any_name(name: str, tmp_path: Path):
+    from prefect.types.names import WITHOUT_BANNED_CHARACTERS
+
+    from flows.running.described import deployment_of
+
+    assert re.search(WITHOUT_BANNED_CHARACTERS, deployment_of(tmp_path / name))
+    assert deployment_of(tmp_path / name) != deployment_of(tmp_path / "other" / name)
+
+
 def test_a_wrong_timezone_is_refused():
     with pytest.raises(ValueError, match=r"timezone is 'Mars'\. Allowed: .*'Europe/Berlin'"):
         schedules.schedule_of("0 3 * * *", timezone="Mars")

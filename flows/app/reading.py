@@ -32,11 +32,11 @@ async def body_of(request: Request, most: int, held: Held) -> bytes:
     if announced.isdecimal() and int(announced) > most and "expect" in request.headers:
         raise _too_large(f"{int(announced):,} bytes", most)
     body = _Body(held)
-    size, crowded = 0, None
+    size, crowded, end = 0, None, max(most, READ_ON)
     try:
         async for part in request.stream():
             size += len(part)
-            if size > READ_ON:
+            if size > end:
                 break
             if size > most or crowded or (crowded := body.crowded(part)):
                 body.drop()
@@ -48,7 +48,7 @@ async def body_of(request: Request, most: int, held: Held) -> bytes:
     finally:
         body.drop()
     if size > most:
-        raise _too_large(f"{size:,} bytes" if size <= READ_ON else f"more than {READ_ON:,} bytes", most)
+        raise _too_large(f"{size:,} bytes" if size <= end else f"more than {end:,} bytes", most)
     if crowded:
         raise crowded
     return found

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import TextIO
 
 import click
+
+from flows.answering.terminal import cleaned, in_lines
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> None:
@@ -17,7 +20,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> None:
         code = command.main(args=arguments, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(in_lines(said.getvalue()), nl=False, err=True)
         code = error.exit_code
     except BrokenPipeError:
         # The reader left (`winnow predict ... | head`) before the last flush; Python's own must not complain.
@@ -61,4 +66,4 @@ def _message(error: Exception) -> str:
 
 def _complain(stream: TextIO, message: str) -> None:
     for line in message.splitlines():
-        click.echo(f"winnow: {line}", file=stream)
+        click.echo(f"winnow: {cleaned(line)}", file=stream)

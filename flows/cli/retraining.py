@@ -54,12 +54,11 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     if cron is not None and every is not None:
         raise click.UsageError("Give either --cron or --every.")
     root = checked_root()
-    import hashlib
     from datetime import timedelta
 
     from flows.retrain import retrain as flow
     from flows.running import git
-    from flows.running.described import tags_of
+    from flows.running.described import deployment_of, tags_of
     from flows.serving.runner import serve as serve_flow
     from flows.serving.schedules import schedule_of
     from flows.serving.server import connect
@@ -71,8 +70,7 @@ def serve(cron: str | None, every: int | None, timezone: str, base: str | None, 
     parameters = {"base": branch, "approve": approve}
     schedule = schedule_of(cron, timedelta(seconds=every) if every else None, timezone)
     url = connect()
-    # Another clone on this server is another deployment.
-    name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
+    name = deployment_of(root)
     click.echo(f"Serving retrain/{name}, for the branch {branch}, by the server at {url}. Ctrl-C ends it.", err=True)
     described = (
         f"Retrain {root.name} ({root}) on its newest data, and propose the result as a branch on top of {branch}."

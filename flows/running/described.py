@@ -8,7 +8,9 @@ once the server refuses some, for two seconds and more.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,12 @@ def tag_run() -> None:
 def tags_of(root: Path) -> list[str]:
     """The tags of all that is about the project at `root`: its runs and its deployment."""
     return [TAG, root.name]
+
+
+def deployment_of(root: Path) -> str:
+    """The name of the deployment of the project at `root`; another clone on the same server is another one."""
+    known = re.sub(r"[/%&<>]", "-", root.name)  # what Prefect allows in no name
+    return f"{known}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
 
 
 def _run() -> FlowRun | None:
