@@ -206,6 +206,8 @@ def test_places_of_a_variant_are_moved_to_where_they_stand_in_the_whole_text() -
 def test_words_keep_their_hyphens_and_scripts_without_blanks_are_characters() -> None:
     text = "don't re-run 天气 a_b!"
     assert [text[start:end] for _, start, end in words_of([text])] == ["don't", "re-run", "天", "气", "a_b"]
+    text = "किताब अच्छी है, e\u0301t\u00b2"
+    assert [text[start:end] for _, start, end in words_of([text])] == text.replace(",", "").split()
 
 
 def test_a_terminal_gets_colours_and_no_control_characters(model: Path) -> None:

@@ -111,6 +111,7 @@ PAIRS = [
 def test_the_dictionary_learns_words_from_texts_side_by_side() -> None:
     words = dictionary.learned([one for one, _ in PAIRS], [other for _, other in PAIRS])
     assert {name: words[name] for name in ("dog", "cat", "runs")} == {"dog": "Hund", "cat": "Katze", "runs": "läuft"}
+    assert dictionary.learned(["book", "girl"], ["किताब", "लड़की"]) == {"book": "किताब", "girl": "लड़की"}
     assert dictionary.translated("Dog, UFO (runs)!", words) == "Hund, UFO (läuft)!"
 
 

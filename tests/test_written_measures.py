@@ -108,7 +108,13 @@ def test_repetition_is_the_share_of_runs_of_four_words_that_came_before(found: s
 
 @pytest.mark.parametrize(
     ("source", "found", "share"),
-    [("The cat sat.", "the cat ran", 2 / 3), ("x", "", 0.0), ("", "a b", 0.0), ("a b", "B a!", 1.0)],
+    [
+        ("The cat sat.", "the cat ran", 2 / 3),
+        ("x", "", 0.0),
+        ("", "a b", 0.0),
+        ("a b", "B a!", 1.0),
+        ("किताब नई है", "कातिब नाई", 0.0),
+    ],
 )
 def test_copied_is_the_share_of_words_that_the_source_has(source: str, found: str, share: float) -> None:
     assert copied(source, found) == pytest.approx(share)

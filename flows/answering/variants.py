@@ -6,18 +6,19 @@ Outputs for such a text have places of their own; `moved_back` gives them those 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import regex
 
 from stages.core.contracts import Outputs
-from stages.core.scripts import UNSPACED
+from stages.core.scripts import UNSPACED, WORDS
 
 NOTHING = "."  # a text without any of its words
 # A word, or one character of a script without blanks between words.
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+(?:['’-][^\W{UNSPACED}]+)*")
+_LETTER = rf"[[{WORDS}]--[{UNSPACED}]]"
+_WORD = regex.compile(rf"(?V1)[{UNSPACED}]\p{{M}}*|{_LETTER}+(?:['’-]{_LETTER}+)*")
 
 
 class Place(NamedTuple):

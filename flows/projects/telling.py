@@ -5,12 +5,14 @@ Each half of the rows is answered by what the other half taught, so that no labe
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import regex
+
+from stages.core.scripts import WORDS
 
 CHARS = 1000  # of a text that are read
 LEAST_ROWS = 50  # with fewer nothing is said
@@ -19,7 +21,7 @@ SMOOTHED = 0.1  # added to each count of a word
 CHANCE = 2.0  # standard deviations of the rows that labels drawn by chance would have right
 AT_ONCE = 256  # rows
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = regex.compile(rf"[{WORDS}]+|[^{WORDS}\s]")
 _UNSPACED = "\u0e00"  # from here on are the scripts that set no space between words, of which pairs of letters are read
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-_PIECE = re.compile(r"\s+|\w+|[^\w\s]")
+import regex
+
+from stages.core.scripts import WORDS
+
+_PIECE = regex.compile(rf"\s+|[{WORDS}]+|[^{WORDS}\s]")
 CUT = "…"
 
 

@@ -5,3 +5,6 @@ UNSPACED = (
     "\U00020000-\U0003ffff"
 )
 """The characters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, as ranges in a set of a regular expression."""
+
+WORDS = r"\w\p{M}\p{N}"
+"""Characters of words, for a set in a pattern of `regex`; the vowel signs of Hindi, say, are none of \\w."""

@@ -7,16 +7,18 @@ even shares, whose maximum is the same from everywhere. M places: a word of a so
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import regex
+
+from stages.core.scripts import WORDS
 
 ROUNDS = 5
 MOST_PLACES = 8_000_000  # of rows evenly taken; some 300 MB
 MOST_WORDS = 100  # of a text, from its beginning
 NONE = ""  # the word that others come from where none of the source's does
-_WORD = re.compile(r"\w+")
+_WORD = regex.compile(f"[{WORDS}]+")
 
 
 def learned(sources: Sequence[str], targets: Sequence[str]) -> dict[str, str]:

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import regex
 from scipy.sparse import csr_array
 
-from stages.core.scripts import UNSPACED
+from stages.core.scripts import UNSPACED, WORDS
 
 # A word, or one character that is none; of a script without blanks between words each character.
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
+_WORD = regex.compile(rf"(?V1)[{UNSPACED}]|[[{WORDS}]--[{UNSPACED}]]+|[^{WORDS}\s]")
 RARE = 2  # features of fewer words of the training rows are left out: they fit one word and no other
 EDGE = "<edge>"  # what stands before a text, and behind it
 BIAS = "bias"  # every word has it

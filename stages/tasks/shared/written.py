@@ -7,9 +7,13 @@ import re
 import unicodedata
 from collections import Counter
 
+import regex
+
+from stages.core.scripts import WORDS
+
 BITS = math.log(2)  # nats of a bit
 REPEATED = 4  # words of a run that says something twice
-_WORD = re.compile(r"\w+")
+_WORD = regex.compile(f"[{WORDS}]+")
 _LINE_END = re.compile(r"[^\S\n]*(?:\r\n|\r|\n)")
 _UNSHOWN = (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029)  # controls, and what else ends a line
 _ESCAPES = {code: repr(chr(code))[1:-1] for code in (*_UNSHOWN, ord("\\"))}
