@@ -50,9 +50,11 @@ def measure(judged: Judged, model: Opened, params: EvaluateParams) -> dict[str, 
 def beginning(text: str, most: int) -> str:
     """The first half of its words, as they stand there, MOST_WORDS at most; nothing of a text of fewer than FEWEST.
 
-    It has at most `most` bytes, so at most as many tokens whatever the tokenizer; the first word is there in any case.
+    It has at most `most` bytes, so at most as many tokens whatever the tokenizer; a first word of more is cut.
     """
     words = list(re.finditer(r"\S+", text))
+    if len(words) < FEWEST:
+        return ""
     ends = [word.end() for word in words[: min(len(words) // 2, MOST_WORDS)]]
-    fitting = [end for end in ends if len(text[:end].encode()) <= most] or ends[:1]
-    return text[: fitting[-1]] if len(words) >= FEWEST else ""
+    fitting = [end for end in ends if len(text[:end].encode()) <= most]
+    return text[: fitting[-1]] if fitting else text[: ends[0]].encode()[:most].decode(errors="ignore")

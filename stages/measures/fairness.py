@@ -100,7 +100,8 @@ def _figures(judged: Judged, model: Opened, found: _Swapped, confidence: float) 
         return {"rows": 0, "flip_rate": None, "mean_change": None}
     task, change = model.of_measures, None
     if task.own_truth is not None:
-        scores_R = task.scores([task.own_truth(as_one(text)) for text in found.texts], found.after)
+        asked = [model.runner.clean(as_one(text)) for text in found.texts]
+        scores_R = task.scores([task.own_truth(text) for text in asked], found.after)
         change = round(float(np.abs(scores_R - judged.scores_N[found.rows]).mean()), 6)
     elif judged.confidence_N is not None and found.sure:
         sure_R = np.array(found.sure, dtype=judged.confidence_N.dtype)

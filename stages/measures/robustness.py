@@ -85,21 +85,20 @@ def _flips(
     score = None
     has_places = asked.outputs.offsets is not None and asked.outputs.written is None and task.own_truth is None
     if not has_places and not task.ranked(judged.truths):
-        score = round(float(_scores(judged, task, changed, after).mean()), 6)
+        score = round(float(_scores(judged, model, changed, after).mean()), 6)
     return {"rows": len(changed), **compared(task, before, after), "score": score}
 
 
-def _scores(
-    judged: Judged, task: TaskMeasures, changed: Sequence[tuple[int, Text]], answers: Sequence[str]
-) -> np.ndarray:
+def _scores(judged: Judged, model: Opened, changed: Sequence[tuple[int, Text]], answers: Sequence[str]) -> np.ndarray:
     """The scores of the rows that were changed; where a task scales them by the truths, on the scale of all rows."""
+    task = model.of_measures
     rows = range(len(judged.truths)) if task.scaled else [row for row, _ in changed]
     truths, after = [judged.truths[row] for row in rows], [judged.answers[row] for row in rows]
     place = {row: at for at, row in enumerate(rows)}
     for (row, text), answer in zip(changed, answers, strict=True):
         after[place[row]] = answer
         if task.own_truth is not None:
-            truths[place[row]] = task.own_truth(as_one(text))
+            truths[place[row]] = task.own_truth(model.runner.clean(as_one(text)))  # what the model is asked
     return task.scores(truths, after)[[place[row] for row, _ in changed]]
 
 
