@@ -132,6 +132,7 @@ class Matcher(Model):
 
     def __init__(self, runner: Runner, task: TaskAnswers, folder: Path) -> None:
         super().__init__(reading_files(runner, folder), task)
+        self._of_texts = runner
         self._description = describe(folder)
 
     def images(self, paths: Sequence[str | Path]) -> np.ndarray:
@@ -140,7 +141,7 @@ class Matcher(Model):
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """(N, K) float32: the vector of each text, of length 1."""
-        return _directions(self._runner.predict(_several(texts)).values)
+        return _directions(self._of_texts.predict(_several(texts)).values)
 
     def similarity(self, images: Sequence[str | Path], texts: Sequence[str]) -> np.ndarray:
         """(N, M) float32: the cosine of each of N images with each of M texts."""

@@ -456,6 +456,10 @@ def test_predict_says_which_label_an_image_has_or_gives_its_vector(
     ):
         said = predicted(folder, capsys, drawings[0], *wrong)
         assert (said.code != 0, told in said.err[-1]) == (True, True), said
+    missing = str(ran.root / "data/drawings/none.png")
+    said = predicted(folder, capsys, drawings[0], missing)  # one of two names is mistyped: its words are no caption
+    assert said.lines[0] == vector
+    assert "none.png cannot be read: there is no such file" in "\n".join(said.err)
     assert "give IMAGE before --labels" in predicted(folder, capsys, "--labels", "a").err[-1]
 
 
@@ -472,6 +476,14 @@ def test_a_table_of_images_is_answered_and_one_that_cannot_be_read_costs_its_row
     assert all(-1 <= float(row["answer"]) <= 1 for row in (first, other))
     assert (torn["answer"], first["error"]) == ("", "")
     assert "none.png cannot be read: there is no such file" in torn["error"]
+    beside = ran.root / "data/beside.csv"
+    beside.write_text("image,caption\ndrawings/0.png,the ship\n")
+    assert "drawings" not in [entry.name for entry in Path().iterdir()]
+    for more in (columns[2:], ()):  # a pair, and the image alone
+        said = predicted(
+            ran.model("quantized"), capsys, str(beside), *columns[:2], *more, "-o", str(tmp_path / "b.csv")
+        )
+        assert said.code == 0, said
     whole = predicted(ran.model("quantized"), capsys, str(table), *columns)
     assert [line.partition("\t")[0] for line in whole.lines][::2] == [
         f"{float(row['answer']):.4f}" for row in (first, other)

@@ -49,7 +49,7 @@ class Asking(NamedTuple):
     task: TaskAnswers
     are_pairs: bool
     reads_images: bool = False
-    """Whether rows name files of images, from the current folder."""
+    """Whether rows name files of images."""
     threshold: float | None = None
     """Answers of less confidence are withheld."""
     top: int = 0

@@ -116,7 +116,8 @@ def predict(
         rows = answers.rows_of_texts(zip(given, _not_empty(pairs, "--pair"), strict=True) if pairs else given)
     unanswered = answers.Unanswered()
     runner, task = opened(folder, threads=threads or cores())
-    runner = writing.as_asked(reading_files(runner, folder), folder, settings)
+    of_table = Path(file).parent if file not in (None, "-") else None  # from where a file names images, as in training
+    runner = writing.as_asked(reading_files(runner, folder, of_table), folder, settings)
     shaped = answering.shaped(task, runner.task, wanted)  # refuses what the task cannot have
     if file is not None and out is not None:
         answering.answer_file(

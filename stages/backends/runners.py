@@ -74,10 +74,17 @@ def _refuse_no_images(pairs: Sequence[Text], folder: Path) -> None:
             )
 
 
-def reading_files(runner: Runner, folder: Path) -> Runner:
-    """The runner of a model of images, for pairs of which the first part is a path of one; any other as it is.
+# Of files of images, also such as are not read: their names are no captions.
+IMAGE_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif", ".svg",
+)  # fmt: skip
 
-    Its `predict` raises UnwritableError, a ValueError, for images that cannot be read.
+
+def reading_files(runner: Runner, folder: Path, root: Path | None = None) -> Runner:
+    """The runner of a model of images, for paths of these from `root` (None: the current folder); any other as it is.
+
+    A path is the first part of a pair, or a single text that ends as files of images do. Its `predict` raises
+    UnwritableError, a ValueError, for images that cannot be read.
     """
     description = describe(folder)
     if not reads_images(description):
@@ -88,7 +95,7 @@ def reading_files(runner: Runner, folder: Path) -> Runner:
         read, reasons = [], {}
         for number, text in enumerate(texts):
             try:
-                read.append(_with_pixels(text, description))
+                read.append(_with_pixels(text, description, root or Path()))
             except ValueError as error:
                 reasons[number] = f"names {error}"
         if reasons:
@@ -98,9 +105,13 @@ def reading_files(runner: Runner, folder: Path) -> Runner:
     return replace(runner, predict=of_paths)
 
 
-def _with_pixels(text: Any, description: Mapping[str, Any]) -> Any:
+def _with_pixels(text: Any, description: Mapping[str, Any], root: Path) -> Any:
+    if isinstance(text, Image):
+        return text
+    if isinstance(text, str):
+        return image_at(root / text, description) if text.lower().endswith(IMAGE_ENDINGS) else text
     is_pair = isinstance(text, list | tuple) and len(text) == 2 and isinstance(text[0], str | Path)
-    return (image_at(text[0], description), text[1]) if is_pair and not isinstance(text[0], Image) else text
+    return (image_at(root / text[0], description), text[1]) if is_pair and not isinstance(text[0], Image) else text
 
 
 def image_at(path: str | Path, description: Mapping[str, Any]) -> Image:

@@ -95,7 +95,11 @@ def image_of(data: bytes, settings: ImagesParams) -> ReadImage:
 def _bytes_of(name: str, folder: Path, max_bytes: int) -> bytes:
     """The bytes of the file, at most one more than allowed."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name or "://" in name:
+    if "\\" in name:
+        raise UnreadableImageError(
+            "image_outside", f"the image's path {name[:80]!r} has a backslash. Write / between folders"
+        )
+    if path.is_absolute() or ".." in path.parts or "\0" in name or "://" in name:
         raise UnreadableImageError(
             "image_outside", f"the image's path {name[:80]!r} leads out of the data's folder. Allowed: paths within it"
         )
@@ -165,7 +169,10 @@ def fitted(image: Image.Image, settings: ImagesParams) -> np.ndarray:
     if settings.fit == "crop":
         made = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
     elif settings.fit == "pad":
-        made = ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=tuple(settings.background))
+        scale = settings.size / max(image.size)
+        inside = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))  # `pad` alone rounds to 0
+        small = image if image.size == inside else image.resize(inside, Image.Resampling.BICUBIC)
+        made = ImageOps.pad(small, size, Image.Resampling.BICUBIC, color=tuple(settings.background))
     else:
         made = image.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(made, dtype=np.uint8)
