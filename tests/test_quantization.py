@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from stages.core.paths import Paths
 from stages.measures.calibration import fit_temperature
 from stages.models.encoder import FAMILY
 from stages.quantize import quantize
+from stages.tasks.regression.settings import SETTINGS as OF_NUMBERS
 from stages.tasks.shared.label_sets import as_text
 from stages.tasks.shared.probabilities import kl_divergence
 from stages.tasks.text_classification.answers import ANSWERS
@@ -364,6 +366,11 @@ def test_openvino_answers_as_the_student_and_keeps_in_float32_what_the_guard_nam
         errors.append(np.abs(open_runner(tmp_path, 1).predict(TEXTS).values - exact).mean())
     assert sizes[1] > 2.5 * sizes[0]
     assert errors[1] < 1e-4 < errors[0] < 0.1
+    shared = open_runner(tmp_path, 1)  # by threads: each gets the answers to what it asked
+    alone = [shared.predict([text]).values for text in TEXTS]
+    with ThreadPoolExecutor(4) as threads:
+        answered = list(threads.map(lambda text: shared.predict([text]).values, TEXTS * 40))
+    assert all((found == alone[at % len(TEXTS)]).all() for at, found in enumerate(answered))
 
 
 @pytest.mark.slow
@@ -545,6 +552,8 @@ def test_the_folders_card_has_what_int8_cost_and_every_file_of_the_model(student
     for name in ("README.md", "config.json", "layout.json", "manifest.json", "model.json", "model.safetensors"):
         (tmp_path / name).touch()
     origin = Origin("files", "fine-tuned", load_params(REPOSITORY / "params.yaml").distill)
+    of_numbers = card(OF_NUMBERS, described, origin, {"train_rows": 7}, {}, FOUND, tmp_path)
+    assert "to 97.5% of them the number of before, to a tenth of what numbers deviate by" in of_numbers
     said = card(OF_LABELS, described, origin, {"train_rows": 7}, {}, FOUND, tmp_path)
     assert "macro_f1 0.4900, before quantization 0.5000;\n  the same answer as before to 97.5% of them" in said
     assert "Files: `config.json`, `layout.json`, `model.safetensors` (the model:" in said

@@ -80,6 +80,8 @@ def test_answers_are_in_the_unit_of_the_data() -> None:
     assert ANSWERS.losses(["2", "1"], outputs, space).tolist() == [0.25, 0.0]
     assert ANSWERS.record(outputs, 1, "text", space) == {"number": 1.0}
     assert ANSWERS.shown({"number": 1.0}) == "1"
+    assert ANSWERS.agreement is not None
+    assert ANSWERS.agreement(outputs, Outputs(np.add(outputs.values, [[0.09], [-0.11]]))) == 0.5
     assert ANSWERS.shown(ANSWERS.nothing) == "null"
 
 

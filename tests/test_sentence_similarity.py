@@ -250,6 +250,8 @@ def test_a_pair_is_answered_with_its_similarity_and_a_text_with_its_vector() -> 
 def test_vectors_diverge_by_what_their_cosine_lacks() -> None:
     assert ANSWERS.divergence(outputs((0, 0)), outputs((0, 60))) == pytest.approx(0.25)
     assert ANSWERS.divergence(outputs((0, 9)), outputs((0, 9))) == 0
+    assert ANSWERS.agreement is not None
+    assert ANSWERS.agreement(outputs((0, 60), (0, 60)), outputs((0, 62), (0, 70))) == 0.5
 
 
 # the ranks and the measures

@@ -53,20 +53,22 @@ PARAMS = load_params(REPOSITORY / "params.yaml").quantize
 ALLOWED = 0.03  # nats a token
 
 
-def gpt2() -> Any:
+def gpt2(width: int = 32) -> Any:
     return GPT2LMHeadModel(
-        GPT2Config(vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=32, n_layer=2, n_head=4)
+        GPT2Config(vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=width, n_layer=2, n_head=4)
     )  # fmt: skip
 
 
 MODELS: dict[str, Callable[[], Any]] = {
     "gpt2": gpt2,
+    "gpt2, heads of 5": lambda: gpt2(width=20),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA)),
     "llama, tied, biased": lambda: LlamaForCausalLM(
         LlamaConfig(**LLAMA, tie_word_embeddings=True, attention_bias=True, mlp_bias=False, head_dim=16)
     ),
     "llama, stretched": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, rope_parameters=STRETCHED)),
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
+    "t5, heads of 5": lambda: T5ForConditionalGeneration(T5Config(**{**T5, "d_kv": 5})),
     "t5, gated, untied": lambda: T5ForConditionalGeneration(
         T5Config(**{**T5, "num_decoder_layers": 3, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False})
     ),

@@ -88,15 +88,9 @@ def _listed(found: Any) -> str:
 
 def _of_validation(found: Mapping[str, Any], settings: TaskSettings) -> str:
     """The measure before and after, and what stayed the same. A likelihood has its sign turned there, and not here."""
-    if settings.writes is None:
-        return (
-            f"{found['measure']} {found['int8']:.4f}, before quantization {found['float32']:.4f};\n"
-            f"  the same answer as before to {found['agreement']:.1%} of them"
-        )
-    return (
-        f"{found['measure']} {abs(found['int8']):.4f}, before quantization {abs(found['float32']):.4f};\n"
-        f"  {found['agreement']:.1%} of the tokens are as likely as before, to a tenth"
-    )
+    int8, before = (found[name] if settings.writes is None else abs(found[name]) for name in ("int8", "float32"))
+    as_before = settings.as_before.format(found["agreement"])
+    return f"{found['measure']} {int8:.4f}, before quantization {before:.4f};\n  {as_before}"
 
 
 def _of_writing(description: Mapping[str, Any], settings: TaskSettings) -> str:

@@ -502,7 +502,7 @@ class QuantizationRows:
     score: Callable[[Outputs], float]
     """score(outputs): the measure of such answers to the validation rows; higher is better."""
     agreement: Callable[[Outputs, Outputs], float]
-    """agreement(one, other): the share of the rows to which both give the same answer."""
+    """agreement(one, other): the share to which both give the same answer, or nearly where answers are numbers."""
     divergence: Callable[[Outputs, Outputs], float]
     """divergence(exact, other): how far other outputs are from the exact ones; 0 where all are equal."""
 

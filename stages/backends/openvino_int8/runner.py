@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,10 @@ def open_runner(folder: Path, threads: int) -> Runner:
     }
     model = core.read_model(folder / "model.xml")
     names = {one.get_any_name() for one in model.inputs}
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    request, alone = core.compile_model(model, "CPU", settings).create_infer_request(), threading.Lock()
 
     def run(*inputs: np.ndarray) -> np.ndarray:
-        return request.infer(only_taken(names, inputs), share_inputs=True)[0]
+        with alone:  # a request has one memory for what goes in and comes out, which threads would overwrite
+            return np.array(request.infer(only_taken(names, inputs), share_inputs=True)[0])
 
     return runner_of(folder, description, run)

@@ -18,6 +18,8 @@ from stages.tasks.shared.ranking import ranks_both_ways
 
 DECIMALS = 6
 
+NEARLY = 0.05  # between cosines
+
 
 def similarities(outputs: Outputs) -> np.ndarray:
     """(N,) float64."""
@@ -46,6 +48,11 @@ def divergence(exact: Outputs, other: Outputs) -> float:
     """1 minus the cosine of each vector with the exact one, the mean over all."""
     both = np.stack([side.values.reshape(-1, side.values.shape[-1]) for side in (exact, other)], axis=1)
     return float(1 - scores.similarity(both).mean())
+
+
+def agreement(one: Outputs, other: Outputs) -> float:
+    """The share of rows with nearly the same similarity."""
+    return float((np.abs(similarities(one) - similarities(other)) <= NEARLY).mean())
 
 
 def record(outputs: Outputs, row: int, _text: str, _space: Space) -> dict[str, Any]:
@@ -91,6 +98,7 @@ ANSWERS = TaskAnswers(
     losses=lambda _truths, outputs, _space: 1 - similarities(outputs),
     score=lambda _truths, given, _space: scores.scores_of(scores.ranks_of(given)),
     divergence=divergence,
+    agreement=agreement,
     record=record,
     shown=shown,
     nothing={"similarity": None, "vector": None},

@@ -61,6 +61,7 @@ def _of_data(params: Params) -> Iterator[str]:
 
 
 SETTINGS = TaskSettings(
+    as_before="to {:.1%} of them the similarity of before, to 0.05",
     noun="matcher of images and texts",
     pipeline_tag="zero-shot-image-classification",
     measures=MEASURES,

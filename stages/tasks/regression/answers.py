@@ -11,6 +11,8 @@ import numpy as np
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.regression import scores
 
+NEARLY = 0.1  # deviations
+
 
 def numbers(outputs: Outputs, space: Space) -> np.ndarray:
     """(N,) float64: each row's number."""
@@ -38,6 +40,12 @@ def divergence(exact: Outputs, other: Outputs) -> float:
     return float(np.square(exact.values.astype(np.float64) - other.values).mean())
 
 
+def agreement(one: Outputs, other: Outputs) -> float:
+    """The share of rows with nearly the same number: to a tenth of what the training rows deviate by."""
+    apart_N = np.abs(one.values[:, 0].astype(np.float64) - other.values[:, 0])
+    return float((apart_N <= NEARLY).mean())
+
+
 def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, Any]:
     """The number."""
     return {"number": float(answers(outputs.of_rows([row]), space)[0])}
@@ -50,5 +58,5 @@ def shown(record: Mapping[str, Any]) -> str:
 
 ANSWERS = TaskAnswers(
     activate=lambda values: values, size=lambda _: 1, answers=answers, confidence=None, losses=losses, score=score,
-    divergence=divergence, record=record, shown=shown, nothing={"number": None},
+    divergence=divergence, agreement=agreement, record=record, shown=shown, nothing={"number": None},
 )  # fmt: skip

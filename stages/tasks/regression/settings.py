@@ -50,6 +50,7 @@ def claim(shown: Shown) -> Claim | None:
 
 
 SETTINGS = TaskSettings(
+    as_before="to {:.1%} of them the number of before, to a tenth of what numbers deviate by",
     noun="regressor of texts",
     pipeline_tag="text-classification",
     measures=("pearson", "spearman"),

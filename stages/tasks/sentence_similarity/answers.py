@@ -16,6 +16,8 @@ from stages.tasks.sentence_similarity import scores
 from stages.tasks.shared.matched_texts import DECIMALS, Found, from_text, is_pair
 from stages.tasks.shared.ranking import ranks
 
+NEARLY = 0.05  # between cosines
+
 
 def similarities(outputs: Outputs) -> np.ndarray:
     """(N,) float64."""
@@ -70,6 +72,11 @@ def divergence(exact: Outputs, other: Outputs) -> float:
     return float(np.square(exact.values.astype(np.float64) - other.values).sum(-1).mean() / 2)
 
 
+def agreement(one: Outputs, other: Outputs) -> float:
+    """The share of rows with nearly the same similarity."""
+    return float((np.abs(similarities(one) - similarities(other)) <= NEARLY).mean())
+
+
 def record(outputs: Outputs, row: int, _text: str, _space: Space) -> dict[str, Any]:
     """The similarity of a pair, or the vector of a text."""
     if outputs.values.ndim == 2:
@@ -86,5 +93,6 @@ def shown(record: Mapping[str, Any]) -> str:
 
 ANSWERS = TaskAnswers(
     activate=lambda values: values, size=lambda _: 0, answers=answers, confidence=None, losses=losses, score=score,
-    divergence=divergence, record=record, shown=shown, nothing={"similarity": None, "vector": None},
+    divergence=divergence, agreement=agreement, record=record, shown=shown,
+    nothing={"similarity": None, "vector": None},
 )  # fmt: skip

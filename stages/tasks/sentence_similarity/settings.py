@@ -49,6 +49,7 @@ def claim(shown: Shown) -> Claim | None:
 
 
 SETTINGS = TaskSettings(
+    as_before="to {:.1%} of them the similarity of before, to 0.05",
     noun="sentence encoder",
     pipeline_tag="sentence-similarity",
     measures=(*OF_NUMBERS, *OF_PAIRS),

@@ -44,6 +44,7 @@ def claim(shown: Shown) -> Claim | None:
 
 
 SETTINGS = TaskSettings(
+    as_before="{:.1%} of the tokens are as likely as before, to a tenth",
     noun="writer of texts from texts",
     pipeline_tag="text2text-generation",
     measures=("chrf", "bleu", "rouge1", "rouge2", "rouge_l", "exact_match"),

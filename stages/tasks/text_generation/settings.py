@@ -46,6 +46,7 @@ def claim(shown: Shown) -> Claim | None:
 
 
 SETTINGS = TaskSettings(
+    as_before="{:.1%} of the tokens are as likely as before, to a tenth",
     noun="text generator",
     pipeline_tag="text-generation",
     measures=("bits_per_byte", "word_perplexity"),

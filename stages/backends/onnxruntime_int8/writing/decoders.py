@@ -25,8 +25,10 @@ from stages.backends.onnxruntime_int8.writing.parts import (
     logits,
     of_steps,
     rms_norm,
+    room_of,
     shared_constants,
     split,
+    widened,
 )
 from stages.backends.onnxruntime_int8.writing.weights import Config, Weights, behind, vocabulary_of
 
@@ -111,12 +113,17 @@ def _gpt2(graph: Graph, weights: Weights, config: Config) -> tuple[str, list[tup
 
         def product(part: str, x: str, of: str, name: str = name, own: str = own) -> str:
             # GPT-2 has its matrices the other way round than all others.
-            return linear(graph, f"{name}.{part}", x, known[f"{own}{of}.weight"].T, known[f"{own}{of}.bias"])
+            weight, bias = known[f"{own}{of}.weight"].T, known[f"{own}{of}.bias"]
+            if part == "query_key_value":
+                weight, bias = widened(weight, size), widened(bias, size)
+            if part == "attention_output":
+                weight = widened(weight.T, size).T
+            return linear(graph, f"{name}.{part}", x, weight, bias)
 
         normed = norm(f"{name}.attention.norm", hidden, f"{own}ln_1")
         joint = product("query_key_value", normed, "attn.c_attn")
         heads = len(known[f"{own}attn.c_attn.bias"]) // (3 * size)
-        cache.append((heads, size))
+        cache.append((heads, room_of(size)))
         attended = cached_attention(
             graph, name, [joint], i, heads=heads, key_heads=heads, scale=1 / math.sqrt(size)
         )  # fmt: skip

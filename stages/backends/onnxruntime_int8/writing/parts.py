@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from stages.backends.onnxruntime_int8.graph import MICROSOFT, Graph
 
 TABLE, VOCABULARY = "embeddings", "vocabulary"
+WHOLE = 8  # heads are of a multiple of this size
 LEVELS = np.float32(127)  # of a quantized activation, on each side of 0
 MIDDLE = np.uint8(128)  # what stands for 0
 
@@ -51,6 +52,21 @@ def int8_product(graph: Graph, name: str, x: str, columns: list[str]) -> str:
     inputs = [values, weight, "level", scale, "middle", zero_point]
     product = graph.node("MatMulIntegerToFloat", inputs, f"{name}.integer_product", MICROSOFT)
     return graph.node("Mul", [product, largest], f"{name}.product")
+
+
+def room_of(size: int) -> int:
+    """The size of a head as the operator of `cached_attention` takes it, for heads of `size`."""
+    return size + -size % WHOLE
+
+
+def widened(array_N: np.ndarray, size: int) -> np.ndarray:
+    """The rows of heads of `size`, each filled up with rows of zeros to `room_of(size)`: they change no product."""
+    room = room_of(size)
+    if room == size:
+        return array_N
+    heads = array_N.reshape(-1, size, *array_N.shape[1:])
+    filled = np.pad(heads, [(0, 0), (0, room - size), *[(0, 0)] * (array_N.ndim - 1)])
+    return filled.reshape(-1, *array_N.shape[1:])
 
 
 def embedded(graph: Graph, table_VH: np.ndarray, *, tied: bool) -> str:

@@ -27,8 +27,10 @@ from stages.backends.onnxruntime_int8.writing.parts import (
     numbers,
     of_steps,
     rms_norm,
+    room_of,
     shared_constants,
     split,
+    widened,
 )
 from stages.backends.onnxruntime_int8.writing.weights import Config, Weights, behind, vocabulary_of
 
@@ -151,8 +153,10 @@ def build_decoder(weights: Weights, config: Config, precision: Precision) -> onn
     for i in range(_decoders(config)):
         name, own = f"decoder.{i}", f"decoder.block.{i}.layer."
         normed = _norm(graph, f"{name}.attention.norm", hidden, known, f"{own}0.layer_norm", config)
-        joint, heads = _joint(graph, f"{name}.query_key_value", normed, known, f"{own}0.SelfAttention.", "qkv", size)
-        cache.append((heads, size))
+        of_self = {part: known[f"{own}0.SelfAttention.{part}.weight"] for part in "qkvo"}
+        heads, three = len(of_self["q"]) // size, [widened(of_self[part], size) for part in "qkv"]
+        joint = linear(graph, f"{name}.query_key_value", normed, np.concatenate(three))
+        cache.append((heads, room_of(size)))
         attended = cached_attention(
             graph,
             name,
@@ -163,7 +167,7 @@ def build_decoder(weights: Weights, config: Config, precision: Precision) -> onn
             scale=1.0,
             bias=_of_own_heads(graph, name, bias, config),
         )
-        mixed = linear(graph, f"{name}.attention_output", attended, known[f"{own}0.SelfAttention.o.weight"])
+        mixed = linear(graph, f"{name}.attention_output", attended, widened(of_self["o"].T, size).T)
         hidden = graph.node("Add", [hidden, mixed], f"{name}.attention.residual")
 
         normed = _norm(graph, f"{name}.source.norm", hidden, known, f"{own}1.layer_norm", config)
