@@ -20,15 +20,17 @@ from stages.cleaning import frames
 from stages.cleaning.described import conflict_examples, counted, described, rare_labels
 from stages.cleaning.images import with_kin_of_images
 from stages.cleaning.late import transfer_reasons, with_rows_set_aside
+from stages.cleaning.passages import with_kin_of_passages
 from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import KEPT, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
 from stages.cleaning.tables import forms, normalised, quarantined, taken
-from stages.cleaning.targets import carry_targets
+from stages.cleaning.targets import carry_targets, with_quotes
 from stages.cleaning.written import with_answers
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import write_json, write_parquet
+from stages.core.params.clean import CleanParams
 from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
 from stages.reading.clean_rows import TEXT_PAIR  # the column that both tables have besides, where rows are pairs
@@ -52,10 +54,9 @@ def clean(params: Params, paths: Paths) -> None:
         raise ValueError("\n".join(faults))
     every, keys, heavy = normalised(frames.read(paths.raw), params.clean)
     every = carry_targets(every, heavy["clean"], paths.raw, data)
+    every = with_quotes(every, heavy["clean"], data)
     every, targets = with_answers(every, keys, params.clean, data)
-    if (images := open_images(paths.images)) is not None:
-        names = heavy["clean"].take(pa.array(every["at"].to_numpy())).to_pylist()
-        every["group"] = with_kin_of_images(every, images, names, params.clean.near_image_bits)
+    every["group"] = _grouped(every, keys, heavy["clean"], params.clean, paths, data)
     aside = (every["split"] == HELD_OUT).to_numpy()
     rows = every[~aside].reset_index(drop=True) if aside.any() else every
     judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()), targets)
@@ -110,6 +111,18 @@ def clean(params: Params, paths: Paths) -> None:
     del heavy, table
     write_parquet(paths.quarantine, quarantined(paths.raw, dropped))
     write_json(paths.cleaning_report, report)
+
+
+def _grouped(
+    rows: pd.DataFrame, keys: pa.Array, texts: pa.Array, params: CleanParams, paths: Paths, data: TaskData
+) -> pd.Series:
+    """The groups of the rows, merged where they share an image or a passage, or nearly; as they are in other tasks."""
+    if (images := open_images(paths.images)) is not None:
+        names = texts.take(pa.array(rows["at"].to_numpy())).to_pylist()
+        return with_kin_of_images(rows, images, names, params.near_image_bits)
+    if data.passages is not None:
+        return with_kin_of_passages(rows, keys, params.near_duplicate_jaccard if data.passages == "near" else 1.0)
+    return rows["group"]
 
 
 if __name__ == "__main__":

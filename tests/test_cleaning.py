@@ -263,6 +263,26 @@ def test_a_text_under_several_labels_is_handled_as_the_parameter_says(
     assert set(dropped["reason"]) <= {"conflicting_label", "exact_duplicate"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("Ada Lovelace wrote", '"Ada Lovelace wrote"'), ("The US Army marched", "The US, Army marched")]
+)
+def test_spans_of_the_same_words_agree_wherever_they_stand(tmp_path: Path, one: str, other: str) -> None:
+    name, kind = ("Ada", "person") if "Ada" in one else ("US", "org")
+
+    def spans(text: str, kind: str = kind) -> str:
+        return json.dumps([[text.index(name), text.index(name) + len(name), kind]])
+
+    def reasons(folder: str, target: str, *given: str | None) -> list[str]:
+        rows = [("a", one, spans(one)), ("b", other, target), ("c", sentences(1)[0], "[]")]
+        table = [(*row, f"made:{row[0]}", split, None, None) for row, split in zip(rows, given, strict=True)]
+        _, _, dropped = run_clean(tmp_path / folder, table, task="token_classification", min_chars=4)
+        return list(dropped["reason"])
+
+    assert reasons("drawn", spans(other), None, None, None) == ["exact_duplicate"]
+    assert reasons("given", spans(other), "train", "test", "train") == ["leaked"]
+    assert reasons("unlike", spans(other, "other"), None, None, None) == ["conflicting_label"] * 2
+
+
 def test_conflicting_labels_are_reported_whole_however_long_they_are(tmp_path: Path) -> None:
     (one,) = sentences(1)
     labels = [f"{'long ' * 20}{end}" for end in "ab"]

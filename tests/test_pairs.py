@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -107,7 +108,9 @@ def test_single_texts_have_no_further_column() -> None:
 # Cleaning
 
 
-def cleaned(folder: Path, rows: list[tuple[Any, ...]], **changes: object) -> tuple[pd.DataFrame, dict, dict[str, str]]:
+def cleaned(
+    folder: Path, rows: list[tuple[Any, ...]], *, task: str = "text_classification", **changes: object
+) -> tuple[pd.DataFrame, dict, dict[str, str]]:
     """Run the stage on (text, text_pair, label[, split]) rows, row-00, ...: kept, report, reasons of the dropped."""
     values = PARAMS.clean.model_dump() | {"min_chars": 4} | changes
     paths = Paths(folder)
@@ -119,11 +122,46 @@ def cleaned(folder: Path, rows: list[tuple[Any, ...]], **changes: object) -> tup
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(raw, PAIRS_SCHEMA), paths.raw)
     pq.write_table(pa.table({"origin": pa.array([], pa.large_string())}), paths.unreadable)
-    clean(PARAMS.model_copy(update={"clean": CleanParams.model_validate(values)}), paths)
+    of_task = PARAMS.task.model_copy(update={"name": task})
+    clean(PARAMS.model_copy(update={"clean": CleanParams.model_validate(values), "task": of_task}), paths)
     dropped = pd.read_parquet(paths.quarantine)
     assert dropped.columns.tolist() == [*QUARANTINE, "text_pair"]
     reasons = dict(zip(dropped["row_id"], dropped["reason"], strict=True))
     return pd.read_parquet(paths.clean), json.loads(paths.cleaning_report.read_text()), reasons
+
+
+@pytest.mark.parametrize(
+    ("task", "others", "labels"),
+    [
+        ("question_answering", ("<p>{}</p>", "{}\r\n", "In short: {}"), ("[]", "[]")),
+        ("sentence_similarity", ("{}!", "{}\r\n"), ("0.5", "0.25")),
+    ],
+)
+def test_rows_of_one_passage_are_in_one_split_however_it_is_written(
+    tmp_path: Path, task: str, others: tuple[str, ...], labels: tuple[str, str]
+) -> None:
+    passages = [f"{' '.join(words)} of the {at}." for at, words in enumerate(itertools.permutations(TOPICS["sea"], 6))]
+    rows = [
+        (form.format(passage), f"Which word is number {number} of {at}?", labels[number % 2], f"{at}")
+        for at, passage in enumerate(passages[:: len(passages) // 40][:40])
+        for number, form in enumerate(("{}", *others))
+    ]
+    kept, _, _ = cleaned(tmp_path, [row[:3] for row in rows], task=task)
+    passage_of = {f"row-{number:02}": row[3] for number, row in enumerate(rows)}
+    of_passages = kept.groupby(kept["row_id"].map(passage_of))
+    assert (of_passages["split"].nunique() == 1).all()
+    assert (of_passages["group"].nunique() == 1).all()
+    assert kept["group"].nunique() == 40
+
+
+def test_a_training_passage_that_is_nearly_one_of_a_given_test_is_told_and_dropped(tmp_path: Path) -> None:
+    rows = [
+        (A, "Who walks?", "[]", "test"),
+        (NEARLY_A, "Where is it?", "[]", "train"),
+        (SEA, "What is it?", "[]", "train"),
+    ]
+    _, _, reasons = cleaned(tmp_path, rows, task="question_answering")
+    assert reasons == {"row-01": "leaked_group"}
 
 
 A = "A man in a red coat walks his two large dogs along the frozen river bank."

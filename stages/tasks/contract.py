@@ -79,6 +79,8 @@ class TaskSettings:
 
     None: nothing. They are of families that lack no `writing`, and those of other tasks are not.
     """
+    as_before: str = "the same answer as before to {:.1%} of them"
+    """What a model's card says of validation rows and TaskAnswers.agreement, the share at {:.1%}."""
     classes: Literal["one", "several"] | None = None
     """How many of some classes a target is, so that rows can be alike; None: there are no classes (finetune.method)."""
     images: bool = False
@@ -126,6 +128,13 @@ class TaskData:
 
     With IMAGE the first text of a row is an image.
     """
+    quoted: Callable[[str, str], Sequence[tuple[str, str]]] | None = None
+    """quoted(target, text): of a target with places in its text what it says of which words, wherever these stand.
+
+    By it two targets of like texts are the same; None: targets are compared as they are.
+    """
+    passages: Literal["near", "same"] | None = None
+    """Whether rows of pairs belong together where their first texts are the same for a reader, or near-duplicates."""
     writes: Literal["text", "target"] | None = None
     """What is to be written, as in TaskSettings: `clean` cuts none of it, and `validate` expects more of targets."""
 
@@ -293,7 +302,10 @@ class TaskAnswers:
     Of token heads alone. The special tokens, and the second text of a pair, are then left out of Outputs.
     """
     agreement: Callable[[Outputs, Outputs], float] | None = None
-    """agreement(one, other): the share of tokens that two models find as likely; None: of rows with the same answer."""
+    """agreement(one, other): the share that counts as the same, such as numbers that are nearly equal.
+
+    None: the share of rows with the same answer.
+    """
     likelihood: Likelihood | None = None
     """Of a task whose answers are written: int8 is judged by it, as writing takes a step for each token.
 

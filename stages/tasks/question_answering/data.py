@@ -123,7 +123,13 @@ def flaws(text: str, target: str) -> tuple[int, ...]:
     return tuple(found[kind] for kind in quotes.FLAWS)
 
 
+def quoted(target: str, _text: str) -> list[tuple[str, str]]:
+    """The words of each answer."""
+    return [("", quote.text) for quote in quotes.from_text(target)]
+
+
 DATA = TaskData(
-    read=read, kinds=quotes.kinds, carried=carried, exclusive=False, structured=frozenset({TARGET}),
+    read=read, kinds=quotes.kinds, carried=carried, exclusive=False, structured=frozenset({TARGET}), quoted=quoted,
+    passages="near",
     flaws=Flaws(tuple(f"answers_{kind}" for kind in quotes.FLAWS), flaws),
 )  # fmt: skip

@@ -48,4 +48,5 @@ DATA = TaskData(
     kinds=lambda target: ("pair" if is_pair(target) else "number",),
     exclusive=False,
     structured=frozenset({TARGET}),  # a second text in the target's place is not worth a warning
+    passages="same",
 )

@@ -126,7 +126,12 @@ def flaws(text: str, target: str) -> tuple[int, ...]:
     return tuple(found[kind] for kind in spans.FLAWS)
 
 
+def quoted(target: str, text: str) -> list[tuple[str, str]]:
+    """The type of each span, and its words."""
+    return [(span.type, text[span.start : span.end]) for span in spans.from_text(target)]
+
+
 DATA = TaskData(
-    read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({TEXT, TARGET}),
+    read=read, kinds=kinds, carried=carried, exclusive=False, structured=frozenset({TEXT, TARGET}), quoted=quoted,
     flaws=Flaws(tuple(f"spans_{kind}" for kind in spans.FLAWS), flaws),
 )  # fmt: skip
