@@ -325,6 +325,8 @@ def test_too_many_rows_are_thinned_evenly_and_few_are_all_taken() -> None:
     thinned = some_of(rows, 3)
     assert thinned.row_ids == ["r0", "r2", "r4"]
     assert [thinned[number]["input_ids"].tolist() for number in range(3)] == [[5], [8], [4]]
+    rows.row_ids[1] = "r0"  # a text in two windows
+    assert some_of(rows, 3).row_ids == ["r0", "r0", "r3"]
 
 
 # the models

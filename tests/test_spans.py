@@ -46,6 +46,12 @@ def test_a_type_with_a_dash_is_no_prefix() -> None:
     )  # fmt: skip
 
 
+def test_of_several_tokens_in_one_character_the_first_says_its_span() -> None:
+    emoji = [(3, 4), (3, 4), (3, 4), (5, 8)]
+    assert of_tags(["B-org", "B-per", "O", "B-per"], emoji) == (Span(3, 4, "org"), Span(5, 8, "per"))
+    assert of_tags(["B-org", "I-org", "I-org", "I-org"], emoji) == (Span(3, 8, "org"),)
+
+
 def test_tokens_that_share_a_character_with_a_span_are_of_it() -> None:
     pieces = [(0, 0), (0, 3), (4, 8), (8, 12), (13, 18), (19, 21), (22, 25), (25, 29), (0, 0)]
     assert tags_of(PEOPLE, pieces) == [
@@ -107,6 +113,22 @@ def test_a_span_is_carried_through_what_cleaning_does(before: str, after: str, t
     start = before.index("Ada")
     end = re.compile(r"lace\u0301?").search(before, start).end()
     found = carried([Span(start, end, "person")], before, after)
+    assert found is not None
+    assert [after[span.start : span.end] for span in found] == [there]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "there"),
+    [
+        ("&quot;E\u0301mile Zola&quot; wrote", '"\u00c9mile Zola" wrote', "\u00c9mile Zola"),
+        ("in Malmo\u0308&mdash;and", "in Malm\u00f6\u2014and", "Malm\u00f6"),
+        ("(see&nbsp;A\u0308rzte&nbsp;&ndash; B)", "(see \u00c4rzte \u2013 B)", "\u00c4rzte"),
+    ],
+)
+def test_signs_beside_a_span_that_became_others_are_no_part_of_it(before: str, after: str, there: str) -> None:
+    own = unicodedata.normalize("NFD", there)
+    start = before.index(own)
+    found = carried([Span(start, start + len(own), "x")], before, after)
     assert found is not None
     assert [after[span.start : span.end] for span in found] == [there]
 

@@ -120,6 +120,9 @@ def test_parameters_under_which_words_would_change_are_refused_with_what_to_set(
             "evaluate": params.evaluate.model_copy(update={"slices": ["length", "label"]}),
         }
     )
+    windows = params.tokenize.model_copy(update={"long_texts": "windows", "stride": 1})
+    (stride,) = SETTINGS.faults(params.model_copy(update={"tokenize": windows}))
+    assert "tokenize.stride is 1, and an entity that goes on in the next window would be two" in stride
     rules, rare, pair, weights, slices = SETTINGS.faults(changed)
     assert rules.startswith("params.yaml: clean.rules has mask_urls, classic, which change words")
     assert rare.startswith("params.yaml: clean.rare_labels is 'merge'")
@@ -306,6 +309,7 @@ def test_a_user_gets_each_span_with_its_text_and_probability() -> None:
 
 def test_words_and_their_shapes_are_what_the_baseline_sees() -> None:
     assert words_of("fit_2d(Ada) 東京") == [(0, 6), (6, 7), (7, 10), (10, 11), (12, 13), (13, 14)]
+    assert words_of("हिन्दी में") == [(0, 6), (7, 10)]
     first, *_ = features_of("fit_2d (", [(0, 6), (7, 8)])
     assert {"w=fit_2d", "s=x_dx", "w+1=(", "w-1=<edge>", "e2=2d"} <= {*first}
 

@@ -37,9 +37,15 @@ def put_in(head: nn.Module, coefficients: np.ndarray, intercept_K: np.ndarray) -
 
 
 def some_of(rows: TokenRows, most: int) -> TokenRows:
-    """Rows evenly taken, so that there are at most `most` of them, or where tokens have targets so many tokens."""
+    """Rows evenly taken, so that there are at most `most` of them, or where tokens have targets so many tokens.
+
+    Of a text in windows all are taken, or none.
+    """
     count = int(rows.offsets[-1]) if rows.per_token else len(rows)
     step = -(-count // most)
     if step <= 1:
         return rows
-    return rows.of_numbers(np.arange(0, len(rows), step))
+    begins = rows.first_of_texts
+    ends = np.append(begins[1:], len(rows))
+    taken = [np.arange(begins[text], ends[text]) for text in range(0, len(begins), step)]
+    return rows.of_numbers(np.concatenate(taken))

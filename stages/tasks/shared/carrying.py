@@ -36,18 +36,22 @@ def carried(spans: Sequence[Span], before: str, after: str) -> tuple[Span, ...] 
     kept = _places(before, after)
     moved = []
     for span in sorted(spans):
-        letters = _letters(before[span.start : span.end])
-        found = [place for place in _where(span, kept, after) if _letters(after[place.start : place.end]) == letters]
+        own = before[span.start : span.end]
+        letters = _letters(own)
+        found = [
+            place for place in _where(span, kept, own, after) if _letters(after[place.start : place.end]) == letters
+        ]
         if not found:
             return None
         moved.append(found[0])
     return tuple(moved) if not faults(moved, len(after)) else None
 
 
-def _where(span: Span, kept: Mapping[int, int], after: str) -> Iterator[Span]:
-    """Where a span may be now: from its first kept character to its last; then all between the kept ones around it.
+def _where(span: Span, kept: Mapping[int, int], own: str, after: str) -> Iterator[Span]:
+    """Where a span of the words `own` may be now: from its first kept character to its last; then all between others.
 
-    The second is for characters that became others, such as a letter and its accent, which became one.
+    The second is for characters that became others, such as a letter and its accent, which became one; it ends at
+    letters where the span does, as what stands beside them may have become another character, too.
     """
     inside = [kept[at] for at in range(span.start, span.end) if at in kept]
     if inside:
@@ -56,8 +60,21 @@ def _where(span: Span, kept: Mapping[int, int], after: str) -> Iterator[Span]:
     end = next((kept[at] for at in range(span.end, max(kept, default=-1) + 1) if at in kept), len(after))
     between = after[start:end]
     start += len(between) - len(between.lstrip())
+    between = between.strip()
     if any(map(str.isalnum, between)):
-        yield Span(start, start + len(between.strip()), span.type)
+        signs = [len(between) - len(text) for text in (_from_letter(between), _from_letter(between[::-1]))]
+        left, right = (n if _is_letter(end) else 0 for n, end in zip(signs, (own[0], own[-1]), strict=True))
+        yield Span(start + left, start + len(between) - right, span.type)
+        yield Span(start, start + len(between), span.type)
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it is a letter, a digit, or a mark on one."""
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def _from_letter(text: str) -> str:
+    return text[next(at for at, character in enumerate(text) if _is_letter(character)) :]
 
 
 @lru_cache(maxsize=4)

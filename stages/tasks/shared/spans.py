@@ -77,7 +77,8 @@ def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Sp
     """The spans of tags in BIO, BIOES, BILOU or IO, one for each token; `offsets`: where each token stands in the text.
 
     As in the evaluation of CoNLL-2000, a token inside begins a span where none of its type is open, and a span ends
-    with E or S, before B, and before another type. A tag without a prefix ("person") is one of IO.
+    with E or S, before B, and before another type. A tag without a prefix ("person") is one of IO. Of several tokens in
+    one character, of which byte-level tokenizers make such, the first that has a type says it.
     """
     spans: list[Span] = []
     is_open = False
@@ -86,7 +87,9 @@ def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Sp
         if prefix == OUTSIDE:
             is_open = False
             continue
-        if is_open and prefix in "IE" and spans[-1].type == kind:
+        if spans and start < spans[-1].end:  # another token of a character that has its span
+            spans[-1] = spans[-1]._replace(end=max(end, spans[-1].end))
+        elif is_open and prefix in "IE" and spans[-1].type == kind:
             spans[-1] = spans[-1]._replace(end=end)
         else:
             spans.append(Span(start, end, kind))

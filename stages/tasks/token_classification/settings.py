@@ -24,6 +24,11 @@ def faults(params: Params) -> Iterator[str]:
             " Allowed for entities: rules that leave words as they are, such as unicode_nfc, invisible_characters,"
             " html_markup, white_space."
         )
+    if params.tokenize.long_texts == "windows" and params.tokenize.stride < 2:
+        yield (
+            f"params.yaml: tokenize.stride is {params.tokenize.stride}, and an entity that goes on in the next window"
+            " would be two. Allowed for entities in windows: 2 or more."
+        )
     if params.clean.rare_labels != "keep":
         yield (
             f"params.yaml: clean.rare_labels is '{params.clean.rare_labels}', and a text may have spans of several"
