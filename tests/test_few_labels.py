@@ -342,6 +342,18 @@ def test_what_labels_mean_in_words_is_the_head_and_no_label_of_a_row_is_looked_a
     assert contents(swapped.model("teacher")) == contents(paths.model("teacher"))
 
 
+def test_descriptions_are_cleaned_as_texts_are(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
+    said = {"sea": f"<b>{SEA}</b>  ", "kitchen": KITCHEN}
+    plain, marked = (
+        zero_shot(tmp_path / name, tiny_models("bert"), **changes)
+        for name, changes in (("plain", {}), ("marked", {"finetune__descriptions": said}))
+    )
+    for params, paths in (plain, marked):
+        finetune(params, paths)
+    first, second = (contents(paths.model("teacher"))["model.safetensors"] for _, paths in (plain, marked))
+    assert first == second
+
+
 def test_a_student_learns_from_what_labels_mean(tmp_path: Path, tiny_models: Callable[[str], Path]) -> None:
     params, paths = zero_shot(tmp_path / "project", tiny_models("bert"), finetune__descriptions={"sea": SEA})
     finetune(params, paths)

@@ -157,6 +157,20 @@ def test_temperature_scaling_finds_the_temperature_that_spoiled_the_probabilitie
     assert error[0] > 0.1 > 0.02 > error[1]
 
 
+@pytest.mark.parametrize(("rows", "least"), [(5, 0.4), (20, 0.2), (40, 0.15)])
+def test_a_few_rows_that_are_all_answered_right_make_no_answer_a_certainty(rows: int, least: float) -> None:
+    logits = np.random.default_rng(5).normal(size=(rows, 4))
+    truths = [[*"abcd"][at] for at in logits.argmax(1)]
+    found = Outputs(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+    assert least < calibration.fit_temperature(OF_ANSWERS, truths, found, {"labels": [*"abcd"]}) < 1
+
+
+def test_a_column_of_ones_own_named_length_is_that_column() -> None:
+    given = answers([0] * 4, one_hot([0] * 4), length=["a", "a", "b", "b"])
+    measured = slices.measure(*given, settings(slices=["length"]))
+    assert measured["slices"]["length"].keys() == {"a", "b"}
+
+
 def test_slices_name_the_worst_one_that_has_rows_enough() -> None:
     regions = ["north"] * 40 + ["south"] * 40 + ["west"] * 2
     predicted = [0] * 40 + [0] * 20 + [1] * 20 + [1] * 2

@@ -85,6 +85,6 @@ def test_macro_f1_averages_over_the_labels_present() -> None:
     # label 0: precision 2/3, recall 1, F1 0.8; label 1: precision 1, recall 1/2, F1 2/3; label 2 is not present
     scores = LEARNING.score([0, 0, 1, 1], logits_of([0, 0, 0, 1]))
     assert scores == {"accuracy": 0.75, "macro_f1": pytest.approx((0.8 + 2 / 3) / 2)}
-    # label 1 is missed altogether (F1 0), label 0: precision 1, recall 1/2, F1 2/3
-    assert LEARNING.score([0, 0, 1], logits_of([0, 2, 2]))["macro_f1"] == pytest.approx(1 / 3)
-    assert ANSWERS.score(["a", "a", "b"], ["a", "c", "c"], {})["macro_f1"] == pytest.approx(1 / 3)
+    # label 1 is missed altogether, and no row of label 2 is (F1 0); label 0: precision 1, recall 1/2, F1 2/3
+    assert LEARNING.score([0, 0, 1], logits_of([0, 2, 2]))["macro_f1"] == pytest.approx(2 / 9)
+    assert ANSWERS.score(["a", "a", "b"], ["a", "c", "c"], {})["macro_f1"] == pytest.approx(2 / 9)

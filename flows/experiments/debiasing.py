@@ -87,6 +87,8 @@ def compare(root: Path, seeds: int, log: Log) -> Found:
                 f"params.yaml: no method of debias goes with task '{here.params.task.name}' and debias.group_column"
                 f" '{here.params.debias.group_column}'. Name a column; docs/bias.md says what each needs."
             )
+        for method in methods:  # what cannot be made of the rows is told before the first training
+            here.reproduce({"debias.method": method, "seed": every[0]}, ["tokenize"])
         quality: dict[str, list[Mapping[str, Mapping[str, Any]]]] = {method: [] for method in methods}
         for turn, (seed, method) in enumerate(((s, m) for s in every for m in methods), start=1):
             log(f"[{turn}/{len(every) * len(methods)}] seed {seed}: {method}")

@@ -54,8 +54,8 @@ def group_rates(judged: Judged, model: Opened, values: Sequence[str], params: Ev
     `score_gap` is the largest difference of that mean. `selection_gap` (demographic parity) is the largest over the
     classes of the gap in the share of rows whose answer has the class; `recall_gap` (equal opportunity) the same of the
     share among rows that truly have it; `false_positive_gap` of that among rows that do not, both between the groups
-    that have such rows; `odds_gap` (equalised odds) is the larger of these two. A gap is None where no two groups can be
-    compared: a number or a span has no classes. Their `intervals` are percentiles of resamples of units: as a gap is
+    that have such rows; `odds_gap` (equalised odds) is the larger of these two. A gap is None where no two groups can
+    be compared: a number or a span has no classes. Their `intervals` are percentiles of resamples of units: as a gap is
     never below 0, and chance alone makes one, they lie above 0 even where groups are treated alike. The worst group has
     the lowest mean of those with 30 rows or more.
 

@@ -47,7 +47,7 @@ def measure(judged: Judged, _model: Opened, params: EvaluateParams) -> dict[str,
 
 def values_of(judged: Judged, column: str) -> np.ndarray:
     """(N,) texts: the value of each row. Raises ValueError for a column that the rows do not have."""
-    if column == LENGTH:
+    if column == LENGTH and column not in judged.columns:
         lengths = np.array([len(text if isinstance(text, str) else "".join(text)) for text in judged.texts])
         return np.array(PARTS)[np.searchsorted(np.quantile(lengths, (1 / 3, 2 / 3)), lengths)]
     if column not in judged.columns:

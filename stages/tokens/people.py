@@ -75,7 +75,8 @@ def swapped_rows(rows: pa.Table, params: DebiasParams, leaks: Callable[[Sequence
     if not found:
         raise ValueError(
             f"params.yaml: debias.swaps is {params.swaps!r}, and no training row has such a word, or each with them"
-            " swapped is there already. Name words that occur, or set debias.method to none."
+            " swapped is there already. Name words that occur, or set debias.method to none, or for `winnow debias`"
+            " debias.swaps to []."
         )
     copies = rows.take([at for at, _, _ in found])
     ids = [f"{row_id} {name}" for row_id, (_, name, _) in zip(copies["row_id"].to_pylist(), found, strict=True)]

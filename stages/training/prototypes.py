@@ -7,13 +7,14 @@ C classes, K numbers of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 from torch import nn
 
+from stages.tokens.literal import literal
 from stages.training.curves import open_curves
 from stages.training.frozen import put_in, read_by_head
 from stages.training.inference import predict_logits, scores_of
@@ -30,13 +31,15 @@ def with_prototypes(
     data: TrainingData,
     learner: Learner,
     descriptions: Mapping[str, str],
+    clean: Callable[[str], str],
     tokenizer: Path,
     curves: Path,
 ) -> Trained:
     """Give `model` the head of the labels' descriptions; a label without one is read by its name.
 
-    `tokenizer`: its folder; `curves`: another, for the figures of the validation rows. Raises ValueError for a
-    description of a label that there is not.
+    They are cleaned as texts are, by `clean`; one of which nothing is left is read as it is. `tokenizer`: its folder;
+    `curves`: another, for the figures of the validation rows. Raises ValueError for a description of a label that there
+    is not.
     """
     task, measure = learner.task, learner.measure
     assert task.names is not None  # the parameters are refused for other tasks
@@ -48,7 +51,7 @@ def with_prototypes(
         )
     if world_size() > 1:
         join()  # without a training, nothing else has
-    texts = [descriptions.get(name, name.replace("_", " ")) for name in names]
+    texts = [clean(said) or said for said in (descriptions.get(name, name.replace("_", " ")) for name in names)]
     head = learner.family.parts(model).head
     rows = encoded(texts, tokenizer, data.max_tokens)
     vectors_CK = read_by_head(model.to(own_device()), head, rows, pad_id=data.pad_id, title="descriptions")
@@ -63,7 +66,7 @@ def with_prototypes(
 
 def encoded(texts: Sequence[str], tokenizer: Path, max_tokens: int) -> TokenRows:
     """The texts as rows without a target."""
-    reader = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    reader = literal(Tokenizer.from_file(str(tokenizer / "tokenizer.json")))
     reader.enable_truncation(max_tokens)
     ids = [encoding.ids for encoding in reader.encode_batch(list(texts))]
     offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from stages.cleaning.rules import cleaner, cleaning_of
 from stages.core.contracts import Parts
 from stages.core.params.file import Params
 from stages.core.params.training import FinetuneParams
@@ -24,7 +25,10 @@ def taught(
     if params.finetune.method == "contrastive":
         return train_on_pairs(encoder(), model, data, learner, places, params=params.finetune, seed=seed)
     if params.finetune.method == "zero_shot":
-        return with_prototypes(model, data, learner, params.finetune.descriptions, paths.tokenizer, places.curves)
+        rules, masks = params.clean.rules, params.clean.masks
+        cleaning = cleaning_of(rules, masks, params.clean.stop_word_language, params.clean.max_chars)
+        described = params.finetune.descriptions
+        return with_prototypes(model, data, learner, described, cleaner(cleaning), paths.tokenizer, places.curves)
     return train(model, data, learner, places, params=params.finetune, seed=seed)
 
 
