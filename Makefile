@@ -75,7 +75,7 @@ test-torchao: .venv/.ready  ## run the tests of the backend torchao_int8
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/torchao --constraint constraints.txt torchao
 	PYTHONPATH=.venv/torchao $(BIN)/python -m pytest -k torchao tests/test_quantization.py tests/test_bilstm.py
 
-mutants: .venv/.ready  ## break 80 lines of the product, one at a time: do the tests notice? At most two may survive
+mutants: .venv/.ready  ## break 84 lines of the product, one at a time: do the tests notice? At most two may survive
 	$(BIN)/python tests/mutants.py
 
 soak: .venv/.ready  ## 50 scheduled retrains amid SIGKILLs: ten minutes; figures go to benchmarks/soak.json

@@ -48,7 +48,23 @@ MUTANTS = (
         "test_rows_by_split.py",
     ),
     Mutant("stages/quantize.py", "np.linspace(0, len(texts) - 1, num=", "np.arange(0, ", "test_rows_by_split.py"),
+    Mutant(
+        "stages/cleaning/passages.py",
+        "linked(own, pd.Series(kin[key[there]], own.index))",
+        "own",
+        "test_pairs.py -k 'one_passage or nearly_one'",
+    ),
+    Mutant("stages/cleaning/targets.py", "if data.quoted is None", "if True", "test_cleaning.py -k same_words"),
     # Measures
+    Mutant(
+        "stages/measures/calibration.py", " + log_temperature**2 / len(truths)", "", "test_measures.py -k right_make"
+    ),
+    Mutant(
+        "stages/measures/group_gaps.py",
+        "(there_1GK > 0).sum(axis=(0, 1)) > 1",
+        "(there_1GK > 0).all(axis=(0, 1))",
+        "test_bias.py -k leaves_the_others",
+    ),
     Mutant(
         "stages/tasks/text_classification/measures.py",
         "np.maximum(given_RC + true_RC, 1)",
