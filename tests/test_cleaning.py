@@ -283,6 +283,17 @@ def test_spans_of_the_same_words_agree_wherever_they_stand(tmp_path: Path, one: 
     assert reasons("unlike", spans(other, "other"), None, None, None) == ["conflicting_label"] * 2
 
 
+def test_spans_of_other_places_with_the_same_words_are_in_conflict(tmp_path: Path) -> None:
+    text = "Paris told Paris to go"
+    table = [
+        ("a", text, '[[0, 5, "loc"]]', "made:a", None, None, None),
+        ("b", text, '[[11, 16, "loc"]]', "made:b", None, None, None),
+        ("c", sentences(1)[0], "[]", "made:c", None, None, None),
+    ]
+    _, _, dropped = run_clean(tmp_path, table, task="token_classification", min_chars=4)
+    assert dropped["reason"].tolist() == ["conflicting_label"] * 2
+
+
 def test_conflicting_labels_are_reported_whole_however_long_they_are(tmp_path: Path) -> None:
     (one,) = sentences(1)
     labels = [f"{'long ' * 20}{end}" for end in "ab"]

@@ -117,7 +117,7 @@ def cleaned(
     paths.raw.parent.mkdir(parents=True)
     raw = [
         {"row_id": f"row-{at:02}", "text": row[0], "text_pair": row[1], "label": row[2], "origin": f"made:{at}",
-         "split": row[3] if len(row) > 3 else None, "group": None, "kept": None}
+         "split": row[3] if len(row) > 3 else None, "group": row[4] if len(row) > 4 else None, "kept": None}
         for at, row in enumerate(rows)
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(raw, PAIRS_SCHEMA), paths.raw)
@@ -152,6 +152,21 @@ def test_rows_of_one_passage_are_in_one_split_however_it_is_written(
     assert (of_passages["split"].nunique() == 1).all()
     assert (of_passages["group"].nunique() == 1).all()
     assert kept["group"].nunique() == 40
+
+
+def test_rows_set_aside_or_without_a_label_change_no_group_of_the_others(tmp_path: Path) -> None:
+    passages = [f"{' '.join(words)} of the {at}." for at, words in enumerate(itertools.permutations(TOPICS["sea"], 6))]
+    some = passages[:: len(passages) // 30][:30]
+    rows = [(text, f"Which word is it of {at}?", "[]", None, f"of {at}") for at, text in enumerate(some)]
+    marked = [(f"<b>{text}</b>", f"And which of {at}?") for at, text in enumerate(some)]
+    aside = [(*row, "[]", "held_out", f"before {at}") for at, row in enumerate(marked[:20])]
+    without = [(*row, None, None, f"before {at}") for at, row in enumerate(marked[20:])]
+    changes = {"task": "question_answering", "unlabelled": "transfer"}
+    alone, _, _ = cleaned(tmp_path / "alone", rows, **changes)
+    beside, _, dropped = cleaned(tmp_path / "beside", [*rows, *aside, *without], **changes)
+    columns = ["row_id", "split", "group"]
+    assert beside[beside["split"] != "transfer"][columns].to_numpy().tolist() == alone[columns].to_numpy().tolist()
+    assert {dropped.get(f"row-{at}") for at in range(30, 50)} == {"leaked_group"}
 
 
 def test_a_training_passage_that_is_nearly_one_of_a_given_test_is_told_and_dropped(tmp_path: Path) -> None:

@@ -354,6 +354,7 @@ def test_the_errors_of_one_class_are_judged_between_groups_with_rows_that_can_be
     assert found["groups: false_negative_rate"].outcome == "not judged"
     unmeasured = _alone(_limits(max_error_rate_gap=0.1), quality={"fairness": {}})
     assert unmeasured["groups: errors"].outcome == "inconclusive"
+    assert "groups: false_positive_rate" not in unmeasured
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def _errors(of_groups: Mapping[str, Any], allowed: float, min_rows: int) -> Iter
     if not of_groups:
         at_most = f"at most {plain(100 * allowed)} points are allowed"
         yield Check("groups: errors", "inconclusive", f"errors of evaluate.positive_class: not measured; {at_most}.")
+        return
     for kind in ("false_positive_rate", "false_negative_rate"):
         rates = {name: mapping(of, kind) for name, of in of_groups.items()}
         yield _groups(rates, allowed, min_rows, kind.replace("_", " "), key="rate", name=f"groups: {kind}")

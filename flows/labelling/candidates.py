@@ -68,6 +68,11 @@ def of_project(paths: Paths, *, most: int, seed: int) -> Pool:
     if not pool.of:
         pool = _drawn(_rows(paths.quarantine, "reason", MISSING), most, seed)
     raw = _raw_of(paths.raw, [row.row_id for row in pool.rows])
+    if lacking := [row.row_id for row in pool.rows if row.row_id not in raw]:
+        raise ValueError(
+            f"{paths.raw} has no row {lacking[0]}: the data changed since `clean` ran. Run `winnow reproduce --stage"
+            " clean`."
+        )
     pool = pool._replace(rows=[replace(row, **raw[row.row_id]) for row in pool.rows])
     if not pool.of:
         raise ValueError(

@@ -129,7 +129,10 @@ def _from_dvc(root: Path, worktree: Path, start: str, pointer: Path, log: Log, c
                 f" {pointer}` gets what it says now; to go back to the old data, `dvc add {data}` and commit."
             )
     if (worktree / pointer).read_bytes() != before:
-        aside = f"Set your rows aside, `git pull` and `dvc checkout {pointer}`, add them again, then run again."
+        aside = (
+            f"Set your rows aside, `git checkout -- {pointer}`, `git pull` and `dvc pull --force {pointer}`, add them"
+            " again, then run again."
+        )
         _refuse_merged(root, start, pointer, data, aside)
         yield f"{data}: changed in the clone"
 

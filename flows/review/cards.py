@@ -183,8 +183,9 @@ def _fairness_lines(fairness: Mapping[str, Any], score: str, word: str, words: s
         found = value(filled["flip_rate"], "share")
         yield f"Of {filled['rows']:,} sentences {found}{_ends(filled)} have an answer that hangs on who is in them."
     if groups := fairness.get("groups"):
-        ends = _ends(mapping(groups, "intervals", "score_gap"))
-        yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')}{ends} at most."
+        if groups["score_gap"] is not None:  # of one group there is none
+            ends = _ends(mapping(groups, "intervals", "score_gap"))
+            yield f"Between groups the {score} differs by {value(groups['score_gap'], 'share')}{ends} at most."
         if worst := mapping(groups, "worst_group"):
             found = value(worst["score"], "share")
             yield f"The worst group, {escape(worst['name'])}, of {worst['rows']:,} rows, has {found}{_ends(worst)}."

@@ -16,15 +16,15 @@ from stages.cleaning.tables import distinct
 
 
 def with_kin_of_passages(rows: pd.DataFrame, keys: pa.Array, jaccard: float) -> pd.Series:
-    """The groups of N rows (row_id, group, key), merged where their first texts are near-duplicates.
+    """The groups of N rows (row_id, group, key, blank), merged where their first texts are near-duplicates.
 
     `key` is a position in `keys`, -1 for none; `jaccard` as for `neighbours`, 1 for the same key alone. A row without a
-    group, or a key, is its own.
+    group, a key, or any words is its own.
     """
     groups, key = rows["group"].fillna(rows["row_id"]), rows["key"].to_numpy()
     places, known = distinct(texts_of(keys)[0])
     kin = neighbours(known, jaccard=jaccard, compared=np.ones(len(known), dtype=bool)).groups[places]
-    there = key >= 0
+    there = (key >= 0) & ~rows["blank"].fillna(True).to_numpy(dtype=bool)
     own = groups[there]
     groups[there] = linked(own, pd.Series(kin[key[there]], own.index))
     return groups

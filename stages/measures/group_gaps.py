@@ -55,9 +55,9 @@ def group_rates(judged: Judged, model: Opened, values: Sequence[str], params: Ev
     classes of the gap in the share of rows whose answer has the class; `recall_gap` (equal opportunity) the same of the
     share among rows that truly have it; `false_positive_gap` of that among rows that do not, both between the groups
     that have such rows; `odds_gap` (equalised odds) is the larger of these two. A gap is None where no two groups can
-    be compared: a number or a span has no classes. Their `intervals` are percentiles of resamples of units: as a gap is
-    never below 0, and chance alone makes one, they lie above 0 even where groups are treated alike. The worst group has
-    the lowest mean of those with 30 rows or more.
+    be compared: a number or an answer has no classes. Their `intervals` are percentiles of resamples of units: as a gap
+    is never below 0, and chance alone makes one, they lie above 0 even where groups are treated alike. The worst group
+    has the lowest mean of those with 30 rows or more.
 
     Sources: Hardt et al. 2016, arXiv:1610.02413; Sagawa et al. 2020, arXiv:1911.08731.
     """
@@ -147,8 +147,8 @@ def _gaps(grouped: Grouped, counts: csr_array) -> dict[str, Value | None]:
 
     given = classes > 1 or not grouped.gets_NK.all()  # else each row's answer is of the one class that there is
     return {
-        "score_gap": lambda sums_RS: _widest(parts(sums_RS)[1], parts(sums_RS)[0]),
-        "selection_gap": selection if given else None,
+        "score_gap": (lambda sums_RS: _widest(parts(sums_RS)[1], parts(sums_RS)[0])) if groups > 1 else None,
+        "selection_gap": selection if given and groups > 1 else None,
         "recall_gap": recall if given and with_K.any() else None,
         "false_positive_gap": false_positive if given and without_K.any() else None,
         "odds_gap": (lambda sums_RS: np.maximum(recall(sums_RS), false_positive(sums_RS)))

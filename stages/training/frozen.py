@@ -37,9 +37,9 @@ def put_in(head: nn.Module, coefficients: np.ndarray, intercept_K: np.ndarray) -
 
 
 def some_of(rows: TokenRows, most: int) -> TokenRows:
-    """Rows evenly taken, so that there are at most `most` of them, or where tokens have targets so many tokens.
+    """Rows evenly taken, so that there are some `most` of them, or where tokens have targets so many tokens, or fewer.
 
-    Of a text in windows all are taken, or none.
+    Of a text in windows all are taken, or none, so it may be a few more.
     """
     count = int(rows.offsets[-1]) if rows.per_token else len(rows)
     step = -(-count // most)

@@ -77,8 +77,8 @@ def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Sp
     """The spans of tags in BIO, BIOES, BILOU or IO, one for each token; `offsets`: where each token stands in the text.
 
     As in the evaluation of CoNLL-2000, a token inside begins a span where none of its type is open, and a span ends
-    with E or S, before B, and before another type. A tag without a prefix ("person") is one of IO. Of several tokens in
-    one character, of which byte-level tokenizers make such, the first that has a type says it.
+    with E or S, before B, and before another type. A tag without a prefix ("person") is one of IO. Of tokens that
+    overlap, as those of one character do in byte-level tokenizers, the first that has a type says it of all.
     """
     spans: list[Span] = []
     is_open = False
@@ -88,7 +88,7 @@ def of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Sp
             is_open = False
             continue
         if spans and start < spans[-1].end:  # another token of a character that has its span
-            spans[-1] = spans[-1]._replace(end=max(end, spans[-1].end))
+            spans[-1] = spans[-1]._replace(end=max(end, spans[-1].end))  # which may go on behind it
         elif is_open and prefix in "IE" and spans[-1].type == kind:
             spans[-1] = spans[-1]._replace(end=end)
         else:

@@ -127,8 +127,13 @@ def flaws(text: str, target: str) -> tuple[int, ...]:
 
 
 def quoted(target: str, text: str) -> list[tuple[str, str]]:
-    """The type of each span, and its words."""
-    return [(span.type, text[span.start : span.end]) for span in spans.from_text(target)]
+    """The type of each span with how often its words stand before it, and its words."""
+    found, folded = [], text.casefold()
+    for span in spans.from_text(target):
+        words = text[span.start : span.end]
+        before = folded[: len(text[: span.start].casefold())].count(words.casefold())
+        found.append((f"{span.type} {before}", words))
+    return found
 
 
 DATA = TaskData(
