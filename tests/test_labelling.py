@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import labelling_fixtures
@@ -93,6 +95,16 @@ def test_proposals_are_unsure_and_repeat_neither_training_rows_nor_each_other(pr
     assert len(set(texts)) == len(texts) == len(UNLABELLED) - 2
     first = [one.uncertainty for one in proposed(project, 3)]
     assert first == [1, 1, 1]  # those of which the model knows no word, or both
+
+
+def test_rows_are_compared_as_cleaning_leaves_them(project: Paths) -> None:
+    pool = candidates.of_project(project, most=1000, seed=1).rows
+    marked = [replace(row, text=f"<b class='of-a-page'>{row.text}</b>") for row in pool]
+    how = chooser(project, load_params(project.params), project.model("quantized"), 1, "margin")
+    clean = replace(how.runner, clean=lambda text: re.sub("<[^>]*>", "", text))
+    found = propose(marked, how._replace(runner=clean), 20, labelled=(), seed=1, on_rows=lambda _: None)
+    assert len(found.rows) == len(UNLABELLED) - 2
+    assert all(one.row.text.startswith("<b") for one in found.rows)
 
 
 def test_the_same_seed_proposes_the_same_rows_and_another_draws_others(project: Paths) -> None:

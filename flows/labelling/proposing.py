@@ -26,7 +26,7 @@ from flows.labelling.near import Shingles, shingles
 from flows.labelling.parts import labelling_of
 from stages.backends.runners import open_runner
 from stages.core import plugins
-from stages.core.contracts import Outputs, Runner, Space, as_one
+from stages.core.contracts import Outputs, Runner, Space, as_one, each
 from stages.core.machine import cores
 from stages.core.params.file import Params
 from stages.core.paths import Paths
@@ -106,8 +106,9 @@ def propose(
     asked = _asked(rows, chooser, on_rows)
     asked.sort(key=lambda one: -(one.uncertainty or 0.0))
     short = asked[: max(BEFORE * count, LEAST)]
-    known = nearest(chooser.clean, [as_one(one.row.asked) for one in short], LOOKED_AT)
-    found = [shingles(one.row.key) for one in short]
+    clean = [each(chooser.runner.clean, one.row.asked) for one in short]  # as the rows are that they are compared with
+    known = nearest(chooser.clean, [as_one(text) for text in clean], LOOKED_AT)
+    found = [shingles(key_of(text)) for text in clean]
     is_new = [
         not any(own.repeats(shingles(key_of(near.text)), chooser.jaccard) for near in beside)
         for own, beside in zip(found, known, strict=True)
@@ -115,7 +116,7 @@ def propose(
     places = [at for at, new in enumerate(is_new) if new]
     apart_M = np.array([1 - max((near.similarity for near in known[at]), default=0.0) for at in places])
     chosen, repeats = diverse(
-        vectors_of([as_one(short[at].row.asked) for at in places]),
+        vectors_of([as_one(clean[at]) for at in places]),
         np.array([1.0 if (sure := short[at].uncertainty) is None else sure for at in places]),
         apart_M, count, [found[at] for at in places], chooser.jaccard,
     )  # fmt: skip
