@@ -40,8 +40,7 @@ def baseline(params: Params, paths: Paths) -> None:
         validation = read_split(paths.clean, "validation")
         outputs = task.opened(model._replace(weights=weights))(texts_of(validation, paths.images))
         space = answers.fitted(validation["label"].to_pylist(), outputs, space, params.task.measure)
-    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
-    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
+    cleaning = cleaning_of(params.clean)
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
         write_json(folder / "vocabulary.json", list(model.features))

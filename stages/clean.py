@@ -13,14 +13,12 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cleaning import frames
 from stages.cleaning.described import conflict_examples, counted, described, rare_labels
-from stages.cleaning.images import with_kin_of_images
+from stages.cleaning.grouped import grouped
 from stages.cleaning.late import transfer_reasons, with_rows_set_aside
-from stages.cleaning.passages import with_kin_of_passages
 from stages.cleaning.rare import settle_rare_labels
 from stages.cleaning.reasons import KEPT, reasons, spared
 from stages.cleaning.splits import assign_splits, linked
@@ -30,11 +28,9 @@ from stages.cleaning.written import with_answers
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import write_json, write_parquet
-from stages.core.params.clean import CleanParams
 from stages.core.params.file import Params
 from stages.core.paths import HELD_OUT, SPLITS, TRANSFER, Paths
 from stages.reading.clean_rows import TEXT_PAIR  # the column that both tables have besides, where rows are pairs
-from stages.reading.pixels import open_images
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskData
 
@@ -56,7 +52,7 @@ def clean(params: Params, paths: Paths) -> None:
     every = carry_targets(every, heavy["clean"], paths.raw, data)
     every = with_quotes(every, heavy["clean"], data)
     every, targets = with_answers(every, keys, params.clean, data)
-    every["group"] = _grouped(every, keys, heavy["clean"], params.clean, paths, data)
+    every["group"] = grouped(every, keys, heavy["clean"], params.clean, paths, data)
     aside = (every["split"] == HELD_OUT).to_numpy()
     rows = every[~aside].reset_index(drop=True) if aside.any() else every
     judged = reasons(rows, keys, params.clean, partial(forms, heavy, rows["at"].to_numpy()), targets)
@@ -111,34 +107,6 @@ def clean(params: Params, paths: Paths) -> None:
     del heavy, table
     write_parquet(paths.quarantine, quarantined(paths.raw, dropped))
     write_json(paths.cleaning_report, report)
-
-
-def _grouped(
-    rows: pd.DataFrame, keys: pa.Array, texts: pa.Array, params: CleanParams, paths: Paths, data: TaskData
-) -> pd.Series:
-    """The groups of the rows, merged where they share an image or a passage, or nearly; as they are in other tasks.
-
-    Rows that are set aside, or have no label, get the group of those that they are like, and join none of them.
-    """
-    if (images := open_images(paths.images)) is not None:
-        names = np.array(texts.take(pa.array(rows["at"].to_numpy())).to_pylist(), dtype=object)
-
-        def kin(some: np.ndarray) -> pd.Series:
-            return with_kin_of_images(rows[some], images, names[some].tolist(), params.near_image_bits)
-    elif data.passages is not None:
-        jaccard = params.near_duplicate_jaccard if data.passages == "near" else 1.0
-
-        def kin(some: np.ndarray) -> pd.Series:
-            return with_kin_of_passages(rows[some], keys, jaccard)
-    else:
-        return rows["group"]
-    every = kin(np.ones(len(rows), dtype=bool))
-    learned = ((rows["split"] != HELD_OUT) & rows["label"].notna()).to_numpy()
-    if learned.all():
-        return every
-    own = kin(learned)
-    known = own.groupby(every[learned]).first()
-    return own.reindex(rows.index).fillna(every.map(known)).fillna(every)
 
 
 if __name__ == "__main__":

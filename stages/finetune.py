@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.cleaning.rules import cleaning_of
+from stages.cleaning.rules import cleaner, cleaning_of
 from stages.compression.refusals import faults_of_lora, refuse_layers, refuse_unprunable
 from stages.core import plugins
 from stages.core.contracts import Family
@@ -25,6 +25,7 @@ from stages.models import FAMILIES
 from stages.models.pretrained import as_it_is, locate, without_path
 from stages.tasks import TASKS
 from stages.tasks.contract import TaskLearning
+from stages.tokens.literal import ids_of
 from stages.tokens.pieces import new_tokens
 from stages.training.checkpoints import Checkpoints, open_checkpoints
 from stages.training.contrastive import VECTOR
@@ -58,16 +59,21 @@ def finetune(params: Params, paths: Paths) -> None:
     runs = {seed: learned(seed, name, data, params, paths, family, task) for seed, name in names.items()}
     trained, checkpoints = runs.pop(params.seed)
     tokenizer = paths.tokenizer / "tokenizer.json"
-    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
-    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
-        data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
+        data, backend="pytorch", task=params.task.name, cleaning=cleaning_of(params.clean)._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family,
     )  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
     write_outcome(
         paths, "teacher", trained, family=family, tokenizer=tokenizer, description=description, checkpoints=checkpoints
     )
+
+
+def read(params: Params, paths: Paths, texts: Sequence[str]) -> list[list[int]]:
+    """The numbers of each text's tokens, cleaned and cut as rows are; of which nothing is left is read as it is."""
+    clean = cleaner(cleaning_of(params.clean))
+    whole = [clean(text) or text for text in texts]
+    return ids_of(paths.tokenizer / "tokenizer.json", whole, params.tokenize.max_tokens)
 
 
 def learned(
@@ -111,7 +117,7 @@ def learned(
     learner = Learner(family, replace(task, loss=own), loss, params.task.measure, treated.scales)
     drawn = replace(data, balanced_N=treated.balanced_N)
     encoder = partial(as_it_is, family, params.model, VECTOR, paths.token_pieces)
-    trained = taught(model, drawn, learner, places, params, paths, seed, encoder)
+    trained = taught(model, drawn, learner, places, params, seed, encoder, partial(read, params, paths))
     treated.ended(family.parts(trained.model).head)
     trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher

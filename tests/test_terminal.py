@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import read_terminal
 from flow_fixtures import environment
 
 from flows.cli import planned, terminal
@@ -99,8 +100,7 @@ def test_no_colour_is_shown_to_who_wants_none(no_color: str, coloured: bool) -> 
     master, slave = pty.openpty()
     subprocess.run([sys.executable, "-c", code], env=more, stdout=slave, check=True)
     os.close(slave)
-    shown = os.read(master, 10_000).decode()
-    os.close(master)
+    shown = read_terminal(master).decode()
     assert shown.startswith(str(coloured))
     assert bool(re.search(r"\x1b\[[0-9;]*(3|4|9|10)[0-9]([;m])", shown)) is coloured
 
@@ -114,7 +114,6 @@ def test_a_terminal_gets_tables_and_a_pipe_markdown(tmp_path: Path, option: str,
     master, slave = pty.openpty()
     subprocess.run(command, env=environment(TERM="dumb"), stdout=slave, check=True)
     os.close(slave)
-    shown = os.read(master, 10_000).decode()
-    os.close(master)
+    shown = read_terminal(master).decode()
     assert ("| a | b |" not in shown) is drawn
     assert "1" in shown

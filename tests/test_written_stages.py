@@ -31,6 +31,7 @@ from stages.measures.robustness import _scores
 from stages.tasks.shared.left_out import OF_WRITING
 from stages.tasks.text_generation.answers import ANSWERS as OF_TEXTS
 from stages.tasks.text_generation.measures import MEASURES as MEASURES_OF_TEXTS
+from stages.tasks.text_generation.scores import size
 
 HAS = [name for name in MODELS if name not in OF_WRITING]
 GREEDY = {
@@ -142,11 +143,10 @@ def test_a_changed_text_is_another_text_and_nothing_flips(of_texts: Paths) -> No
 
 def test_a_text_of_which_cleaning_leaves_the_same_has_the_same_score(of_texts: Paths) -> None:
     runner = open_runner(of_texts.model("quantized"), threads=1)
-    model = Opened(
-        dataclasses.replace(runner, clean=lambda text: text.replace("\u200b", "")), OF_TEXTS, MEASURES_OF_TEXTS
-    )
+    cleaning = dataclasses.replace(runner, clean=lambda text: text.replace("\u200b", ""))
+    model = Opened(cleaning, OF_TEXTS, MEASURES_OF_TEXTS)
     texts = ["the ship is in the harbour of the island", "bread and butter on a plate"]
-    judged = model.judge(texts, texts, units=texts, seed=1, columns={})
+    judged = model.judge(texts, [size(text) for text in texts], units=texts, seed=1, columns={})
     changed = list(enumerate("\u200b".join(text) for text in texts))
     answers = model.ask([model.runner.clean(text) for _, text in changed]).answers
     assert _scores(judged, model, changed, answers) == pytest.approx(judged.scores_N)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -28,6 +29,13 @@ def literal(tokenizer: Tokenizer) -> Tokenizer:
         found = Tokenizer.from_str(json.dumps({**described, "pre_tokenizer": parting(before, names)}))
         found.encode_special_tokens = True
     return found
+
+
+def ids_of(file: Path, texts: Sequence[str], most: int) -> list[list[int]]:
+    """The numbers of each text's tokens, `most` at most, by the tokenizer.json `file` as `literal` reads."""
+    tokenizer = literal(Tokenizer.from_file(str(file)))
+    tokenizer.enable_truncation(most)
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def parting(before: Mapping[str, Any] | None, names: list[str]) -> dict[str, Any]:

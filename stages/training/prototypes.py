@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 from torch import nn
 
-from stages.tokens.literal import literal
 from stages.training.curves import open_curves
 from stages.training.frozen import put_in, read_by_head
 from stages.training.inference import predict_logits, scores_of
@@ -31,15 +29,13 @@ def with_prototypes(
     data: TrainingData,
     learner: Learner,
     descriptions: Mapping[str, str],
-    clean: Callable[[str], str],
-    tokenizer: Path,
+    read: Callable[[Sequence[str]], list[list[int]]],
     curves: Path,
 ) -> Trained:
     """Give `model` the head of the labels' descriptions; a label without one is read by its name.
 
-    They are cleaned as texts are, by `clean`; one of which nothing is left is read as it is. `tokenizer`: its folder;
-    `curves`: another, for the figures of the validation rows. Raises ValueError for a description of a label that there
-    is not.
+    read(texts): the numbers of each text's tokens, as of the rows; `curves`: a folder for the figures of the validation
+    rows. Raises ValueError for a description of a label that there is not.
     """
     task, measure = learner.task, learner.measure
     assert task.names is not None  # the parameters are refused for other tasks
@@ -51,9 +47,9 @@ def with_prototypes(
         )
     if world_size() > 1:
         join()  # without a training, nothing else has
-    texts = [clean(said) or said for said in (descriptions.get(name, name.replace("_", " ")) for name in names)]
+    texts = [descriptions.get(name, name.replace("_", " ")) for name in names]
     head = learner.family.parts(model).head
-    rows = encoded(texts, tokenizer, data.max_tokens)
+    rows = as_rows(texts, read(texts))
     vectors_CK = read_by_head(model.to(own_device()), head, rows, pad_id=data.pad_id, title="descriptions")
     put_in(head, head_of_cosines(vectors_CK), np.zeros(len(names), dtype=np.float32))
     logits = predict_logits(model, data.validation, pad_id=data.pad_id, precision=PRECISION, title="validation")
@@ -64,13 +60,11 @@ def with_prototypes(
     return Trained(model.cpu(), report, {}, data.space)
 
 
-def encoded(texts: Sequence[str], tokenizer: Path, max_tokens: int) -> TokenRows:
-    """The texts as rows without a target."""
-    reader = literal(Tokenizer.from_file(str(tokenizer / "tokenizer.json")))
-    reader.enable_truncation(max_tokens)
-    ids = [encoding.ids for encoding in reader.encode_batch(list(texts))]
+def as_rows(texts: Sequence[str], ids: Sequence[Sequence[int]]) -> TokenRows:
+    """The texts as rows without a target, by the numbers of their tokens."""
     offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
-    return TokenRows(list(texts), np.zeros(len(ids), dtype=np.int32), offsets, np.concatenate(ids).astype(np.int32))
+    tokens = np.concatenate([np.array(own, dtype=np.int32) for own in ids])
+    return TokenRows(list(texts), np.zeros(len(ids), dtype=np.int32), offsets, tokens)
 
 
 def head_of_cosines(vectors_CK: np.ndarray) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from stages.cleaning.rules import cleaner, cleaning_of
 from stages.core.contracts import Parts
 from stages.core.params.file import Params
 from stages.core.params.training import FinetuneParams
-from stages.core.paths import Paths
 from stages.training.contrastive import train_on_pairs
 from stages.training.loop import Learner, Places, Trained, train
 from stages.training.prototypes import with_prototypes
@@ -18,17 +16,17 @@ from stages.training.rows import TrainingData
 
 
 def taught(
-    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, paths: Paths, seed: int,
-    encoder: Callable[[], nn.Module],
+    model: nn.Module, data: TrainingData, learner: Learner, places: Places, params: Params, seed: int,
+    encoder: Callable[[], nn.Module], read: Callable[[Sequence[str]], list[list[int]]],
 ) -> Trained:  # fmt: skip
-    """The model after what `finetune.method` says; `encoder()` is the pretrained one that gives a text's vector."""
+    """The model after what `finetune.method` says; `encoder()` is the pretrained one that gives a text's vector.
+
+    read(texts): the numbers of each text's tokens, as of the rows.
+    """
     if params.finetune.method == "contrastive":
         return train_on_pairs(encoder(), model, data, learner, places, params=params.finetune, seed=seed)
     if params.finetune.method == "zero_shot":
-        rules, masks = params.clean.rules, params.clean.masks
-        cleaning = cleaning_of(rules, masks, params.clean.stop_word_language, params.clean.max_chars)
-        described = params.finetune.descriptions
-        return with_prototypes(model, data, learner, described, cleaner(cleaning), paths.tokenizer, places.curves)
+        return with_prototypes(model, data, learner, params.finetune.descriptions, read, places.curves)
     return train(model, data, learner, places, params=params.finetune, seed=seed)
 
 
