@@ -253,7 +253,8 @@ def clean(params: Params, paths: Paths) -> Prepared:
 def cleaning(params: Params, names: list[str] | None = None) -> Any:
     from stages.cleaning.rules import cleaning_of
 
-    return cleaning_of(params.clean.model_copy(update={"rules": names or params.clean.rules}))
+    clean = params.clean
+    return cleaning_of(names or clean.rules, clean.masks, clean.stop_word_language, clean.max_chars)
 
 
 def rules(params: Params, paths: Paths) -> Prepared:

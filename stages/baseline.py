@@ -40,7 +40,8 @@ def baseline(params: Params, paths: Paths) -> None:
         validation = read_split(paths.clean, "validation")
         outputs = task.opened(model._replace(weights=weights))(texts_of(validation, paths.images))
         space = answers.fitted(validation["label"].to_pylist(), outputs, space, params.task.measure)
-    cleaning = cleaning_of(params.clean)
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     with publish(paths.model("baseline")) as folder:
         folder.mkdir()
         write_json(folder / "vocabulary.json", list(model.features))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -54,13 +54,16 @@ def finetune(params: Params, paths: Paths) -> None:
     if faults := list(faults_of_lora(params)):
         raise ValueError("\n".join(faults))
     data = open_training_data(paths)
+    tokenizer = paths.tokenizer / "tokenizer.json"
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
+    read = partial(ids_of, tokenizer, data.max_tokens, cleaner(cleaning))
     others = range(params.seed + 1, params.seed + params.finetune.teachers)
     names = {params.seed: "teacher"} | {seed: f"co_teacher-{seed}" for seed in others}
-    runs = {seed: learned(seed, name, data, params, paths, family, task) for seed, name in names.items()}
+    runs = {seed: learned(seed, name, data, params, paths, family, task, read) for seed, name in names.items()}
     trained, checkpoints = runs.pop(params.seed)
-    tokenizer = paths.tokenizer / "tokenizer.json"
     description = described(
-        data, backend="pytorch", task=params.task.name, cleaning=cleaning_of(params.clean)._asdict(),
+        data, backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family,
     )  # fmt: skip
     write_co_teachers(paths.co_teachers, runs, family=family, tokenizer=tokenizer, description=description)
@@ -69,16 +72,10 @@ def finetune(params: Params, paths: Paths) -> None:
     )
 
 
-def read(params: Params, paths: Paths, texts: Sequence[str]) -> list[list[int]]:
-    """The numbers of each text's tokens, cleaned and cut as rows are; of which nothing is left is read as it is."""
-    clean = cleaner(cleaning_of(params.clean))
-    whole = [clean(text) or text for text in texts]
-    return ids_of(paths.tokenizer / "tokenizer.json", whole, params.tokenize.max_tokens)
-
-
 def learned(
-    seed: int, name: str, data: TrainingData, params: Params, paths: Paths, family: Family, task: TaskLearning
-) -> tuple[Trained, Checkpoints]:
+    seed: int, name: str, data: TrainingData, params: Params, paths: Paths, family: Family, task: TaskLearning,
+    read: Callable[[Sequence[str]], list[list[int]]],
+) -> tuple[Trained, Checkpoints]:  # fmt: skip
     """One teacher, trained with a seed of its own, and its checkpoints, which stay until all teachers are written."""
     torch.manual_seed(seed)
     pretrained = locate(params.model)
@@ -117,7 +114,7 @@ def learned(
     learner = Learner(family, replace(task, loss=own), loss, params.task.measure, treated.scales)
     drawn = replace(data, balanced_N=treated.balanced_N)
     encoder = partial(as_it_is, family, params.model, VECTOR, paths.token_pieces)
-    trained = taught(model, drawn, learner, places, params, seed, encoder, partial(read, params, paths))
+    trained = taught(model, drawn, learner, places, params, seed, encoder, read)
     treated.ended(family.parts(trained.model).head)
     trained = without_adapters(trained, adapted)
     gc.collect()  # DeepSpeed's engine refers to itself, and would keep its memory on the GPU from the next teacher

@@ -74,7 +74,8 @@ def probe(params: Params, paths: Paths) -> None:
     how = best.chosen.described(params.task.measure)
     if how and len(params.probe.depths) > 1:
         how["chosen"]["depth"] = best.depth
-    cleaning = cleaning_of(params.clean)
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
         replace(data, space=best.chosen.space), backend="pytorch", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), family=params.model.family, **how,

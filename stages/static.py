@@ -63,7 +63,8 @@ def static(params: Params, paths: Paths) -> None:
         inverse_regularizations=params.static.inverse_regularizations,
     )  # fmt: skip
     how = chosen.described(params.task.measure)
-    cleaning = cleaning_of(params.clean)
+    masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    cleaning = cleaning_of(params.clean.rules, masks, language, max_chars)
     description = described(
         replace(data, space=chosen.space), backend="static", task=params.task.name, cleaning=cleaning._asdict(),
         pretrained=without_path(params.model.name), per_token=data.train.per_token, **how,

@@ -141,7 +141,7 @@ def test_a_raw_text_gets_the_answer_of_its_clean_form(student: Path, int8: Path,
     """As test rows do, which are clean: in HTML, with invisible characters, masks, and beyond max_chars."""
     params = load_params(REPOSITORY / "params.yaml").clean
     names = [*params.rules, "markdown_markup", "mask_urls", "mask_numbers", "no_stop_words"]
-    cleaning = rules.cleaning_of(params.model_copy(update={"rules": names, "max_chars": 60}))
+    cleaning = rules.cleaning_of(names, params.masks, params.stop_word_language, 60)
     shutil.copytree({"pytorch": student, "onnxruntime_int8": int8}[backend], tmp_path / "model")
     plain = runners.open_runner(tmp_path / "model", threads=1)
     about = {**model_folder.describe(tmp_path / "model"), "cleaning": cleaning._asdict()}

@@ -35,7 +35,8 @@ def settings(**changes: object) -> CleanParams:
 
 
 def cleaning(names: list[str], **changes: object) -> rules.Cleaning:
-    return rules.cleaning_of(settings(rules=names, **changes))
+    params = settings(rules=names, **changes)
+    return rules.cleaning_of(params.rules, params.masks, params.stop_word_language, params.max_chars)
 
 
 def after(name: str, text: str, **changes: object) -> str:

@@ -15,7 +15,7 @@ from stages.cleaning import RULES
 from stages.core import plugins
 
 if TYPE_CHECKING:
-    from stages.core.params.clean import CleanParams
+    from stages.core.params.clean import MasksParams
 
 Change = Callable[[str], str]
 
@@ -55,14 +55,14 @@ class Cleaning(NamedTuple):
     max_chars: int
 
 
-def cleaning_of(params: CleanParams) -> Cleaning:
-    """The cleaning by the section `clean`. Raises ValueError for a language without stop words."""
-    rules = tuple(expanded(params.rules))
+def cleaning_of(names: Sequence[str], masks: MasksParams, stop_word_language: str, max_chars: int) -> Cleaning:
+    """The cleaning by these values of the section `clean`. Raises ValueError for a language without stop words."""
+    rules = tuple(expanded(names))
     words: tuple[str, ...] = ()
     if "no_stop_words" in rules:
-        listed = importlib.import_module("stages.cleaning.stop_words").stop_words(params.stop_word_language)
+        listed = importlib.import_module("stages.cleaning.stop_words").stop_words(stop_word_language)
         words = tuple(sorted(listed))
-    cleaning = Cleaning(rules, params.masks.model_dump(), words, params.max_chars)
+    cleaning = Cleaning(rules, masks.model_dump(), words, max_chars)
     _refuse_growing_masks(cleaning)
     return cleaning
 

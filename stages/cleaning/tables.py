@@ -80,7 +80,7 @@ def _texts(raw: daft.DataFrame, params: CleanParams) -> daft.DataFrame:
 def _described(raw: daft.DataFrame, params: CleanParams, *, of: str = "") -> daft.DataFrame:
     """The texts of the column text + `of`, cleaned, with their measurements; all columns end in `of`."""
     cleaned, clean = col(f"cleaned{of}"), col(f"clean{of}")
-    cleaning = rules.cleaning_of(params)
+    cleaning = rules.cleaning_of(params.rules, params.masks, params.stop_word_language, params.max_chars)
     frame = raw.with_column(f"cleaned{of}", batches.cleaned(col(f"text{of}"), cleaning))
     frame = frame.with_columns({f"clean{of}": cleaned["text"], f"was_cut{of}": cleaned["was_cut"]})
     frame = frame.exclude(f"text{of}", f"cleaned{of}").with_columns(

@@ -129,8 +129,11 @@ def opened(params: Params, paths: Paths, values: PromptValues, file: str) -> tup
         reader = Reader(values, list(words.values()), tokenizer, begin)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+    cleaning = cleaning_of(
+        params.clean.rules, params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+    )
     demonstrations = Demonstrations([Demonstration(text, words[label]) for text, label in shown])
-    asker = Asker(language, reader, demonstrations, values, cleaner(cleaning_of(params.clean)))
+    asker = Asker(language, reader, demonstrations, values, cleaner(cleaning))
     return Opened(Runner(name, space, asker.predict), of_answers, of_measures), asker
 
 

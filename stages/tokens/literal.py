@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,14 @@ def literal(tokenizer: Tokenizer) -> Tokenizer:
     return found
 
 
-def ids_of(file: Path, texts: Sequence[str], most: int) -> list[list[int]]:
-    """The numbers of each text's tokens, `most` at most, by the tokenizer.json `file` as `literal` reads."""
+def ids_of(file: Path, most: int, clean: Callable[[str], str], texts: Sequence[str]) -> list[list[int]]:
+    """The numbers of each text's tokens, `most` at most, by the tokenizer.json `file` as `literal` reads.
+
+    Texts are cleaned; one of which nothing is left is read as it is.
+    """
     tokenizer = literal(Tokenizer.from_file(str(file)))
     tokenizer.enable_truncation(most)
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    return [encoding.ids for encoding in tokenizer.encode_batch([clean(text) or text for text in texts])]
 
 
 def parting(before: Mapping[str, Any] | None, names: list[str]) -> dict[str, Any]:
