@@ -169,6 +169,17 @@ def test_rows_set_aside_or_without_a_label_change_no_group_of_the_others(tmp_pat
     assert {dropped.get(f"row-{at}") for at in range(30, 50)} == {"leaked_group"}
 
 
+def test_a_passage_that_is_set_aside_joins_no_two_others(tmp_path: Path) -> None:
+    one = "The captain of the old ship counted every barrel, rope and lantern on deck before the harbour bell rang."
+    between = one.replace("lantern", "candle")
+    rows = [(one, "Who counted?", "[]"), (between.replace("captain", "sailor"), "What?", "[]"), (SEA, "Which?", "[]")]
+    added = (between, "When?", "[]")
+    together, _, _ = cleaned(tmp_path / "with", [*rows, added], task="question_answering")
+    apart, _, dropped = cleaned(tmp_path / "aside", [*rows, (*added, "held_out")], task="question_answering")
+    assert (together["group"].nunique(), apart["group"].nunique()) == (2, 3)
+    assert dropped == {"row-03": "leaked_group"}
+
+
 def test_a_training_passage_that_is_nearly_one_of_a_given_test_is_told_and_dropped(tmp_path: Path) -> None:
     rows = [
         (A, "Who walks?", "[]", "test"),

@@ -14,17 +14,20 @@ from stages.reading.pixels import Images, near_copies
 
 
 def with_kin_of_images(rows: pd.DataFrame, images: Images, names: Sequence[str | None], bits: int) -> pd.Series:
-    """The groups of N rows (row_id, group), merged where images are the same, or near copies, or joined by others.
+    """The groups of N rows (row_id, group), merged where their images are the same, near copies, or joined by such.
 
     `names`: the image of each row, None for none; `bits`: in how many bits the hashes of near copies differ at most.
     A row without a group, or an image, is its own.
     """
     groups = rows["group"].fillna(rows["row_id"])
-    first, second = near_copies(images.likenesses, bits).T
-    ones = np.ones(len(first), dtype=bool)
-    _, kin_M = connected_components(coo_matrix((ones, (first, second)), shape=(len(images), len(images))))
     there = np.array([name is not None for name in names], dtype=bool)
+    if not there.any():
+        return groups
+    numbers = images.numbers_of([name for name in names if name is not None])
+    known_M, place = np.unique(numbers, return_inverse=True)  # none of other rows joins two of these
+    first, second = near_copies(images.likenesses[known_M], bits).T
+    ones, shape = np.ones(len(first), dtype=bool), (len(known_M), len(known_M))
+    _, kin_M = connected_components(coo_matrix((ones, (first, second)), shape=shape))
     own = groups[there]
-    kin = kin_M[images.numbers_of([name for name in names if name is not None])]
-    groups[there] = linked(own, pd.Series(kin, own.index))
+    groups[there] = linked(own, pd.Series(kin_M[place], own.index))
     return groups

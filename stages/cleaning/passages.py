@@ -23,8 +23,10 @@ def with_kin_of_passages(rows: pd.DataFrame, keys: pa.Array, jaccard: float) -> 
     """
     groups, key = rows["group"].fillna(rows["row_id"]), rows["key"].to_numpy()
     places, known = distinct(texts_of(keys)[0])
-    kin = neighbours(known, jaccard=jaccard, compared=np.ones(len(known), dtype=bool)).groups[places]
     there = (key >= 0) & ~rows["blank"].fillna(True).to_numpy(dtype=bool)
+    compared = np.zeros(len(known), dtype=bool)
+    compared[places[key[there]]] = True  # none of other rows joins two of these
+    kin = neighbours(known, jaccard=jaccard, compared=compared).groups[places]
     own = groups[there]
     groups[there] = linked(own, pd.Series(kin[key[there]], own.index))
     return groups

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.cleaning.keys import keys_of
+from stages.cleaning.keys import PAIR_SEPARATOR, keys_of
 from stages.tasks.contract import TaskData
 
 PIECE = 1 << 16  # rows whose texts are copied at once
-BETWEEN = "\x1f"  # a control character, which no key holds
 
 
 def carry_targets(rows: pd.DataFrame, clean: pa.Array, raw: Path, data: TaskData) -> pd.DataFrame:
@@ -61,10 +60,10 @@ def with_quotes(rows: pd.DataFrame, clean: pa.Array, data: TaskData) -> pd.DataF
                     words.append(quoted)
             ends[row] = len(kinds)
     keys = keys_of(pa.array(words, pa.large_string())).to_pylist()
-    said = [f"{kind}{BETWEEN}{key}" for kind, key in zip(kinds, keys, strict=True)]
+    said = [f"{kind}{PAIR_SEPARATOR}{key}" for kind, key in zip(kinds, keys, strict=True)]
     begins = np.concatenate([[0], ends[:-1]])
     answers = [
-        None if pd.isna(own) else BETWEEN.join(said[begin:end])
+        None if pd.isna(own) else PAIR_SEPARATOR.join(said[begin:end])
         for own, begin, end in zip(label, begins, ends, strict=True)
     ]
     return rows.assign(answer=pd.Series(answers, rows.index, dtype=object))

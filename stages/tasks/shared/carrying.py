@@ -48,7 +48,9 @@ def carried(spans: Sequence[Span], before: str, after: str) -> tuple[Span, ...] 
 
 
 def _where(span: Span, kept: Mapping[int, int], own: str, after: str) -> Iterator[Span]:
-    """Where a span of the words `own` may be now: from its first kept character to its last; then all between others.
+    """Where a span of the words `own` may be now.
+
+    First what lies from its first kept character to its last, then what lies between the kept ones around it.
 
     The second is for characters that became others, such as a letter and its accent, which became one; it ends at
     letters where the span does, as what stands beside them may have become another character, too.

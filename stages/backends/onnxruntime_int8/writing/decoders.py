@@ -8,6 +8,7 @@ R sequences, T tokens, H hidden width, U heads of queries, K heads of keys and v
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -141,22 +142,24 @@ def _llama(graph: Graph, weights: Weights, config: Config) -> tuple[str, list[tu
     assert known is not None
     table, epsilon, size = known[LLAMA], config["rms_norm_eps"], head_size(config)
     hidden, cache = embedded(graph, table, tied=vocabulary_of(weights, table)[1]), []
-    angles = _angles(graph, config)
+    angles, turned = _angles(graph, config), partial(widened, size=size, whole=TURNED, parts=2)
     for i in range(_n_layers(config)):
         name, own = f"layer.{i}", f"layers.{i}."
 
         def product(part: str, x: str, *of: str, name: str = name, own: str = own) -> str:
-            widen = size if part == "query_key_value" else 1
-            weight = np.concatenate([_widened(known[f"{own}{one}.weight"], widen) for one in of])
-            found = [_widened(known[f"{own}{one}.bias"], widen) for one in of if f"{own}{one}.bias" in known]
+            weight = np.concatenate([known[f"{own}{one}.weight"] for one in of])
+            biases = [known[f"{own}{one}.bias"] for one in of if f"{own}{one}.bias" in known]
+            bias = np.concatenate(biases) if biases else None
+            if part == "query_key_value":
+                weight, bias = turned(weight), None if bias is None else turned(bias)
             if part == "attention_output":
-                weight = _widened(weight.T, size).T
-            return linear(graph, f"{name}.{part}", x, weight, np.concatenate(found) if found else None)
+                weight = turned(weight.T).T
+            return linear(graph, f"{name}.{part}", x, weight, bias)
 
         normed = rms_norm(graph, f"{name}.attention.norm", hidden, known[f"{own}input_layernorm.weight"], epsilon)
         joint = product("query_key_value", normed, *(f"self_attn.{part}_proj" for part in "qkv"))
         heads, key_heads = (len(known[f"{own}self_attn.{part}_proj.weight"]) // size for part in "qk")
-        cache.append((key_heads, _room(size)))
+        cache.append((key_heads, room_of(size, TURNED)))
         attended = cached_attention(
             graph, name, [joint], i, heads=heads, key_heads=key_heads, scale=1 / math.sqrt(size), angles=angles
         )  # fmt: skip
@@ -170,22 +173,6 @@ def _llama(graph: Graph, weights: Weights, config: Config) -> tuple[str, list[tu
         narrow = product("feed_forward_out", gated, "mlp.down_proj")
         hidden = graph.node("Add", [hidden, narrow], f"{name}.feed_forward.residual")
     return rms_norm(graph, "final.norm", hidden, known["norm.weight"], epsilon), cache, table
-
-
-def _room(size: int) -> int:
-    return size + -size % TURNED
-
-
-def _widened(array_N: np.ndarray, size: int) -> np.ndarray:
-    """The rows of heads of this size, with rows of zeros where they are to be wider; of size 1 as they are.
-
-    Both halves of a head are filled up, as a number of the one is turned with the same of the other.
-    """
-    if size == 1 or _room(size) == size:
-        return array_N
-    halves = array_N.reshape(-1, 2, size // 2, *array_N.shape[1:])
-    filled = np.pad(halves, [(0, 0), (0, 0), (0, (_room(size) - size) // 2), *[(0, 0)] * (array_N.ndim - 1)])
-    return filled.reshape(-1, *array_N.shape[1:])
 
 
 def _gated(graph: Graph, name: str, both: str, width: int, activation: str) -> str:
@@ -211,7 +198,7 @@ def _angles(graph: Graph, config: Config) -> tuple[str, str]:
     # Turns and angles are float32 as in torch; functions are of float64, whose float32 is the same on all machines.
     turns = (1.0 / rope["rope_theta"] ** (np.arange(0, size, 2) / size)).astype(np.float32)
     turns = _stretched(turns, rope).astype(np.float32)
-    turns = np.pad(turns, (0, (_room(size) - size) // 2))
+    turns = np.pad(turns, (0, (room_of(size, TURNED) - size) // 2))
     angles = (np.arange(config["max_position_embeddings"], dtype=np.float32)[:, None] * turns).astype(np.float64)
     return (
         graph.constant("angles.cos", np.cos(angles).astype(np.float32)),

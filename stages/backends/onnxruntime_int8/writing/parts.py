@@ -54,18 +54,22 @@ def int8_product(graph: Graph, name: str, x: str, columns: list[str]) -> str:
     return graph.node("Mul", [product, largest], f"{name}.product")
 
 
-def room_of(size: int) -> int:
-    """The size of a head as the operator of `cached_attention` takes it, for heads of `size`."""
-    return size + -size % WHOLE
+def room_of(size: int, whole: int = WHOLE) -> int:
+    """The size that heads of `size` have in the operator, which wants a multiple of `whole`."""
+    return size + -size % whole
 
 
-def widened(array_N: np.ndarray, size: int) -> np.ndarray:
-    """The rows of heads of `size`, each filled up with rows of zeros to `room_of(size)`: they change no product."""
-    room = room_of(size)
-    if room == size:
+def widened(array_N: np.ndarray, size: int, whole: int = WHOLE, parts: int = 1) -> np.ndarray:
+    """The rows of heads of `size`, filled up with rows of zeros to `room_of(size, whole)`: they change no product.
+
+    Each of a head's `parts` is filled up by itself, as halves are where a number of the one is turned with the same of
+    the other.
+    """
+    more = room_of(size, whole) - size
+    if not more:
         return array_N
-    heads = array_N.reshape(-1, size, *array_N.shape[1:])
-    filled = np.pad(heads, [(0, 0), (0, room - size), *[(0, 0)] * (array_N.ndim - 1)])
+    heads = array_N.reshape(-1, parts, size // parts, *array_N.shape[1:])
+    filled = np.pad(heads, [(0, 0), (0, 0), (0, more // parts), *[(0, 0)] * (array_N.ndim - 1)])
     return filled.reshape(-1, *array_N.shape[1:])
 
 
