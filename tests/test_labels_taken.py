@@ -20,7 +20,7 @@ from flows.labelling.applying import apply
 from flows.labelling.keeping import keep_labelled, read_rows, text_hash
 from flows.labelling.listed import Listed, remember, unescaped
 from flows.labelling.places import place_of, source_of
-from flows.labelling.taking import Checked, Taken, check
+from flows.labelling.taking import Checked, Taken, check, listed_here
 from stages.core.params.file import load_params
 from stages.core.paths import Paths
 from stages.sources.files import read
@@ -45,7 +45,7 @@ def known(project: Paths) -> Paths:
 
 def taken(paths: Paths, content: str | bytes, classes: Sequence[str] | None = ("kitchen", "sea")) -> Checked:
     Path("filled.csv").write_bytes(content.encode() if isinstance(content, str) else content)
-    return check(paths, "filled.csv", "text_classification", classes, lambda _: None)
+    return check(listed_here(paths, "filled.csv"), "filled.csv", "text_classification", classes, lambda _: None)
 
 
 def test_a_filled_row_is_taken_with_the_text_that_was_listed(known: Paths) -> None:
@@ -116,7 +116,7 @@ def test_lists_of_every_kind_are_taken(known: Paths) -> None:
     Path("filled.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), "filled.parquet")
     for name in ("filled.jsonl", "filled.parquet"):
-        found = check(known, name, "text_classification", ("kitchen", "sea"), lambda _: None)
+        found = check(listed_here(known, name), name, "text_classification", ("kitchen", "sea"), lambda _: None)
         assert [(one.row.row_id, one.target) for one in found.taken] == [("b2", "sea")]
         assert (found.rows, found.empty) == (2, 1)
 
@@ -181,7 +181,7 @@ def test_targets_of_other_tasks_are_read_as_ingest_reads_them(
 ) -> None:
     write_rows(Path("filled.csv"), [{"row_id": "b2", "text": "=sum of things", "label": label}])
     classes = None if task == "regression" else ("kitchen", "sea")
-    found = check(known, "filled.csv", task, classes, lambda _: None)
+    found = check(listed_here(known, "filled.csv"), "filled.csv", task, classes, lambda _: None)
     assert [one.target for one in found.taken] == ([target] if target else [])
     assert told in "".join(found.faults)
 

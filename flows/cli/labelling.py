@@ -214,9 +214,9 @@ def take(file: str, by: str, new_labels: bool, dry_run: bool) -> None:
     from flows.labelling import keeping, places, taking
     from flows.labelling.allowed import classes
 
-    taking.refuse_elsewhere(paths, file)
+    known = taking.listed_here(paths, file)
     allowed = None if new_labels else classes(paths.clean, params.task.name, labelling)
-    checked = taking.check(paths, file, params.task.name, allowed, _tell)
+    checked = taking.check(known, file, params.task.name, allowed, _tell)
     place = places.place_of(paths.root, params.ingest)
     new = [one for one in checked.taken if one.row.given is None]
     doubted = [one for one in checked.taken if one.row.given is not None]

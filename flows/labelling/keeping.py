@@ -77,9 +77,8 @@ def keep_corrections(paths: Paths, file: Path, taken: Sequence[Taken], *, on: st
     """
     raw = _ingested(paths, [one.row.row_id for one in taken])
     targets = {one.row.row_id: one.target or "" for one in taken}
-    for known in (
-        row for row in read_rows(file) if {*CORRECTIONS} <= row.keys()
-    ):  # where the corrected copy is read, who thinks otherwise speaks of the data
+    before = [row for row in read_rows(file) if {*CORRECTIONS} <= row.keys()]  # `_kept` tells of lacking columns
+    for known in before:  # where the corrected copy is read, who thinks otherwise speaks of the data
         own = raw.get(known["row_id"])
         if own and known["action"] != KEEP and (own["label"] or "") == known["now"] != targets[known["row_id"]]:
             own["label"] = known["was"] or None

@@ -129,26 +129,26 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
-def refuse_elsewhere(paths: Paths, file: str) -> None:
-    """Raise FileNotFoundError where no list was made in this project."""
-    if not listed(paths):
+def listed_here(paths: Paths, file: str) -> list[Listed]:
+    """The rows that were listed in this project. Raises FileNotFoundError where none were."""
+    known = listed(paths)
+    if not known:
         raise FileNotFoundError(
             f"no list was made in {paths.root}, so there is nothing to check {file} against. Make one with `winnow"
             " label propose` or `winnow label errors`; of a list made in another clone, take it in that one."
         )
+    return known
 
 
 def check(
-    paths: Paths, file: str, task: str, classes: Collection[str] | None, tell: Callable[[str], object]
+    known: Sequence[Listed], file: str, task: str, classes: Collection[str] | None, tell: Callable[[str], object]
 ) -> Checked:
-    """What is in the list `file`. Nothing is written.
+    """What is in the list `file`, of rows `known` to have been listed. Nothing is written.
 
-    Raises FileNotFoundError or ValueError where it cannot be read as a whole, has not the columns of a list, or no list
-    was made in this project.
+    Raises FileNotFoundError or ValueError where it cannot be read as a whole, or has not the columns of a list.
     """
-    refuse_elsewhere(paths, file)
     data: TaskData = plugins.part(TASKS, task, "data", key="task.name")
-    return _checked(_rows(file, tell), Checker(listed(paths), data, classes))
+    return _checked(_rows(file, tell), Checker(known, data, classes))
 
 
 def _rows(file: str, tell: Callable[[str], object]) -> Iterator[SourceRow]:
