@@ -43,7 +43,7 @@ STALE_AFTER = timedelta(seconds=45)
 
 # A flow that says in a file when it starts and ends.
 SERVED = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 
 from flows.serving import runner, schedules
@@ -52,6 +52,8 @@ from prefect.states import Completed
 
 @flow(name=sys.argv[1], persist_result=False)
 def work(seconds: float = 0):
+    if os.environ.get("DEAF"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if reason := schedules.superseded():
         return Completed(name="Skipped", message=reason)
     with Path("started").open("a") as file:
@@ -94,6 +96,7 @@ class Served:
     client: Any
     flow: str
     seconds: float = 0
+    deaf: bool = False  # the flow does not end at SIGTERM
     processes: list[psutil.Popen] = field(default_factory=list)
 
     def run(self, cron: str = "") -> psutil.Popen:
@@ -108,6 +111,7 @@ class Served:
                 PREFECT_API_AUTH_STRING="",
                 PREFECT_HOME=str(self.folder / "home"),
                 PREFECT_RUNNER_POLL_FREQUENCY="1",
+                DEAF="1" * self.deaf,
             ),
             stdout=(self.folder / f"log-{len(self.processes)}").open("wb"),
             stderr=subprocess.STDOUT,
@@ -560,18 +564,25 @@ def test_a_flow_killed_with_9_is_crashed_and_its_slot_is_free_for_the_next(serve
     eventually(lambda: len(served.pids()) == 2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_signal_to_serve_ends_the_flow_and_leaves_no_process(served: Served, number: signal.Signals):
-    served.seconds = 300
+@pytest.mark.parametrize(
+    ("number", "deaf"),
+    [
+        (signal.SIGTERM, False),
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, True, marks=pytest.mark.slow),  # it is killed after 30 s
+    ],
+)
+def test_a_signal_to_serve_ends_the_flow_and_leaves_no_process(served: Served, number: signal.Signals, deaf: bool):
+    served.seconds, served.deaf = 300, deaf
     process = served.run()
     served.trigger()
     eventually(served.pids)
     started = process.children(recursive=True)
     assert served.pids()[0] in {one.pid for one in started}
     process.send_signal(number)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=90) == 0
     eventually(lambda: not any(runs(one.pid) for one in started), seconds=5)
-    assert served.states() == ["Cancelled"]
+    assert served.states() == ["Cancelled"], (served.folder / "log-0").read_text()
     assert served.slots_taken() == 0
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
-GRACE_SECONDS = 30.0  # as the runner's own
+KILLED_AFTER_SECONDS = 30.0  # by the runner: a flow's process that has not ended until then
+GRACE_SECONDS = KILLED_AFTER_SECONDS + 15  # so that it has the time to tell the server, too, how the run ended
 
 
 def serve(
@@ -141,7 +142,7 @@ async def _stop(runner: Runner, running: asyncio.Task[None]) -> None:
         stopping.cancel()
     for process in multiprocessing.active_children():
         process.terminate()
-    _, stubborn = await asyncio.wait({running}, timeout=GRACE_SECONDS / 3)
+    _, stubborn = await asyncio.wait({running}, timeout=KILLED_AFTER_SECONDS / 3)
     if stubborn:
         for process in multiprocessing.active_children():
             process.kill()
