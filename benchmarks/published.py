@@ -128,7 +128,14 @@ CORPORA = {
     ),
     "policyqa": Corpus(
         "question_answering", "token_f1", of_questions, ("exact_match",),
-        values={"clean.validation_fraction": 0.1, "validate.min_labels": 1, "validate.max_label_share": None},
+        values={
+            "clean.validation_fraction": 0.1,
+            "validate.min_labels": 1,
+            "validate.max_label_share": None,
+            "finetune.epochs": 8,
+            "finetune.patience": 8,
+            "distill.teacher_layers": [0, 2, 5],
+        },
     ),
     "xquad": Corpus(
         "question_answering", "token_f1", of_passages, ("exact_match",),
