@@ -31,8 +31,11 @@ def write(path, table):
     pq.write_table(pa.table(table), path)
 
 if name == "clean":
-    texts = [f"text {i} about {label} <b>&amp; | @someone" for i, label in zip(ids, truth)]
-    write("artifacts/data/clean.parquet", {"row_id": ids, "text": texts, "label": truth})
+    first = made.get("topmost", 0)
+    raw = [f"text {first + int(i):06}" for i in ids]
+    clean = [f"text {i} about {label} <b>&amp; | @someone" for i, label in zip(ids, truth)]
+    for which, texts in (("raw", raw), ("clean", clean)):
+        write(f"artifacts/data/{which}.parquet", {"row_id": ids, "text": texts, "label": truth})
     sys.exit()
 skill = made["skill"][name]
 own = random.Random(name)
@@ -75,7 +78,7 @@ stages:
   clean:
     cmd: python make.py clean
     deps: [make.py, made.yaml]
-    outs: [artifacts/data/clean.parquet]
+    outs: [artifacts/data/raw.parquet, artifacts/data/clean.parquet]
   evaluate:
     foreach: [{", ".join(MODELS)}]
     do:

@@ -63,6 +63,14 @@ def test_a_slice_has_the_rows_of_both_and_is_corrected_for_the_slices_of_its_kin
     assert verdicts["short"] == verdicts["long"] == "no clear change"
 
 
+def test_a_column_that_is_called_as_the_classes_are_has_its_slices() -> None:
+    rows = [[[0, 1, "x"]]] * 6 + [[]] * 6
+    new = results("token_classification", rows, rows)
+    new = dataclasses.replace(new, slices={"type: memo": np.arange(12) < 3})
+    old = results("token_classification", rows, [[]] * 12)
+    assert ("type", "memo") in by_name(old, new)
+
+
 def test_slices_by_the_label_are_no_parts_beside_the_labels() -> None:
     truth = ["a"] * 6 + ["b"] * 6
     is_a = np.arange(12) < 6

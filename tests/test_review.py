@@ -29,12 +29,24 @@ from flows.dvc import planning, storage
 from flows.gate.rules import rules_of
 from flows.review import changes, comment
 from flows.review.comparison import _unrun, gather
-from flows.review.evidence import Decision, Flip, MetricChange, ParamChange, Results, StageChange, without_texts
+from flows.review.evidence import (
+    Decision,
+    Flip,
+    MetricChange,
+    ParamChange,
+    Results,
+    Sources,
+    StageChange,
+    without_texts,
+)
 from flows.review.markdown import between, code, escape, value
+from flows.review.model_results import in_both, on_common_rows
+from flows.review.model_results import results as results_of
 from flows.review.page.charts import charts_of
 from flows.review.page.page import render
 from flows.review.pull_request import as_markdown, mark, stopped
 from flows.review.revisions import base_of
+from flows.review.side import Side
 from flows.review.unrun import unrun
 from stages.core.params.file import load_params
 
@@ -388,6 +400,41 @@ def test_two_data_sets_or_label_sets_are_never_better_or_worse(new: tuple[str, .
     assert notes == [f"teacher: its quality before and now cannot be compared: {why}."]
 
 
+def of_source(found: Results, texts: list[str], md5: str) -> Results:
+    """The same, of rows whose source has these texts; none where it cannot be had."""
+    known = dict(zip(found.row_ids.tolist(), texts, strict=True)) if texts else {}
+    asked = lambda row_ids: [known.get(row_id) for row_id in row_ids.tolist()] if known else []  # noqa: E731
+    return dataclasses.replace(found, sources=Sources(md5, asked))
+
+
+def test_a_row_in_the_place_of_another_is_not_the_same_row() -> None:
+    """A file with a row more on top: each id is that of the row before, most with its label too."""
+    texts = [f"text {at}" for at in range(8)]
+    old, new = (results(["a"] * 6 + ["b"] * 2, ["a"] * 8) for _ in range(2))
+    old, moved = of_source(old, texts, "1"), of_source(new, ["new", *texts[:7]], "2")
+    notes: list[str] = []
+    assert on_common_rows("teacher", old, moved, notes) is None
+    assert notes[0].startswith("teacher: the test rows are not the same: 8 before, 8 now, 0 in both.")
+    assert changes.apart(old, moved, MEASURES, same_data=False) == "other test rows, none in both"
+    some = of_source(new, [*texts[:3], "new", *texts[3:7]], "2")
+    common = on_common_rows("teacher", old, some, notes)
+    assert common is not None
+    assert common[0].row_ids.tolist() == ["0", "1", "2"]
+    unknown = of_source(new, [], "2")
+    assert len(in_both(old, unknown)[0]) == 8  # then an id is all there is
+
+
+def test_the_texts_of_a_revision_are_those_of_its_source(project: Path) -> None:
+    made = project / "made.yaml"
+    made.write_text(f"{made.read_text()}topmost: 1\n")
+    run(project, "dvc", "repro", "-q", "clean")
+    then, now = (results_of(Side(project, commit), "quantized") for commit in ("main", None))
+    assert len(then.row_ids) == 600
+    assert [len(at) for at in in_both(then, now)] == [0, 0]
+    assert now.sources is not None
+    assert now.sources.texts(now.row_ids[:1]) == ["text 000001"]
+
+
 def test_without_predictions_figures_are_compared_only_where_the_data_is_the_same() -> None:
     one, two = (Results(quality={"per_label": {"a": {}}, "accuracy": score}) for score in (0.5, 0.9))
     assert changes.apart(one, two, MEASURES, same_data=True) == ""
@@ -489,6 +536,8 @@ def test_texts_of_rows_are_no_markup_in_the_comment() -> None:
     safe = escape(hostile)
     assert "\n" not in safe
     assert not re.search(r"(?<!\\)[|`*\[]|<|@s|http://", safe)
+    assert escape("www.example.org, GH-12 and gh-3") == "www\u2060.example.org, GH-\u206012 and gh-\u20603"
+    assert escape("awww. and GH-x") == "awww. and GH-x"
     assert escape("see !12 and $x$") == r"see \!12 and \$x\$"  # of GitLab a merge request, of GitHub a formula
 
 

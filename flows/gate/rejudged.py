@@ -44,6 +44,7 @@ def rejudged(root: Path, revision: str) -> Callable[[Results], Results]:
         return dataclasses.replace(
             known,
             row_ids=candidate.row_ids,
+            sources=candidate.sources,
             units=candidate.units,
             truths=candidate.truths,
             answers=answers,
@@ -101,4 +102,4 @@ def _answers(released: Side, model: str, candidate: Results) -> tuple[np.ndarray
         settings = released.yaml(root / "params.yaml").get("generate")
         known = opened(target, None if settings is None else Generation.of(settings))  # as its own figures were made
         answers = known.ask(_with_images(root, asked, describe(target))).answers
-        return np.array(answers), known.of_measures.scores(candidate.truths.tolist(), answers)
+        return np.array(answers, dtype=object), known.of_measures.scores(candidate.truths.tolist(), answers)

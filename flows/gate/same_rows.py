@@ -10,7 +10,7 @@ import numpy as np
 
 from flows.gate.rules import Rules
 from flows.review.evidence import Results
-from flows.review.model_results import ranked_otherwise
+from flows.review.model_results import in_both, ranked_otherwise
 from stages.measures.counted import Counted, counted
 from stages.measures.paired import mean_difference_interval
 from stages.measures.score import Interval, difference_of_scores, score_interval
@@ -42,14 +42,14 @@ def common_rows(candidate: Results, released: Results, rules: Rules) -> Common |
         return "one of the models has no predictions."
     if candidate.task != released.task:
         return f"the two models are of two tasks, {released.task} and {candidate.task}."
-    common, new, old = np.intersect1d(candidate.row_ids, released.row_ids, return_indices=True)
-    if not len(common):
+    old, new = in_both(released, candidate)
+    if not len(new):
         return "the two models have no test row in common."
     now, then = candidate.of_rows(new), released.of_rows(old)
     if ranked := ranked_otherwise(rules.task, released, candidate):
         return ranked
     if changed := int((now.truths != then.truths).sum()):
-        return f"{changed:,} of {len(common):,} test rows have another true {rules.task.kind} than before."
+        return f"{changed:,} of {len(new):,} test rows have another true {rules.task.kind} than before."
     return Common(*both_counted(rules.task, rules.measure, then, now), now.slices, rows)
 
 

@@ -23,6 +23,7 @@ from flows.review.evidence import (
     number,
 )
 from flows.review.markdown import plural
+from flows.review.model_results import in_both, ranked_otherwise, same_rows
 from flows.review.task import judged_first
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.calibration import error_difference_interval
@@ -143,17 +144,17 @@ UNKNOWN: dict[str, Any] = {"low": None, "high": None, "confidence": None}
 
 
 def _quality(model: str, old: Results, new: Results, rules: Rules, settings: EvaluateParams) -> Iterator[MetricChange]:
-    same_rows = bool(
+    paired = bool(
         len(new.row_ids)
         and old.task == new.task
-        and np.array_equal(old.row_ids, new.row_ids)
-        and np.array_equal(old.truths, new.truths)
+        and same_rows(old, new)
+        and np.array_equal(old.truths, new.truths)  # sorted by their ids
     )
     for shown, interval in _numbers(old, new, rules, settings):
         before, after = number(old.quality, shown.key), number(new.quality, shown.key)
         change = MetricChange(model, shown.key, shown.unit, shown.better, before, after, title=shown.title)
         if before is not None and after is not None:
-            ends = (interval() if same_rows else None) or _unpaired(shown.key, old, new)
+            ends = (interval() if paired else None) or _unpaired(shown.key, old, new)
             change = dataclasses.replace(change, low=ends.low, high=ends.high, confidence=settings.confidence)
         yield change
 
@@ -216,8 +217,10 @@ def apart(old: Results, new: Results, task: TaskMeasures, *, same_data: bool) ->
         return f"other {plural(task.kind)}, {len(before):,} before and {len(now):,} now, {len(before & now):,} in both"
     if not len(old.row_ids) or not len(new.row_ids):
         return "" if same_data else "other data, and which test rows are in both is not known"
-    common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
-    if not len(common):
+    if ranked := ranked_otherwise(task, old, new):
+        return ranked.removesuffix(".")
+    at_old, at_new = in_both(old, new)
+    if not len(at_new):
         return "other test rows, none in both"
     kept = (old.truths[at_old] == new.truths[at_new]).any()
     return "" if kept else f"other {plural(task.kind)}, no test row has that of before"

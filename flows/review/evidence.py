@@ -7,15 +7,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from flows.review.marks import Marked
+from stages.core.contracts import Text
 from stages.tasks import FORMERLY
 from stages.tasks.contract import Measure
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The rows of a side as their source has them. A row's id says where it stood; another may stand there now."""
+
+    md5: str | None
+    """Of all rows, as dvc.lock has it."""
+    texts: Callable[[np.ndarray], Sequence[Text | None]] = field(compare=False)
+    """Function that gives the text, or pair, of each of N ids; none at all where the rows cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +37,10 @@ class Results:
     """(N,) texts, each once."""
     units: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
     """(N,) the unit of each row, a text: rows of one unit are not independent."""
-    truths: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(N,) canonical texts."""
-    answers: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
-    """(N,) canonical texts."""
+    truths: np.ndarray = field(default_factory=lambda: np.array([], dtype=object))
+    """(N,) canonical texts, as objects."""
+    answers: np.ndarray = field(default_factory=lambda: np.array([], dtype=object))
+    """(N,) canonical texts, as objects."""
     scores_N: np.ndarray = field(default_factory=lambda: np.array([]))
     """(N,) how right each answer is, in [0, 1]."""
     confidence_N: np.ndarray | None = None
@@ -44,6 +55,8 @@ class Results:
     """The task's own columns, (N,) each."""
     task: str = FORMERLY[""]
     """The name of the model's task, one of stages/tasks."""
+    sources: Sources | None = None
+    """Where `row_ids` are from; None where that is not known."""
 
     def of_rows(self, at: np.ndarray) -> Results:
         """The same of some rows, by their numbers."""

@@ -7,6 +7,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+# What becomes a link without any markup, up to where a sign without width ends it: @name, https://, www., GH-12.
+MENTIONS = re.compile(r"@|:(?=//)|\bwww(?=\.)|\bGH-(?=\d)", re.IGNORECASE)
+
 
 def value(number: float | None, unit: str, *, signed: bool = False) -> str:
     """A number as people read it: a share in percent, three significant digits of the rest; "-" for None."""
@@ -52,7 +55,7 @@ def escape(text: str) -> str:
     requests), as no bracket is left that would make an image of it.
     """
     safe = re.sub(r"([\\`*\[\]|~#$]|!(?=\d)|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", html.escape(text, quote=False))
-    return " ".join(safe.replace("@", "@\u2060").replace("://", ":\u2060//").split())
+    return " ".join(MENTIONS.sub("\\g<0>\u2060", safe).split())
 
 
 def code(text: str) -> str:

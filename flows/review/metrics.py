@@ -17,6 +17,7 @@ from flows.review.shown_measures import Shown, shown_task
 from flows.review.task import params_of
 from flows.review.verdicts import verdicts
 from stages.core.paths import MODELS, Paths
+from stages.tasks.contract import Measure
 
 TEACHER = "teacher"
 UNMEASURED = "-"
@@ -184,7 +185,7 @@ def _over_seeds(row: Row, known: Seeds) -> Row:
             for one in row.measures
             for own in [one.measure.name]
         ),
-        of_teacher=_share(row.judged.measure, of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
+        of_teacher=of_teacher(row.judged.measure, of[name]["mean"], known.content["models"][TEACHER][name]["mean"]),
         differs=_leaves_out_0(apart[name]) if apart else None,
         seeds=known.count,
     )
@@ -207,7 +208,7 @@ def _row(
     return Row(
         model=name,
         measures=valued,
-        of_teacher=_share(judged.measure, judged.value, number(quality[TEACHER], judged.measure.name)),
+        of_teacher=of_teacher(judged.measure, judged.value, number(quality[TEACHER], judged.measure.name)),
         p50_ms=p50,
         p99_ms=number(own, "latency_p99_ms"),
         rows_per_s=number(own, "throughput_rows_per_s"),
@@ -224,7 +225,7 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole and whole > 0 else None
 
 
-def _share(measure: Shown, own: float | None, teachers: float | None) -> float | None:
+def of_teacher(measure: Shown | Measure, own: float | None, teachers: float | None) -> float | None:
     """The share of the teacher's measure; where lower is better, the teacher's as a share of the model's own."""
     return _ratio(own, teachers) if measure.better == "higher" else _ratio(teachers, own)
 

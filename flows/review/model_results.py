@@ -6,17 +6,19 @@ import csv
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.review import earlier
-from flows.review.evidence import Results
+from flows.review.evidence import Results, Sources
 from flows.review.markdown import plural
 from flows.review.side import Side
 from flows.review.task import task_measures, task_of
+from stages.core.contracts import Text
 from stages.core.paths import MODELS, Paths
 from stages.tasks.contract import TaskMeasures
 
@@ -59,15 +61,22 @@ def results(side: Side, model: str, *, not_run: Collection[str] = ()) -> Results
         quality=quality,
         profile=profile,
         task=task,
+        sources=_sources(side),
     )
 
 
 def _columns(table: pa.Table) -> dict[str, np.ndarray]:
-    """The columns by name: numbers as float64, NaN where there is none; texts as they are."""
-    return {
-        name: table[name].to_numpy() if pa.types.is_floating(table[name].type) else np.array(table[name].to_pylist())
-        for name in table.column_names
-    }
+    """The columns by name: numbers as float64, NaN where there is none; truths and answers as objects; texts.
+
+    An array of texts has the width of the longest, and one truth may be as long as a book.
+    """
+
+    def of(name: str) -> np.ndarray:
+        if pa.types.is_floating(table[name].type):
+            return table[name].to_numpy()
+        return np.array(table[name].to_pylist(), dtype=object if name in ("truth", "answer") else None)
+
+    return {name: of(name) for name in table.column_names}
 
 
 Tables = Mapping[str, list[dict[str, str]]]
@@ -101,22 +110,54 @@ def reliability(found: Tables) -> list[dict[str, float]]:
     return [earlier.bins({key: float(value) for key, value in line.items()}) for line in found.get("reliability", [])]
 
 
-def clean_texts(side: Side) -> dict[str, str | tuple[str, str]]:
+def clean_texts(side: Side) -> dict[str, Text]:
     """Row id -> text, or pair, of each clean row; empty where the rows are not available."""
-    content = side.artifact(Paths(side.root).clean)
-    if content is None:
-        return {}
-    table = pq.ParquetFile(io.BytesIO(content))
-    columns = [name for name in ("row_id", "text", "text_pair") if name in table.schema_arrow.names]
-    row_ids, *texts = (column.to_pylist() for column in table.read(columns).columns)
+    table = side.rows(Paths(side.root).clean)
+    return {} if table is None else _texts(table)
+
+
+def _texts(table: pa.Table) -> dict[str, Text]:
+    row_ids, *texts = (column.to_pylist() for column in table.columns)
     return dict(zip(row_ids, texts[0] if len(texts) == 1 else zip(*texts, strict=True), strict=True))
+
+
+def _sources(side: Side) -> Sources:
+    """The rows of a side as their source has them, which are read where they are first asked for."""
+
+    def texts(row_ids: np.ndarray) -> Sequence[Text | None]:
+        if (table := side.raw_rows) is None:
+            return []
+        found = _texts(table.filter(pc.is_in(table["row_id"], pa.array(row_ids, table["row_id"].type))))
+        return [found.get(row_id) for row_id in row_ids.tolist()]
+
+    return Sources(side.hash_of(Paths(side.root).raw), texts)
+
+
+def in_both(old: Results, new: Results) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) where each row of both stands in the one, and in the other: one id and, in its source, one text.
+
+    Where the texts cannot be had, it is one id.
+    """
+    _, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
+    if not len(at_new) or old.sources is None or new.sources is None or old.sources.md5 == new.sources.md5:
+        return at_old, at_new
+    before, now = old.sources.texts(old.row_ids[at_old]), new.sources.texts(new.row_ids[at_new])
+    if not before or not now:
+        return at_old, at_new
+    same = np.array([one == other for one, other in zip(before, now, strict=True)])
+    return at_old[same], at_new[same]
+
+
+def same_rows(old: Results, new: Results) -> bool:
+    """Whether both have the same rows."""
+    return len(old.row_ids) == len(new.row_ids) == len(in_both(old, new)[0])
 
 
 def ranked_otherwise(task: TaskMeasures, before: Results, after: Results) -> str:
     """Why the answers of two models cannot be compared where their rows were ranked among others; "" where they can."""
     if not len(before.row_ids) or not task.ranked(after.truths.tolist()):
         return ""
-    if set(before.row_ids) == set(after.row_ids):
+    if same_rows(before, after):
         return ""
     return (
         f"the test rows are ranked among each other, and are not the same: {len(before.row_ids):,} before,"
@@ -129,19 +170,18 @@ def on_common_rows(model: str, old: Results, new: Results, notes: list[str]) -> 
     if not len(old.row_ids) or not len(new.row_ids) or old.task != new.task:
         return None
     task = task_measures(new.task)
-    if ranked := ranked_otherwise(task, old, new):
-        notes.append(f"{model}: {ranked} Differences are between the two sets, and no rows are paired.")
+    if ranked_otherwise(task, old, new):
         return None
-    common, at_old, at_new = np.intersect1d(old.row_ids, new.row_ids, return_indices=True)
-    if len(common) < max(len(old.row_ids), len(new.row_ids)):
+    at_old, at_new = in_both(old, new)
+    if len(at_new) < max(len(old.row_ids), len(new.row_ids)):
         notes.append(
             f"{model}: the test rows are not the same: {len(old.row_ids):,} before, {len(new.row_ids):,} now, "
-            f"{len(common):,} in both. Pairs are of those; differences of other numbers are between the two sets."
+            f"{len(at_new):,} in both. Pairs are of those; differences of other numbers are between the two sets."
         )
     same = old.truths[at_old] == new.truths[at_new]
     if changed := int((~same).sum()):
         notes.append(
-            f"{model}: {changed:,} of {len(common):,} test rows have another true {task.kind} than before, and are "
+            f"{model}: {changed:,} of {len(at_new):,} test rows have another true {task.kind} than before, and are "
             "left out of the pairs."
         )
         at_old, at_new = at_old[same], at_new[same]

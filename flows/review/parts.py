@@ -23,6 +23,8 @@ from stages.measures.paired import difference_interval, measured, turned
 from stages.tasks.contract import Measure, TaskMeasures
 from stages.tasks.shared import found
 
+TRUTH = "label"  # the column of the clean rows
+
 
 def parts(model: str, old: Results, new: Results, task: TaskMeasures, settings: EvaluateParams) -> Iterator[PartChange]:
     """The parts of a model's test rows, first the classes, then the slices.
@@ -31,10 +33,10 @@ def parts(model: str, old: Results, new: Results, task: TaskMeasures, settings: 
     of the settings, with Bonferroni's correction for the parts of its kind.
     """
     found_parts = list(_by_class(old, new, task, settings))
-    classes = {part.by for part in found_parts}  # slices by the truth would be the same parts again
+    of_truths = bool(found_parts)  # slices by the truth would be the same parts again
     for name, mask_N in new.slices.items():
         by, _, value = name.partition(": ")
-        if by not in classes and mask_N.any():
+        if not (by == TRUTH and of_truths) and mask_N.any():
             found_parts.append(_of_rows(by, value, mask_N, old, new, task, settings))
     of_kind = Counter(part.by for part in found_parts)
     for part in found_parts:

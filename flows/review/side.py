@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.dvc import storage
 from flows.dvc.command import DvcError
 from flows.running import git
+from stages.core.paths import Paths
 from stages.core.yaml_text import parse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Found = TypeVar("Found")
 PATHS_SHOWN = 3  # in a note
@@ -75,6 +80,20 @@ class Side:
     def folder(self, path: Path) -> dict[str, bytes]:
         """The files of an out that is a folder, by their names in it; none, with a note, where it is not available."""
         return self._out(path, storage.folder_at_hand, storage.folder_content) or {}
+
+    @functools.cached_property
+    def raw_rows(self) -> pa.Table | None:
+        """The ids and the texts of the rows as their source has them; None, with a note, where they cannot be had."""
+        return self.rows(Paths(self.root).raw)
+
+    def rows(self, path: Path) -> pa.Table | None:
+        """The ids and the texts in an out that is a table of rows; None, with a note, where it is not available."""
+        import pyarrow.parquet as pq
+
+        if (content := self.artifact(path)) is None:
+            return None
+        file = pq.ParquetFile(io.BytesIO(content))
+        return file.read([name for name in ("row_id", "text", "text_pair") if name in file.schema_arrow.names])
 
     def _out(self, path: Path, at_hand: Callable[..., Found | None], content: Callable[..., Found]) -> Found | None:
         """An out, from here or else from the remote.

@@ -12,7 +12,7 @@ from flows.review.page.cells import NOT_KNOWN, Cell, Table, cell, shown
 from flows.review.page.tables import candidate_first, names_of, sides_of, view_of
 
 CONFUSIONS_SHOWN = 12  # of a model, below its matrices
-IDENTITY = "he, she and the like"
+IDENTITY = "identity words"
 
 
 def quality_tables(review: Review) -> Iterator[Table]:
