@@ -94,6 +94,23 @@ def test_predictions_of_other_rows_are_refused(tmp_path: Path) -> None:
         wrong_rows(paths, "quantized", limit=10, neighbours=0)
 
 
+def test_predictions_of_other_texts_in_the_same_places_are_refused(tmp_path: Path) -> None:
+    """A line more on top of a file: each id is that of the row before."""
+    paths = write(tmp_path)
+    table = pq.read_table(paths.clean).to_pylist()
+    other = [{**row, "label": "attic"} if row["row_id"] == "t1" else row for row in table]
+    pq.write_table(pa.Table.from_pylist(other), paths.clean)
+    with pytest.raises(ValueError, match=r"has the row t1, and .* or with another target"):
+        wrong_rows(paths, "quantized", limit=10, neighbours=0)
+    pq.write_table(pa.Table.from_pylist(table), paths.clean)
+    clean = {"path": "artifacts/data/clean.parquet"}
+    stages = {"clean": {"outs": [clean | {"md5": "2"}]}, "evaluate@quantized": {"deps": [clean | {"md5": "1"}]}}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"clean": {}, "evaluate": {"foreach": [], "do": {}}}}))
+    with pytest.raises(ValueError, match=r"is of other rows than .*, as dvc.lock says. Run `winnow reproduce"):
+        wrong_rows(paths, "quantized", limit=10, neighbours=0)
+
+
 def test_a_model_that_was_not_evaluated_is_told_with_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="winnow reproduce --stage evaluate@teacher"):
         wrong_rows(write(tmp_path), "teacher", limit=10, neighbours=0)

@@ -280,14 +280,17 @@ def test_a_calibration_error_that_is_too_high_after_quantizing_fails() -> None:
         (29, 0.0, "not judged"),
         (1, 1.0, "not judged"),
         (0, None, "not judged"),
+        (57, None, "not judged"),
     ],
 )
 def test_answers_that_turn_with_the_identity_words(rows: int, rate: float | None, outcome: str) -> None:
     quality = {"fairness": {"identity_swaps": {"rows": rows, "flip_rate": rate, "mean_change": 0.0}}}
     check = _alone(_limits(max_identity_flip_rate=0.05), quality=quality)["identity terms"]
     assert check.outcome == outcome
-    if rate is None:
+    if rate is None and not rows:
         assert check.reason == "no row has such words, and it takes 30."
+    elif rate is None:
+        assert check.reason == "such answers cannot flip."
     if rows == 1:
         assert check.reason == (
             "100% of 1 row gets another answer when its identity words are swapped; at most 5.0% is allowed, but so "
@@ -311,6 +314,8 @@ def test_groups_are_judged_where_there_are_groups() -> None:
     assert found.outcome == "fail"
     assert "12; at most 10.0 is allowed" in found.reason
     assert _groups(a=(200, 0.8), b=(100, 0.72))["groups"].outcome == "pass"
+    gaps = [(step / 100, step / 100 + 0.1) for step in range(91)]  # just what is allowed
+    assert {_groups(a=(200, low), b=(100, high))["groups"].outcome for low, high in gaps} == {"pass"}
     assert "groups" not in _groups()
 
 

@@ -184,7 +184,7 @@ def test_the_table_has_means_spreads_and_an_interval_and_no_ratio_where_no_diffe
     )
     assert "45.0% right (one run: 30.0% to 60.0%), and " in shown
     assert "of the 60 test rows with these labels 45.0%" in shown
-    assert "from the teacher there is +0.0 points of accuracy (-1.0 to +1.0)" in shown
+    assert "from the teacher there is +0.0 points of accuracy (between -1.0 and +1.0 points)" in shown
 
 
 def test_a_record_of_something_else_is_not_mixed_in_and_the_table_says_so(tmp_path: Path) -> None:

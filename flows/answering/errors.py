@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.answering.neighbours import Near, nearest
+from flows.dvc.locked import locked_stages, saw_these_rows
 from flows.review.marks import Mark, in_words
 from flows.review.task import project_task
 from stages.core.paths import Paths
@@ -82,10 +83,16 @@ def wrong_rows(paths: Paths, model: str, *, limit: int, neighbours: int) -> Wron
         raise FileNotFoundError(f"no {file} yet. Run `winnow reproduce --stage evaluate@{model}`.")
     found = pq.read_table(file).to_pylist()
     test = {row["row_id"]: row for row in read_split(paths.clean, "test").to_pylist()}
-    if other := next((row["row_id"] for row in found if row["row_id"] not in test), None):
+    others = (row["row_id"] for row in found if test.get(row["row_id"], {}).get("label") != row["truth"])
+    if other := next(others, None):
         raise ValueError(
-            f"{file} has the row {other}, and {paths.clean} has it not among its test rows. Run `winnow reproduce"
-            f" --stage evaluate@{model}`."
+            f"{file} has the row {other}, and {paths.clean} has it not among its test rows, or with another target."
+            f" Run `winnow reproduce --stage evaluate@{model}`."
+        )
+    if saw_these_rows(locked_stages(paths.root), f"evaluate@{model}") is False:  # in each place stands another text
+        raise ValueError(
+            f"{file} is of other rows than {paths.clean}, as dvc.lock says. Run `winnow reproduce --stage"
+            f" evaluate@{model}`."
         )
     wrong = [row for row in found if row["score"] < 1]
     by_confidence = all(row["confidence"] is not None for row in wrong)

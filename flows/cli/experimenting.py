@@ -27,10 +27,11 @@ def ablation(seeds: int, output: str | None) -> None:
     from flows.running import git
     from flows.running.processes import ended_says
 
+    page = Path(output) if output is not None else root / "docs/ablation.md"
+    pages.refuse(page)
     with ended_says(STOPPED.format("ablation")):
         commit = git.commit_of(root, "HEAD")
         found = ablation.ablate(root, seeds, lambda line: click.echo(line, err=True))
-    page = Path(output) if output is not None else root / "docs/ablation.md"
     record = pages.write(page, ablation.as_markdown(found), ablation.as_record(found), commit)
     click.echo(f"Written: {page}, {record}", err=True)
 
@@ -51,10 +52,11 @@ def debias(seeds: int, output: str | None) -> None:
     from flows.running import git
     from flows.running.processes import ended_says
 
+    page = Path(output) if output is not None else root / "docs/debias.md"
+    pages.refuse(page)
     with ended_says(STOPPED.format("debias")):
         commit = git.commit_of(root, "HEAD")
         found = debiasing.compare(root, seeds, lambda line: click.echo(line, err=True))
-    page = Path(output) if output is not None else root / "docs/debias.md"
     record = pages.write(page, debiasing.as_markdown(found), debiasing.as_record(found), commit)
     click.echo(f"Written: {page}, {record}", err=True)
 

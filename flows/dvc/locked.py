@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.dvc.command import DvcError
+from stages.core.paths import Paths
 from stages.core.yaml_text import parse
+
+CLEAN = Paths(Path()).clean.as_posix()
 
 
 def definitions(root: Path) -> dict[str, Any]:
@@ -41,6 +44,15 @@ def locked_stages(root: Path) -> dict[str, dict[str, Any]]:
         return name in defined and bool(item) == bool({"do", "matrix"} & defined[name].keys())
 
     return {address: stage for address, stage in (lock_of(root).get("stages") or {}).items() if is_there(address)}
+
+
+def saw_these_rows(locked: Mapping[str, dict[str, Any]], stage: str) -> bool | None:
+    """Whether the clean rows that a stage read are those of now; None where dvc.lock does not say."""
+    known = [
+        next((entry.get("md5") for entry in entries if entry["path"] == CLEAN), None)
+        for entries in (locked.get("clean", {}).get("outs", ()), locked.get(stage, {}).get("deps", ()))
+    ]
+    return known[0] == known[1] if all(known) else None
 
 
 def upstream(locked: Mapping[str, dict[str, Any]], outs_wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:

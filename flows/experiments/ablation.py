@@ -5,7 +5,6 @@ Every variant is the graph of dvc.yaml with some parameters changed; each seed d
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from flows.experiments.checkout import Log, checkout, seeds_of, spread
 from flows.gate.rules import rules_of
 from flows.review.markdown import capital, value
+from flows.review.metrics import of_teacher
 from stages.core.lacks import LACKS
 from stages.core.params.distill import HEAD_LOSSES, SAME_WIDTH_LOSSES
 from stages.core.params.file import Params
@@ -147,14 +147,14 @@ def as_markdown(found: Found) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, scores in found.scores.items():
-        pairs = [(own, best) for own, best in zip(scores, found.scores[TEACHER], strict=True) if best > 0]
-        share = statistics.mean(own / best for own, best in pairs) if pairs else math.nan
+        pairs = zip(scores, found.scores[TEACHER], strict=True)
+        shares = [of for own, best in pairs if (of := of_teacher(measure, own, best)) is not None]
         speed = found.profile[name]
         cells = (
             name,
             value(statistics.mean(scores), measure.unit)
             + (f" ± {_digits(spread(scores), measure)}" if count > 1 else ""),
-            f"{share:.1%}",
+            f"{statistics.mean(shares):.1%}" if shares else "-",
             f"{speed['latency_p50_ms']:.2f}",
             f"{speed['throughput_rows_per_s']:,.0f}",
             f"{speed['size_mb']:.1f}",

@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stages.core.files import read_object
+
 TITLE_ENDS = "\n\n"
+
+
+def refuse(page: Path) -> None:
+    """Raise ValueError where no page can be written at that place, or its figures would take another file's."""
+    if page.suffix != ".md" or page.is_dir():
+        raise ValueError(f"--output is '{page}'. Allowed: a file whose name ends in .md; its figures go beside it.")
+    record = page.with_suffix(".json")
+    if record.exists() and not (record.is_file() and {"commit", "date"} <= read_object(record).keys()):
+        raise ValueError(f"--output is '{page}', and beside it {record} is something else. Choose another name.")
 
 
 def write(page: Path, text: str, figures: Mapping[str, Any], commit: str) -> Path:

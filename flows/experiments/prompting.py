@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flows.dvc import reproducing
-from flows.dvc.locked import locked_stages
+from flows.dvc.locked import locked_stages, saw_these_rows
 from flows.experiments.checkout import Log
 from flows.labelling.listed import Listed
 from flows.review.markdown import value
@@ -73,17 +73,11 @@ def _run(root: Path, arguments: Sequence[str], values: Path, log: Log) -> None:
 def shown(root: Path, found: dict[str, Any], measures: Sequence[Measure]) -> list[str]:
     """A line for each model that has figures on the same rows: its measures with their intervals, tabs between."""
     locked = locked_stages(root)
-    now = _hash_of(locked.get("clean", {}).get("outs", ()))
-    judged = [name for name in MODELS if now and _hash_of(locked.get(f"evaluate@{name}", {}).get("deps", ())) == now]
+    judged = [name for name in MODELS if saw_these_rows(locked, f"evaluate@{name}")]
     others = {name: Paths(root).quality(name) for name in judged if found["split"] == "test"}
     every = {"prompted": found} | {name: read_json(path) for name, path in others.items() if path.is_file()}
     same = {name: own for name, own in every.items() if own.get("rows") == found["rows"]}
     return ["\t".join([name, *(_shown(own, one) for one in measures)]) for name, own in same.items()]
-
-
-def _hash_of(entries: Iterable[Mapping[str, Any]]) -> str | None:
-    """The hash of the clean rows among the entries of a stage in dvc.lock; None where there is none."""
-    return next((entry.get("md5") for entry in entries if entry["path"] == ROWS), None)
 
 
 def _shown(found: dict[str, Any], measure: Measure) -> str:

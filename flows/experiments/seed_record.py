@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flows.dvc.freshness import is_code
 from flows.dvc.locked import locked_stages, upstream
 from flows.review import earlier
-from flows.review.markdown import capital, value
+from flows.review.markdown import between, capital, value
 from stages.core.paths import Paths
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Shown], kind
     own = unseen["models"][SMALLEST]
     of, apart = own[measure.name], own["against_teacher"][measure.name]
     ends = of["one_run"]
+    difference = value(apart["mean"], measure.unit, signed=True)
     found, low, high = (value(known, measure.unit) for known in (of["mean"], ends["low"], ends["high"]))
     compared = (
         f", and of the {like_them['rows']:,} test rows with these {kinds}"
@@ -78,8 +79,8 @@ def _on_rows_set_aside(aside: Mapping[str, Any], measures: Sequence[Shown], kind
     return (
         f"Of {unseen['rows']:,} rows set aside, which no choice has seen ({len(aside['classes'])} of the {kinds}), the"
         f" {SMALLEST} model has {f'{found} right' if measure.binary else f'{measure.title} {found}'} (one run:"
-        f" {low} to {high}){compared}; its difference from the teacher there is {100 * apart['mean']:+.1f} points of"
-        f" {measure.title} ({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})."
+        f" {low} to {high}){compared}; its difference from the teacher there is {difference} of {measure.title}"
+        f" (between {between(apart['low'], apart['high'], measure.unit)})."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,14 +43,14 @@ def _floor(found: float | None, floor: float, measure: Measure) -> Check:
     if found is None:
         return Check("floor", "inconclusive", f"{measure.title}: not measured; {needed}.")
     outcome: Outcome = "fail" if (found < floor if upward else found > floor) else "pass"
-    shown = f"{100 * found:.4g}%" if measure.unit == "share" else f"{found:.4g}"
+    shown = f"{100 * found:.6g}%" if measure.unit == "share" else f"{found:.6g}"
     return Check("floor", outcome, f"{measure.title} {shown}; {needed}.")
 
 
 def _at_most(name: str, what: str, found: float | None, allowed: float, unit: str) -> Check:
     if found is None:
         return Check(name, "inconclusive", f"{what}: not measured; at most {plain(allowed)}{unit} is allowed.")
-    outcome: Outcome = "fail" if found > allowed else "pass"
+    outcome: Outcome = "fail" if found > allowed and not math.isclose(found, allowed, rel_tol=1e-9) else "pass"
     return Check(name, outcome, f"{what}: {found:.6g}{unit}; at most {plain(allowed)}{unit} is allowed.")
 
 
@@ -94,7 +95,8 @@ def _identity(swaps: Mapping[str, Any], allowed: float, min_rows: int, what: str
     if rows is None:
         return Check(what, "inconclusive", f"answers with identity words swapped: not measured; {at_most}.")
     if rate is None:
-        return Check(what, "not judged", f"no row has such words, and it takes {min_rows}.")
+        why = f"no row has such words, and it takes {min_rows}" if not rows else "such answers cannot flip"
+        return Check(what, "not judged", f"{why}.")
     one = rows == 1
     found = (
         f"{100 * rate:.4g}% of {rows:,.0f} row{'' if one else 's'} get{'s' if one else ''} another answer when "
@@ -114,6 +116,6 @@ def _groups(
     count = f"{len(judged)} judged; {len(known) - len(judged)} too small, with fewer than {min_rows} rows."
     if len(judged) < 2:
         return Check(name, "not judged", f"{score} gap between groups: it takes two. {count}")
-    gap = 100 * (max(judged) - min(judged))
+    gap = round(100 * (max(judged) - min(judged)), 4)  # as exact as the rates: their difference is not quite a limit
     check = _at_most(name, f"{score} gap between groups, in points", gap, 100 * allowed, "")
     return dataclasses.replace(check, reason=f"{check.reason} {count}")

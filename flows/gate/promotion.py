@@ -61,8 +61,8 @@ def _against_anchor(candidate: Results, anchor: Anchor, rules: Rules) -> Check:
     if anchor.results is None:
         return Check("anchor", "inconclusive", anchor.unknown)
     common = common_rows(candidate, anchor.results, rules)
-    if ranked := ranked_otherwise(rules.task, anchor.results, candidate):
-        return Check("anchor", "inconclusive", f"since {anchor.version}, {ranked} {LATER}")
+    if apart := _apart(candidate, anchor.results, rules):
+        return Check("anchor", "inconclusive", f"since {anchor.version}, {apart} {LATER}")
     if isinstance(common, str):
         check = _of_other_rows(candidate, anchor.results, rules, common.removesuffix("."))
     elif common.rows < ENOUGH * common.all_rows:
@@ -70,6 +70,15 @@ def _against_anchor(candidate: Results, anchor: Anchor, rules: Rules) -> Check:
     else:
         check = _of_same_rows("anchor", common, rules, rules.limits.anchor_margin)
     return Check("anchor", check.outcome, f"since {anchor.version}, {check.reason}")
+
+
+def _apart(candidate: Results, anchor: Results, rules: Rules) -> str:
+    """Why not even the intervals of the two can be compared, in a sentence; empty where they can."""
+    if candidate.task != anchor.task:
+        return f"the two models are of two tasks, {anchor.task} and {candidate.task}."
+    if rules.task.ranked(candidate.truths.tolist()) and not len(anchor.row_ids):
+        return "the test rows are ranked among each other, and which they were then is not known."
+    return ranked_otherwise(rules.task, anchor, candidate)
 
 
 def _of_same_rows(name: str, common: Common, rules: Rules, margin: float) -> Check:
