@@ -16,5 +16,5 @@ RUN python -c "import flows.app.application, flows.app.server, pathlib; from flo
 
 USER 65534:65534
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s CMD ["python", "-c", "import urllib.request as ask; ask.urlopen('http://localhost:8000/health/ready', timeout=4)"]
+HEALTHCHECK --interval=10s --timeout=5s CMD ["python", "-c", "import urllib.request as ask; ask.build_opener(ask.ProxyHandler({})).open('http://localhost:8000/health/ready', timeout=4)"]
 ENTRYPOINT ["winnow", "app", "/model", "--host", "0.0.0.0", "--allow-remote"]

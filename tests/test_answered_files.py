@@ -7,6 +7,9 @@ import gzip
 import io
 import json
 import math
+import os
+import signal
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -365,6 +368,37 @@ def test_an_interruption_says_what_is_there_and_publishes_nothing(tmp_path: Path
     )
     assert rows == 2 * filling.BATCH  # the third was being answered
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.partial.jsonl"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_leaves_what_was_answered_and_says_where(tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "out.jsonl"
+
+    def rows() -> Iterator[SourceRow]:
+        yield from some_rows(3 * filling.BATCH)
+        os.kill(os.getpid(), number)
+        yield from some_rows(1)
+
+    asking = Asking(fixed_runner(), OF_CLASSES, are_pairs=False)
+    with pytest.raises(SystemExit) as told:
+        fill(Source({"text": None}, rows()), asking, str(out), lambda _: None)
+    kept = len((tmp_path / "out.partial.jsonl").read_text().splitlines())
+    assert told.value.code == 128 + number
+    assert f"ended: the answers to the first {kept:,} rows are in" in told.value.__notes__[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.jsonl"]
+
+
+def test_a_file_that_is_replaced_keeps_its_mode_and_a_link_leads_where_it_led(tmp_path: Path) -> None:
+    link, real = tmp_path / "out.csv", tmp_path / "elsewhere/answers.csv"
+    real.parent.mkdir()
+    real.write_text("before\n")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    asking = Asking(fixed_runner(), OF_CLASSES, are_pairs=False)
+    fill(Source({"text": None}, some_rows(3)), asking, str(link), lambda _: None)
+    assert link.is_symlink()
+    assert len(read(real)) == 3
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
 
 
 def test_what_is_there_already_is_not_replaced_by_what_an_interrupted_run_leaves(tmp_path: Path) -> None:

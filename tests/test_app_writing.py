@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -16,6 +18,8 @@ from writing_fixtures import TEXTS, write_writer
 
 import winnow
 from flows.app.limits import SETTINGS, Limits, settings_of
+from flows.app.refusals import Refused
+from flows.app.streaming import Streams
 from stages.core.contracts import Generation
 
 
@@ -77,6 +81,30 @@ def test_a_text_is_streamed_in_pieces(app: App, writer: winnow.TextWriter) -> No
     assert len(lines) > 3
     for _ in range(2 * Limits(1, 1, 1, 1, 1).streams):  # each ends, so that there is room for the next
         assert streamed(app, text=TEXTS[1], generation={"max_new_tokens": 2})[0] == 200
+
+
+def test_a_text_that_was_not_begun_in_time_counts_until_its_thread_is_free() -> None:
+    go_on, limits = threading.Event(), Limits(1, 1, 1, 1, 1)
+
+    def slow(_text: str, _how: object) -> Iterator[str]:
+        go_on.wait(20)
+        yield "late"
+
+    async def ask() -> list[int]:
+        streams, counted = Streams(slow, limits), []
+        for _ in range(limits.streams):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await streams.begin("a text", None)  # type: ignore[arg-type]
+        counted.append(streams.open)
+        with pytest.raises(Refused, match="too many texts"):
+            await streams.begin("a text", None)  # type: ignore[arg-type]
+        go_on.set()
+        while streams.open:
+            await asyncio.sleep(0.01)
+        return counted
+
+    assert asyncio.run(asyncio.wait_for(ask(), 20)) == [limits.streams]
 
 
 def test_a_client_that_goes_leaves_room_for_others(app: App) -> None:

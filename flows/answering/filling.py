@@ -14,6 +14,7 @@ import fcntl
 import itertools
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ from flows.answering.reading import Source, SourceRow
 from flows.answering.shaped import top_of, unsure
 from flows.answering.writing import Schema, Writer, open_writer
 from flows.cli.answers import Row, Unanswered, asked_of
+from flows.running.processes import ending_signals_raise
 from stages.backends.records import records
 from stages.core.contracts import Runner, Text
 from stages.tasks.contract import TaskAnswers
@@ -237,17 +239,22 @@ def _published(out: str, schema: Schema) -> Iterator[Writer]:
         yield writer
         writer.close()
         return
-    path = Path(out)
+    path = Path(out).resolve() if Path(out).is_symlink() else Path(out)
     draft = path.with_name(f".{path.name}.draft")
-    with _alone(draft, path):
+    with _alone(draft, path), ending_signals_raise():
         counted: _Counted | None = None
         try:
+            if path.is_file():
+                draft.chmod(stat.S_IMODE(path.stat().st_mode))  # rows that nobody else may read stay so
             counted = _Counted(open_writer(out, draft, schema))
             yield counted
             counted.close()
-        except (Exception, KeyboardInterrupt) as error:
-            there = _kept(counted, draft, path)
-            raise _told(error, f"{there}; {path} was not touched.") from error
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            there = f"{_kept(counted, draft, path)}; {out} was not touched."
+            if isinstance(error, SystemExit):  # of a signal
+                error.add_note(f"ended: {there}")
+                raise
+            raise _told(error, there) from error
         draft.replace(path)
 
 

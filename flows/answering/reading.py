@@ -77,7 +77,7 @@ def open_table(file: str, columns: Columns, opener: Callable[[], BinaryIO], tell
     with opened(data) as stream:  # what is no such file is told before anything else
         first = _first(data, stream, columns)
     if first.doubles:
-        names = ", ".join(name[:40] for name in first.doubles)
+        names = ", ".join(name[:40] or "(without a name)" for name in first.doubles)
         tell(f"{file}: columns whose name is there more than once are left out: {names}.")
     if data.ending in (".jsonl", ".json") and not first.is_nested:
         if first.columns:

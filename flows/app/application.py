@@ -61,11 +61,12 @@ def application(
         # Otherwise the environment could have it send traces elsewhere.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    predict = _predict(served, limits, ending, batcher, metrics)
+    held = Held(limits.held_bytes)
+    predict = _predict(served, limits, held, ending, batcher, metrics)
     app.add_api_route("/predict", predict, methods=["POST"], **about_predict(served, limits))
     direct = {("POST", "/predict"): predict}
     if served.stream is not None and served.usual is not None:
-        stream = streaming(Streams(served.stream, limits), served.usual, limits, ending, metrics)
+        stream = streaming(Streams(served.stream, limits), served.usual, limits, held, ending, metrics)
         app.add_api_route("/stream", stream, methods=["POST"], **about_stream(limits))
         direct["POST", "/stream"] = stream
     _add_the_state(app, served, limits, lambda: batcher.works and not ending.begun, metrics)
@@ -81,9 +82,8 @@ def _paths(app: FastAPI) -> set[str]:
     return {route.path for route in app.routes if isinstance(route, Route)}
 
 
-def _predict(served: Served, limits: Limits, ending: Ending, batcher: Batcher, metrics: Metrics) -> Handler:
+def _predict(served: Served, limits: Limits, held: Held, ending: Ending, batcher: Batcher, metrics: Metrics) -> Handler:
     head = {"model": served.name, "manifest": served.manifest}
-    held = Held(limits.held_bytes)
 
     async def predict(request: Request) -> Response:
         if ending.begun:

@@ -7,6 +7,7 @@ client has gone is written no further.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,13 +51,31 @@ class Streams:
             raise Refused(429, "too many texts are being streamed", "server", f"{self.open} texts", f"{self._most}",
                           "Ask again in a second, or at /predict.", {"Retry-After": "1"})  # fmt: skip
         self.open += 1
+        begun = self._threads.submit(self._begun, text, how)
         try:
-            pieces = await self._in_thread(self._stream, text, how)
-            first = await self._in_thread(next, pieces, None)
+            pieces, first = await asyncio.wrap_future(begun)
+        except asyncio.CancelledError:
+            begun.add_done_callback(self._later(self._end))  # its thread goes on, if it has begun
+            raise
         except BaseException:
             self._end()
             raise
         return _Streamed(self._lines(pieces, first), self._end)
+
+    def _begun(self, text: str, how: Generation) -> tuple[Iterator[str], str | None]:
+        pieces = self._stream(text, how)
+        return pieces, next(pieces, None)
+
+    @staticmethod
+    def _later(call: Callable[[], None]) -> Callable[[object], object]:
+        """A callback for a thread, which has the loop of now make the call."""
+        loop = asyncio.get_running_loop()
+
+        def called(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it what is counted
+                loop.call_soon_threadsafe(call)
+
+        return called
 
     def _end(self) -> None:
         self.open -= 1
@@ -102,9 +121,10 @@ def _line(**members: Any) -> bytes:
     return f"{json.dumps(members, ensure_ascii=False)}\n".encode()
 
 
-def streaming(streams: Streams, usual: Generation, limits: Limits, ending: Ending, metrics: Metrics) -> Handler:
+def streaming(
+    streams: Streams, usual: Generation, limits: Limits, held: Held, ending: Ending, metrics: Metrics
+) -> Handler:
     """The handler of POST /stream; `usual`: how is written where a request says nothing else."""
-    held = Held(limits.held_bytes)
 
     async def stream(request: Request) -> Response:
         if ending.begun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.answering import terminal
 from flows.cli import answering, images, writing
 from flows.running.masking import masked
 from flows.running.root import find_root
@@ -128,8 +130,9 @@ def predict(
     if runner.stream is not None and file is None and len(texts) == 1 and not pairs and not as_json:
         writing.show(runner, folder, settings, *_not_empty(texts, "text"))
         return
+    shown = terminal.in_lines if sys.stdout.isatty() else str  # texts of others could move the cursor
     for line in answers.answers(rows, runner, shaped, unanswered, as_json=as_json):
-        click.echo(line)
+        click.echo(shown(line))
     if unanswered.are_all:
         raise click.ClickException(str(unanswered))
     if told := str(unanswered):

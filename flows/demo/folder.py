@@ -54,6 +54,7 @@ def write_demo(model: Path, folder: Path) -> int:
     Raises FileNotFoundError where there is no model, or a part of the page was not fetched; ValueError where the model
     is none that a page runs, or was altered; FileExistsError where `folder` is something else than a page.
     """
+    folder = folder.absolute()  # "." has no name
     _refuse_other(folder)
     description = describe(model)
     verify(model)

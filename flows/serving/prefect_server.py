@@ -23,7 +23,7 @@ from flows.serving.passwords import FILE_VARIABLE
 from flows.serving.server import DATABASE_VARIABLE
 
 GRACE_SECONDS = 3
-OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.I)  # any port: that of a tunnel, say
+OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.I)  # any port
 REFUSED = "Refused: this server answers at 127.0.0.1 and localhost alone, and to its own pages.\n"
 
 
