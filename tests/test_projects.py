@@ -176,6 +176,16 @@ GUESSES: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
         [{"split": ("Train", "dev")[i % 2], "text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts())],
         {"ingest.split_column": "split", "ingest.splits.train": "Train", "ingest.splits.validation": "dev"},
     ),
+    "amounts, some missing": (
+        "rows.csv",
+        [{"text": t, "score": " " if i == 7 else f"{i / 7:.2f}"} for i, t in enumerate(texts())],
+        {TASK: "regression", COLUMN: "score"},
+    ),
+    "sets, most of one label": (
+        "rows.csv",
+        [{"text": t, "tags": ("a", "b", "a;b", "c", "c;a", "b")[i % 6]} for i, t in enumerate(texts())],
+        {TASK: "multilabel_classification", COLUMN: "tags"},
+    ),
     "long texts": (
         "rows.csv",
         [{"text": " ".join(WORDS * 50) + f" {i}", "kind": "ab"[i % 2]} for i in range(300)],
@@ -207,6 +217,29 @@ def test_what_is_guessed_is_what_the_project_starts_with_and_its_check_says_ok(c
     done = run(root, "winnow", "check")
     assert done.stdout == f"ok: params.yaml is right: {proposal.task} of data/{name} (files)\n"
     assert done.stderr == ""
+
+
+def test_files_that_are_called_after_splits_are_read_as_they_are_called(tmp_path: Path) -> None:
+    for called, rows in (("Train", 300), ("dev", 100), ("Test", 60)):
+        own = [{"text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts()[:rows])]
+        rows_of(tmp_path / f"data/{called}.csv", own)
+    found = guess(sample_of(str(tmp_path / "data")))
+    called = {"train": "Train", "validation": "dev", "test": "Test"}
+    assert {key: found.values[f"ingest.splits.{key}"] for key in called} == called
+    assert "Files are called after splits: Train, dev, Test." in found.reasons
+    old = rows_of(tmp_path / "one/archive/old.csv", [{"foo": t, "bar": "x"} for t in texts()])
+    rows_of(tmp_path / "one/reviews.csv", [{"text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts())])
+    assert old.is_file()
+    assert guess(sample_of(str(tmp_path / "one"))).values[COLUMN] == "kind"
+
+
+def test_a_csv_is_sampled_as_ingest_reads_it(tmp_path: Path) -> None:
+    lines = "".join(f'{at}, "hello, you {at}", {"ab"[at % 2]}\n' for at in range(300))
+    (tmp_path / "rows.csv").write_text(f"\nid, body, label\n{lines}")
+    found = guess(sample_of(str(tmp_path / "rows.csv")))
+    assert (found.task, found.values["ingest.columns.text"], found.values[COLUMN]) == (
+        "text_classification", "body", "label",
+    )  # fmt: skip
 
 
 def test_a_plan_of_a_new_project_is_one_line_though_its_data_stand_in_the_graph(tmp_path: Path) -> None:

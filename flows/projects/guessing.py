@@ -62,7 +62,8 @@ def guess(
     settings = _settings()
     if sample.tagged:
         of_words, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
-        return Guess(task or of_words, {}, [f"The target is in {sample.shown}: {claim.why}"])
+        called = of_lines.splits_called(sample.files)
+        return Guess(task or of_words, called, [f"The target is in {sample.shown}: {claim.why}", *_told_of(called)])
     values: dict[str, Any] = {}
     text, label = _named(sample, text, "--text"), _named(sample, label, "--label")
     pair = _pair(sample, settings, text, _named(sample, text_pair, "--text-pair"))
@@ -96,6 +97,8 @@ def guess(
     if sample.parts and label:
         values |= of_lines.values(sample)
         reasons.append(of_lines.direction(sample, text, label))
+    values |= (called := of_lines.splits_called(sample.files))
+    reasons += _told_of(called)
     if by_split:
         values |= _splits(sample, by_split)
         told = f", as far as the first {len(sample.rows):,} rows tell" if len(sample.rows) == ROWS else ""
@@ -107,6 +110,10 @@ def guess(
     if writes is None:  # those that write begin with epochs of their own
         _learn_longer(sample, by_split, settings[task or found].starts, values, reasons)
     return Guess(task or found, values, reasons, tuple(targets.doubted(by_words, text, label)))
+
+
+def _told_of(called: Mapping[str, Any]) -> list[str]:
+    return [f"Files are called after splits: {', '.join(called.values())}."] if called else []
 
 
 def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:

@@ -23,6 +23,17 @@ def values(sample: Sample) -> dict[str, Any]:
     return {"ingest.source": "parallel"} | (called if found["train"] is not None else {})
 
 
+def splits_called(names: Collection[str]) -> dict[str, Any]:
+    """What the files, or folders, of each split are called, where there are several and some are for training."""
+    parts = {_NUMBER.sub("", name.partition("/")[0].partition(".")[0]) for name in names}
+    found = {
+        split: next((part for name in called for part in sorted(parts) if part.lower() == name), None)
+        for split, called in SPLITS.items()
+    }
+    called = {f"ingest.splits.{split}": part for split, part in found.items() if part is not None}
+    return called if found["train"] is not None and len(called) > 1 else {}
+
+
 def _called(stems: Collection[str]) -> list[str]:
     """The stems, sorted; of numbered parts (train-00, train-01) what they have in common, which stands for all."""
     bases = Counter(_NUMBER.sub("", stem) for stem in stems)

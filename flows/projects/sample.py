@@ -33,6 +33,11 @@ SPLITS = {
 Row = Mapping[str, Any]
 
 
+def is_there(value: Any) -> bool:
+    """Whether a value is neither missing nor blank; NaN is missing."""
+    return value is not None and value == value and not (isinstance(value, str) and not value.strip())
+
+
 class Sample(NamedTuple):
     """The first rows of a file. Of words with tags (CoNLL) there are none: such files have no columns to choose."""
 
@@ -42,6 +47,8 @@ class Sample(NamedTuple):
     tagged: bool = False
     parts: tuple[str, ...] = ()
     """Of parallel files, whose endings are the columns, the names without these: "train", "val"."""
+    files: tuple[str, ...] = ()
+    """The names of all files of a folder: "train.csv", "dev/a.csv"."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,7 +57,7 @@ class Sample(NamedTuple):
 
     def values(self, column: str) -> list[Any]:
         """The values of a column that are there: neither missing nor empty."""
-        return [row[column] for row in self.rows if row.get(column) not in (None, "")]
+        return [row[column] for row in self.rows if column in row and is_there(row[column])]
 
 
 def sample_of(path: str) -> Sample:
@@ -73,14 +80,22 @@ def sample_of(path: str) -> Sample:
             f"{path} has no file of rows, and no two files of lines that belong together, such as train.en and"
             " train.de."
         )
-    file = next((file for file in files if file.stem.rpartition("/")[2].startswith("train")), files[0])
+    names = tuple(file.name for file in files) if len(files) > 1 else ()
+    beside = [
+        file for file in files if "/" not in file.name
+    ] or files  # those in folders are read by their splits alone
+    file = next((file for file in files if _is_for_training(file.stem)), beside[0])
     if file.ending in TAGGED:
-        return Sample(file.shown, (), tagged=True)
+        return Sample(file.shown, (), tagged=True, files=names)
     with opened(file, None) as stream:
         rows = list(itertools.islice(_rows(file, stream), ROWS))
     if not rows:
         raise ValueError(f"{file.shown} has no rows.")
-    return Sample(file.shown, _with_columns_of_objects(rows))
+    return Sample(file.shown, _with_columns_of_objects(rows), files=names)
+
+
+def _is_for_training(stem: str) -> bool:
+    return any(part.lower().startswith("train") for part in (stem.partition("/")[0], stem.rpartition("/")[2]))
 
 
 def refuse_missing(data: Path) -> None:
@@ -148,19 +163,26 @@ def _rows(file: DataFile, stream: BinaryIO) -> Iterator[Row]:
     if file.ending == ".json" and text.lstrip().startswith("["):
         told = f"`jq -c '.[]' {file.shown} > {file.stem}.jsonl`"
         raise ValueError(f"{file.shown} is one JSON array, expected an object a line. Write it so, with jq: {told}.")
-    lines = io.StringIO(text, newline="" if file.ending in (".csv", ".tsv") else "\n")
     if file.ending in (".csv", ".tsv"):
-        csv.field_size_limit(LARGEST_FIELD)
-        try:
-            for row in csv.DictReader(lines, delimiter=_delimiter(text, file.ending)):
-                yield {name: value for name, value in row.items() if name is not None}  # None: of cells too many
-        except csv.Error as error:
-            raise ValueError(f"{file.shown}: {error}.") from None
+        yield from _csv_rows(file, text.lstrip("\r\n"))  # empty lines before the names
         return
-    for line in lines:
+    for line in io.StringIO(text, newline="\n"):
         with contextlib.suppress(ValueError):  # `ingest` says what is wrong with such lines
             if isinstance(found := json.loads(line), dict):
                 yield found
+
+
+def _csv_rows(file: DataFile, text: str) -> Iterator[Row]:
+    csv.field_size_limit(LARGEST_FIELD)
+    lines, delimiter = io.StringIO(text, newline=""), _delimiter(text, file.ending)
+    try:
+        _, *others = next(csv.reader(lines, delimiter=delimiter), [""])
+        blanks = bool(others) and all(name.startswith(" ") for name in others)  # of the separators, as `ingest` has it
+        lines.seek(0)
+        for row in csv.DictReader(lines, delimiter=delimiter, skipinitialspace=blanks):
+            yield {name: value for name, value in row.items() if name is not None}  # None: of cells too many
+    except csv.Error as error:
+        raise ValueError(f"{file.shown}: {error}.") from None
 
 
 def _delimiter(text: str, ending: str) -> str:

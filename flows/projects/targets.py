@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from flows.projects.sample import Sample
+from flows.projects.sample import Sample, is_there
 from flows.projects.telling import Told, Words
 from stages.tasks.contract import TaskSettings
 from stages.tasks.shared import claims
@@ -46,9 +46,9 @@ def told(
     """
     if sample.parts or (task is not None and settings[task].classes != "one"):
         return {}
-    rows = [row for row in sample.rows if row.get(text) not in (None, "")]
+    rows = [row for row in sample.rows if is_there(row.get(text))]
     cells = {
-        column: [None if row.get(column) in (None, "") else claims.as_text(row[column]) for row in rows]
+        column: [claims.as_text(row[column]) if is_there(row.get(column)) else None for row in rows]
         for column in sample.columns
         if column not in taken and column != text
     }

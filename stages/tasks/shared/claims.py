@@ -35,8 +35,13 @@ class Shown:
 
     @property
     def of_lists(self) -> bool:
-        """Whether the values are lists, but for one in ten."""
-        return sum(isinstance(value, list) for value in self.values) > 0.9 * len(self.values)
+        """Whether the values are lists, but for one in ten, or hold what the others are one by one."""
+        lists = [value for value in self.values if isinstance(value, list)]
+        if len(lists) > 0.9 * len(self.values):
+            return True
+        alone = {as_text(value) for value in self.values if not isinstance(value, list)}
+        parts = [as_text(part) for value in lists for part in value]
+        return len(lists) > 1 and sum(part in alone for part in parts) > 0.9 * len(parts)
 
     @property
     def of_texts(self) -> bool:
@@ -74,7 +79,7 @@ def is_number(value: Any) -> bool:
     """Whether a value of any type is a number, or a text of one; true, false and NaN are none."""
     if isinstance(value, bool):
         return False
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         return float(value) == float(value)
     return False
 
