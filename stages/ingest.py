@@ -64,7 +64,7 @@ def ingest(params: Params, paths: Paths) -> None:
                 f"the source '{params.ingest.source}' gave {found}. Check the section ingest of params.yaml."
             )
         if targets.are_numbers:
-            targets.rewritten += write_whole_numbers(raw)
+            targets.rewritten += write_whole_numbers(raw) - targets.whole  # each row once
     reasons = (*UNREADABLE, *(() if how is None else UNREADABLE_IMAGES))
     counts = {reason: rejected[reason] for reason in reasons}
     write_json(

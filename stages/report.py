@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from stages.cleaning.rules import masker
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
@@ -40,6 +41,9 @@ def report(params: Params, paths: Paths) -> None:
     clean["chars"] = clean["text"].str.len()
     quarantine = _read(paths.quarantine, "row_id", "text", "label", "reason")
     unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
+    mask = masker(params.clean.rules, params.clean.masks)  # these rows are as they came, and the report goes into git
+    for rows, name in ((quarantine, "text"), (unreadable, "excerpt")):
+        rows[name] = rows[name].map(mask, na_action="ignore")
     steps = _steps(clean, quarantine, unreadable, splits, paths)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
     labels = rows_by_kind(clean, data)

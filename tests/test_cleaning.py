@@ -363,6 +363,15 @@ def test_rows_of_one_value_of_the_group_column_are_in_one_split_whatever_their_l
     assert kept["split"].value_counts().to_dict() == {"train": 15, "test": 9, "validation": 6}
 
 
+def test_values_of_the_group_column_that_look_the_same_are_one_group(tmp_path: Path) -> None:
+    rows = [
+        (*row[:-1], row[-1].replace('"}', ' "}') if at % 2 else row[-1]) for at, row in enumerate(of_authors([None]))
+    ]
+    kept, _, _ = run_clean(tmp_path, rows, group_column="author", test_fraction=0.3, validation_fraction=0.2)
+    author = kept["kept"].map(lambda text: (json.loads(text)["author"] or "").strip() or None)
+    assert kept.groupby(author)["split"].nunique().max() == 1
+
+
 def test_groups_of_a_given_test_split_leave_the_training_side(tmp_path: Path) -> None:
     kept, report, dropped = run_clean(tmp_path, of_authors(["train", "test"]), group_column="author")
     assert (kept["split"] == "test").sum() == 30
@@ -498,6 +507,15 @@ def test_given_splits_are_kept_and_only_what_lacks_is_drawn() -> None:
     drawn = assign_splits(rows, validation_fraction=0.08, test_fraction=0.16, seed=20)
     assert drawn.value_counts().to_dict() == {"train": 92, "validation": 10, "test": 8}
     assert (drawn[rows["split"] == "train"] == "train").all()
+
+
+@pytest.mark.parametrize(("given", "drawn"), [("validation", "test"), ("test", "validation")])
+def test_what_is_beside_a_row_of_a_given_split_is_drawn_into_no_other(given: str, drawn: str) -> None:
+    rows = frame(("a", "train", 100), ("a", given, 50))
+    rows.loc[rows.index[:50], "group"] = rows.loc[rows.index[100:], "group"] = [f"g{at}" for at in range(50)]
+    splits = assign_splits(rows, validation_fraction=0.2, test_fraction=0.2, seed=20)
+    assert (splits[:50] == "train").all()
+    assert splits[50:100].value_counts().to_dict() == {"train": 40, drawn: 10}
 
 
 def test_rows_of_a_group_stay_on_one_side_of_a_split() -> None:

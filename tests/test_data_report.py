@@ -66,6 +66,20 @@ def content(written: Paths) -> dict[str, Any]:
     return json.loads(written.data_report.read_text())
 
 
+def test_what_is_masked_in_the_rows_is_masked_in_the_report_which_goes_into_git(tmp_path: Path) -> None:
+    paths = write(tmp_path / "one")
+    dropped = [("r6", "write to bob@web.de", "sea", "conflicting_label"), ("r7", None, "sea", "missing_text")]
+    pd.DataFrame(dropped, columns=["row_id", "text", "label", "reason"]).to_parquet(paths.quarantine)
+    unreadable = pd.DataFrame([("a:1", "ragged", "ann@web.de,x,y")], columns=["origin", "reason", "excerpt"])
+    unreadable.to_parquet(paths.unreadable)
+    params = load_params(REPOSITORY / "params.yaml")
+    rules = params.clean.model_copy(update={"rules": [*params.clean.rules, "mask_emails"]})
+    report(params.model_copy(update={"clean": rules}), paths)
+    shown = json.loads(paths.data_report.read_text())["examples"]
+    assert shown["dropped"]["conflicting_label"][0]["text"] == f"write to {params.clean.masks.email}"
+    assert shown["unreadable"]["ragged"][0]["text"].startswith(params.clean.masks.email)
+
+
 def test_rows_are_counted_from_the_source_to_the_splits(content: dict[str, Any]) -> None:
     assert content["steps"] == {
         "source": 10, "unreadable": 1, "read": 9, "dropped": 4, "kept": 5, "train": 3, "validation": 1, "test": 1,

@@ -82,6 +82,11 @@ def written_as(folder: Path, labels: list[str]) -> tuple[list[str | None], int]:
     return pq.read_table(paths.raw)["label"].to_pylist(), report["labels_rewritten"]
 
 
+def test_a_row_whose_number_is_written_otherwise_twice_is_counted_once(tmp_path: Path) -> None:
+    assert written_as(tmp_path / "numbers", [" 1.0", "2.0 ", "3", "4.0"]) == (["1", "2", "3", "4"], 3)
+    assert written_as(tmp_path / "names", [" 1.0", "2.0 ", "a"]) == (["1.0", "2.0", "a"], 2)
+
+
 def test_a_label_is_its_own_only_class_and_any_change_of_its_text_leaves_it() -> None:
     assert DATA.kinds("a, b") == ("a, b",)
     assert DATA.carried("pos", "good!", "good") == "pos"

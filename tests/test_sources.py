@@ -134,6 +134,20 @@ def hub_folder(folder: Path) -> Path:
     return folder
 
 
+def test_a_label_is_read_alike_in_all_files_of_a_csv_dataset(tmp_path: Path) -> None:
+    """By themselves, columns of True and False or of 01 and 02 would be typed, in the files that hold nothing else."""
+    from stages.sources import hub
+
+    for name, labels in (("flags", ("True", "False", "")), ("codes", ("01", "02", "A1"))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split, own in (("train", labels), ("test", labels[:2])):
+            lines = "".join(f"a text {at},{label}\n" for at, label in enumerate(own))
+            (folder / f"{split}.csv").write_text(f"text,label\n{lines}")
+        found = [(row.label, row.split) for row in hub.read(settings(folder), 0)]
+        assert found == [(label or None, "train") for label in labels] + [(label, "test") for label in labels[:2]]
+
+
 def test_a_folder_in_the_hubs_layout_gives_splits_and_names_of_labels(tmp_path: Path) -> None:
     from stages.sources import hub
 

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 
 import regex
 
-_URL = regex.compile(r"(?i)\b(?:https?://|ftp://|www\.)[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}]")
+_URL = regex.compile(r"(?i)(?<![a-z0-9])(?:https?://|ftp://|www\.)[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}]")
 # Bounded as addresses are, and numbers below: no text, however odd, takes more time than in proportion to its length.
-_EMAIL = regex.compile(r"(?i)\b[a-z0-9][a-z0-9._%+-]{0,63}@(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}\b")
-# International (+49 30 1234567), with an area code in brackets ((030) 123-4567), or in North America's groups.
+# Of any script with blanks between words: in others an address stands between the letters of its sentence.
+_LETTERS = r"[[\p{L}\p{M}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]"
+_EMAIL = regex.compile(
+    rf"(?V1)(?:{_LETTERS}|[\p{{N}}_])(?:{_LETTERS}|[\p{{N}}_.%+'-]){{0,63}}"
+    rf"@(?:(?:{_LETTERS}|[\p{{N}}-]){{1,63}}\.){{1,8}}{_LETTERS}{{2,24}}"
+)
+# International (+49 30 / 1234567, +33 (0)1 23 45 67 89), with an area code in brackets ((030) 123-4567), or in North
+# America's groups.
 _PHONE = regex.compile(
-    r"\+\d{1,3}[ ./-]?(?:\(\d{1,5}\)|\d{1,5})(?:[ ./-]?\d{2,5}){1,5}\b"
+    r"\(?\+(?=(?:[^\d\n]{0,3}\d){7})\d{1,3}\)?(?:(?: ?[./–-] ?| )?(?:\(\d{1,5}\)|\d{1,5})){1,8}\b"
+    r"|\(0\d{1,4}\)(?=(?:[^\d\n]{0,3}\d){5})(?:(?: ?[./–-] ?| )?\d{2,5}){2,6}\b"
     r"|\(\d{2,5}\)[ ./-]?\d{3,4}(?:[ ./-]?\d{2,5}){1,4}\b"
     r"|\b(?:1[ .-])?\d{3}[ .-]\d{3}[ .-]\d{4}\b"
 )

@@ -99,6 +99,13 @@ def rule(name: str, cleaning: Cleaning) -> Change:
     return functools.partial(change, **{field: getattr(cleaning, field)}) if (field := TUNED.get(name)) else change
 
 
+def masker(names: Sequence[str], masks: MasksParams) -> Change:
+    """mask(text): apply those rules of `names` alone that put words in the place of addresses and numbers."""
+    masking = tuple(name for name in expanded(names) if TUNED.get(name) == "masks")
+    changes = [rule(name, Cleaning(masking, masks.model_dump(), (), 0)) for name in masking]
+    return lambda text: functools.reduce(lambda masked, change: change(masked), changes, text)
+
+
 def cleaner(cleaning: Cleaning) -> Change:
     """clean(text): apply the rules in order, and cut at `max_chars`, until nothing changes (at most PASSES times).
 

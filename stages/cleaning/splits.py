@@ -25,7 +25,7 @@ def assign_splits(
     Test and validation rows are drawn only where the data brings none: from the rows without a split, or, where every
     row has one, from the training rows. Groups (a row without one is its own) go whole, in the order of a hash of seed
     and group, to the first split that has room for each of their labels (`stratified`) or for their rows, so that the
-    order of rows does not matter. A group of which the data brings a part as training rows is for training.
+    order of rows does not matter. A group of which the data brings a part for a split is drawn into no other.
     """
     free = rows["split"].isna()
     pool = free if free.any() else rows["split"] == "train"
@@ -34,8 +34,8 @@ def assign_splits(
     wanted = {split: share for split, share in shares.items() if split not in given}
     splits = rows["split"].fillna("train")
     groups = rows["group"].fillna(rows["row_id"])
-    if free.any() and given:
-        pool &= ~groups.isin(set(groups[~free]))
+    if given:  # what is beside a row that the data places elsewhere stays where it is
+        pool &= ~groups.isin(set(groups[~free & ~pool]))
     if wanted and pool.any():
         labels = rows["label"] if stratified else pd.Series("", rows.index)
         drawn = _draw(groups[pool], labels[pool], wanted, seed)

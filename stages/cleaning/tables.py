@@ -18,6 +18,7 @@ from stages.cleaning import batches, languages, rules
 from stages.cleaning.flags import FLAGS
 from stages.cleaning.keys import PAIR_SEPARATOR, comparison_key, form_of, written
 from stages.cleaning.reasons import REASONS
+from stages.core.contracts import as_label
 from stages.core.params.clean import CleanParams
 from stages.reading.clean_rows import TEXT_PAIR
 
@@ -116,7 +117,7 @@ def _values(kept: pa.Array, column: str) -> pa.Array:
         allowed = f"a column of ingest.keep_columns ({columns}), or null"
         raise ValueError(f"params.yaml: clean.group_column is '{column}'. Allowed: {allowed}.")
     found = [values.get(column) for values in objects]
-    return pa.array([value if (value or "").strip() else None for value in found], pa.large_string())
+    return pa.array([as_label(value) for value in found], pa.large_string())  # "Ada " is Ada
 
 
 def taken(heavy: dict[str, pa.Array], at: np.ndarray, **columns: pd.Series) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Targets:
         self.rewritten = 0
         """Rows whose target the source has in another form; 0 for a task whose targets are lists and objects there, and
         for one whose targets are counted of its texts."""
+        self.whole = 0
+        """Those of them whose target is then a number such as 1.0, which is written as 1 where all are numbers."""
         self.are_numbers = data.numbers
         """Whether the classes are numbers that are to be written alike."""
         self._data = data
@@ -44,6 +47,7 @@ class Targets:
 
     def _note(self, was: str, label: str | None) -> None:
         self.rewritten += 1
+        self.whole += bool(re.match(WHOLE_NUMBER, label or ""))
         if len(self._examples) < EXAMPLES:
             self._examples[was] = label
 

@@ -91,8 +91,10 @@ def _load(params: IngestParams, cache: str) -> datasets.DatasetDict:
         builder = datasets.load_dataset_builder(source, **options)
         within = f"hf://datasets/{hub.dataset}@" if hub.dataset else f"{source}/"
         _check_files(builder.config.data_files or {}, within, params)
-        if hasattr(builder.config, "keep_default_na"):
+        if hasattr(builder.config, "keep_default_na"):  # csv
             options["keep_default_na"] = False
+            if builder.config.features is None:  # what pandas takes for numbers differs from file to file
+                options["converters"] = {one.column: str for one in wanted_columns(params, structured=frozenset())}
         return datasets.load_dataset(source, **options)
     except ConnectionError as error:
         raise _out_of_reach(source, error) from None
