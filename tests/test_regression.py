@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_what_is_no_number_is_told_with_its_place(cell: str) -> None:
     assert isinstance(row, RejectedRow)
     assert (row.origin, row.reason) == ("a:1", "bad_target")
     assert f"'{cell}' is no finite number" in row.detail
+
+
+def test_an_answer_is_another_one_by_what_the_targets_deviate_not_by_its_digits() -> None:
+    model = Opened(SimpleNamespace(space={"mean": 1990.0, "deviation": 10.0}), ANSWERS, MEASURES)  # type: ignore[arg-type]
+    assert model.differ("2019", "2024")
+    assert model.differ("1990", "1990.5", "1991.2")
+    assert not model.differ("1990", "1990.5", "1991")
+    assert not model.differ("0.01", "-0.01")
 
 
 def test_targets_are_deviations_from_the_mean_of_the_training_rows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -25,6 +26,7 @@ from torch.nn import functional
 from flows.cli.commands import main
 from flows.gate.promotion import decide
 from flows.gate.rules import Rules
+from flows.review import changes
 from flows.review.evidence import Anchor, Results
 from flows.review.model_results import on_common_rows
 from stages.core.contracts import Head, Outputs, RawRow, RejectedRow
@@ -266,6 +268,8 @@ def test_ranks_are_among_distinct_texts_and_ties_are_split() -> None:
     assert apart.tolist() == [2, 1, 3, 1]  # to the third row one other text is nearer than its own, and one as far
     equal = ranks(np.ones((4, 1)), np.ones((4, 1)), np.arange(4), np.arange(4))
     assert equal.tolist() == [3, 3, 3, 3]
+    broken = ranks(np.full((4, 1), np.nan), np.ones((4, 1)), np.arange(4), np.arange(4))
+    assert broken.tolist() == [4, 4, 4, 4]  # what is no number is near to nothing
 
 
 def test_the_measures_of_ranks_by_hand() -> None:
@@ -513,7 +517,12 @@ def test_ranks_among_other_rows_are_not_compared() -> None:
     assert told["anchor"].reason.startswith(f"since v1.0.0, {reason}")
     notes: list[str] = []
     assert on_common_rows("quantized", before, after, notes) is None
-    assert notes == [f"quantized: {reason} Differences are between the two sets, and no rows are paired."]
+    assert changes.apart(before, after, MEASURES, same_data=False) == reason.removesuffix(".")
+    gone = dataclasses.replace(before, row_ids=before.row_ids[:0], quality={"ndcg_at_10": 0.7})
+    known = dataclasses.replace(after, quality={"ndcg_at_10": 0.3})
+    anchor = {check.name: check for check in decide(known, None, rules, Anchor("v1.0.0", gone)).checks}["anchor"]
+    assert anchor.outcome == "inconclusive"
+    assert "which they were then is not known" in anchor.reason
     same = decide(before, before, rules, Anchor("v1.0.0", before))
     assert {check.outcome for check in same.checks if check.name in ("quality", "anchor")} == {"pass"}
 

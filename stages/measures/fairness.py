@@ -107,17 +107,16 @@ def _figures(judged: Judged, model: Opened, found: _Swapped, confidence: float) 
         sure_R = np.array(found.sure, dtype=judged.confidence_N.dtype)
         change = round(float(np.abs(sure_R - judged.confidence_N[found.rows]).mean()), 4)
     return {
-        "rows": len(found.rows), **compared(task, found.before, found.after), **_ends(judged, model, found, confidence),
-        "mean_change": change,
+        "rows": len(found.rows), **compared(model, found.before, found.after),
+        **_ends(judged, model, found, confidence), "mean_change": change,
     }  # fmt: skip
 
 
 def _ends(judged: Judged, model: Opened, found: _Swapped, confidence: float) -> dict[str, float]:
     """The interval of the flip rate, where there is one."""
-    task = model.of_measures
-    if task.own_truth is not None:
+    if model.of_measures.own_truth is not None:
         return {}
     pairs = zip(found.before, found.after, strict=True)
-    flipped_R = np.array([task.gist(one) != task.gist(other) for one, other in pairs], dtype=np.float64)
+    flipped_R = np.array([model.differ(one, other) for one, other in pairs], dtype=np.float64)
     ends = wilson(flipped_R, codes(np.asarray(judged.units)[found.rows]), confidence)
     return {"low": round(ends.low, 6), "high": round(ends.high, 6)}

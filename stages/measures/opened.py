@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,13 @@ class Opened(NamedTuple):
         """Its answers, in the order of the texts."""
         outputs = self.runner.predict(texts)
         return Asked(outputs, self.of_answers.answers(outputs, self.runner.space))
+
+    def differ(self, *answers: str) -> bool:
+        """Whether answers to texts that mean the same are not all the same one."""
+        known = self.of_measures
+        if known.differ is None:
+            return len({known.gist(answer) for answer in answers}) > 1
+        return any(known.differ(one, other, self.runner.space) for one, other in combinations(answers, 2))
 
     def tell(self, sources: Sequence[Text], truths: Sequence[str]) -> Outputs:
         """What it says of the targets' own tokens, of a task with a `likelihood`."""

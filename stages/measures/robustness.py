@@ -17,7 +17,7 @@ import numpy as np
 from stages.core.contracts import Text, as_one, each
 from stages.core.params.evaluate import EvaluateParams
 from stages.measures.image_changes import CHANGES, has_image, with_image
-from stages.tasks.contract import Judged, TaskMeasures
+from stages.tasks.contract import Judged
 
 if TYPE_CHECKING:
     from stages.measures.opened import Opened
@@ -86,7 +86,7 @@ def _flips(
     has_places = asked.outputs.offsets is not None and asked.outputs.written is None and task.own_truth is None
     if not has_places and not task.ranked(judged.truths):
         score = round(float(_scores(judged, model, changed, after).mean()), 6)
-    return {"rows": len(changed), **compared(task, before, after), "score": score}
+    return {"rows": len(changed), **compared(model, before, after), "score": score}
 
 
 def _scores(judged: Judged, model: Opened, changed: Sequence[tuple[int, Text]], answers: Sequence[str]) -> np.ndarray:
@@ -102,14 +102,15 @@ def _scores(judged: Judged, model: Opened, changed: Sequence[tuple[int, Text]], 
     return task.scores(truths, after)[[place[row] for row, _ in changed]]
 
 
-def compared(task: TaskMeasures, before: Sequence[str], after: Sequence[str]) -> dict[str, float | None]:
+def compared(model: Opened, before: Sequence[str], after: Sequence[str]) -> dict[str, float | None]:
     """The share of answers that flipped, and how alike they are in the mean where the task says so.
 
     The share is None where an answer is of the text itself, and texts differ.
     """
+    task = model.of_measures
     if task.own_truth is not None:
         return {"flip_rate": None}
-    flipped = [task.gist(one) != task.gist(other) for one, other in zip(before, after, strict=True)]
+    flipped = [model.differ(one, other) for one, other in zip(before, after, strict=True)]
     found: dict[str, float | None] = {"flip_rate": round(float(np.mean(flipped)), 6)}
     if task.alike is not None:
         alike = [task.alike(one, other) for one, other in zip(before, after, strict=True)]

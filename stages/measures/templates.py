@@ -48,7 +48,7 @@ def filled_rates(judged: Judged, model: Opened, params: EvaluateParams) -> dict[
     gists = [task.gist(answer) for answer in answers.answers]
     starts = [i for i, (at, number, _) in enumerate(asked) if not i or (at, number) != asked[i - 1][:2]]
     spans = list(zip(starts, [*starts[1:], len(asked)], strict=True))
-    flipped = np.array([len({*gists[begin:end]}) > 1 for begin, end in spans], dtype=np.float64)
+    flipped = np.array([model.differ(*answers.answers[begin:end]) for begin, end in spans], dtype=np.float64)
     ends = wilson(flipped, codes(np.array([asked[begin][0] for begin, _ in spans])), params.confidence)
     first = [answers.answers[begin] for begin, end in spans for _ in range(begin, end)]
     sure_N = model.confidence(answers.outputs, first) if answers.outputs.offsets is None else None

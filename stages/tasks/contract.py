@@ -419,6 +419,9 @@ class TaskMeasures:
     """kinds(answer): the classes that it holds, as in TaskData; between groups of rows their shares are compared."""
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
+    differ: Callable[[str, str, Space], bool] | None = None
+    """differ(one, other, space): whether answers to two texts that mean the same are other ones; None: by their gists.
+    """
     alike: Callable[[str, str], float] | None = None
     """alike(one, other): how alike two answers are, in [0, 1]; None: they are equal or not."""
     own_truth: Callable[[str], str] | None = None

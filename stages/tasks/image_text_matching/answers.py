@@ -18,8 +18,6 @@ from stages.tasks.shared.ranking import ranks_both_ways
 
 DECIMALS = 6
 
-NEARLY = 0.05  # between cosines
-
 
 def similarities(outputs: Outputs) -> np.ndarray:
     """(N,) float64."""
@@ -52,7 +50,7 @@ def divergence(exact: Outputs, other: Outputs) -> float:
 
 def agreement(one: Outputs, other: Outputs) -> float:
     """The share of rows with nearly the same similarity."""
-    return float((np.abs(similarities(one) - similarities(other)) <= NEARLY).mean())
+    return float((np.abs(similarities(one) - similarities(other)) <= scores.NEARLY).mean())
 
 
 def record(outputs: Outputs, row: int, _text: str, _space: Space) -> dict[str, Any]:

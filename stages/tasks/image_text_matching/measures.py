@@ -59,6 +59,9 @@ MEASURES = TaskMeasures(
     ranked=lambda _: True,
     kinds=lambda _: ("pair",),
     gist=lambda answer: f"{round(of_ranks.from_text(answer).similarity, 1) + 0.0:.1f}",  # never -0.0
+    differ=lambda one, other, _: (
+        round(abs(of_ranks.from_text(one).similarity - of_ranks.from_text(other).similarity), 6) > of_ranks.NEARLY
+    ),
     report=report,
     per_row=per_row,
     tables=tables,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 DEPTHS = (1, 5, 10)
+NEARLY = 0.05  # between cosines that differ by no more
 DECIMALS = 2  # of a similarity in an answer, by which nothing is measured
 TEXT, IMAGE = ", text ", ", image "
 

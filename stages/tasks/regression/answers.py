@@ -11,8 +11,6 @@ import numpy as np
 from stages.tasks.contract import Outputs, Space, TaskAnswers
 from stages.tasks.regression import scores
 
-NEARLY = 0.1  # deviations
-
 
 def numbers(outputs: Outputs, space: Space) -> np.ndarray:
     """(N,) float64: each row's number."""
@@ -43,7 +41,7 @@ def divergence(exact: Outputs, other: Outputs) -> float:
 def agreement(one: Outputs, other: Outputs) -> float:
     """The share of rows with nearly the same number: to a tenth of what the training rows deviate by."""
     apart_N = np.abs(one.values[:, 0].astype(np.float64) - other.values[:, 0])
-    return float((apart_N <= NEARLY).mean())
+    return float((apart_N <= scores.NEARLY).mean())
 
 
 def record(outputs: Outputs, row: int, _text: str, space: Space) -> dict[str, Any]:

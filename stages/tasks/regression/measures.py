@@ -56,6 +56,7 @@ MEASURES = TaskMeasures(
     scaled=True,
     kinds=lambda _: ("number",),
     gist=lambda answer: f"{float(answer):.2g}",
+    differ=lambda one, other, space: abs(float(one) - float(other)) > of_numbers.NEARLY * space["deviation"],
     report=report,
     figures=(Figure("rmse", "root mean squared error"),),
     per_row=lambda judged: {"error": errors_of(judged)},

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SUMS = 7  # counts without those of ranks
+NEARLY = 0.1  # deviations: of answers that differ by no more
 ROUNDING = 1e-12  # of the sums of squares: less than that is none
 
 

@@ -16,8 +16,6 @@ from stages.tasks.sentence_similarity import scores
 from stages.tasks.shared.matched_texts import DECIMALS, Found, from_text, is_pair
 from stages.tasks.shared.ranking import ranks
 
-NEARLY = 0.05  # between cosines
-
 
 def similarities(outputs: Outputs) -> np.ndarray:
     """(N,) float64."""
@@ -74,7 +72,7 @@ def divergence(exact: Outputs, other: Outputs) -> float:
 
 def agreement(one: Outputs, other: Outputs) -> float:
     """The share of rows with nearly the same similarity."""
-    return float((np.abs(similarities(one) - similarities(other)) <= NEARLY).mean())
+    return float((np.abs(similarities(one) - similarities(other)) <= scores.NEARLY).mean())
 
 
 def record(outputs: Outputs, row: int, _text: str, _space: Space) -> dict[str, Any]:

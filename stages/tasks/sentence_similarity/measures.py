@@ -92,6 +92,9 @@ MEASURES = TaskMeasures(
     ranked=lambda truths: len(truths) > 0 and _of_pairs(truths),
     kinds=lambda answer: ("pair" if is_pair(answer) or RANK in answer else "number",),
     gist=lambda answer: f"{round(from_text(answer).similarity, 1) + 0.0:.1f}",  # never -0.0
+    differ=lambda one, other, _: (
+        round(abs(from_text(one).similarity - from_text(other).similarity), 6) > of_pairs.NEARLY
+    ),
     report=report,
     per_row=per_row,
     tables=tables,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 RANKED = 5  # counts of a row that is ranked
+NEARLY = 0.05  # between cosines that differ by no more
 DEEPEST = 10  # rank that nDCG@10 and recall@10 look at
 
 

@@ -32,6 +32,7 @@ def ranks(queries: Any, members: Any, query_N: np.ndarray, member_N: np.ndarray)
         product = queries[rows] @ candidates
         product_BP = product.toarray() if issparse(product) else product
         nearer_BP = product_BP - product_BP[np.arange(len(product_BP)), member_N[rows]][:, None]
+        nearer_BP[np.isnan(nearer_BP)] = np.inf  # what is no number is not near
         nearer_BP[belongs_QP[query_N[rows]].toarray() > 0] = -np.inf
         tied_B = (np.abs(nearer_BP) <= TIE).sum(1)
         found_N[rows] = 1 + (nearer_BP > TIE).sum(1) + (tied_B + 1) // 2
