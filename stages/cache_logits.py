@@ -96,16 +96,10 @@ def written(teacher: Any, data: TrainingData, params: Params, paths: Paths) -> d
     """Rows with what the teacher, the first of several, writes for each source; or none.
 
     Each is the likeliest that a search with `cache_logits.sequence_beams` finds, of no more tokens than a target may
-    have. Raises ValueError where targets have no source, and for copies with hidden
-    tokens.
+    have. Raises ValueError where targets have no source.
     """
     assert data.writing is not None
     writing, own = Writing.of(data.writing), params.cache_logits
-    if own.augmented_copies:
-        raise ValueError(
-            f"params.yaml: cache_logits.augmented_copies is {own.augmented_copies}. Allowed for tasks that write: 0, as"
-            " a text with hidden tokens is none to be written."
-        )
     if not own.sequence_beams:
         return {}
     if writing.source is None:

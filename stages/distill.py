@@ -45,8 +45,6 @@ def distill(params: Params, paths: Paths) -> None:
     data = open_training_data(paths, transfer=True)
     answers = read_answers(paths.logits, data.train)
     data = replace(data, train=answers.rows)
-    if answers.vectors:
-        refuse_what_hides_vectors(params.distill)
     checkpoints = open_checkpoints(
         paths.checkpoints("student"),
         [
@@ -94,16 +92,6 @@ def untrained(
         params.hidden_size,
         lambda: first_batches(data.validation, count=params.width_rows, pad_id=data.pad_id),
     )
-
-
-def refuse_what_hides_vectors(params: DistillParams) -> None:
-    """Raise ValueError where the student's inner vectors cannot be caught as it runs."""
-    for name in ("compile", "activation_checkpointing"):
-        if getattr(params, name):
-            raise ValueError(
-                f"params.yaml: distill.{name} is true. Allowed with losses on inner vectors: false."
-                " Set it to false, or cache_logits.vectors to []."
-            )
 
 
 if __name__ == "__main__":

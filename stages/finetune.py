@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -104,7 +103,6 @@ def learned(
             *(seed, params.task.name, params.task.measure, resolve_precision(params.finetune.precision)),
             *(params.model.model_dump(mode="json"), params.finetune.model_dump(mode="json", exclude={"teachers"})),
             *([] if params.debias.by_group is None else [params.debias.model_dump(mode="json")]),
-            *([version("kornia")] if params.model.image_augmentation else []),  # it draws how images change
             *fixed,
         ],
         [paths.tokens, paths.tokenizer, pretrained],

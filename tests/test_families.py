@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -293,6 +294,10 @@ def test_a_kind_whose_graph_is_not_written_is_exported_and_answers_in_int8(tmp_p
     spread = float(np.ptp(exact.values, axis=0).max())
     assert spread > 0.3
     assert np.abs(int8.values - exact.values).max() < 0.1 * spread
+    graph = onnx.load(next(tmp_path.rglob("model.onnx"))).graph
+    floats = [weights for weights in graph.initializer if weights.data_type == onnx.TensorProto.FLOAT]
+    kept = [weights for weights in floats if len(weights.dims) == 2]
+    assert [sorted(weights.dims) for weights in kept if min(weights.dims) == 3] == [[3, WIDTH]], "the head"
 
 
 @pytest.mark.slow

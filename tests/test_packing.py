@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch.nn import functional
 from training_run import VOCABULARY, writer
 
 from flows.cli.mistakes import mistakes
-from stages.compression.refusals import faults_of_student
+from stages.compression.refusals import faults_of_folder, faults_of_student
 from stages.core.contracts import NO_LABEL, inputs_of
 from stages.core.params.file import Params, load_params
 from stages.core.paths import Paths
@@ -202,6 +203,46 @@ def test_families_that_would_read_packed_rows_as_one_are_refused():
     ]  # fmt: skip
     assert "model.family 'encoder', whose models would read packed rows as one. Allowed for it: false." in lines[0]
     assert "Families that keep them apart: decoder." in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"distill": {"losses": {"value_relations": 0.4}}}, "cache_logits.vectors []. Needed for it: values."),
+        (
+            {"distill": {"losses": {"value_relations": 0.4}}, "cache_logits": {"vectors": ["values"], "layers": [3]}},
+            "cache_logits.layers [3] has none of distill.teacher_layers [0, 5], as it needs.",
+        ),
+        ({"distill": {"freeze_layers": 5}}, "distill.freeze_layers is 5. Allowed: 0 to 2, the layers of the student"),
+        (
+            {"distill": {"compile": True}, "cache_logits": {"vectors": ["values"], "layers": [5]}},
+            "distill.compile is true. Allowed with losses on inner vectors: false.",
+        ),
+        (
+            {"distill": {"family": "bilstm", "losses": {"hidden": 1.0}}},
+            "distill.losses.hidden is 1, and distill.family 'bilstm', whose inner vectors correspond to none",
+        ),
+    ],
+)
+def test_what_distill_would_refuse_is_refused_before_a_teacher_is_trained(sections: dict[str, Any], said: str):
+    losses = load_params(REPOSITORY / "params.yaml").distill.losses
+    of_distill = sections["distill"]
+    if "losses" in of_distill:
+        of_distill = {**of_distill, "losses": losses.model_copy(update=of_distill["losses"])}
+    wrong = changed(**{**sections, "distill": of_distill})
+    assert any(said in line for line in mistakes(REPOSITORY, wrong))
+    assert any(said in line for line in faults_of_student(wrong))
+
+
+def test_layers_and_tokens_that_the_teacher_has_not_are_told_of_its_folder(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 6}))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {"a": 0}}}))
+    wrong = changed(cache_logits={"vectors": ["values"], "layers": [12], "augmented_copies": 1})
+    told = "\n".join(faults_of_folder(tmp_path, wrong))
+    assert "cache_logits.layers has 12. Allowed: 0 to 5, as the teacher has 6 layers." in told
+    assert "augmented_copies is 1. Allowed: 0, as the tokenizer of this model has no token to hide others" in told
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": {"[UNK]": 0}}}))
+    assert "augmented_copies" not in "\n".join(faults_of_folder(tmp_path, wrong))
 
 
 def test_vectors_of_the_teacher_are_compared_row_by_row_and_so_not_packed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -143,6 +144,32 @@ def test_each_lower_layer_has_a_smaller_rate_and_the_embeddings_the_smallest() -
     groups = parameter_groups(parts, params(encoder_learning_rate=1.0, layer_decay=0.5, freeze_embeddings=False))
     rate = {id(parameter): group["peak"] for group in groups for parameter in group["params"]}
     assert [rate[id(module.weight)] for module in (*reversed(parts.layers), parts.embeddings)] == [1.0, 0.5, 0.25]
+
+
+def test_what_is_above_the_layers_has_the_highest_rate_and_towers_stand_side_by_side() -> None:
+    from stages.core.contracts import Parts
+    from stages.training.groups import parameter_groups
+
+    table, norm, towers = nn.Embedding(5, 3), nn.LayerNorm(3), [[nn.Linear(3, 3) for _ in range(2)] for _ in "ab"]
+    tied = nn.Linear(3, 5, bias=False)
+    tied.weight = table.weight
+    layers = [layer for tower in towers for layer in tower]
+    encoder = nn.ModuleList([table, *layers, norm, tied])
+    values = params(encoder_learning_rate=1.0, layer_decay=0.5, freeze_embeddings=False)
+    for beside, rates in (([], [0.125, 0.25, 0.5, 1.0]), (towers, [0.5, 1.0, 0.5, 1.0])):
+        parts = Parts(encoder, table, layers, nn.Identity(), above=[norm, tied], beside=beside)
+        rate = {id(p): group["peak"] for group in parameter_groups(parts, values) for p in group["params"]}
+        assert [rate[id(layer.weight)] for layer in layers] == rates
+        assert rate[id(norm.weight)] == 1.0
+        assert rate[id(table.weight)] == rates[0] / 2  # of a table that makes the logits, too
+
+
+def test_a_model_of_which_nothing_is_left_to_train_is_refused() -> None:
+    from stages.training.engine import start_engine
+
+    parts = dataclasses.replace(layered(), head=nn.Identity())
+    with pytest.raises(ValueError, match=r"freeze_layers is 2.*nothing is left to train.*Allowed: 0 to 1"):
+        start_engine(parts.encoder, parts, params(freeze_layers=2, freeze_embeddings=True), 1, 8)
 
 
 def test_scaled_rates_go_by_the_first_values_of_each_weight() -> None:
@@ -584,6 +611,10 @@ def test_memory_that_runs_out_is_told_whoever_says_it(said: str) -> None:
     with pytest.raises(ValueError) as error, memory_is_enough(params.model_copy(update={"family": "bilstm"})):
         raise RuntimeError(said)
     assert "activation_checkpointing" not in str(error.value)
+    with pytest.raises(ValueError) as error, memory_is_enough(params, kind="albert", whole_batch=True):
+        raise RuntimeError(said)
+    assert "activation_checkpointing" not in str(error.value)
+    assert "accumulation_steps 2 (each row is compared with half as many others)" in str(error.value)
     with pytest.raises(RuntimeError, match="another"), memory_is_enough(params):
         raise RuntimeError("another")
 

@@ -257,7 +257,8 @@ def test_students_train_on_both_and_pruning_keeps_the_tokens_of_transfer_rows(ca
     for name in ("student", "pruned"):
         told = json.loads(paths.training(name).read_text())
         assert told["train_rows"] == TRAIN_ROWS
-        assert told["unlabelled_rows"] == TRAIN_ROWS + 2 * len(MORE)  # a copy of each row, too
+        assert told["unlabelled_rows"] == len(MORE)
+        assert told["hidden_copies"] == TRAIN_ROWS + len(MORE)  # of each row
     vocabulary = json.loads((paths.model("pruned") / "tokenizer.json").read_text())["model"]["vocab"]
     assert UNUSED[0] in vocabulary
     assert UNUSED[1] not in vocabulary

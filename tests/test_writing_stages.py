@@ -17,11 +17,11 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from writing_run import params_of, started
 
-from stages.cache_logits import cache_logits
 from stages.clean import clean
 from stages.core.contracts import NO_LABEL, Generation, Writing, inputs_of
 from stages.core.files import read_json
 from stages.core.model_folder import describe, generation_of, plugin_of
+from stages.core.params.task import faults_of_task
 from stages.core.paths import Paths
 from stages.ingest import ingest
 from stages.models import FAMILIES
@@ -95,7 +95,8 @@ def test_the_cache_has_the_likeliest_tokens_of_every_place_and_says_its_size(ran
 def test_the_student_also_learns_what_its_teacher_wrote(ran: Paths):
     rows = len(read_tokens(ran.tokens / "train"))
     assert read_json(ran.training("teacher"))["train_rows"] == rows
-    assert read_json(ran.training("student"))["train_rows"] == (rows if is_alone(ran) else 2 * rows)
+    report = read_json(ran.training("student"))
+    assert (report["train_rows"], report.get("written_texts")) == (rows, None if is_alone(ran) else rows)
     if not is_alone(ran):
         kept = load_file(ran.logits)
         assert len(kept["lengths"]) == rows
@@ -166,9 +167,9 @@ def test_a_prefix_stands_in_front_of_each_source(cleaned: Callable[..., tuple[An
     assert tokenizer.decode(row["input_ids"].tolist()).startswith("to German: ")
 
 
-@pytest.mark.parametrize(("changes", "said"), [({"augmented_copies": 1}, "Allowed for tasks that write: 0")])
-def test_copies_with_hidden_tokens_are_refused(ran: Paths, changes: dict[str, Any], said: str):
+def test_copies_with_hidden_tokens_are_refused_before_anything_runs(ran: Paths):
     task, kind = describe(ran.model("teacher"))["task"], {"decoder": "gpt2", "encoder_decoder": "t5"}
-    params = params_of(ran.root, task, kind[describe(ran.model("teacher"))["family"]], {"cache_logits": changes})
-    with pytest.raises(ValueError, match=said):
-        cache_logits(params, ran)
+    family = describe(ran.model("teacher"))["family"]
+    params = params_of(ran.root, task, kind[family], {"cache_logits": {"augmented_copies": 1}})
+    said = f"augmented_copies is 1. Allowed for task '{task}', whose models write: 0"
+    assert any(said in fault for fault in faults_of_task(params))

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stages.core.params.distill import CacheLogitsParams
+from stages.core.tokenizer_kinds import HIDING, nothing_to_hide_behind
 
 
 class Rows(Sized, Protocol):
@@ -29,16 +30,13 @@ def hidden_copies(rows: Rows, params: CacheLogitsParams, tokenizer: Path, seed: 
         return {}
     reader = Tokenizer.from_file(str(tokenizer))
     special = [number for number, token in reader.get_added_tokens_decoder().items() if token.special]
-    hide_as = reader.token_to_id("[MASK]") or reader.token_to_id("<mask>") or reader.token_to_id("[UNK]")
-    if hide_as is None:
-        raise ValueError(
-            f"params.yaml: cache_logits.augmented_copies is {params.augmented_copies}. Allowed: 0, as the tokenizer of"
-            " this model has no token to hide others behind ([MASK], <mask>, [UNK])."
-        )
+    known = [number for name in HIDING if (number := reader.token_to_id(name)) is not None]
+    if not known:
+        raise ValueError(nothing_to_hide_behind(params.augmented_copies))
     copies = list(
         with_tokens_hidden(
             (rows[number]["input_ids"] for number in range(len(rows))), copies=params.augmented_copies,
-            share=params.hidden_share, hide_as=hide_as, special=special, seed=seed,
+            share=params.hidden_share, hide_as=known[0], special=special, seed=seed,
         )
     )  # fmt: skip
     return {"input_ids": np.concatenate(copies), "lengths": np.array([len(copy) for copy in copies], dtype=np.int64)}

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from stages.tasks.contract import TaskSettings
 
 DESCRIBED = ("README.md", "tokenizer.json", "model.json", "manifest.json")  # the card says what each of these is
+MADE_OF = {
+    "unlabelled_rows": "without a label",
+    "swapped_copies": "copies of them with words swapped",
+    "hidden_copies": "copies of them with some tokens hidden",
+    "written_texts": "texts that its teacher wrote",
+}
+"""The kinds of texts in metrics/training beside the rows with a label, in words."""
 LIMITS = (
     "- It knows nothing of other answers, languages or kinds of text than those it was trained on, and always answers."
 )
@@ -44,7 +51,7 @@ def card(
     width = f" with a width of {origin.distill.hidden_size}" if origin.distill.hidden_size else ""
     layers = f"its layers\n{', '.join(map(str, origin.distill.teacher_layers))}{width}"
     made = f"distilled to {recurrent(origin.distill) or layers}{cut}, quantized with `{description['backend']}`"
-    unlabelled = f", and on {count} without a label" if (count := training.get("unlabelled_rows")) else ""
+    more = "".join(f", and on {count} {what}" for kind, what in MADE_OF.items() if (count := training.get(kind)))
     inputs = ", ".join(f"`{name}`" for name in INPUTS[:2])
     inputs += f", and `{INPUTS[2]}` where the model tells types apart" if wants_pairs(description) else ""
     texts = "pairs of texts" if wants_pairs(description) or reads_apart(description) else "texts"
@@ -62,7 +69,7 @@ def card(
 int8, made with Winnow: {description["pretrained"]}, {origin.taught}, {made}.
 
 - Task: {description["task"]}; {texts} of up to {description["max_tokens"]} tokens, {_longer(description)}.
-{answered}- Trained on {training["train_rows"]} rows of the source `{origin.source}`{unlabelled}.
+{answered}- Trained on {training["train_rows"]} rows of the source `{origin.source}`{more}.
 - On the validation rows: {_of_validation(found, settings)}. The figures of the test rows are in the project's
   metrics/quality/quantized.json.
 {writing}{LIMITS}

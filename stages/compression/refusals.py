@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.files import read_object
 from stages.core.lacks import LACKS, LACKS_OF_KINDS
+from stages.core.params.distill import VECTORS_OF_LOSSES
 from stages.core.plugins import install_extra
-from stages.core.tokenizer_kinds import unmarkable, untrainable
+from stages.core.tokenizer_kinds import HIDING, nothing_to_hide_behind, tokens_of, unmarkable, untrainable
 
 if TYPE_CHECKING:
     from stages.core.contracts import Reader, Units
@@ -44,6 +45,9 @@ def _faults_of_tokenizer(tokenizer: Mapping[str, Any], params: Params) -> Iterat
         yield fault
     if params.prune.vocabulary == "corpus" and (fault := vocabulary_fault(tokenizer)):
         yield fault
+    copies, own = params.cache_logits.augmented_copies, params.tokenize.tokenizer != "trained"
+    if copies and own and not tokens_of(tokenizer) & {*HIDING}:
+        yield nothing_to_hide_behind(copies)
 
 
 def _faults_of_kind(about: Mapping[str, Any], params: Params) -> Iterator[str]:
@@ -84,6 +88,11 @@ def _faults_of_layers(about: Mapping[str, Any], params: Params) -> Iterator[str]
     if "layers" in _lacked(params.distill.family):  # that student is not made of its teacher's
         return
     count = next((about[name] for name in N_LAYERS if isinstance(about.get(name), int)), None)
+    if count is not None and params.cache_logits.layers and max(params.cache_logits.layers) >= count:
+        yield (
+            f"params.yaml: cache_logits.layers has {max(params.cache_logits.layers)}. Allowed: 0 to {count - 1}, as the"
+            f" teacher has {count} layers."
+        )
     if count is not None and max(wanted) >= count:
         yield (
             f"params.yaml: distill.teacher_layers has {max(wanted)}. Allowed: 0 to {count - 1}, as the teacher has"
@@ -107,6 +116,7 @@ def faults_of_student(params: Params) -> Iterator[str]:
         )
     yield from _faults_of_scratch(params)
     yield from _faults_of_packing(params)
+    yield from _faults_of_vectors(params)
     family = params.distill.family
     lacks = _lacked(family)
     if "units" in lacks and (wanted := _shares_below_1(params)):
@@ -159,6 +169,43 @@ def _faults_of_packing(params: Params) -> Iterator[str]:
         yield (
             "params.yaml: distill.packed is true. Allowed with cache_logits.vectors, which are compared row by row:"
             " false."
+        )
+
+
+def _faults_of_vectors(params: Params) -> Iterator[str]:
+    """Losses on inner vectors that are not kept, or cannot be caught, and more frozen layers than the student has."""
+    distill, kept = params.distill, params.cache_logits
+    lacks = _lacked(distill.family)
+    for name, kinds in VECTORS_OF_LOSSES.items():
+        if not getattr(distill.losses, name):
+            continue
+        if "vectors" in lacks:
+            yield (
+                f"params.yaml: distill.losses.{name} is {getattr(distill.losses, name):g}, and distill.family"
+                f" '{distill.family}', whose inner vectors correspond to none of a teacher's. Allowed for it: 0."
+            )
+            continue
+        if missing := [kind for kind in kinds if kind not in kept.vectors]:
+            yield (
+                f"params.yaml: distill.losses.{name} is {getattr(distill.losses, name):g}, and cache_logits.vectors"
+                f" {kept.vectors}. Needed for it: {', '.join(missing)}."
+            )
+        elif kinds != ("embeddings",) and not set(kept.layers) & set(distill.teacher_layers):
+            yield (
+                f"params.yaml: distill.losses.{name} is {getattr(distill.losses, name):g}, and cache_logits.layers"
+                f" {kept.layers} has none of distill.teacher_layers {distill.teacher_layers}, as it needs."
+            )
+    if kept.vectors and "vectors" not in lacks:
+        for name in ("compile", "activation_checkpointing"):
+            if getattr(distill, name):
+                yield (
+                    f"params.yaml: distill.{name} is true. Allowed with losses on inner vectors: false. Set it to"
+                    " false, or cache_logits.vectors to []."
+                )
+    if "layers" not in lacks and distill.freeze_layers > len(distill.teacher_layers):
+        yield (
+            f"params.yaml: distill.freeze_layers is {distill.freeze_layers}. Allowed: 0 to"
+            f" {len(distill.teacher_layers)}, the layers of the student (distill.teacher_layers)."
         )
 
 

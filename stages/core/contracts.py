@@ -202,6 +202,10 @@ class Parts:
     layers: Sequence[nn.Module]
     """Inside the encoder, the lowest first; empty where all layers share their weights (ALBERT)."""
     head: nn.Module
+    above: Sequence[nn.Module] = ()
+    """Inside the encoder, behind its last layer: a norm, or what makes logits."""
+    beside: Sequence[Sequence[nn.Module]] = ()
+    """The same layers by stack, where several stand beside each other, as towers do; empty: all are one stack."""
 
 
 @dataclass(frozen=True)

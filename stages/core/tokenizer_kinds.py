@@ -8,6 +8,9 @@ from typing import Any
 ONE, SEVERAL = "⁁", "⁂"  # a caret, an asterism: rare, and punctuation, which is a token of its own in BERT's splitting
 
 
+HIDING = ("[MASK]", "<mask>", "[UNK]")  # the first that a tokenizer has stands for a hidden token
+
+
 def untrainable(model: Mapping[str, Any]) -> str | None:
     """Why no tokenizer of this kind (the `model` of tokenizer.json) can be trained; None where one can."""
     kind, affixes = model.get("type"), model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
@@ -35,6 +38,21 @@ def unmarkable(tokenizer: Mapping[str, Any]) -> str | None:
     return f"params.yaml: tokenize.capitals is 'marked', and {reason}. Allowed for this model: pretrained."
 
 
+def tokens_of(tokenizer: Mapping[str, Any]) -> set[str]:
+    """All tokens of a tokenizer (tokenizer.json)."""
+    vocabulary = (tokenizer.get("model") or {}).get("vocab") or ()
+    pieces = vocabulary if isinstance(vocabulary, Mapping) else (piece for piece, _ in vocabulary)  # Unigram's
+    return {*pieces, *(token["content"] for token in tokenizer.get("added_tokens") or ())}
+
+
 def unused_places(vocabulary: Iterable[Any]) -> list[str]:
     """BERT's vocabularies leave some places for tokens that a user needs."""
     return [token for token in vocabulary if isinstance(token, str) and token.startswith("[unused")]
+
+
+def nothing_to_hide_behind(copies: int) -> str:
+    """Why rows cannot be copied with tokens hidden."""
+    return (
+        f"params.yaml: cache_logits.augmented_copies is {copies}. Allowed: 0, as the tokenizer of this model has no"
+        f" token to hide others behind ({', '.join(HIDING)})."
+    )

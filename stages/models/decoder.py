@@ -132,11 +132,12 @@ MADE = Made(KINDS, Decoder, units)
 def parts(model: Any) -> Parts:
     """All of it is the encoder: nothing is new, and the head has no weights of its own.
 
-    So a layer that makes logits, where there is one, is trained at the rate of the rest.
+    A layer that makes logits, where there is one, is trained at the rate of the layer below it.
     """
     base = model.language.base_model
-    layers = base.h if model.config.model_type == "gpt2" else base.layers
-    return Parts(encoder=model.language, embeddings=model.table, layers=tuple(layers), head=nn.Identity())
+    layers, norm = (base.h, base.ln_f) if model.config.model_type == "gpt2" else (base.layers, base.norm)
+    above = (norm, model.language.lm_head)
+    return Parts(model.language, embeddings=model.table, layers=tuple(layers), head=nn.Identity(), above=above)
 
 
 def taps(model: Any) -> Taps:

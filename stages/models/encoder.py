@@ -31,6 +31,7 @@ DROPOUTS = (
 )  # fmt: skip
 # The names of the width of the feed-forward part in their configurations.
 FEED_FORWARD_WIDTHS = ("intermediate_size", "hidden_dim")
+ABOVE = ("final_norm", "LayerNorm")  # the names, in encoders that have one, of the norm behind their last layer
 UNUSED = "pooler."  # the part of encoders whose output is not used
 
 # The settings with which a stage leaves alone what a kind of model lacks.
@@ -135,6 +136,7 @@ def parts(model: Any) -> Parts:
         embeddings=model.encoder.get_input_embeddings(),
         layers=tuple(stack_of(model.encoder) or ()),
         head=model.head,
+        above=[module for name in ABOVE if (module := getattr(model.encoder, name, None)) is not None],
     )
 
 

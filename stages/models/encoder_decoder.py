@@ -157,9 +157,11 @@ def parts(model: Any) -> Parts:
     """All of it is the encoder: nothing is new, and the head has no weights of its own.
 
     The decoder's layers stand above the encoder's. A layer that makes logits, where there is one, is trained at the
-    rate of the rest.
+    rate of the layer below it.
     """
-    return Parts(encoder=model.language, embeddings=model.table, layers=tuple(_blocks(model)), head=nn.Identity())
+    language, layers = model.language, tuple(_blocks(model))
+    above = (language.encoder.final_layer_norm, language.decoder.final_layer_norm, language.lm_head)
+    return Parts(language, embeddings=model.table, layers=layers, head=nn.Identity(), above=above)
 
 
 def _taps(_: nn.Module) -> NoReturn:

@@ -31,8 +31,11 @@ class KnownTexts:
         key = ids_T.cpu().numpy().tobytes()
         if (known_W := self.vectors.get(key)) is not None:
             return known_W
+        training = tower.training
+        tower.eval()  # its attention may have a dropout, and what is drawn once would stay
         with torch.no_grad():
             found_W: torch.Tensor = tower(ids_T[None], torch.ones_like(ids_T)[None])[0]
+        tower.train(training)
         if len(self.vectors) < MOST:
             self.vectors[key] = found_W
         return found_W

@@ -135,8 +135,10 @@ def parts(model: Any) -> Parts:
     embeddings = model.text.encoder.get_input_embeddings()
     if model.new_images:
         return Parts(model.text.encoder, embeddings, texts, nn.ModuleList([model.image, model.head]))
-    towers = nn.ModuleList([model.text, model.image])
-    return Parts(towers, embeddings, (*texts, *(model.image.layers or ())), model.head)
+    towers, images = nn.ModuleList([model.text, model.image]), tuple(model.image.layers or ())
+    names = ("final_layer_norm", "post_layernorm")
+    above = [module for name, module in towers.named_modules() if name.rpartition(".")[2] in names]
+    return Parts(towers, embeddings, (*texts, *images), model.head, above, (texts, images))
 
 
 def first_values(model: Any, batches: Iterable[Mapping[str, torch.Tensor]]) -> None:

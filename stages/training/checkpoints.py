@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,14 @@ def _remove_old(home: Path, folder: Path) -> None:
 def _code() -> Iterator[bytes]:
     """The source of the stage and of Winnow's loaded modules, and the versions of the packages for arithmetic.
 
-    Of these, peft counts where adapters are trained.
+    Of these, peft counts where adapters are trained, and kornia, which draws how images change, where it is installed.
     """
     for name in sorted(name for name in sys.modules if name.partition(".")[0] in ("stages", "__main__")):
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).is_file():
             yield Path(file).read_bytes()
-    for package in ("deepspeed", "torch", "transformers", *(["peft"] if "peft" in sys.modules else [])):
+    added = [*(["peft"] if "peft" in sys.modules else []), *(["kornia"] if find_spec("kornia") else [])]
+    for package in ("deepspeed", "torch", "transformers", *added):
         yield importlib.metadata.version(package).encode()
 
 

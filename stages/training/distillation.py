@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from stages.core.contracts import NO_LABEL, Taps, Units
+from stages.core.params.distill import VECTORS_OF_LOSSES
 from stages.tasks.contract import Likeliest, TaskLearning
 from stages.training.loop import Loss
 from stages.training.rows import TokenRows
@@ -153,10 +154,10 @@ def relation_heads(teacher: Units, student: Units) -> int:
 LOSSES: Mapping[str, DistillationLoss] = {
     "logits": DistillationLoss((), _logits),
     "labels": DistillationLoss((), _labels),
-    "hidden": DistillationLoss(("hidden",), _same_vectors("hidden")),
-    "embeddings": DistillationLoss(("embeddings",), _same_vectors("embeddings")),
-    "attention_relations": DistillationLoss(("queries", "keys"), _relations("queries", "keys")),
-    "value_relations": DistillationLoss(("values",), _relations("values", "values")),
+    "hidden": DistillationLoss(VECTORS_OF_LOSSES["hidden"], _same_vectors("hidden")),
+    "embeddings": DistillationLoss(VECTORS_OF_LOSSES["embeddings"], _same_vectors("embeddings")),
+    "attention_relations": DistillationLoss(VECTORS_OF_LOSSES["attention_relations"], _relations("queries", "keys")),
+    "value_relations": DistillationLoss(VECTORS_OF_LOSSES["value_relations"], _relations("values", "values")),
 }
 
 

@@ -245,6 +245,12 @@ def start_engine(
         )
     join()
     freeze(parts, params)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        section = "finetune" if isinstance(params, FinetuneParams) else "distill"
+        raise ValueError(
+            f"params.yaml: {section}.freeze_layers is {params.freeze_layers}, and {section}.freeze_embeddings true:"
+            f" nothing is left to train, as the head has no weights. Allowed: 0 to {params.freeze_layers - 1}."
+        )
     cost = cost_of_rows(model, max_tokens, decoded=decoded, image_size=image_size)
     frozen = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if not p.requires_grad}
     if params.activation_checkpointing:

@@ -36,18 +36,24 @@ def freeze(parts: Parts, params: TrainingParams) -> None:
 def parameter_groups(parts: Parts, params: TrainingParams) -> list[dict[str, Any]]:
     """AdamW's groups, with `peak`, the rate that the schedule scales.
 
-    The head has its own rate. The encoder's highest layer has the encoder's; each below it that of the one above times
-    `layer_decay`; the rest of the encoder (embeddings) that of a layer below the lowest. With `scaled_rates` each rate
-    is times the `scale` of its weight. Vectors (biases, norms) have no weight decay. Weights of one rate are one group.
+    The head has its own rate. The encoder's highest layer, and what is above it, has the encoder's; each below it that
+    of the one above times `layer_decay`; the rest of the encoder (embeddings) that of a layer below the lowest. With
+    `scaled_rates` each rate is times the `scale` of its weight. Vectors (biases, norms) have no weight decay. Weights
+    of one rate are one group.
     """
-    depth = {id(p): level for level, layer in enumerate(reversed(parts.layers)) for p in layer.parameters()}
+    stacks = parts.beside or (parts.layers,)
+    lowest = max(map(len, stacks))
+    depth = {id(p): 0 for module in parts.above for p in module.parameters()}
+    leveled = [of for stack in stacks for of in enumerate(reversed(stack))]
+    depth |= {id(p): level for level, layer in leveled for p in layer.parameters()}
+    depth |= {id(p): lowest for p in parts.embeddings.parameters()}  # also where they make the logits
     named: dict[tuple[str, float], list[nn.Parameter]] = {}
     for name, module in (("encoder", parts.encoder), ("head", parts.head)):
         for parameter in module.parameters():
             if name == "head":
                 rate = params.head_learning_rate
             else:
-                level = depth.get(id(parameter), len(parts.layers))
+                level = depth.get(id(parameter), lowest)
                 rate = params.encoder_learning_rate * params.layer_decay**level
             rate *= scale(parameter) if params.scaled_rates else 1.0
             named.setdefault((name, rate), []).append(parameter)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from stages.core.lacks import LACKS
+from stages.core.lacks import LACKS, LACKS_OF_KINDS
 from stages.core.params.training import TrainingParams
 from stages.training.processes import world_size
 
@@ -75,26 +75,30 @@ def check_finite(loss: float, step: int, row_ids: Sequence[str], title: str) -> 
 
 
 @contextlib.contextmanager
-def memory_is_enough(params: TrainingParams) -> Iterator[None]:
-    """Raises ValueError, with what to lower, where memory runs out inside."""
+def memory_is_enough(params: TrainingParams, *, kind: str = "", whole_batch: bool = False) -> Iterator[None]:
+    """Raises ValueError, with what to lower, where memory runs out inside.
+
+    `kind` of model, as its config.json calls it; `whole_batch`: whether rows are compared with the others of a batch.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise
+        remedies = ", or ".join(_remedies(params, kind, whole_batch))
         raise ValueError(
-            f"training: out of memory with batch_size {params.batch_size}. Set {', or '.join(_remedies(params))}; or"
-            " lower tokenize.max_tokens."
+            f"training: out of memory with batch_size {params.batch_size}. Set {remedies}; or lower"
+            " tokenize.max_tokens."
         ) from error
 
 
-def _remedies(params: TrainingParams) -> Iterator[str]:
+def _remedies(params: TrainingParams, kind: str, whole_batch: bool) -> Iterator[str]:
     if params.batch_size % 2 == 0:
         halves = f"batch_size {params.batch_size // 2} with accumulation_steps {params.accumulation_steps * 2}"
-        yield f"{halves} (the same updates)"
+        yield f"{halves} ({'each row is compared with half as many others' if whole_batch else 'the same updates'})"
     elif params.batch_size > 1:
         yield f"batch_size {params.batch_size // 2}"
-    lacks = LACKS.get(getattr(params, "family", ""), frozenset())
+    lacks = LACKS.get(getattr(params, "family", ""), frozenset()) | LACKS_OF_KINDS.get(kind, frozenset())
     if not params.activation_checkpointing and "activation_checkpointing" not in lacks:
         yield "activation_checkpointing: true"
     if world_size() > 1 and params.zero_stage < 3:

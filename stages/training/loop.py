@@ -164,9 +164,11 @@ def train(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trained = copy.deepcopy(model)  # the engine takes the other apart: ZeRO-3 leaves its tensors empty
     total_steps = sum(len(steps_of(data, params, seed, epoch)) for epoch in range(params.epochs))
-    with memory_is_enough(params), loss_scale_is_found():
+    parts = learner.family.parts(model)
+    kind = getattr(getattr(parts.encoder, "config", None), "model_type", "")
+    with memory_is_enough(params, kind=kind, whole_batch=learner.task.whole_batch), loss_scale_is_found():
         engine = start_engine(
-            model, learner.family.parts(model), params, total_steps, data.max_tokens, decoded=data.train.decoded,
+            model, parts, params, total_steps, data.max_tokens, decoded=data.train.decoded,
             image_size=data.train.beside and data.train.beside.pixels.size,
         )  # fmt: skip
         refuse_differences(
@@ -192,15 +194,11 @@ def train(
 
 
 def _report(job: Job, standing: Standing) -> dict[str, Any]:
-    rows = job.data.train
-    has_target = rows.has_target[rows.first_of_texts]
-    unlabelled = int((~has_target).sum())
     return {
         "precision": job.engine.precision,
         "zero_stage": job.engine.zero_stage,
         "updates": job.engine.updates,
-        "train_rows": int(has_target.sum()),
-        **({"unlabelled_rows": unlabelled} if unlabelled else {}),  # transfer rows, and copies with tokens hidden
+        **job.data.train.counts(),
         "kept_epoch": standing.kept_epoch + 1,
         "epochs_run": len(standing.history),
         f"validation_{job.learner.measure}": round(standing.kept_score, 6),

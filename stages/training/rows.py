@@ -17,6 +17,9 @@ from stages.core.params.debias import COUNTERFACTUAL
 from stages.core.paths import GROUPS, TRANSFER, Paths
 from stages.reading.pixels import Images, open_images
 
+# What the ids of texts that are none of the corpus's begin with.
+HIDDEN, WRITTEN = "hidden ", "written "
+
 
 class Beside(NamedTuple):
     """The images of N rows."""
@@ -153,6 +156,12 @@ class TokenRows:
         """(texts,) the number of the first row of each text."""
         return np.flatnonzero([i == 0 or self.row_ids[i] != self.row_ids[i - 1] for i in range(len(self))])
 
+    def counts(self) -> dict[str, int]:
+        """How many texts there are of each kind: the corpus's with a target, and without, and those made of them."""
+        has_target = self.has_target.tolist()
+        kinds = [_kind_of(self.row_ids[row], has_target[row]) for row in self.first_of_texts]
+        return {kind: kinds.count(kind) for kind in dict.fromkeys(("train_rows", *kinds))}
+
     def by_text(self, values: np.ndarray) -> np.ndarray:
         """The mean of values (N, ...) over the windows of each text, weighted by their tokens.
 
@@ -204,7 +213,7 @@ class TokenRows:
 
         For pairs they are copies: equally many of each row, one row's after the other's, each as long as the row.
         """
-        names = [f"unlabelled {number}" for number in range(len(lengths))]
+        names = [f"{HIDDEN}{number}" for number in range(len(lengths))]
         nothing = np.nan if self.targets.dtype.kind == "f" else NO_LABEL
         count = len(tokens) if self.per_token else len(lengths)
         targets = np.full((count, *self.targets.shape[1:]), nothing, dtype=self.targets.dtype)
@@ -218,7 +227,7 @@ class TokenRows:
         self, *, input_ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray, begins: np.ndarray | None = None
     ) -> TokenRows:
         """These rows, followed by others with targets of their tokens; `begins` of sources that are read apart."""
-        names = [f"written {number}" for number in range(len(lengths))]
+        names = [f"{WRITTEN}{number}" for number in range(len(lengths))]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return self.and_rows(TokenRows(names, labels, offsets, input_ids, begins, **self._kind, beside=None))
 
@@ -238,6 +247,15 @@ class TokenRows:
             and others.beside
             and self.beside._replace(numbers=np.concatenate([self.beside.numbers, others.beside.numbers])),
         )
+
+
+def _kind_of(row_id: str, has_target: bool) -> str:
+    for beginning, kind in ((HIDDEN, "hidden_copies"), (WRITTEN, "written_texts")):
+        if row_id.startswith(beginning):
+            return kind
+    if " " in row_id:  # with the name of the list that changed it: stages/tokens/people.py
+        return "swapped_copies"
+    return "train_rows" if has_target else "unlabelled_rows"
 
 
 def there(targets: np.ndarray) -> np.ndarray:

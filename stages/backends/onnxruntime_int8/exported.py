@@ -40,7 +40,7 @@ def prepare(source: Path, params: QuantizeParams) -> Quantizable:
             quantized = Path(scratch) / "int8.onnx"
             quantize_dynamic(
                 _copy(graph), quantized, weight_type=QuantType.QInt8, per_channel=params.per_channel,
-                nodes_to_exclude=list(kept),
+                nodes_to_exclude=[*kept, *head],
                 reduce_range=True,  # weights of 7 bits: see LARGEST_WEIGHT in graph.py
                 extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused operators: no shape inference
             )  # fmt: skip
@@ -48,7 +48,18 @@ def prepare(source: Path, params: QuantizeParams) -> Quantizable:
 
     weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) > 1}
     nodes = [n.name for n in graph.graph.node if n.op_type in WITH_MATRICES and weights & set(n.input)]
-    return Quantizable(matrices=tuple(nodes), write=write, activations="dynamic")
+    head = [name for name in nodes if name in _makes_answers(graph.graph)]
+    return Quantizable(matrices=tuple(name for name in nodes if name not in head), write=write, activations="dynamic")
+
+
+def _makes_answers(graph: onnx.GraphProto) -> set[str]:
+    """The names of the product with the head's weights, which stay in float, and of the sum with its bias."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found, node = set(), makers.get(graph.output[0].name)
+    while node is not None and node.op_type in ("Add", "MatMul"):
+        found.add(node.name)
+        node = None if node.op_type == "MatMul" else next((makers[name] for name in node.input if name in makers), None)
+    return found
 
 
 def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:

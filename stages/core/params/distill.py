@@ -33,6 +33,13 @@ class CacheLogitsParams(Section):
 
 HEAD_LOSSES = ("logits", "labels")
 SAME_WIDTH_LOSSES = ("hidden", "embeddings")
+VECTORS_OF_LOSSES: dict[str, tuple[TeacherVectors, ...]] = {
+    "hidden": ("hidden",),
+    "embeddings": ("embeddings",),
+    "attention_relations": ("queries", "keys"),
+    "value_relations": ("values",),
+}
+"""Loss -> the kinds of the teacher's inner vectors that it needs; the other losses need none."""
 
 
 class LossWeights(Section):

@@ -37,6 +37,7 @@ def faults_of_task(params: Params) -> Iterator[str]:
     yield from _faults_of_families(params, settings)
     yield from _faults_of_method(params, settings)
     yield from _faults_of_prompts(params, settings)
+    yield from _faults_of_copies(params, settings)
     yield from _faults_of_limits(params, settings)
     yield from settings.faults(params)
 
@@ -83,6 +84,15 @@ def _faults_of_prompts(params: Params, settings: TaskSettings) -> Iterator[str]:
         yield (
             f"params.yaml: evaluate.zero_shot is given, and rows of task '{params.task.name}' have no images. Allowed"
             " for it: null."
+        )
+
+
+def _faults_of_copies(params: Params, settings: TaskSettings) -> Iterator[str]:
+    """A line where texts to be written are to be copied with tokens hidden."""
+    if settings.writes and params.cache_logits.augmented_copies:
+        yield (
+            f"params.yaml: cache_logits.augmented_copies is {params.cache_logits.augmented_copies}. Allowed for task"
+            f" '{params.task.name}', whose models write: 0, as a text with hidden tokens is none to be written."
         )
 
 
