@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from stages.cleaning.rules import masker
+from stages.cleaning.rules import cleaner, cleaning_of, has_masks
 from stages.core import plugins
 from stages.core.entry import run_stage
 from stages.core.files import publish, read_json, write_json
@@ -41,9 +41,15 @@ def report(params: Params, paths: Paths) -> None:
     clean["chars"] = clean["text"].str.len()
     quarantine = _read(paths.quarantine, "row_id", "text", "label", "reason")
     unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
-    mask = masker(params.clean.rules, params.clean.masks)  # these rows are as they came, and the report goes into git
-    for rows, name in ((quarantine, "text"), (unreadable, "excerpt")):
-        rows[name] = rows[name].map(mask, na_action="ignore")
+    if has_masks(params.clean.rules):  # these rows are as they came, and the report goes into git
+        masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
+        clean_text = cleaner(cleaning_of(params.clean.rules, masks, language, max_chars))
+        for rows, name in ((quarantine, "text"), (unreadable, "excerpt")):
+            rows[name] = rows[name].map(clean_text, na_action="ignore")
+        if data.writes == "target":  # a text as long as the other, which no rule cleans
+            clean["label"], quarantine["label"] = (
+                rows["label"].map(clean_text, na_action="ignore") for rows in (clean, quarantine)
+            )
     steps = _steps(clean, quarantine, unreadable, splits, paths)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
     labels = rows_by_kind(clean, data)

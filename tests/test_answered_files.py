@@ -399,6 +399,9 @@ def test_a_file_that_is_replaced_keeps_its_mode_and_a_link_leads_where_it_led(tm
     assert link.is_symlink()
     assert len(read(real)) == 3
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    real.chmod(0o444)
+    fill(Source({"text": None}, some_rows(4)), asking, str(link), lambda _: None)
+    assert (len(read(real)), stat.S_IMODE(real.stat().st_mode)) == (4, 0o444)
 
 
 def test_what_is_there_already_is_not_replaced_by_what_an_interrupted_run_leaves(tmp_path: Path) -> None:

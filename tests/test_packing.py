@@ -234,6 +234,12 @@ def test_what_distill_would_refuse_is_refused_before_a_teacher_is_trained(sectio
     assert any(said in line for line in faults_of_student(wrong))
 
 
+def test_of_students_with_two_stacks_both_may_be_frozen():
+    for family in ("encoder_decoder", "two_towers"):
+        both = changed(distill={"family": family, "freeze_layers": 3})
+        assert "freeze_layers" not in "\n".join(faults_of_student(both))
+
+
 def test_layers_and_tokens_that_the_teacher_has_not_are_told_of_its_folder(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 6}))
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {"a": 0}}}))

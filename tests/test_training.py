@@ -156,7 +156,9 @@ def test_what_is_above_the_layers_has_the_highest_rate_and_towers_stand_side_by_
     layers = [layer for tower in towers for layer in tower]
     encoder = nn.ModuleList([table, *layers, norm, tied])
     values = params(encoder_learning_rate=1.0, layer_decay=0.5, freeze_embeddings=False)
-    for beside, rates in (([], [0.125, 0.25, 0.5, 1.0]), (towers, [0.5, 1.0, 0.5, 1.0])):
+    apart = [layers[:1], layers[1:]]
+    cases = [([], [0.125, 0.25, 0.5, 1.0]), (towers, [0.5, 1.0, 0.5, 1.0]), (apart, [1.0, 0.25, 0.5, 1.0])]
+    for beside, rates in cases:
         parts = Parts(encoder, table, layers, nn.Identity(), above=[norm, tied], beside=beside)
         rate = {id(p): group["peak"] for group in parameter_groups(parts, values) for p in group["params"]}
         assert [rate[id(layer.weight)] for layer in layers] == rates

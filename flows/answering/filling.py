@@ -244,8 +244,10 @@ def _published(out: str, schema: Schema) -> Iterator[Writer]:
     with _alone(draft, path), ending_signals_raise():
         counted: _Counted | None = None
         try:
-            if path.is_file():
-                draft.chmod(stat.S_IMODE(path.stat().st_mode))  # rows that nobody else may read stay so
+            mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
+            if mode is not None:
+                with contextlib.suppress(OSError):  # of a file system without modes
+                    draft.chmod(mode | stat.S_IWUSR)  # rows that nobody else may read stay so
             counted = _Counted(open_writer(out, draft, schema))
             yield counted
             counted.close()
@@ -255,6 +257,9 @@ def _published(out: str, schema: Schema) -> Iterator[Writer]:
                 error.add_note(f"ended: {there}")
                 raise
             raise _told(error, there) from error
+        if mode is not None:
+            with contextlib.suppress(OSError):
+                draft.chmod(mode)
         draft.replace(path)
 
 

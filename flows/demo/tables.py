@@ -18,6 +18,7 @@ from typing import Any
 import regex
 from tokenizers import Tokenizer
 
+from stages.cleaning import masks
 from stages.core import unseen
 
 SURROGATES = range(0xD800, 0xE000)  # halves of characters, which no text has
@@ -32,8 +33,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "invisible_characters": _UNSEEN,
     "html_markup": ("hidden", "may_stay", "word_of_markup"),
     "white_space": (),
-    "mask_urls": _MASKS,
-    "mask_emails": _MASKS,
+    "mask_urls": ("blank",),
+    "mask_emails": ("address_letters", "digits"),
     "mask_phone_numbers": _MASKS,
     "mask_numbers": _MASKS,
     "lower_case": ("unassigned",),
@@ -135,6 +136,7 @@ _CLASSES: Mapping[str, Callable[[], Iterable[int]]] = {
     "digits": _matching(r"\p{N}"),
     "punctuation": _matching(r"[\p{P}\p{S}]"),
     "letters": _matching(r"\p{L}"),
+    "address_letters": _matching(masks.ADDRESS_LETTERS),
 }
 
 

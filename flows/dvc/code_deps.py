@@ -54,7 +54,7 @@ LOADED = {
     "ingest": [SOURCE, DATA],
     "clean": [*RULES, DATA],
     "validate": [DATA],
-    "report": [DATA],
+    "report": [DATA, *RULES],
     "tokenize": [ENCODING],
     "baseline": [BASELINE, ENCODING, ANSWERS_OF_TASK, "cleaning/stop_words.py"],
     "static": [LEARNING, TEACHER, "cleaning/stop_words.py"],

@@ -10,6 +10,7 @@ from typing import Any
 from flows.projects.sample import SPLITS, Sample
 
 _NUMBER = re.compile(r"[-_]?\d+(-of-\d+)?$")
+_NUMBERED = re.compile(r"[-_]?\d[^/.]*$")  # as `ingest` has it
 
 
 def values(sample: Sample) -> dict[str, Any]:
@@ -23,9 +24,9 @@ def values(sample: Sample) -> dict[str, Any]:
     return {"ingest.source": "parallel"} | (called if found["train"] is not None else {})
 
 
-def splits_called(names: Collection[str]) -> dict[str, Any]:
+def splits_called(stems: Collection[str]) -> dict[str, Any]:
     """What the files, or folders, of each split are called, where there are several and some are for training."""
-    parts = {_NUMBER.sub("", name.partition("/")[0].partition(".")[0]) for name in names}
+    parts = {_NUMBERED.sub("", stem.partition("/")[0]) for stem in stems}
     found = {
         split: next((part for name in called for part in sorted(parts) if part.lower() == name), None)
         for split, called in SPLITS.items()

@@ -8,6 +8,7 @@ import difflib
 import io
 import itertools
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -48,7 +49,7 @@ class Sample(NamedTuple):
     parts: tuple[str, ...] = ()
     """Of parallel files, whose endings are the columns, the names without these: "train", "val"."""
     files: tuple[str, ...] = ()
-    """The names of all files of a folder: "train.csv", "dev/a.csv"."""
+    """Of the files of a folder, the names without their endings: "train", "dev/a"."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def sample_of(path: str) -> Sample:
             f"{path} has no file of rows, and no two files of lines that belong together, such as train.en and"
             " train.de."
         )
-    names = tuple(file.name for file in files) if len(files) > 1 else ()
+    names = tuple(file.stem for file in files) if len(files) > 1 else ()
     beside = [
         file for file in files if "/" not in file.name
     ] or files  # those in folders are read by their splits alone
@@ -95,7 +96,8 @@ def sample_of(path: str) -> Sample:
 
 
 def _is_for_training(stem: str) -> bool:
-    return any(part.lower().startswith("train") for part in (stem.partition("/")[0], stem.rpartition("/")[2]))
+    """Whether `ingest` takes the file for one of training rows: train.csv, Train-00.csv, train/a.csv."""
+    return re.fullmatch(r"(?i)train(ing)?([-_]?\d[^/.]*)?(/.*)?", stem) is not None
 
 
 def refuse_missing(data: Path) -> None:

@@ -9,19 +9,22 @@ import regex
 _URL = regex.compile(r"(?i)(?<![a-z0-9])(?:https?://|ftp://|www\.)[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}]")
 # Bounded as addresses are, and numbers below: no text, however odd, takes more time than in proportion to its length.
 # Of any script with blanks between words: in others an address stands between the letters of its sentence.
-_LETTERS = r"[[\p{L}\p{M}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]"
+ADDRESS_LETTERS = r"(?V1)[[\p{L}\p{M}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]"
+_LETTERS = ADDRESS_LETTERS.removeprefix("(?V1)")
 _EMAIL = regex.compile(
     rf"(?V1)(?:{_LETTERS}|[\p{{N}}_])(?:{_LETTERS}|[\p{{N}}_.%+'-]){{0,63}}"
     rf"@(?:(?:{_LETTERS}|[\p{{N}}-]){{1,63}}\.){{1,8}}{_LETTERS}{{2,24}}"
 )
 # International (+49 30 / 1234567, +33 (0)1 23 45 67 89), with an area code in brackets ((030) 123-4567), or in North
-# America's groups.
+# America's groups. Between two groups of digits something stands, so that there is one way alone to part them.
+_BETWEEN = "(?: ?[/–-] ?|[ .])"
 _PHONE = regex.compile(
-    r"\(?\+(?=(?:[^\d\n]{0,3}\d){7})\d{1,3}\)?(?:(?: ?[./–-] ?| )?(?:\(\d{1,5}\)|\d{1,5})){1,8}\b"
-    r"|\(0\d{1,4}\)(?=(?:[^\d\n]{0,3}\d){5})(?:(?: ?[./–-] ?| )?\d{2,5}){2,6}\b"
+    rf"\(?\+\d{{1,15}}\)?(?:(?:{_BETWEEN}?\(\d{{1,5}}\){_BETWEEN}?|{_BETWEEN})\d{{1,15}}){{0,8}}(?!\d|[.,]\d| ?%)"
+    rf"|\(0\d{{1,4}}\){_BETWEEN}?\d{{1,15}}(?:{_BETWEEN}\d{{1,15}}){{0,5}}(?!\d)"
     r"|\(\d{2,5}\)[ ./-]?\d{3,4}(?:[ ./-]?\d{2,5}){1,4}\b"
     r"|\b(?:1[ .-])?\d{3}[ .-]\d{3}[ .-]\d{4}\b"
 )
+_GROUP = regex.compile(r"\d+")
 _NUMBER = regex.compile(r"\b\d+(?:[.,:]\d+)*(?:[eE][+-]?\d+)?\b")
 
 
@@ -41,7 +44,13 @@ def mask_emails(text: str, masks: Mapping[str, str]) -> str:
 
 def mask_phone_numbers(text: str, masks: Mapping[str, str]) -> str:
     """Phone numbers (international, with an area code in brackets, North American) become `masks.phone_number`."""
-    return _put(text, _PHONE, masks["phone_number"])
+    return _PHONE.sub(lambda found: masks["phone_number"] if _is_number(found[0]) else found[0], text)
+
+
+def _is_number(found: str) -> bool:
+    """Whether there are enough digits: eight, or seven with three or more of them in a group."""
+    groups = [len(group) for group in _GROUP.findall(found)]
+    return sum(groups) >= 8 or (sum(groups) == 7 and max(groups) >= 3)
 
 
 def mask_numbers(text: str, masks: Mapping[str, str]) -> str:

@@ -99,11 +99,9 @@ def rule(name: str, cleaning: Cleaning) -> Change:
     return functools.partial(change, **{field: getattr(cleaning, field)}) if (field := TUNED.get(name)) else change
 
 
-def masker(names: Sequence[str], masks: MasksParams) -> Change:
-    """mask(text): apply those rules of `names` alone that put words in the place of addresses and numbers."""
-    masking = tuple(name for name in expanded(names) if TUNED.get(name) == "masks")
-    changes = [rule(name, Cleaning(masking, masks.model_dump(), (), 0)) for name in masking]
-    return lambda text: functools.reduce(lambda masked, change: change(masked), changes, text)
+def has_masks(names: Sequence[str]) -> bool:
+    """Whether rules of `names` put words in the place of addresses and numbers."""
+    return any(TUNED.get(name) == "masks" for name in expanded(names))
 
 
 def cleaner(cleaning: Cleaning) -> Change:

@@ -85,14 +85,14 @@ def _faults_of_kind(about: Mapping[str, Any], params: Params) -> Iterator[str]:
 def _faults_of_layers(about: Mapping[str, Any], params: Params) -> Iterator[str]:
     """Layers in distill.teacher_layers that the model of this config.json does not have, or has in another place."""
     wanted = params.distill.teacher_layers
-    if "layers" in _lacked(params.distill.family):  # that student is not made of its teacher's
-        return
     count = next((about[name] for name in N_LAYERS if isinstance(about.get(name), int)), None)
     if count is not None and params.cache_logits.layers and max(params.cache_logits.layers) >= count:
         yield (
             f"params.yaml: cache_logits.layers has {max(params.cache_logits.layers)}. Allowed: 0 to {count - 1}, as the"
             f" teacher has {count} layers."
         )
+    if "layers" in _lacked(params.distill.family):  # that student is not made of its teacher's
+        return
     if count is not None and max(wanted) >= count:
         yield (
             f"params.yaml: distill.teacher_layers has {max(wanted)}. Allowed: 0 to {count - 1}, as the teacher has"
@@ -202,7 +202,8 @@ def _faults_of_vectors(params: Params) -> Iterator[str]:
                     f"params.yaml: distill.{name} is true. Allowed with losses on inner vectors: false. Set it to"
                     " false, or cache_logits.vectors to []."
                 )
-    if "layers" not in lacks and distill.freeze_layers > len(distill.teacher_layers):
+    # Of other families the layers stand in two stacks, of which a model knows how many there are.
+    if distill.family in ("encoder", "decoder") and distill.freeze_layers > len(distill.teacher_layers):
         yield (
             f"params.yaml: distill.freeze_layers is {distill.freeze_layers}. Allowed: 0 to"
             f" {len(distill.teacher_layers)}, the layers of the student (distill.teacher_layers)."

@@ -130,13 +130,18 @@ def _pretrained(folder: Path, dropout: float) -> Any:
     )
 
 
+def above_layers(encoder: Any) -> list[nn.Module]:
+    """The norm behind the encoder's last layer, where there is one."""
+    return [module for name in ABOVE if (module := getattr(encoder, name, None)) is not None]
+
+
 def parts(model: Any) -> Parts:
     return Parts(
         encoder=model.encoder,
         embeddings=model.encoder.get_input_embeddings(),
         layers=tuple(stack_of(model.encoder) or ()),
         head=model.head,
-        above=[module for name in ABOVE if (module := getattr(model.encoder, name, None)) is not None],
+        above=above_layers(model.encoder),
     )
 
 

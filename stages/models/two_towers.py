@@ -134,7 +134,8 @@ def parts(model: Any) -> Parts:
     texts = tuple(stack_of(model.text.encoder) or ())
     embeddings = model.text.encoder.get_input_embeddings()
     if model.new_images:
-        return Parts(model.text.encoder, embeddings, texts, nn.ModuleList([model.image, model.head]))
+        head = nn.ModuleList([model.image, model.head])
+        return Parts(model.text.encoder, embeddings, texts, head, encoders.above_layers(model.text.encoder))
     towers, images = nn.ModuleList([model.text, model.image]), tuple(model.image.layers or ())
     names = ("final_layer_norm", "post_layernorm")
     above = [module for name, module in towers.named_modules() if name.rpartition(".")[2] in names]

@@ -42,11 +42,11 @@ def parameter_groups(parts: Parts, params: TrainingParams) -> list[dict[str, Any
     of one rate are one group.
     """
     stacks = parts.beside or (parts.layers,)
-    lowest = max(map(len, stacks))
+    lowest = max(map(len, stacks))  # of what is in no layer; embeddings are below the first stack
     depth = {id(p): 0 for module in parts.above for p in module.parameters()}
     leveled = [of for stack in stacks for of in enumerate(reversed(stack))]
     depth |= {id(p): level for level, layer in leveled for p in layer.parameters()}
-    depth |= {id(p): lowest for p in parts.embeddings.parameters()}  # also where they make the logits
+    depth |= {id(p): len(stacks[0]) for p in parts.embeddings.parameters()}  # also where they make the logits
     named: dict[tuple[str, float], list[nn.Parameter]] = {}
     for name, module in (("encoder", parts.encoder), ("head", parts.head)):
         for parameter in module.parameters():

@@ -51,16 +51,24 @@ const RULES = {
     const runs = new RegExp(`${of("space")}+`, "gu");
     return text => text.replace(runs, " ").replace(/^ | $/g, "");
   },
-  mask_urls: mask(({classes: {blank}, edge}) =>
-    `${edge("word")}(?:https?://|ftp://|www\\.)[^${blank}<>"'\`]*[^${blank}<>"'\`.,;:!?)\\]}]`, "i", "url"),
-  mask_emails: mask(({edge}) =>
-    `${edge("word")}[a-zİ0-9][a-zİ0-9._%+\\-]{0,63}@(?:[a-zİ0-9\\-]{1,63}\\.){1,8}[a-zİ]{2,24}${edge("word")}`, "i", "email"),
-  mask_phone_numbers: mask(({of, edge}) => {
-    const d = of("decimal"), b = edge("word");
-    return `\\+${d}{1,3}[ ./\\-]?(?:\\(${d}{1,5}\\)|${d}{1,5})(?:[ ./\\-]?${d}{2,5}){1,5}${b}`
+  mask_urls: mask(({classes: {blank}}) =>
+    `(?<![a-zİ0-9])(?:https?://|ftp://|www\\.)[^${blank}<>"'\`]*[^${blank}<>"'\`.,;:!?)\\]}]`, "i", "url"),
+  mask_emails: mask(({classes: {address_letters: letters, digits}}) =>
+    `[${letters}${digits}_][${letters}${digits}_.%+'\\-]{0,63}@(?:[${letters}${digits}\\-]{1,63}\\.){1,8}[${letters}]{2,24}`,
+    "", "email"),
+  mask_phone_numbers: ({of, edge}, _, {masks}) => {
+    const d = of("decimal"), b = edge("word"), between = "(?: ?[/–\\-] ?|[ .])";
+    const pattern = `\\(?\\+${d}{1,15}\\)?(?:(?:${between}?\\(${d}{1,5}\\)${between}?|${between})${d}{1,15}){0,8}(?!${d}|[.,]${d}| ?%)`
+      + `|\\(0${d}{1,4}\\)${between}?${d}{1,15}(?:${between}${d}{1,15}){0,5}(?!${d})`
       + `|\\(${d}{2,5}\\)[ ./\\-]?${d}{3,4}(?:[ ./\\-]?${d}{2,5}){1,4}${b}`
       + `|${b}(?:1[ .\\-])?${d}{3}[ .\\-]${d}{3}[ .\\-]${d}{4}${b}`;
-  }, "", "phone_number"),
+    const groups = new RegExp(`${d}+`, "gu");
+    const isNumber = found => {
+      const sizes = found.match(groups).map(group => Array.from(group).length), all = sizes.reduce((one, other) => one + other);
+      return all >= 8 || all === 7 && Math.max(...sizes) >= 3;
+    };
+    return replaced(pattern, "", found => isNumber(found) ? masks.phone_number : found);
+  },
   mask_numbers: mask(({of, edge}) => {
     const d = of("decimal"), b = edge("word");
     return `${b}${d}+(?:[.,:]${d}+)*(?:[eE][+\\-]?${d}+)?${b}`;
