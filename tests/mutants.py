@@ -122,8 +122,8 @@ MUTANTS = (
     # The gate
     Mutant(
         "flows/review/model_results.py",
-        "if set(before.row_ids) ==",
-        "if True or set(before.row_ids) ==",
+        "if same_rows(before, after):",
+        "if True or same_rows(before, after):",
         "test_sentence_similarity.py -k ranks_among_other",
     ),
     Mutant(
@@ -331,7 +331,10 @@ MUTANTS = (
     Mutant("flows/running/masking.py", "pattern.sub(MASK, text)", "text", "test_masking.py -k 'variable or secret_of'"),
     Mutant("stages/core/params/values.py", 'extra="forbid"', 'extra="ignore"', "test_params.py -k unknown"),
     Mutant(
-        "stages/cleaning/splits.py", "pool &= ~groups.isin(set(groups[~free]))", "pass", "test_cleaning.py -k in_part"
+        "stages/cleaning/splits.py",
+        "pool &= ~groups.isin(set(groups[~free & ~pool]))",
+        "pass",
+        "test_cleaning.py -k in_part",
     ),
     Mutant(
         "stages/cleaning/splits.py",

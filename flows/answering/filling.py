@@ -27,7 +27,7 @@ from flows.answering.reading import Source, SourceRow
 from flows.answering.shaped import top_of, unsure
 from flows.answering.writing import Schema, Writer, open_writer
 from flows.cli.answers import Row, Unanswered, asked_of
-from flows.running.processes import ending_signals_raise
+from flows.running.signals import ending_signals_raise
 from stages.backends.records import records
 from stages.core.contracts import Runner, Text
 from stages.tasks.contract import TaskAnswers

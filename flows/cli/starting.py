@@ -59,7 +59,7 @@ def init(
     from flows.projects.guessing import guess
     from flows.projects.sample import sample_of
     from flows.projects.starting import refuse_unknown, start
-    from flows.running.processes import ending_signals_raise
+    from flows.running.signals import ending_signals_raise
 
     if task is not None:
         refuse_unknown(task)

@@ -24,8 +24,9 @@ from flows.dvc.output import lines_of
 from flows.running import forked
 from flows.running.forked import Forked, Loaded
 from flows.running.masking import masked
-from flows.running.processes import Children, EndedError, ending_signals_raise
+from flows.running.processes import Children, EndedError
 from flows.running.root import clone_of, own_folder
+from flows.running.signals import ending_signals_raise
 
 LOADED = Path(__file__).with_name("loaded.py")  # by its path, and with -P: no file of the project can stand in for it
 TRIES = 2  # to load DVC

@@ -22,6 +22,7 @@ import psutil
 
 from flows.running.console import over
 from flows.running.forked import Forked
+from flows.running.signals import ending_signals_raise
 
 Process = TypeVar("Process", bound=subprocess.Popen[bytes] | Forked)
 GRACE_SECONDS = 10.0
@@ -217,25 +218,6 @@ def _send(members: Iterable[psutil.Process], number: int) -> None:
 
 
 @contextlib.contextmanager
-def ending_signals_raise() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise SystemExit(128 + number) inside, so that clean-up code runs.
-
-    Only in the main thread, and only where nobody else handles them.
-    """
-    replaced: list[signal.Signals] = []
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, _raise_exit)
-                replaced.append(number)
-    try:
-        yield
-    finally:
-        for number in replaced:
-            signal.signal(number, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
 def ended_says(message: str) -> Iterator[None]:
     """Have a signal that ends the block tell the user how to go on; `winnow` shows the message as its last line."""
     try:
@@ -276,10 +258,6 @@ def _told(ended: KeyboardInterrupt | SystemExit, message: str) -> KeyboardInterr
     again = SystemExit(ended.code)
     again.add_note(message)
     return again
-
-
-def _raise_exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
