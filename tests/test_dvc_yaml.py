@@ -266,8 +266,8 @@ def test_every_task_has_the_same_files(task: str) -> None:
 TABLES = ("sources", "tasks", "models", "backends", "measures")
 LIGHT = {
     "core", "backends.batching", "backends.records", "backends.runners", "cleaning.markup", "cleaning.masks",
-    "compression.recipe", "compression.refusals", "measures", "models.fetched", "models.pretrained", "prompting.values", "reading",
-    "sources.files", "sources.parallel", "tasks.contract", "tasks.shared",
+    "compression.recipe", "compression.refusals", "measures", "models.fetched", "models.pretrained",
+    "prompting.values", "reading", "sources.files", "sources.parallel", "tasks.contract", "tasks.shared",
 }  # fmt: skip
 
 

@@ -224,8 +224,8 @@ def test_files_that_are_called_after_splits_are_read_as_they_are_called(tmp_path
         own = [{"text": t, "kind": "ab"[i % 2]} for i, t in enumerate(texts()[:rows])]
         rows_of(tmp_path / f"data/{called}.csv", own)
     found = guess(sample_of(str(tmp_path / "data")))
-    called = {"train": "Train", "validation": "dev", "test": "Test"}
-    assert {key: found.values[f"ingest.splits.{key}"] for key in called} == called
+    expected = {"train": "Train", "validation": "dev", "test": "Test"}
+    assert {key: found.values[f"ingest.splits.{key}"] for key in expected} == expected
     assert "Files are called after splits: Train, dev, Test." in found.reasons
     for name in ("archive/old", "archive/train", "trained/x", "train.old"):  # `ingest` reads none of them
         rows_of(tmp_path / f"one/{name}.csv", [{"foo": t, "bar": "x"} for t in texts()])
