@@ -104,6 +104,16 @@ def test_a_new_project_has_no_faults_but_those_of_the_default_one_are_named() ->
                     "finetune.class_weights", "finetune.teachers", "evaluate.slices"]  # fmt: skip
 
 
+def test_what_a_frozen_tower_says_of_a_text_is_kept_as_it_says_it_without_dropout() -> None:
+    class Tower(torch.nn.Module):
+        def forward(self, ids_1T: torch.Tensor, _mask_1T: torch.Tensor) -> torch.Tensor:
+            return functional.dropout(torch.ones(1, 64), 0.5, training=self.training)
+
+    tower, ids = Tower().train(), torch.tensor([[1, 2]])
+    assert KnownTexts().read(tower, ids, torch.ones_like(ids)).tolist() == [[1.0] * 64]
+    assert tower.training
+
+
 def test_two_towers_are_for_images_alone() -> None:
     values = PARAMS.model_dump(by_alias=True)
     values["model"]["family"] = "two_towers"

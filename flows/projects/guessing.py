@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
-from flows.projects import of_lines, targets
+from flows.projects import of_files, of_lines, targets
 from flows.projects.sample import ROWS, SPLITS, Sample
 from flows.projects.telling import Told
 from flows.running.code import OURS
@@ -62,8 +62,9 @@ def guess(
     settings = _settings()
     if sample.tagged:
         of_words, claim = _claimed(settings, Shown(tags_words=True)) or ("", Claim(0, ""))
-        called = of_lines.splits_called(sample.files)
-        return Guess(task or of_words, called, [f"The target is in {sample.shown}: {claim.why}", *_told_of(called)])
+        called = of_files.values(sample)
+        reasons = [f"The target is in {sample.shown}: {claim.why}", *of_files.told(called)]
+        return Guess(task or of_words, called, reasons)
     values: dict[str, Any] = {}
     text, label = _named(sample, text, "--text"), _named(sample, label, "--label")
     pair = _pair(sample, settings, text, _named(sample, text_pair, "--text-pair"))
@@ -97,8 +98,8 @@ def guess(
     if sample.parts and label:
         values |= of_lines.values(sample)
         reasons.append(of_lines.direction(sample, text, label))
-    values |= (called := of_lines.splits_called(sample.files))
-    reasons += _told_of(called)
+    values |= (called := of_files.values(sample))
+    reasons += of_files.told(called)
     if by_split:
         values |= _splits(sample, by_split)
         told = f", as far as the first {len(sample.rows):,} rows tell" if len(sample.rows) == ROWS else ""
@@ -110,10 +111,6 @@ def guess(
     if writes is None:  # those that write begin with epochs of their own
         _learn_longer(sample, by_split, settings[task or found].starts, values, reasons)
     return Guess(task or found, values, reasons, tuple(targets.doubted(by_words, text, label)))
-
-
-def _told_of(called: Mapping[str, Any]) -> list[str]:
-    return [f"Files are called after splits: {', '.join(called.values())}."] if called else []
 
 
 def _of_tokens(starts: Mapping[str, Any], most: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 from flows.projects.sample import SPLITS, Sample
 
 _NUMBER = re.compile(r"[-_]?\d+(-of-\d+)?$")
-_NUMBERED = re.compile(r"[-_]?\d[^/.]*$")  # as `ingest` has it
 
 
 def values(sample: Sample) -> dict[str, Any]:
@@ -22,17 +21,6 @@ def values(sample: Sample) -> dict[str, Any]:
     }
     called = {f"ingest.splits.{split}": stem for split, stem in found.items() if stem is not None}
     return {"ingest.source": "parallel"} | (called if found["train"] is not None else {})
-
-
-def splits_called(stems: Collection[str]) -> dict[str, Any]:
-    """What the files, or folders, of each split are called, where there are several and some are for training."""
-    parts = {_NUMBERED.sub("", stem.partition("/")[0]) for stem in stems}
-    found = {
-        split: next((part for name in called for part in sorted(parts) if part.lower() == name), None)
-        for split, called in SPLITS.items()
-    }
-    called = {f"ingest.splits.{split}": part for split, part in found.items() if part is not None}
-    return called if found["train"] is not None and len(called) > 1 else {}
 
 
 def _called(stems: Collection[str]) -> list[str]:

@@ -127,8 +127,11 @@ def _sources(side: Side) -> Sources:
     def texts(row_ids: np.ndarray) -> Sequence[Text | None]:
         if (table := side.raw_rows) is None:
             return []
-        found = _texts(table.filter(pc.is_in(table["row_id"], pa.array(row_ids, table["row_id"].type))))
-        return [found.get(row_id) for row_id in row_ids.tolist()]
+        known = side.raw_texts
+        if missing := [row_id for row_id in row_ids.tolist() if row_id not in known]:
+            found = _texts(table.filter(pc.is_in(table["row_id"], pa.array(missing, table["row_id"].type))))
+            known |= {row_id: found.get(row_id) for row_id in missing}
+        return [known[row_id] for row_id in row_ids.tolist()]
 
     return Sources(side.hash_of(Paths(side.root).raw), texts)
 

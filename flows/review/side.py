@@ -20,6 +20,8 @@ from stages.core.yaml_text import parse
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from stages.core.contracts import Text
+
 Found = TypeVar("Found")
 PATHS_SHOWN = 3  # in a note
 NO_REMOTE = "they are not in this clone's cache, and it has no DVC remote to get them from (dvc remote add -d NAME URL)"
@@ -85,6 +87,11 @@ class Side:
     def raw_rows(self) -> pa.Table | None:
         """The ids and the texts of the rows as their source has them; None, with a note, where they cannot be had."""
         return self.rows(Paths(self.root).raw)
+
+    @functools.cached_property
+    def raw_texts(self) -> dict[str, Text | None]:
+        """Those of them that were asked for so far, by their ids: all models have the same test rows."""
+        return {}
 
     def rows(self, path: Path) -> pa.Table | None:
         """The ids and the texts in an out that is a table of rows; None, with a note, where it is not available."""
