@@ -41,15 +41,14 @@ def report(params: Params, paths: Paths) -> None:
     clean["chars"] = clean["text"].str.len()
     quarantine = _read(paths.quarantine, "row_id", "text", "label", "reason")
     unreadable = _read(paths.unreadable, "origin", "reason", "excerpt")
-    if has_masks(params.clean.rules):  # these rows are as they came, and the report goes into git
+    if has_masks(params.clean.rules):  # dropped rows are as they came, and the report goes into git
         masks, language, max_chars = params.clean.masks, params.clean.stop_word_language, params.clean.max_chars
-        clean_text = cleaner(cleaning_of(params.clean.rules, masks, language, max_chars))
-        for rows, name in ((quarantine, "text"), (unreadable, "excerpt")):
-            rows[name] = rows[name].map(clean_text, na_action="ignore")
-        if data.writes == "target":  # a text as long as the other, which no rule cleans
-            clean["label"], quarantine["label"] = (
-                rows["label"].map(clean_text, na_action="ignore") for rows in (clean, quarantine)
-            )
+        change = cleaner(cleaning_of(params.clean.rules, masks, language, max_chars))
+        columns = [(quarantine, "text"), (unreadable, "excerpt")]
+        if data.writes == "target":  # a text as the other is, which no rule cleans
+            columns += [(clean, "label"), (quarantine, "label")]
+        for rows, name in columns:
+            rows[name] = rows[name].map(change, na_action="ignore")
     steps = _steps(clean, quarantine, unreadable, splits, paths)
     reasons = {"unreadable": _counted(unreadable["reason"]), "dropped": _counted(quarantine["reason"])}
     labels = rows_by_kind(clean, data)

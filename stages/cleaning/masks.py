@@ -44,11 +44,11 @@ def mask_emails(text: str, masks: Mapping[str, str]) -> str:
 
 def mask_phone_numbers(text: str, masks: Mapping[str, str]) -> str:
     """Phone numbers (international, with an area code in brackets, North American) become `masks.phone_number`."""
-    return _PHONE.sub(lambda found: masks["phone_number"] if _is_number(found[0]) else found[0], text)
+    return _PHONE.sub(lambda found: masks["phone_number"] if _has_digits_enough(found[0]) else found[0], text)
 
 
-def _is_number(found: str) -> bool:
-    """Whether there are enough digits: eight, or seven with three or more of them in a group."""
+def _has_digits_enough(found: str) -> bool:
+    """Whether a phone number may be meant: of eight digits, or of seven with three or more of them in a group."""
     groups = [len(group) for group in _GROUP.findall(found)]
     return sum(groups) >= 8 or (sum(groups) == 7 and max(groups) >= 3)
 

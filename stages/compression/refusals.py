@@ -202,8 +202,7 @@ def _faults_of_vectors(params: Params) -> Iterator[str]:
                     f"params.yaml: distill.{name} is true. Allowed with losses on inner vectors: false. Set it to"
                     " false, or cache_logits.vectors to []."
                 )
-    # Of other families the layers stand in two stacks, of which a model knows how many there are.
-    if distill.family in ("encoder", "decoder") and distill.freeze_layers > len(distill.teacher_layers):
+    if "one_stack" not in lacks and distill.freeze_layers > len(distill.teacher_layers):
         yield (
             f"params.yaml: distill.freeze_layers is {distill.freeze_layers}. Allowed: 0 to"
             f" {len(distill.teacher_layers)}, the layers of the student (distill.teacher_layers)."

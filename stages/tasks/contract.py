@@ -420,8 +420,7 @@ class TaskMeasures:
     gist: Callable[[str], str] = lambda answer: answer
     """gist(answer): what of it can be compared with the answer to a changed text, where its places are others."""
     differ: Callable[[str, str, Space], bool] | None = None
-    """differ(one, other, space): whether answers to two texts that mean the same are other ones; None: by their gists.
-    """
+    """differ(one, other, space): whether a changed text's answer is another one; None: where their gists differ."""
     alike: Callable[[str, str], float] | None = None
     """alike(one, other): how alike two answers are, in [0, 1]; None: they are equal or not."""
     own_truth: Callable[[str], str] | None = None

@@ -234,11 +234,11 @@ def start_engine(
     `decoded`: whether it reads a source apart from what it writes; `image_size`: the pixels a side of the images that
     it reads beside texts.
 
-    Raises ValueError for fp16 on a device that does not have it.
+    Raises ValueError for fp16 on a device that does not have it, and where nothing is left to train.
     """
     precision = resolve_precision(params.precision)
+    section = "finetune" if isinstance(params, FinetuneParams) else "distill"
     if precision == "fp16" and not deepspeed.get_accelerator().is_fp16_supported():
-        section = "finetune" if isinstance(params, FinetuneParams) else "distill"
         raise ValueError(
             f"params.yaml: {section}.precision is 'fp16', in which this device does not train. Allowed here: auto,"
             " bf16, fp32."
@@ -246,7 +246,6 @@ def start_engine(
     join()
     freeze(parts, params)
     if not any(weight.requires_grad for weight in model.parameters()):
-        section = "finetune" if isinstance(params, FinetuneParams) else "distill"
         raise ValueError(
             f"params.yaml: {section}.freeze_layers is {params.freeze_layers}, and {section}.freeze_embeddings true:"
             f" nothing is left to train, as the head has no weights. Allowed: 0 to {params.freeze_layers - 1}."

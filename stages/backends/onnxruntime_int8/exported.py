@@ -48,7 +48,8 @@ def prepare(source: Path, params: QuantizeParams) -> Quantizable:
 
     weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) > 1}
     nodes = [n.name for n in graph.graph.node if n.op_type in WITH_MATRICES and weights & set(n.input)]
-    head = [name for name in nodes if name in _makes_answers(graph.graph)]
+    answering = _makes_answers(graph.graph)
+    head = [name for name in nodes if name in answering]
     return Quantizable(matrices=tuple(name for name in nodes if name not in head), write=write, activations="dynamic")
 
 
