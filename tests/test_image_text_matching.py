@@ -43,6 +43,7 @@ from stages.ingest import ingest
 from stages.measures import zero_shot
 from stages.measures.image_changes import CHANGES, blurred, cropped, grey, has_image, with_image
 from stages.measures.opened import Opened, opened
+from stages.models.known_texts import KnownTexts
 from stages.reading.clean_rows import read_split, texts_of
 from stages.sources import files, hub
 from stages.tasks.contract import Judged
@@ -107,7 +108,7 @@ def test_a_new_project_has_no_faults_but_those_of_the_default_one_are_named() ->
 def test_what_a_frozen_tower_says_of_a_text_is_kept_as_it_says_it_without_dropout() -> None:
     class Tower(torch.nn.Module):
         def forward(self, ids_1T: torch.Tensor, _mask_1T: torch.Tensor) -> torch.Tensor:
-            return functional.dropout(torch.ones(1, 64), 0.5, training=self.training)
+            return functional.dropout(torch.ones(len(ids_1T), 64), 0.5, training=self.training)
 
     tower, ids = Tower().train(), torch.tensor([[1, 2]])
     assert KnownTexts().read(tower, ids, torch.ones_like(ids)).tolist() == [[1.0] * 64]
